@@ -1,0 +1,395 @@
+//! Dates and times of day as schools in England use them: ISO text, Europe/London, no time zones in sight.
+//!
+//! It owns the strict reading of dates and clock times (reliability catalogue B17–B19, B25); school days and their
+//! counting are in [`school_days`]. It must never ask what day it is: the moment is a parameter.
+
+pub mod school_days;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use jiff::civil;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{Span, ToSpan};
+
+use crate::clock::Instant;
+pub use school_days::{Period, SchoolCalendar, bank_holiday};
+
+/// A civil date from 1900-01-01 to 2100-12-31.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(civil::Date);
+
+/// Why a date was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DateError {
+    /// Not `YYYY-MM-DD` in ASCII digits.
+    #[error("not a date written as YYYY-MM-DD")]
+    Format,
+    /// No such day in that month.
+    #[error("no such day in the calendar")]
+    Invalid,
+    /// Before 1900 or after 2100.
+    #[error("the year is not between 1900 and 2100")]
+    Range,
+}
+
+impl DateError {
+    /// The reason sent to a caller.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Format => "DATE_FORMAT",
+            Self::Invalid => "DATE_INVALID",
+            Self::Range => "DATE_RANGE",
+        }
+    }
+}
+
+impl Date {
+    /// The first date that can be said.
+    pub const MIN: Self = Self(civil::date(1900, 1, 1));
+    /// The last date that can be said.
+    pub const MAX: Self = Self(civil::date(2100, 12, 31));
+
+    /// A date from its parts; the month and day are 1-based.
+    ///
+    /// # Errors
+    /// [`DateError::Range`] for the year, [`DateError::Invalid`] for a day that does not exist.
+    pub fn new(year: i16, month: i8, day: i8) -> Result<Self, DateError> {
+        if !(1900..=2100).contains(&year) {
+            return Err(DateError::Range);
+        }
+        civil::Date::new(year, month, day)
+            .map(Self)
+            .map_err(|_| DateError::Invalid)
+    }
+
+    /// Reads `YYYY-MM-DD` and nothing else.
+    ///
+    /// # Errors
+    /// [`DateError`], the format before the range before the day.
+    pub fn parse(text: &str) -> Result<Self, DateError> {
+        let mut parts = text.split('-');
+        let (Some(year), Some(month), Some(day), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(DateError::Format);
+        };
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if month.len() != 2 || day.len() != 2 || ![year, month, day].into_iter().all(digits) {
+            return Err(DateError::Format);
+        }
+        match year.len() {
+            4 => {}
+            5..=9 => return Err(DateError::Range),
+            _ => return Err(DateError::Format),
+        }
+        let year = year.parse().map_err(|_| DateError::Format)?;
+        let month = month.parse().map_err(|_| DateError::Format)?;
+        let day = day.parse().map_err(|_| DateError::Format)?;
+        Self::new(year, month, day)
+    }
+
+    /// The date in Europe/London at a moment, held to the range.
+    #[must_use]
+    pub fn in_london(at: Instant) -> Self {
+        Self::held(LONDON.to_datetime(at.to_timestamp()).date())
+    }
+
+    /// Year, as 2026.
+    #[must_use]
+    pub fn year(self) -> i16 {
+        self.0.year()
+    }
+
+    /// Month, 1 to 12.
+    #[must_use]
+    pub fn month(self) -> i8 {
+        self.0.month()
+    }
+
+    /// Day of the month, 1 to 31.
+    #[must_use]
+    pub fn day(self) -> i8 {
+        self.0.day()
+    }
+
+    /// Saturday or Sunday.
+    #[must_use]
+    pub fn is_weekend(self) -> bool {
+        matches!(
+            self.0.weekday(),
+            civil::Weekday::Saturday | civil::Weekday::Sunday
+        )
+    }
+
+    /// Days since Monday: 0 to 6.
+    #[must_use]
+    pub fn days_since_monday(self) -> i8 {
+        self.0.weekday().to_monday_zero_offset()
+    }
+
+    /// Later by whole days (earlier if negative), held to the range.
+    #[must_use]
+    pub fn plus_days(self, days: i32) -> Self {
+        Self::held(self.0.saturating_add(days.days()))
+    }
+
+    /// Later by whole months; a day the month lacks becomes its last day. Held to the range.
+    #[must_use]
+    pub fn plus_months(self, months: i16) -> Self {
+        Self::held(self.0.saturating_add(months.months()))
+    }
+
+    /// Later by whole years; 29 February becomes 28 February in a common year. Held to the range.
+    #[must_use]
+    pub fn plus_years(self, years: i16) -> Self {
+        Self::held(self.0.saturating_add(years.years()))
+    }
+
+    /// Calendar days from this date to `later`; negative if it is earlier.
+    #[must_use]
+    pub fn days_until(self, later: Self) -> i32 {
+        self.0.until(later.0).as_ref().map_or(0, Span::get_days)
+    }
+
+    /// Completed years of age on `day` of someone born on this date; negative before birth.
+    #[must_use]
+    pub fn age_on(self, day: Self) -> i16 {
+        let years = day.year() - self.year();
+        if (day.month(), day.day()) < (self.month(), self.day()) {
+            years - 1
+        } else {
+            years
+        }
+    }
+
+    fn held(date: civil::Date) -> Self {
+        Self(date.clamp(Self::MIN.0, Self::MAX.0))
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Date {
+    type Err = DateError;
+
+    fn from_str(text: &str) -> Result<Self, DateError> {
+        Self::parse(text)
+    }
+}
+
+/// A clock time in whole minutes, 00:00 to 23:59.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeOfDay(u16);
+
+/// Why a clock time was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// Not `HH:MM` from 00:00 to 23:59.
+    #[error("not a time written as HH:MM")]
+    Format,
+    /// London's clocks skip this time on this date, or show it twice.
+    #[error("the clocks skip or repeat this time on this date")]
+    Ambiguous,
+}
+
+impl TimeError {
+    /// The reason sent to a caller.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Format => "TIME_FORMAT",
+            Self::Ambiguous => "TIMESTAMP_AMBIGUOUS",
+        }
+    }
+}
+
+impl TimeOfDay {
+    /// Reads `HH:MM` and nothing else.
+    ///
+    /// # Errors
+    /// [`TimeError::Format`].
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let [h1, h2, b':', m1, m2] = *text.as_bytes() else {
+            return Err(TimeError::Format);
+        };
+        if ![h1, h2, m1, m2].iter().all(u8::is_ascii_digit) {
+            return Err(TimeError::Format);
+        }
+        let two = |tens: u8, ones: u8| u16::from(tens - b'0') * 10 + u16::from(ones - b'0');
+        let (hours, minutes) = (two(h1, h2), two(m1, m2));
+        if hours > 23 || minutes > 59 {
+            Err(TimeError::Format)
+        } else {
+            Ok(Self(hours * 60 + minutes))
+        }
+    }
+
+    /// From minutes since midnight, 0 to 1,439.
+    #[must_use]
+    pub fn from_minutes(minutes: u16) -> Option<Self> {
+        (minutes < 1_440).then_some(Self(minutes))
+    }
+
+    /// Minutes since midnight.
+    #[must_use]
+    pub const fn minutes(self) -> u16 {
+        self.0
+    }
+
+    /// The moment this time is on London's clocks on `date`.
+    ///
+    /// # Errors
+    /// [`TimeError::Ambiguous`] in the hour the clocks skip or repeat.
+    pub fn on(self, date: Date) -> Result<Instant, TimeError> {
+        let local = date
+            .0
+            .to_datetime(civil::Time::midnight())
+            .saturating_add(i64::from(self.0).minutes());
+        let moment = LONDON
+            .to_ambiguous_timestamp(local)
+            .unambiguous()
+            .map_err(|_| TimeError::Ambiguous)?;
+        Ok(Instant::from_timestamp(moment))
+    }
+
+    /// The time London's clocks show at a moment, seconds cut.
+    #[must_use]
+    pub fn in_london(at: Instant) -> Self {
+        let time = LONDON.to_datetime(at.to_timestamp()).time();
+        let part = |value: i8| u16::try_from(value).unwrap_or(0);
+        Self(part(time.hour()) * 60 + part(time.minute()))
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
+impl fmt::Debug for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for TimeOfDay {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        Self::parse(text)
+    }
+}
+
+/// From the database built into the program, so that every node agrees; the rule in force since 1996 stands in for it.
+static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
+    TimeZoneDatabase::bundled()
+        .get("Europe/London")
+        .or_else(|_| TimeZone::posix("GMT0BST,M3.5.0/1,M10.5.0"))
+        .unwrap_or(TimeZone::UTC)
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_strictly() {
+        assert_eq!(Date::parse("2028-02-29").unwrap().to_string(), "2028-02-29");
+        for (reason, texts) in [
+            (
+                "DATE_INVALID",
+                &[
+                    "2026-02-30",
+                    "2027-02-29",
+                    "2026-13-01",
+                    "2026-00-10",
+                    "2026-04-31",
+                ][..],
+            ),
+            (
+                "DATE_RANGE",
+                &["0000-00-00", "10000-01-01", "1899-12-31", "2101-01-01"],
+            ),
+            (
+                "DATE_FORMAT",
+                &[
+                    "",
+                    "2026-2-3",
+                    "03/02/2026",
+                    "2026-W06-2",
+                    " 2026-02-03",
+                    "2026-02-03 ",
+                    "20260203",
+                    "-2026-02-03",
+                    "+2026-02-03",
+                    "26-02-03",
+                    "２026-02-03",
+                    "2026-02-03T00:00",
+                ],
+            ),
+        ] {
+            for text in texts {
+                assert_eq!(Date::parse(text).unwrap_err().reason(), reason, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn today_is_londons() {
+        let late = "2026-07-01T23:30:00Z".parse().unwrap();
+        assert_eq!(Date::in_london(late).to_string(), "2026-07-02");
+        assert_eq!(TimeOfDay::in_london(late).to_string(), "00:30");
+        assert_eq!(
+            Date::in_london("2026-11-20T23:30:00Z".parse().unwrap()).to_string(),
+            "2026-11-20"
+        );
+        assert_eq!(Date::in_london(Instant::MAX), Date::MAX);
+    }
+
+    #[test]
+    fn clock_times_and_the_two_odd_hours() {
+        let at = |date: &str, time: &str| TimeOfDay::parse(time).unwrap().on(Date::parse(date).unwrap());
+        assert_eq!(
+            at("2026-11-20", "16:00"),
+            Ok("2026-11-20T16:00:00Z".parse().unwrap())
+        );
+        assert_eq!(
+            at("2026-07-01", "09:05"),
+            Ok("2026-07-01T08:05:00Z".parse().unwrap())
+        );
+        assert_eq!(at("2026-03-29", "01:30"), Err(TimeError::Ambiguous));
+        assert_eq!(at("2026-10-25", "01:30"), Err(TimeError::Ambiguous));
+        assert!(at("2026-10-25", "02:00").is_ok());
+        for text in [
+            "", "9:00", "24:00", "12:60", "12.30", "12:30:00", "１2:30", " 12:30",
+        ] {
+            assert_eq!(TimeOfDay::parse(text), Err(TimeError::Format), "{text}");
+        }
+    }
+
+    #[test]
+    fn date_sums_follow_the_retention_vectors() {
+        let date = |text| Date::parse(text).unwrap();
+        assert_eq!(date("2012-02-29").plus_years(25), date("2037-02-28"));
+        assert_eq!(date("2026-11-23").plus_years(6), date("2032-11-23"));
+        assert_eq!(date("2026-11-23").plus_days(84), date("2027-02-15"));
+        assert_eq!(date("2026-11-23").days_until(date("2027-02-15")), 84);
+        assert_eq!(date("2027-02-15").days_until(date("2026-11-23")), -84);
+        assert_eq!(date("2012-02-29").age_on(date("2026-02-28")), 13);
+        assert_eq!(Date::MAX.plus_days(1), Date::MAX);
+    }
+}
