@@ -1,0 +1,353 @@
+//! What sealing promises, over the whole folder. Constants marked "Python" were computed with hashlib, hmac and
+//! `cryptography`'s AESGCM from the layouts in the doc comments, not with this code.
+
+mod files;
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::{Date, date};
+
+use super::*;
+
+const SENDER: &str = "la/330";
+const CHILD: [u8; 16] = [7; 16];
+const DAY: Date = date(2026, 9, 1);
+const NOTE: Column<'static> = Column {
+    table: "marks",
+    row: &[1, 2],
+    column: "note",
+};
+
+/// Counts up from `first`, so that no two fills are alike and every run is.
+fn counting(first: u8) -> impl Fn(&mut [u8]) {
+    let next = Cell::new(first);
+    move |bytes: &mut [u8]| {
+        for byte in bytes {
+            *byte = next.replace(next.get().wrapping_add(1));
+        }
+    }
+}
+
+fn ring() -> (tempfile::TempDir, PathBuf, KeyRing) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ring.toml");
+    let ring = KeyRing::create(&path, DAY, &counting(1)).unwrap();
+    (folder, path, ring)
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+fn every_flip(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..bytes.len() * 8).map(|bit| {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        flipped
+    })
+}
+
+#[test]
+fn agrees_with_python() {
+    let (_folder, _, ring) = ring();
+    let key = ChildKey::new(&counting(0));
+    let exchange: [u8; 16] = std::array::from_fn(|n| 0xa0 + u8::try_from(n).unwrap());
+    assert_eq!(
+        hex(&key.leaf_salt(&exchange)),
+        "1cf55114f62a3f259f40e2596ca64ac67489f5b5fadadede02b948ab73b2511d"
+    );
+    assert_eq!(
+        hex(&key.seal(NOTE, b"hello", &counting(1)).unwrap()),
+        "010102030405060708090a0b0c6d8f36b983bb53527ee62229a7019d57bb6781b8d3"
+    );
+    assert_eq!(hex(&ring.active().fingerprint()), "1137a28fdf7e43df");
+    assert_eq!(
+        hex(&ring.blind_index(SENDER, "upn", "A123456789012")),
+        "000000016d8cb75c1cbd77b5be61e3c1eae67606"
+    );
+    assert_eq!(
+        hex(&ring.request_digest(b"abc").tag),
+        "9200da0765342932879f5be12187593ea8bb289fb0ddbc1b5204d915c199e3f8"
+    );
+    assert_eq!(
+        hex(&ring.practitioner_digest("https://idp.example", "p-1").tag),
+        "b16140d57c71be34774f58eac3b1929d5dd577de64a6e1808bc8eeabcc66293b"
+    );
+}
+
+#[test]
+fn a_column_opens_only_where_it_was_sealed() {
+    let key = ChildKey::new(&counting(0));
+    let sealed = key.seal(NOTE, b"late bus", &counting(9)).unwrap();
+    assert_eq!(sealed.len(), 8 + 29);
+    assert_eq!(key.open(NOTE, &sealed).unwrap(), b"late bus");
+    assert_eq!(
+        key.open(NOTE, &key.seal(NOTE, b"", &counting(9)).unwrap())
+            .unwrap(),
+        b""
+    );
+    let elsewhere = [
+        Column {
+            table: "plans",
+            ..NOTE
+        },
+        Column { row: &[1, 3], ..NOTE },
+        Column { row: &[1], ..NOTE },
+        Column {
+            column: "reason",
+            ..NOTE
+        },
+        Column {
+            table: "mark",
+            row: b"s\x01\x02",
+            ..NOTE
+        },
+    ];
+    for at in elsewhere {
+        assert_eq!(key.open(at, &sealed), Err(SealError::Refused), "{at:?}");
+    }
+    assert_eq!(
+        ChildKey::new(&counting(1)).open(NOTE, &sealed),
+        Err(SealError::Refused)
+    );
+}
+
+#[test]
+fn any_flipped_bit_or_cut_refuses() {
+    let (_folder, _, ring) = ring();
+    let fill = &counting(50);
+    let key = ChildKey::new(fill);
+    let sealed = key.seal(NOTE, b"ab", fill).unwrap();
+    assert!(every_flip(&sealed).all(|flipped| key.open(NOTE, &flipped).is_err()));
+    assert!((0..sealed.len()).all(|end| key.open(NOTE, &sealed[..end]).is_err()));
+
+    let sealed = OrganisationKey::derive(&ring, SENDER)
+        .unwrap()
+        .seal(NOTE, b"ab", fill)
+        .unwrap();
+    let open = |bytes: &[u8]| OrganisationKey::open(&ring, SENDER, NOTE, bytes);
+    assert!(every_flip(&sealed).all(|flipped| open(&flipped).is_err()));
+    assert!((0..sealed.len()).all(|end| open(&sealed[..end]).is_err()));
+
+    let wrapped = key.wrap(&ring, SENDER, &CHILD, fill).unwrap();
+    for flipped in every_flip(&wrapped.bytes) {
+        let flipped = WrappedKey::from_row(wrapped.kek_id, &flipped).unwrap();
+        assert!(matches!(
+            flipped.unwrap(&ring, SENDER, &CHILD),
+            Err(SealError::Refused)
+        ));
+    }
+    assert!(matches!(
+        WrappedKey::from_row(1, &wrapped.bytes[1..]),
+        Err(SealError::Format)
+    ));
+}
+
+#[test]
+fn a_wrapped_key_is_its_senders_and_childs() {
+    let (_folder, _, ring) = ring();
+    let fill = &counting(50);
+    let key = ChildKey::new(fill);
+    let wrapped = key.wrap(&ring, SENDER, &CHILD, fill).unwrap();
+    let back = wrapped.unwrap(&ring, SENDER, &CHILD).unwrap();
+    assert_eq!(back.leaf_salt(&[0; 16]), key.leaf_salt(&[0; 16]));
+    assert!(matches!(
+        wrapped.unwrap(&ring, "la/331", &CHILD),
+        Err(SealError::Refused)
+    ));
+    assert!(matches!(
+        wrapped.unwrap(&ring, SENDER, &[8; 16]),
+        Err(SealError::Refused)
+    ));
+    let moved = WrappedKey { kek_id: 2, ..wrapped };
+    assert!(matches!(
+        moved.unwrap(&ring, SENDER, &CHILD),
+        Err(SealError::KeyMissing { id: 2 })
+    ));
+}
+
+#[test]
+fn rotation_keeps_what_is_sealed_and_seals_under_the_new_key() {
+    let (_folder, path, old) = ring();
+    let fill = &counting(50);
+    let own = OrganisationKey::derive(&old, SENDER)
+        .unwrap()
+        .seal(NOTE, b"salt", fill)
+        .unwrap();
+    let wrapped = ChildKey::new(fill).wrap(&old, SENDER, &CHILD, fill).unwrap();
+    let digest = old.request_digest(b"request");
+    let token = old
+        .seal_token(TokenUse::Page, b"c", b"p", i64::MAX, fill)
+        .unwrap();
+    let index = old.blind_index(SENDER, "upn", "A1");
+
+    let new = KeyRing::rotate(&path, date(2027, 9, 1), &counting(99)).unwrap();
+    assert_eq!(new.keys().map(RingKey::id).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(
+        KeyRing::load(&path).unwrap().active().fingerprint(),
+        new.active().fingerprint()
+    );
+    assert_eq!(new.continues(&old), Ok(()));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    assert_eq!(OrganisationKey::open(&new, SENDER, NOTE, &own).unwrap(), b"salt");
+    assert_eq!(new.open_token(TokenUse::Page, b"c", &token, 0).unwrap(), b"p");
+    assert_eq!(new.is_same_request(&digest, b"request"), Ok(true));
+    assert_eq!(new.is_same_request(&digest, b"Request"), Ok(false));
+    assert!(new.blind_indexes(SENDER, "upn", "A1").contains(&index));
+    assert_ne!(new.blind_index(SENDER, "upn", "A1")[4..], index[4..]);
+    let rewrapped = wrapped.rewrap(&new, SENDER, &CHILD, fill).unwrap().unwrap();
+    assert_eq!(rewrapped.kek_id, 2);
+    assert_eq!(rewrapped.rewrap(&new, SENDER, &CHILD, fill).unwrap(), None);
+    let key = wrapped.unwrap(&new, SENDER, &CHILD).unwrap();
+    let same = rewrapped.unwrap(&new, SENDER, &CHILD).unwrap();
+    assert_eq!(key.leaf_salt(&[0; 16]), same.leaf_salt(&[0; 16]));
+
+    // A ring from which the old key was taken.
+    let text = fs::read_to_string(&path).unwrap();
+    let cut = text.rfind("\n[[keys]]").unwrap();
+    write(&path, &text[..cut]);
+    let less = KeyRing::load(&path).unwrap();
+    let missing = SealError::KeyMissing { id: 1 };
+    assert_eq!(OrganisationKey::open(&less, SENDER, NOTE, &own), Err(missing));
+    assert_eq!(less.is_same_request(&digest, b"request"), Err(missing));
+    assert_eq!(wrapped.unwrap(&less, SENDER, &CHILD).unwrap_err(), missing);
+    assert_eq!(
+        less.open_token(TokenUse::Page, b"c", &token, 0),
+        Err(TokenInvalid)
+    );
+    assert_eq!(less.continues(&new), Err(missing));
+}
+
+#[test]
+fn an_organisations_seal_is_its_own() {
+    let (_folder, _, ring) = ring();
+    let sealed = OrganisationKey::derive(&ring, SENDER)
+        .unwrap()
+        .seal(NOTE, b"x", &counting(0))
+        .unwrap();
+    assert_eq!(OrganisationKey::open(&ring, SENDER, NOTE, &sealed).unwrap(), b"x");
+    assert_eq!(
+        OrganisationKey::open(&ring, "la/331", NOTE, &sealed),
+        Err(SealError::Refused)
+    );
+    let at = Column {
+        column: "other",
+        ..NOTE
+    };
+    assert_eq!(
+        OrganisationKey::open(&ring, SENDER, at, &sealed),
+        Err(SealError::Refused)
+    );
+    assert_ne!(
+        ring.blind_index(SENDER, "upn", "A1"),
+        ring.blind_index("la/331", "upn", "A1")
+    );
+    assert_ne!(
+        ring.blind_index(SENDER, "upn", "A1"),
+        ring.blind_index(SENDER, "reference", "A1")
+    );
+}
+
+#[test]
+fn a_token_is_bound_to_use_caller_query_and_time() {
+    let (_folder, _, ring) = ring();
+    let context = b"la/330 ListPlacements 01";
+    let token = ring
+        .seal_token(TokenUse::Page, context, b"after 7", 1_000, &counting(0))
+        .unwrap();
+    let open = |of, context: &[u8], token: &str, now| ring.open_token(of, context, token, now);
+    assert_eq!(open(TokenUse::Page, context, &token, 999).unwrap(), b"after 7");
+    assert_eq!(open(TokenUse::Page, context, &token, 1_000), Err(TokenInvalid));
+    assert_eq!(open(TokenUse::Cursor, context, &token, 0), Err(TokenInvalid));
+    assert_eq!(
+        open(TokenUse::Page, b"la/331 ListPlacements 01", &token, 0),
+        Err(TokenInvalid)
+    );
+    assert_eq!(
+        open(TokenUse::Page, b"la/330 ListPlacements 02", &token, 0),
+        Err(TokenInvalid)
+    );
+    for at in 0..token.len() {
+        let other = if &token[at..=at] == "A" { "B" } else { "A" };
+        let changed = [&token[..at], other, &token[at + 1..]].concat();
+        assert_eq!(
+            open(TokenUse::Page, context, &changed, 0),
+            Err(TokenInvalid),
+            "{at}"
+        );
+    }
+    for junk in ["", "A", "%", &"A".repeat(5_000), &format!("{token}=")] {
+        assert_eq!(open(TokenUse::Page, context, junk, 0), Err(TokenInvalid));
+    }
+}
+
+#[test]
+fn the_vault_remembers_within_bounds_and_forgets_the_shredded() {
+    let (_folder, path, ring) = ring();
+    let fill = &counting(50);
+    let wrap = |n: u8| ChildKey::new(fill).wrap(&ring, SENDER, &[n; 16], fill).unwrap();
+    let wrapped: Vec<_> = (0..20).map(wrap).collect();
+    let vault = Vault::new(KeyRing::load(&path).unwrap(), 8);
+    let get = |n: u8, row: Option<&WrappedKey>| vault.get(SENDER, &[n; 16], row);
+    for _ in 0..3 {
+        for n in 0..20 {
+            let row = &wrapped[usize::from(n)];
+            let direct = row.unwrap(&ring, SENDER, &[n; 16]).unwrap();
+            assert_eq!(
+                get(n, Some(row)).unwrap().leaf_salt(&CHILD),
+                direct.leaf_salt(&CHILD)
+            );
+            assert_eq!(get(0, Some(&wrapped[0])).unwrap().leaf_salt(&CHILD), {
+                wrapped[0]
+                    .unwrap(&ring, SENDER, &[0; 16])
+                    .unwrap()
+                    .leaf_salt(&CHILD)
+            });
+            assert!(vault.remembers() <= 8);
+        }
+    }
+    let before = vault.remembers();
+    assert_eq!(get(0, None).unwrap_err(), SealError::Shredded);
+    assert_eq!(vault.remembers(), before - 1);
+    // A new key of the same child is the one that is given, not the remembered one.
+    let again = wrap(19);
+    let direct = again.unwrap(&ring, SENDER, &[19; 16]).unwrap();
+    assert_eq!(
+        get(19, Some(&again)).unwrap().leaf_salt(&CHILD),
+        direct.leaf_salt(&CHILD)
+    );
+    assert_eq!(get(1, Some(&wrapped[0])).unwrap_err(), SealError::Refused);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let (folder, path, ring) = ring();
+    let key = ChildKey::new(&counting(0x41));
+    let signing = LogSigningKey::create(&folder.path().join("log"), "log", &counting(0x41)).unwrap();
+    let own = OrganisationKey::derive(&ring, SENDER).unwrap();
+    assert_eq!(format!("{key:?}"), "ChildKey(redacted)");
+    assert_eq!(format!("{signing:?}"), "LogSigningKey { origin: \"log\", .. }");
+    assert_eq!(format!("{own:?}"), "OrganisationKey { kek_id: 1, .. }");
+    assert_eq!(
+        format!("{ring:?}"),
+        "[RingKey { id: 1, created: 2026-09-01, .. }]"
+    );
+    let vault = Vault::new(KeyRing::load(&path).unwrap(), 1);
+    assert_eq!(
+        format!("{vault:?}"),
+        "Vault { ring: [RingKey { id: 1, created: 2026-09-01, .. }], .. }"
+    );
+}
