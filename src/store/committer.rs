@@ -1,0 +1,272 @@
+//! The committer: one task a node, the only one that writes. It takes a group of proposals and makes all
+//! their rows, their entries and one signed checkpoint durable in one transaction; only then does anyone
+//! get an answer.
+//!
+//! The order is the design, and each step says what a crash there would mean:
+//! lock → head → guards → rows and entries → tree → checkpoint → COMMIT → anchor → answers.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::anchor::Anchor;
+use super::bells::Bells;
+use super::group::{self, Held, Plan};
+use super::key::Key;
+use super::log::{Head, Tip};
+use super::proposal::{Outcome, Proposal, Remembered};
+use super::queue::{Pending, Queue, Slot};
+use super::sql::{Conn, Database, StoreError};
+use super::write;
+use crate::clock::Clock;
+use crate::tlog::Signer;
+
+/// A group of 256 is halved at most this often until the culprit stands alone.
+const HALVINGS: usize = 10;
+
+/// The door's end of the committer. Cheap to clone.
+#[derive(Clone)]
+pub struct Committer {
+    queue: Arc<Queue>,
+    head: watch::Receiver<Head>,
+    bells: Bells,
+}
+
+/// The committer's own state; [`Appender::run`] is its task.
+pub struct Appender {
+    database: Database,
+    queue: Arc<Queue>,
+    tip: Option<Tip>,
+    signer: Signer,
+    anchor: Anchor,
+    clock: Arc<dyn Clock>,
+    head: watch::Sender<Head>,
+    bells: Bells,
+}
+
+/// Why the committer ended; the process must end with it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// A sync failed: what is on the disk is not known any more.
+    #[error("the disk failed while the log was written")]
+    Disk(#[source] StoreError),
+    /// The anchor could not be synced.
+    #[error("the anchor could not be written")]
+    Anchor(#[source] std::io::Error),
+    /// The log in the database is not the one that this process wrote.
+    #[error("the log in the database does not continue this node's")]
+    Diverged(#[source] StoreError),
+}
+
+impl Committer {
+    /// A committer and its task over an opened log.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        tip: Tip,
+        signer: Signer,
+        anchor: Anchor,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, Appender) {
+        let queue = Arc::new(Queue::default());
+        let (sender, head) = watch::channel(tip.head());
+        let bells = Bells::default();
+        let appender = Appender {
+            database,
+            queue: Arc::clone(&queue),
+            tip: Some(tip),
+            signer,
+            anchor,
+            clock,
+            head: sender,
+            bells: bells.clone(),
+        };
+        (Self { queue, head, bells }, appender)
+    }
+
+    /// A place for one exchange of the organisation, `None` when too many of its are in flight. Taken
+    /// before deciding, so that a flood costs nothing.
+    #[must_use]
+    pub fn reserve(&self, organisation: &str) -> Option<Slot> {
+        self.queue.reserve(organisation)
+    }
+
+    /// Commits a proposal. When this returns [`Outcome::Committed`] everything in it is durable, here and
+    /// in the anchor; with any other outcome nothing of it has an effect, except that after
+    /// [`Outcome::Unavailable`] this is not known.
+    pub async fn commit(&self, proposal: Proposal) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        self.queue.push(Pending { proposal, answer });
+        outcome.await.unwrap_or(Outcome::Unavailable)
+    }
+
+    /// The newest head of the log, to wait for its growth.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<Head> {
+        self.head.clone()
+    }
+
+    /// Waits for the organisation's mail, or for news of its authority.
+    #[must_use]
+    pub fn mailbox(&self, organisation: &str) -> watch::Receiver<()> {
+        self.bells.listen(organisation)
+    }
+
+    /// Another node has brought the log to this size: whoever waits here looks again.
+    pub fn overtaken(&self, size: u64) {
+        if size > self.head.borrow().size {
+            self.bells.ring_all();
+        }
+    }
+
+    /// The queue, which tests hold to fill a group.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+/// What became of an attempt to commit some members.
+enum Attempt {
+    /// Everyone has an answer or waits for the next group.
+    Done,
+    /// The database refused something of it: nothing was done.
+    Refused(Vec<Pending>),
+}
+
+impl Appender {
+    /// Commits groups until the last [`Committer`] is gone or the disk fails.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the process must end, non-zero, without answering anyone.
+    pub async fn run(mut self) -> Result<(), Fatal> {
+        loop {
+            tokio::select! {
+                group = self.queue.next_group() => self.commit(group).await?,
+                () = self.head.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Commits a group, or halves of it until whoever the database refuses stands alone.
+    async fn commit(&mut self, group: Vec<Pending>) -> Result<(), Fatal> {
+        let mut work = vec![group];
+        for _ in 0..=HALVINGS * super::queue::GROUP {
+            let Some(part) = work.pop() else { break };
+            match self.attempt(part).await? {
+                Attempt::Done => {}
+                Attempt::Refused(mut part) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    work.push(second);
+                    work.push(part);
+                }
+                Attempt::Refused(part) => {
+                    for pending in part {
+                        tracing::error!(exchange.id = %pending.proposal.exchange, "the database refused an exchange");
+                        pending.answer.send(Outcome::Failed).ok();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, group: Vec<Pending>) -> Result<Attempt, Fatal> {
+        let mut conn = match self.database.writer().await {
+            Ok(conn) => conn,
+            Err(error) => return self.nothing_done(group, error),
+        };
+        let looked_up = self.look_up(&mut conn, &group).await;
+        let (tip, held) = match looked_up {
+            Ok(looked_up) => looked_up,
+            Err(error) => {
+                conn.abandon().await;
+                return self.nothing_done(group, error);
+            }
+        };
+        let (Plan { members, answered, deferred }, versions) = group::plan(group, held);
+        for (pending, outcome) in answered {
+            pending.answer.send(outcome).ok();
+        }
+        self.queue.put_back(deferred);
+        if members.is_empty() {
+            conn.abandon().await;
+            return Ok(Attempt::Done);
+        }
+        let written = write::group(&mut conn, tip, &members, &versions, &self.signer, self.clock.now()).await;
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                conn.abandon().await;
+                return self.nothing_done(members, error);
+            }
+        };
+        // A crash before this line leaves nothing; during it, all or nothing, which the retry finds out.
+        if let Err(error) = conn.command("COMMIT").await {
+            conn.abandon().await;
+            self.tip = None;
+            return self.nothing_known(members, error);
+        }
+        drop(conn);
+        // Durable. A crash from here on loses answers, not exchanges: their retries get them. The anchor
+        // is written before any answer, so no answered exchange is newer than it.
+        self.anchor.write(&written.note).map_err(Fatal::Anchor)?;
+        self.head.send_replace(written.tip.head());
+        self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
+        for (pending, receipt) in members.into_iter().zip(written.receipts) {
+            let reply = pending.proposal.reply;
+            pending.answer.send(Outcome::Committed { receipt: Box::new(receipt), reply }).ok();
+        }
+        self.tip = Some(written.tip);
+        Ok(Attempt::Done)
+    }
+
+    /// Opens the transaction, takes the lock, and reads under it all that the group asks about.
+    async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
+        conn.begin_write().await?;
+        let tip = Tip::follow(conn, self.tip.take(), self.signer.verifier()).await?;
+        self.tip = Some(tip.clone());
+        let mut held = Held::default();
+        let keys = group::keys(group);
+        let rows = conn.fetch_among("SELECT key, version FROM heads WHERE key", keys).await?;
+        for row in rows {
+            held.versions.insert(Key::from(row.blob(0)?.to_vec()), row.int(1)?);
+        }
+        let sql = "SELECT caller, request_id, request_mac, idx FROM entries WHERE request_id";
+        for row in conn.fetch_among(sql, group::request_ids(group)).await? {
+            let remembered = Remembered { mac: row.blob(2)?.to_vec(), index: row.int(3)?.unsigned_abs() };
+            held.requests.insert((row.text(0)?.to_owned(), row.id(1)?), remembered);
+        }
+        Ok((tip, held))
+    }
+
+    /// The transaction was not committed: its members are told so, or tried in halves.
+    fn nothing_done(&self, members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
+        match error {
+            StoreError::Disk(_) => Err(Fatal::Disk(error)),
+            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } => Err(Fatal::Diverged(error)),
+            StoreError::Refused(_) => Ok(Attempt::Refused(members)),
+            StoreError::Full(_) | StoreError::Unreachable(_) => {
+                tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");
+                answer_unavailable(members);
+                Ok(Attempt::Done)
+            }
+        }
+    }
+
+    /// COMMIT failed: it may have happened. Nobody gets an answer that says otherwise.
+    fn nothing_known(&self, members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
+        if let StoreError::Disk(_) = error {
+            return Err(Fatal::Disk(error));
+        }
+        tracing::warn!(error = %error, "the outcome of a commit is not known");
+        answer_unavailable(members);
+        Ok(Attempt::Done)
+    }
+}
+
+fn answer_unavailable(members: Vec<Pending>) {
+    for pending in members {
+        pending.answer.send(Outcome::Unavailable).ok();
+    }
+}

@@ -1,0 +1,27 @@
+-- What recipients did with their deliveries.
+
+-- One row a batch that was sent: everything in the mailbox from one cursor to another was collected.
+CREATE TABLE collections (
+  idx          BIGINT NOT NULL,
+  ordinal      BIGINT NOT NULL,
+  organisation TEXT COLLATE "C" NOT NULL,
+  from_idx     BIGINT NOT NULL,
+  from_ordinal BIGINT NOT NULL,
+  to_idx       BIGINT NOT NULL,
+  to_ordinal   BIGINT NOT NULL,
+  time         BIGINT NOT NULL,
+  PRIMARY KEY (idx, ordinal)
+);
+CREATE INDEX collections_organisation ON collections (organisation, to_idx, to_ordinal);
+
+CREATE TABLE acknowledgements (
+  idx           BIGINT NOT NULL,
+  ordinal       BIGINT NOT NULL,
+  organisation  TEXT COLLATE "C" NOT NULL,
+  delivery_idx  BIGINT NOT NULL,
+  delivery_ordinal BIGINT NOT NULL,
+  stage         BIGINT NOT NULL,  -- apgateway.v1.DeliveryStage
+  time          BIGINT NOT NULL,
+  officer       BYTEA,              -- sealed: who acted on it
+  PRIMARY KEY (idx, ordinal)
+);

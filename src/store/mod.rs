@@ -1,0 +1,30 @@
+//! Everything durable: databases, the committer, the log as it is stored.
+//!
+//! Only the committer writes. A handler reads from a [`Snapshot`], decides, and hands over a
+//! [`proposal::Proposal`]; it gets an answer when the proposal and its entry in the log are durable
+//! together. Every record table is append-only and keyed by its place in the log (entry, ordinal); one
+//! table, `heads`, says which row is newest and guards everything by that version.
+
+mod anchor;
+mod bells;
+mod committer;
+pub mod evidence;
+mod group;
+pub mod key;
+pub mod log;
+pub mod proposal;
+pub mod opened;
+mod queue;
+mod salts;
+mod snapshot;
+pub mod sql;
+mod tables;
+mod write;
+
+pub use anchor::Anchor;
+pub use committer::{Appender, Committer, Fatal};
+pub use evidence::Log;
+pub use queue::{Queue, Slot};
+pub use salts::Salts;
+pub use snapshot::Snapshot;
+pub use sql::{Database, Kind, Location, Row, StoreError, Table, Value};

@@ -1,0 +1,93 @@
+//! Opening a log to append to it: the checks without which a rolled-back or damaged one would be served.
+
+use std::path::Path;
+
+use super::anchor::Anchor;
+use super::log::{Head, Tip, place, verified};
+use super::sql::{Database, StoreError};
+use super::tables::CHECKPOINTS;
+use crate::clock::Instant;
+use crate::tlog::{Checkpoint, Edge, Signer, Verifier, leaf_hash};
+
+/// Entries whose leaves are compared with the tree before anything is served; a task verifies the rest.
+const RECENT: u64 = 10_000;
+
+/// Makes an empty log: its first checkpoint, of no entries, in the database and in the anchor.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] when there is one, or the anchor cannot be made; or as [`StoreError`] says.
+pub async fn create(database: &Database, anchor: &Path, signer: &Signer, now: Instant) -> Result<(), StoreError> {
+    let mut conn = database.writer().await?;
+    conn.begin_write().await?;
+    if conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await?.is_some() {
+        conn.abandon().await;
+        return Err(StoreError::Inconsistent("the database already holds a log"));
+    }
+    let empty = Checkpoint::new(signer.verifier().name(), 0, Edge::default().root());
+    let note = signer.sign(&empty.to_string());
+    let row = vec![0_i64.into(), now.micros().into(), note.as_str().into()];
+    conn.insert(&CHECKPOINTS, vec![row]).await?;
+    conn.command("COMMIT").await?;
+    Anchor::create(anchor, &note).map_err(|error| {
+        tracing::error!(error = %error, "the anchor could not be made");
+        StoreError::Inconsistent("the anchor file cannot be made, or is there already")
+    })
+}
+
+/// Opens the log: newest checkpoint, right edge, anchor, and the leaves of the last 10,000 entries.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] when any of it does not fit, with what does not; or as [`StoreError`] says.
+pub async fn open(database: &Database, anchor: &Path, verifier: &Verifier) -> Result<(Tip, Anchor), StoreError> {
+    let mut conn = database.writer().await?;
+    let tip = Tip::read(&mut conn, verifier).await?;
+    let (anchor, note) = Anchor::open(anchor).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Inconsistent("the anchor file is missing"),
+        std::io::ErrorKind::WouldBlock => StoreError::Inconsistent("another process has the anchor open"),
+        _ => StoreError::Inconsistent("the anchor file cannot be read"),
+    })?;
+    let anchored = verified(&note, verifier)?;
+    let Head { size, .. } = tip.head();
+    if anchored.size() > size {
+        return Err(StoreError::Inconsistent(
+            "the anchor knows more entries than the database holds: it was rolled back or its tail was cut",
+        ));
+    }
+    let sql = "SELECT note FROM checkpoints WHERE size = $1";
+    let same = conn.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
+    let same = same.map(|row| verified(row.text(0)?, verifier)).transpose()?;
+    if same.is_none_or(|checkpoint| checkpoint.root() != anchored.root()) {
+        return Err(StoreError::Inconsistent("the database's log is not the one that the anchor knows"));
+    }
+    drop(conn);
+    check_recent(database, size).await?;
+    Ok((tip, anchor))
+}
+
+/// The leaves of the newest entries are those of the tree's tiles, without gaps.
+async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> {
+    let mut conn = database.reader().await?;
+    let first = size.saturating_sub(RECENT) / 256 * 256;
+    let sql = "SELECT idx, bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+    let tiles = "SELECT hashes FROM tiles WHERE level = 0 AND number = $1";
+    for begin in (first..size).step_by(256) {
+        let rows = conn.fetch(sql, vec![place(begin).into(), place(begin + 256).into()]).await?;
+        let mut hashes = Vec::with_capacity(256 * 32);
+        for (expected, row) in (begin..).zip(&rows) {
+            if row.int(0)?.unsigned_abs() != expected {
+                return Err(StoreError::Inconsistent("an entry of the log is missing"));
+            }
+            hashes.extend_from_slice(leaf_hash(row.blob(1)?).as_bytes());
+        }
+        if rows.len() as u64 != (size - begin).min(256) {
+            return Err(StoreError::Inconsistent("an entry of the log is missing"));
+        }
+        // The last, growing tile was compared with the signed root when the tip was read.
+        if let Some(tile) = conn.fetch_one(tiles, vec![place(begin / 256).into()]).await?
+            && tile.blob(0)? != hashes
+        {
+            return Err(StoreError::Inconsistent("an entry of the log was changed"));
+        }
+    }
+    Ok(())
+}

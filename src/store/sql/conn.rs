@@ -1,0 +1,217 @@
+//! A connection to either database, and what can be asked over it.
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
+
+use super::{Row, StoreError, Value};
+
+/// A connection to either database.
+pub enum Conn {
+    /// To the SQLite file of this node.
+    Sqlite(PoolConnection<Sqlite>),
+    /// To the PostgreSQL that the nodes share.
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// Keys looked up with one statement: a power of two below SQLite's own bound of 32,766 parameters.
+const KEYS: usize = 16_384;
+
+impl Conn {
+    /// Runs a statement without a result.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn execute(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<u64, StoreError> {
+        Ok(match self {
+            Self::Sqlite(conn) => {
+                bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+            }
+            Self::Postgres(conn) => {
+                bind_postgres(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+            }
+        })
+    }
+
+    /// Runs statements that take no arguments and are not worth preparing: `BEGIN`, `COMMIT`, settings.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop)?,
+            Self::Postgres(conn) => (&mut **conn).execute(sql).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Opens a transaction that may write, and waits for its turn among all nodes: SQLite's write lock, or
+    /// PostgreSQL's advisory lock in a statement of its own, so that what is read next is read under it.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn begin_write(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => self.command("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                self.command("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+                self.command("SELECT pg_advisory_xact_lock(7017218301)").await
+            }
+        }
+    }
+
+    /// Opens a snapshot: whatever is read until [`Conn::end_read`] is of one moment.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn begin_read(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
+            Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
+        }
+    }
+
+    /// Ends the snapshot. A connection that cannot is closed.
+    pub async fn end_read(self) {
+        self.abandon().await;
+    }
+
+    /// Rolls back what is open; a connection that cannot even do that is closed instead of reused.
+    pub async fn abandon(mut self) {
+        if let Err(error) = self.command("ROLLBACK").await
+            && !matches!(error, StoreError::Refused(_))
+        {
+            let closed = match self {
+                Self::Sqlite(conn) => conn.close().await,
+                Self::Postgres(conn) => conn.close().await,
+            };
+            if let Err(error) = closed {
+                tracing::debug!(error = %error, "a broken connection did not close cleanly");
+            }
+        }
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(conn) => {
+                let rows = bind_sqlite(query(sql), arguments).fetch_all(&mut **conn).await?;
+                rows.iter().map(|row| from_sqlite(row, sql)).collect()
+            }
+            Self::Postgres(conn) => {
+                let rows = bind_postgres(query(sql), arguments).fetch_all(&mut **conn).await?;
+                rows.iter().map(|row| from_postgres(row, sql)).collect()
+            }
+        }
+    }
+
+    /// The first row of a query, if there is one.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn fetch_one(
+        &mut self,
+        sql: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch(sql, arguments).await?.into_iter().next())
+    }
+
+    /// The rows whose blob column is one of `keys`; `sql` ends where the list begins (`… WHERE key`).
+    /// Keys without a row give none.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn fetch_among(
+        &mut self,
+        sql: &'static str,
+        mut keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        while !keys.is_empty() {
+            let rest = keys.split_off(keys.len().min(KEYS));
+            match self {
+                Self::Sqlite(conn) => {
+                    // A power of two of parameters, so that few statements are prepared; what is left
+                    // unbound is NULL and equals nothing.
+                    let marks = vec!["?"; keys.len().next_power_of_two()].join(",");
+                    let mut bound = query(AssertSqlSafe(format!("{sql} IN ({marks})")));
+                    for key in keys {
+                        bound = bound.bind(key);
+                    }
+                    for row in &bound.fetch_all(&mut **conn).await? {
+                        found.push(from_sqlite(row, sql)?);
+                    }
+                }
+                Self::Postgres(conn) => {
+                    let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
+                    for row in &bound.fetch_all(&mut **conn).await? {
+                        found.push(from_postgres(row, sql)?);
+                    }
+                }
+            }
+            keys = rest;
+        }
+        Ok(found)
+    }
+}
+
+type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+type PostgresQuery<'q> = Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
+pub(super) fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery<'_> {
+    for argument in arguments {
+        query = match argument {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn bind_postgres(mut query: PostgresQuery<'_>, arguments: Vec<Value>) -> PostgresQuery<'_> {
+    for argument in arguments {
+        query = match argument {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn from_sqlite(row: &SqliteRow, sql: &'static str) -> Result<Row, StoreError> {
+    let mut values = Vec::with_capacity(row.columns().len());
+    for column in 0..row.columns().len() {
+        let raw = row.try_get_raw(column)?;
+        let kind = raw.type_info().name().to_owned();
+        values.push(match (raw.is_null(), kind.as_str()) {
+            (true, _) => Value::Int(None),
+            (false, "INTEGER") => Value::Int(Some(row.try_get(column)?)),
+            (false, "TEXT") => Value::Text(Some(row.try_get(column)?)),
+            (false, "BLOB") => Value::Blob(Some(row.try_get(column)?)),
+            _ => return Err(StoreError::Corrupt { table: sql, column }),
+        });
+    }
+    Ok(Row::new(values, sql))
+}
+
+fn from_postgres(row: &PgRow, sql: &'static str) -> Result<Row, StoreError> {
+    let mut values = Vec::with_capacity(row.columns().len());
+    for (column, described) in row.columns().iter().enumerate() {
+        values.push(match described.type_info().name() {
+            "INT8" => Value::Int(row.try_get(column)?),
+            "INT4" => Value::Int(row.try_get::<Option<i32>, _>(column)?.map(i64::from)),
+            "TEXT" => Value::Text(row.try_get(column)?),
+            "BYTEA" => Value::Blob(row.try_get(column)?),
+            _ => return Err(StoreError::Corrupt { table: sql, column }),
+        });
+    }
+    Ok(Row::new(values, sql))
+}

@@ -1,0 +1,60 @@
+//! What can go wrong with a statement, and what that means for the commit it belonged to.
+
+/// Why a statement failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database or the connection to it failed: the outcome of a commit is unknown.
+    #[error("the database could not be reached or did not answer")]
+    Unreachable(#[source] sqlx::Error),
+    /// The database refused this statement: nothing of it was done.
+    #[error("the database refused a statement")]
+    Refused(#[source] sqlx::Error),
+    /// Writing to the disk failed: nothing more may be written by this process.
+    #[error("the database could not write to its disk")]
+    Disk(#[source] sqlx::Error),
+    /// There is no room on the disk: nothing was written.
+    #[error("the database's disk is full")]
+    Full(#[source] sqlx::Error),
+    /// A stored value is not what was written: the database was damaged or edited.
+    #[error("column {column} of {table} holds what it cannot hold")]
+    Corrupt {
+        /// The table or query.
+        table: &'static str,
+        /// The column's position in the result.
+        column: usize,
+    },
+    /// What is stored does not fit together, or not with what is kept outside the database.
+    #[error("{0}")]
+    Inconsistent(&'static str),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return Self::Unreachable(error);
+        };
+        let code = database.code().map(|code| code.into_owned()).unwrap_or_default();
+        // SQLite gives extended result codes in decimal: 13 SQLITE_FULL, 10 SQLITE_IOERR | n << 8.
+        if let Ok(number) = code.parse::<u32>()
+            && database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+        {
+            return match number & 0xff {
+                13 => Self::Full(error),
+                10 => Self::Disk(error),
+                5 | 6 | 8 | 14 => Self::Unreachable(error),
+                _ => Self::Refused(error),
+            };
+        }
+        // PostgreSQL: 53100 disk_full; classes 08 connection, 57 operator intervention, 25006 read-only,
+        // 40 serialisation and deadlock, 55P03 lock not available.
+        match code.as_str() {
+            "53100" => Self::Full(error),
+            "58030" => Self::Disk(error),
+            "25006" | "55P03" => Self::Unreachable(error),
+            code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
+                Self::Unreachable(error)
+            }
+            _ => Self::Refused(error),
+        }
+    }
+}

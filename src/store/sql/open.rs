@@ -1,0 +1,251 @@
+//! Opening a database: the settings without which an acknowledged return could be lost, and the pools.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, SqlitePool};
+
+use super::{Conn, StoreError};
+
+static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+
+/// The oldest SQLite without the WAL-reset corruption bug.
+const SQLITE_FLOOR: (u32, u32, u32) = (3, 51, 3);
+
+/// Where the database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A SQLite file on a local disk, served by one node.
+    Sqlite(PathBuf),
+    /// A PostgreSQL connection URL; several nodes may share it.
+    Postgres(String),
+}
+
+/// A database with its pools: one connection for the committer, several for readers.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// SQLite: the writer's pool holds one connection, the readers' are read-only.
+    Sqlite {
+        /// The committer's.
+        writer: SqlitePool,
+        /// Everyone else's.
+        readers: SqlitePool,
+    },
+    /// PostgreSQL.
+    Postgres {
+        /// The committer's and the migrations'.
+        writer: PgPool,
+        /// Everyone else's.
+        readers: PgPool,
+    },
+}
+
+impl Database {
+    /// Opens a database that exists; only [`Database::create`] makes one, so that a wrong path never
+    /// starts an empty log.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when it is not there or refuses; [`StoreError::Inconsistent`] when
+    /// SQLite is one with the WAL-reset bug or PostgreSQL would acknowledge before writing.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        Self::connect(location, false).await
+    }
+
+    /// As [`Database::open`], and makes the SQLite file where there is none.
+    ///
+    /// # Errors
+    /// As for [`Database::open`].
+    pub async fn create(location: &Location) -> Result<Self, StoreError> {
+        Self::connect(location, true).await
+    }
+
+    async fn connect(location: &Location, create: bool) -> Result<Self, StoreError> {
+        let database = match location {
+            Location::Sqlite(path) => sqlite(path, create).await?,
+            Location::Postgres(url) => postgres(url).await?,
+        };
+        database.assert_safe().await?;
+        Ok(database)
+    }
+
+    /// Brings the schema up to this binary's.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] when a newer binary made the schema or a released migration differs.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let done = match self {
+            Self::Sqlite { writer, .. } => SQLITE.run(writer).await,
+            Self::Postgres { writer, .. } => POSTGRES.run(writer).await,
+        };
+        done.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+            _ => StoreError::Inconsistent("the database's schema was made by another release"),
+        })
+    }
+
+    /// Whether the schema is exactly this binary's.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        let expected = match self {
+            Self::Sqlite { .. } => &SQLITE,
+            Self::Postgres { .. } => &POSTGRES,
+        };
+        let rows = (self.reader().await?)
+            .fetch("SELECT version, checksum FROM _sqlx_migrations ORDER BY version", vec![])
+            .await;
+        let Ok(rows) = rows else { return Ok(false) };
+        let mut applied = rows.iter();
+        for migration in expected.iter() {
+            let Some(row) = applied.next() else { return Ok(false) };
+            if row.int(0)? != migration.version || row.blob(1)? != &*migration.checksum {
+                return Ok(false);
+            }
+        }
+        Ok(applied.next().is_none())
+    }
+
+    /// The committer's connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when none can be had.
+    pub async fn writer(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
+            Self::Postgres { writer, .. } => Conn::Postgres(writer.acquire().await?),
+        })
+    }
+
+    /// A reader's connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when none is free in time.
+    pub async fn reader(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Conn::Sqlite(readers.acquire().await?),
+            Self::Postgres { readers, .. } => Conn::Postgres(readers.acquire().await?),
+        })
+    }
+
+    /// Closes every connection, the committer's last, so that SQLite folds its write-ahead log back.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+
+    /// PostgreSQL answers a commit only when a standby has it too; SQLite has no standby to ask for.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] when it does not, and the configuration does not accept that.
+    pub async fn assert_replicated(&self) -> Result<(), StoreError> {
+        if let Self::Sqlite { .. } = self {
+            return Ok(());
+        }
+        let mut conn = self.reader().await?;
+        let row = conn.fetch_one("SELECT current_setting('synchronous_standby_names')", vec![]).await?;
+        match row.map(|row| row.text(0).map(str::is_empty)).transpose()? {
+            Some(false) => Ok(()),
+            _ => Err(StoreError::Inconsistent(
+                "PostgreSQL has no synchronous standby, and single_primary is not set",
+            )),
+        }
+    }
+
+    async fn assert_safe(&self) -> Result<(), StoreError> {
+        let mut conn = self.writer().await?;
+        match self {
+            Self::Sqlite { .. } => {
+                let row = conn.fetch_one("SELECT sqlite_version()", vec![]).await?;
+                let text = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                let mut numbers = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+                let mut next = || numbers.next().unwrap_or(0);
+                if (next(), next(), next()) < SQLITE_FLOOR {
+                    return Err(StoreError::Inconsistent("this SQLite has the WAL-reset bug"));
+                }
+                let row = conn.fetch_one("PRAGMA synchronous", vec![]).await?;
+                if row.map(|row| row.int(0)).transpose()? != Some(2) {
+                    return Err(StoreError::Inconsistent("SQLite does not run with synchronous=FULL"));
+                }
+            }
+            Self::Postgres { .. } => {
+                let row = conn.fetch_one("SELECT current_setting('synchronous_commit')", vec![]).await?;
+                let level = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                if !matches!(level.as_str(), "on" | "remote_apply") {
+                    return Err(StoreError::Inconsistent("PostgreSQL's synchronous_commit is below on"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("secure_delete", "on")
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(512);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options.clone())
+        .await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                // A snapshot that was dropped left its transaction open; one that was ended has none to end.
+                match sqlx::Executor::execute(conn, "ROLLBACK").await {
+                    Ok(_) | Err(sqlx::Error::Database(_)) => Ok(true),
+                    Err(error) => Err(error),
+                }
+            })
+        })
+        .connect_lazy_with(options.create_if_missing(false).read_only(true));
+    Ok(Database::Sqlite { writer, readers })
+}
+
+async fn postgres(url: &str) -> Result<Database, StoreError> {
+    let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
+    // What was bound is children's data: it must not be repeated beside an error in PostgreSQL's own log.
+    let options = options.options([("log_parameter_max_length_on_error", "0")]);
+    let writer = PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.clone())
+        .await?;
+    let readers = PgPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: end what it left open.
+                sqlx::Executor::execute(conn, "ROLLBACK").await.map(|_| true)
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(Database::Postgres { writer, readers })
+}
