@@ -1,0 +1,314 @@
+//! The typed readers of [`Check`], one for each sort of field (bad-input catalogue B1–B37, B49, B51).
+//!
+//! A reader gives `None` where it recorded a violation, or, if optional, where nothing was sent. It must never repair
+//! what was sent.
+
+use std::ops::RangeInclusive;
+
+use uuid::Uuid;
+
+use super::{Check, TextRule, contact, text};
+use crate::calendar::{Date, DateError, TimeError, TimeOfDay};
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationError;
+use crate::codes::upn::UpnError;
+use crate::codes::{OrganisationId, Upn};
+
+/// No id, date or number is this long; longer is refused for its length before it is read.
+const IDENTIFIER_BYTES: usize = 256;
+
+impl Check {
+    /// A UUID in lower case with hyphens, any version, not nil.
+    pub fn uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, uuid))
+    }
+
+    /// As [`Check::uuid`], or nothing.
+    pub fn optional_uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
+        if sent.is_empty() {
+            None
+        } else {
+            self.read(field, sent, uuid)
+        }
+    }
+
+    /// A date, `YYYY-MM-DD`.
+    pub fn date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, date))
+    }
+
+    /// As [`Check::date`], or nothing.
+    pub fn optional_date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
+        if sent.is_empty() {
+            None
+        } else {
+            self.read(field, sent, date)
+        }
+    }
+
+    /// A date of birth that gives an age of 4 to 25 on `today`.
+    pub fn date_of_birth(&mut self, field: &'static str, sent: &str, today: Date) -> Option<Date> {
+        let born = self.date(field, sent)?;
+        if (4..=25).contains(&born.age_on(today)) {
+            Some(born)
+        } else {
+            self.refuse(field, "DOB_RANGE")
+        }
+    }
+
+    /// A clock time, `HH:MM`.
+    pub fn time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, time))
+    }
+
+    /// As [`Check::time_of_day`], or nothing.
+    pub fn optional_time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
+        if sent.is_empty() {
+            None
+        } else {
+            self.read(field, sent, time)
+        }
+    }
+
+    /// A pupil number, temporary or permanent.
+    pub fn upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, |sent| Upn::parse(sent).map_err(UpnError::reason)))
+    }
+
+    /// As [`Check::upn`], or nothing.
+    pub fn optional_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
+        if sent.is_empty() {
+            None
+        } else {
+            self.upn(field, sent)
+        }
+    }
+
+    /// A permanent pupil number.
+    pub fn permanent_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
+        let upn = self.upn(field, sent)?;
+        if upn.is_temporary() {
+            self.refuse(field, "UPN_TEMPORARY")
+        } else {
+            Some(upn)
+        }
+    }
+
+    /// An organisation, `<kind>/<id>`.
+    pub fn organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, organisation))
+    }
+
+    /// As [`Check::organisation`], or nothing.
+    pub fn optional_organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
+        if sent.is_empty() {
+            None
+        } else {
+            self.read(field, sent, organisation)
+        }
+    }
+
+    /// Any identifier that has a reading of its own, as `|sent| Urn::parse(sent).map_err(PlaceNumberError::reason)`.
+    pub fn parsed<T>(
+        &mut self,
+        field: &'static str,
+        sent: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        self.required(field, sent)
+            .and_then(|sent| self.read(field, sent, parse))
+    }
+
+    /// A text, composed (NFC); none too where it is blank and not required.
+    pub fn text(&mut self, field: &'static str, sent: &str, rule: TextRule) -> Option<String> {
+        text::accept(sent, rule).unwrap_or_else(|reason| self.refuse(field, reason))
+    }
+
+    /// A postcode, or nothing.
+    pub fn postcode(&mut self, field: &'static str, sent: &str) -> Option<String> {
+        self.formed(field, sent, contact::is_postcode, "POSTCODE_FORMAT")
+    }
+
+    /// A telephone number, or nothing.
+    pub fn phone(&mut self, field: &'static str, sent: &str) -> Option<String> {
+        self.formed(field, sent, contact::is_phone, "PHONE_FORMAT")
+    }
+
+    /// An e-mail address, or nothing.
+    pub fn email(&mut self, field: &'static str, sent: &str) -> Option<String> {
+        self.formed(field, sent, contact::is_email, "EMAIL_FORMAT")
+    }
+
+    /// A whole number of `range`.
+    pub fn int_range<N>(&mut self, field: &'static str, sent: N, range: RangeInclusive<i64>) -> Option<N>
+    where
+        N: Copy + TryInto<i64>,
+    {
+        self.number(field, sent, range, "NUMBER_RANGE")
+    }
+
+    /// A number of minutes of `range`.
+    pub fn minutes<N>(&mut self, field: &'static str, sent: N, range: RangeInclusive<i64>) -> Option<N>
+    where
+        N: Copy + TryInto<i64>,
+    {
+        self.number(field, sent, range, "MINUTES_RANGE")
+    }
+
+    /// A finite score of `range`, negative zero refused.
+    pub fn score(&mut self, field: &'static str, sent: f64, range: RangeInclusive<f64>) -> Option<f64> {
+        let negative_zero = sent == 0.0 && sent.is_sign_negative();
+        if range.contains(&sent) && !negative_zero {
+            Some(sent)
+        } else {
+            self.refuse(field, "NUMBER_RANGE")
+        }
+    }
+
+    /// Something that must be there: `check.present("plan", message.plan.as_ref())`.
+    pub fn present<T>(&mut self, field: &'static str, sent: Option<T>) -> Option<T> {
+        if sent.is_none() {
+            self.fault(field, "FIELD_REQUIRED");
+        }
+        sent
+    }
+
+    /// A text that must not be empty.
+    pub fn required<'t>(&mut self, field: &'static str, sent: &'t str) -> Option<&'t str> {
+        if sent.is_empty() {
+            self.refuse(field, "FIELD_REQUIRED")
+        } else {
+            Some(sent)
+        }
+    }
+
+    /// Whether a list is no longer than `max`.
+    pub fn list_len(&mut self, field: &'static str, len: usize, max: usize) -> bool {
+        if len > max {
+            self.fault(field, "LIST_TOO_LONG");
+        }
+        len <= max
+    }
+
+    /// A value of a list, not 0; a `TryFrom<i32>` of prost or of a code set.
+    pub fn enum_value<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
+        if sent == 0 {
+            self.refuse(field, "ENUM_REQUIRED")
+        } else {
+            self.optional_enum(field, sent)
+        }
+    }
+
+    /// As [`Check::enum_value`], or nothing for 0.
+    pub fn optional_enum<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
+        if sent == 0 {
+            return None;
+        }
+        E::try_from(sent).map_or_else(|_| self.refuse(field, "ENUM_UNKNOWN"), Some)
+    }
+
+    /// Rows to a page: `default` for 0, at most `max`.
+    pub fn page_size(&mut self, field: &'static str, sent: i32, default: u32, max: u32) -> Option<u32> {
+        match u32::try_from(sent) {
+            Ok(0) => Some(default),
+            Ok(size) => Some(size.min(max)),
+            Err(_) => self.refuse(field, "PAGE_SIZE"),
+        }
+    }
+
+    /// A moment.
+    pub fn timestamp(
+        &mut self,
+        field: &'static str,
+        sent: Option<&prost_types::Timestamp>,
+    ) -> Option<Instant> {
+        let sent = self.present(field, sent)?;
+        self.optional_timestamp(field, Some(sent))
+    }
+
+    /// As [`Check::timestamp`], or nothing.
+    pub fn optional_timestamp(
+        &mut self,
+        field: &'static str,
+        sent: Option<&prost_types::Timestamp>,
+    ) -> Option<Instant> {
+        Instant::from_proto(sent?).map_or_else(|error| self.refuse(field, error.reason()), Some)
+    }
+
+    fn refuse<T>(&mut self, field: &'static str, reason: &'static str) -> Option<T> {
+        self.fault(field, reason);
+        None
+    }
+
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        sent: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        if sent.len() > IDENTIFIER_BYTES {
+            return self.refuse(field, "FIELD_LENGTH");
+        }
+        parse(sent).map_or_else(|reason| self.refuse(field, reason), Some)
+    }
+
+    fn formed(
+        &mut self,
+        field: &'static str,
+        sent: &str,
+        is_formed: fn(&str) -> bool,
+        reason: &'static str,
+    ) -> Option<String> {
+        let text = self.text(field, sent, TextRule::line(IDENTIFIER_BYTES))?;
+        if is_formed(&text) {
+            Some(text)
+        } else {
+            self.refuse(field, reason)
+        }
+    }
+
+    fn number<N>(
+        &mut self,
+        field: &'static str,
+        sent: N,
+        range: RangeInclusive<i64>,
+        reason: &'static str,
+    ) -> Option<N>
+    where
+        N: Copy + TryInto<i64>,
+    {
+        let held = sent.try_into().is_ok_and(|number| range.contains(&number));
+        if held {
+            Some(sent)
+        } else {
+            self.refuse(field, reason)
+        }
+    }
+}
+
+fn uuid(sent: &str) -> Result<Uuid, &'static str> {
+    let hyphenated = sent.len() == 36 && !sent.bytes().any(|byte| byte.is_ascii_uppercase());
+    let id = if hyphenated {
+        Uuid::try_parse(sent).ok()
+    } else {
+        None
+    };
+    id.filter(|id| !id.is_nil()).ok_or("ID_FORMAT")
+}
+
+fn date(sent: &str) -> Result<Date, &'static str> {
+    Date::parse(sent).map_err(DateError::reason)
+}
+
+fn time(sent: &str) -> Result<TimeOfDay, &'static str> {
+    TimeOfDay::parse(sent).map_err(TimeError::reason)
+}
+
+fn organisation(sent: &str) -> Result<OrganisationId, &'static str> {
+    OrganisationId::parse(sent).map_err(OrganisationError::reason)
+}

@@ -1,0 +1,255 @@
+//! The door: runs an exchange from the caller's certificate to the committed answer.
+//!
+//! Deciding and committing happen in a task of their own, which a client that goes away cannot cancel.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::caller::{self, Caller};
+use super::codec::{Answer, Committed};
+use super::entry::{self, Of};
+use super::{Action, Change, Cx, Reason, Refusal};
+use crate::calendar::Date;
+use crate::clock::{Clock, Randomness};
+use crate::identity::PeerCertificate;
+use crate::seal::{KeyedDigest, Vault};
+use super::routes::Handler;
+use crate::store::proposal::{Outcome, Remembered, RequestKey};
+use crate::store::{Committer, Log, Salts, Snapshot};
+
+/// How often an exchange is decided again because what it rested on had changed.
+const DECISIONS: usize = 5;
+/// Longest wait for an answer; the exchange itself goes on.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What was decided: the change, the encoded reply, and for a stream the position behind it.
+pub(super) struct Decision {
+    pub change: Change,
+    pub reply: Bytes,
+    pub position: Bytes,
+}
+
+/// What a handler gives: a decision, a refusal, or, for a stream alone, that there is nothing to send.
+pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Option<Decision>, Refusal>> + Send>>;
+
+/// What an exchange gives: the answer and, for a stream, the position behind it.
+pub(super) type Answered = Result<Option<(Answer, Bytes)>, Status>;
+
+/// Says whether a certificate that was accepted at the handshake still may be used.
+pub type StillValid = Arc<dyn Fn(&PeerCertificate) -> bool + Send + Sync>;
+
+/// Everything that an exchange needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Door {
+    /// The log, the database under it, and its readers.
+    pub log: Log,
+    /// The only one that writes.
+    pub committer: Committer,
+    /// Keys.
+    pub vault: Arc<Vault>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Randomness,
+    /// Revocation and expiry since the handshake.
+    pub still_valid: StillValid,
+}
+
+/// One call, as it came in.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub path: &'static str,
+    pub action: Action,
+    pub peer: Arc<PeerCertificate>,
+    pub on_behalf_of: Option<String>,
+    pub trace: String,
+    pub exchange: Uuid,
+    pub message: Bytes,
+}
+
+/// The first two fields of every mutating request.
+#[derive(Clone, PartialEq, Message)]
+struct Once {
+    #[prost(string, tag = "1")]
+    request_id: String,
+    #[prost(bool, tag = "2")]
+    validate_only: bool,
+}
+
+impl Door {
+    /// Whether a connection may stay: not when its certificate was revoked or its organisation suspended. A
+    /// certificate that was never registered is told so in an answer; a register that cannot be read is no
+    /// reason to cut anybody, since nothing is answered then anyway.
+    pub async fn is_welcome(&self, peer: &Arc<PeerCertificate>) -> bool {
+        if !(self.still_valid)(peer) {
+            return false;
+        }
+        let Ok(mut snapshot) = Snapshot::open(self.log.database()).await else { return true };
+        match caller::identify(&mut snapshot, peer, None, "", "").await {
+            Ok(_) => true,
+            Err(refusal) => {
+                !matches!(refusal.reason, Reason::CertificateRevoked | Reason::OrganisationSuspended)
+            }
+        }
+    }
+
+    /// Runs an exchange in its own task and waits for the answer.
+    pub(super) async fn exchange(&self, call: Call, decide: Handler) -> Answered {
+        let (door, exchange) = (self.clone(), call.exchange);
+        let running = tokio::spawn(async move { door.run(&call, &decide).await });
+        match tokio::time::timeout(WAIT, running).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Refusal::from(Reason::Failed).status(exchange)),
+            Err(_) => Err(Refusal::from(Reason::DeadlineExceeded).status(exchange)),
+        }
+    }
+
+    /// Decides, again where a guard did not hold, commits, answers.
+    async fn run(&self, call: &Call, decide: &Handler) -> Answered {
+        let Some(_slot) = self.committer.reserve(call.peer.organisation().as_str()) else {
+            return Err(Refusal::from(Reason::TooManyInFlight).status(call.exchange));
+        };
+        let mut known = None;
+        for _ in 0..DECISIONS {
+            let Decision { change, reply, position } = match self.decide(call, decide, &mut known).await {
+                Ok(Some(decision)) => decision,
+                Ok(None) => return Ok(None),
+                Err(refusal) => return self.refuse(call, known.as_ref(), refusal).await,
+            };
+            let Some(caller) = &known else { break };
+            let request = self.request_key(call, caller);
+            match self.commit(call, Of::Done(caller, change), reply, request).await {
+                Outcome::Committed { receipt, reply } => {
+                    return Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position)));
+                }
+                Outcome::Known(first) => return self.replay(call, caller, &first).await,
+                Outcome::Stale => {}
+                Outcome::Failed => return self.refuse(call, Some(caller), Reason::Failed.into()).await,
+                Outcome::Unavailable => return Err(unavailable(call)),
+            }
+        }
+        self.refuse(call, known.as_ref(), Reason::Contended.into()).await
+    }
+
+    /// identify → method → check → permit → decide, all from one snapshot.
+    async fn decide(
+        &self,
+        call: &Call,
+        decide: &Handler,
+        known: &mut Option<Caller>,
+    ) -> Result<Option<Decision>, Refusal> {
+        let cx = self.context(call).await?;
+        *known = Some(cx.caller.clone());
+        if !call.action.kinds().contains(&cx.caller.kind()) {
+            return Err(Reason::MethodNotAllowed.into());
+        }
+        // A task of its own, so that a panic is this exchange's and nobody else's.
+        let decided = tokio::spawn(decide(cx, call.message.clone())).await;
+        let decided = decided.unwrap_or_else(|_| Err(Reason::Failed.into()))?;
+        Ok(decided.map(|decision| match only_validates(call) {
+            true => Decision { change: decision.change.without_effect(), ..decision },
+            false => decision,
+        }))
+    }
+
+    /// Opens a snapshot and finds out in it who calls.
+    pub(super) async fn context(&self, call: &Call) -> Result<Cx, Refusal> {
+        if !(self.still_valid)(&call.peer) {
+            return Err(Reason::CertificateRevoked.into());
+        }
+        let mut snapshot = Snapshot::open(self.log.database()).await?;
+        let now = self.clock.now();
+        let today = Date::in_london(now);
+        let named = call.on_behalf_of.as_deref();
+        let caller = caller::identify(&mut snapshot, &call.peer, named, &today.to_string(), call.path).await?;
+        Ok(Cx {
+            caller,
+            exchange: call.exchange,
+            now,
+            today,
+            snapshot,
+            vault: Arc::clone(&self.vault),
+            random: self.random.clone(),
+        })
+    }
+
+    /// Enters a refusal, unless the request id is known: then the first answer stands, whatever has
+    /// happened since.
+    pub(super) async fn refuse(&self, call: &Call, caller: Option<&Caller>, refusal: Refusal) -> Answered {
+        let request = caller.and_then(|caller| self.request_key(call, caller));
+        match self.commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request).await {
+            Outcome::Committed { .. } => Err(refusal.status(call.exchange)),
+            Outcome::Known(first) => match caller {
+                Some(caller) => self.replay(call, caller, &first).await,
+                None => Err(unavailable(call)),
+            },
+            Outcome::Stale | Outcome::Failed | Outcome::Unavailable => Err(unavailable(call)),
+        }
+    }
+
+    /// The same request again gets the same bytes; another under its id is refused. Either is entered.
+    async fn replay(&self, call: &Call, caller: &Caller, first: &Remembered) -> Answered {
+        let kept = KeyedDigest::from_bytes(&first.mac);
+        let same = kept.is_some_and(|kept| self.vault.ring().is_same_request(&kept, &bound(call)) == Ok(true));
+        let of = if same { Of::Replayed(caller) } else { Of::Refused(Some(caller), Reason::RequestIdReused) };
+        let Outcome::Committed { .. } = self.commit(call, of, Bytes::new(), None).await else {
+            return Err(unavailable(call));
+        };
+        if !same {
+            return Err(Refusal::from(Reason::RequestIdReused).status(call.exchange));
+        }
+        match self.log.answer(first.index, &self.vault).await {
+            Ok(Some((reply, receipt))) => {
+                Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
+            }
+            Ok(None) => Err(unavailable(call)),
+            Err(error) => Err(Refusal::from(error).status(call.exchange)),
+        }
+    }
+
+    async fn commit(&self, call: &Call, of: Of<'_>, reply: Bytes, request: Option<RequestKey>) -> Outcome {
+        let salts = Salts::new(&self.random);
+        let organisation = of.organisation(call);
+        let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange, &self.random);
+        let Ok(sealed) = sealed else { return Outcome::Failed };
+        self.committer.commit(entry::proposal(call, of, reply, request, salts, sealed)).await
+    }
+
+    fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
+        if !call.action.is_mutating() {
+            return None;
+        }
+        let once = Once::decode(call.message.clone()).ok().filter(|once| !once.validate_only)?;
+        Some(RequestKey {
+            organisation: caller.organisation.as_str().to_owned(),
+            request_id: Uuid::parse_str(&once.request_id).ok()?,
+            mac: self.vault.ring().request_digest(&bound(call)).to_bytes(),
+        })
+    }
+}
+
+/// AIP-163: everything is decided, nothing is done.
+fn only_validates(call: &Call) -> bool {
+    call.action.is_mutating() && Once::decode(call.message.clone()).is_ok_and(|once| once.validate_only)
+}
+
+/// What a request id is bound to: method, system, and the message as it was received.
+fn bound(call: &Call) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(call.message.len() + 128);
+    for text in [call.path, call.peer.system()] {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes.extend_from_slice(&call.message);
+    bytes
+}
+
+fn unavailable(call: &Call) -> Status {
+    Refusal::from(Reason::LogUnavailable).status(call.exchange)
+}

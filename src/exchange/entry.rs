@@ -1,0 +1,144 @@
+//! The entry of an exchange: what the log keeps of it. A refusal's entry is built only from what the
+//! caller sent; no entry holds a name, a UPN, a date of birth or free text.
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::door::Call;
+use super::{Caller, Reason};
+use crate::proto::v1::{AuditEntry, Outcome as Entered};
+use crate::store::Salts;
+use crate::store::proposal::{Party, Proposal, RequestKey};
+use crate::tlog::commitment;
+
+/// Counterparts named in an entry; the rest are only counted, the rows of parties have all.
+const COUNTERPARTS: usize = 32;
+/// Longest text of a caller's own making that an entry repeats.
+const TRACE: usize = 64;
+
+/// What became of the exchange, with what is known of it.
+pub(super) enum Of<'a> {
+    /// It was permitted and decided.
+    Done(&'a Caller, Change),
+    /// It was refused.
+    Refused(Option<&'a Caller>, Reason),
+    /// It repeats one that was done.
+    Replayed(&'a Caller),
+}
+
+impl Of<'_> {
+    /// Whose exchange it is: the organisation acted for, or the certificate's own.
+    pub(super) fn organisation<'a>(&'a self, call: &'a Call) -> &'a str {
+        match self {
+            Self::Done(caller, _) | Self::Refused(Some(caller), _) | Self::Replayed(caller) => {
+                caller.organisation.as_str()
+            }
+            Self::Refused(None, _) => call.peer.organisation().as_str(),
+        }
+    }
+}
+
+/// The proposal of an exchange. `request` is looked up whatever was decided, and remembered only with an
+/// effect.
+pub(super) fn proposal(
+    call: &Call,
+    of: Of<'_>,
+    reply: Bytes,
+    request: Option<RequestKey>,
+    salts: Salts,
+    sealed_salts: Vec<u8>,
+) -> Proposal {
+    let mut entry = base(call, &salts);
+    let remember = matches!(of, Of::Done(..));
+    let mut proposal = Proposal {
+        exchange: call.exchange,
+        entry: AuditEntry::default(),
+        request,
+        remember,
+        guards: Vec::new(),
+        bumps: Vec::new(),
+        rows: Vec::new(),
+        parties: Vec::new(),
+        leaves: Vec::new(),
+        reply,
+        salts,
+        sealed_salts,
+    };
+    match of {
+        Of::Done(caller, change) => {
+            identify(&mut entry, caller);
+            entry.set_outcome(Entered::Ok);
+            entry.reply_commitment = bytes_of(commitment(&salts.reply, &proposal.reply).as_bytes());
+            fill(&mut entry, &change);
+            proposal.guards = change.guards;
+            proposal.bumps = change.bumps;
+            proposal.rows = change.rows;
+            proposal.parties = change.parties;
+            proposal.leaves = change.leaves;
+        }
+        Of::Refused(caller, reason) => {
+            if let Some(caller) = caller {
+                identify(&mut entry, caller);
+            }
+            entry.set_outcome(match reason {
+                Reason::Failed => Entered::Failed,
+                Reason::Malformed => Entered::Malformed,
+                _ => Entered::Refused,
+            });
+            reason.name().clone_into(&mut entry.reason);
+        }
+        Of::Replayed(caller) => {
+            identify(&mut entry, caller);
+            entry.set_outcome(Entered::Replayed);
+        }
+    }
+    proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
+    proposal.entry = entry;
+    proposal
+}
+
+fn base(call: &Call, salts: &Salts) -> AuditEntry {
+    AuditEntry {
+        exchange_id: bytes_of(call.exchange.as_bytes()),
+        organisation: call.peer.organisation().as_str().to_owned(),
+        system: call.peer.system().to_owned(),
+        certificate_sha256: bytes_of(&call.peer.fingerprint()),
+        method: call.path.to_owned(),
+        trace_id: call.trace.chars().take(TRACE).collect(),
+        request_commitment: bytes_of(commitment(&salts.request, &call.message).as_bytes()),
+        ..AuditEntry::default()
+    }
+}
+
+fn identify(entry: &mut AuditEntry, caller: &Caller) {
+    caller.organisation.as_str().clone_into(&mut entry.organisation);
+    if let Some(processor) = &caller.processor {
+        processor.as_str().clone_into(&mut entry.processor);
+    }
+}
+
+fn fill(entry: &mut AuditEntry, change: &Change) {
+    if let Some(basis) = change.permit.basis() {
+        entry.agreement_id = bytes_of(basis.agreement.as_bytes());
+        entry.set_purpose(basis.purpose);
+        entry.set_article_6(basis.article_6);
+        if let Some(article_9) = basis.article_9 {
+            entry.set_article_9(article_9);
+        }
+        entry.schedule_1.clone_from(&basis.schedule_1);
+    }
+    let mut others: Vec<&str> = change.parties.iter().map(|party| party.organisation.as_str()).collect();
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|organisation| *organisation != entry.organisation);
+    entry.counterpart_count = u32::try_from(others.len()).unwrap_or(u32::MAX);
+    entry.counterparts = others.iter().take(COUNTERPARTS).map(|&other| other.to_owned()).collect();
+    entry.child_count = u32::try_from(change.leaves.len()).unwrap_or(u32::MAX);
+    if let Some(root) = change.child_root() {
+        entry.child_root = bytes_of(root.as_bytes());
+    }
+}
+
+fn bytes_of(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}

@@ -1,0 +1,68 @@
+//! The exchange: the one door through which every method of `apgateway.v1` goes.
+//!
+//! identify → method → check → permit → decide → replay → commit → answer. A capability is one plain
+//! `async fn` an RPC that turns a message into a [`Decided`] or a [`Refusal`]; it sees no transport and no
+//! database. What it decided and the entry in the log become durable together, and only then is anything
+//! answered.
+
+pub mod caller;
+pub mod change;
+pub mod check;
+pub mod codec;
+mod door;
+mod entry;
+pub mod policy;
+pub mod refusal;
+mod routes;
+mod watch;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use caller::Caller;
+pub use change::{Change, ChildPart, Decided, LeafRole, Record};
+pub use door::Door;
+pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
+pub use refusal::{Reason, Refusal};
+pub use routes::{MessageLimits, Routes, Service};
+pub use watch::{Batch, Watcher};
+
+use crate::calendar::Date;
+use crate::clock::{Instant, Randomness};
+use crate::seal::Vault;
+use crate::store::Snapshot;
+
+/// What a capability is given for one exchange.
+pub struct Cx {
+    /// Who calls, and for whom.
+    pub caller: Caller,
+    /// The id of the exchange.
+    pub exchange: Uuid,
+    /// The instant at which the exchange began.
+    pub now: Instant,
+    /// The day that it is in England.
+    pub today: Date,
+    /// Everything that is read is read through this, at one moment.
+    pub snapshot: Snapshot,
+    /// Opens and seals what belongs to children and organisations.
+    pub vault: Arc<Vault>,
+    /// Where new ids, keys and nonces come from.
+    pub random: Randomness,
+}
+
+impl Cx {
+    /// A permit for the action on these facts.
+    ///
+    /// # Errors
+    /// As [`policy::decide`].
+    pub fn permit(&self, action: Action, facts: &Facts) -> Result<Permit, Refusal> {
+        policy::decide(&self.caller, action, facts)
+    }
+
+    /// A new change under the permit.
+    #[must_use]
+    pub fn change(&self, permit: &Permit) -> Change {
+        Change::new(permit, self.exchange)
+    }
+}

@@ -1,0 +1,167 @@
+//! Why an exchange is refused, as a value, and the one place where a refusal becomes a gRPC status.
+//!
+//! A refusal is built from what the caller sent and may know, and from nothing else: *not yours* and *does
+//! not exist* are one reason. Its texts never repeat a value. The catalogue of reasons in the
+//! documentation is printed from [`Reason::ALL`].
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use uuid::Uuid;
+
+use super::check::{Violation, Violations};
+
+/// Who can mend what a refusal complains of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mender {
+    /// The software that made the request.
+    Client,
+    /// Whoever decides in the caller's organisation, or the other party.
+    People,
+    /// The gateway's operator.
+    Operator,
+    /// Nobody: send the same request again.
+    Time,
+}
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $code:ident $mender:ident $retry:literal $text:literal;)*) => {
+        /// A refusal's reason, stable for ever: clients branch on its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, for the catalogue.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its stable name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Its gRPC status code.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)* }
+            }
+
+            /// What the caller reads.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Who mends it.
+            #[must_use]
+            pub fn mender(self) -> Mender {
+                match self { $(Self::$variant => Mender::$mender,)* }
+            }
+
+            /// After how many milliseconds the same request may be sent again; 0 when that will not help.
+            #[must_use]
+            pub fn retry_after_ms(self) -> u64 {
+                match self { $(Self::$variant => $retry,)* }
+            }
+        }
+    };
+}
+
+// One table instead of five matches: each row is read at once, and none can be forgotten in one of them.
+reasons! {
+    Malformed "MALFORMED" InvalidArgument Client 0 "the request is not a message of this method";
+    Invalid "INVALID_REQUEST" InvalidArgument Client 0 "fields of the request are at fault; each is named";
+    CertificateNotRegistered "CERT_NOT_REGISTERED" Unauthenticated Operator 0 "this certificate is not registered for an organisation";
+    CertificateRevoked "CERT_REVOKED" Unauthenticated People 0 "this certificate is no longer registered";
+    OrganisationSuspended "ORG_SUSPENDED" PermissionDenied Operator 0 "this organisation is suspended";
+    OrganisationMismatch "ORG_MISMATCH" PermissionDenied Client 0 "the request speaks for another organisation than the certificate";
+    MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
+    GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";
+    NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
+    AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
+    StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";
+    PlacementNotActive "PLACEMENT_NOT_ACTIVE" FailedPrecondition People 0 "the date lies outside the placement";
+    AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
+    RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
+    DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is not that of what was delivered";
+    RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request_id was used for another request";
+    Contended "CONTENDED" Aborted Time 100 "others changed the same things; nothing was done";
+    TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
+    LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";
+    TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
+    UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";
+    Protocol "PROTOCOL" InvalidArgument Client 0 "the call broke a rule of gRPC";
+    DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded Time 1000 "the deadline passed before an answer was ready";
+    Failed "FAILED" Internal Operator 0 "the gateway failed on this exchange; nothing was done";
+}
+
+/// A refusal: a reason, and for [`Reason::Invalid`] every field at fault.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The fields at fault, the first 50 of them.
+    pub violations: Vec<Violation>,
+    /// How many more there are.
+    pub omitted: usize,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, violations: Vec::new(), omitted: 0 }
+    }
+}
+
+impl From<Violations> for Refusal {
+    fn from(violations: Violations) -> Self {
+        Self { reason: Reason::Invalid, violations: violations.first, omitted: violations.omitted }
+    }
+}
+
+impl From<crate::store::StoreError> for Refusal {
+    /// What could not be read cannot be decided from. The log says why; the caller learns nothing of it.
+    fn from(error: crate::store::StoreError) -> Self {
+        tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot could not be read");
+        match error {
+            crate::store::StoreError::Unreachable(_) | crate::store::StoreError::Full(_) => {
+                Reason::LogUnavailable.into()
+            }
+            _ => Reason::Failed.into(),
+        }
+    }
+}
+
+/// Trailers stay below 4 KiB, whatever was wrong.
+const DETAILS: usize = 2_600;
+
+impl Refusal {
+    /// The status as the caller gets it, with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193).
+    #[must_use]
+    pub fn status(&self, exchange: Uuid) -> Status {
+        let mut details = ErrorDetails::new();
+        let mut metadata = std::collections::HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
+        let (shown, mut bytes) = (self.violations.iter(), 0);
+        let shown: Vec<FieldViolation> = shown
+            .map(|violation| FieldViolation::new(violation.field.as_str(), violation.description))
+            .take_while(|violation| {
+                bytes += violation.field.len() + violation.description.len() + 8;
+                bytes <= DETAILS
+            })
+            .collect();
+        let omitted = self.omitted + self.violations.len() - shown.len();
+        if omitted > 0 {
+            metadata.insert("violations_omitted".to_owned(), omitted.to_string());
+        }
+        if !shown.is_empty() {
+            details.set_bad_request(shown);
+        }
+        details.set_error_info(self.reason.name(), "ap-gateway", metadata);
+        if self.reason.retry_after_ms() > 0 {
+            details.set_retry_info(Some(Duration::from_millis(self.reason.retry_after_ms())));
+        }
+        Status::with_error_details(self.reason.code(), self.reason.text(), details)
+    }
+}

@@ -1,0 +1,295 @@
+//! Which method is which exchange, as a plain tower service. What tonic itself refuses (no message, too
+//! large, bad compression, no such method) is entered here too: a refusal without an entry does not leave.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use prost::Message;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::server::{Grpc, UnaryService};
+use tonic::{Code, Status};
+
+use super::codec::{Answer, ExchangeCodec};
+use super::door::{Call, Deciding, Decision, Door};
+use super::{Action, Cx, Decided, Reason, Refusal, watch};
+use crate::identity::PeerCertificate;
+use crate::proto::Rpc;
+
+/// The gRPC metadata key with which a processor names the organisation that it acts for.
+pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
+
+pub(super) type Handler = Arc<dyn Fn(Cx, Bytes) -> Deciding + Send + Sync>;
+type Hashes = Arc<dyn Fn(Cx, Bytes) -> Hashing + Send + Sync>;
+type Hashing = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
+
+#[derive(Clone)]
+pub(super) enum Route {
+    Unary(Handler),
+    Watch(watch::Watcher),
+    /// Hashes only: no entry, no receipt.
+    Hashes(Hashes),
+}
+
+/// The methods, while they are being listed.
+#[derive(Clone, Default)]
+pub struct Routes {
+    routes: HashMap<&'static str, (Action, Route)>,
+}
+
+impl Routes {
+    /// No method yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a method with one request and one reply.
+    #[must_use]
+    pub fn unary<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
+    where
+        Req: Message + Default + 'static,
+        Resp: 'static,
+        F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
+    {
+        let handler = Arc::new(move |cx: Cx, message: Bytes| -> Deciding {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
+                let Decided { change, reply, .. } = handler(cx, message).await?;
+                Ok(Some(Decision { change, reply, position: Bytes::new() }))
+            })
+        });
+        self.routes.insert(rpc.path(), (action, Route::Unary(handler)));
+        self
+    }
+
+    /// Adds a method that answers with hashes only and has no entry (the closed list of design §2).
+    #[must_use]
+    pub fn hashes<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
+    where
+        Req: Message + Default + 'static,
+        Resp: Message + 'static,
+        F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Resp, Refusal>> + Send + 'static,
+    {
+        let handler = Arc::new(move |cx: Cx, message: Bytes| -> Hashing {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
+                Ok(handler(cx, message).await?.encode_to_vec().into())
+            })
+        });
+        self.routes.insert(rpc.path(), (action, Route::Hashes(handler)));
+        self
+    }
+
+    /// Adds a method whose replies are a stream fed from the log.
+    #[must_use]
+    pub fn watch(mut self, path: &'static str, action: Action, watcher: watch::Watcher) -> Self {
+        self.routes.insert(path, (action, Route::Watch(watcher)));
+        self
+    }
+
+    /// The paths of the methods, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&'static str> {
+        let mut paths: Vec<_> = self.routes.keys().copied().collect();
+        paths.sort_unstable();
+        paths
+    }
+
+    /// Opens the door: the service that hyper calls.
+    #[must_use]
+    pub fn open(self, door: Door, limits: MessageLimits) -> Service {
+        Service { routes: Arc::new(self.routes), door, limits }
+    }
+}
+
+/// Sizes of messages, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageLimits {
+    /// Largest message taken, after decompression.
+    pub request: usize,
+    /// Largest message sent.
+    pub reply: usize,
+}
+
+impl Default for MessageLimits {
+    fn default() -> Self {
+        Self { request: 1 << 20, reply: 4 << 20 }
+    }
+}
+
+/// The door as a tower service; the peer's certificate is in the request's extensions.
+#[derive(Clone)]
+pub struct Service {
+    routes: Arc<HashMap<&'static str, (Action, Route)>>,
+    door: Door,
+    limits: MessageLimits,
+}
+
+impl tower::Service<Request<Body>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
+    }
+}
+
+impl Service {
+    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
+            return Status::unauthenticated("no client certificate").into_http();
+        };
+        if !is_grpc(request.headers()) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return response;
+        }
+        let found = self.routes.get_key_value(request.uri().path());
+        // An unknown method has no rights of its own; GetExchange's are anyone's.
+        let (path, action) = found.map_or(("", Action::GetExchange), |(path, (action, _))| (*path, *action));
+        let call = self.call_of(path, action, peer, request.headers());
+        let entered = Arc::new(AtomicBool::new(false));
+        let response = match found.map(|(_, (_, route))| route.clone()) {
+            None => Status::unimplemented("").into_http(),
+            Some(Route::Unary(handler)) => {
+                let unary = Unary { door: self.door.clone(), call: call.clone(), handler, entered: Arc::clone(&entered) };
+                self.grpc().unary(unary, request).await
+            }
+            Some(Route::Hashes(handler)) => {
+                let unary = Proving { door: self.door.clone(), call: call.clone(), handler, entered: Arc::clone(&entered) };
+                self.grpc().unary(unary, request).await
+            }
+            Some(Route::Watch(watcher)) => {
+                let stream = watch::Streaming { door: self.door.clone(), call: call.clone(), watcher, entered: Arc::clone(&entered) };
+                self.grpc().server_streaming(stream, request).await
+            }
+        };
+        match Status::from_header_map(response.headers()) {
+            Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
+                self.enter(&call, &status, response.headers()).await
+            }
+            _ => response,
+        }
+    }
+
+    fn grpc(&self) -> Grpc<ExchangeCodec> {
+        Grpc::new(ExchangeCodec)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(self.limits.request)
+            .max_encoding_message_size(self.limits.reply)
+    }
+
+    fn call_of(&self, path: &'static str, action: Action, peer: Arc<PeerCertificate>, headers: &HeaderMap) -> Call {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let exchange = self.door.random.uuid_v7(self.door.clock.now());
+        let trace = text("traceparent").and_then(trace_id).unwrap_or_default();
+        Call {
+            path,
+            action,
+            peer,
+            on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
+            trace: trace.to_owned(),
+            exchange,
+            message: Bytes::new(),
+        }
+    }
+
+    /// Enters what tonic refused, and gives the refusal our form. Which encodings are taken stays said.
+    async fn enter(&self, call: &Call, status: &Status, headers: &HeaderMap) -> Response<Body> {
+        let reason = match status.code() {
+            Code::Unimplemented => Reason::UnknownMethod,
+            Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
+            Code::Internal | Code::InvalidArgument => Reason::Malformed,
+            _ => Reason::Protocol,
+        };
+        let Err(status) = self.door.refuse(call, None, reason.into()).await else {
+            return Status::internal("").into_http();
+        };
+        let mut response = status.into_http();
+        if let Some(encodings) = headers.get("grpc-accept-encoding") {
+            response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
+        }
+        response
+    }
+}
+
+/// `application/grpc` or `application/grpc+proto`: nothing else is spoken here.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    matches!(kind, Some(b"application/grpc" | b"application/grpc+proto"))
+}
+
+/// The trace id of a W3C `traceparent`; anything else is dropped.
+fn trace_id(header: &str) -> Option<&str> {
+    let mut parts = header.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (version == "00" && trace.len() == 32 && hex(trace) && parts.count() == 2).then_some(trace)
+}
+
+struct Unary {
+    door: Door,
+    call: Call,
+    handler: Handler,
+    entered: Arc<AtomicBool>,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<tonic::Response<Answer>, Status>> + Send>>;
+
+impl UnaryService<Bytes> for Unary {
+    type Response = Answer;
+    type Future = Answering;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
+        let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        self.entered.store(true, Ordering::Release);
+        Box::pin(async move {
+            let exchange = call.exchange;
+            let answered = door.exchange(call, handler).await?;
+            let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
+            Ok(tonic::Response::new(answer))
+        })
+    }
+}
+
+struct Proving {
+    door: Door,
+    call: Call,
+    handler: Hashes,
+    entered: Arc<AtomicBool>,
+}
+
+impl UnaryService<Bytes> for Proving {
+    type Response = Answer;
+    type Future = Answering;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
+        let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        self.entered.store(true, Ordering::Release);
+        Box::pin(async move {
+            let told = |refusal: Refusal| refusal.status(call.exchange);
+            let cx = door.context(&call).await.map_err(told)?;
+            let hashes = handler(cx, call.message.clone()).await.map_err(told)?;
+            Ok(tonic::Response::new(Answer::Hashes(hashes)))
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Streams from the log to a caller: an opening exchange, then one exchange for each batch, committed
+//! before the batch leaves. Every batch is decided anew from the caller's present rights, so a revocation
+//! ends the stream before its next message.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::server::ServerStreamingService;
+
+use super::codec::Answer;
+use super::door::{Answered, Call, Decision, Door};
+use super::routes::Handler;
+use super::{Cx, Decided, Reason, Refusal};
+
+/// How long a stream without deliveries is silent.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long a stream lives; the client opens the next one at its cursor.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How long a client may take to accept a message.
+const SEND: Duration = Duration::from_secs(30);
+
+/// What the feed has for the caller from a position on.
+pub enum Batch<R, S> {
+    /// Deliveries, and the position behind them.
+    Next(Decided<R>, S),
+    /// Nothing yet.
+    None,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A stream's three functions over positions that are opaque bytes here.
+#[derive(Clone)]
+pub struct Watcher {
+    open: Handler,
+    feed: Handler,
+    beat: Arc<dyn Fn(Bytes, String) -> Bytes + Send + Sync>,
+}
+
+impl Watcher {
+    /// A watcher from the capability's functions: `open` answers the opening request with a position,
+    /// `feed` gives what lies behind a position, `beat` makes a heartbeat of a position and the newest
+    /// checkpoint.
+    pub fn new<Req, Resp, S, O, OFut, F, FFut>(open: O, feed: F, beat: fn(S, String) -> Resp) -> Self
+    where
+        Req: Message + Default + 'static,
+        Resp: Message + 'static,
+        S: Message + Default + 'static,
+        O: Fn(Cx, Req) -> OFut + Clone + Send + Sync + 'static,
+        OFut: Future<Output = Result<(Decided<Resp>, S), Refusal>> + Send + 'static,
+        F: Fn(Cx, S) -> FFut + Clone + Send + Sync + 'static,
+        FFut: Future<Output = Result<Batch<Resp, S>, Refusal>> + Send + 'static,
+    {
+        Self {
+            open: Arc::new(move |cx, message| {
+                let open = open.clone();
+                Box::pin(async move {
+                    let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
+                    let (decided, at) = open(cx, message).await?;
+                    Ok(Some(decision(decided, &at)))
+                })
+            }),
+            feed: Arc::new(move |cx, at| {
+                let feed = feed.clone();
+                Box::pin(async move {
+                    let at = S::decode(at).map_err(|_| Reason::Failed)?;
+                    Ok(match feed(cx, at).await? {
+                        Batch::Next(decided, at) => Some(decision(decided, &at)),
+                        Batch::None => None,
+                    })
+                })
+            }),
+            beat: Arc::new(move |at, checkpoint| {
+                let at = S::decode(at).unwrap_or_default();
+                beat(at, checkpoint).encode_to_vec().into()
+            }),
+        }
+    }
+}
+
+fn decision<R>(Decided { change, reply, .. }: Decided<R>, at: &impl Message) -> Decision {
+    Decision { change, reply, position: at.encode_to_vec().into() }
+}
+
+pub(super) struct Streaming {
+    pub door: Door,
+    pub call: Call,
+    pub watcher: Watcher,
+    pub entered: Arc<AtomicBool>,
+}
+
+type Messages = ReceiverStream<Result<Answer, Status>>;
+
+impl ServerStreamingService<Bytes> for Streaming {
+    type Response = Answer;
+    type ResponseStream = Messages;
+    type Future = Boxed<Result<tonic::Response<Messages>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let (door, watcher) = (self.door.clone(), self.watcher.clone());
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        self.entered.store(true, Ordering::Release);
+        Box::pin(async move {
+            let (to, messages) = mpsc::channel(1);
+            let opened = door.exchange(call.clone(), Arc::clone(&watcher.open)).await?;
+            let (answer, at) = opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange))?;
+            to.try_send(Ok(answer)).ok();
+            tokio::spawn(async move {
+                // A client that went away needs no reason.
+                if let Err(status) = feed(&door, call, &watcher, at, &to).await {
+                    send(&to, Err(status)).await.ok();
+                }
+            });
+            Ok(tonic::Response::new(ReceiverStream::new(messages)))
+        })
+    }
+}
+
+/// Runs exchanges, one a batch, until the client goes, its rights do, or the stream has lived its time.
+async fn feed(
+    door: &Door,
+    call: Call,
+    watcher: &Watcher,
+    mut at: Bytes,
+    to: &mpsc::Sender<Result<Answer, Status>>,
+) -> Result<(), Status> {
+    let ends = tokio::time::Instant::now() + LIFETIME;
+    let mut mail = door.committer.mailbox(call.peer.organisation().as_str());
+    loop {
+        mail.borrow_and_update();
+        while let Some((answer, next)) = batch(door, &call, watcher, &at).await? {
+            at = next;
+            if send(to, Ok(answer)).await.is_err() || tokio::time::Instant::now() > ends {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            changed = mail.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(HEARTBEAT) => {
+                let checkpoint = door.log.newest_note().await.unwrap_or_default();
+                let beat = (watcher.beat)(at.clone(), checkpoint);
+                if send(to, Ok(Answer::Hashes(beat))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            () = tokio::time::sleep_until(ends) => return Ok(()),
+            () = to.closed() => return Ok(()),
+        }
+    }
+}
+
+/// One batch as an exchange of its own, over the position as its message; `None` when there is nothing
+/// behind the position, and then nothing is entered.
+async fn batch(door: &Door, call: &Call, watcher: &Watcher, at: &Bytes) -> Answered {
+    let exchange = door.random.uuid_v7(door.clock.now());
+    let call = Call { exchange, message: at.clone(), ..call.clone() };
+    door.exchange(call, Arc::clone(&watcher.feed)).await
+}
+
+async fn send(to: &mpsc::Sender<Result<Answer, Status>>, message: Result<Answer, Status>) -> Result<(), ()> {
+    tokio::time::timeout(SEND, to.send(message)).await.map_err(drop)?.map_err(drop)
+}
