@@ -1,0 +1,147 @@
+//! Sharing agreements: what two or more organisations may share, what for, and on what authority. Proposed,
+//! countersigned and ended by their parties alone (ICO data sharing code; UK GDPR Articles 6 and 9).
+
+mod rows;
+mod rules;
+mod wire;
+
+use uuid::Uuid;
+
+use crate::calendar::Date;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::check::Check;
+use crate::exchange::{Action, Basis, Change, Cx, Decided, Facts, Part, Reason, Refusal};
+use crate::proto::v1::{
+    AgreementState, CountersignAgreementRequest, CountersignAgreementResponse, DataClass, DeliveryKind,
+    EndAgreementRequest, EndAgreementResponse, ProposeAgreementRequest, ProposeAgreementResponse, Purpose,
+};
+use crate::store::key::Key;
+use crate::store::{Snapshot, StoreError};
+use rows::AgreementRow;
+pub use rows::key;
+
+/// Proposes an agreement; the proposer has signed it by that.
+pub async fn propose(cx: Cx, m: ProposeAgreementRequest) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
+    let agreement = wire::proposed(&m)?;
+    let party = agreement.parties.contains(&cx.caller.organisation);
+    let permit = cx.permit(Action::ProposeAgreement, &Facts::own(if party { Part::Party } else { Part::None }))?;
+    let mut row = agreement;
+    row.id = cx.random.uuid_v7(cx.now);
+    row.countersigned = vec![cx.caller.organisation.clone()];
+    let reply = ProposeAgreementResponse {
+        agreement_id: row.id.hyphenated().to_string(),
+        etag: row.version.to_string(),
+        receipt: None,
+    };
+    Ok(written(&cx, cx.change(&permit).guard(key(row.id), 0), &row).reply(&reply))
+}
+
+/// Signs an agreement; with the last signature it is in force.
+pub async fn countersign(
+    mut cx: Cx,
+    m: CountersignAgreementRequest,
+) -> Result<Decided<CountersignAgreementResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let id = check.uuid("agreement_id", &m.agreement_id);
+    check.required("etag", &m.etag);
+    check.finish()?;
+    let (permit, mut row) = of_party(&mut cx, Action::CountersignAgreement, id).await?;
+    if m.etag != row.version.to_string() {
+        return Err(Reason::RevisionMismatch.into());
+    }
+    if row.state != AgreementState::Proposed || row.countersigned.contains(&cx.caller.organisation) {
+        return Err(Reason::StateInvalid.into());
+    }
+    let change = cx.change(&permit).guard(key(row.id), row.version);
+    row.version += 1;
+    row.countersigned.push(cx.caller.organisation.clone());
+    row.countersigned.sort();
+    if row.parties.iter().all(|party| row.countersigned.contains(party)) {
+        row.state = AgreementState::InForce;
+    }
+    let reply = CountersignAgreementResponse {
+        etag: row.version.to_string(),
+        state: row.state as i32,
+        receipt: None,
+    };
+    Ok(written(&cx, change, &row).reply(&reply))
+}
+
+/// Ends an agreement: no new sharing under it; returns on live placements go on.
+pub async fn end(mut cx: Cx, m: EndAgreementRequest) -> Result<Decided<EndAgreementResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let id = check.uuid("agreement_id", &m.agreement_id);
+    check.finish()?;
+    let (permit, mut row) = of_party(&mut cx, Action::EndAgreement, id).await?;
+    if row.state == AgreementState::Ended {
+        return Err(Reason::StateInvalid.into());
+    }
+    let change = cx.change(&permit).guard(key(row.id), row.version);
+    row.version += 1;
+    row.state = AgreementState::Ended;
+    let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };
+    Ok(written(&cx, change, &row).reply(&reply))
+}
+
+/// On what authority these parties may share data of a class today under an agreement; `None` when it is
+/// not in force, does not cover it, or is none of theirs.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn basis(
+    snapshot: &mut Snapshot,
+    agreement: Uuid,
+    parties: &[&OrganisationId],
+    class: DataClass,
+    today: Date,
+) -> Result<Option<Basis>, StoreError> {
+    let Some(row) = rows::by_id(snapshot, agreement).await? else { return Ok(None) };
+    let covers = row.state == AgreementState::InForce
+        && row.from <= today
+        && today <= row.to
+        && row.data_classes.contains(&class)
+        && parties.iter().all(|party| row.parties.contains(party));
+    Ok(covers.then(|| Basis {
+        agreement,
+        purpose: purpose(class, &row.purposes),
+        article_6: row.article_6,
+        article_9: row.article_9,
+        schedule_1: row.schedule_1,
+    }))
+}
+
+/// A system's purpose is the one that its agreement names; attendance has one of its own.
+fn purpose(class: DataClass, purposes: &[Purpose]) -> Purpose {
+    let wanted = match class {
+        DataClass::Attendance => Purpose::Attendance,
+        _ => Purpose::EducationProvision,
+    };
+    let first = purposes.first().copied().unwrap_or(Purpose::Unspecified);
+    if purposes.contains(&wanted) { wanted } else { first }
+}
+
+async fn of_party(
+    cx: &mut Cx,
+    action: Action,
+    id: Option<Uuid>,
+) -> Result<(crate::exchange::Permit, AgreementRow), Refusal> {
+    let found = rows::by_id(&mut cx.snapshot, id.ok_or(Reason::Malformed)?).await?;
+    let found = found.filter(|row| row.parties.contains(&cx.caller.organisation));
+    let facts = Facts::own(if found.is_some() { Part::Party } else { Part::None });
+    let permit = cx.permit(action, &facts)?;
+    Ok((permit, found.ok_or(Reason::NotFound)?))
+}
+
+/// Writes the version and tells the other parties.
+fn written(cx: &Cx, change: Change, row: &AgreementRow) -> Change {
+    let mut change = change.write(row);
+    for party in &row.parties {
+        change = change.bump(Key::facts(party.as_str()));
+        if *party != cx.caller.organisation {
+            change = change.deliver(party, DeliveryKind::Agreement, row.id, None);
+        }
+    }
+    change
+}

@@ -1,0 +1,97 @@
+//! ProposeAgreement's message as an agreement.
+
+use uuid::Uuid;
+
+use super::rows::AgreementRow;
+use super::rules;
+use crate::exchange::check::{Check, TextRule};
+use crate::exchange::{Reason, Refusal};
+use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, ProposeAgreementRequest, Purpose};
+
+/// Most parties, data classes or purposes.
+const MOST: usize = 20;
+
+/// The agreement that is proposed, its id still to be given.
+pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let Some(sent) = check.present("agreement", m.agreement.as_ref()) else {
+        check.finish()?;
+        return Err(Reason::Malformed.into());
+    };
+    let mut at = check.at("agreement");
+    let given = |at: &mut Check, field: &'static str, set: bool| {
+        if set {
+            at.fault(field, "FIELD_OUTPUT_ONLY");
+        }
+    };
+    given(&mut at, "agreement_id", !sent.agreement_id.is_empty());
+    given(&mut at, "etag", !sent.etag.is_empty());
+    given(&mut at, "state", sent.state != 0);
+    given(&mut at, "countersigned_by", !sent.countersigned_by.is_empty());
+    let mut parties = Vec::new();
+    if at.list_len("parties", sent.parties.len(), MOST) {
+        for (index, party) in sent.parties.iter().enumerate() {
+            parties.extend(at.at("parties").index(index).organisation("", party));
+        }
+        parties.sort();
+        parties.dedup();
+        if sent.parties.len() < 2 || (parties.len() < 2 && parties.len() == sent.parties.len()) {
+            at.fault("parties", "FIELD_REQUIRED");
+        }
+    }
+    let mut data_classes = Vec::new();
+    if at.list_len("data_classes", sent.data_classes.len(), MOST) {
+        for (index, class) in sent.data_classes.iter().enumerate() {
+            data_classes.extend(at.at("data_classes").index(index).enum_value::<DataClass>("", *class));
+        }
+    }
+    let mut purposes = Vec::new();
+    if at.list_len("purposes", sent.purposes.len(), MOST) {
+        for (index, purpose) in sent.purposes.iter().enumerate() {
+            purposes.extend(at.at("purposes").index(index).enum_value::<Purpose>("", *purpose));
+        }
+    }
+    for (field, missing) in
+        [("data_classes", sent.data_classes.is_empty()), ("purposes", sent.purposes.is_empty())]
+    {
+        if missing {
+            at.fault(field, "FIELD_REQUIRED");
+        }
+    }
+    let article_6 = at.enum_value::<Article6>("article_6", sent.article_6);
+    let article_9 = at.optional_enum::<Article9>("article_9", sent.article_9);
+    let schedule_1 = at.text("schedule_1", &sent.schedule_1, TextRule::line(8)).unwrap_or_default();
+    if let Some(article_6) = article_6 {
+        for (field, reason) in rules::basis_faults(&parties, &data_classes, article_6, article_9, &schedule_1) {
+            at.fault(field, reason);
+        }
+    }
+    let (from, to) = (at.date("from_date", &sent.from_date), at.date("to_date", &sent.to_date));
+    let review_by = at.date("review_by", &sent.review_by);
+    if let (Some(from), Some(to)) = (from, to)
+        && to < from
+    {
+        at.fault("to_date", "DATE_ORDER");
+    }
+    drop(at);
+    check.finish()?;
+    let (Some(article_6), Some(from), Some(to), Some(review_by)) = (article_6, from, to, review_by) else {
+        return Err(Reason::Malformed.into());
+    };
+    Ok(AgreementRow {
+        id: Uuid::nil(),
+        version: 1,
+        state: AgreementState::Proposed,
+        parties,
+        countersigned: Vec::new(),
+        data_classes,
+        purposes,
+        article_6,
+        article_9,
+        schedule_1,
+        from,
+        to,
+        review_by,
+    })
+}

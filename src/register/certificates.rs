@@ -1,0 +1,200 @@
+//! Registered certificates: a valid chain is not enough, the certificate itself must be known here.
+
+use super::organisations::{self, deliver_registration};
+use crate::codes::organisation::{OrganisationId, OrganisationKind};
+use crate::exchange::caller::CERTIFICATE_REGISTERED;
+use crate::exchange::check::Check;
+use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::identity::PeerCertificate;
+use crate::proto::v1::{
+    CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
+    RevokeCertificateResponse,
+};
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::{Family, Key};
+use crate::store::{Snapshot, StoreError, Table, Value};
+use crate::tlog::Hash;
+
+/// A registration of a certificate.
+pub struct CertificateRow {
+    /// SHA-256 of its DER.
+    pub sha256: [u8; 32],
+    /// Whose it is.
+    pub organisation: OrganisationId,
+    /// The system that it names.
+    pub system: String,
+    /// Microseconds since 1970 UTC.
+    pub not_after: i64,
+    /// Registered or revoked.
+    pub state: CertificateState,
+    /// From 1.
+    pub version: i64,
+}
+
+impl CertificateRow {
+    /// The first registration of a certificate.
+    #[must_use]
+    pub fn new(certificate: &PeerCertificate) -> Self {
+        Self {
+            sha256: certificate.fingerprint(),
+            organisation: certificate.organisation().clone(),
+            system: certificate.system().to_owned(),
+            not_after: certificate.not_after().micros(),
+            state: CertificateState::Registered,
+            version: 1,
+        }
+    }
+
+    /// Its SHA-256 as people read it.
+    #[must_use]
+    pub fn sha256_text(&self) -> String {
+        Hash::from(self.sha256).to_string()
+    }
+}
+
+impl Record for CertificateRow {
+    const TABLE: &'static Table = &Table {
+        name: "certificates",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("head", Blob),
+            ("sha256", Blob),
+            ("organisation", Text),
+            ("system", Text),
+            ("not_after", Int),
+            ("state", Int),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            key(&self.sha256).as_bytes().into(),
+            self.sha256.into(),
+            self.organisation.as_str().into(),
+            self.system.as_str().into(),
+            self.not_after.into(),
+            (self.state as i32).into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(key(&self.sha256), self.version)]
+    }
+}
+
+/// The key of a certificate.
+#[must_use]
+pub fn key(sha256: &[u8; 32]) -> Key {
+    Key::new(Family::Certificate).bytes(sha256)
+}
+
+/// Registers a further certificate of an organisation.
+pub async fn register(
+    mut cx: Cx,
+    m: RegisterCertificateRequest,
+) -> Result<Decided<RegisterCertificateResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let certificate = parse(&mut check, "certificate", &m.certificate);
+    check.finish()?;
+    let certificate = certificate.ok_or(Reason::Malformed)?;
+    let facts = Facts::own(part(&cx, certificate.organisation()));
+    let permit = cx.permit(Action::RegisterCertificate, &facts)?;
+    let registered = organisations::by_id(&mut cx.snapshot, certificate.organisation()).await?;
+    registered.ok_or(Reason::NotFound)?;
+    let row = CertificateRow::new(&certificate);
+    if cx.snapshot.version(&key(&row.sha256)).await? > 0 {
+        return Err(Reason::AlreadyExists.into());
+    }
+    let change = cx.change(&permit).guard(key(&row.sha256), 0).write(&row);
+    let change = deliver_registration(&mut cx, change, &row.organisation).await?;
+    let reply = RegisterCertificateResponse { certificate_sha256: row.sha256_text(), receipt: None };
+    Ok(change.reply(&reply))
+}
+
+/// Ends a certificate's registration, from the next commit on.
+pub async fn revoke(
+    mut cx: Cx,
+    m: RevokeCertificateRequest,
+) -> Result<Decided<RevokeCertificateResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let sha256 = check.parsed("certificate_sha256", &m.certificate_sha256, fingerprint);
+    check.finish()?;
+    let sha256 = sha256.ok_or(Reason::Malformed)?;
+    let found = by_sha256(&mut cx.snapshot, &sha256).await?;
+    let owner = found.as_ref().map(|row| row.organisation.clone());
+    let facts = Facts::own(owner.as_ref().map_or(Part::None, |owner| part(&cx, owner)));
+    let permit = cx.permit(Action::RevokeCertificate, &facts)?;
+    let mut row = found.ok_or(Reason::NotFound)?;
+    if row.state != CertificateState::Registered {
+        return Err(Reason::StateInvalid.into());
+    }
+    let change = cx.change(&permit).guard(key(&sha256), row.version);
+    row.version += 1;
+    row.state = CertificateState::Revoked;
+    let change = change.write(&row).bump(Key::authority(row.organisation.as_str()));
+    let change = deliver_registration(&mut cx, change, &row.organisation).await?;
+    Ok(change.reply(&RevokeCertificateResponse { receipt: None }))
+}
+
+/// The newest registration of a certificate.
+async fn by_sha256(snapshot: &mut Snapshot, sha256: &[u8; 32]) -> Result<Option<CertificateRow>, StoreError> {
+    let sql = "SELECT c.organisation, c.system, c.not_after, c.state, h.version FROM heads h \
+               JOIN certificates c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
+    let row = snapshot.fetch_one(sql, vec![key(sha256).as_bytes().into()]).await?;
+    let corrupt = |column| StoreError::Corrupt { table: "certificates", column };
+    row.map(|row| {
+        let state = if row.int(3)? == CERTIFICATE_REGISTERED {
+            CertificateState::Registered
+        } else {
+            CertificateState::Revoked
+        };
+        Ok(CertificateRow {
+            sha256: *sha256,
+            organisation: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt(0))?,
+            system: row.text(1)?.to_owned(),
+            not_after: row.int(2)?,
+            state,
+            version: row.int(4)?,
+        })
+    })
+    .transpose()
+}
+
+/// Reads a certificate of our profile.
+pub(super) fn parse(check: &mut Check, field: &'static str, der: &[u8]) -> Option<PeerCertificate> {
+    match PeerCertificate::parse(der) {
+        Ok(certificate) => Some(certificate),
+        Err(_) => {
+            check.fault(field, "CERTIFICATE_PROFILE");
+            None
+        }
+    }
+}
+
+/// The part that the caller has in an organisation's registration.
+pub(super) fn part(cx: &Cx, organisation: &OrganisationId) -> Part {
+    if cx.caller.kind() == OrganisationKind::Operator {
+        Part::Operator
+    } else if cx.caller.organisation == *organisation {
+        Part::Own
+    } else {
+        Part::None
+    }
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], &'static str> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("FINGERPRINT_FORMAT");
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| "FINGERPRINT_FORMAT")?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| "FINGERPRINT_FORMAT")?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,78 @@
+//! The first entry of a log: it registers the first operator. Nobody calls it; `init` does it once.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::certificates::CertificateRow;
+use super::organisations::OrganisationRow;
+use crate::clock::{Instant, Randomness};
+use crate::exchange::Record;
+use crate::identity::PeerCertificate;
+use crate::proto::v1::{AuditEntry, OrganisationState, Outcome};
+use crate::seal::{SealError, Vault};
+use crate::store::Salts;
+use crate::store::proposal::{Guard, Party, Proposal, RowWrite};
+use crate::tlog::commitment;
+
+/// What the first entry names as its method.
+const METHOD: &str = "/apgateway.v1/init";
+
+/// The proposal that founds a log.
+///
+/// # Errors
+/// [`SealError::Library`] only.
+pub fn found(
+    random: &Randomness,
+    now: Instant,
+    vault: &Vault,
+    operator: &PeerCertificate,
+    display_name: &str,
+) -> Result<Proposal, SealError> {
+    let exchange = random.uuid_v7(now);
+    let salts = Salts::new(random);
+    let organisation = OrganisationRow {
+        organisation: operator.organisation().clone(),
+        display_name: display_name.to_owned(),
+        state: OrganisationState::Active,
+        urn: None,
+        ukprn: None,
+        version: 1,
+    };
+    let certificate = CertificateRow::new(operator);
+    let rows = vec![row(&organisation), row(&certificate)];
+    let guards = rows.iter().flat_map(|row| &row.heads).map(|(key, _)| Guard { key: key.clone(), version: 0 });
+    Ok(Proposal {
+        exchange,
+        entry: entry(exchange, operator, &salts),
+        request: None,
+        remember: false,
+        guards: guards.collect(),
+        bumps: Vec::new(),
+        rows,
+        parties: vec![Party { organisation: operator.organisation().as_str().to_owned(), delivery: None }],
+        leaves: Vec::new(),
+        reply: Bytes::new(),
+        salts,
+        sealed_salts: salts.seal(&vault.ring(), operator.organisation().as_str(), exchange, random)?,
+    })
+}
+
+fn entry(exchange: Uuid, operator: &PeerCertificate, salts: &Salts) -> AuditEntry {
+    let bytes = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    let mut entry = AuditEntry {
+        exchange_id: bytes(exchange.as_bytes()),
+        organisation: operator.organisation().as_str().to_owned(),
+        system: operator.system().to_owned(),
+        certificate_sha256: bytes(&operator.fingerprint()),
+        method: METHOD.to_owned(),
+        request_commitment: bytes(commitment(&salts.request, b"").as_bytes()),
+        reply_commitment: bytes(commitment(&salts.reply, b"").as_bytes()),
+        ..AuditEntry::default()
+    };
+    entry.set_outcome(Outcome::Ok);
+    entry
+}
+
+fn row<R: Record>(record: &R) -> RowWrite {
+    RowWrite { table: R::TABLE, values: record.values(), heads: record.heads() }
+}

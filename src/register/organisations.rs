@@ -1,0 +1,292 @@
+//! Organisations: registered and suspended by operators only.
+
+use super::certificates::{self, CertificateRow, part};
+use crate::codes::organisation::{OrganisationId, OrganisationKind};
+use crate::codes::urn::{PlaceNumberError, Ukprn, Urn};
+use crate::exchange::check::{Check, TextRule};
+use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::proto::v1::{
+    CertificateState, DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
+    ListOrganisationsResponse, Organisation, OrganisationState, RegisterOrganisationRequest,
+    RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest, UpdateOrganisationResponse,
+};
+use crate::seal::TokenUse;
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::{Family, Key};
+use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::tlog::Hash;
+
+/// How long a page token can be used, in microseconds: an hour.
+const TOKEN_LIFE: i64 = 3_600_000_000;
+
+/// A version of an organisation's registration.
+#[derive(Clone, Debug)]
+pub struct OrganisationRow {
+    /// Its id.
+    pub organisation: OrganisationId,
+    /// Its name.
+    pub display_name: String,
+    /// Whether it takes part.
+    pub state: OrganisationState,
+    /// GIAS number.
+    pub urn: Option<String>,
+    /// UK provider reference number.
+    pub ukprn: Option<String>,
+    /// The etag, from 1.
+    pub version: i64,
+}
+
+impl Record for OrganisationRow {
+    const TABLE: &'static Table = &Table {
+        name: "organisations",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("head", Blob),
+            ("organisation", Text),
+            ("display_name", Text),
+            ("state", Int),
+            ("urn", Text),
+            ("ukprn", Text),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            key(&self.organisation).as_bytes().into(),
+            self.organisation.as_str().into(),
+            self.display_name.as_str().into(),
+            (self.state as i32).into(),
+            self.urn.clone().into(),
+            self.ukprn.clone().into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(key(&self.organisation), self.version)]
+    }
+}
+
+/// The key of an organisation's registration.
+#[must_use]
+pub fn key(organisation: &OrganisationId) -> Key {
+    Key::new(Family::Organisation).text(organisation.as_str())
+}
+
+/// Registers an organisation with its first certificate.
+pub async fn register(
+    mut cx: Cx,
+    m: RegisterOrganisationRequest,
+) -> Result<Decided<RegisterOrganisationResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let organisation = check.organisation("organisation", &m.organisation);
+    let display_name = check.text("display_name", &m.display_name, TextRule::line(200).required());
+    let urn = optional(&mut check, "urn", &m.urn, |text| Urn::parse(text).map(drop));
+    let ukprn = optional(&mut check, "ukprn", &m.ukprn, |text| Ukprn::parse(text).map(drop));
+    let certificate = certificates::parse(&mut check, "certificate", &m.certificate);
+    if let (Some(named), Some(certificate)) = (&organisation, &certificate)
+        && named != certificate.organisation()
+    {
+        check.fault("certificate", "CERTIFICATE_OF_ANOTHER");
+    }
+    check.finish()?;
+    let permit = cx.permit(Action::RegisterOrganisation, &Facts::own(part_of_operator(&cx)))?;
+    let (Some(organisation), Some(certificate)) = (organisation, certificate) else {
+        return Err(Reason::Malformed.into());
+    };
+    let row = OrganisationRow {
+        organisation,
+        display_name: display_name.unwrap_or_default(),
+        state: OrganisationState::Active,
+        urn,
+        ukprn,
+        version: 1,
+    };
+    let first = CertificateRow::new(&certificate);
+    let taken = cx.snapshot.version(&key(&row.organisation)).await? > 0
+        || cx.snapshot.version(&certificates::key(&first.sha256)).await? > 0;
+    if taken {
+        return Err(Reason::AlreadyExists.into());
+    }
+    let change = cx.change(&permit);
+    let change = change.guard(key(&row.organisation), 0).guard(certificates::key(&first.sha256), 0);
+    let change = change.write(&row).write(&first);
+    let change = deliver_registration(&mut cx, change, &row.organisation).await?;
+    let reply = RegisterOrganisationResponse {
+        certificate_sha256: first.sha256_text(),
+        etag: row.version.to_string(),
+        receipt: None,
+    };
+    Ok(change.reply(&reply))
+}
+
+/// Renames, suspends or restores an organisation.
+pub async fn update(
+    mut cx: Cx,
+    m: UpdateOrganisationRequest,
+) -> Result<Decided<UpdateOrganisationResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let organisation = check.organisation("organisation", &m.organisation);
+    check.required("etag", &m.etag);
+    let display_name = check.text("display_name", &m.display_name, TextRule::line(200));
+    let state = check.optional_enum::<OrganisationState>("state", m.state);
+    check.finish()?;
+    let permit = cx.permit(Action::UpdateOrganisation, &Facts::own(part_of_operator(&cx)))?;
+    let organisation = organisation.ok_or(Reason::Malformed)?;
+    let mut row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
+    if m.etag != row.version.to_string() {
+        return Err(Reason::RevisionMismatch.into());
+    }
+    let change = cx.change(&permit).guard(key(&organisation), row.version);
+    row.version += 1;
+    row.display_name = display_name.unwrap_or(row.display_name);
+    row.state = state.unwrap_or(row.state);
+    let change = change.write(&row).bump(Key::authority(organisation.as_str()));
+    let change = deliver_registration(&mut cx, change, &organisation).await?;
+    Ok(change.reply(&UpdateOrganisationResponse { etag: row.version.to_string(), receipt: None }))
+}
+
+/// One organisation with its certificates.
+pub async fn get(mut cx: Cx, m: GetOrganisationRequest) -> Result<Decided<GetOrganisationResponse>, Refusal> {
+    let mut check = Check::new();
+    let organisation = check.organisation("organisation", &m.organisation);
+    check.finish()?;
+    let organisation = organisation.ok_or(Reason::Malformed)?;
+    let permit = cx.permit(Action::GetOrganisation, &Facts::own(part(&cx, &organisation)))?;
+    let row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
+    let found = message(&mut cx.snapshot, row).await?;
+    let reply = GetOrganisationResponse { organisation: Some(found), receipt: None };
+    Ok(cx.change(&permit).reply(&reply))
+}
+
+/// Every organisation, by id.
+pub async fn list(mut cx: Cx, m: ListOrganisationsRequest) -> Result<Decided<ListOrganisationsResponse>, Refusal> {
+    let mut check = Check::new();
+    let page_size = i64::from(check.page_size("page_size", m.page_size, 100, 1_000).unwrap_or(100));
+    let context = [b"ListOrganisations\0", cx.caller.organisation.as_str().as_bytes()].concat();
+    let after = match m.page_token.as_str() {
+        "" => Vec::new(),
+        token => {
+            let opened = cx.vault.ring().open_token(TokenUse::Page, &context, token, cx.now.micros());
+            opened.unwrap_or_else(|_| {
+                check.fault("page_token", "PAGE_TOKEN_INVALID");
+                Vec::new()
+            })
+        }
+    };
+    check.finish()?;
+    let permit = cx.permit(Action::ListOrganisations, &Facts::own(part_of_operator(&cx)))?;
+    let after = String::from_utf8(after).unwrap_or_default();
+    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM organisations o \
+               JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
+               WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2";
+    let rows = cx.snapshot.fetch(sql, vec![after.as_str().into(), page_size.into()]).await?;
+    let mut organisations = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let row = read(row)?;
+        organisations.push(message(&mut cx.snapshot, row).await?);
+    }
+    let last = organisations.last().filter(|_| rows.len() as i64 == page_size);
+    let next_page_token = match last {
+        None => String::new(),
+        Some(last) => {
+            let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| cx.random.fill(bytes));
+            let payload = last.organisation.as_bytes();
+            let sealed = cx.vault.ring().seal_token(TokenUse::Page, &context, payload, expires, &fill);
+            sealed.map_err(|_| Reason::Failed)?
+        }
+    };
+    Ok(cx.change(&permit).reply(&ListOrganisationsResponse { organisations, next_page_token, receipt: None }))
+}
+
+/// The newest registration of an organisation.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn by_id(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+) -> Result<Option<OrganisationRow>, StoreError> {
+    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM heads h \
+               JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key = $1";
+    let row = snapshot.fetch_one(sql, vec![key(organisation).as_bytes().into()]).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// Delivers what happened to an organisation's registration, to it and to every operator.
+pub(super) async fn deliver_registration(
+    cx: &mut Cx,
+    change: Change,
+    organisation: &OrganisationId,
+) -> Result<Change, Refusal> {
+    let object = cx.exchange;
+    let mut change = change.deliver(organisation, DeliveryKind::Registration, object, None);
+    let sql = "SELECT DISTINCT organisation FROM organisations WHERE organisation LIKE 'operator/%' \
+               ORDER BY organisation";
+    for row in cx.snapshot.fetch(sql, vec![]).await? {
+        let operator = OrganisationId::parse(row.text(0)?);
+        if let Some(operator) = operator.ok().filter(|operator| operator != organisation) {
+            change = change.deliver(&operator, DeliveryKind::Registration, object, None);
+        }
+    }
+    Ok(change)
+}
+
+fn part_of_operator(cx: &Cx) -> Part {
+    if cx.caller.kind() == OrganisationKind::Operator { Part::Operator } else { Part::None }
+}
+
+fn optional(
+    check: &mut Check,
+    field: &'static str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<(), PlaceNumberError>,
+) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    check.parsed(field, text, |text| {
+        parse(text).map(|()| text.to_owned()).map_err(PlaceNumberError::reason)
+    })
+}
+
+fn read(row: &Row) -> Result<OrganisationRow, StoreError> {
+    let corrupt = |column| StoreError::Corrupt { table: "organisations", column };
+    let state = i32::try_from(row.int(2)?).ok().and_then(|state| OrganisationState::try_from(state).ok());
+    Ok(OrganisationRow {
+        organisation: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt(0))?,
+        display_name: row.text(1)?.to_owned(),
+        state: state.ok_or(corrupt(2))?,
+        urn: row.opt_text(3)?.map(str::to_owned),
+        ukprn: row.opt_text(4)?.map(str::to_owned),
+        version: row.int(5)?,
+    })
+}
+
+async fn message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organisation, StoreError> {
+    let sql = "SELECT c.sha256, c.system, c.not_after, c.state FROM certificates c \
+               JOIN heads h ON h.key = c.head AND h.idx = c.idx AND h.ordinal = c.ordinal \
+               WHERE c.organisation = $1 ORDER BY c.sha256";
+    let mut certificates = Vec::new();
+    for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {
+        let state = i32::try_from(found.int(3)?).unwrap_or(CertificateState::Unspecified as i32);
+        certificates.push(RegisteredCertificate {
+            sha256: Hash::from(found.hash(0)?).to_string(),
+            system: found.text(1)?.to_owned(),
+            not_after_us: found.int(2)?,
+            state,
+        });
+    }
+    Ok(Organisation {
+        organisation: row.organisation.as_str().to_owned(),
+        display_name: row.display_name,
+        state: row.state as i32,
+        urn: row.urn.unwrap_or_default(),
+        ukprn: row.ukprn.unwrap_or_default(),
+        certificates,
+        etag: row.version.to_string(),
+    })
+}
