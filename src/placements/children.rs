@@ -1,0 +1,277 @@
+//! Children as their senders know them: the identity that a sender gave, sealed under the key of (sender,
+//! child), and that key, wrapped. There is no list of all children, and no search across senders.
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::rows::Placement;
+use crate::codes::Upn;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Cx, Reason, Record, Refusal};
+use crate::proto::v1::ChildIdentity;
+use crate::seal::{BlindIndex, ChildKey, Column, SealError, WrappedKey};
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::{Family, Key};
+use crate::store::{Table, Value};
+
+/// The wrapped key of (sender, child), as it is stored.
+pub struct ChildKeyRow {
+    sender: OrganisationId,
+    child: Uuid,
+    wrapped: WrappedKey,
+}
+
+impl Record for ChildKeyRow {
+    const TABLE: &'static Table = &Table {
+        name: "child_keys",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("sender", Text),
+            ("child", Blob),
+            ("kek_id", Int),
+            ("wrapped", Blob),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.sender.as_str().into(),
+            self.child.into(),
+            self.wrapped.kek_id.into(),
+            self.wrapped.bytes.to_vec().into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(key_of(&self.sender, self.child), 1)]
+    }
+}
+
+/// A child's identity as its sender gave it, one row a version.
+pub struct ChildRow {
+    /// The gateway's id of the child, random.
+    pub child: Uuid,
+    /// Whose record it is.
+    pub sender: OrganisationId,
+    /// From 1.
+    pub version: i64,
+    /// `ChildIdentity`, sealed.
+    pub identity: Vec<u8>,
+    /// Blind index of the UPN, where this version is the first that has it.
+    pub new_upn: Option<BlindIndex>,
+}
+
+impl Record for ChildRow {
+    const TABLE: &'static Table = &Table {
+        name: "children",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("child", Blob),
+            ("sender", Text),
+            ("version", Int),
+            ("identity", Blob),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.child.into(),
+            self.sender.as_str().into(),
+            self.version.into(),
+            self.identity.clone().into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        let upn = self.new_upn.map(|index| (upn_key(&self.sender, &index), 1));
+        std::iter::once((identity_key(&self.sender, self.child), self.version))
+            .chain(upn)
+            .collect()
+    }
+}
+
+/// The key in `heads` of the wrapped key of (sender, child).
+#[must_use]
+pub fn key_of(sender: &OrganisationId, child: Uuid) -> Key {
+    Key::new(Family::ChildKey).text(sender.as_str()).id(child)
+}
+
+/// The key in `heads` of the sender's record of the child.
+#[must_use]
+pub fn identity_key(sender: &OrganisationId, child: Uuid) -> Key {
+    Key::new(Family::Child).text(sender.as_str()).id(child)
+}
+
+/// The key in `heads` of the first of the sender's rows about a child that has this UPN.
+#[must_use]
+pub fn upn_key(sender: &OrganisationId, index: &BlindIndex) -> Key {
+    Key::new(Family::ChildByUpn).text(sender.as_str()).bytes(index)
+}
+
+/// Makes a key of (sender, child) and the row that keeps it wrapped; guard its absence.
+///
+/// # Errors
+/// [`Reason::Failed`] when the cryptographic library fails.
+pub fn new_key(cx: &Cx, sender: &OrganisationId, child: Uuid) -> Result<(ChildKey, ChildKeyRow), Refusal> {
+    let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
+    let key = ChildKey::new(&fill);
+    let wrapped = key
+        .wrap(&cx.vault.ring(), sender.as_str(), child.as_bytes(), &fill)
+        .map_err(failed)?;
+    Ok((
+        key,
+        ChildKeyRow {
+            sender: sender.clone(),
+            child,
+            wrapped,
+        },
+    ))
+}
+
+/// The key of (sender, child).
+///
+/// # Errors
+/// [`Reason::NotFound`] when it was destroyed or never made; [`Reason::Failed`] when the ring lacks its key.
+pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<ChildKey, Refusal> {
+    let sql = "SELECT k.kek_id, k.wrapped FROM heads h \
+               JOIN child_keys k ON k.idx = h.idx AND k.ordinal = h.ordinal WHERE h.key = $1";
+    let row = cx
+        .snapshot
+        .fetch_one(sql, vec![key_of(sender, child).as_bytes().into()])
+        .await?;
+    let wrapped = match &row {
+        Some(row) => {
+            let kek_id = u32::try_from(row.int(0)?).map_err(|_| Reason::Failed)?;
+            Some(WrappedKey::from_row(kek_id, row.blob(1)?).map_err(failed)?)
+        }
+        None => None,
+    };
+    cx.vault
+        .get(sender.as_str(), child.as_bytes(), wrapped.as_ref())
+        .map_err(failed)
+}
+
+/// Seals an identity for its row; `version` is that of the row.
+///
+/// # Errors
+/// [`Reason::Failed`] when the cryptographic library fails.
+pub fn seal(
+    cx: &Cx,
+    key: &ChildKey,
+    child: Uuid,
+    version: i64,
+    identity: &ChildIdentity,
+) -> Result<Vec<u8>, Refusal> {
+    let row = row_of(child, version);
+    let plain = identity.encode_to_vec();
+    key.seal(at(&row), &plain, &|bytes: &mut [u8]| cx.random.fill(bytes))
+        .map_err(failed)
+}
+
+/// The child of a placement, as its commissioner's newest record says.
+///
+/// # Errors
+/// As [`key`]; [`Reason::Failed`] when what is stored does not open.
+pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<ChildIdentity, Refusal> {
+    let child = newest(cx, &placement.commissioner, placement.child).await?;
+    Ok(ChildIdentity {
+        child_id: placement.child.hyphenated().to_string(),
+        ..child.identity
+    })
+}
+
+/// A sender's newest record of a child, opened.
+pub struct Known {
+    /// The key of (sender, child).
+    pub key: ChildKey,
+    /// Version of the record.
+    pub version: i64,
+    /// The record; its `child_id` is empty.
+    pub identity: ChildIdentity,
+}
+
+/// The sender's newest record of the child.
+///
+/// # Errors
+/// As [`identity`]; [`Reason::NotFound`] also for a child that is not the sender's.
+pub async fn newest(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Known, Refusal> {
+    let key = key(cx, sender, child).await?;
+    let sql = "SELECT c.version, c.identity FROM heads h \
+               JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
+    let row = cx
+        .snapshot
+        .fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()])
+        .await?;
+    let row = row.ok_or(Reason::NotFound)?;
+    let version = row.int(0)?;
+    let plain = key
+        .open(at(&row_of(child, version)), row.blob(1)?)
+        .map_err(failed)?;
+    let identity = ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed)?;
+    Ok(Known {
+        key,
+        version,
+        identity,
+    })
+}
+
+/// Where a sender's child is looked up by UPN: a key for each key of the ring, and whose they are.
+pub struct ByUpn {
+    /// The index under which a new child is kept.
+    pub index: BlindIndex,
+    /// Every key that was looked at, and whether it leads to a child.
+    pub keys: Vec<(Key, bool)>,
+    /// The child, if the sender has one with this UPN.
+    pub child: Option<Uuid>,
+}
+
+/// Looks the sender's own child up by UPN.
+///
+/// # Errors
+/// As [`crate::store::StoreError`] says.
+pub async fn by_upn(cx: &mut Cx, sender: &OrganisationId, upn: &Upn) -> Result<ByUpn, Refusal> {
+    let ring = cx.vault.ring();
+    let index = ring.blind_index(sender.as_str(), "upn", upn.as_str());
+    let indexes = ring.blind_indexes(sender.as_str(), "upn", upn.as_str());
+    let keys: Vec<Key> = indexes.iter().map(|index| upn_key(sender, index)).collect();
+    let sql = "SELECT h.key, c.child FROM heads h \
+               JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key";
+    let rows = cx.snapshot.fetch_among(sql, &keys).await?;
+    let (mut found, mut child) = (Vec::new(), None);
+    for row in &rows {
+        found.push(Key::from(row.blob(0)?.to_vec()));
+        child = Some(row.id(1)?);
+    }
+    let keys = keys
+        .into_iter()
+        .map(|key| (key.clone(), found.contains(&key)))
+        .collect();
+    Ok(ByUpn { index, keys, child })
+}
+
+fn row_of(child: Uuid, version: i64) -> Vec<u8> {
+    [&child.as_bytes()[..], &version.to_be_bytes()].concat()
+}
+
+fn at(row: &[u8]) -> Column<'_> {
+    Column {
+        table: "children",
+        row,
+        column: "identity",
+    }
+}
+
+/// A destroyed key is as good as no record; everything else is ours to mend.
+pub(crate) fn failed(error: SealError) -> Refusal {
+    match error {
+        SealError::Shredded => Reason::NotFound.into(),
+        other => {
+            tracing::error!(error = %other, "a sealed column could not be used");
+            Reason::Failed.into()
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `PutPlan`: the placement plan, a document of its own with versions, hung on the placement. What it lacks
+//! is told and refuses nothing (Arranging Alternative Provision, DfE 2025: objectives, dates, way out).
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::children::{self, failed};
+use super::draft::{self, Draft};
+use super::rows::Placement;
+use super::rules::{self, Verb};
+use super::wire;
+use crate::exchange::change::row;
+use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Reason, Record, Refusal};
+use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
+use crate::seal::{ChildKey, Column};
+use crate::store::Kind::{Blob, Int};
+use crate::store::key::{Family, Key};
+use crate::store::{Table, Value};
+
+/// A version of a plan.
+pub struct PlanRow {
+    /// The placement.
+    pub placement: Uuid,
+    /// The plan's etag, from 1.
+    pub version: i64,
+    /// `Plan`, sealed under the commissioner's key of the child.
+    pub plan: Vec<u8>,
+}
+
+impl Record for PlanRow {
+    const TABLE: &'static Table = &Table {
+        name: "plans",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("placement", Blob),
+            ("version", Int),
+            ("plan", Blob),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.placement.into(),
+            self.version.into(),
+            self.plan.clone().into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(key(self.placement), self.version)]
+    }
+}
+
+/// The key of a placement's plan, whose version is the plan's etag.
+#[must_use]
+pub fn key(placement: Uuid) -> Key {
+    Key::new(Family::Plan).id(placement)
+}
+
+/// The newest plan of a placement with its version, if there is one.
+///
+/// # Errors
+/// As [`children::key`]; [`Reason::Failed`] when what is stored does not open.
+pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, Plan)>, Refusal> {
+    let sql = "SELECT p.version, p.plan FROM heads h \
+               JOIN plans p ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1";
+    let Some(row) = cx
+        .snapshot
+        .fetch_one(sql, vec![key(placement.id).as_bytes().into()])
+        .await?
+    else {
+        return Ok(None);
+    };
+    let child_key = children::key(cx, &placement.commissioner, placement.child).await?;
+    let version = row.int(0)?;
+    let sealed_at = draft::row_of(placement.id, version);
+    let opened = child_key.open(at(&sealed_at), row.blob(1)?).map_err(failed)?;
+    let plan = Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?;
+    Ok(Some((version, plan)))
+}
+
+/// Puts a version of the plan. On an active placement the plan's end is the placement's planned end, so a
+/// plan that moves it makes a version of the placement too.
+pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<PutPlanResponse>, Refusal> {
+    let put = wire::put_plan(&m)?;
+    let (placement, permit) = draft::permitted(&mut cx, Action::PutPlan, put.placement).await?;
+    let previous = cx.snapshot.version(&key(placement.id)).await?;
+    if previous > 0 || !put.etag.is_empty() {
+        draft::same_version(&put.etag, previous)?;
+    }
+    rules::next(placement.state, Verb::Plan)?;
+    let mut draft = Draft::open(&mut cx, &placement).await?;
+    let version = previous + 1;
+    let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
+    let mut rows = vec![row(&PlanRow {
+        placement: placement.id,
+        version,
+        plan,
+    })];
+    let moves_end =
+        placement.state == PlacementState::Active && placement.planned_end != put.shape.planned_end;
+    let mut change = if moves_end {
+        draft.next.planned_end = put.shape.planned_end;
+        let change = draft.seal(&cx, &permit)?;
+        rows.push(row(&draft.next));
+        change
+    } else {
+        draft::move_facts(
+            cx.change(&permit).guard(placement.key(), placement.version),
+            &placement,
+        )
+    };
+    change = change.guard(key(placement.id), previous);
+    let to: Vec<_> = [&placement.provider]
+        .into_iter()
+        .chain(&placement.schools)
+        .cloned()
+        .collect();
+    change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
+    let open_items = rules::open_items(&put.shape)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let response = PutPlanResponse {
+        etag: version.to_string(),
+        open_items,
+        receipt: None,
+    };
+    let reply = response.encode_to_vec();
+    let part = ChildPart {
+        placement: placement.id,
+        role: LeafRole::Submitted,
+        key: &draft.key,
+        reply: &reply,
+    };
+    Ok(change.child_rows(&part, rows).reply(&response))
+}
+
+fn seal(cx: &Cx, key: &ChildKey, placement: Uuid, version: i64, plan: &Plan) -> Result<Vec<u8>, Refusal> {
+    let row = draft::row_of(placement, version);
+    let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
+    key.seal(at(&row), &plan.encode_to_vec(), &fill).map_err(failed)
+}
+
+fn at(row: &[u8]) -> Column<'_> {
+    Column {
+        table: "plans",
+        row,
+        column: "plan",
+    }
+}

@@ -1,0 +1,245 @@
+//! What may happen to a placement, and what it still lacks: pure, over facts that were read elsewhere.
+//!
+//! Two rules of judgement stand behind every line: facts are never refused, and a child never waits for a
+//! form. What is missing at a start is passed by a named officer; what a plan lacks is an open item.
+
+use std::collections::BTreeSet;
+
+use crate::calendar::Date;
+use crate::codes::{Upn, same_name};
+use crate::exchange::Reason;
+use crate::proto::v1::{ChildIdentity, MissingItem, PlacementState as State};
+
+/// What is done to a placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// The provider accepts the referral.
+    Accept,
+    /// The provider declines it.
+    Decline,
+    /// The commissioner approves.
+    Approve,
+    /// The commissioner rejects.
+    Reject,
+    /// The commissioner puts a version of the plan.
+    Plan,
+    /// The child begins.
+    Start,
+    /// The placement is over.
+    End,
+}
+
+/// The state after the verb. A decision that a start could not wait for may still be approved while the
+/// child attends ([`late_decision`] holds when); then rejecting it is ending the placement.
+///
+/// # Errors
+/// [`Reason::StateInvalid`] where the verb is not possible in the state.
+pub fn next(state: State, verb: Verb) -> Result<State, Reason> {
+    match (state, verb) {
+        (State::Referred, Verb::Accept) => Ok(State::Accepted),
+        (State::Referred, Verb::Decline) => Ok(State::Declined),
+        (State::Accepted, Verb::Approve) => Ok(State::Approved),
+        (State::Accepted, Verb::Reject) => Ok(State::Rejected),
+        (State::Accepted | State::Approved, Verb::Start)
+        // Only a decision that was missing at the start.
+        | (State::Active, Verb::Approve) => Ok(State::Active),
+        (State::Referred | State::Accepted | State::Approved | State::Active, Verb::Plan) => Ok(state),
+        (State::Active, Verb::End) => Ok(State::Ended),
+        _ => Err(Reason::StateInvalid),
+    }
+}
+
+/// A decision on an active placement closes the item that its start left open; it replaces no other.
+///
+/// # Errors
+/// [`Reason::StateInvalid`] where a decision stands.
+pub fn late_decision(state: State, decided: bool) -> Result<(), Reason> {
+    if state == State::Active && decided {
+        Err(Reason::StateInvalid)
+    } else {
+        Ok(())
+    }
+}
+
+/// What a start lacks as the gateway knows it, and what the officer said was missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Items passed, in their order: they stay open.
+    pub open: Vec<MissingItem>,
+    /// Items that are missing and were not passed.
+    pub unpassed: Vec<MissingItem>,
+}
+
+/// Compares what is missing with what was passed. Whether safety items are acknowledged only the officer
+/// knows, so that is taken on their word; what was passed and is not missing is not an open item.
+#[must_use]
+pub fn opening(state: State, planned: bool, passed: &[MissingItem]) -> Opening {
+    let missing = |item: MissingItem| match item {
+        MissingItem::Plan => !planned,
+        MissingItem::Decision => state == State::Accepted,
+        MissingItem::SafetyAcknowledgement => passed.contains(&item),
+        MissingItem::Unspecified => false,
+    };
+    let all = [
+        MissingItem::Plan,
+        MissingItem::Decision,
+        MissingItem::SafetyAcknowledgement,
+    ];
+    let (open, unpassed) = all
+        .into_iter()
+        .filter(|item| missing(*item))
+        .partition(|item| passed.contains(item));
+    Opening { open, unpassed }
+}
+
+/// The reason of the violation that names an item not passed.
+#[must_use]
+pub fn item_reason(item: MissingItem) -> &'static str {
+    match item {
+        MissingItem::Plan => "PLAN_MISSING",
+        _ => "DECISION_MISSING",
+    }
+}
+
+/// Whether a placement can have ended on that day: not before it started, and a day to come is no fact. One
+/// that was to start later and never did ends on the day on which it was to start.
+///
+/// # Errors
+/// The reason of the violation.
+pub fn end_date(start: Date, end: Date, today: Date) -> Result<(), &'static str> {
+    if end < start {
+        Err("DATE_ORDER")
+    } else if end > today.max(start) {
+        Err("DATE_IN_FUTURE")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a placement was active on a day.
+#[must_use]
+pub fn active_on(state: State, start: Option<Date>, end: Option<Date>, day: Date) -> bool {
+    matches!(state, State::Active | State::Ended)
+        && start.is_some_and(|start| start <= day)
+        && end.is_none_or(|end| day <= end)
+}
+
+/// What is worth a second look in a decision.
+#[must_use]
+pub fn warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'static str> {
+    let all = [
+        (!child_view, "NO_CHILD_VIEW"),
+        (!parent_view, "NO_PARENT_VIEW"),
+        (options < 2, "FEWER_THAN_TWO_OPTIONS"),
+    ];
+    all.into_iter()
+        .filter_map(|(holds, warning)| holds.then_some(warning))
+        .collect()
+}
+
+/// What of a plan its completeness rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanShape {
+    /// First day.
+    pub start: Option<Date>,
+    /// Last day as planned.
+    pub planned_end: Option<Date>,
+    /// Named on an EHCP, EOTAS or medical.
+    pub long_term: bool,
+    /// Days of review.
+    pub reviews: Vec<Date>,
+    /// The day by which each outcome is to be reached.
+    pub outcomes: Vec<Option<Date>>,
+    /// Whether there is a way out.
+    pub exit_route: bool,
+    /// Whether both sides have a person responsible.
+    pub leads: bool,
+}
+
+/// What the plan still lacks. Nothing of it refuses the plan.
+#[must_use]
+pub fn open_items(plan: &PlanShape) -> Vec<&'static str> {
+    let after_end = |date: &Option<Date>| date.zip(plan.planned_end).is_some_and(|(date, end)| date > end);
+    let within_a_year = |review: &Date| plan.start.is_none_or(|start| *review <= start.plus_years(1));
+    let reviewed = plan
+        .reviews
+        .iter()
+        .any(|review| !plan.long_term || within_a_year(review));
+    let all = [
+        (plan.outcomes.is_empty(), "NO_OUTCOME"),
+        (plan.planned_end.is_none() && !plan.long_term, "NO_END"),
+        (!plan.exit_route, "NO_EXIT_ROUTE"),
+        (!reviewed, "NO_REVIEW"),
+        (!plan.leads, "NO_LEAD"),
+        (plan.outcomes.iter().any(after_end), "OUTCOME_AFTER_END"),
+    ];
+    all.into_iter()
+        .filter_map(|(lacks, item)| lacks.then_some(item))
+        .collect()
+}
+
+/// The fields by which what was sent cannot be the child that the sender's record knows. A referral that
+/// names a known child may add to its record, but never turns it into another child.
+#[must_use]
+pub fn mismatches(known: &ChildIdentity, sent: &ChildIdentity) -> Vec<&'static str> {
+    let name = |known: &str, sent: &str| !sent.is_empty() && !same_name(known, sent);
+    let other = |known: &str, sent: &str| !sent.is_empty() && !known.is_empty() && known != sent;
+    let all = [
+        (name(&known.legal_surname, &sent.legal_surname), "legal_surname"),
+        (
+            name(&known.legal_forename, &sent.legal_forename),
+            "legal_forename",
+        ),
+        (other(&known.date_of_birth, &sent.date_of_birth), "date_of_birth"),
+        (
+            other(&known.upn, &sent.upn) && !made_permanent(&known.upn, &sent.upn),
+            "upn",
+        ),
+    ];
+    all.into_iter()
+        .filter_map(|(differs, field)| differs.then_some(field))
+        .collect()
+}
+
+/// The sender's record of a known child with what the referral adds to it.
+#[must_use]
+pub fn merged(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
+    let newer = |known: &String, sent: &String| {
+        if sent.is_empty() {
+            known.clone()
+        } else {
+            sent.clone()
+        }
+    };
+    ChildIdentity {
+        child_id: String::new(),
+        legal_surname: newer(&known.legal_surname, &sent.legal_surname),
+        legal_forename: newer(&known.legal_forename, &sent.legal_forename),
+        preferred_surname: newer(&known.preferred_surname, &sent.preferred_surname),
+        preferred_forename: newer(&known.preferred_forename, &sent.preferred_forename),
+        date_of_birth: newer(&known.date_of_birth, &sent.date_of_birth),
+        sex: newer(&known.sex, &sent.sex),
+        upn: newer(&known.upn, &sent.upn),
+        year_group: if sent.year_group == 0 {
+            known.year_group
+        } else {
+            sent.year_group
+        },
+        local_reference: newer(&known.local_reference, &sent.local_reference),
+    }
+}
+
+/// A temporary pupil number gives way to a permanent one.
+fn made_permanent(known: &str, sent: &str) -> bool {
+    let temporary = |upn: &str| Upn::parse(upn).is_ok_and(|upn| upn.is_temporary());
+    temporary(known) && !temporary(sent)
+}
+
+/// Whether no item of a list occurs twice.
+pub(super) fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
+    let mut seen = BTreeSet::new();
+    items.into_iter().all(|item| seen.insert(item))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! Messages of `PlacementService` as values of the domain: every fault of a message at once, by its path.
+//!
+//! Owns the shape of what is sent and nothing else: it looks nothing up, and it must never repair a value
+//! (texts are composed to NFC, as everywhere). The values hold what names a child, so none has a `Debug`.
+
+mod plan;
+mod referral;
+
+use uuid::Uuid;
+
+pub(super) use plan::put_plan;
+pub(super) use referral::{NamedChild, Referral, create_referral};
+
+use super::rules::distinct;
+use crate::calendar::Date;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::Refusal;
+use crate::exchange::check::{Check, TextRule};
+use crate::proto::v1::respond_to_referral_request::Answer as SentAnswer;
+use crate::proto::v1::{
+    DecidePlacementRequest, Decision, DeclineReason, EndPlacementRequest, EndReason, GetPlacementRequest,
+    ListPlacementsRequest, MissingItem, Officer, PlacementState, RespondToReferralRequest,
+    StartPlacementRequest, View,
+};
+
+/// Code points of a person's name, a role, a site.
+const LINE: usize = 200;
+/// Code points of a note.
+const NOTE: usize = 4_000;
+/// Code points of what must be known for safety, and of a summary of needs.
+const LONG: usize = 10_000;
+/// Most entries of a list inside a message.
+const LIST: usize = 50;
+
+/// Which placement, in which version.
+pub(super) struct Target {
+    /// The placement.
+    pub placement: Uuid,
+    /// The version that was read, as it was sent.
+    pub etag: String,
+}
+
+/// A provider's answer to a referral.
+pub(super) enum Answer {
+    /// Accepts, under this reference of its own.
+    Accept(String),
+    /// Declines.
+    Decline(DeclineReason, String),
+}
+
+/// A start.
+pub(super) struct Start {
+    /// What is started.
+    pub target: Target,
+    /// First day.
+    pub date: Date,
+    /// Who passes what is missing.
+    pub officer: Option<Officer>,
+    /// What is missing and passed.
+    pub missing: Vec<MissingItem>,
+    /// Why it is passed.
+    pub reason: String,
+}
+
+/// An end.
+pub(super) struct End {
+    /// What is ended.
+    pub target: Target,
+    /// Last day.
+    pub date: Date,
+    /// Why, where it was said.
+    pub reason: EndReason,
+    /// Where the child goes.
+    pub destination: String,
+    /// Note.
+    pub note: String,
+}
+
+/// A query over the caller's placements.
+pub(super) struct Query {
+    /// Most placements in the answer.
+    pub size: u32,
+    /// Only in this state.
+    pub state: Option<PlacementState>,
+    /// Only of this provider.
+    pub provider: Option<OrganisationId>,
+    /// Only of this commissioner.
+    pub commissioner: Option<OrganisationId>,
+    /// Only those active on this day.
+    pub active_on: Option<Date>,
+}
+
+pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(Target, Answer), Refusal> {
+    let mut check = Check::new();
+    request_id(&mut check, &m.request_id);
+    let target = target(&mut check, &m.placement_id, &m.etag);
+    let answer = match &m.answer {
+        Some(SentAnswer::Accept(accept)) => {
+            let mut check = check.at("accept");
+            let rule = TextRule::line(40).required();
+            check
+                .text("provider_reference", &accept.provider_reference, rule)
+                .map(Answer::Accept)
+        }
+        Some(SentAnswer::Decline(decline)) => {
+            let mut check = check.at("decline");
+            let note = check
+                .text("note", &decline.note, TextRule::notes(NOTE))
+                .unwrap_or_default();
+            let reason = check.enum_value::<DeclineReason>("reason", decline.reason);
+            reason.map(|reason| Answer::Decline(reason, note))
+        }
+        None => {
+            check.fault("answer", "FIELD_REQUIRED");
+            None
+        }
+    };
+    finish(check, target.zip(answer))
+}
+
+pub(super) fn decide(m: &DecidePlacementRequest, today: Date) -> Result<(Target, Decision), Refusal> {
+    let mut check = Check::new();
+    request_id(&mut check, &m.request_id);
+    let target = target(&mut check, &m.placement_id, &m.etag);
+    let decision = check.present("decision", m.decision.as_ref());
+    let decision = decision.map(|sent| decision_of(&mut check.at("decision"), sent, today));
+    finish(check, target.zip(decision))
+}
+
+fn decision_of(check: &mut Check, sent: &Decision, today: Date) -> Decision {
+    let decided_on = check.date("decided_on", &sent.decided_on);
+    if decided_on.is_some_and(|date| date > today) {
+        check.fault("decided_on", "DATE_IN_FUTURE");
+    }
+    Decision {
+        approved: sent.approved,
+        rationale: text(
+            check,
+            "rationale",
+            &sent.rationale,
+            TextRule::notes(NOTE).required(),
+        ),
+        decided_by: named_officer(check, "decided_by", sent.decided_by.as_ref()),
+        decided_on: sent.decided_on.clone(),
+        child_view: view(check, "child_view", sent.child_view.as_ref()),
+        parent_view: view(check, "parent_view", sent.parent_view.as_ref()),
+        options_considered: texts(check, "options_considered", &sent.options_considered),
+    }
+}
+
+pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
+    let mut check = Check::new();
+    request_id(&mut check, &m.request_id);
+    let target = target(&mut check, &m.placement_id, &m.etag);
+    let date = check.date("start_date", &m.start_date);
+    let mut missing = Vec::new();
+    if check.list_len("missing_items", m.missing_items.len(), LIST) {
+        for (at, item) in m.missing_items.iter().enumerate() {
+            missing.extend(
+                check
+                    .at("missing_items")
+                    .index(at)
+                    .enum_value::<MissingItem>("", *item),
+            );
+        }
+    }
+    // Passing something takes a name and a reason; a start that lacks nothing needs neither.
+    let passes = !m.missing_items.is_empty();
+    let officer = match &m.officer {
+        None if !passes => None,
+        sent => named_officer(&mut check, "officer", sent.as_ref()),
+    };
+    let rule = TextRule::notes(NOTE);
+    let reason = text(
+        &mut check,
+        "reason",
+        &m.reason,
+        if passes { rule.required() } else { rule },
+    );
+    let start = target.zip(date).map(|(target, date)| Start {
+        target,
+        date,
+        officer,
+        missing,
+        reason,
+    });
+    finish(check, start)
+}
+
+pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
+    let mut check = Check::new();
+    request_id(&mut check, &m.request_id);
+    let target = target(&mut check, &m.placement_id, &m.etag);
+    let date = check.date("end_date", &m.end_date);
+    let reason = check
+        .optional_enum("reason", m.reason)
+        .unwrap_or(EndReason::Unspecified);
+    let destination = text(&mut check, "destination", &m.destination, TextRule::line(LINE));
+    let note = text(&mut check, "note", &m.note, TextRule::notes(NOTE));
+    let end = target.zip(date).map(|(target, date)| End {
+        target,
+        date,
+        reason,
+        destination,
+        note,
+    });
+    finish(check, end)
+}
+
+pub(super) fn get(m: &GetPlacementRequest) -> Result<Uuid, Refusal> {
+    let mut check = Check::new();
+    let id = check.uuid("placement_id", &m.placement_id);
+    finish(check, id)
+}
+
+pub(super) fn list(m: &ListPlacementsRequest) -> Result<Query, Refusal> {
+    let mut check = Check::new();
+    let size = check.page_size("page_size", m.page_size, 100, 1_000);
+    let state = check.optional_enum("state", m.state);
+    let provider = check.optional_organisation("provider", &m.provider);
+    let commissioner = check.optional_organisation("commissioner", &m.commissioner);
+    let active_on = check.optional_date("active_on", &m.active_on);
+    let query = size.map(|size| Query {
+        size,
+        state,
+        provider,
+        commissioner,
+        active_on,
+    });
+    finish(check, query)
+}
+
+/// The value, unless anything was at fault.
+fn finish<T>(check: Check, value: Option<T>) -> Result<T, Refusal> {
+    check.finish()?;
+    // A reader gives nothing only where it recorded a fault.
+    value.ok_or_else(|| crate::exchange::Reason::Malformed.into())
+}
+
+fn request_id(check: &mut Check, sent: &str) {
+    let exact = |sent: &str| {
+        let id = Uuid::try_parse(sent).ok().filter(|id| !id.is_nil());
+        id.filter(|id| id.hyphenated().to_string() == sent)
+            .ok_or("IDEMPOTENCY_KEY_FORMAT")
+    };
+    check.parsed("request_id", sent, exact);
+}
+
+fn target(check: &mut Check, placement: &str, etag: &str) -> Option<Target> {
+    let placement = check.uuid("placement_id", placement);
+    let etag = check.required("etag", etag);
+    placement.zip(etag).map(|(placement, etag)| Target {
+        placement,
+        etag: etag.to_owned(),
+    })
+}
+
+fn text(check: &mut Check, field: &'static str, sent: &str, rule: TextRule) -> String {
+    check.text(field, sent, rule).unwrap_or_default()
+}
+
+/// A list of texts, none of them empty.
+fn texts(check: &mut Check, field: &'static str, sent: &[String]) -> Vec<String> {
+    if !check.list_len(field, sent.len(), LIST) {
+        return Vec::new();
+    }
+    let one = |(at, sent): (usize, &String)| {
+        text(
+            &mut check.at(field).index(at),
+            "",
+            sent,
+            TextRule::notes(NOTE).required(),
+        )
+    };
+    sent.iter().enumerate().map(one).collect()
+}
+
+/// A list of dates, none of them twice.
+fn dates(check: &mut Check, field: &'static str, sent: &[String], max: usize) -> Vec<Date> {
+    let mut dates = Vec::new();
+    if check.list_len(field, sent.len(), max) {
+        for (at, sent) in sent.iter().enumerate() {
+            dates.extend(check.at(field).index(at).date("", sent));
+        }
+    }
+    if !distinct(dates.iter().copied()) {
+        check.fault(field, "CONFLICT_IN_BATCH");
+    }
+    dates
+}
+
+/// A person acting, who must have a name.
+fn named_officer(check: &mut Check, field: &'static str, sent: Option<&Officer>) -> Option<Officer> {
+    let sent = check.present(field, sent)?;
+    let mut check = check.at(field);
+    Some(Officer {
+        name: text(
+            &mut check,
+            "name",
+            &sent.name,
+            TextRule::legal_name(LINE).required(),
+        ),
+        role: text(&mut check, "role", &sent.role, TextRule::line(LINE)),
+    })
+}
+
+/// A view, or why there is none; neither is also an answer, with a warning.
+fn view(check: &mut Check, field: &'static str, sent: Option<&View>) -> Option<View> {
+    let sent = sent?;
+    let mut check = check.at(field);
+    let view = View {
+        text: text(&mut check, "text", &sent.text, TextRule::notes(NOTE)),
+        not_given_reason: text(
+            &mut check,
+            "not_given_reason",
+            &sent.not_given_reason,
+            TextRule::notes(NOTE),
+        ),
+    };
+    (!view.text.is_empty() || !view.not_given_reason.is_empty()).then_some(view)
+}
+
+#[cfg(test)]
+mod tests;
