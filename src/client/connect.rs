@@ -1,0 +1,63 @@
+//! mTLS to a gateway: TLS 1.3, the server's name and chain checked against the profile's CA, nothing else
+//! trusted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::{ClientError, Profile};
+
+pub(super) async fn channel(profile: &Profile) -> Result<Channel, ClientError> {
+    let connector = TlsConnector::from(Arc::new(config(profile)?));
+    let address = profile.endpoint.clone();
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|_| ClientError::Profile("endpoint has no host name".to_owned()))?;
+    let connect = tower::service_fn(move |_: Uri| {
+        let (connector, address, name) = (connector.clone(), address.clone(), name.clone());
+        async move {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+        }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{}", profile.endpoint))
+        .map_err(|_| ClientError::Profile("endpoint is not host:port".to_owned()))?;
+    let connected = endpoint.connect_with_connector(connect).await;
+    connected.map_err(|error| ClientError::Unreachable(Box::new(error)))
+}
+
+fn config(profile: &Profile) -> Result<ClientConfig, ClientError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&profile.ca)? {
+        roots.add(certificate).map_err(|_| unusable(&profile.ca))?;
+    }
+    let chain = certificates(&profile.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&profile.key).map_err(|_| unusable(&profile.key))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|_| ClientError::Profile("this build has no TLS 1.3".to_owned()))?;
+    let mut config = builder
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| unusable(&profile.certificate))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let found = CertificateDer::pem_file_iter(path).map_err(|_| unusable(path))?;
+    found.collect::<Result<_, _>>().map_err(|_| unusable(path))
+}
+
+fn unusable(path: &Path) -> ClientError {
+    ClientError::Profile(format!("{} cannot be used", path.display()))
+}

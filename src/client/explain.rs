@@ -1,0 +1,22 @@
+//! A refusal in words: its reason, and every field at fault.
+
+use tonic::Status;
+use tonic_types::StatusExt;
+
+/// The reason of a refusal, its sentence, and the fields at fault, one a line.
+#[must_use]
+pub fn explain(status: &Status) -> String {
+    let details = status.get_error_details();
+    let reason = details.error_info().map_or("", |info| info.reason.as_str());
+    let mut text = format!("{reason}: {}", status.message());
+    for violation in details.bad_request().map_or(&[][..], |request| &request.field_violations) {
+        text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+    }
+    text
+}
+
+/// The stable name of a refusal's reason; empty where the status carries none.
+#[must_use]
+pub fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map_or_else(String::new, |info| info.reason.clone())
+}

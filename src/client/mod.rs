@@ -1,0 +1,255 @@
+//! The other side of the wire: a client that distrusts the server. It checks every receipt against its own
+//! request and reply, and keeps every checkpoint that it saw, to ask for consistency with the next one.
+//!
+//! It never imports a store, a service or the door, so that nothing of the server's can vouch for itself.
+
+mod connect;
+mod explain;
+mod receipt;
+mod seen;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use prost::Message;
+use tonic::Status;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::transport::Channel;
+
+pub use explain::{explain, reason};
+pub use receipt::{Checked, ReceiptError};
+pub use seen::Seen;
+
+use crate::proto::Rpc;
+use crate::proto::v1::Receipt;
+use crate::tlog::Verifier;
+
+/// How to reach a gateway, and as whom.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// `host:port`.
+    pub endpoint: String,
+    /// PEM file: the CA of the server's certificate.
+    pub ca: PathBuf,
+    /// PEM file: the client's certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM file: its private key.
+    pub key: PathBuf,
+    /// The log's verifier key (`name+hash+key`); without it receipts cannot be checked, so it is required.
+    pub log_key: String,
+    /// The organisation that a processor acts for.
+    pub on_behalf_of: Option<String>,
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The profile's files cannot be used.
+    #[error("the profile cannot be used: {0}")]
+    Profile(String),
+    /// The gateway cannot be reached, or hung up.
+    #[error("the gateway cannot be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The gateway refused.
+    #[error("refused: {}", .0.message())]
+    Refused(Box<Status>),
+    /// The answer is not a message of the method.
+    #[error("the answer is not a message of this method")]
+    Malformed,
+    /// The answer's receipt proves nothing, or something else.
+    #[error("the receipt does not hold")]
+    Receipt(#[from] ReceiptError),
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// A connection. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+    verifier: Verifier,
+    seen: Arc<Seen>,
+    on_behalf_of: Option<AsciiMetadataValue>,
+}
+
+/// A reply with the receipt that was checked against it.
+#[derive(Debug)]
+pub struct Reply<R> {
+    /// The reply.
+    pub message: R,
+    /// Its receipt.
+    pub receipt: Receipt,
+}
+
+impl Client {
+    /// Connects. Checkpoints that were seen before are taken up from `seen`.
+    ///
+    /// # Errors
+    /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
+    pub async fn connect(profile: &Profile, seen: Seen) -> Result<Self, ClientError> {
+        let verifier = Verifier::parse(&profile.log_key)
+            .map_err(|_| ClientError::Profile("log_key is not a verifier key".to_owned()))?;
+        let on_behalf_of = profile.on_behalf_of.as_deref().map(str::parse).transpose();
+        let on_behalf_of = on_behalf_of
+            .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
+        let channel = connect::channel(profile).await?;
+        Ok(Self { channel, verifier, seen: Arc::new(seen), on_behalf_of })
+    }
+
+    /// One request, one reply, its receipt checked.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call<Req: Message, Resp: Message + Default>(
+        &self,
+        rpc: Rpc<Req, Resp>,
+        request: &Req,
+    ) -> Result<Reply<Resp>, ClientError> {
+        let sent: Bytes = request.encode_to_vec().into();
+        let received = self.unary(rpc.path(), sent.clone()).await?;
+        self.check(&sent, &received)
+    }
+
+    /// One request, one reply of hashes that has no receipt.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn hashes<Req: Message, Resp: Message + Default>(
+        &self,
+        rpc: Rpc<Req, Resp>,
+        request: &Req,
+    ) -> Result<Resp, ClientError> {
+        let received = self.unary(rpc.path(), request.encode_to_vec().into()).await?;
+        Resp::decode(received).map_err(|_| ClientError::Malformed)
+    }
+
+    /// Opens a stream of replies.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn watch<Req: Message, Resp: Message + Default>(
+        &self,
+        rpc: Rpc<Req, Resp>,
+        request: &Req,
+    ) -> Result<Replies<Resp>, ClientError> {
+        let mut grpc = self.grpc().await?;
+        let sent: Bytes = request.encode_to_vec().into();
+        let path = http::uri::PathAndQuery::from_static(rpc.path());
+        let response = grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?;
+        Ok(Replies { client: self.clone(), sent, stream: response.into_inner(), of: std::marker::PhantomData })
+    }
+
+    /// The log's key, as this client was given it.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Every checkpoint that this client saw.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    async fn unary(&self, path: &'static str, sent: Bytes) -> Result<Bytes, ClientError> {
+        let mut grpc = self.grpc().await?;
+        let path = http::uri::PathAndQuery::from_static(path);
+        Ok(grpc.unary(self.request(sent), path, BytesCodec).await?.into_inner())
+    }
+
+    async fn grpc(&self) -> Result<Grpc<Channel>, ClientError> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(16 << 20);
+        grpc.ready().await.map_err(|error| ClientError::Unreachable(Box::new(error)))?;
+        Ok(grpc)
+    }
+
+    fn request(&self, message: Bytes) -> tonic::Request<Bytes> {
+        let mut metadata = MetadataMap::new();
+        if let Some(organisation) = &self.on_behalf_of {
+            metadata.insert("ap-on-behalf-of", organisation.clone());
+        }
+        tonic::Request::from_parts(metadata, tonic::Extensions::default(), message)
+    }
+
+    fn check<Resp: Message + Default>(&self, sent: &Bytes, received: &Bytes) -> Result<Reply<Resp>, ClientError> {
+        let Checked { reply, receipt, checkpoint } = receipt::check(sent, received, &self.verifier)?;
+        self.seen.keep(&checkpoint, &receipt.checkpoint);
+        let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
+        Ok(Reply { message, receipt })
+    }
+}
+
+/// A stream of replies, each checked as it comes.
+pub struct Replies<R> {
+    client: Client,
+    /// What the next reply's receipt commits to: the opening request, then the cursor behind each batch.
+    sent: Bytes,
+    stream: tonic::Streaming<Bytes>,
+    of: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<R: Message + Default> Replies<R> {
+    /// The next message: a reply with its receipt, or a heartbeat without one. `None` when the stream ends.
+    /// `position` gives from a reply the cursor that the next batch will be asked from.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the stream is over then.
+    pub async fn next(
+        &mut self,
+        position: impl Fn(&R) -> Bytes,
+    ) -> Result<Option<(R, Option<Receipt>)>, ClientError> {
+        let Some(received) = self.stream.message().await? else { return Ok(None) };
+        if !receipt::is_present(&received) {
+            let message = R::decode(received).map_err(|_| ClientError::Malformed)?;
+            return Ok(Some((message, None)));
+        }
+        let Reply { message, receipt } = self.client.check::<R>(&self.sent, &received)?;
+        self.sent = position(&message);
+        Ok(Some((message, Some(receipt))))
+    }
+}
+
+/// Bytes as they are: receipts are checked over what was sent and received.
+#[derive(Clone, Copy, Default)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(src.copy_to_bytes(src.remaining())))
+    }
+}

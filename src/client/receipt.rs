@@ -1,0 +1,99 @@
+//! Checking a receipt: that the log's signed checkpoint holds an entry that commits to exactly what this
+//! client sent and received.
+
+use bytes::{Buf, Bytes};
+use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use crate::proto::v1::{AuditEntry, Receipt};
+use crate::tlog::{Checkpoint, Hash, Verifier, commitment, leaf_hash, verify_inclusion};
+
+/// The field of every response message that carries the receipt.
+const RECEIPT_FIELD: u32 = 15;
+
+/// What is wrong with a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptError {
+    /// The answer carries none.
+    #[error("the answer carries no receipt")]
+    Missing,
+    /// It, or the entry in it, is not a message.
+    #[error("the receipt is not a message")]
+    Malformed,
+    /// The checkpoint is not signed by the log's key.
+    #[error("the checkpoint is not signed by the log's key")]
+    Signature,
+    /// The entry is not in the tree of the checkpoint.
+    #[error("the entry is not in the tree of the checkpoint")]
+    Inclusion,
+    /// The entry commits to another request.
+    #[error("the entry commits to another request")]
+    Request,
+    /// The entry commits to another reply.
+    #[error("the entry commits to another reply")]
+    Reply,
+}
+
+/// A reply whose receipt holds.
+#[derive(Debug)]
+pub struct Checked {
+    /// The reply, without its receipt.
+    pub reply: Bytes,
+    /// The receipt.
+    pub receipt: Receipt,
+    /// The checkpoint in it.
+    pub checkpoint: Checkpoint,
+}
+
+/// Checks the receipt behind a reply.
+///
+/// # Errors
+/// [`ReceiptError`].
+pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Checked, ReceiptError> {
+    let (reply, receipt) = split(received)?;
+    let text = verifier.open(&receipt.checkpoint).map_err(|_| ReceiptError::Signature)?;
+    let checkpoint = Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)?;
+    if checkpoint.origin() != verifier.name() || checkpoint.size() != receipt.tree_size {
+        return Err(ReceiptError::Signature);
+    }
+    let hash = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map(Hash::from);
+    let proof: Vec<Hash> =
+        receipt.inclusion_proof.iter().map(hash).collect::<Result<_, _>>().map_err(|_| ReceiptError::Malformed)?;
+    let leaf = leaf_hash(&receipt.entry);
+    verify_inclusion(&leaf, receipt.index, receipt.tree_size, &proof, checkpoint.root())
+        .map_err(|_| ReceiptError::Inclusion)?;
+    let entry = AuditEntry::decode(receipt.entry.clone()).map_err(|_| ReceiptError::Malformed)?;
+    let salt = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map_err(|_| ReceiptError::Malformed);
+    if entry.request_commitment != commitment(&salt(&receipt.request_salt)?, sent).as_bytes()[..] {
+        return Err(ReceiptError::Request);
+    }
+    if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
+        return Err(ReceiptError::Reply);
+    }
+    Ok(Checked { reply, receipt, checkpoint })
+}
+
+/// Whether the message ends with a receipt.
+#[must_use]
+pub fn is_present(received: &Bytes) -> bool {
+    split(received).is_ok()
+}
+
+/// The reply is everything before field 15, which must be the last.
+fn split(received: &Bytes) -> Result<(Bytes, Receipt), ReceiptError> {
+    let mut rest = received.clone();
+    while rest.has_remaining() {
+        let at = received.len() - rest.len();
+        let (tag, wire) = decode_key(&mut rest).map_err(|_| ReceiptError::Malformed)?;
+        if (tag, wire) == (RECEIPT_FIELD, WireType::LengthDelimited) {
+            let length = decode_varint(&mut rest).map_err(|_| ReceiptError::Malformed)?;
+            if length != rest.len() as u64 {
+                return Err(ReceiptError::Malformed);
+            }
+            let receipt = Receipt::decode(rest).map_err(|_| ReceiptError::Malformed)?;
+            return Ok((received.slice(..at), receipt));
+        }
+        skip_field(wire, tag, &mut rest, DecodeContext::default()).map_err(|_| ReceiptError::Malformed)?;
+    }
+    Err(ReceiptError::Missing)
+}
