@@ -1,4 +1,17 @@
 //! The secure gateway between those who commission alternative provision and those who provide it.
 
-/// The messages and methods of `apgateway.v1`, generated from `proto/`.
-pub mod proto {}
+pub mod calendar;
+pub mod client;
+pub mod clock;
+pub mod codes;
+pub mod config;
+pub mod exchange;
+pub mod identity;
+pub mod placements;
+pub mod proto;
+pub mod register;
+pub mod returns;
+pub mod seal;
+pub mod server;
+pub mod store;
+pub mod tlog;

@@ -1,2 +1,9 @@
 //! Parses the arguments and calls one verb.
-fn main() {}
+
+use std::process::ExitCode;
+
+use ap_gateway::cli;
+
+fn main() -> ExitCode {
+    cli::main()
+}

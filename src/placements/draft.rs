@@ -86,7 +86,8 @@ async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Fac
 }
 
 /// Leave to read one placement of a list: what `GetPlacement` would give.
-pub(super) fn readable(placement: &Placement, organisation: &OrganisationId) -> bool {
+#[must_use]
+pub fn readable(placement: &Placement, organisation: &OrganisationId) -> bool {
     let part = placement.reader(organisation);
     policy::verdict(Action::GetPlacement, part, placement.standing(), false).is_ok()
 }

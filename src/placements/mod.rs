@@ -21,6 +21,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use draft::readable;
 pub use rows::{Placement, by_id, roll};
 
 use crate::exchange::{Action, Routes};

@@ -15,7 +15,7 @@ use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPl
 use crate::seal::{ChildKey, Column};
 use crate::store::Kind::{Blob, Int};
 use crate::store::key::{Family, Key};
-use crate::store::{Table, Value};
+use crate::store::{Row, Table, Value};
 
 /// A version of a plan.
 pub struct PlanRow {
@@ -73,12 +73,28 @@ pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, P
     else {
         return Ok(None);
     };
+    opened(cx, placement, &row).await.map(Some)
+}
+
+/// The version of a placement's plan that the exchange at an index wrote.
+///
+/// # Errors
+/// As [`newest`].
+pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
+    let sql = "SELECT version, plan FROM plans WHERE idx = $1 AND placement = $2";
+    let row = cx.snapshot.fetch_one(sql, vec![index.into(), placement.id.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let (_, plan) = opened(cx, placement, &row).await?;
+    Ok(Some(plan))
+}
+
+async fn opened(cx: &mut Cx, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
     let child_key = children::key(cx, &placement.commissioner, placement.child).await?;
     let version = row.int(0)?;
     let sealed_at = draft::row_of(placement.id, version);
     let opened = child_key.open(at(&sealed_at), row.blob(1)?).map_err(failed)?;
     let plan = Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?;
-    Ok(Some((version, plan)))
+    Ok((version, plan))
 }
 
 /// Puts a version of the plan. On an active placement the plan's end is the placement's planned end, so a

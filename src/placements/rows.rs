@@ -78,12 +78,22 @@ pub const PLACEMENTS: Table = Table {
 };
 
 /// The columns of a placement, in the order in which [`read`] takes them.
-macro_rules! select {
+macro_rules! written {
     ($rest:literal) => {
         concat!(
             "SELECT p.placement, p.version, p.state, p.commissioner, p.provider, p.residence, p.schools, ",
             "p.child, p.agreement, p.provider_reference, p.upn_index, p.start_date, p.planned_end_date, ",
             "p.end_date, p.legal_basis, p.reason, p.detail FROM placements p ",
+            $rest
+        )
+    };
+}
+
+/// A query of newest versions, in the columns that [`read`] takes.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            written!(""),
             "JOIN heads h ON h.key = p.head AND h.idx = p.idx AND h.ordinal = p.ordinal ",
             $rest
         )
@@ -332,4 +342,18 @@ pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
         reason: number(15)?,
         detail: row.blob(16)?.to_vec(),
     })
+}
+
+/// The version of a placement that the exchange at an index wrote, if it wrote one.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn written_at(
+    snapshot: &mut Snapshot,
+    id: Uuid,
+    index: i64,
+) -> Result<Option<Placement>, StoreError> {
+    let sql = written!("WHERE p.idx = $1 AND p.placement = $2 ORDER BY p.ordinal DESC");
+    let row = snapshot.fetch_one(sql, vec![index.into(), id.into()]).await?;
+    row.map(|row| read(&row)).transpose()
 }

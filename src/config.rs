@@ -1,0 +1,197 @@
+//! The configuration of a node. This struct is the manual: every key, its unit, its default. Secrets are
+//! paths to files, never values. `deploy/gateway.toml` holds every key and is parsed by a test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::store::Location;
+
+/// `gateway.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the gateway listens, `host:port`. Port 0 takes a free one, which `READY` then names.
+    pub listen: SocketAddr,
+    /// The SPIFFE trust domain of client certificates: `spiffe://<trust_domain>/<kind>/<id>/<system>`.
+    pub trust_domain: String,
+    /// TLS of the listener.
+    pub tls: Tls,
+    /// The database.
+    pub database: Database,
+    /// The log and the keys.
+    pub log: Log,
+    /// Limits on callers.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether gRPC reflection is served. Off by default: it tells a stranger what may be called.
+    #[serde(default)]
+    pub reflection: bool,
+    /// Whether `serve` brings the schema up to this release's by itself, instead of refusing to start.
+    #[serde(default)]
+    pub migrate_on_start: bool,
+}
+
+/// TLS of the listener. Changed files are read again within a second, and on SIGHUP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file: the server's certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM file: the server's private key, PKCS#8.
+    pub key: PathBuf,
+    /// PEM file: the CAs that issue client certificates.
+    pub client_ca: PathBuf,
+    /// PEM or DER files: a certificate revocation list for every issuer of client certificates. An issuer
+    /// without a current list has no valid certificates.
+    pub crls: Vec<PathBuf>,
+}
+
+/// The database: exactly one of the two.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// A SQLite file on a local disk.
+    pub sqlite: Option<PathBuf>,
+    /// A file that holds a PostgreSQL connection URL, password and all.
+    pub postgres_url_file: Option<PathBuf>,
+    /// PostgreSQL without a synchronous standby: a disk that dies takes acknowledged returns with it. Say
+    /// `true` to accept that; otherwise `serve` refuses an empty `synchronous_standby_names`.
+    #[serde(default)]
+    pub single_primary: bool,
+}
+
+/// The log and the keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The anchor file: the newest checkpoint, outside the database, so that a rollback is found. On
+    /// another disk than the database if there is one.
+    pub anchor: PathBuf,
+    /// The log's signing key file, mode 0600: whoever reads it can sign a false history.
+    pub signing_key: PathBuf,
+    /// The key ring file, mode 0600. Back it up apart from the database: who has both has the children's
+    /// data; who has only the database has nothing.
+    pub key_ring: PathBuf,
+}
+
+/// Limits. A caller beyond one of them gets RESOURCE_EXHAUSTED, or its connection is not accepted.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request message, in bytes, after decompression.
+    pub request_bytes: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one organisation.
+    pub connections_per_organisation: usize,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_seconds: u64,
+    /// Seconds from SIGTERM until connections that are still open are closed.
+    pub drain_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 1 << 20,
+            connections: 10_000,
+            connections_per_organisation: 64,
+            handshake_seconds: 5,
+            drain_seconds: 15,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file, or one that it names, cannot be read.
+    #[error("could not read {0}")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// The file is not a configuration.
+    #[error("{0} is not a configuration of this release")]
+    Malformed(PathBuf, #[source] toml::de::Error),
+    /// Neither or both databases are given.
+    #[error("[database] needs exactly one of sqlite and postgres_url_file")]
+    Database,
+}
+
+impl Config {
+    /// Reads a configuration; relative paths in it start at its own folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let parsed: Result<Self, _> = toml::from_str(&text);
+        let mut config = parsed.map_err(|error| ConfigError::Malformed(path.to_owned(), error))?;
+        if config.database.sqlite.is_some() == config.database.postgres_url_file.is_some() {
+            return Err(ConfigError::Database);
+        }
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        config.for_each_path(|named| *named = folder.join(&*named));
+        Ok(config)
+    }
+
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file with PostgreSQL's URL cannot be read.
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        match (&self.database.sqlite, &self.database.postgres_url_file) {
+            (Some(path), None) => Ok(Location::Sqlite(path.clone())),
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map(|url| Location::Postgres(url.trim().to_owned()))
+                .map_err(|error| ConfigError::Unreadable(path.clone(), error)),
+            _ => Err(ConfigError::Database),
+        }
+    }
+
+    fn for_each_path(&mut self, mut with: impl FnMut(&mut PathBuf)) {
+        let Self { tls, database, log, .. } = self;
+        let paths = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut log.anchor];
+        let paths = paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring]);
+        paths.chain(&mut tls.crls).for_each(&mut with);
+        database.sqlite.iter_mut().chain(&mut database.postgres_url_file).for_each(&mut with);
+    }
+}
+
+impl std::fmt::Debug for Database {
+    /// Paths only; the URL itself is never in here.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = if self.sqlite.is_some() { "sqlite" } else { "postgres" };
+        f.debug_struct("Database").field("kind", &kind).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deployed_sample_holds_every_key_and_is_valid() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gateway.toml");
+        let config = Config::load(&path).unwrap();
+        assert!(config.tls.certificate.starts_with(path.parent().unwrap()));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let manual = include_str!("config.rs");
+        for line in manual.lines().filter_map(|line| line.trim().strip_prefix("pub ")) {
+            let Some((key, _)) = line.split_once(':') else { continue };
+            if key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') {
+                assert!(text.contains(key), "deploy/gateway.toml does not speak of {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        let sample = include_str!("../deploy/gateway.toml");
+        std::fs::write(&path, format!("colour = 1\n{sample}")).unwrap();
+        assert!(matches!(Config::load(&path), Err(ConfigError::Malformed(..))));
+    }
+}

@@ -1,0 +1,192 @@
+//! Attendance read back: by a placement's parties, and by recipients as what a return brought them.
+
+use uuid::Uuid;
+
+use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, day_key};
+use super::rules::Statement;
+use super::submit::suggested;
+use crate::calendar::Date;
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::check::Check;
+use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::placements::{self, Placement};
+use crate::proto::v1::{
+    ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, Session, StoredMark,
+};
+use crate::seal::{ChildKey, TokenUse};
+use prost::Message;
+
+/// Days of one request.
+const DAYS: i32 = 366;
+/// Earlier revisions that are shown.
+const EARLIER: usize = 50;
+/// How long a page token can be used, in microseconds: an hour.
+const TOKEN_LIFE: i64 = 3_600_000_000;
+
+/// What a return brought a recipient about one child.
+pub struct ReturnedChild {
+    /// The child's placement.
+    pub placement: Uuid,
+    /// Who sent it, whose key of the child its leaf is salted with.
+    pub sender: OrganisationId,
+    /// The child.
+    pub child: Uuid,
+    /// The marks.
+    pub attendance: ChildAttendance,
+}
+
+/// The marks of a placement from one day to another, each with what it was before.
+pub async fn get_attendance(
+    mut cx: Cx,
+    m: GetAttendanceRequest,
+) -> Result<Decided<GetAttendanceResponse>, Refusal> {
+    let mut check = Check::new();
+    let id = check.uuid("placement_id", &m.placement_id);
+    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
+    let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
+    if let (Some(from), Some(to)) = (from, to)
+        && !(0..=DAYS).contains(&from.days_until(to))
+    {
+        check.fault("to_date", "DATE_ORDER");
+    }
+    let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
+    let caller = cx.caller.organisation.as_str();
+    let context = [b"GetAttendance\0", caller.as_bytes(), b"\0", &query.encode_to_vec()].concat();
+    let mut begin = from;
+    if !m.page_token.is_empty() {
+        let opened = cx.vault.ring().open_token(TokenUse::Page, &context, &m.page_token, cx.now.micros());
+        begin = opened.ok().and_then(|day| Date::parse(&String::from_utf8(day).ok()?).ok());
+        if begin.is_none() {
+            check.fault("page_token", "PAGE_TOKEN_INVALID");
+        }
+    }
+    check.finish()?;
+    let (Some(id), Some(mut day), Some(to)) = (id, begin, to) else { return Err(Reason::Malformed.into()) };
+    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let part = found.as_ref().map_or(Part::None, |placement| placement.part_of(&cx.caller.organisation));
+    let facts = match &found {
+        Some(placement) => Facts { standing: placement.standing(), ..Facts::own(part) },
+        None => Facts::own(part),
+    };
+    let permit = cx.permit(Action::GetAttendance, &facts)?;
+    let placement = found.ok_or(Reason::NotFound)?;
+    let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
+    let mut marks = Vec::new();
+    while day <= to && marks.len() < page_size as usize {
+        let (low, high) = (day_key(day, id).bytes(&[0, 0]), day_key(day, id).bytes(&[255, 255]));
+        let sql = rows::select!(
+            "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
+        );
+        for row in cx.snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await? {
+            let (mark, ..) = rows::read(&row)?;
+            marks.push(history(&mut cx, &placement, &key, mark, EARLIER).await?);
+        }
+        day = day.plus_days(1);
+    }
+    let mut next_page_token = String::new();
+    if day <= to {
+        let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| cx.random.fill(bytes));
+        let payload = day.to_string();
+        let sealed = cx.vault.ring().seal_token(TokenUse::Page, &context, payload.as_bytes(), expires, &fill);
+        next_page_token = sealed.map_err(|_| Reason::Failed)?;
+    }
+    let reply = GetAttendanceResponse { marks, next_page_token, receipt: None };
+    let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
+    let change = cx.change(&permit).guard(placement.key(), placement.version);
+    let change = change.child::<MarkRow>(&part, &[]);
+    let change = if placement.provider == cx.caller.organisation { change } else { change.counterpart(&placement.provider) };
+    Ok(change.reply(&reply))
+}
+
+/// What the return at an entry brought a recipient: its own children only, a corrected mark with what it
+/// was before; and whether the return declared that there was nothing to send.
+///
+/// # Errors
+/// [`Reason::Failed`] when what is stored does not open.
+pub async fn content(
+    cx: &mut Cx,
+    index: i64,
+    recipient: &OrganisationId,
+) -> Result<(Vec<ReturnedChild>, bool), Refusal> {
+    let nil = cx.snapshot.fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()]).await?;
+    let nil = nil.map(|row| row.int(0)).transpose()?.unwrap_or(0) != 0;
+    let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
+    let mut children: Vec<(Placement, ChildKey, ReturnedChild)> = Vec::new();
+    for row in cx.snapshot.fetch(sql, vec![index.into()]).await? {
+        let (mark, ..) = rows::read(&row)?;
+        if !children.iter().any(|(placement, ..)| placement.id == mark.placement) {
+            let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else { continue };
+            if !found.recipients(&found.provider).contains(recipient) {
+                continue;
+            }
+            let Ok(key) = placements::children::key(cx, &mark.sender, mark.child).await else { continue };
+            let child = placements::children::identity(cx, &found).await.ok();
+            let placement_id = found.id.hyphenated().to_string();
+            let attendance = ChildAttendance { placement_id, child, marks: Vec::new() };
+            let (placement, sender, child) = (found.id, mark.sender.clone(), mark.child);
+            children.push((found, key, ReturnedChild { placement, sender, child, attendance }));
+        }
+        let of = children.iter_mut().find(|(placement, ..)| placement.id == mark.placement);
+        if let Some((placement, key, returned)) = of {
+            let history = history(cx, placement, key, mark, 1).await?;
+            returned.attendance.marks.push(history);
+        }
+    }
+    Ok((children.into_iter().map(|(_, _, returned)| returned).collect(), nil))
+}
+
+/// A mark with its earlier revisions, the newest first.
+async fn history(
+    cx: &mut Cx,
+    placement: &Placement,
+    key: &ChildKey,
+    mark: MarkRow,
+    most: usize,
+) -> Result<MarkHistory, Refusal> {
+    let mut history = MarkHistory { mark: Some(message(placement, key, &mark)?), earlier: Vec::new() };
+    let mut prior = mark.prior;
+    while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
+        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
+        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else { break };
+        let (earlier, ..) = rows::read(&row)?;
+        history.earlier.push(message(placement, key, &earlier)?);
+        prior = earlier.prior;
+    }
+    Ok(history)
+}
+
+fn message(placement: &Placement, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
+    let (comment, correction_reason) = mark.note(key)?;
+    let (code, seen) = match &mark.statement {
+        Statement::Code(code) => (code.clone(), 0),
+        Statement::Seen(seen) => (String::new(), *seen),
+    };
+    let session = match (mark.slot.number(), mark.slot.start()) {
+        (_, Some(_)) => Session::Timed,
+        (1, None) => Session::Am,
+        _ => Session::Pm,
+    };
+    let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
+    let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
+    Ok(StoredMark {
+        placement_id: mark.placement.hyphenated().to_string(),
+        date: mark.date.to_string(),
+        session: session as i32,
+        start_time: mark.slot.start().map(|start| start.to_string()).unwrap_or_default(),
+        end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
+        code,
+        seen,
+        minutes_late: mark.minutes_late,
+        minutes_planned: mark.minutes_planned,
+        minutes_attended: mark.minutes_attended,
+        comment,
+        revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
+        correction_reason,
+        received_time: Instant::from_micros(mark.received).ok().map(Instant::to_proto),
+        return_id: mark.return_id.hyphenated().to_string(),
+        submitted_by: mark.sender.as_str().to_owned(),
+        suggested_code: suggested(placement, mark.date, &mark.statement),
+        flags: flags.collect(),
+    })
+}

@@ -1,0 +1,240 @@
+//! Returns and marks as they are stored: one row a return, one row a revision of a mark.
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::rules::{Slot, Standing, Statement};
+use crate::calendar::{Date, TimeOfDay};
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Reason, Record, Refusal};
+use crate::proto::v1::StoredMark;
+use crate::seal::{ChildKey, Column, Fill};
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::{Family, Key};
+use crate::store::{Row, StoreError, Table, Value};
+
+/// A return.
+pub struct ReturnRow {
+    pub id: Uuid,
+    pub provider: OrganisationId,
+    pub nil: bool,
+    pub stored: i64,
+}
+
+impl Record for ReturnRow {
+    const TABLE: &'static Table = &Table {
+        name: "returns",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("return_id", Blob),
+            ("provider", Text),
+            ("nil", Int),
+            ("stored", Int),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.id.into(), self.provider.as_str().into(), self.nil.into(), self.stored.into()]
+    }
+}
+
+/// A revision of a mark.
+pub struct MarkRow {
+    pub placement: Uuid,
+    pub date: Date,
+    pub slot: Slot,
+    pub revision: i64,
+    pub return_id: Uuid,
+    pub statement: Statement,
+    pub end: Option<TimeOfDay>,
+    pub minutes_late: Option<i32>,
+    pub minutes_planned: Option<i32>,
+    pub minutes_attended: Option<i32>,
+    pub flags: i64,
+    pub received: i64,
+    pub child: Uuid,
+    pub sender: OrganisationId,
+    pub note: Option<Vec<u8>>,
+    pub prior: Option<(i64, i64)>,
+}
+
+/// Bits of a mark's flags.
+pub const LATE: i64 = 1;
+/// No agreement covered attendance when the mark was received.
+pub const AGREEMENT_LAPSED: i64 = 2;
+
+/// A query of marks, in the columns that [`read`] takes.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.placement, m.date, m.slot, m.revision, m.return_id, m.code, m.seen, m.end_minute, ",
+            "m.minutes_late, m.minutes_planned, m.minutes_attended, m.flags, m.received, m.child, m.sender, ",
+            "m.note, m.prior_idx, m.prior_ordinal, m.idx, m.ordinal FROM marks m ",
+            $rest
+        )
+    };
+}
+pub(super) use select;
+
+impl Record for MarkRow {
+    const TABLE: &'static Table = &Table {
+        name: "marks",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("placement", Blob),
+            ("date", Text),
+            ("slot", Int),
+            ("revision", Int),
+            ("return_id", Blob),
+            ("code", Text),
+            ("seen", Int),
+            ("end_minute", Int),
+            ("minutes_late", Int),
+            ("minutes_planned", Int),
+            ("minutes_attended", Int),
+            ("flags", Int),
+            ("received", Int),
+            ("child", Blob),
+            ("sender", Text),
+            ("note", Blob),
+            ("prior_idx", Int),
+            ("prior_ordinal", Int),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        let (code, seen) = match &self.statement {
+            Statement::Code(code) => (Some(code.as_str()), None),
+            Statement::Seen(seen) => (None, Some(*seen)),
+        };
+        vec![
+            self.placement.into(),
+            self.date.to_string().into(),
+            i64::from(self.slot.number()).into(),
+            self.revision.into(),
+            self.return_id.into(),
+            code.into(),
+            seen.into(),
+            self.end.map(|end| i64::from(end.minutes())).into(),
+            self.minutes_late.into(),
+            self.minutes_planned.into(),
+            self.minutes_attended.into(),
+            self.flags.into(),
+            self.received.into(),
+            self.child.into(),
+            self.sender.as_str().into(),
+            self.note.clone().into(),
+            self.prior.map(|(idx, _)| idx).into(),
+            self.prior.map(|(_, ordinal)| ordinal).into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(key(self.date, self.placement, self.slot), self.revision)]
+    }
+}
+
+/// The natural key of a mark: day first, so that one day's registers lie side by side.
+pub fn key(date: Date, placement: Uuid, slot: Slot) -> Key {
+    day_key(date, placement).bytes(&slot.number().to_be_bytes())
+}
+
+/// The beginning of the keys of a placement's marks of a day.
+pub fn day_key(date: Date, placement: Uuid) -> Key {
+    let days = Date::new(1900, 1, 1).map_or(0, |first| first.days_until(date));
+    let days = u32::try_from(days).unwrap_or(0);
+    Key::new(Family::Mark).bytes(&days.to_be_bytes()).id(placement)
+}
+
+/// Reads a row of `select!`, with its place in the log.
+pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
+    let corrupt = |column| StoreError::Corrupt { table: "marks", column };
+    let number = |column: usize| {
+        row.opt_int(column)?.map(|value| i32::try_from(value).map_err(|_| corrupt(column))).transpose()
+    };
+    let minute = |value: i64| u16::try_from(value).ok().and_then(TimeOfDay::from_minutes);
+    let statement = match (row.opt_text(5)?, number(6)?) {
+        (Some(code), None) => Statement::Code(code.to_owned()),
+        (None, Some(seen)) => Statement::Seen(seen),
+        _ => return Err(corrupt(5)),
+    };
+    let mark = MarkRow {
+        placement: row.id(0)?,
+        date: Date::parse(row.text(1)?).map_err(|_| corrupt(1))?,
+        slot: Slot::from_number(row.int(2)?).ok_or(corrupt(2))?,
+        revision: row.int(3)?,
+        return_id: row.id(4)?,
+        statement,
+        end: row.opt_int(7)?.map(|end| minute(end).ok_or(corrupt(7))).transpose()?,
+        minutes_late: number(8)?,
+        minutes_planned: number(9)?,
+        minutes_attended: number(10)?,
+        flags: row.int(11)?,
+        received: row.int(12)?,
+        child: row.id(13)?,
+        sender: OrganisationId::parse(row.text(14)?).map_err(|_| corrupt(14))?,
+        note: row.opt_blob(15)?.map(<[u8]>::to_vec),
+        prior: row.opt_int(16)?.zip(row.opt_int(17)?),
+    };
+    Ok((mark, row.int(18)?, row.int(19)?))
+}
+
+impl MarkRow {
+    /// Comment and reason of correction, opened.
+    pub fn note(&self, key: &ChildKey) -> Result<(String, String), Refusal> {
+        let Some(sealed) = &self.note else { return Ok(Default::default()) };
+        let row = note_row(self.placement, self.date, self.slot, self.revision);
+        let plain = key.open(at(&row), sealed).map_err(|_| Reason::Failed)?;
+        let note = StoredMark::decode(&plain[..]).map_err(|_| Reason::Failed)?;
+        Ok((note.comment, note.correction_reason))
+    }
+
+    /// What stands under the mark's natural key.
+    pub fn standing(self, key: &ChildKey, idx: i64, ordinal: i64) -> Result<Standing, Refusal> {
+        let (comment, _) = self.note(key)?;
+        Ok(Standing {
+            revision: self.revision,
+            idx,
+            ordinal,
+            statement: self.statement,
+            end: self.end,
+            minutes_late: self.minutes_late,
+            minutes_planned: self.minutes_planned,
+            minutes_attended: self.minutes_attended,
+            comment,
+        })
+    }
+}
+
+/// Seals comment and reason of correction; nothing where there is neither.
+pub fn seal_note(
+    key: &ChildKey,
+    of: (Uuid, Date, Slot, i64),
+    comment: &str,
+    correction_reason: &str,
+    fill: Fill<'_>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    if comment.is_empty() && correction_reason.is_empty() {
+        return Ok(None);
+    }
+    let note = StoredMark {
+        comment: comment.to_owned(),
+        correction_reason: correction_reason.to_owned(),
+        ..StoredMark::default()
+    };
+    let row = note_row(of.0, of.1, of.2, of.3);
+    let sealed = key.seal(at(&row), &note.encode_to_vec(), fill).map_err(|_| Reason::Failed)?;
+    Ok(Some(sealed))
+}
+
+fn note_row(placement: Uuid, date: Date, slot: Slot, revision: i64) -> Vec<u8> {
+    [key(date, placement, slot).as_bytes(), &revision.to_be_bytes()].concat()
+}
+
+fn at(row: &[u8]) -> Column<'_> {
+    Column { table: "marks", row, column: "note" }
+}
