@@ -108,6 +108,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY", "a local authority cannot rest on legitimate interests"),
     ("ARTICLE_9_REQUIRED", "attendance and passports are special-category data and need an Article 9 condition"),
     ("SCHEDULE_1_REQUIRED", "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1"),
+    ("CURSOR_UNKNOWN", "the cursor is not one of this log"),
+    ("STAGE_NOT_RECIPIENTS", "a recipient says ACKNOWLEDGED or ACTED_ON"),
+    ("OFFICER_NOT_EXPECTED", "an officer is named with ACTED_ON only"),
+    ("SHA256_LENGTH", "a SHA-256 is 32 bytes"),
     ("PAGE_TOKEN_INVALID", "the page token is not one for this query"),
     (
         "BATCH_EMPTY",

@@ -9,6 +9,7 @@ CREATE TABLE collections (
   from_ordinal BIGINT NOT NULL,
   to_idx       BIGINT NOT NULL,
   to_ordinal   BIGINT NOT NULL,
+  kinds        BIGINT NOT NULL,  -- one bit a kind of delivery
   time         BIGINT NOT NULL,
   PRIMARY KEY (idx, ordinal)
 );

@@ -9,6 +9,7 @@ CREATE TABLE collections (
   from_ordinal INTEGER NOT NULL,
   to_idx       INTEGER NOT NULL,
   to_ordinal   INTEGER NOT NULL,
+  kinds        INTEGER NOT NULL,  -- one bit a kind of delivery
   time         INTEGER NOT NULL,
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,67 @@
+//! `AcknowledgeDelivery`: the recipient says what it has, and who acted on it. Again is no fault.
+
+use prost::Message;
+
+use super::rows::{self, AcknowledgementRow, Place, acknowledgement};
+use super::{content, wire};
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Refusal};
+use crate::proto::v1::{AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, Officer};
+use crate::seal::{Column, OrganisationKey};
+
+/// Stores the stage of every delivery that has not reached it.
+pub async fn acknowledge(
+    mut cx: Cx,
+    m: AcknowledgeDeliveryRequest,
+) -> Result<Decided<AcknowledgeDeliveryResponse>, Refusal> {
+    let asked = wire::acknowledgement(&m)?;
+    let organisation = cx.caller.organisation.clone();
+    let stage = asked.stage as i32;
+    let mut parcels = Vec::new();
+    for (place, digest) in &asked.deliveries {
+        let parcel = rows::at(&mut cx.snapshot, &organisation, *place).await?;
+        parcels.push((parcel, digest));
+    }
+    let part = if parcels.iter().all(|(parcel, _)| parcel.is_some()) { Part::Own } else { Part::None };
+    let permit = cx.permit(Action::AcknowledgeDelivery, &Facts::own(part))?;
+    let mut change = cx.change(&permit);
+    let mut done: Vec<Place> = Vec::new();
+    for (parcel, digest) in parcels {
+        let parcel = parcel.ok_or(Reason::NotFound)?;
+        if let Some(digest) = digest {
+            let (content, ..) = content::read(&mut cx, &parcel).await?;
+            if content::content_sha256(content.as_ref()) != *digest {
+                return Err(Reason::DigestMismatch.into());
+            }
+        }
+        if let Ok(sender) = OrganisationId::parse(&parcel.sender) {
+            change = change.counterpart(&sender);
+        }
+        let key = acknowledgement(&organisation, parcel.at, stage);
+        if done.contains(&parcel.at) || cx.snapshot.version(&key).await? != 0 {
+            continue;
+        }
+        done.push(parcel.at);
+        let officer = asked.officer.as_ref().map(|officer| seal(&cx, parcel.at, officer)).transpose()?;
+        let row = AcknowledgementRow {
+            organisation: organisation.clone(),
+            of: parcel.at,
+            stage,
+            time: cx.now.micros(),
+            officer,
+        };
+        change = change.guard(key, 0).write(&row);
+    }
+    let acknowledged = u32::try_from(asked.deliveries.len()).unwrap_or(u32::MAX);
+    Ok(change.reply(&AcknowledgeDeliveryResponse { acknowledged, receipt: None }))
+}
+
+/// Who acted, sealed for the recipient: it is about no child.
+fn seal(cx: &Cx, at: Place, officer: &Officer) -> Result<Vec<u8>, Refusal> {
+    let organisation = cx.caller.organisation.as_str();
+    let row = [at.index.to_be_bytes(), at.ordinal.to_be_bytes()].concat();
+    let column = Column { table: "acknowledgements", row: &row, column: "officer" };
+    let key = OrganisationKey::derive(&cx.vault.ring(), organisation).map_err(|_| Reason::Failed)?;
+    let sealed = key.seal(column, &officer.encode_to_vec(), &|bytes| cx.random.fill(bytes));
+    sealed.map_err(|_| Reason::Failed.into())
+}

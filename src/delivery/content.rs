@@ -1,0 +1,155 @@
+//! What a delivery brings its recipient: read at the moment of sending, from what the sender's exchange
+//! wrote, and only as far as the recipient still has a part in it.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use prost::Message;
+use uuid::Uuid;
+
+use super::rows::Parcel;
+use super::wire::cursor_of;
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
+use crate::placements::{self, Placement, children, plan, read};
+use crate::proto::v1::delivery::Content;
+use crate::proto::v1::{AttendanceContent, Delivery, DeliveryKind, PlacementContent, RegisterContent};
+use crate::returns;
+use crate::seal::ChildKey;
+use crate::store::evidence;
+
+/// What is delivered of one child: it becomes one leaf.
+pub struct OfChild {
+    placement: Uuid,
+    key: ChildKey,
+    reply: Vec<u8>,
+}
+
+/// A delivery as it is sent, with its children.
+pub struct Sent {
+    /// The message.
+    pub delivery: Delivery,
+    /// The children in it.
+    pub children: Vec<OfChild>,
+    /// Marks in it.
+    pub marks: usize,
+}
+
+/// The content of a delivery; none where the recipient has no part in it any more, or the child's record
+/// is gone.
+pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    match DeliveryKind::try_from(parcel.kind) {
+        Ok(DeliveryKind::Attendance) => attendance(cx, parcel).await,
+        Ok(DeliveryKind::Registration | DeliveryKind::Grant | DeliveryKind::Agreement) => {
+            let organisation = parcel.sender.clone();
+            let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
+            Ok((Some(Content::Register(RegisterContent { organisation, method })), Vec::new(), 0))
+        }
+        Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
+        Ok(kind) => about_placement(cx, parcel, kind).await,
+    }
+}
+
+async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    let recipient = cx.caller.organisation.clone();
+    let (returned, nil_return) = returns::content(cx, parcel.at.index, &recipient).await?;
+    let (mut children, mut content) = (Vec::new(), AttendanceContent { children: Vec::new(), nil_return });
+    let mut marks = 0;
+    for child in returned {
+        marks += child.attendance.marks.len();
+        let key = children::key(cx, &child.sender, child.child).await?;
+        let reply = child.attendance.encode_to_vec();
+        children.push(OfChild { placement: child.placement, key, reply });
+        content.children.push(child.attendance);
+    }
+    Ok((Some(Content::Attendance(content)), children, marks))
+}
+
+/// The version that the sender's exchange wrote, so that the digest of a delivery does not move with later
+/// versions. Whoever may not read the placement any more is told what became of it, without the child.
+async fn about_placement(
+    cx: &mut Cx,
+    parcel: &Parcel,
+    kind: DeliveryKind,
+) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    let nothing = (None, Vec::new(), 0);
+    let Some(id) = parcel.placement else { return Ok(nothing) };
+    let newest = placements::by_id(&mut cx.snapshot, id).await?;
+    let Some(newest) = newest.filter(|newest| newest.parties().contains(&cx.caller.organisation)) else {
+        return Ok(nothing);
+    };
+    let Ok(key) = children::key(cx, &newest.commissioner, newest.child).await else { return Ok(nothing) };
+    let mut content = PlacementContent::default();
+    let readable = placements::readable(&newest, &cx.caller.organisation);
+    if kind == DeliveryKind::Plan {
+        content.plan =
+            if readable { plan::written_at(cx, &newest, parcel.at.index).await? } else { None };
+    } else if let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await? {
+        let mut message = read::message(cx, &written, readable).await?;
+        // The plan has deliveries of its own; its etag moves without this placement's version.
+        message.plan_etag.clear();
+        content.placement = Some(message);
+    }
+    let reply = content.encode_to_vec();
+    let child = OfChild { placement: id, key, reply };
+    Ok((Some(Content::Placement(content)), vec![child], 0))
+}
+
+/// SHA-256 over the content as it is encoded in the delivery.
+pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
+    let encoded = match content {
+        None => Vec::new(),
+        Some(Content::Attendance(content)) => content.encode_to_vec(),
+        Some(Content::Placement(content)) => content.encode_to_vec(),
+        Some(Content::Register(content)) => content.encode_to_vec(),
+    };
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, &encoded).as_ref());
+    hash
+}
+
+/// A delivery with its content and the proof of its sender's entry.
+pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
+    let (content, children, marks) = read(cx, parcel).await?;
+    let index = u64::try_from(parcel.at.index).map_err(|_| Reason::Failed)?;
+    let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
+    let delivery = Delivery {
+        cursor: Some(cursor_of(parcel.at)),
+        kind: parcel.kind,
+        sender: parcel.sender.clone(),
+        sent_time: Instant::from_micros(parcel.sent).ok().map(Instant::to_proto),
+        object_id: parcel.object.hyphenated().to_string(),
+        placement_id: parcel.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
+        needs_action: needs_action(parcel.kind),
+        content_sha256: Bytes::copy_from_slice(&content_sha256(content.as_ref())),
+        content,
+        sender_leaf_hash: Bytes::copy_from_slice(evidence.leaf().as_bytes()),
+        sender_tree_size: evidence.tree_size,
+        sender_inclusion_proof: evidence
+            .proof
+            .iter()
+            .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
+            .collect(),
+        sender_checkpoint: evidence.checkpoint,
+    };
+    Ok(Sent { delivery, children, marks })
+}
+
+/// A referral waits for a named person's answer.
+pub fn needs_action(kind: i32) -> bool {
+    kind == DeliveryKind::Referral as i32
+}
+
+/// Commits to what each child's part of the batch was, and names the senders.
+pub fn commit_to(mut change: Change, sent: &[Sent]) -> Change {
+    for Sent { delivery, children, .. } in sent {
+        for OfChild { placement, key, reply } in children {
+            let part = ChildPart { placement: *placement, role: LeafRole::Delivered, key, reply };
+            change = change.child::<Placement>(&part, &[]);
+        }
+        if let Ok(sender) = OrganisationId::parse(&delivery.sender) {
+            change = change.counterpart(&sender);
+        }
+    }
+    change
+}

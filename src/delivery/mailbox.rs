@@ -1,0 +1,105 @@
+//! `WatchDeliveries` and `ListDeliveries`: one batch of a mailbox is one exchange, whichever asks for it.
+
+use prost::Message;
+
+use super::content::{self, Sent};
+use super::rows::{self, CollectionRow, Place};
+use super::wire::{self, From, cursor_of};
+use crate::exchange::{Action, Batch, Change, Cx, Decided, Facts, Part, Refusal};
+use crate::proto::v1::{
+    Delivery, ListDeliveriesRequest, ListDeliveriesResponse, WatchDeliveriesRequest, WatchDeliveriesResponse,
+    WatchPosition,
+};
+
+/// Marks of one batch; a larger return is a batch alone.
+const MARKS: usize = 1_000;
+/// Bytes of one batch; a larger delivery is a batch alone.
+const BYTES: usize = 1 << 20;
+
+/// Answers the opening of a stream.
+pub async fn open(
+    cx: Cx,
+    m: WatchDeliveriesRequest,
+) -> Result<(Decided<WatchDeliveriesResponse>, WatchPosition), Refusal> {
+    let at = WatchPosition { cursor: m.cursor, kinds: m.kinds };
+    wire::position(&at)?;
+    let permit = cx.permit(Action::WatchDeliveries, &Facts::own(Part::Own))?;
+    let reply = WatchDeliveriesResponse { next: at.cursor.clone(), ..WatchDeliveriesResponse::default() };
+    Ok((cx.change(&permit).reply(&reply), at))
+}
+
+/// The batch behind a position.
+pub async fn feed(
+    mut cx: Cx,
+    at: WatchPosition,
+) -> Result<Batch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
+    let from = wire::position(&at)?;
+    let Some(batch) = batch(&mut cx, Action::WatchDeliveries, from).await? else { return Ok(Batch::None) };
+    let next = Some(cursor_of(batch.next));
+    let reply = WatchDeliveriesResponse {
+        deliveries: batch.deliveries,
+        next: next.clone(),
+        ..WatchDeliveriesResponse::default()
+    };
+    Ok(Batch::Next(batch.change.reply(&reply), WatchPosition { cursor: next, kinds: at.kinds }))
+}
+
+/// A heartbeat: where the stream stands, and the newest checkpoint.
+pub fn beat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
+    WatchDeliveriesResponse { next: at.cursor, checkpoint, ..WatchDeliveriesResponse::default() }
+}
+
+/// One batch, asked for.
+pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
+    let from = wire::list(&m)?;
+    match batch(&mut cx, Action::ListDeliveries, from).await? {
+        None => {
+            let permit = cx.permit(Action::ListDeliveries, &Facts::own(Part::Own))?;
+            let reply = ListDeliveriesResponse { next: m.cursor, ..ListDeliveriesResponse::default() };
+            Ok(cx.change(&permit).reply(&reply))
+        }
+        Some(Collected { change, deliveries, next, more }) => {
+            let next = Some(cursor_of(next));
+            Ok(change.reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
+        }
+    }
+}
+
+struct Collected {
+    change: Change,
+    deliveries: Vec<Delivery>,
+    next: Place,
+    more: bool,
+}
+
+/// What lies behind a place, as far as one batch holds it; and that it was collected.
+async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collected>, Refusal> {
+    let organisation = cx.caller.organisation.clone();
+    let permit = cx.permit(action, &Facts::own(Part::Own))?;
+    let parcels = rows::behind(&mut cx.snapshot, &organisation, from.after, from.kinds, from.size + 1).await?;
+    let (mut sent, mut marks, mut bytes): (Vec<Sent>, _, _) = (Vec::new(), 0, 0);
+    let mut next = from.after;
+    let mut more = false;
+    for parcel in &parcels {
+        let full = i64::try_from(sent.len()).unwrap_or(i64::MAX) >= from.size;
+        if full || marks >= MARKS || bytes >= BYTES {
+            more = true;
+            break;
+        }
+        let one = content::delivery(cx, parcel).await?;
+        let size = one.delivery.encoded_len();
+        if !sent.is_empty() && (marks + one.marks > MARKS || bytes + size > BYTES) {
+            more = true;
+            break;
+        }
+        (marks, bytes, next) = (marks + one.marks, bytes + size, parcel.at);
+        sent.push(one);
+    }
+    if sent.is_empty() {
+        return Ok(None);
+    }
+    let row = CollectionRow { organisation, from: from.after, to: next, kinds: from.kinds, time: cx.now.micros() };
+    let change = content::commit_to(cx.change(&permit).write(&row), &sent);
+    let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
+    Ok(Some(Collected { change, deliveries, next, more }))
+}
