@@ -1,0 +1,122 @@
+//! Kept records against the leaves of their entries: with the key ring, a changed mark is found.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::verify::Report;
+use crate::exchange::change::encode_row;
+use crate::proto::v1::SubmitAttendanceResponse;
+use crate::seal::{ChildKey, KeyRing, WrappedKey};
+use crate::store::{Snapshot, StoreError};
+use crate::tlog::{child_leaf, leaf_hash};
+
+/// Entries whose marks are read at once.
+const PAGE: i64 = 500;
+/// `LeafRole::Submitted`.
+const SUBMITTED: u8 = 1;
+
+/// Marks of one child in one entry.
+struct Submitted {
+    sender: String,
+    child: Uuid,
+    rows: Vec<u8>,
+    count: u64,
+}
+
+/// Every kept mark must hash to its leaf: HMAC under the salt of (sender, child) and exchange, over the
+/// rows and over the child's part of the stored reply. Marks of a child whose key was destroyed cannot be
+/// opened, and are passed over.
+pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report) -> Result<(), StoreError> {
+    let row = snapshot.fetch_one("SELECT MAX(idx) FROM marks", vec![]).await?;
+    let last = row.map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(-1);
+    let mut keys = BTreeMap::new();
+    for from in (0..=last).step_by(usize::try_from(PAGE).unwrap_or(1)) {
+        let sql = "SELECT * FROM marks WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
+        let rows = snapshot.fetch(sql, vec![from.into(), (from + PAGE).into()]).await?;
+        let mut entries: BTreeMap<i64, BTreeMap<Uuid, Submitted>> = BTreeMap::new();
+        for row in &rows {
+            let (placement, child, sender) = (row.id(PLACEMENT)?, row.id(CHILD)?, row.text(SENDER)?.to_owned());
+            let of = entries.entry(row.int(0)?).or_default().entry(placement);
+            let of = of.or_insert(Submitted { sender, child, rows: Vec::new(), count: 0 });
+            encode_row("marks", row.values().get(2..).unwrap_or_default(), &mut of.rows);
+            of.count += 1;
+        }
+        for (index, children) in entries {
+            entry(snapshot, ring, &mut keys, index, &children, report).await?;
+        }
+    }
+    Ok(())
+}
+
+type Keys = BTreeMap<(String, Uuid), Option<ChildKey>>;
+
+async fn entry(
+    snapshot: &mut Snapshot,
+    ring: &KeyRing,
+    keys: &mut Keys,
+    index: i64,
+    children: &BTreeMap<Uuid, Submitted>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let row = snapshot.fetch_one("SELECT exchange, reply FROM entries WHERE idx = $1", vec![index.into()]).await?;
+    let Some(row) = row else {
+        report.find(format!("marks of entry {index} have no entry"));
+        return Ok(());
+    };
+    let (exchange, Some(reply)) = (row.id(0)?, row.opt_blob(1)?) else { return Ok(()) };
+    let Ok(reply) = SubmitAttendanceResponse::decode(reply) else {
+        report.find(format!("the stored reply of entry {index} was changed"));
+        return Ok(());
+    };
+    let sql = "SELECT placement, hash FROM leaves WHERE idx = $1 AND role = $2";
+    let mut leaves = BTreeMap::new();
+    for row in snapshot.fetch(sql, vec![index.into(), i64::from(SUBMITTED).into()]).await? {
+        leaves.insert(row.id(0)?, row.hash(1)?);
+    }
+    for (placement, of) in children {
+        let Some(key) = key(snapshot, ring, keys, of).await? else { continue };
+        let id = placement.hyphenated().to_string();
+        let part: Vec<u8> = (reply.results.iter())
+            .filter(|result| result.placement_id == id)
+            .flat_map(Message::encode_to_vec)
+            .collect();
+        let salt = key.leaf_salt(exchange.as_bytes());
+        let leaf = child_leaf(&salt, SUBMITTED, &leaf_hash(&of.rows), &leaf_hash(&part));
+        if leaves.get(placement) == Some(leaf.as_bytes()) {
+            report.records += of.count;
+        } else {
+            report.find(format!("a mark of entry {index} was changed"));
+        }
+    }
+    Ok(())
+}
+
+async fn key(
+    snapshot: &mut Snapshot,
+    ring: &KeyRing,
+    keys: &mut Keys,
+    of: &Submitted,
+) -> Result<Option<ChildKey>, StoreError> {
+    let whose = (of.sender.clone(), of.child);
+    if let Some(key) = keys.get(&whose) {
+        return Ok(key.clone());
+    }
+    let sql = "SELECT kek_id, wrapped FROM child_keys WHERE sender = $1 AND child = $2";
+    let row = snapshot.fetch_one(sql, vec![of.sender.as_str().into(), of.child.into()]).await?;
+    let key = match &row {
+        None => None,
+        Some(row) => u32::try_from(row.int(0)?)
+            .ok()
+            .and_then(|kek_id| WrappedKey::from_row(kek_id, row.blob(1).ok()?).ok())
+            .and_then(|wrapped| wrapped.unwrap(ring, &of.sender, of.child.as_bytes()).ok()),
+    };
+    keys.insert(whose, key.clone());
+    Ok(key)
+}
+
+/// Columns of `marks`.
+const PLACEMENT: usize = 2;
+const CHILD: usize = 15;
+const SENDER: usize = 16;

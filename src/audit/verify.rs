@@ -1,0 +1,234 @@
+//! Verifying a whole log on a copy of its database: every entry against the tree, every checkpoint against
+//! its signature and root, every kept record against its entry. It trusts nothing but the log's public key
+//! and, where it is given them, the anchor and the key ring.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use prost::Message;
+
+use super::records;
+use crate::clock::Instant;
+use crate::proto::v1::AuditEntry;
+use crate::seal::KeyRing;
+use crate::store::{Anchor, Database, Location, Row, Snapshot, StoreError};
+use crate::tlog::{Checkpoint, Edge, Hash, TILE_WIDTH, Verifier, leaf_hash, tree_root};
+
+/// Entries read at once.
+const PAGE: i64 = 2_000;
+
+/// What is verified, with what.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A copy of the database.
+    pub database: Location,
+    /// The log's verifier key.
+    pub log_key: Verifier,
+    /// The anchor file, or a copy: finds a tail that was cut.
+    pub anchor: Option<PathBuf>,
+    /// The key ring: finds a record that was changed.
+    pub key_ring: Option<PathBuf>,
+}
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// In plain words.
+    pub what: String,
+}
+
+/// What was verified, and what was found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Entries in the log.
+    pub entries: u64,
+    /// Signed checkpoints.
+    pub checkpoints: u64,
+    /// Record rows that were opened and compared; 0 without the key ring.
+    pub records: u64,
+    /// What does not hold; empty when all does.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn find(&mut self, what: impl Into<String>) {
+        self.findings.push(Finding { what: what.into() });
+    }
+}
+
+/// Verifies a copy of a database.
+///
+/// # Errors
+/// [`StoreError`] when the copy cannot be read at all; what is wrong with the log is in the report.
+pub async fn database(options: &Options) -> Result<Report, StoreError> {
+    let database = Database::open(&options.database).await?;
+    let mut snapshot = Snapshot::open(&database).await?;
+    let mut report = Report::default();
+    let edge = tree(&mut snapshot, &options.log_key, &mut report).await?;
+    if let Some(anchor) = &options.anchor {
+        match Anchor::read(anchor) {
+            Ok(note) => against_anchor(&mut snapshot, &note, options, edge.size(), &mut report).await?,
+            Err(_) => report.find("the anchor file cannot be read"),
+        }
+    }
+    if let Some(path) = &options.key_ring {
+        match KeyRing::load(path) {
+            Ok(ring) => records::marks(&mut snapshot, &ring, &mut report).await?,
+            Err(error) => report.find(format!("the key ring cannot be used: {error}")),
+        }
+    }
+    drop(snapshot);
+    database.close().await;
+    Ok(report)
+}
+
+/// Rebuilds the tree from the entries and compares everything on the way.
+async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> Result<Edge, StoreError> {
+    let mut edge = Edge::default();
+    let mut checkpoints = checkpoints(snapshot, key, report).await?;
+    let mut last = i64::MIN;
+    loop {
+        let (from, to) = (place(edge.size()), place(edge.size()) + PAGE);
+        let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
+                   WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+        let rows = snapshot.fetch(sql, vec![from.into(), to.into()]).await?;
+        let children = children(snapshot, from, to).await?;
+        for row in &rows {
+            if row.int(0)? != place(edge.size()) {
+                report.find(format!("entry {} is missing", edge.size()));
+                return Ok(edge);
+            }
+            entry(row, &mut last, children.get(&row.int(0)?), report)?;
+            edge.append(leaf_hash(row.blob(7)?));
+            tiles(snapshot, &mut edge, report).await?;
+            if let Some(checkpoint) = checkpoints.remove(&edge.size())
+                && *checkpoint.root() != edge.root()
+            {
+                // The first tree that differs names the entries that were changed, as closely as it can.
+                report.find(format!(
+                    "an entry up to {} was changed: the tree has not the root that was signed at size {}",
+                    edge.size() - 1,
+                    edge.size()
+                ));
+                checkpoints.clear();
+            }
+        }
+        report.entries = edge.size();
+        if rows.is_empty() {
+            break;
+        }
+    }
+    if let Some((size, _)) = checkpoints.last_key_value().filter(|(size, _)| **size > edge.size()) {
+        report.find(format!("the log ends at {} entries, but {size} were signed", edge.size()));
+    }
+    Ok(edge)
+}
+
+/// Every checkpoint by its size, each with its signature verified.
+async fn checkpoints(
+    snapshot: &mut Snapshot,
+    key: &Verifier,
+    report: &mut Report,
+) -> Result<BTreeMap<u64, Checkpoint>, StoreError> {
+    let mut found = BTreeMap::new();
+    for row in snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await? {
+        let size = row.int(0)?.unsigned_abs();
+        report.checkpoints += 1;
+        let checkpoint = key.open(row.text(1)?).ok().and_then(|text| Checkpoint::parse(&text).ok());
+        match checkpoint.filter(|found| found.size() == size && found.origin() == key.name()) {
+            Some(checkpoint) => {
+                found.insert(size, checkpoint);
+            }
+            None => report.find(format!("the checkpoint at size {size} was changed")),
+        }
+    }
+    Ok(found)
+}
+
+/// The leaves of the entries in a range, by entry.
+async fn children(snapshot: &mut Snapshot, from: i64, to: i64) -> Result<BTreeMap<i64, Vec<Hash>>, StoreError> {
+    let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
+    let mut found: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
+    for row in snapshot.fetch(sql, vec![from.into(), to.into()]).await? {
+        found.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
+    }
+    Ok(found)
+}
+
+/// An entry against the columns beside it and the leaves below it.
+fn entry(row: &Row, last: &mut i64, children: Option<&Vec<Hash>>, report: &mut Report) -> Result<(), StoreError> {
+    let index = row.int(0)?;
+    let Ok(entry) = AuditEntry::decode(row.blob(7)?) else {
+        report.find(format!("entry {index} was changed: it is not an entry any more"));
+        return Ok(());
+    };
+    let same = entry.time_us == row.int(1)?
+        && entry.exchange_id[..] == row.id(2)?.as_bytes()[..]
+        && entry.organisation == row.text(3)?
+        && entry.system == row.text(4)?
+        && entry.method == row.text(5)?
+        && i64::from(entry.outcome) == row.int(6)?;
+    if !same {
+        report.find(format!("entry {index} was changed: the columns beside it say otherwise"));
+    }
+    if entry.time_us < *last {
+        let when = Instant::from_micros(entry.time_us).map(|at| at.to_string()).unwrap_or_default();
+        report.find(format!("entry {index} was changed: its time, {when}, is before that of the entry before"));
+    }
+    *last = entry.time_us;
+    let leaves = children.map(Vec::as_slice).unwrap_or_default();
+    let root = (!leaves.is_empty()).then(|| tree_root(leaves));
+    let root = root.map(|root| root.as_bytes().to_vec()).unwrap_or_default();
+    if entry.child_count as usize != leaves.len() || entry.child_root[..] != root[..] {
+        report.find(format!("the children's leaves of entry {index} were changed"));
+    }
+    Ok(())
+}
+
+/// Tiles that became full must be stored as they are.
+async fn tiles(snapshot: &mut Snapshot, edge: &mut Edge, report: &mut Report) -> Result<(), StoreError> {
+    for tile in edge.take_full_tiles() {
+        let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
+        let arguments = vec![i64::from(tile.id.level).into(), place(tile.id.number).into()];
+        let stored = snapshot.fetch_one(sql, arguments).await?;
+        let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        if stored.map(|row| row.blob(0).map(<[u8]>::to_vec)).transpose()? != Some(hashes) {
+            let first = tile.id.number * TILE_WIDTH;
+            report.find(format!("a tile of level {} from {first} on was changed", tile.id.level));
+        }
+    }
+    Ok(())
+}
+
+async fn against_anchor(
+    snapshot: &mut Snapshot,
+    note: &str,
+    options: &Options,
+    size: u64,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let anchored = options.log_key.open(note).ok().and_then(|text| Checkpoint::parse(&text).ok());
+    let Some(anchored) = anchored else {
+        report.find("the anchor is not signed by this log's key");
+        return Ok(());
+    };
+    if anchored.size() > size {
+        report.find(format!(
+            "the log ends at {size} entries, but the anchor knows {}: its tail was cut",
+            anchored.size()
+        ));
+        return Ok(());
+    }
+    let sql = "SELECT note FROM checkpoints WHERE size = $1";
+    let stored = snapshot.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
+    let stored = stored.map(|row| row.text(0).map(str::to_owned)).transpose()?;
+    let stored = stored.and_then(|note| options.log_key.open(&note).ok());
+    if stored.and_then(|text| Checkpoint::parse(&text).ok()).as_ref() != Some(&anchored) {
+        report.find(format!("the log at size {} is not the one that the anchor knows", anchored.size()));
+    }
+    Ok(())
+}
+
+fn place(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,72 @@
+//! AuditService's messages: filters in, records out.
+
+use uuid::Uuid;
+
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::Refusal;
+use crate::exchange::check::{Check, TextRule};
+use crate::proto::v1::{AuditEntry, ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
+use crate::tlog::Hash;
+
+/// What an auditor asks for; everything that is set must match.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub page_size: usize,
+    pub organisation: Option<OrganisationId>,
+    pub system: Option<String>,
+    pub counterpart: Option<OrganisationId>,
+    pub placement: Option<Uuid>,
+    pub method: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub purpose: Option<Purpose>,
+    pub from: Option<Instant>,
+    pub to: Option<Instant>,
+}
+
+/// Reads the filters of a list.
+pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
+    let mut check = Check::new();
+    let page_size = check.page_size("page_size", m.page_size, 100, 1_000);
+    let filter = Filter {
+        page_size: page_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(100),
+        organisation: check.optional_organisation("organisation", &m.organisation),
+        system: check.text("system", &m.system, TextRule::line(40)),
+        counterpart: check.optional_organisation("counterpart", &m.counterpart),
+        placement: check.optional_uuid("placement_id", &m.placement_id),
+        method: check.text("method", &m.method, TextRule::line(60)),
+        outcome: check.optional_enum("outcome", m.outcome),
+        purpose: check.optional_enum("purpose", m.purpose),
+        from: check.optional_timestamp("from_time", m.from_time.as_ref()),
+        to: check.optional_timestamp("to_time", m.to_time.as_ref()),
+    };
+    check.finish()?;
+    Ok(filter)
+}
+
+/// An entry as a record for people.
+pub fn record(index: u64, entry: AuditEntry) -> ExchangeRecord {
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(|id| id.hyphenated().to_string()).unwrap_or_default();
+    let time = Instant::from_micros(entry.time_us).ok().map(Instant::to_proto);
+    let sha256 = Hash::try_from(&entry.certificate_sha256[..]).map(|hash| hash.to_string());
+    ExchangeRecord {
+        index,
+        exchange_id: id(&entry.exchange_id),
+        time,
+        organisation: entry.organisation,
+        system: entry.system,
+        certificate_sha256: sha256.unwrap_or_default(),
+        processor: entry.processor,
+        method: entry.method,
+        purpose: entry.purpose,
+        article_6: entry.article_6,
+        article_9: entry.article_9,
+        schedule_1: entry.schedule_1,
+        agreement_id: id(&entry.agreement_id),
+        outcome: entry.outcome,
+        reason: entry.reason,
+        counterparts: entry.counterparts,
+        counterpart_count: entry.counterpart_count,
+        child_count: entry.child_count,
+    }
+}
