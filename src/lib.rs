@@ -1,11 +1,14 @@
 //! The secure gateway between those who commission alternative provision and those who provide it.
 
+pub mod audit;
 pub mod calendar;
 pub mod client;
 pub mod clock;
 pub mod codes;
 pub mod config;
+pub mod delivery;
 pub mod exchange;
+pub mod gateway;
 pub mod identity;
 pub mod placements;
 pub mod proto;

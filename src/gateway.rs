@@ -1,0 +1,296 @@
+//! A node, put together: keys, database, log, committer, door, methods, listener. The only place that
+//! knows everything.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::body::Body;
+
+use crate::clock::{Clock, Randomness};
+use crate::config::{Config, ConfigError};
+use crate::exchange::{Door, MessageLimits, Routes, Service};
+use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
+use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
+use crate::server::{self, Connections};
+use crate::store::{self, Appender, Committer, Database, Fatal, Log, StoreError};
+use crate::tlog::{NoteError, Signer};
+
+/// Unwrapped keys of children that are remembered.
+const CHILD_KEYS: usize = 200_000;
+/// How often files and open connections are looked at again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A key file.
+    #[error("a key file cannot be used")]
+    Keys(#[from] FileError),
+    /// The log's signing key.
+    #[error("the log's signing key cannot be used")]
+    Signer(#[from] NoteError),
+    /// The database or the log in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The schema is not this release's.
+    #[error("the database's schema is not this release's; run migrate")]
+    Schema,
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address.
+    #[error("could not listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+}
+
+/// What a sandbox may set that a gateway may not.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Time of domain rules and entries.
+    pub clock: Arc<dyn Clock>,
+    /// Real time, of TLS.
+    pub real: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Randomness,
+}
+
+/// A node that is ready to serve.
+pub struct Node {
+    /// Its end of the committer.
+    pub committer: Committer,
+    /// Its log.
+    pub log: Log,
+    /// Its keys.
+    pub vault: Arc<Vault>,
+    /// The key that verifies its log.
+    pub log_key: String,
+    config: Config,
+    surroundings: Surroundings,
+    appending: JoinHandle<Result<(), Fatal>>,
+}
+
+/// The key with which the log is signed.
+///
+/// # Errors
+/// [`StartError`].
+pub fn signer(config: &Config) -> Result<Signer, StartError> {
+    let key = LogSigningKey::load(&config.log.signing_key)?;
+    Ok(Signer::from_seed(key.origin(), key.seed())?)
+}
+
+impl Node {
+    /// Opens keys, database and log, and starts the committer.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
+        let vault = Arc::new(Vault::new(KeyRing::load(&config.log.key_ring)?, CHILD_KEYS));
+        let signer = signer(&config)?;
+        let database = Database::open(&config.location()?).await?;
+        if config.migrate_on_start {
+            database.migrate().await?;
+        } else if !database.is_migrated().await? {
+            return Err(StartError::Schema);
+        }
+        if !config.database.single_primary {
+            database.assert_replicated().await?;
+        }
+        let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.verifier()).await?;
+        let log_key = signer.verifier().to_string();
+        let log = Log::new(database.clone());
+        let (committer, appender) =
+            Committer::new(database, tip, signer, anchor, Arc::clone(&surroundings.clock));
+        let appending = tokio::spawn(Appender::run(appender));
+        Ok(Self { committer, log, vault, log_key, config, surroundings, appending })
+    }
+
+    /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
+    /// gateway's own, before anything else looks at them.
+    ///
+    /// # Errors
+    /// [`Fatal`] when the disk failed: the process must end non-zero, at once.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Arc<Tls>,
+        extra: Option<Extra>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Fatal> {
+        let connections = Connections::default();
+        let door = self.door(Arc::clone(&tls));
+        let watch = tokio::spawn(look_after(Arc::clone(&tls), connections.clone(), door.clone()));
+        let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
+        let service = Dispatch {
+            gateway: routes().open(door, limits),
+            extra: Arc::new(extras(&self.config, extra)),
+        };
+        let own = &self.config.limits;
+        let limits = server::Limits {
+            connections: own.connections,
+            per_organisation: own.connections_per_organisation,
+            handshake: Duration::from_secs(own.handshake_seconds),
+            drain: Duration::from_secs(own.drain_seconds),
+        };
+        let serving = server::serve(listener, tls, service, limits, connections, stop);
+        let mut appending = self.appending;
+        let ended = tokio::select! {
+            () = serving => Ok(()),
+            fatal = &mut appending => fatal.unwrap_or(Ok(())),
+        };
+        watch.abort();
+        self.log.database().close().await;
+        ended
+    }
+
+    /// Closes a node that serves nobody.
+    pub async fn close(self) {
+        self.appending.abort();
+        self.appending.await.ok();
+        self.log.database().close().await;
+    }
+
+    fn door(&self, tls: Arc<Tls>) -> Door {
+        let real = Arc::clone(&self.surroundings.real);
+        Door {
+            log: self.log.clone(),
+            committer: self.committer.clone(),
+            vault: Arc::clone(&self.vault),
+            clock: Arc::clone(&self.surroundings.clock),
+            random: self.surroundings.random.clone(),
+            still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
+        }
+    }
+}
+
+/// The TLS that a configuration names.
+///
+/// # Errors
+/// [`StartError::Tls`].
+pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
+    let files = TlsFiles {
+        certificate: config.tls.certificate.clone(),
+        key: config.tls.key.clone(),
+        client_ca: config.tls.client_ca.clone(),
+        crls: config.tls.crls.clone(),
+    };
+    Ok(Arc::new(Tls::load(files, &config.trust_domain)?))
+}
+
+/// Every method of the gateway.
+#[must_use]
+pub fn routes() -> Routes {
+    let routes = crate::register::routes(Routes::new());
+    let routes = crate::placements::routes(routes);
+    let routes = crate::returns::routes(routes);
+    let routes = crate::delivery::routes(routes);
+    crate::audit::routes(routes)
+}
+
+/// Once a second, and on SIGHUP: takes up changed TLS files, hears of what other nodes appended, and cuts
+/// the connections of callers who may not be here any more.
+async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
+    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
+        return;
+    };
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        let asked = tokio::select! {
+            _ = tick.tick() => false,
+            Some(()) = hangup.recv() => true,
+        };
+        if let Err(error) = tls.reload(asked) {
+            tracing::warn!(error = %error, "changed TLS files were not taken up; the old ones stay in use");
+        }
+        if let Ok(size) = door.log.size().await {
+            door.committer.overtaken(size);
+        }
+        let mut gone = Vec::new();
+        for peer in connections.peers() {
+            if !gone.contains(&peer.fingerprint()) && !door.is_welcome(&peer).await {
+                gone.push(peer.fingerprint());
+            }
+        }
+        if !gone.is_empty() {
+            connections.close_where(|peer| gone.contains(&peer.fingerprint()));
+        }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
+
+/// Answers paths of its own, none of which has an entry: health, reflection, the sandbox's controls.
+pub struct Extra {
+    /// The path's beginning, `/package.Service/`.
+    pub prefix: String,
+    /// Answers.
+    pub answer: Box<dyn Fn(http::Request<Body>) -> Answering + Send + Sync>,
+}
+
+#[derive(Clone)]
+struct Dispatch {
+    gateway: Service,
+    extra: Arc<Vec<Extra>>,
+}
+
+impl tower::Service<http::Request<Body>> for Dispatch {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Answering {
+        match self.extra.iter().find(|extra| request.uri().path().starts_with(&extra.prefix)) {
+            Some(extra) => (extra.answer)(request),
+            None => Box::pin(tower::Service::call(&mut self.gateway, request)),
+        }
+    }
+}
+
+impl Extra {
+    /// An extra from a tonic service.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: tower::Service<
+                http::Request<Body>,
+                Response = http::Response<Body>,
+                Error = std::convert::Infallible,
+            > + tonic::server::NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+    {
+        let answer = move |request| -> Answering { Box::pin(tower::ServiceExt::oneshot(service.clone(), request)) };
+        Self { prefix: format!("/{}/", S::NAME), answer: Box::new(answer) }
+    }
+}
+
+fn extras(config: &Config, extra: Option<Extra>) -> Vec<Extra> {
+    let (_, health) = tonic_health::server::health_reporter();
+    let mut extras = vec![Extra::new(health)];
+    extras.extend(extra);
+    if config.reflection {
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
+        };
+        match (builder().build_v1(), builder().build_v1alpha()) {
+            (Ok(v1), Ok(v1alpha)) => extras.extend([Extra::new(v1), Extra::new(v1alpha)]),
+            _ => tracing::error!("reflection could not be set up"),
+        }
+    }
+    extras
+}
