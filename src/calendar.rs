@@ -302,6 +302,12 @@ static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
         .unwrap_or(TimeZone::UTC)
 });
 
+impl From<Date> for jiff::civil::Date {
+    fn from(date: Date) -> Self {
+        date.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

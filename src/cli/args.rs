@@ -1,0 +1,230 @@
+//! The arguments of every verb.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The secure gateway between those who commission alternative provision and those who provide it.
+#[derive(Debug, Parser)]
+#[command(name = "ap-gateway", version, about)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a new gateway: database, keys, log and anchor; register the first operator.
+    Init(Init),
+    /// Bring the database's schema up to this release's.
+    Migrate(OfConfig),
+    /// Check configuration, database, log and anchor without serving.
+    Check(OfConfig),
+    /// Serve; prints `READY host:port` once calls are accepted.
+    Serve(OfConfig),
+    /// Make a small whole world in a folder, and serve it.
+    Sandbox(Sandbox),
+    /// Run the main job from end to end on a sandbox, and show it.
+    Demo(Demo),
+    /// Send a file to the gateway.
+    #[command(subcommand)]
+    Submit(SubmitVerb),
+    /// Follow what is delivered to this organisation.
+    #[command(subcommand)]
+    Watch(WatchVerb),
+    /// Placements that this organisation has a part in.
+    #[command(subcommand)]
+    Placements(ListVerb),
+    /// The log of exchanges.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+/// What can be submitted.
+#[derive(Debug, Subcommand)]
+pub enum SubmitVerb {
+    /// A register: CSV with one mark a row.
+    Attendance(SubmitAttendance),
+}
+
+/// What can be watched.
+#[derive(Debug, Subcommand)]
+pub enum WatchVerb {
+    /// The mailbox.
+    Deliveries(WatchDeliveries),
+}
+
+/// What can be listed.
+#[derive(Debug, Subcommand)]
+pub enum ListVerb {
+    /// One line a placement.
+    List(OfProfile),
+}
+
+/// What an auditor can do.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Exchanges of the organisations that appointed this auditor, or of one's own.
+    List(OfProfile),
+    /// The newest signed checkpoint.
+    Head(OfProfile),
+    /// Verify the whole log, on a copy of the database or over the wire.
+    Verify(Verify),
+    /// Write one exchange with its proof to a file that anybody can check.
+    Prove(Prove),
+    /// Write the log as a tlog-tiles folder.
+    Export(Export),
+    /// Compare checkpoints that different callers were shown.
+    Compare(Compare),
+}
+
+/// A verb of the server's side.
+#[derive(Debug, Args)]
+pub struct OfConfig {
+    /// The configuration file.
+    #[arg(long)]
+    pub config: PathBuf,
+}
+
+/// Making a new gateway.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The configuration file.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// The name that the log signs under, say `ap.example/log`; for ever.
+    #[arg(long)]
+    pub origin: String,
+    /// PEM file: the certificate of the first operator.
+    #[arg(long)]
+    pub operator_certificate: PathBuf,
+    /// The operator's name as others see it.
+    #[arg(long, default_value = "Gateway operator")]
+    pub operator_name: String,
+}
+
+/// A small whole world.
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// The folder; a second start on the same folder serves what is there.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Hold the clock of the domain at this instant (RFC 3339); it moves by AdvanceClock only.
+    #[arg(long)]
+    pub clock: Option<String>,
+    /// A file with a PostgreSQL URL, to use instead of SQLite.
+    #[arg(long)]
+    pub postgres_url_file: Option<PathBuf>,
+}
+
+/// The main job, shown.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// A folder to keep the sandbox in; by default one that is removed afterwards.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// A verb of the client's side.
+#[derive(Clone, Debug, Args)]
+pub struct OfProfile {
+    /// The profile: endpoint, CA, certificate, key (TOML).
+    #[arg(long)]
+    pub profile: PathBuf,
+    /// Print protobuf JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Sending a register.
+#[derive(Debug, Args)]
+pub struct SubmitAttendance {
+    /// The file.
+    pub file: PathBuf,
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+    /// Check the file and every row with the gateway, and store nothing.
+    #[arg(long)]
+    pub validate_only: bool,
+    /// Store the rows that are good even if others are not.
+    #[arg(long)]
+    pub accept_valid: bool,
+    /// Why marks that were sent before are different now.
+    #[arg(long)]
+    pub correction_reason: Option<String>,
+}
+
+/// Following a mailbox.
+#[derive(Debug, Args)]
+pub struct WatchDeliveries {
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+    /// Acknowledge each delivery once it is printed.
+    #[arg(long)]
+    pub acknowledge: bool,
+    /// Stop when everything that is there has come, instead of waiting for more.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Verifying the log.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A copy of the database (SQLite); without it the log is verified over the wire.
+    #[arg(long, conflicts_with = "profile")]
+    pub database: Option<PathBuf>,
+    /// The log's verifier key, for --database.
+    #[arg(long, requires = "database")]
+    pub log_key: Option<String>,
+    /// The anchor file, to find a cut tail, for --database.
+    #[arg(long, requires = "database")]
+    pub anchor: Option<PathBuf>,
+    /// The key ring, to check each kept record against its entry, for --database.
+    #[arg(long, requires = "database")]
+    pub key_ring: Option<PathBuf>,
+    /// The profile.
+    #[arg(long)]
+    pub profile: Option<PathBuf>,
+}
+
+/// Proving one exchange.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+    /// The exchange's id.
+    pub exchange: String,
+    /// The file to write (JSON).
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Exporting the log.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The configuration file.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// The folder to write.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Comparing checkpoints.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The connection over which consistency is asked for.
+    #[command(flatten)]
+    pub of: OfProfile,
+    /// Folders of checkpoints, as clients keep them.
+    pub seen: Vec<PathBuf>,
+}

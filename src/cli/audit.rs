@@ -1,0 +1,229 @@
+//! `audit list|head|verify|prove|export|compare`.
+
+use std::path::Path;
+
+use super::args::{Compare, Export, OfProfile, Prove, Verify};
+use super::{Failure, output, profile, say};
+use crate::audit::verify::{Options, Report, database};
+use crate::audit::export as tiles;
+use crate::client::Client;
+use crate::clock::Instant;
+use crate::config::Config;
+use crate::proto::v1::audit_service as audit;
+use crate::proto::v1::{
+    ExchangeRecord, GetCheckpointRequest, GetConsistencyProofRequest, GetExchangeRequest,
+    ListExchangesRequest, Outcome,
+};
+use crate::store::{Database, Location, Log};
+use crate::tlog::{Checkpoint, Hash, Verifier, verify_consistency};
+
+/// Pages that are followed.
+const PAGES: usize = 100_000;
+
+/// Lists exchanges, the newest first.
+///
+/// # Errors
+/// The client's.
+pub async fn list(of: &OfProfile) -> Result<(), Failure> {
+    let client = profile::open(of).await?;
+    let mut rows = Vec::new();
+    for exchange in exchanges(&client).await? {
+        if of.json {
+            output::json("ExchangeRecord", &exchange)?;
+        } else {
+            rows.push(row(&exchange));
+        }
+    }
+    if !of.json {
+        output::table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
+    }
+    Ok(())
+}
+
+/// Every exchange that the caller may read, the newest first.
+///
+/// # Errors
+/// The client's.
+pub async fn exchanges(client: &Client) -> Result<Vec<ExchangeRecord>, Failure> {
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    for _ in 0..PAGES {
+        let request = ListExchangesRequest { page_size: 1_000, page_token, ..ListExchangesRequest::default() };
+        let reply = client.call(audit::LIST_EXCHANGES, &request).await?.message;
+        found.extend(reply.exchanges);
+        page_token = reply.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn row(exchange: &ExchangeRecord) -> [String; 7] {
+    let time = exchange.time.as_ref().and_then(|time| Instant::from_proto(time).ok());
+    let outcome = Outcome::try_from(exchange.outcome).unwrap_or_default();
+    let outcome = outcome.as_str_name().trim_start_matches("OUTCOME_");
+    let outcome = format!("{outcome} {}", exchange.reason);
+    [
+        exchange.index.to_string(),
+        time.map(|time| time.to_string()).unwrap_or_default(),
+        exchange.organisation.clone(),
+        exchange.system.clone(),
+        exchange.method.rsplit('/').next().unwrap_or_default().to_owned(),
+        outcome.trim_end().to_owned(),
+        exchange.counterparts.join(" "),
+    ]
+}
+
+/// Prints the newest signed checkpoint, checked.
+///
+/// # Errors
+/// The client's; exit code 1 when its signature does not hold.
+pub async fn head(of: &OfProfile) -> Result<(), Failure> {
+    let client = profile::open(of).await?;
+    let (_, note) = newest(&client).await?;
+    say(note.trim_end());
+    Ok(())
+}
+
+async fn newest(client: &Client) -> Result<(Checkpoint, String), Failure> {
+    let reply = client.hashes(audit::GET_CHECKPOINT, &GetCheckpointRequest { tree_size: 0 }).await?;
+    Ok((open(&reply.checkpoint, client.verifier())?, reply.checkpoint))
+}
+
+fn open(note: &str, verifier: &Verifier) -> Result<Checkpoint, Failure> {
+    let wrong = |_| Failure::refused("a checkpoint's signature does not hold");
+    let text = verifier.open(note).map_err(wrong)?;
+    Checkpoint::parse(&text).map_err(|_| Failure::refused("a checkpoint cannot be read"))
+}
+
+/// Verifies a copy of the database, or over the wire that the log still holds every checkpoint seen.
+///
+/// # Errors
+/// Exit code 1 when something does not hold; 2 when neither was named.
+pub async fn verify(args: &Verify) -> Result<(), Failure> {
+    let Some(path) = &args.database else {
+        let Some(path) = &args.profile else {
+            return Err(Failure::usage("name a --profile, or a --database with its --log-key"));
+        };
+        let client = profile::connect(path).await?;
+        let notes = client.seen().notes();
+        let (size, count) = consistent(&client, &notes).await?;
+        say(&format!("verified: the log of {size} entries holds all of {count} checkpoints seen"));
+        return Ok(());
+    };
+    let key = args.log_key.as_deref().ok_or_else(|| Failure::usage("--database needs --log-key"))?;
+    let report = verify_copy(path, key, args.anchor.as_deref(), args.key_ring.as_deref()).await?;
+    say(&format!(
+        "{} entries, {} checkpoints, {} kept records",
+        report.entries, report.checkpoints, report.records
+    ));
+    match report.findings.as_slice() {
+        [] => {
+            say("verified: nothing was altered");
+            Ok(())
+        }
+        findings => {
+            let told: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
+            Err(Failure::refused(told.join("\n")))
+        }
+    }
+}
+
+/// Verifies a copy of a SQLite database.
+///
+/// # Errors
+/// Exit code 78 for the key, 69 when the copy cannot be read.
+pub async fn verify_copy(
+    path: &Path,
+    log_key: &str,
+    anchor: Option<&Path>,
+    key_ring: Option<&Path>,
+) -> Result<Report, Failure> {
+    let log_key = Verifier::parse(log_key.trim()).map_err(|_| Failure::configuration("not a log key"))?;
+    let options = Options {
+        database: Location::Sqlite(path.to_owned()),
+        log_key,
+        anchor: anchor.map(Path::to_owned),
+        key_ring: key_ring.map(Path::to_owned),
+    };
+    Ok(database(&options).await?)
+}
+
+/// Writes one exchange with its receipt as JSON: entry, proof and checkpoint, for anybody to check.
+///
+/// # Errors
+/// The client's; exit code 69 when the file cannot be written.
+pub async fn prove(args: &Prove) -> Result<(), Failure> {
+    let client = profile::open(&args.of).await?;
+    let request = GetExchangeRequest { exchange_id: args.exchange.clone() };
+    let reply = client.call(audit::GET_EXCHANGE, &request).await?.message;
+    let receipt = reply.exchange_receipt.unwrap_or_default();
+    let bundle = serde_json::json!({
+        "log_key": client.verifier().to_string(),
+        "exchange": output::to_json("ExchangeRecord", &reply.exchange.unwrap_or_default())?,
+        "receipt": output::to_json("Receipt", &receipt)?,
+    });
+    let text = serde_json::to_string_pretty(&bundle).map_err(|error| Failure::bug("a bundle", error))?;
+    std::fs::write(&args.out, text).map_err(|error| Failure::unavailable("the file", error))?;
+    say(&format!("entry {} of a tree of {}, with its proof", receipt.index, receipt.tree_size));
+    Ok(())
+}
+
+/// Writes the log as a tlog-tiles folder.
+///
+/// # Errors
+/// Exit code 78 for the configuration, 69 for database or folder.
+pub async fn export(args: &Export) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let database = Database::open(&config.location()?).await?;
+    let entries = tiles::folder(&Log::new(database), &args.out).await;
+    let entries = entries.map_err(|error| Failure::unavailable("the export", error))?;
+    say(&format!("{entries} entries exported"));
+    Ok(())
+}
+
+/// Compares checkpoints that different callers were shown: all must lie on one tree.
+///
+/// # Errors
+/// Exit code 1 when they do not, 69 for the folders; or the client's.
+pub async fn compare(args: &Compare) -> Result<(), Failure> {
+    let client = profile::open(&args.of).await?;
+    let mut notes = client.seen().notes();
+    for folder in &args.seen {
+        let seen = crate::client::Seen::in_folder(folder);
+        notes.extend(seen.map_err(|error| Failure::unavailable("a folder of checkpoints", error))?.notes());
+    }
+    let (size, count) = consistent(&client, &notes).await?;
+    say(&format!("one log: {count} checkpoints lie on the tree of {size} entries"));
+    Ok(())
+}
+
+/// Asks for the proof that the newest tree begins with that of each checkpoint.
+///
+/// # Errors
+/// Exit code 1 when a proof or a signature does not hold; or the client's.
+pub async fn consistent(client: &Client, notes: &[String]) -> Result<(u64, usize), Failure> {
+    let (newest, _) = newest(client).await?;
+    for note in notes {
+        let seen = open(note, client.verifier())?;
+        let mut proof = Vec::new();
+        if seen.size() > newest.size() {
+            return Err(Failure::refused(format!("the log shrank: {} entries were seen before", seen.size())));
+        }
+        if seen.size() > 0 {
+            let request = GetConsistencyProofRequest { from_size: seen.size(), to_size: newest.size() };
+            let reply = client.hashes(audit::GET_CONSISTENCY_PROOF, &request).await?;
+            for hash in reply.hashes {
+                let hash = <[u8; 32]>::try_from(hash.as_ref());
+                proof.push(Hash::from(hash.map_err(|_| Failure::refused("a proof's hash is not of 32 bytes"))?));
+            }
+        }
+        verify_consistency(seen.size(), seen.root(), newest.size(), newest.root(), &proof).map_err(|_| {
+            Failure::refused(format!(
+                "two trees: the checkpoint of {} entries that was seen is not in the log shown now",
+                seen.size()
+            ))
+        })?;
+    }
+    Ok((newest.size(), notes.len()))
+}

@@ -1,0 +1,103 @@
+//! `watch deliveries`: follows the mailbox, prints what comes, acknowledges it if asked.
+
+use prost::Message;
+
+use super::args::WatchDeliveries;
+use super::{Failure, output, profile, say};
+use crate::client::Client;
+use crate::clock::Randomness;
+use crate::proto::v1::delivery::Content;
+use crate::proto::v1::delivery_service as deliveries;
+use crate::proto::v1::{
+    AcknowledgeDeliveryRequest, Acknowledged, Cursor, Delivery, DeliveryKind, DeliveryStage,
+    ListDeliveriesRequest, MarkHistory, WatchDeliveriesRequest, WatchDeliveriesResponse, WatchPosition,
+};
+
+/// Batches of one `--once`: ten million deliveries.
+const BATCHES: usize = 100_000;
+
+/// Follows the mailbox; a stream that has lived its time is opened again at its cursor.
+///
+/// # Errors
+/// As the client's.
+pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
+    let client = profile::open(&args.of).await?;
+    let mut cursor = None;
+    if args.once {
+        for _ in 0..BATCHES {
+            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+            let reply = client.call(deliveries::LIST_DELIVERIES, &request).await?.message;
+            take(&client, args, &reply.deliveries).await?;
+            cursor = reply.next;
+            if !reply.more {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    loop {
+        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
+        let mut stream = client.watch(deliveries::WATCH_DELIVERIES, &request).await?;
+        while let Some((message, _)) = stream.next(|message| position(message, &cursor)).await? {
+            take(&client, args, &message.deliveries).await?;
+            cursor = message.next.or(cursor);
+        }
+    }
+}
+
+/// The request that the next batch of a stream answers.
+pub fn position(message: &WatchDeliveriesResponse, before: &Option<Cursor>) -> prost::bytes::Bytes {
+    let cursor = message.next.clone().or_else(|| before.clone());
+    WatchPosition { cursor, kinds: Vec::new() }.encode_to_vec().into()
+}
+
+async fn take(client: &Client, args: &WatchDeliveries, batch: &[Delivery]) -> Result<(), Failure> {
+    for delivery in batch {
+        if args.of.json {
+            output::json("Delivery", delivery)?;
+        } else {
+            say(&line(delivery));
+        }
+    }
+    if args.acknowledge && !batch.is_empty() {
+        acknowledge(client, batch).await?;
+    }
+    Ok(())
+}
+
+/// Acknowledges deliveries with the digests of what was received.
+///
+/// # Errors
+/// As the client's.
+pub async fn acknowledge(client: &Client, batch: &[Delivery]) -> Result<u32, Failure> {
+    let acknowledged = batch.iter().map(|delivery| Acknowledged {
+        cursor: delivery.cursor.clone(),
+        content_sha256: delivery.content_sha256.clone(),
+    });
+    let request = AcknowledgeDeliveryRequest {
+        request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
+        deliveries: acknowledged.collect(),
+        stage: DeliveryStage::Acknowledged as i32,
+        ..AcknowledgeDeliveryRequest::default()
+    };
+    Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
+}
+
+/// One delivery on a line, without naming a child.
+fn line(delivery: &Delivery) -> String {
+    let kind = DeliveryKind::try_from(delivery.kind).unwrap_or_default().as_str_name();
+    let kind = kind.trim_start_matches("DELIVERY_KIND_");
+    let index = delivery.cursor.as_ref().map_or(0, |cursor| cursor.index);
+    let about = match &delivery.content {
+        Some(Content::Attendance(content)) if content.nil_return => "nothing to report".to_owned(),
+        Some(Content::Attendance(content)) => {
+            let marks: Vec<&MarkHistory> = content.children.iter().flat_map(|child| &child.marks).collect();
+            let corrected = marks.iter().filter(|mark| !mark.earlier.is_empty()).count();
+            format!("{} sessions of {} children, {corrected} corrected", marks.len(), content.children.len())
+        }
+        Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
+        Some(Content::Register(content)) => content.method.clone(),
+        None => "no content for this organisation any more".to_owned(),
+    };
+    format!("{index:>8}  {kind:<12}  from {}  {about}", delivery.sender)
+}

@@ -1,0 +1,74 @@
+//! The verbs: a contract that scripts rely on. Exit codes: 0 done, 1 refused, 2 usage, 64 bad input file,
+//! 69 unavailable, 70 bug, 78 configuration.
+
+mod args;
+pub mod audit;
+mod demo;
+mod deliveries;
+mod exit;
+mod operator;
+pub(crate) mod output;
+mod placements;
+pub mod profile;
+mod register_file;
+pub mod sandbox;
+mod serve;
+mod submit;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, AuditVerb, ListVerb, SubmitVerb, Verb, WatchVerb};
+pub use exit::Failure;
+
+/// Runs the verb that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::bug("could not start", error).report(),
+    };
+    match runtime.block_on(run(arguments.verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Init(args) => operator::init(&args).await,
+        Verb::Migrate(args) => operator::migrate(&args).await,
+        Verb::Check(args) => operator::check(&args).await,
+        Verb::Serve(args) => serve::serve(&args).await,
+        Verb::Sandbox(args) => sandbox::run(&args).await,
+        Verb::Demo(args) => demo::run(&args).await,
+        Verb::Submit(SubmitVerb::Attendance(args)) => submit::attendance(&args).await,
+        Verb::Watch(WatchVerb::Deliveries(args)) => deliveries::watch(&args).await,
+        Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
+        Verb::Audit(AuditVerb::List(args)) => audit::list(&args).await,
+        Verb::Audit(AuditVerb::Head(args)) => audit::head(&args).await,
+        Verb::Audit(AuditVerb::Verify(args)) => audit::verify(&args).await,
+        Verb::Audit(AuditVerb::Prove(args)) => audit::prove(&args).await,
+        Verb::Audit(AuditVerb::Export(args)) => audit::export(&args).await,
+        Verb::Audit(AuditVerb::Compare(args)) => audit::compare(&args).await,
+    }
+}
+
+/// Writes a line for people or scripts to standard output. A closed pipe ends the output, not the verb.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).ok();
+}
+
+/// JSON lines on standard error; `AP_GATEWAY_LOG` chooses levels as `RUST_LOG` would.
+fn logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter);
+    subscriber.try_init().ok();
+}

@@ -1,0 +1,128 @@
+//! The verbs of whoever operates a node: init, migrate, check.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::args::{Init, OfConfig};
+use super::{Failure, say};
+use crate::calendar::Date;
+use crate::clock::{Clock, Randomness, SystemClock};
+use crate::config::Config;
+use crate::gateway::{self, Node, StartError, Surroundings};
+use crate::identity::PeerCertificate;
+use crate::register::founding;
+use crate::seal::{KeyRing, LogSigningKey};
+use crate::store::proposal::Outcome;
+use crate::store::{self, Database};
+use crate::tlog::Signer;
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(error) => error.into(),
+            StartError::Store(error) => error.into(),
+            StartError::Listen(..) => Self::unavailable("could not start", error),
+            StartError::Keys(..) | StartError::Signer(_) | StartError::Tls(_) | StartError::Schema => {
+                Self::configuration_of(&error)
+            }
+        }
+    }
+}
+
+/// The surroundings of a real gateway.
+#[must_use]
+pub fn surroundings() -> Surroundings {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Surroundings { clock: Arc::clone(&clock), real: clock, random: Randomness::system() }
+}
+
+/// Makes keys, database, log and anchor, and registers the first operator as the log's first entry.
+///
+/// # Errors
+/// Exit code 78 for what is there already or cannot be made.
+pub async fn init(args: &Init) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let der = CertificateDer::from_pem_file(&args.operator_certificate)
+        .map_err(|_| Failure::configuration("the operator's certificate is not a PEM certificate"))?;
+    let operator =
+        PeerCertificate::parse(&der).map_err(|error| Failure::configuration(error.to_string()))?;
+    let log_key = found(config, surroundings(), &args.origin, &operator, &args.operator_name).await?;
+    say(&format!("made a new log; give its key to everyone who checks receipts:\n{log_key}"));
+    Ok(())
+}
+
+/// As [`init`], from values.
+///
+/// # Errors
+/// As [`init`].
+pub async fn found(
+    config: Config,
+    surroundings: Surroundings,
+    origin: &str,
+    operator: &PeerCertificate,
+    operator_name: &str,
+) -> Result<String, Failure> {
+    let random = surroundings.random.clone();
+    let fill = |bytes: &mut [u8]| random.fill(bytes);
+    for path in [&config.log.key_ring, &config.log.signing_key, &config.log.anchor]
+        .into_iter()
+        .chain(&config.database.sqlite)
+    {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::unavailable("a folder", error))?;
+        }
+    }
+    let now = surroundings.clock.now();
+    let created = Date::in_london(now);
+    let ring = KeyRing::create(&config.log.key_ring, created.into(), &fill);
+    ring.map_err(|error| Failure::configuration(format!("the key ring: {error}")))?;
+    let key = LogSigningKey::create(&config.log.signing_key, origin, &fill);
+    let key = key.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
+    let signer = Signer::from_seed(key.origin(), key.seed());
+    let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
+    let database = Database::create(&config.location()?).await?;
+    database.migrate().await?;
+    store::opened::create(&database, &config.log.anchor, &signer, now).await?;
+    database.close().await;
+    let node = Node::open(config, surroundings.clone()).await?;
+    let first = founding::found(&surroundings.random, now, &node.vault, operator, operator_name);
+    let first = first.map_err(|error| Failure::bug("the first entry", error))?;
+    let outcome = node.committer.commit(first).await;
+    let log_key = node.log_key.clone();
+    node.close().await;
+    match outcome {
+        Outcome::Committed { .. } => Ok(log_key),
+        _ => Err(Failure::refused("the first entry could not be written")),
+    }
+}
+
+/// Brings the schema up to this release's.
+///
+/// # Errors
+/// Exit code 1 when another release made it, 69 when the database cannot be reached.
+pub async fn migrate(args: &OfConfig) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let database = Database::open(&config.location()?).await?;
+    database.migrate().await?;
+    database.close().await;
+    say("the schema is this release's");
+    Ok(())
+}
+
+/// Checks configuration, keys, TLS files, database, log and anchor, and serves nothing.
+///
+/// # Errors
+/// The code of whatever does not hold.
+pub async fn check(args: &OfConfig) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    gateway::tls(&config)?;
+    let node = Node::open(config, surroundings()).await?;
+    let head = *node.committer.head().borrow();
+    let log_key = node.log_key.clone();
+    node.close().await;
+    say(&format!("configuration, keys, database, log and anchor fit: {} entries, last at {}", head.size, head.time));
+    say(&format!("log key: {log_key}"));
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Profiles: how a client verb reaches a gateway, and as whom. A TOML file; paths start at its folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use super::args::OfProfile;
+use crate::client::{Client, Profile, Seen};
+
+/// A profile as it is written.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileFile {
+    /// `host:port`.
+    pub endpoint: String,
+    /// PEM: the CA of the gateway's certificate.
+    pub ca: PathBuf,
+    /// PEM: the client's certificate.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// The key that verifies the gateway's log.
+    pub log_key: String,
+    /// Folder of the checkpoints that were seen; made where there is none.
+    pub seen: PathBuf,
+    /// The organisation that a processor acts for.
+    pub on_behalf_of: Option<String>,
+}
+
+/// Connects as a profile says.
+///
+/// # Errors
+/// Exit code 78 for the profile, 69 when the gateway cannot be reached.
+pub async fn open(of: &OfProfile) -> Result<Client, Failure> {
+    connect(&of.profile).await
+}
+
+/// Connects as a profile file says.
+///
+/// # Errors
+/// As [`open`].
+pub async fn connect(path: &Path) -> Result<Client, Failure> {
+    let unreadable = |what: String| Failure::configuration(format!("{}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let file: ProfileFile = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let seen = Seen::in_folder(&folder.join(&file.seen)).map_err(|error| unreadable(error.to_string()))?;
+    let profile = Profile {
+        endpoint: file.endpoint,
+        ca: folder.join(file.ca),
+        certificate: folder.join(file.certificate),
+        key: folder.join(file.key),
+        log_key: file.log_key,
+        on_behalf_of: file.on_behalf_of,
+    };
+    Ok(Client::connect(&profile, seen).await?)
+}

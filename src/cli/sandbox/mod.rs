@@ -1,0 +1,142 @@
+//! The sandbox: a small whole world in a folder, made by the gateway's own front door, and served. Its
+//! children and organisations are invented. `--clock` holds the clock of the domain; TLS uses the real one.
+
+mod clock;
+mod files;
+mod script;
+pub mod world;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::args::Sandbox;
+use super::{Failure, operator, say, serve};
+use crate::clock::{Clock, HeldClock, Instant, Randomness, SystemClock};
+use crate::config::{Config, Limits};
+use crate::gateway::{self, Node, StartError, Surroundings};
+use crate::store::Fatal;
+
+/// When the world is made: before the school year, so that everything in it can have happened.
+const BEGINNING: &str = "2026-08-20T09:00:00Z";
+/// When the placements start.
+const FIRST_DAY: &str = "2026-09-01T08:00:00Z";
+
+/// A sandbox that is being served.
+pub struct Served {
+    /// Where.
+    pub address: SocketAddr,
+    /// The clock of the domain, if it is held.
+    pub clock: Option<HeldClock>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), Fatal>>,
+}
+
+impl Served {
+    /// Stops serving and waits until everything is closed.
+    ///
+    /// # Errors
+    /// Exit code 70 when the disk had failed.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.send(()).ok();
+        let served = self.serving.await.map_err(|error| Failure::bug("the sandbox stopped", error))?;
+        served.map_err(|fatal| Failure::bug("the sandbox stopped", fatal))
+    }
+}
+
+/// Makes the world where there is none, and serves it until SIGTERM.
+///
+/// # Errors
+/// As [`start`].
+pub async fn run(args: &Sandbox) -> Result<(), Failure> {
+    let served =
+        start(&args.dir, args.listen, args.clock.as_deref(), args.postgres_url_file.as_deref()).await?;
+    say(&format!("READY {}", served.address));
+    serve::asked_to_stop().await;
+    served.stop().await
+}
+
+/// Makes the world where there is none, and serves it.
+///
+/// # Errors
+/// Exit code 2 for the clock, 78 for what is in the folder, 69 for the address.
+pub async fn start(
+    dir: &Path,
+    listen: SocketAddr,
+    held_at: Option<&str>,
+    postgres_url_file: Option<&Path>,
+) -> Result<Served, Failure> {
+    let is_new = !dir.join("world.json").exists();
+    let to = held_at.map(parse).transpose()?;
+    if is_new {
+        std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
+        let made = files::make(dir, postgres_url_file)?;
+        let clock = HeldClock::new(parse(BEGINNING)?);
+        let surroundings = surroundings(Arc::new(clock.clone()));
+        let config = config(dir)?;
+        let log_key =
+            operator::found(config, surroundings, "ap-gateway-sandbox/log", &made.operator, "Gateway operator").await?;
+        std::fs::write(dir.join("log-key"), &log_key).map_err(|error| Failure::unavailable("a file", error))?;
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let served = listen_on(dir, local, Some(clock.clone()), Arc::new(clock.clone())).await?;
+        let world = script::make(dir, &clock, parse(FIRST_DAY)?).await;
+        served.stop().await?;
+        world::save(dir, &world?)?;
+        clock::save(dir, clock.now())?;
+    }
+    let stood = clock::load(dir)?;
+    match to {
+        Some(to) if to < stood => Err(Failure::usage("--clock is earlier than the folder's clock stands")),
+        Some(to) => {
+            let clock = HeldClock::new(to);
+            clock::save(dir, to)?;
+            listen_on(dir, listen, Some(clock.clone()), Arc::new(clock)).await
+        }
+        None => listen_on(dir, listen, None, Arc::new(SystemClock)).await,
+    }
+}
+
+async fn listen_on(
+    dir: &Path,
+    listen: SocketAddr,
+    held: Option<HeldClock>,
+    clock: Arc<dyn Clock>,
+) -> Result<Served, Failure> {
+    let config = config(dir)?;
+    let tls = gateway::tls(&config)?;
+    let node = Node::open(config, surroundings(clock)).await?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+    files::profiles(dir, address)?;
+    let controls = held.clone().map(|held| clock::controls(held, dir.to_owned()));
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(node.serve(listener, tls, controls, async {
+        stopped.await.ok();
+    }));
+    Ok(Served { address, clock: held, stop, serving })
+}
+
+/// The sandbox's configuration, with the limits on callers lifted.
+fn config(dir: &Path) -> Result<Config, Failure> {
+    let mut config = Config::load(&dir.join("gateway.toml"))?;
+    config.limits = Limits { connections_per_organisation: usize::MAX, ..config.limits };
+    Ok(config)
+}
+
+fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
+    Surroundings { clock, real: Arc::new(SystemClock), random: Randomness::system() }
+}
+
+fn parse(text: &str) -> Result<Instant, Failure> {
+    text.parse().map_err(|_| Failure::usage("--clock is an instant such as 2026-11-20T16:00:00Z"))
+}
+
+/// The profile of one of the world's organisations.
+#[must_use]
+pub fn profile(dir: &Path, name: &str) -> PathBuf {
+    dir.join("profiles").join(format!("{name}.toml"))
+}

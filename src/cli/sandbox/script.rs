@@ -1,0 +1,398 @@
+//! The script that makes the world: every step is a call of the gateway's own methods over mTLS, by
+//! whoever would make it, so that everything in the sandbox has its entry in the log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+
+use super::super::{Failure, profile};
+use super::files::CAST;
+use super::world::{Agreed, Member, Placed, World};
+use crate::client::Client;
+use crate::clock::{HeldClock, Instant, Randomness};
+use crate::proto::v1::respond_to_referral_request::Answer;
+use crate::proto::v1::{
+    Acceptance, Agreement, AppointAuditorRequest, Article6, Article9, AuthoriseProcessorRequest,
+    ChildIdentity, CountersignAgreementRequest, CreateReferralRequest, DataClass, DecidePlacementRequest,
+    Decision, LegalBasis, Officer, Period, PlacementReason, Plan, PlanOutcome, ProposeAgreementRequest,
+    Purpose, PutPlanRequest, PutTermDatesRequest, RegisterCertificateRequest, RegisterOrganisationRequest,
+    RespondToReferralRequest, Session, SettingType, StartPlacementRequest, TermDates, TimetableSlot, View,
+    Weekday, placement_service as placement, register_service as register,
+};
+
+const CHILDREN: &str = include_str!("children.json");
+
+#[derive(Clone, Deserialize)]
+struct Child {
+    provider: String,
+    upn: String,
+    surname: String,
+    forename: String,
+    date_of_birth: String,
+    sex: String,
+    year_group: i32,
+    provider_reference: Option<String>,
+}
+
+struct Script<'a> {
+    dir: &'a Path,
+    random: Randomness,
+    clients: BTreeMap<&'static str, Client>,
+    world: World,
+}
+
+/// Plays the script; the clock is moved to the placements' first day on the way.
+///
+/// # Errors
+/// As the client's: a refusal here is a fault of the gateway or of the script.
+pub async fn make(dir: &Path, clock: &HeldClock, first_day: Instant) -> Result<World, Failure> {
+    let mut script =
+        Script { dir, random: Randomness::system(), clients: BTreeMap::new(), world: World::default() };
+    script.register().await?;
+    script.terms().await?;
+    let children: Vec<Child> =
+        serde_json::from_str(CHILDREN).map_err(|error| Failure::bug("the sandbox's children", error))?;
+    let pairs = [
+        ("la-a", "provider-a"),
+        ("school", "provider-a"),
+        ("school", "provider-b"),
+        ("la-a", "provider-c"),
+    ];
+    for (commissioner, provider) in pairs {
+        script.agree(commissioner, provider).await?;
+    }
+    script.appoint().await?;
+    clock.advance_to(first_day).map_err(|error| Failure::bug("the sandbox's clock", error))?;
+    for (at, child) in children.iter().enumerate() {
+        let (commissioner, provider) = match child.provider.as_str() {
+            "riverside" => (if at % 2 == 1 { "la-a" } else { "school" }, "provider-a"),
+            "oakfield" => ("school", "provider-b"),
+            _ => ("la-a", "provider-c"),
+        };
+        script.place(commissioner, provider, child, at + 1).await?;
+    }
+    Ok(script.world)
+}
+
+impl Script<'_> {
+    async fn client(&mut self, name: &'static str) -> Result<Client, Failure> {
+        if let Some(client) = self.clients.get(name) {
+            return Ok(client.clone());
+        }
+        let client = profile::connect(&super::profile(self.dir, name)).await?;
+        self.clients.insert(name, client.clone());
+        Ok(client)
+    }
+
+    fn id(&self) -> String {
+        self.random.uuid_v4().hyphenated().to_string()
+    }
+
+    fn der(&self, name: &str) -> Result<CertificateDer<'static>, Failure> {
+        CertificateDer::from_pem_file(self.dir.join("certs").join(format!("{name}.pem")))
+            .map_err(|_| Failure::configuration("a certificate of the sandbox cannot be read"))
+    }
+
+    async fn register(&mut self) -> Result<(), Failure> {
+        let operator = self.client("operator").await?;
+        for (name, organisation, _, display_name) in CAST {
+            let der = self.der(name)?;
+            let mut sha256 = hex(&der);
+            if name != "operator" {
+                let urn = organisation.strip_prefix("school/").unwrap_or_default();
+                let request = RegisterOrganisationRequest {
+                    request_id: self.id(),
+                    organisation: organisation.to_owned(),
+                    display_name: display_name.to_owned(),
+                    urn: urn.to_owned(),
+                    certificate: der.to_vec().into(),
+                    ..RegisterOrganisationRequest::default()
+                };
+                sha256 = operator.call(register::REGISTER_ORGANISATION, &request).await?.message.certificate_sha256;
+            }
+            self.world.organisations.push(Member {
+                name: name.to_owned(),
+                organisation: organisation.to_owned(),
+                certificate: format!("certs/{name}.pem"),
+                certificate_sha256: sha256,
+            });
+        }
+        let riverside = self.client("provider-a").await?;
+        let request = RegisterCertificateRequest {
+            request_id: self.id(),
+            certificate: self.der("provider-a-old")?.to_vec().into(),
+            ..RegisterCertificateRequest::default()
+        };
+        riverside.call(register::REGISTER_CERTIFICATE, &request).await?;
+        self.world.organisations.push(Member {
+            name: "provider-a-old".to_owned(),
+            organisation: "provider/riverside".to_owned(),
+            certificate: "certs/provider-a-old.pem".to_owned(),
+            certificate_sha256: hex(&self.der("provider-a-old")?),
+        });
+        Ok(())
+    }
+
+    async fn terms(&mut self) -> Result<(), Failure> {
+        let period = |first: &str, last: &str| Period { first: first.to_owned(), last: last.to_owned() };
+        let term_dates = TermDates {
+            academic_year: 2026,
+            terms: vec![period("2026-09-02", "2026-12-18")],
+            half_terms: vec![period("2026-10-26", "2026-10-30")],
+            inset_days: vec![],
+        };
+        for name in ["la-a", "la-b", "school", "provider-a", "provider-b", "provider-c"] {
+            let request = PutTermDatesRequest {
+                request_id: self.id(),
+                term_dates: Some(term_dates.clone()),
+                ..PutTermDatesRequest::default()
+            };
+            self.client(name).await?.call(register::PUT_TERM_DATES, &request).await?;
+        }
+        Ok(())
+    }
+
+    async fn agree(&mut self, commissioner: &'static str, provider: &'static str) -> Result<(), Failure> {
+        let agreement = Agreement {
+            parties: vec![organisation(commissioner), organisation(provider)],
+            data_classes: vec![
+                DataClass::Referral as i32,
+                DataClass::Attendance as i32,
+                DataClass::Plan as i32,
+                DataClass::Passport as i32,
+                DataClass::Progress as i32,
+            ],
+            purposes: vec![Purpose::EducationProvision as i32, Purpose::Attendance as i32],
+            article_6: Article6::PublicTask as i32,
+            article_9: Article9::SubstantialPublicInterest as i32,
+            schedule_1: "6".to_owned(),
+            from_date: "2026-08-01".to_owned(),
+            to_date: "2027-08-31".to_owned(),
+            review_by: "2027-07-01".to_owned(),
+            ..Agreement::default()
+        };
+        let request = ProposeAgreementRequest {
+            request_id: self.id(),
+            agreement: Some(agreement),
+            ..ProposeAgreementRequest::default()
+        };
+        let proposed = self.client(commissioner).await?.call(register::PROPOSE_AGREEMENT, &request).await?.message;
+        let request = CountersignAgreementRequest {
+            request_id: self.id(),
+            agreement_id: proposed.agreement_id.clone(),
+            etag: proposed.etag,
+            ..CountersignAgreementRequest::default()
+        };
+        self.client(provider).await?.call(register::COUNTERSIGN_AGREEMENT, &request).await?;
+        self.world.agreements.push(Agreed {
+            commissioner: commissioner.to_owned(),
+            provider: provider.to_owned(),
+            agreement_id: proposed.agreement_id,
+        });
+        Ok(())
+    }
+
+    async fn appoint(&mut self) -> Result<(), Failure> {
+        let request = AppointAuditorRequest {
+            request_id: self.id(),
+            auditor: organisation("auditor"),
+            from_date: "2026-08-20".to_owned(),
+            to_date: "2027-08-31".to_owned(),
+            ..AppointAuditorRequest::default()
+        };
+        self.client("la-a").await?.call(register::APPOINT_AUDITOR, &request).await?;
+        let request = AuthoriseProcessorRequest {
+            request_id: self.id(),
+            processor: organisation("processor"),
+            methods: ["SubmitAttendance", "ListPlacements"].map(str::to_owned).to_vec(),
+            from_date: "2026-08-20".to_owned(),
+            to_date: "2027-08-31".to_owned(),
+            ..AuthoriseProcessorRequest::default()
+        };
+        self.client("provider-a").await?.call(register::AUTHORISE_PROCESSOR, &request).await?;
+        Ok(())
+    }
+
+    /// Referral, acceptance, decision, plan, start.
+    async fn place(
+        &mut self,
+        commissioner: &'static str,
+        provider: &'static str,
+        child: &Child,
+        number: usize,
+    ) -> Result<(), Failure> {
+        let arranging = self.client(commissioner).await?;
+        let teaching = self.client(provider).await?;
+        let made = arranging.call(placement::CREATE_REFERRAL, &self.referral(commissioner, provider, child)).await?;
+        let made = made.message;
+        let initials = match provider {
+            "provider-a" => "RV",
+            "provider-b" => "OA",
+            _ => "BW",
+        };
+        let reference = child.provider_reference.clone().unwrap_or_else(|| format!("{initials}-{number:03}"));
+        let accept = RespondToReferralRequest {
+            request_id: self.id(),
+            placement_id: made.placement_id.clone(),
+            etag: made.etag,
+            answer: Some(Answer::Accept(Acceptance { provider_reference: reference.clone() })),
+            ..RespondToReferralRequest::default()
+        };
+        let etag = teaching.call(placement::RESPOND_TO_REFERRAL, &accept).await?.message.etag;
+        let decide = DecidePlacementRequest {
+            request_id: self.id(),
+            placement_id: made.placement_id.clone(),
+            etag,
+            decision: Some(decision()),
+            ..DecidePlacementRequest::default()
+        };
+        let etag = arranging.call(placement::DECIDE_PLACEMENT, &decide).await?.message.etag;
+        let plan = PutPlanRequest {
+            request_id: self.id(),
+            placement_id: made.placement_id.clone(),
+            plan: Some(plan(provider)),
+            ..PutPlanRequest::default()
+        };
+        arranging.call(placement::PUT_PLAN, &plan).await?;
+        let start = StartPlacementRequest {
+            request_id: self.id(),
+            placement_id: made.placement_id.clone(),
+            etag,
+            start_date: "2026-09-01".to_owned(),
+            ..StartPlacementRequest::default()
+        };
+        let etag = arranging.call(placement::START_PLACEMENT, &start).await?.message.etag;
+        self.world.placements.push(Placed {
+            placement_id: made.placement_id,
+            commissioner: commissioner.to_owned(),
+            provider: provider.to_owned(),
+            upn: child.upn.clone(),
+            provider_reference: reference,
+            child_id: made.child_id,
+            etag,
+        });
+        Ok(())
+    }
+
+    fn referral(&self, commissioner: &str, provider: &str, child: &Child) -> CreateReferralRequest {
+        let agreed = (self.world.agreements.iter())
+            .find(|agreed| agreed.commissioner == commissioner && agreed.provider == provider);
+        let by_la = commissioner.starts_with("la");
+        CreateReferralRequest {
+            request_id: self.id(),
+            provider: organisation(provider),
+            child: Some(ChildIdentity {
+                legal_surname: child.surname.clone(),
+                legal_forename: child.forename.clone(),
+                date_of_birth: child.date_of_birth.clone(),
+                sex: child.sex.clone(),
+                upn: child.upn.clone(),
+                year_group: child.year_group,
+                ..ChildIdentity::default()
+            }),
+            schools_on_roll: if by_la { vec![] } else { vec![organisation("school")] },
+            la_of_residence: organisation(if by_la { "la-a" } else { "la-b" }),
+            legal_basis: if by_la { LegalBasis::Section19 } else { LegalBasis::AcademyDirection } as i32,
+            reason: PlacementReason::BehaviouralSupport as i32,
+            agreement_id: agreed.map(|agreed| agreed.agreement_id.clone()).unwrap_or_default(),
+            requested_start: "2026-09-01".to_owned(),
+            sessions_per_week: 10,
+            safety: "none known".to_owned(),
+            needs: "settles with a familiar adult at the door".to_owned(),
+            officer: Some(officer("Sam Example", "AP commissioner")),
+            ..CreateReferralRequest::default()
+        }
+    }
+}
+
+fn decision() -> Decision {
+    let view = |text: &str| Some(View { text: text.to_owned(), ..View::default() });
+    Decision {
+        approved: true,
+        rationale: "the offer meets the need".to_owned(),
+        decided_by: Some(officer("Alex Example", "AP panel chair")),
+        decided_on: "2026-09-01".to_owned(),
+        child_view: view("would like to try it"),
+        parent_view: view("agree"),
+        options_considered: ["stay with support", "tuition"].map(str::to_owned).to_vec(),
+    }
+}
+
+fn plan(provider: &str) -> Plan {
+    let tuition = provider == "provider-c";
+    let weekdays = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+    ];
+    let slot = |weekday: Weekday, session: Session, cut_off: &str| TimetableSlot {
+        weekday: weekday as i32,
+        session: session as i32,
+        minutes_planned: 150,
+        cut_off: cut_off.to_owned(),
+        ..TimetableSlot::default()
+    };
+    let mut timetable: Vec<TimetableSlot> = weekdays
+        .into_iter()
+        .flat_map(|day| [slot(day, Session::Am, "10:00"), slot(day, Session::Pm, "14:00")])
+        .collect();
+    if tuition {
+        timetable = weekdays
+            .into_iter()
+            .map(|day| TimetableSlot {
+                weekday: day as i32,
+                session: Session::Timed as i32,
+                start_time: "16:30".to_owned(),
+                end_time: "18:00".to_owned(),
+                minutes_planned: 90,
+                cut_off: "19:00".to_owned(),
+                ..TimetableSlot::default()
+            })
+            .collect();
+    }
+    let dates = |list: &[&str]| list.iter().map(|&date| date.to_owned()).collect();
+    Plan {
+        setting_type: match provider {
+            "provider-a" => SettingType::OtherUnregistered,
+            "provider-b" => SettingType::School,
+            _ => SettingType::OneOnOneTuition,
+        } as i32,
+        purpose: "back to full-time education with confidence".to_owned(),
+        timetable,
+        extra_dates: if tuition { dates(&["2026-11-07", "2026-11-14"]) } else { vec![] },
+        start_date: "2026-09-01".to_owned(),
+        planned_end_date: "2026-12-18".to_owned(),
+        review_dates: dates(&["2026-10-16", "2026-12-04"]),
+        outcomes: vec![PlanOutcome {
+            outcome: "attends every day".to_owned(),
+            baseline: "62 % attendance last term".to_owned(),
+            measure: "attendance".to_owned(),
+            target: "90 %".to_owned(),
+            target_date: "2026-12-11".to_owned(),
+        }],
+        success_criteria: "90 % attendance over six weeks".to_owned(),
+        exit_route: "return to the home school in January".to_owned(),
+        commissioner_lead: Some(officer("Sam Example", "AP commissioner")),
+        provider_lead: Some(officer("Jo Example", "Head of centre")),
+        contract: "spot".to_owned(),
+        dual_registered: provider == "provider-b",
+        ..Plan::default()
+    }
+}
+
+fn officer(name: &str, role: &str) -> Officer {
+    Officer { name: name.to_owned(), role: role.to_owned() }
+}
+
+fn organisation(name: &str) -> String {
+    CAST.iter().find(|(short, ..)| *short == name).map(|(_, id, ..)| (*id).to_owned()).unwrap_or_default()
+}
+
+fn hex(der: &[u8]) -> String {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
