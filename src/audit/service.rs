@@ -21,7 +21,10 @@ use crate::tlog::Hash;
 const TOKEN_LIFE: i64 = 3_600_000_000;
 
 /// Exchanges that concern the caller, or, for an auditor, those who appointed it.
-pub async fn list_exchanges(mut cx: Cx, m: ListExchangesRequest) -> Result<Decided<ListExchangesResponse>, Refusal> {
+pub async fn list_exchanges(
+    mut cx: Cx,
+    m: ListExchangesRequest,
+) -> Result<Decided<ListExchangesResponse>, Refusal> {
     let filter = wire::filter(&m)?;
     let context = token_context(&cx, &m);
     let below = match m.page_token.as_str() {
@@ -35,23 +38,41 @@ pub async fn list_exchanges(mut cx: Cx, m: ListExchangesRequest) -> Result<Decid
         Some(below) => seal_token(&cx, &context, below)?,
         None => String::new(),
     };
-    let exchanges: Vec<_> = found.into_iter().map(|found| wire::record(found.index, found.entry)).collect();
+    let exchanges: Vec<_> = found
+        .into_iter()
+        .map(|found| wire::record(found.index, found.entry))
+        .collect();
     let change = read_about(&cx, cx.change(&permit), &scope);
-    Ok(change.reply(&ListExchangesResponse { exchanges, next_page_token, receipt: None }))
+    Ok(change.reply(&ListExchangesResponse {
+        exchanges,
+        next_page_token,
+        receipt: None,
+    }))
 }
 
 /// One exchange, with its receipt.
-pub async fn get_exchange(mut cx: Cx, m: GetExchangeRequest) -> Result<Decided<GetExchangeResponse>, Refusal> {
+pub async fn get_exchange(
+    mut cx: Cx,
+    m: GetExchangeRequest,
+) -> Result<Decided<GetExchangeResponse>, Refusal> {
     let mut check = Check::new();
     let exchange = check.uuid("exchange_id", &m.exchange_id);
     check.finish()?;
     let exchange = exchange.ok_or(Reason::Malformed)?;
     let permit = cx.permit(Action::GetExchange, &Facts::own(Part::Own))?;
     let scope = query::scope(&mut cx).await?;
-    let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
-    let evidence = evidence::evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;
+    let found = query::by_exchange(&mut cx.snapshot, &scope, exchange)
+        .await?
+        .ok_or(Reason::NotFound)?;
+    let evidence = evidence::evidence(&mut cx.snapshot, found.index)
+        .await?
+        .ok_or(Reason::NotFound)?;
     let own = found.entry.organisation == cx.caller.organisation.as_str();
-    let salts = if own { salts(&mut cx, found.index).await? } else { None };
+    let salts = if own {
+        salts(&mut cx, found.index).await?
+    } else {
+        None
+    };
     let exchange_receipt = Some(evidence::receipt(exchange, found.index, evidence, salts.as_ref()));
     let read = OrganisationId::parse(&found.entry.organisation).ok();
     let change = cx.change(&permit);
@@ -60,13 +81,19 @@ pub async fn get_exchange(mut cx: Cx, m: GetExchangeRequest) -> Result<Decided<G
         None => change,
     };
     let exchange = Some(wire::record(found.index, found.entry));
-    Ok(change.reply(&GetExchangeResponse { exchange, exchange_receipt, receipt: None }))
+    Ok(change.reply(&GetExchangeResponse {
+        exchange,
+        exchange_receipt,
+        receipt: None,
+    }))
 }
 
 /// A signed checkpoint.
 pub async fn get_checkpoint(mut cx: Cx, m: GetCheckpointRequest) -> Result<GetCheckpointResponse, Refusal> {
     let note = evidence::note(&mut cx.snapshot, m.tree_size).await?;
-    Ok(GetCheckpointResponse { checkpoint: note.ok_or(Reason::NotFound)? })
+    Ok(GetCheckpointResponse {
+        checkpoint: note.ok_or(Reason::NotFound)?,
+    })
 }
 
 /// The proof of an entry that the caller may read.
@@ -80,7 +107,9 @@ pub async fn get_inclusion_proof(
         return Err(Reason::NotFound.into());
     }
     let proof = evidence::inclusion(&mut cx.snapshot, m.index, m.tree_size).await?;
-    Ok(GetInclusionProofResponse { hashes: hashes(&proof) })
+    Ok(GetInclusionProofResponse {
+        hashes: hashes(&proof),
+    })
 }
 
 /// The proof that one tree of the log begins with another.
@@ -92,19 +121,28 @@ pub async fn get_consistency_proof(
         return Err(Reason::NotFound.into());
     }
     let proof = evidence::consistency(&mut cx.snapshot, m.from_size, m.to_size).await?;
-    Ok(GetConsistencyProofResponse { hashes: hashes(&proof) })
+    Ok(GetConsistencyProofResponse {
+        hashes: hashes(&proof),
+    })
 }
 
 async fn size(cx: &mut Cx) -> Result<u64, StoreError> {
-    let row = cx.snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
+    let row = cx
+        .snapshot
+        .fetch_one("SELECT MAX(size) FROM checkpoints", vec![])
+        .await?;
     row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
 }
 
 async fn salts(cx: &mut Cx, index: u64) -> Result<Option<Salts>, Refusal> {
     let sql = "SELECT exchange, caller, salts FROM entries WHERE idx = $1";
     let index = i64::try_from(index).unwrap_or(i64::MAX);
-    let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into()]).await? else { return Ok(None) };
-    let Some(sealed) = row.opt_blob(2)? else { return Ok(None) };
+    let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into()]).await? else {
+        return Ok(None);
+    };
+    let Some(sealed) = row.opt_blob(2)? else {
+        return Ok(None);
+    };
     let salts = Salts::open(&cx.vault.ring(), row.text(1)?, row.id(0)?, sealed);
     Ok(Some(salts.map_err(|_| Reason::Failed)?))
 }
@@ -116,29 +154,53 @@ fn read_about(cx: &Cx, change: Change, scope: &[OrganisationId]) -> Change {
 }
 
 fn hashes(proof: &[Hash]) -> Vec<Bytes> {
-    proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
+    proof
+        .iter()
+        .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
+        .collect()
 }
 
 /// A page token belongs to its caller, its method and its filters.
 fn token_context(cx: &Cx, m: &ListExchangesRequest) -> Vec<u8> {
-    let query = ListExchangesRequest { page_token: String::new(), page_size: 0, ..m.clone() };
-    [b"ListExchanges\0", cx.caller.organisation.as_str().as_bytes(), b"\0", &query.encode_to_vec()].concat()
+    let query = ListExchangesRequest {
+        page_token: String::new(),
+        page_size: 0,
+        ..m.clone()
+    };
+    [
+        b"ListExchanges\0",
+        cx.caller.organisation.as_str().as_bytes(),
+        b"\0",
+        &query.encode_to_vec(),
+    ]
+    .concat()
 }
 
 fn page_token(cx: &Cx, context: &[u8], token: &str) -> Result<i64, Refusal> {
-    let opened = cx.vault.ring().open_token(TokenUse::Page, context, token, now(cx.now));
-    let below = opened.ok().and_then(|payload| payload.try_into().ok().map(i64::from_be_bytes));
+    let opened = cx
+        .vault
+        .ring()
+        .open_token(TokenUse::Page, context, token, now(cx.now));
+    let below = opened
+        .ok()
+        .and_then(|payload| payload.try_into().ok().map(i64::from_be_bytes));
     below.ok_or_else(|| {
         let mut check = Check::new();
         check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check.finish().err().map_or_else(|| Reason::Malformed.into(), Refusal::from)
+        check
+            .finish()
+            .err()
+            .map_or_else(|| Reason::Malformed.into(), Refusal::from)
     })
 }
 
 fn seal_token(cx: &Cx, context: &[u8], below: i64) -> Result<String, Refusal> {
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
     let expires = now(cx.now).saturating_add(TOKEN_LIFE);
-    let sealed = cx.vault.ring().seal_token(TokenUse::Page, context, &below.to_be_bytes(), expires, &fill);
+    let sealed = cx
+        .vault
+        .ring()
+        .seal_token(TokenUse::Page, context, &below.to_be_bytes(), expires, &fill);
     sealed.map_err(|_| Reason::Failed.into())
 }
 

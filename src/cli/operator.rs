@@ -35,7 +35,11 @@ impl From<StartError> for Failure {
 #[must_use]
 pub fn surroundings() -> Surroundings {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Surroundings { clock: Arc::clone(&clock), real: clock, random: Randomness::system() }
+    Surroundings {
+        clock: Arc::clone(&clock),
+        real: clock,
+        random: Randomness::system(),
+    }
 }
 
 /// Makes keys, database, log and anchor, and registers the first operator as the log's first entry.
@@ -46,10 +50,18 @@ pub async fn init(args: &Init) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let der = CertificateDer::from_pem_file(&args.operator_certificate)
         .map_err(|_| Failure::configuration("the operator's certificate is not a PEM certificate"))?;
-    let operator =
-        PeerCertificate::parse(&der).map_err(|error| Failure::configuration(error.to_string()))?;
-    let log_key = found(config, surroundings(), &args.origin, &operator, &args.operator_name).await?;
-    say(&format!("made a new log; give its key to everyone who checks receipts:\n{log_key}"));
+    let operator = PeerCertificate::parse(&der).map_err(|error| Failure::configuration(error.to_string()))?;
+    let log_key = found(
+        config,
+        surroundings(),
+        &args.origin,
+        &operator,
+        &args.operator_name,
+    )
+    .await?;
+    say(&format!(
+        "made a new log; give its key to everyone who checks receipts:\n{log_key}"
+    ));
     Ok(())
 }
 
@@ -122,7 +134,10 @@ pub async fn check(args: &OfConfig) -> Result<(), Failure> {
     let head = *node.committer.head().borrow();
     let log_key = node.log_key.clone();
     node.close().await;
-    say(&format!("configuration, keys, database, log and anchor fit: {} entries, last at {}", head.size, head.time));
+    say(&format!(
+        "configuration, keys, database, log and anchor fit: {} entries, last at {}",
+        head.size, head.time
+    ));
     say(&format!("log key: {log_key}"));
     Ok(())
 }

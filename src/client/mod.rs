@@ -100,7 +100,12 @@ impl Client {
         let on_behalf_of = on_behalf_of
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel = connect::channel(profile).await?;
-        Ok(Self { channel, verifier, seen: Arc::new(seen), on_behalf_of })
+        Ok(Self {
+            channel,
+            verifier,
+            seen: Arc::new(seen),
+            on_behalf_of,
+        })
     }
 
     /// One request, one reply, its receipt checked.
@@ -142,8 +147,15 @@ impl Client {
         let mut grpc = self.grpc().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let path = http::uri::PathAndQuery::from_static(rpc.path());
-        let response = grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?;
-        Ok(Replies { client: self.clone(), sent, stream: response.into_inner(), of: std::marker::PhantomData })
+        let response = grpc
+            .server_streaming(self.request(sent.clone()), path, BytesCodec)
+            .await?;
+        Ok(Replies {
+            client: self.clone(),
+            sent,
+            stream: response.into_inner(),
+            of: std::marker::PhantomData,
+        })
     }
 
     /// The log's key, as this client was given it.
@@ -161,12 +173,17 @@ impl Client {
     async fn unary(&self, path: &'static str, sent: Bytes) -> Result<Bytes, ClientError> {
         let mut grpc = self.grpc().await?;
         let path = http::uri::PathAndQuery::from_static(path);
-        Ok(grpc.unary(self.request(sent), path, BytesCodec).await?.into_inner())
+        Ok(grpc
+            .unary(self.request(sent), path, BytesCodec)
+            .await?
+            .into_inner())
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, ClientError> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(16 << 20);
-        grpc.ready().await.map_err(|error| ClientError::Unreachable(Box::new(error)))?;
+        grpc.ready()
+            .await
+            .map_err(|error| ClientError::Unreachable(Box::new(error)))?;
         Ok(grpc)
     }
 
@@ -178,8 +195,16 @@ impl Client {
         tonic::Request::from_parts(metadata, tonic::Extensions::default(), message)
     }
 
-    fn check<Resp: Message + Default>(&self, sent: &Bytes, received: &Bytes) -> Result<Reply<Resp>, ClientError> {
-        let Checked { reply, receipt, checkpoint } = receipt::check(sent, received, &self.verifier)?;
+    fn check<Resp: Message + Default>(
+        &self,
+        sent: &Bytes,
+        received: &Bytes,
+    ) -> Result<Reply<Resp>, ClientError> {
+        let Checked {
+            reply,
+            receipt,
+            checkpoint,
+        } = receipt::check(sent, received, &self.verifier)?;
         self.seen.keep(&checkpoint, &receipt.checkpoint);
         let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })
@@ -205,7 +230,9 @@ impl<R: Message + Default> Replies<R> {
         &mut self,
         position: impl Fn(&R) -> Bytes,
     ) -> Result<Option<(R, Option<Receipt>)>, ClientError> {
-        let Some(received) = self.stream.message().await? else { return Ok(None) };
+        let Some(received) = self.stream.message().await? else {
+            return Ok(None);
+        };
         if !receipt::is_present(&received) {
             let message = R::decode(received).map_err(|_| ClientError::Malformed)?;
             return Ok(Some((message, None)));

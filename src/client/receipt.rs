@@ -51,14 +51,20 @@ pub struct Checked {
 /// [`ReceiptError`].
 pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Checked, ReceiptError> {
     let (reply, receipt) = split(received)?;
-    let text = verifier.open(&receipt.checkpoint).map_err(|_| ReceiptError::Signature)?;
+    let text = verifier
+        .open(&receipt.checkpoint)
+        .map_err(|_| ReceiptError::Signature)?;
     let checkpoint = Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)?;
     if checkpoint.origin() != verifier.name() || checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
     }
     let hash = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map(Hash::from);
-    let proof: Vec<Hash> =
-        receipt.inclusion_proof.iter().map(hash).collect::<Result<_, _>>().map_err(|_| ReceiptError::Malformed)?;
+    let proof: Vec<Hash> = receipt
+        .inclusion_proof
+        .iter()
+        .map(hash)
+        .collect::<Result<_, _>>()
+        .map_err(|_| ReceiptError::Malformed)?;
     let leaf = leaf_hash(&receipt.entry);
     verify_inclusion(&leaf, receipt.index, receipt.tree_size, &proof, checkpoint.root())
         .map_err(|_| ReceiptError::Inclusion)?;
@@ -70,7 +76,11 @@ pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Check
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
         return Err(ReceiptError::Reply);
     }
-    Ok(Checked { reply, receipt, checkpoint })
+    Ok(Checked {
+        reply,
+        receipt,
+        checkpoint,
+    })
 }
 
 /// Whether the message ends with a receipt.

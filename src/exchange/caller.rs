@@ -54,16 +54,29 @@ pub async fn identify(
     let mut guards = vec![certificate];
     guards.push(active(snapshot, own).await?);
     let Some(named) = on_behalf_of else {
-        return Ok(Caller { organisation: own.clone(), processor: None, certificate: Arc::clone(peer), guards });
+        return Ok(Caller {
+            organisation: own.clone(),
+            processor: None,
+            certificate: Arc::clone(peer),
+            guards,
+        });
     };
     let refused = || Refusal::from(Reason::GrantRequired);
     let organisation = OrganisationId::parse(named).map_err(|_| refused())?;
     if own.kind() != OrganisationKind::Processor {
         return Err(refused());
     }
-    granted(snapshot, own, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
+    granted(snapshot, own, &organisation, today, method)
+        .await?
+        .then_some(())
+        .ok_or_else(refused)?;
     guards.push(active(snapshot, &organisation).await?);
-    Ok(Caller { organisation, processor: Some(own.clone()), certificate: Arc::clone(peer), guards })
+    Ok(Caller {
+        organisation,
+        processor: Some(own.clone()),
+        certificate: Arc::clone(peer),
+        guards,
+    })
 }
 
 async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {
@@ -78,7 +91,10 @@ async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<G
     if row.int(2)? != CERTIFICATE_REGISTERED {
         return Err(Reason::CertificateRevoked.into());
     }
-    Ok(Guard { key, version: row.int(3)? })
+    Ok(Guard {
+        key,
+        version: row.int(3)?,
+    })
 }
 
 /// The organisation is registered and not suspended; guarded by its authority, which any narrowing moves.
@@ -107,7 +123,11 @@ async fn granted(
     let sql = "SELECT g.methods, g.from_date, g.to_date FROM grants g \
                JOIN heads h ON h.idx = g.idx AND h.ordinal = g.ordinal AND h.key = g.head \
                WHERE g.grantee = $1 AND g.grantor = $2 AND g.kind = $3 AND g.ended = 0";
-    let arguments = vec![processor.as_str().into(), organisation.as_str().into(), GRANT_PROCESSOR.into()];
+    let arguments = vec![
+        processor.as_str().into(),
+        organisation.as_str().into(),
+        GRANT_PROCESSOR.into(),
+    ];
     let short = method.rsplit('/').next().unwrap_or(method);
     for row in snapshot.fetch(sql, arguments).await? {
         let covers = row.text(0)?.split(',').any(|name| name == short);

@@ -14,12 +14,12 @@ use uuid::Uuid;
 use super::caller::{self, Caller};
 use super::codec::{Answer, Committed};
 use super::entry::{self, Of};
+use super::routes::Handler;
 use super::{Action, Change, Cx, Reason, Refusal};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::PeerCertificate;
 use crate::seal::{KeyedDigest, Vault};
-use super::routes::Handler;
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Snapshot};
 
@@ -90,12 +90,15 @@ impl Door {
         if !(self.still_valid)(peer) {
             return false;
         }
-        let Ok(mut snapshot) = Snapshot::open(self.log.database()).await else { return true };
+        let Ok(mut snapshot) = Snapshot::open(self.log.database()).await else {
+            return true;
+        };
         match caller::identify(&mut snapshot, peer, None, "", "").await {
             Ok(_) => true,
-            Err(refusal) => {
-                !matches!(refusal.reason, Reason::CertificateRevoked | Reason::OrganisationSuspended)
-            }
+            Err(refusal) => !matches!(
+                refusal.reason,
+                Reason::CertificateRevoked | Reason::OrganisationSuspended
+            ),
         }
     }
 
@@ -117,7 +120,11 @@ impl Door {
         };
         let mut known = None;
         for _ in 0..DECISIONS {
-            let Decision { change, reply, position } = match self.decide(call, decide, &mut known).await {
+            let Decision {
+                change,
+                reply,
+                position,
+            } = match self.decide(call, decide, &mut known).await {
                 Ok(Some(decision)) => decision,
                 Ok(None) => return Ok(None),
                 Err(refusal) => return self.refuse(call, known.as_ref(), refusal).await,
@@ -126,7 +133,10 @@ impl Door {
             let request = self.request_key(call, caller);
             match self.commit(call, Of::Done(caller, change), reply, request).await {
                 Outcome::Committed { receipt, reply } => {
-                    return Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position)));
+                    return Ok(Some((
+                        Answer::Committed(Committed::join(&reply, &receipt)),
+                        position,
+                    )));
                 }
                 Outcome::Known(first) => return self.replay(call, caller, &first).await,
                 Outcome::Stale => {}
@@ -153,7 +163,10 @@ impl Door {
         let decided = tokio::spawn(decide(cx, call.message.clone())).await;
         let decided = decided.unwrap_or_else(|_| Err(Reason::Failed.into()))?;
         Ok(decided.map(|decision| match only_validates(call) {
-            true => Decision { change: decision.change.without_effect(), ..decision },
+            true => Decision {
+                change: decision.change.without_effect(),
+                ..decision
+            },
             false => decision,
         }))
     }
@@ -167,7 +180,8 @@ impl Door {
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();
-        let caller = caller::identify(&mut snapshot, &call.peer, named, &today.to_string(), call.path).await?;
+        let caller =
+            caller::identify(&mut snapshot, &call.peer, named, &today.to_string(), call.path).await?;
         Ok(Cx {
             caller,
             exchange: call.exchange,
@@ -183,7 +197,10 @@ impl Door {
     /// happened since.
     pub(super) async fn refuse(&self, call: &Call, caller: Option<&Caller>, refusal: Refusal) -> Answered {
         let request = caller.and_then(|caller| self.request_key(call, caller));
-        match self.commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request).await {
+        match self
+            .commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request)
+            .await
+        {
             Outcome::Committed { .. } => Err(refusal.status(call.exchange)),
             Outcome::Known(first) => match caller {
                 Some(caller) => self.replay(call, caller, &first).await,
@@ -196,8 +213,13 @@ impl Door {
     /// The same request again gets the same bytes; another under its id is refused. Either is entered.
     async fn replay(&self, call: &Call, caller: &Caller, first: &Remembered) -> Answered {
         let kept = KeyedDigest::from_bytes(&first.mac);
-        let same = kept.is_some_and(|kept| self.vault.ring().is_same_request(&kept, &bound(call)) == Ok(true));
-        let of = if same { Of::Replayed(caller) } else { Of::Refused(Some(caller), Reason::RequestIdReused) };
+        let same =
+            kept.is_some_and(|kept| self.vault.ring().is_same_request(&kept, &bound(call)) == Ok(true));
+        let of = if same {
+            Of::Replayed(caller)
+        } else {
+            Of::Refused(Some(caller), Reason::RequestIdReused)
+        };
         let Outcome::Committed { .. } = self.commit(call, of, Bytes::new(), None).await else {
             return Err(unavailable(call));
         };
@@ -205,9 +227,10 @@ impl Door {
             return Err(Refusal::from(Reason::RequestIdReused).status(call.exchange));
         }
         match self.log.answer(first.index, &self.vault).await {
-            Ok(Some((reply, receipt))) => {
-                Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
-            }
+            Ok(Some((reply, receipt))) => Ok(Some((
+                Answer::Committed(Committed::join(&reply, &receipt)),
+                Bytes::new(),
+            ))),
             Ok(None) => Err(unavailable(call)),
             Err(error) => Err(Refusal::from(error).status(call.exchange)),
         }
@@ -217,15 +240,21 @@ impl Door {
         let salts = Salts::new(&self.random);
         let organisation = of.organisation(call);
         let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange, &self.random);
-        let Ok(sealed) = sealed else { return Outcome::Failed };
-        self.committer.commit(entry::proposal(call, of, reply, request, salts, sealed)).await
+        let Ok(sealed) = sealed else {
+            return Outcome::Failed;
+        };
+        self.committer
+            .commit(entry::proposal(call, of, reply, request, salts, sealed))
+            .await
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
         if !call.action.is_mutating() {
             return None;
         }
-        let once = Once::decode(call.message.clone()).ok().filter(|once| !once.validate_only)?;
+        let once = Once::decode(call.message.clone())
+            .ok()
+            .filter(|once| !once.validate_only)?;
         Some(RequestKey {
             organisation: caller.organisation.as_str().to_owned(),
             request_id: Uuid::parse_str(&once.request_id).ok()?,

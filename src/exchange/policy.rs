@@ -3,7 +3,9 @@
 
 use super::caller::Caller;
 use super::refusal::{Reason, Refusal};
-use crate::codes::organisation::OrganisationKind::{self, Auditor, La, Operator, Partner, Processor, Provider, School};
+use crate::codes::organisation::OrganisationKind::{
+    self, Auditor, La, Operator, Partner, Processor, Provider, School,
+};
 use crate::proto::v1::{Article6, Article9, Purpose};
 use crate::store::proposal::Guard;
 
@@ -167,7 +169,12 @@ impl Facts {
     /// Facts about what is the caller's own, or about nothing in particular.
     #[must_use]
     pub fn own(part: Part) -> Self {
-        Self { part, standing: Standing::Live, basis: None, guards: Vec::new() }
+        Self {
+            part,
+            standing: Standing::Live,
+            basis: None,
+            guards: Vec::new(),
+        }
     }
 }
 
@@ -205,12 +212,16 @@ impl Action {
             | Self::GetDeliveryStatus
             | Self::ListExchanges
             | Self::GetExchange => &[La, School, Provider, Partner, Auditor, Processor, Operator],
-            Self::AuthoriseProcessor | Self::AppointAuditor | Self::EndGrant => &[La, School, Provider, Partner],
+            Self::AuthoriseProcessor | Self::AppointAuditor | Self::EndGrant => {
+                &[La, School, Provider, Partner]
+            }
             Self::ProposeAgreement | Self::CountersignAgreement | Self::EndAgreement => {
                 &[La, School, Provider, Partner]
             }
             Self::PutTermDates => &[La, School, Provider],
-            Self::CreateReferral | Self::DecidePlacement | Self::PutPlan | Self::StartPlacement => &[La, School],
+            Self::CreateReferral | Self::DecidePlacement | Self::PutPlan | Self::StartPlacement => {
+                &[La, School]
+            }
             Self::RespondToReferral | Self::SubmitAttendance => &[Provider, School],
             Self::EndPlacement | Self::GetPlacement | Self::ListPlacements | Self::GetAttendance => {
                 &[La, School, Provider]
@@ -230,7 +241,12 @@ pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, 
     }
     verdict(action, facts.part, facts.standing, facts.basis.is_some())?;
     let guards = caller.guards.iter().chain(&facts.guards).cloned().collect();
-    Ok(Permit { action, caller: caller.clone(), basis: facts.basis.clone(), guards })
+    Ok(Permit {
+        action,
+        caller: caller.clone(),
+        basis: facts.basis.clone(),
+        guards,
+    })
 }
 
 /// The rule itself, over four small enumerations: the golden table prints all of it.
@@ -257,10 +273,18 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         | Action::GetDeliveryStatus
         | Action::ListExchanges
         | Action::GetExchange => {
-            if part == Part::Own { Ok(()) } else { not_found }
+            if part == Part::Own {
+                Ok(())
+            } else {
+                not_found
+            }
         }
         Action::EndGrant | Action::ProposeAgreement | Action::CountersignAgreement | Action::EndAgreement => {
-            if part == Part::Party { Ok(()) } else { not_found }
+            if part == Part::Party {
+                Ok(())
+            } else {
+                not_found
+            }
         }
         Action::CreateReferral => match (part, agreed) {
             (Part::Commissioner, true) => Ok(()),

@@ -111,13 +111,21 @@ pub struct Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, violations: Vec::new(), omitted: 0 }
+        Self {
+            reason,
+            violations: Vec::new(),
+            omitted: 0,
+        }
     }
 }
 
 impl From<Violations> for Refusal {
     fn from(violations: Violations) -> Self {
-        Self { reason: Reason::Invalid, violations: violations.first, omitted: violations.omitted }
+        Self {
+            reason: Reason::Invalid,
+            violations: violations.first,
+            omitted: violations.omitted,
+        }
     }
 }
 
@@ -142,7 +150,8 @@ impl Refusal {
     #[must_use]
     pub fn status(&self, exchange: Uuid) -> Status {
         let mut details = ErrorDetails::new();
-        let mut metadata = std::collections::HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
+        let mut metadata =
+            std::collections::HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
         let (shown, mut bytes) = (self.violations.iter(), 0);
         let shown: Vec<FieldViolation> = shown
             .map(|violation| FieldViolation::new(violation.field.as_str(), violation.description))

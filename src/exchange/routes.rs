@@ -64,7 +64,11 @@ impl Routes {
             Box::pin(async move {
                 let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
                 let Decided { change, reply, .. } = handler(cx, message).await?;
-                Ok(Some(Decision { change, reply, position: Bytes::new() }))
+                Ok(Some(Decision {
+                    change,
+                    reply,
+                    position: Bytes::new(),
+                }))
             })
         });
         self.routes.insert(rpc.path(), (action, Route::Unary(handler)));
@@ -109,7 +113,11 @@ impl Routes {
     /// Opens the door: the service that hyper calls.
     #[must_use]
     pub fn open(self, door: Door, limits: MessageLimits) -> Service {
-        Service { routes: Arc::new(self.routes), door, limits }
+        Service {
+            routes: Arc::new(self.routes),
+            door,
+            limits,
+        }
     }
 }
 
@@ -124,7 +132,10 @@ pub struct MessageLimits {
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        Self { request: 1 << 20, reply: 4 << 20 }
+        Self {
+            request: 1 << 20,
+            reply: 4 << 20,
+        }
     }
 }
 
@@ -169,15 +180,30 @@ impl Service {
         let response = match found.map(|(_, (_, route))| route.clone()) {
             None => Status::unimplemented("").into_http(),
             Some(Route::Unary(handler)) => {
-                let unary = Unary { door: self.door.clone(), call: call.clone(), handler, entered: Arc::clone(&entered) };
+                let unary = Unary {
+                    door: self.door.clone(),
+                    call: call.clone(),
+                    handler,
+                    entered: Arc::clone(&entered),
+                };
                 self.grpc().unary(unary, request).await
             }
             Some(Route::Hashes(handler)) => {
-                let unary = Proving { door: self.door.clone(), call: call.clone(), handler, entered: Arc::clone(&entered) };
+                let unary = Proving {
+                    door: self.door.clone(),
+                    call: call.clone(),
+                    handler,
+                    entered: Arc::clone(&entered),
+                };
                 self.grpc().unary(unary, request).await
             }
             Some(Route::Watch(watcher)) => {
-                let stream = watch::Streaming { door: self.door.clone(), call: call.clone(), watcher, entered: Arc::clone(&entered) };
+                let stream = watch::Streaming {
+                    door: self.door.clone(),
+                    call: call.clone(),
+                    watcher,
+                    entered: Arc::clone(&entered),
+                };
                 self.grpc().server_streaming(stream, request).await
             }
         };
@@ -196,7 +222,13 @@ impl Service {
             .max_encoding_message_size(self.limits.reply)
     }
 
-    fn call_of(&self, path: &'static str, action: Action, peer: Arc<PeerCertificate>, headers: &HeaderMap) -> Call {
+    fn call_of(
+        &self,
+        path: &'static str,
+        action: Action,
+        peer: Arc<PeerCertificate>,
+        headers: &HeaderMap,
+    ) -> Call {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let exchange = self.door.random.uuid_v7(self.door.clock.now());
         let trace = text("traceparent").and_then(trace_id).unwrap_or_default();
@@ -224,7 +256,9 @@ impl Service {
         };
         let mut response = status.into_http();
         if let Some(encodings) = headers.get("grpc-accept-encoding") {
-            response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
+            response
+                .headers_mut()
+                .insert("grpc-accept-encoding", encodings.clone());
         }
         response
     }
@@ -259,7 +293,10 @@ impl UnaryService<Bytes> for Unary {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
         let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
-        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        let call = Call {
+            message: request.into_inner(),
+            ..self.call.clone()
+        };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let exchange = call.exchange;
@@ -283,7 +320,10 @@ impl UnaryService<Bytes> for Proving {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
         let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
-        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        let call = Call {
+            message: request.into_inner(),
+            ..self.call.clone()
+        };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let told = |refusal: Refusal| refusal.status(call.exchange);

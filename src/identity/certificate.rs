@@ -57,12 +57,16 @@ impl PeerCertificate {
         if !rest.is_empty() {
             return Err(CertificateError::Malformed);
         }
-        let usage = certificate.extended_key_usage().map_err(|_| CertificateError::Malformed)?;
+        let usage = certificate
+            .extended_key_usage()
+            .map_err(|_| CertificateError::Malformed)?;
         if !usage.is_some_and(|usage| usage.value.client_auth) {
             return Err(CertificateError::Usage);
         }
         let uri = uri(&certificate)?;
-        let trust_domain = uri.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
+        let trust_domain = uri
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.split('/').next());
         let trust_domain = trust_domain.ok_or(CertificateError::Spiffe)?.to_owned();
         let (organisation, system) =
             OrganisationId::from_spiffe(uri, &trust_domain).map_err(|_| CertificateError::Spiffe)?;
@@ -133,7 +137,13 @@ impl PeerCertificate {
 
 impl fmt::Debug for PeerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PeerCertificate({} {} {})", self.organisation, self.system(), Hash::from(self.fingerprint))
+        write!(
+            f,
+            "PeerCertificate({} {} {})",
+            self.organisation,
+            self.system(),
+            Hash::from(self.fingerprint)
+        )
     }
 }
 
@@ -141,7 +151,9 @@ impl fmt::Debug for PeerCertificate {
 fn uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, CertificateError> {
     let mut found = None;
     for extension in certificate.extensions() {
-        let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else { continue };
+        let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
+            continue;
+        };
         if names.general_names.len() > NAMES {
             return Err(CertificateError::Uri);
         }

@@ -82,7 +82,10 @@ pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, P
 /// As [`newest`].
 pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
     let sql = "SELECT version, plan FROM plans WHERE idx = $1 AND placement = $2";
-    let row = cx.snapshot.fetch_one(sql, vec![index.into(), placement.id.into()]).await?;
+    let row = cx
+        .snapshot
+        .fetch_one(sql, vec![index.into(), placement.id.into()])
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let (_, plan) = opened(cx, placement, &row).await?;
     Ok(Some(plan))

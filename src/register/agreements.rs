@@ -21,10 +21,16 @@ use rows::AgreementRow;
 pub use rows::key;
 
 /// Proposes an agreement; the proposer has signed it by that.
-pub async fn propose(cx: Cx, m: ProposeAgreementRequest) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
+pub async fn propose(
+    cx: Cx,
+    m: ProposeAgreementRequest,
+) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
     let agreement = wire::proposed(&m)?;
     let party = agreement.parties.contains(&cx.caller.organisation);
-    let permit = cx.permit(Action::ProposeAgreement, &Facts::own(if party { Part::Party } else { Part::None }))?;
+    let permit = cx.permit(
+        Action::ProposeAgreement,
+        &Facts::own(if party { Part::Party } else { Part::None }),
+    )?;
     let mut row = agreement;
     row.id = cx.random.uuid_v7(cx.now);
     row.countersigned = vec![cx.caller.organisation.clone()];
@@ -81,7 +87,10 @@ pub async fn end(mut cx: Cx, m: EndAgreementRequest) -> Result<Decided<EndAgreem
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;
     row.state = AgreementState::Ended;
-    let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };
+    let reply = EndAgreementResponse {
+        etag: row.version.to_string(),
+        receipt: None,
+    };
     Ok(written(&cx, change, &row).reply(&reply))
 }
 
@@ -97,7 +106,9 @@ pub async fn basis(
     class: DataClass,
     today: Date,
 ) -> Result<Option<Basis>, StoreError> {
-    let Some(row) = rows::by_id(snapshot, agreement).await? else { return Ok(None) };
+    let Some(row) = rows::by_id(snapshot, agreement).await? else {
+        return Ok(None);
+    };
     let covers = row.state == AgreementState::InForce
         && row.from <= today
         && today <= row.to

@@ -16,6 +16,10 @@ use crate::proto::v1::returns_service as rpc;
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes
-        .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance)
+        .unary(
+            rpc::SUBMIT_ATTENDANCE,
+            Action::SubmitAttendance,
+            submit::submit_attendance,
+        )
         .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
 }

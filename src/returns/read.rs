@@ -43,30 +43,57 @@ pub async fn get_attendance(
 ) -> Result<Decided<GetAttendanceResponse>, Refusal> {
     let mut check = Check::new();
     let id = check.uuid("placement_id", &m.placement_id);
-    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
-    let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
+    let (from, to) = (
+        check.date("from_date", &m.from_date),
+        check.date("to_date", &m.to_date),
+    );
+    let page_size = check
+        .page_size("page_size", m.page_size, 1_000, 1_000)
+        .unwrap_or(1_000);
     if let (Some(from), Some(to)) = (from, to)
         && !(0..=DAYS).contains(&from.days_until(to))
     {
         check.fault("to_date", "DATE_ORDER");
     }
-    let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
+    let query = GetAttendanceRequest {
+        page_token: String::new(),
+        page_size: 0,
+        ..m.clone()
+    };
     let caller = cx.caller.organisation.as_str();
-    let context = [b"GetAttendance\0", caller.as_bytes(), b"\0", &query.encode_to_vec()].concat();
+    let context = [
+        b"GetAttendance\0",
+        caller.as_bytes(),
+        b"\0",
+        &query.encode_to_vec(),
+    ]
+    .concat();
     let mut begin = from;
     if !m.page_token.is_empty() {
-        let opened = cx.vault.ring().open_token(TokenUse::Page, &context, &m.page_token, cx.now.micros());
-        begin = opened.ok().and_then(|day| Date::parse(&String::from_utf8(day).ok()?).ok());
+        let opened = cx
+            .vault
+            .ring()
+            .open_token(TokenUse::Page, &context, &m.page_token, cx.now.micros());
+        begin = opened
+            .ok()
+            .and_then(|day| Date::parse(&String::from_utf8(day).ok()?).ok());
         if begin.is_none() {
             check.fault("page_token", "PAGE_TOKEN_INVALID");
         }
     }
     check.finish()?;
-    let (Some(id), Some(mut day), Some(to)) = (id, begin, to) else { return Err(Reason::Malformed.into()) };
+    let (Some(id), Some(mut day), Some(to)) = (id, begin, to) else {
+        return Err(Reason::Malformed.into());
+    };
     let found = placements::by_id(&mut cx.snapshot, id).await?;
-    let part = found.as_ref().map_or(Part::None, |placement| placement.part_of(&cx.caller.organisation));
+    let part = found
+        .as_ref()
+        .map_or(Part::None, |placement| placement.part_of(&cx.caller.organisation));
     let facts = match &found {
-        Some(placement) => Facts { standing: placement.standing(), ..Facts::own(part) },
+        Some(placement) => Facts {
+            standing: placement.standing(),
+            ..Facts::own(part)
+        },
         None => Facts::own(part),
     };
     let permit = cx.permit(Action::GetAttendance, &facts)?;
@@ -74,11 +101,18 @@ pub async fn get_attendance(
     let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
     let mut marks = Vec::new();
     while day <= to && marks.len() < page_size as usize {
-        let (low, high) = (day_key(day, id).bytes(&[0, 0]), day_key(day, id).bytes(&[255, 255]));
+        let (low, high) = (
+            day_key(day, id).bytes(&[0, 0]),
+            day_key(day, id).bytes(&[255, 255]),
+        );
         let sql = rows::select!(
             "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
         );
-        for row in cx.snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await? {
+        for row in cx
+            .snapshot
+            .fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()])
+            .await?
+        {
             let (mark, ..) = rows::read(&row)?;
             marks.push(history(&mut cx, &placement, &key, mark, EARLIER).await?);
         }
@@ -86,16 +120,34 @@ pub async fn get_attendance(
     }
     let mut next_page_token = String::new();
     if day <= to {
-        let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| cx.random.fill(bytes));
+        let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| {
+            cx.random.fill(bytes)
+        });
         let payload = day.to_string();
-        let sealed = cx.vault.ring().seal_token(TokenUse::Page, &context, payload.as_bytes(), expires, &fill);
+        let sealed = cx
+            .vault
+            .ring()
+            .seal_token(TokenUse::Page, &context, payload.as_bytes(), expires, &fill);
         next_page_token = sealed.map_err(|_| Reason::Failed)?;
     }
-    let reply = GetAttendanceResponse { marks, next_page_token, receipt: None };
-    let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
+    let reply = GetAttendanceResponse {
+        marks,
+        next_page_token,
+        receipt: None,
+    };
+    let part = ChildPart {
+        placement: id,
+        role: LeafRole::Read,
+        key: &key,
+        reply: &reply.encode_to_vec(),
+    };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.child::<MarkRow>(&part, &[]);
-    let change = if placement.provider == cx.caller.organisation { change } else { change.counterpart(&placement.provider) };
+    let change = if placement.provider == cx.caller.organisation {
+        change
+    } else {
+        change.counterpart(&placement.provider)
+    };
     Ok(change.reply(&reply))
 }
 
@@ -109,31 +161,59 @@ pub async fn content(
     index: i64,
     recipient: &OrganisationId,
 ) -> Result<(Vec<ReturnedChild>, bool), Refusal> {
-    let nil = cx.snapshot.fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()]).await?;
+    let nil = cx
+        .snapshot
+        .fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()])
+        .await?;
     let nil = nil.map(|row| row.int(0)).transpose()?.unwrap_or(0) != 0;
     let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
     let mut children: Vec<(Placement, ChildKey, ReturnedChild)> = Vec::new();
     for row in cx.snapshot.fetch(sql, vec![index.into()]).await? {
         let (mark, ..) = rows::read(&row)?;
-        if !children.iter().any(|(placement, ..)| placement.id == mark.placement) {
-            let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else { continue };
+        if !children
+            .iter()
+            .any(|(placement, ..)| placement.id == mark.placement)
+        {
+            let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else {
+                continue;
+            };
             if !found.recipients(&found.provider).contains(recipient) {
                 continue;
             }
-            let Ok(key) = placements::children::key(cx, &mark.sender, mark.child).await else { continue };
+            let Ok(key) = placements::children::key(cx, &mark.sender, mark.child).await else {
+                continue;
+            };
             let child = placements::children::identity(cx, &found).await.ok();
             let placement_id = found.id.hyphenated().to_string();
-            let attendance = ChildAttendance { placement_id, child, marks: Vec::new() };
+            let attendance = ChildAttendance {
+                placement_id,
+                child,
+                marks: Vec::new(),
+            };
             let (placement, sender, child) = (found.id, mark.sender.clone(), mark.child);
-            children.push((found, key, ReturnedChild { placement, sender, child, attendance }));
+            children.push((
+                found,
+                key,
+                ReturnedChild {
+                    placement,
+                    sender,
+                    child,
+                    attendance,
+                },
+            ));
         }
-        let of = children.iter_mut().find(|(placement, ..)| placement.id == mark.placement);
+        let of = children
+            .iter_mut()
+            .find(|(placement, ..)| placement.id == mark.placement);
         if let Some((placement, key, returned)) = of {
             let history = history(cx, placement, key, mark, 1).await?;
             returned.attendance.marks.push(history);
         }
     }
-    Ok((children.into_iter().map(|(_, _, returned)| returned).collect(), nil))
+    Ok((
+        children.into_iter().map(|(_, _, returned)| returned).collect(),
+        nil,
+    ))
 }
 
 /// A mark with its earlier revisions, the newest first.
@@ -144,11 +224,20 @@ async fn history(
     mark: MarkRow,
     most: usize,
 ) -> Result<MarkHistory, Refusal> {
-    let mut history = MarkHistory { mark: Some(message(placement, key, &mark)?), earlier: Vec::new() };
+    let mut history = MarkHistory {
+        mark: Some(message(placement, key, &mark)?),
+        earlier: Vec::new(),
+    };
     let mut prior = mark.prior;
     while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else { break };
+        let Some(row) = cx
+            .snapshot
+            .fetch_one(sql, vec![idx.into(), ordinal.into()])
+            .await?
+        else {
+            break;
+        };
         let (earlier, ..) = rows::read(&row)?;
         history.earlier.push(message(placement, key, &earlier)?);
         prior = earlier.prior;
@@ -168,12 +257,19 @@ fn message(placement: &Placement, key: &ChildKey, mark: &MarkRow) -> Result<Stor
         _ => Session::Pm,
     };
     let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
-    let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
+    let flags = bits
+        .iter()
+        .filter(|(bit, _)| mark.flags & bit != 0)
+        .map(|(_, flag)| (*flag).to_owned());
     Ok(StoredMark {
         placement_id: mark.placement.hyphenated().to_string(),
         date: mark.date.to_string(),
         session: session as i32,
-        start_time: mark.slot.start().map(|start| start.to_string()).unwrap_or_default(),
+        start_time: mark
+            .slot
+            .start()
+            .map(|start| start.to_string())
+            .unwrap_or_default(),
         end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
         code,
         seen,

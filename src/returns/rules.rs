@@ -33,7 +33,9 @@ impl Slot {
     /// From what is stored.
     pub fn from_number(number: i64) -> Option<Self> {
         let number = u16::try_from(number).ok()?;
-        let timed = number.checked_sub(Self::TIMED).is_some_and(|minute| minute < 24 * 60);
+        let timed = number
+            .checked_sub(Self::TIMED)
+            .is_some_and(|minute| minute < 24 * 60);
         (number == 1 || number == 2 || timed).then_some(Self(number))
     }
 
@@ -87,13 +89,16 @@ pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault>
     if mark.date > today || (mark.date == today && !begun) {
         return Err(("date", "SESSION_IN_FUTURE"));
     }
-    let Statement::Code(code) = &mark.statement else { return Ok(()) };
+    let Statement::Code(code) = &mark.statement else {
+        return Ok(());
+    };
     let session = match mark.slot {
         Slot::AM => RegisterSession::Morning,
         Slot::PM => RegisterSession::Afternoon,
         _ => return Err(("code", "CODE_SESSION_MISMATCH")),
     };
-    let code = AttendanceCode::in_session(code, mark.date, session).map_err(|error| ("code", CodeError::reason(error)))?;
+    let code = AttendanceCode::in_session(code, mark.date, session)
+        .map_err(|error| ("code", CodeError::reason(error)))?;
     if mark.minutes_late.is_some() && code.as_str() != "L" {
         return Err(("minutes_late", "MINUTES_RANGE"));
     }
@@ -103,7 +108,11 @@ pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault>
 /// A mark belongs to a placement's days, whatever has become of the placement since.
 pub fn inside(mark: &Entered, start: Option<Date>, end: Option<Date>) -> Result<(), Fault> {
     let begun = start.is_some_and(|start| start <= mark.date);
-    if begun && end.is_none_or(|end| mark.date <= end) { Ok(()) } else { Err(("date", "PLACEMENT_NOT_ACTIVE")) }
+    if begun && end.is_none_or(|end| mark.date <= end) {
+        Ok(())
+    } else {
+        Err(("date", "PLACEMENT_NOT_ACTIVE"))
+    }
 }
 
 /// Facts about a mark that refuse nothing.
@@ -142,7 +151,9 @@ pub enum Becomes {
 
 /// The same mark again is unchanged; a different one is a correction, and needs a reason.
 pub fn against(mark: &Entered, standing: Option<&Standing>) -> Result<Becomes, Fault> {
-    let Some(standing) = standing else { return Ok(Becomes::New) };
+    let Some(standing) = standing else {
+        return Ok(Becomes::New);
+    };
     let same = standing.statement == mark.statement
         && standing.end == mark.end
         && standing.minutes_late == mark.minutes_late
@@ -189,7 +200,10 @@ mod tests {
     }
 
     fn said(mark: &Entered) -> &'static str {
-        let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse("16:00").unwrap());
+        let (today, now) = (
+            Date::parse("2026-11-20").unwrap(),
+            TimeOfDay::parse("16:00").unwrap(),
+        );
         meaning(mark, today, now).err().map_or("", |(_, reason)| reason)
     }
 
@@ -210,9 +224,15 @@ mod tests {
         let evening = Slot::timed(TimeOfDay::parse("16:30").unwrap());
         assert_eq!(said(&mark("2026-11-20", evening, "/")), "SESSION_IN_FUTURE");
         assert_eq!(said(&mark("2026-11-19", evening, "/")), "CODE_SESSION_MISMATCH");
-        let seen = Entered { statement: Statement::Seen(1), ..mark("2026-11-19", evening, "/") };
+        let seen = Entered {
+            statement: Statement::Seen(1),
+            ..mark("2026-11-19", evening, "/")
+        };
         assert_eq!(said(&seen), "");
-        let late = Entered { minutes_late: Some(5), ..mark("2026-11-20", Slot::AM, "/") };
+        let late = Entered {
+            minutes_late: Some(5),
+            ..mark("2026-11-20", Slot::AM, "/")
+        };
         assert_eq!(said(&late), "MINUTES_RANGE");
     }
 
@@ -242,14 +262,24 @@ mod tests {
         assert_eq!(against(&same, None), Ok(Becomes::New));
         assert_eq!(against(&same, Some(&standing)), Ok(Becomes::Unchanged));
         let other = mark("2026-11-20", Slot::AM, "/");
-        assert_eq!(against(&other, Some(&standing)).unwrap_err().1, "CORRECTION_REASON_REQUIRED");
-        let explained = Entered { correction_reason: "came in at 9:20".to_owned(), ..other };
+        assert_eq!(
+            against(&other, Some(&standing)).unwrap_err().1,
+            "CORRECTION_REASON_REQUIRED"
+        );
+        let explained = Entered {
+            correction_reason: "came in at 9:20".to_owned(),
+            ..other
+        };
         assert_eq!(against(&explained, Some(&standing)), Ok(Becomes::Correction));
     }
 
     #[test]
     fn slots_survive_storage() {
-        for slot in [Slot::AM, Slot::PM, Slot::timed(TimeOfDay::parse("16:30").unwrap())] {
+        for slot in [
+            Slot::AM,
+            Slot::PM,
+            Slot::timed(TimeOfDay::parse("16:30").unwrap()),
+        ] {
             assert_eq!(Slot::from_number(i64::from(slot.number())), Some(slot));
         }
         for number in [-1, 0, 3, 15, 16 + 1_440] {

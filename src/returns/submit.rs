@@ -15,7 +15,9 @@ use crate::codes::names::same_name;
 use crate::codes::organisation::OrganisationKind;
 use crate::codes::suggestion::{ArrangedBy, Circumstances, ProviderMark, Seen, suggest_home_code};
 use crate::exchange::check::{Check, Violations};
-use crate::exchange::{Action, Basis, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live};
+use crate::exchange::{
+    Action, Basis, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live,
+};
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
     ChildIdentity, DataClass, DeliveryKind, MarkOutcome, MarkResult, SeenMark, SubmitAttendanceRequest,
@@ -38,7 +40,13 @@ struct Known {
 /// A row on its way.
 enum Row {
     /// It will be stored, or is already.
-    Good { mark: Entered, at: usize, becomes: Becomes, standing: Option<Standing>, warnings: Vec<&'static str> },
+    Good {
+        mark: Entered,
+        at: usize,
+        becomes: Becomes,
+        standing: Option<Standing>,
+        warnings: Vec<&'static str>,
+    },
     /// It repeats an earlier row.
     Repeats { at: usize },
     /// It is at fault.
@@ -57,7 +65,10 @@ pub async fn submit_attendance(
     mut cx: Cx,
     m: SubmitAttendanceRequest,
 ) -> Result<Decided<SubmitAttendanceResponse>, Refusal> {
-    let Submission { accept_valid, rows: entered } = wire::submission(&m)?;
+    let Submission {
+        accept_valid,
+        rows: entered,
+    } = wire::submission(&m)?;
     let provider = cx.caller.organisation.clone();
     let facts_key = Key::facts(provider.as_str());
     let facts_version = cx.snapshot.version(&facts_key).await?;
@@ -73,18 +84,36 @@ pub async fn submit_attendance(
         refuse_bad(&rows)?;
     }
     let basis = batch.known.first().and_then(|known| known.agreed.clone());
-    let guards = vec![Guard { key: facts_key, version: facts_version }];
-    let facts = Facts { part: Part::Provider, standing: Live::Live, basis, guards };
+    let guards = vec![Guard {
+        key: facts_key,
+        version: facts_version,
+    }];
+    let facts = Facts {
+        part: Part::Provider,
+        standing: Live::Live,
+        basis,
+        guards,
+    };
     let permit = cx.permit(Action::SubmitAttendance, &facts)?;
     let return_id = cx.random.uuid_v7(cx.now);
     let results = results(&rows, &batch, &cx);
     let stored = written(&rows).count();
-    let return_row = ReturnRow { id: return_id, provider, nil: m.nil_return, stored: stored as i64 };
+    let return_row = ReturnRow {
+        id: return_id,
+        provider,
+        nil: m.nil_return,
+        stored: stored as i64,
+    };
     let mut change = cx.change(&permit).write(&return_row);
     for (at, known) in batch.known.iter().enumerate() {
         let marks = mark_rows(&cx, &rows, at, known, &batch, return_id)?;
         for row in &rows {
-            if let Row::Good { mark, at: of, standing, .. } = row
+            if let Row::Good {
+                mark,
+                at: of,
+                standing,
+                ..
+            } = row
                 && *of == at
             {
                 let revision = standing.as_ref().map_or(0, |standing| standing.revision);
@@ -98,7 +127,15 @@ pub async fn submit_attendance(
         let of_child = results.iter().filter(|result| result.placement_id == id);
         let reply: Vec<u8> = of_child.flat_map(Message::encode_to_vec).collect();
         let (placement, role) = (known.placement.id, LeafRole::Submitted);
-        change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &marks);
+        change = change.child(
+            &ChildPart {
+                placement,
+                role,
+                key: &known.key,
+                reply: &reply,
+            },
+            &marks,
+        );
         let only = (batch.known.len() == 1).then_some(placement);
         for recipient in known.placement.recipients(&cx.caller.organisation) {
             change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, only);
@@ -140,7 +177,9 @@ async fn place(
     batch: &mut Batch,
     mark: &Entered,
 ) -> Result<Result<(usize, Vec<&'static str>), Fault>, Refusal> {
-    let Some(id) = find(cx, &batch.roll, mark) else { return Ok(Err((named_field(mark), "CHILD_NOT_FOUND"))) };
+    let Some(id) = find(cx, &batch.roll, mark) else {
+        return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
+    };
     let at = match batch.by_placement.get(&id) {
         Some(at) => *at,
         None => {
@@ -153,12 +192,18 @@ async fn place(
             batch.known.len() - 1
         }
     };
-    let Some(known) = batch.known.get_mut(at) else { return Ok(Err(("", "CHILD_NOT_FOUND"))) };
+    let Some(known) = batch.known.get_mut(at) else {
+        return Ok(Err(("", "CHILD_NOT_FOUND")));
+    };
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
         if known.identity.is_none() {
             known.identity = Some(placements::children::identity(cx, &known.placement).await?);
         }
-        if let Some(field) = known.identity.as_ref().and_then(|identity| mismatch(mark, identity)) {
+        if let Some(field) = known
+            .identity
+            .as_ref()
+            .and_then(|identity| mismatch(mark, identity))
+        {
             return Ok(Err((field, "IDENTITY_MISMATCH")));
         }
     }
@@ -180,14 +225,18 @@ async fn place(
 /// Finds the placement that a mark names; of several with one child, the one that was there on the day.
 fn find(cx: &Cx, roll: &[Placement], mark: &Entered) -> Option<Uuid> {
     let indexes = match &mark.child {
-        Named::Upn(upn) => cx.vault.ring().blind_indexes(cx.caller.organisation.as_str(), "upn", upn),
+        Named::Upn(upn) => cx
+            .vault
+            .ring()
+            .blind_indexes(cx.caller.organisation.as_str(), "upn", upn),
         _ => Vec::new(),
     };
     let named = |placement: &&Placement| match &mark.child {
         Named::Placement(id) => placement.id == *id,
         Named::Reference(reference) => placement.provider_reference.as_ref() == Some(reference),
-        Named::Upn(_) => (placement.upn_index.as_ref())
-            .is_some_and(|own| indexes.iter().any(|index| index[..] == own[..])),
+        Named::Upn(_) => {
+            (placement.upn_index.as_ref()).is_some_and(|own| indexes.iter().any(|index| index[..] == own[..]))
+        }
     };
     let then = |placement: &&Placement| rules::inside(mark, placement.start, placement.end).is_ok();
     let mut candidates = roll.iter().filter(named);
@@ -209,7 +258,10 @@ fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
             !same_name(sent, legal) && (preferred.is_empty() || !same_name(sent, preferred))
         })
     };
-    if mark.date_of_birth.is_some_and(|sent| sent.to_string() != child.date_of_birth) {
+    if mark
+        .date_of_birth
+        .is_some_and(|sent| sent.to_string() != child.date_of_birth)
+    {
         Some("date_of_birth")
     } else if differs(&mark.surname, &child.legal_surname, &child.preferred_surname) {
         Some("surname")
@@ -224,9 +276,21 @@ async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let provider = cx.caller.organisation.clone();
     let key = placements::children::key(cx, &provider, placement.child).await?;
     let parties = [&placement.commissioner, &placement.provider];
-    let agreed =
-        agreements::basis(&mut cx.snapshot, placement.agreement, &parties, DataClass::Attendance, cx.today).await?;
-    Ok(Known { placement, key, agreed, identity: None, extra_dates: None })
+    let agreed = agreements::basis(
+        &mut cx.snapshot,
+        placement.agreement,
+        &parties,
+        DataClass::Attendance,
+        cx.today,
+    )
+    .await?;
+    Ok(Known {
+        placement,
+        key,
+        agreed,
+        identity: None,
+        extra_dates: None,
+    })
 }
 
 async fn named_by_plan(cx: &mut Cx, known: &mut Known, date: Date) -> Result<bool, Refusal> {
@@ -244,14 +308,23 @@ async fn stand(
     batch: &Batch,
     resolved: Vec<Result<(Entered, usize, Vec<&'static str>), Violations>>,
 ) -> Result<Vec<Row>, Refusal> {
-    let id = |at: usize| batch.known.get(at).map_or(Uuid::nil(), |known| known.placement.id);
-    let keys: Vec<Key> = (resolved.iter().flatten()).map(|(mark, at, _)| key(mark.date, id(*at), mark.slot)).collect();
+    let id = |at: usize| {
+        batch
+            .known
+            .get(at)
+            .map_or(Uuid::nil(), |known| known.placement.id)
+    };
+    let keys: Vec<Key> = (resolved.iter().flatten())
+        .map(|(mark, at, _)| key(mark.date, id(*at), mark.slot))
+        .collect();
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
     for row in cx.snapshot.fetch_among(sql, &keys).await? {
         let (mark, idx, ordinal) = rows::read(&row)?;
         let at = batch.by_placement.get(&mark.placement).copied();
-        let Some((at, known)) = at.and_then(|at| Some((at, batch.known.get(at)?))) else { continue };
+        let Some((at, known)) = at.and_then(|at| Some((at, batch.known.get(at)?))) else {
+            continue;
+        };
         let place = (at, mark.date, mark.slot);
         standing.insert(place, mark.standing(&known.key, idx, ordinal)?);
     }
@@ -277,7 +350,13 @@ async fn stand(
             Err(fault) => Row::Bad(at_fault(index, fault)),
             Ok(becomes) => {
                 first.insert(place, mark.clone());
-                Row::Good { mark, at, becomes, standing, warnings }
+                Row::Good {
+                    mark,
+                    at,
+                    becomes,
+                    standing,
+                    warnings,
+                }
             }
         });
     }
@@ -301,7 +380,15 @@ fn at_fault(index: usize, (field, reason): Fault) -> Violations {
 }
 
 fn written(rows: &[Row]) -> impl Iterator<Item = &Row> {
-    rows.iter().filter(|row| matches!(row, Row::Good { becomes: Becomes::New | Becomes::Correction, .. }))
+    rows.iter().filter(|row| {
+        matches!(
+            row,
+            Row::Good {
+                becomes: Becomes::New | Becomes::Correction,
+                ..
+            }
+        )
+    })
 }
 
 fn mark_rows(
@@ -314,11 +401,19 @@ fn mark_rows(
 ) -> Result<Vec<MarkRow>, Refusal> {
     let mut marks = Vec::new();
     for row in written(rows) {
-        let Row::Good { mark, at, standing, .. } = row else { continue };
+        let Row::Good {
+            mark, at, standing, ..
+        } = row
+        else {
+            continue;
+        };
         if *at != of {
             continue;
         }
-        let (placement, revision) = (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
+        let (placement, revision) = (
+            known.placement.id,
+            standing.as_ref().map_or(1, |standing| standing.revision + 1),
+        );
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let place = (placement, mark.date, mark.slot, revision);
         let flags = rules::flags(mark, &batch.calendar, cx.today, known.agreed.is_some());
@@ -333,7 +428,10 @@ fn mark_rows(
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            flags: flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED }).sum(),
+            flags: flags
+                .iter()
+                .map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED })
+                .sum(),
             received: cx.now.micros(),
             child: known.placement.child,
             sender: cx.caller.organisation.clone(),
@@ -346,11 +444,25 @@ fn mark_rows(
 
 fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
     let texts = |words: &[&'static str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-    let of = |at: usize| batch.known.get(at).map(|known| known.placement.id.hyphenated().to_string());
+    let of = |at: usize| {
+        batch
+            .known
+            .get(at)
+            .map(|known| known.placement.id.hyphenated().to_string())
+    };
     let result = |(index, row): (usize, &Row)| {
-        let mut result = MarkResult { index: u32::try_from(index).unwrap_or(u32::MAX), ..MarkResult::default() };
+        let mut result = MarkResult {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            ..MarkResult::default()
+        };
         match row {
-            Row::Good { mark, at, becomes, standing, warnings } => {
+            Row::Good {
+                mark,
+                at,
+                becomes,
+                standing,
+                warnings,
+            } => {
                 let (outcome, step) = match becomes {
                     Becomes::New => (MarkOutcome::Stored, 1),
                     Becomes::Unchanged => (MarkOutcome::Unchanged, 0),
@@ -388,7 +500,10 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
 
 fn response(return_id: Uuid, results: Vec<MarkResult>) -> SubmitAttendanceResponse {
     let count = |outcome: MarkOutcome| {
-        let same = results.iter().filter(|result| result.outcome() == outcome).count();
+        let same = results
+            .iter()
+            .filter(|result| result.outcome() == outcome)
+            .count();
         u32::try_from(same).unwrap_or(u32::MAX)
     };
     SubmitAttendanceResponse {
@@ -416,7 +531,11 @@ pub(super) fn suggested(placement: &Placement, date: Date, statement: &Statement
     };
     let by_la = placement.commissioner.kind() == OrganisationKind::La;
     let circumstances = Circumstances {
-        arranged_by: if by_la { ArrangedBy::LocalAuthority } else { ArrangedBy::School },
+        arranged_by: if by_la {
+            ArrangedBy::LocalAuthority
+        } else {
+            ArrangedBy::School
+        },
         on_a_roll: !placement.schools.is_empty(),
         dual_registered: placement.provider.kind() == OrganisationKind::School,
         online_at_home: false,

@@ -28,7 +28,10 @@ impl KeyedDigest {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (id, tag) = bytes.split_first_chunk::<4>()?;
-        Some(Self { key_id: u32::from_be_bytes(*id), tag: tag.try_into().ok()? })
+        Some(Self {
+            key_id: u32::from_be_bytes(*id),
+            tag: tag.try_into().ok()?,
+        })
     }
 }
 

@@ -11,7 +11,9 @@ use super::sql::{Conn, Database, StoreError};
 use super::{Salts, Snapshot};
 use crate::proto::v1::Receipt;
 use crate::seal::Vault;
-use crate::tlog::{Hash, ProofError, Prover, TILE_WIDTH, TileId, leaf_hash, node_in_tile, partial_tiles, tile_of};
+use crate::tlog::{
+    Hash, ProofError, Prover, TILE_WIDTH, TileId, leaf_hash, node_in_tile, partial_tiles, tile_of,
+};
 
 /// The log, for those who only read it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,7 +62,9 @@ impl Log {
         let mut snapshot = Snapshot::open(&self.database).await?;
         let sql = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
         let row = snapshot.fetch_one(sql, vec![]).await?;
-        row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
+        row.ok_or(StoreError::Inconsistent("the database holds no log"))?
+            .text(0)
+            .map(str::to_owned)
     }
 
     /// Entries in the log, those of other nodes too.
@@ -69,7 +73,9 @@ impl Log {
     /// As [`StoreError`] says.
     pub async fn size(&self) -> Result<u64, StoreError> {
         let mut snapshot = Snapshot::open(&self.database).await?;
-        let row = snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
+        let row = snapshot
+            .fetch_one("SELECT MAX(size) FROM checkpoints", vec![])
+            .await?;
         row.map_or(Ok(0), |row| Ok(row.opt_int(0)?.unwrap_or(0).unsigned_abs()))
     }
 
@@ -81,13 +87,19 @@ impl Log {
     pub async fn answer(&self, index: u64, vault: &Vault) -> Result<Option<(Bytes, Receipt)>, StoreError> {
         let mut snapshot = Snapshot::open(&self.database).await?;
         let sql = "SELECT exchange, caller, salts, reply FROM entries WHERE idx = $1";
-        let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else { return Ok(None) };
-        let (Some(sealed), Some(reply)) = (row.opt_blob(2)?, row.opt_blob(3)?) else { return Ok(None) };
+        let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else {
+            return Ok(None);
+        };
+        let (Some(sealed), Some(reply)) = (row.opt_blob(2)?, row.opt_blob(3)?) else {
+            return Ok(None);
+        };
         let exchange = row.id(0)?;
         let salts = Salts::open(&vault.ring(), row.text(1)?, exchange, sealed)
             .map_err(|_| StoreError::Inconsistent("the salts of an entry do not open"))?;
         let reply = Bytes::copy_from_slice(reply);
-        let Some(evidence) = evidence(&mut snapshot, index).await? else { return Ok(None) };
+        let Some(evidence) = evidence(&mut snapshot, index).await? else {
+            return Ok(None);
+        };
         Ok(Some((reply, receipt(exchange, index, evidence, Some(&salts)))))
     }
 }
@@ -100,7 +112,11 @@ pub fn receipt(exchange: Uuid, index: u64, evidence: Evidence, salts: Option<&Sa
         index,
         tree_size: evidence.tree_size,
         entry: evidence.entry,
-        inclusion_proof: evidence.proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect(),
+        inclusion_proof: evidence
+            .proof
+            .iter()
+            .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
+            .collect(),
         checkpoint: evidence.checkpoint,
         request_salt: salts.map_or_else(Bytes::new, |salts| Bytes::copy_from_slice(&salts.request)),
         reply_salt: salts.map_or_else(Bytes::new, |salts| Bytes::copy_from_slice(&salts.reply)),
@@ -114,7 +130,9 @@ pub fn receipt(exchange: Uuid, index: u64, evidence: Evidence, salts: Option<&Sa
 pub async fn evidence(snapshot: &mut Snapshot, index: u64) -> Result<Option<Evidence>, StoreError> {
     let sql = "SELECT e.bytes, e.size, c.note FROM entries e JOIN checkpoints c ON c.size = e.size \
                WHERE e.idx = $1";
-    let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else { return Ok(None) };
+    let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else {
+        return Ok(None);
+    };
     let tree_size = row.int(1)?.unsigned_abs();
     Ok(Some(Evidence {
         entry: Bytes::copy_from_slice(row.blob(0)?),
@@ -171,17 +189,24 @@ async fn prove(
                 found
             };
             let nodes: &Nodes<'_> = &nodes;
-            Prover::new(size, nodes).ok_or(ProofError::Missing).and_then(|prover| with(&prover))
+            Prover::new(size, nodes)
+                .ok_or(ProofError::Missing)
+                .and_then(|prover| with(&prover))
         };
         match (proof, missing.get()) {
             (Ok(proof), _) => return Ok(proof),
             (Err(ProofError::Missing), Some(id)) if !tiles.contains_key(&id) => {
                 let partial = partial_tiles(size).find(|(growing, _)| *growing == id);
                 let full = usize::try_from(TILE_WIDTH).unwrap_or(256);
-                tiles.insert(id, tile(conn, id, partial.map_or(full, |(_, width)| width)).await?);
+                tiles.insert(
+                    id,
+                    tile(conn, id, partial.map_or(full, |(_, width)| width)).await?,
+                );
             }
             _ => break,
         }
     }
-    Err(StoreError::Inconsistent("a proof is asked for what is not in the log"))
+    Err(StoreError::Inconsistent(
+        "a proof is asked for what is not in the log",
+    ))
 }

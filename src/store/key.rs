@@ -54,7 +54,8 @@ impl Key {
     /// Adds text, length first.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
-        self.0.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.0
+            .extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         self.0.extend_from_slice(text.as_bytes());
         self
     }
@@ -89,7 +90,9 @@ impl Key {
     #[must_use]
     pub fn narrowed(&self) -> Option<&str> {
         match self.0.as_slice() {
-            [family, _, _, _, _, id @ ..] if *family == Family::Authority as u8 => std::str::from_utf8(id).ok(),
+            [family, _, _, _, _, id @ ..] if *family == Family::Authority as u8 => {
+                std::str::from_utf8(id).ok()
+            }
             _ => None,
         }
     }

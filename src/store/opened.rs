@@ -16,10 +16,19 @@ const RECENT: u64 = 10_000;
 ///
 /// # Errors
 /// [`StoreError::Inconsistent`] when there is one, or the anchor cannot be made; or as [`StoreError`] says.
-pub async fn create(database: &Database, anchor: &Path, signer: &Signer, now: Instant) -> Result<(), StoreError> {
+pub async fn create(
+    database: &Database,
+    anchor: &Path,
+    signer: &Signer,
+    now: Instant,
+) -> Result<(), StoreError> {
     let mut conn = database.writer().await?;
     conn.begin_write().await?;
-    if conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await?.is_some() {
+    if conn
+        .fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![])
+        .await?
+        .is_some()
+    {
         conn.abandon().await;
         return Err(StoreError::Inconsistent("the database already holds a log"));
     }
@@ -38,7 +47,11 @@ pub async fn create(database: &Database, anchor: &Path, signer: &Signer, now: In
 ///
 /// # Errors
 /// [`StoreError::Inconsistent`] when any of it does not fit, with what does not; or as [`StoreError`] says.
-pub async fn open(database: &Database, anchor: &Path, verifier: &Verifier) -> Result<(Tip, Anchor), StoreError> {
+pub async fn open(
+    database: &Database,
+    anchor: &Path,
+    verifier: &Verifier,
+) -> Result<(Tip, Anchor), StoreError> {
     let mut conn = database.writer().await?;
     let tip = Tip::read(&mut conn, verifier).await?;
     let (anchor, note) = Anchor::open(anchor).map_err(|error| match error.kind() {
@@ -57,7 +70,9 @@ pub async fn open(database: &Database, anchor: &Path, verifier: &Verifier) -> Re
     let same = conn.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
     let same = same.map(|row| verified(row.text(0)?, verifier)).transpose()?;
     if same.is_none_or(|checkpoint| checkpoint.root() != anchored.root()) {
-        return Err(StoreError::Inconsistent("the database's log is not the one that the anchor knows"));
+        return Err(StoreError::Inconsistent(
+            "the database's log is not the one that the anchor knows",
+        ));
     }
     drop(conn);
     check_recent(database, size).await?;
@@ -71,7 +86,9 @@ async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> 
     let sql = "SELECT idx, bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
     let tiles = "SELECT hashes FROM tiles WHERE level = 0 AND number = $1";
     for begin in (first..size).step_by(256) {
-        let rows = conn.fetch(sql, vec![place(begin).into(), place(begin + 256).into()]).await?;
+        let rows = conn
+            .fetch(sql, vec![place(begin).into(), place(begin + 256).into()])
+            .await?;
         let mut hashes = Vec::with_capacity(256 * 32);
         for (expected, row) in (begin..).zip(&rows) {
             if row.int(0)?.unsigned_abs() != expected {

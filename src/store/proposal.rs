@@ -129,7 +129,8 @@ impl Proposal {
     /// Rows of all tables that this proposal will write: its weight in a group.
     #[must_use]
     pub fn weight(&self) -> usize {
-        1 + self.rows.len() + self.rows.iter().map(|row| row.heads.len()).sum::<usize>()
+        1 + self.rows.len()
+            + self.rows.iter().map(|row| row.heads.len()).sum::<usize>()
             + self.parties.len()
             + self.leaves.len()
     }
@@ -137,7 +138,8 @@ impl Proposal {
     /// Organisations that get mail by it, or whose authority it narrows.
     pub fn concerned(&self) -> impl Iterator<Item = &str> {
         let mail = self.parties.iter().filter(|party| party.delivery.is_some());
-        mail.map(|party| party.organisation.as_str()).chain(self.bumps.iter().filter_map(Key::narrowed))
+        mail.map(|party| party.organisation.as_str())
+            .chain(self.bumps.iter().filter_map(Key::narrowed))
     }
 
     /// For whom the exchange was made: the organisation whose queue it waits in.

@@ -64,13 +64,19 @@ impl Queue {
             return None;
         }
         *count += 1;
-        Some(Slot { queue: Arc::clone(self), organisation: organisation.to_owned() })
+        Some(Slot {
+            queue: Arc::clone(self),
+            organisation: organisation.to_owned(),
+        })
     }
 
     /// Adds a proposal at the end of its organisation's lane.
     pub fn push(&self, pending: Pending) {
         let mut lanes = self.lock();
-        lanes.lane(pending.proposal.organisation()).proposals.push_back(pending);
+        lanes
+            .lane(pending.proposal.organisation())
+            .proposals
+            .push_back(pending);
         drop(lanes);
         self.ready.notify_one();
     }
@@ -79,7 +85,10 @@ impl Queue {
     pub fn put_back(&self, deferred: Vec<Pending>) {
         let mut lanes = self.lock();
         for pending in deferred.into_iter().rev() {
-            lanes.lane(pending.proposal.organisation()).proposals.push_front(pending);
+            lanes
+                .lane(pending.proposal.organisation())
+                .proposals
+                .push_front(pending);
         }
         drop(lanes);
         self.ready.notify_one();
@@ -105,7 +114,11 @@ impl Queue {
     /// How many proposals wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().waiting.values().map(|lane| lane.proposals.len()).sum()
+        self.lock()
+            .waiting
+            .values()
+            .map(|lane| lane.proposals.len())
+            .sum()
     }
 
     /// Whether none waits.
@@ -134,8 +147,12 @@ impl Lanes {
             return group;
         }
         while group.len() < GROUP && rows < GROUP_ROWS {
-            let Some(organisation) = self.turns.pop_front() else { break };
-            let Some(lane) = self.waiting.get_mut(&organisation) else { continue };
+            let Some(organisation) = self.turns.pop_front() else {
+                break;
+            };
+            let Some(lane) = self.waiting.get_mut(&organisation) else {
+                continue;
+            };
             lane.deficit += QUANTUM;
             let mut full = false;
             while let Some(next) = lane.proposals.front() {

@@ -20,7 +20,7 @@ pub use children::{child_leaf, commitment};
 pub use edge::{Edge, Tile};
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use note::{NoteError, Signer, Verifier};
-pub use proof::{Prover, ProofError, verify_consistency, verify_inclusion};
+pub use proof::{ProofError, Prover, verify_consistency, verify_inclusion};
 pub use tiles::{TILE_WIDTH, TileId, bundle, node_in_tile, partial_tiles, tile_of, tile_path};
 
 /// The RFC 6962 root over leaves that are already hashed.

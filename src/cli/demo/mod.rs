@@ -13,13 +13,12 @@ use crate::client::{Client, ClientError, Replies, reason};
 use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as delivery;
+use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::register_service as register;
 use crate::proto::v1::{
-    AttendanceContent, Cursor, Delivery, DeliveryStage, GetDeliveryStatusRequest,
-    GetOrganisationRequest, ListDeliveriesRequest, Mark, RevokeCertificateRequest, WatchDeliveriesRequest,
-    WatchDeliveriesResponse,
+    AttendanceContent, Cursor, Delivery, DeliveryStage, GetDeliveryStatusRequest, GetOrganisationRequest,
+    ListDeliveriesRequest, Mark, RevokeCertificateRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
 };
-use crate::proto::v1::mark::{Child, Statement};
 
 /// Riverside's register of three weeks, as its MIS wrote it; its children are invented.
 const REGISTER: &[u8] = include_bytes!("../../../tests/data/exports/riverside-marks.csv");
@@ -71,7 +70,10 @@ struct Clients {
 
 async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     let mut mailbox = Mailbox::open(&clients.la).await?;
-    say(&format!("   Local authority A has collected the {} things sent to it so far", mailbox.before));
+    say(&format!(
+        "   Local authority A has collected the {} things sent to it so far",
+        mailbox.before
+    ));
     say("2. Riverside sends its register of 2 to 20 November 2026");
     let file = dir.join("riverside-marks.csv");
     std::fs::write(&file, REGISTER).map_err(|error| Failure::unavailable("a file", error))?;
@@ -85,7 +87,10 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
         "   Delivered at once to local authority A: {sessions} sessions of its {} children, and no other's",
         content.children.len()
     ));
-    ensure(sessions > 0 && sessions < rows.len(), "the local authority was not given its own children only")?;
+    ensure(
+        sessions > 0 && sessions < rows.len(),
+        "the local authority was not given its own children only",
+    )?;
     acknowledged(clients, &mailbox, &register, &sent).await?;
     correct(clients, &mut mailbox, content).await?;
     revoke(dir, clients).await?;
@@ -101,7 +106,10 @@ fn told(sent: &Sent, rows: usize) -> Result<(), Failure> {
     for why in &sent.rejected {
         say(&format!("   {why}"));
     }
-    ensure(sent.stored as usize == rows, "not every session of the register was accepted")
+    ensure(
+        sent.stored as usize == rows,
+        "not every session of the register was accepted",
+    )
 }
 
 async fn acknowledged(
@@ -113,23 +121,41 @@ async fn acknowledged(
     deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register)).await?;
     let object_id = sent.returns.first().cloned().unwrap_or_default();
     let request = GetDeliveryStatusRequest { object_id };
-    let mut status = clients.riverside.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
-    status.deliveries.sort_by(|one, other| one.recipient.cmp(&other.recipient));
+    let mut status = clients
+        .riverside
+        .call(delivery::GET_DELIVERY_STATUS, &request)
+        .await?
+        .message;
+    status
+        .deliveries
+        .sort_by(|one, other| one.recipient.cmp(&other.recipient));
     for one in &status.deliveries {
         let stage = DeliveryStage::try_from(one.stage).unwrap_or_default();
-        let stage = stage.as_str_name().trim_start_matches("DELIVERY_STAGE_").to_lowercase();
+        let stage = stage
+            .as_str_name()
+            .trim_start_matches("DELIVERY_STAGE_")
+            .to_lowercase();
         say(&format!("   Riverside sees: {stage} by {}", one.recipient));
     }
-    let done = status.deliveries.iter().any(|one| {
-        one.recipient == "la/330" && one.stage == DeliveryStage::Acknowledged as i32
-    });
+    let done = status
+        .deliveries
+        .iter()
+        .any(|one| one.recipient == "la/330" && one.stage == DeliveryStage::Acknowledged as i32);
     ensure(done, "the sender does not see the acknowledgement")
 }
 
 /// Corrects one of the local authority's children's absences whose reason was not established yet.
-async fn correct(clients: &Clients, mailbox: &mut Mailbox, content: &AttendanceContent) -> Result<(), Failure> {
+async fn correct(
+    clients: &Clients,
+    mailbox: &mut Mailbox,
+    content: &AttendanceContent,
+) -> Result<(), Failure> {
     say("3. Riverside corrects a mark: an absence without a reason yet (N) was illness (I)");
-    let marks = content.children.iter().flat_map(|child| &child.marks).filter_map(|mark| mark.mark.as_ref());
+    let marks = content
+        .children
+        .iter()
+        .flat_map(|child| &child.marks)
+        .filter_map(|mark| mark.mark.as_ref());
     let without_reason = marks.into_iter().find(|mark| mark.code == "N");
     let Some(without_reason) = without_reason else {
         return Err(Failure::refused("the register has no absence without a reason"));
@@ -156,22 +182,35 @@ async fn correct(clients: &Clients, mailbox: &mut Mailbox, content: &AttendanceC
         "   Delivered: {} was {}, is {} (\"{}\"), revision {}",
         now.date, before.code, now.code, now.correction_reason, now.revision
     ));
-    ensure(before.code == "N" && now.code == "I", "the correction is another one")
+    ensure(
+        before.code == "N" && now.code == "I",
+        "the correction is another one",
+    )
 }
 
 async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     say("4. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile(dir, "provider-a-old")).await?;
-    let own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    let own = GetOrganisationRequest {
+        organisation: "provider/riverside".to_owned(),
+    };
     old.call(register::GET_ORGANISATION, &own).await?;
     let world = sandbox::world::load(dir)?;
-    let member = world.organisations.iter().find(|member| member.name == "provider-a-old");
+    let member = world
+        .organisations
+        .iter()
+        .find(|member| member.name == "provider-a-old");
     let request = RevokeCertificateRequest {
         request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
-        certificate_sha256: member.map(|member| member.certificate_sha256.clone()).unwrap_or_default(),
+        certificate_sha256: member
+            .map(|member| member.certificate_sha256.clone())
+            .unwrap_or_default(),
         ..RevokeCertificateRequest::default()
     };
-    clients.riverside.call(register::REVOKE_CERTIFICATE, &request).await?;
+    clients
+        .riverside
+        .call(register::REVOKE_CERTIFICATE, &request)
+        .await?;
     match old.call(register::GET_ORGANISATION, &own).await {
         // The open connection is cut as soon as the revocation is seen: either way nothing is answered.
         Err(ClientError::Refused(status)) if matches!(reason(&status).as_str(), "CERT_REVOKED" | "") => {
@@ -190,9 +229,21 @@ async fn audited(clients: &Clients) -> Result<(), Failure> {
     say("5. The auditor reads who sent and collected what");
     let exchanges = audit::exchanges(&clients.auditor).await?;
     for (organisation, method, what) in [
-        ("provider/riverside", "SubmitAttendance", "returns sent by Riverside"),
-        ("la/330", "WatchDeliveries", "exchanges on local authority A's stream"),
-        ("la/330", "AcknowledgeDelivery", "acknowledgements by local authority A"),
+        (
+            "provider/riverside",
+            "SubmitAttendance",
+            "returns sent by Riverside",
+        ),
+        (
+            "la/330",
+            "WatchDeliveries",
+            "exchanges on local authority A's stream",
+        ),
+        (
+            "la/330",
+            "AcknowledgeDelivery",
+            "acknowledgements by local authority A",
+        ),
     ] {
         let of = |exchange: &&crate::proto::v1::ExchangeRecord| {
             exchange.organisation == organisation && exchange.method.ends_with(method)
@@ -215,7 +266,11 @@ fn attendance(delivery: &Delivery) -> Result<&AttendanceContent, Failure> {
 }
 
 fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(Failure::refused(otherwise)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::refused(otherwise))
+    }
 }
 
 /// A mailbox that is followed on its stream.
@@ -231,7 +286,10 @@ impl Mailbox {
     async fn open(client: &Client) -> Result<Self, Failure> {
         let (mut cursor, mut before) = (None, 0);
         for _ in 0..MESSAGES {
-            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+            let request = ListDeliveriesRequest {
+                cursor,
+                ..ListDeliveriesRequest::default()
+            };
             let reply = client.call(delivery::LIST_DELIVERIES, &request).await?.message;
             before += reply.deliveries.len();
             cursor = reply.next;
@@ -239,16 +297,27 @@ impl Mailbox {
                 break;
             }
         }
-        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
+        let request = WatchDeliveriesRequest {
+            cursor: cursor.clone(),
+            kinds: Vec::new(),
+        };
         let stream = client.watch(delivery::WATCH_DELIVERIES, &request).await?;
-        Ok(Self { client: client.clone(), stream, cursor, before })
+        Ok(Self {
+            client: client.clone(),
+            stream,
+            cursor,
+            before,
+        })
     }
 
     /// The next delivery on the stream.
     async fn next(&mut self) -> Result<Delivery, Failure> {
         for _ in 0..MESSAGES {
             let before = self.cursor.clone();
-            let message = self.stream.next(|message| deliveries::position(message, &before)).await?;
+            let message = self
+                .stream
+                .next(|message| deliveries::position(message, &before))
+                .await?;
             let Some((message, _)) = message else { break };
             self.cursor = message.next.or(before);
             if let Some(delivery) = message.deliveries.into_iter().next() {

@@ -100,16 +100,37 @@ pub const REASONS: &[(&str, &str)] = &[
     ("EMAIL_FORMAT", "not an e-mail address"),
     ("LIST_TOO_LONG", "the list is longer than the field allows"),
     ("PAGE_SIZE", "the page size is negative"),
-    ("CERTIFICATE_PROFILE", "not a client certificate with one spiffe:// URI that names kind, id and system"),
-    ("CERTIFICATE_OF_ANOTHER", "the certificate names another organisation"),
+    (
+        "CERTIFICATE_PROFILE",
+        "not a client certificate with one spiffe:// URI that names kind, id and system",
+    ),
+    (
+        "CERTIFICATE_OF_ANOTHER",
+        "the certificate names another organisation",
+    ),
     ("FINGERPRINT_FORMAT", "not 64 lower-case hexadecimal digits"),
-    ("ORGANISATION_KIND", "an organisation of this kind cannot be named here"),
+    (
+        "ORGANISATION_KIND",
+        "an organisation of this kind cannot be named here",
+    ),
     ("METHOD_UNKNOWN", "no method has this name"),
-    ("BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY", "a local authority cannot rest on legitimate interests"),
-    ("ARTICLE_9_REQUIRED", "attendance and passports are special-category data and need an Article 9 condition"),
-    ("SCHEDULE_1_REQUIRED", "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1"),
+    (
+        "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY",
+        "a local authority cannot rest on legitimate interests",
+    ),
+    (
+        "ARTICLE_9_REQUIRED",
+        "attendance and passports are special-category data and need an Article 9 condition",
+    ),
+    (
+        "SCHEDULE_1_REQUIRED",
+        "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1",
+    ),
     ("CURSOR_UNKNOWN", "the cursor is not one of this log"),
-    ("STAGE_NOT_RECIPIENTS", "a recipient says ACKNOWLEDGED or ACTED_ON"),
+    (
+        "STAGE_NOT_RECIPIENTS",
+        "a recipient says ACKNOWLEDGED or ACTED_ON",
+    ),
     ("OFFICER_NOT_EXPECTED", "an officer is named with ACTED_ON only"),
     ("SHA256_LENGTH", "a SHA-256 is 32 bytes"),
     ("PAGE_TOKEN_INVALID", "the page token is not one for this query"),
@@ -118,9 +139,15 @@ pub const REASONS: &[(&str, &str)] = &[
         "the batch holds nothing and declares no nil return",
     ),
     ("BATCH_TOO_LARGE", "the batch holds more than 1,000 rows"),
-    ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
+    (
+        "CHILD_NOT_FOUND",
+        "no placement of this provider names this child",
+    ),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),
-    ("TIME_ORDER", "only a timed session has times, and it ends after it starts"),
+    (
+        "TIME_ORDER",
+        "only a timed session has times, and it ends after it starts",
+    ),
     ("CONFLICT_IN_BATCH", "an earlier row of the batch says otherwise"),
     (
         "IDEMPOTENCY_KEY_FORMAT",

@@ -51,7 +51,10 @@ impl From<sqlx::Error> for StoreError {
             "53100" => Self::Full(error),
             "58030" => Self::Disk(error),
             "25006" | "55P03" => Self::Unreachable(error),
-            code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
+            code if ["08", "57", "53", "40"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
                 Self::Unreachable(error)
             }
             _ => Self::Refused(error),
