@@ -76,7 +76,7 @@ pub struct Log {
     pub key_ring: PathBuf,
 }
 
-/// Limits. A caller beyond one of them gets RESOURCE_EXHAUSTED, or its connection is not accepted.
+/// Limits. A caller beyond one of them gets `RESOURCE_EXHAUSTED`, or its connection is not accepted.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -306,9 +306,10 @@ fn extras(config: &Config, extra: Option<Extra>) -> Vec<Extra> {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
         };
-        match (builder().build_v1(), builder().build_v1alpha()) {
-            (Ok(v1), Ok(v1alpha)) => extras.extend([Extra::new(v1), Extra::new(v1alpha)]),
-            _ => tracing::error!("reflection could not be set up"),
+        if let (Ok(v1), Ok(v1alpha)) = (builder().build_v1(), builder().build_v1alpha()) {
+            extras.extend([Extra::new(v1), Extra::new(v1alpha)]);
+        } else {
+            tracing::error!("reflection could not be set up");
         }
     }
     extras

@@ -11,7 +11,7 @@ mod wire;
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::audit_service as rpc;
 
-/// Adds the methods of AuditService.
+/// Adds the methods of `AuditService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes

@@ -1,24 +1,18 @@
-//! AuditService, one function an RPC.
+//! `AuditService`, one function an RPC.
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::{query, wire};
-use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Refusal};
+use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
     GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
     GetExchangeRequest, GetExchangeResponse, GetInclusionProofRequest, GetInclusionProofResponse,
     ListExchangesRequest, ListExchangesResponse,
 };
-use crate::seal::TokenUse;
 use crate::store::{Salts, StoreError, evidence};
 use crate::tlog::Hash;
-
-/// How long a page token can be used, in microseconds: an hour.
-const TOKEN_LIFE: i64 = 3_600_000_000;
 
 /// Exchanges that concern the caller, or, for an auditor, those who appointed it.
 pub async fn list_exchanges(
@@ -26,16 +20,21 @@ pub async fn list_exchanges(
     m: ListExchangesRequest,
 ) -> Result<Decided<ListExchangesResponse>, Refusal> {
     let filter = wire::filter(&m)?;
-    let context = token_context(&cx, &m);
+    let query = ListExchangesRequest {
+        page_token: String::new(),
+        page_size: 0,
+        ..m.clone()
+    };
+    let pages = Pages::of(&cx, "ListExchanges", &query);
     let below = match m.page_token.as_str() {
         "" => i64::MAX,
-        token => page_token(&cx, &context, token)?,
+        token => below(&pages, &cx, token)?,
     };
     let permit = cx.permit(Action::ListExchanges, &Facts::own(Part::Own))?;
     let scope = query::scope(&mut cx).await?;
     let (found, next) = query::page(&mut cx.snapshot, &scope, &filter, below).await?;
     let next_page_token = match next {
-        Some(below) => seal_token(&cx, &context, below)?,
+        Some(below) => pages.seal(&cx, &below.to_be_bytes())?,
         None => String::new(),
     };
     let exchanges: Vec<_> = found
@@ -160,31 +159,9 @@ fn hashes(proof: &[Hash]) -> Vec<Bytes> {
         .collect()
 }
 
-/// A page token belongs to its caller, its method and its filters.
-fn token_context(cx: &Cx, m: &ListExchangesRequest) -> Vec<u8> {
-    let query = ListExchangesRequest {
-        page_token: String::new(),
-        page_size: 0,
-        ..m.clone()
-    };
-    [
-        b"ListExchanges\0",
-        cx.caller.organisation.as_str().as_bytes(),
-        b"\0",
-        &query.encode_to_vec(),
-    ]
-    .concat()
-}
-
-fn page_token(cx: &Cx, context: &[u8], token: &str) -> Result<i64, Refusal> {
-    let opened = cx
-        .vault
-        .ring()
-        .open_token(TokenUse::Page, context, token, now(cx.now));
-    let below = opened
-        .ok()
-        .and_then(|payload| payload.try_into().ok().map(i64::from_be_bytes));
-    below.ok_or_else(|| {
+fn below(pages: &Pages, cx: &Cx, token: &str) -> Result<i64, Refusal> {
+    let opened = pages.open(cx, token).and_then(|payload| payload.try_into().ok());
+    opened.map(i64::from_be_bytes).ok_or_else(|| {
         let mut check = Check::new();
         check.fault("page_token", "PAGE_TOKEN_INVALID");
         check
@@ -192,18 +169,4 @@ fn page_token(cx: &Cx, context: &[u8], token: &str) -> Result<i64, Refusal> {
             .err()
             .map_or_else(|| Reason::Malformed.into(), Refusal::from)
     })
-}
-
-fn seal_token(cx: &Cx, context: &[u8], below: i64) -> Result<String, Refusal> {
-    let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    let expires = now(cx.now).saturating_add(TOKEN_LIFE);
-    let sealed = cx
-        .vault
-        .ring()
-        .seal_token(TokenUse::Page, context, &below.to_be_bytes(), expires, &fill);
-    sealed.map_err(|_| Reason::Failed.into())
-}
-
-fn now(now: Instant) -> i64 {
-    now.micros()
 }

@@ -1,4 +1,4 @@
-//! AuditService's messages: filters in, records out.
+//! `AuditService`'s messages: filters in, records out.
 
 use uuid::Uuid;
 

@@ -115,7 +115,7 @@ pub struct Sandbox {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Hold the clock of the domain at this instant (RFC 3339); it moves by AdvanceClock only.
+    /// Hold the clock of the domain at this instant (RFC 3339); it moves by `AdvanceClock` only.
     #[arg(long)]
     pub clock: Option<String>,
     /// A file with a PostgreSQL URL, to use instead of SQLite.

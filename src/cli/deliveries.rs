@@ -44,7 +44,7 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
             kinds: Vec::new(),
         };
         let mut stream = client.watch(deliveries::WATCH_DELIVERIES, &request).await?;
-        while let Some((message, _)) = stream.next(|message| position(message, &cursor)).await? {
+        while let Some((message, _)) = stream.next(|message| position(message, cursor.as_ref())).await? {
             take(&client, args, &message.deliveries).await?;
             cursor = message.next.or(cursor);
         }
@@ -52,8 +52,8 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
 }
 
 /// The request that the next batch of a stream answers.
-pub fn position(message: &WatchDeliveriesResponse, before: &Option<Cursor>) -> prost::bytes::Bytes {
-    let cursor = message.next.clone().or_else(|| before.clone());
+pub fn position(message: &WatchDeliveriesResponse, before: Option<&Cursor>) -> prost::bytes::Bytes {
+    let cursor = message.next.clone().or_else(|| before.cloned());
     WatchPosition {
         cursor,
         kinds: Vec::new(),

@@ -108,10 +108,10 @@ fn mark(columns: &[Option<Column>], record: &StringRecord) -> Result<Mark, Vec<&
         let cell = cell.trim();
         match column {
             None => {}
+            Some(Column::DateOfBirth | Column::MinutesLate) if cell.is_empty() => {}
             Some(Column::Upn) => mark.child = Some(Child::Upn(cell.to_owned())),
             Some(Column::Surname) => cell.clone_into(&mut mark.surname),
             Some(Column::Forename) => cell.clone_into(&mut mark.forename),
-            Some(Column::DateOfBirth) if cell.is_empty() => {}
             Some(Column::DateOfBirth) => match date(cell) {
                 Some(date) => mark.date_of_birth = date,
                 None => faults.push("Date of Birth: not a date as dd/mm/yyyy or yyyy-mm-dd"),
@@ -127,7 +127,6 @@ fn mark(columns: &[Option<Column>], record: &StringRecord) -> Result<Mark, Vec<&
             },
             Some(Column::Mark) if cell.is_empty() => faults.push("Mark: empty"),
             Some(Column::Mark) => mark.statement = Some(Statement::Code(cell.to_owned())),
-            Some(Column::MinutesLate) if cell.is_empty() => {}
             Some(Column::MinutesLate) => match cell.parse() {
                 Ok(minutes) => mark.minutes_late = Some(minutes),
                 Err(_) => faults.push("Minutes Late: not a whole number"),

@@ -60,9 +60,10 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
         sent.corrected,
         sent.rejected.len()
     ));
-    match sent.rejected.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::refused(sent.rejected.join("\n"))),
+    if sent.rejected.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::refused(sent.rejected.join("\n")))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A refusal in words: its reason, and every field at fault.
 
+use std::fmt::Write;
+
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -13,7 +15,7 @@ pub fn explain(status: &Status) -> String {
         .bad_request()
         .map_or(&[][..], |request| &request.field_violations)
     {
-        text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+        write!(text, "\n  {}: {}", violation.field, violation.description).ok();
     }
     text
 }

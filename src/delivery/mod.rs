@@ -14,7 +14,7 @@ mod wire;
 use crate::exchange::{Action, Routes, Watcher};
 use crate::proto::v1::delivery_service as rpc;
 
-/// Adds the methods of DeliveryService.
+/// Adds the methods of `DeliveryService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     let watcher = Watcher::new(mailbox::open, mailbox::feed, mailbox::beat);

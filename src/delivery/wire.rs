@@ -94,7 +94,7 @@ pub fn cursor_of(at: Place) -> Cursor {
 pub struct Acknowledgement {
     /// The deliveries, each with the digest of the content that was received, where it was kept.
     pub deliveries: Vec<(Place, Option<[u8; 32]>)>,
-    /// ACKNOWLEDGED or ACTED_ON.
+    /// ACKNOWLEDGED or `ACTED_ON`.
     pub stage: DeliveryStage,
     /// Who acted.
     pub officer: Option<Officer>,

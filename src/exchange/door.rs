@@ -162,12 +162,15 @@ impl Door {
         // A task of its own, so that a panic is this exchange's and nobody else's.
         let decided = tokio::spawn(decide(cx, call.message.clone())).await;
         let decided = decided.unwrap_or_else(|_| Err(Reason::Failed.into()))?;
-        Ok(decided.map(|decision| match only_validates(call) {
-            true => Decision {
-                change: decision.change.without_effect(),
-                ..decision
-            },
-            false => decision,
+        Ok(decided.map(|decision| {
+            if only_validates(call) {
+                Decision {
+                    change: decision.change.without_effect(),
+                    ..decision
+                }
+            } else {
+                decision
+            }
         }))
     }
 

@@ -12,63 +12,63 @@ use crate::store::proposal::Guard;
 /// What a caller asks to do: one variant a method that has entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// RegisterService.
+    /// `RegisterService`.
     RegisterOrganisation,
-    /// RegisterService.
+    /// `RegisterService`.
     UpdateOrganisation,
-    /// RegisterService.
+    /// `RegisterService`.
     GetOrganisation,
-    /// RegisterService.
+    /// `RegisterService`.
     ListOrganisations,
-    /// RegisterService.
+    /// `RegisterService`.
     RegisterCertificate,
-    /// RegisterService.
+    /// `RegisterService`.
     RevokeCertificate,
-    /// RegisterService.
+    /// `RegisterService`.
     AuthoriseProcessor,
-    /// RegisterService.
+    /// `RegisterService`.
     AppointAuditor,
-    /// RegisterService.
+    /// `RegisterService`.
     EndGrant,
-    /// RegisterService.
+    /// `RegisterService`.
     ProposeAgreement,
-    /// RegisterService.
+    /// `RegisterService`.
     CountersignAgreement,
-    /// RegisterService.
+    /// `RegisterService`.
     EndAgreement,
-    /// RegisterService.
+    /// `RegisterService`.
     PutTermDates,
-    /// PlacementService.
+    /// `PlacementService`.
     CreateReferral,
-    /// PlacementService.
+    /// `PlacementService`.
     RespondToReferral,
-    /// PlacementService.
+    /// `PlacementService`.
     DecidePlacement,
-    /// PlacementService.
+    /// `PlacementService`.
     PutPlan,
-    /// PlacementService.
+    /// `PlacementService`.
     StartPlacement,
-    /// PlacementService.
+    /// `PlacementService`.
     EndPlacement,
-    /// PlacementService.
+    /// `PlacementService`.
     GetPlacement,
-    /// PlacementService.
+    /// `PlacementService`.
     ListPlacements,
-    /// ReturnsService.
+    /// `ReturnsService`.
     SubmitAttendance,
-    /// ReturnsService.
+    /// `ReturnsService`.
     GetAttendance,
-    /// DeliveryService.
+    /// `DeliveryService`.
     WatchDeliveries,
-    /// DeliveryService.
+    /// `DeliveryService`.
     ListDeliveries,
-    /// DeliveryService.
+    /// `DeliveryService`.
     AcknowledgeDelivery,
-    /// DeliveryService.
+    /// `DeliveryService`.
     GetDeliveryStatus,
-    /// AuditService.
+    /// `AuditService`.
     ListExchanges,
-    /// AuditService.
+    /// `AuditService`.
     GetExchange,
 }
 

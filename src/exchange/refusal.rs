@@ -87,7 +87,7 @@ reasons! {
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
     DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is not that of what was delivered";
-    RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request_id was used for another request";
+    RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request id was used for another request";
     Contended "CONTENDED" Aborted Time 100 "others changed the same things; nothing was done";
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";

@@ -22,7 +22,7 @@ use super::{Cx, Decided, Reason, Refusal};
 /// How long a stream without deliveries is silent.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a stream lives; the client opens the next one at its cursor.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
+const LIFETIME: Duration = Duration::from_mins(15);
 /// How long a client may take to accept a message.
 const SEND: Duration = Duration::from_secs(30);
 

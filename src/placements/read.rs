@@ -12,18 +12,15 @@ use super::rules;
 use super::wire::{self, Query};
 use crate::calendar::Date;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
 };
-use crate::seal::TokenUse;
 
 /// Placements looked at in one step of a list.
 const STEP: i64 = 500;
 /// Placements looked at for one answer; a page may end before it is full.
 const LOOKED_AT: usize = 10_000;
-/// How long a page token holds, in microseconds: a day.
-const TOKEN_LIFE: i64 = 86_400_000_000;
 
 /// Gives a placement with its child, what was said about it, and its newest plan.
 pub(super) async fn get_placement(
@@ -58,8 +55,13 @@ pub(super) async fn list_placements(
 ) -> Result<Decided<ListPlacementsResponse>, Refusal> {
     let query = wire::list(&m)?;
     let permit = cx.permit(Action::ListPlacements, &Facts::own(Part::Own))?;
-    let context = context(&cx, &m);
-    let after = opened(&cx, &context, &m.page_token)?;
+    let bare = ListPlacementsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        ..m.clone()
+    };
+    let pages = Pages::of(&cx, "ListPlacements", &bare);
+    let after = opened(&cx, &pages, &m.page_token)?;
     let (page, last) = page(&mut cx, &query, after).await?;
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
@@ -79,13 +81,7 @@ pub(super) async fn list_placements(
         response.placements.push(message);
     }
     if let Some(last) = last {
-        let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-        let expires = cx.now.micros() + TOKEN_LIFE;
-        let token = cx
-            .vault
-            .ring()
-            .seal_token(TokenUse::Page, &context, last.as_bytes(), expires, &fill);
-        response.next_page_token = token.map_err(children::failed)?;
+        response.next_page_token = pages.seal(&cx, last.as_bytes())?;
     }
     Ok(change.reply(&response))
 }
@@ -176,29 +172,12 @@ fn matches(query: &Query, placement: &Placement) -> bool {
         && query.active_on.is_none_or(active)
 }
 
-/// What a page token is bound to: the caller, the method, and the query without token and size.
-fn context(cx: &Cx, m: &ListPlacementsRequest) -> Vec<u8> {
-    let query = ListPlacementsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..m.clone()
-    };
-    let mut bytes = cx.caller.organisation.as_str().as_bytes().to_vec();
-    bytes.extend_from_slice(b"\0ListPlacements\0");
-    bytes.extend_from_slice(&query.encode_to_vec());
-    bytes
-}
-
 /// The id behind which the page begins.
-fn opened(cx: &Cx, context: &[u8], token: &str) -> Result<Uuid, Refusal> {
+fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<Uuid, Refusal> {
     if token.is_empty() {
         return Ok(Uuid::nil());
     }
-    let payload = cx
-        .vault
-        .ring()
-        .open_token(TokenUse::Page, context, token, cx.now.micros())
-        .ok();
+    let payload = pages.open(cx, token);
     payload
         .and_then(|payload| Uuid::from_slice(&payload).ok())
         .ok_or_else(|| {

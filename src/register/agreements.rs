@@ -21,7 +21,7 @@ use rows::AgreementRow;
 pub use rows::key;
 
 /// Proposes an agreement; the proposer has signed it by that.
-pub async fn propose(
+pub(super) async fn propose(
     cx: Cx,
     m: ProposeAgreementRequest,
 ) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
@@ -43,7 +43,7 @@ pub async fn propose(
 }
 
 /// Signs an agreement; with the last signature it is in force.
-pub async fn countersign(
+pub(super) async fn countersign(
     mut cx: Cx,
     m: CountersignAgreementRequest,
 ) -> Result<Decided<CountersignAgreementResponse>, Refusal> {
@@ -75,7 +75,10 @@ pub async fn countersign(
 }
 
 /// Ends an agreement: no new sharing under it; returns on live placements go on.
-pub async fn end(mut cx: Cx, m: EndAgreementRequest) -> Result<Decided<EndAgreementResponse>, Refusal> {
+pub(super) async fn end(
+    mut cx: Cx,
+    m: EndAgreementRequest,
+) -> Result<Decided<EndAgreementResponse>, Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);

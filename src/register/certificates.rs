@@ -91,7 +91,7 @@ pub fn key(sha256: &[u8; 32]) -> Key {
 }
 
 /// Registers a further certificate of an organisation.
-pub async fn register(
+pub(super) async fn register(
     mut cx: Cx,
     m: RegisterCertificateRequest,
 ) -> Result<Decided<RegisterCertificateResponse>, Refusal> {
@@ -118,7 +118,7 @@ pub async fn register(
 }
 
 /// Ends a certificate's registration, from the next commit on.
-pub async fn revoke(
+pub(super) async fn revoke(
     mut cx: Cx,
     m: RevokeCertificateRequest,
 ) -> Result<Decided<RevokeCertificateResponse>, Refusal> {
@@ -174,12 +174,11 @@ async fn by_sha256(snapshot: &mut Snapshot, sha256: &[u8; 32]) -> Result<Option<
 
 /// Reads a certificate of our profile.
 pub(super) fn parse(check: &mut Check, field: &'static str, der: &[u8]) -> Option<PeerCertificate> {
-    match PeerCertificate::parse(der) {
-        Ok(certificate) => Some(certificate),
-        Err(_) => {
-            check.fault(field, "CERTIFICATE_PROFILE");
-            None
-        }
+    if let Ok(certificate) = PeerCertificate::parse(der) {
+        Some(certificate)
+    } else {
+        check.fault(field, "CERTIFICATE_PROFILE");
+        None
     }
 }
 

@@ -78,7 +78,7 @@ fn key(id: Uuid) -> Key {
 }
 
 /// Lets a processor act for the caller.
-pub async fn authorise_processor(
+pub(super) async fn authorise_processor(
     mut cx: Cx,
     m: AuthoriseProcessorRequest,
 ) -> Result<Decided<AuthoriseProcessorResponse>, Refusal> {
@@ -110,7 +110,7 @@ pub async fn authorise_processor(
 }
 
 /// Lets an auditor read the log of the caller's exchanges.
-pub async fn appoint_auditor(
+pub(super) async fn appoint_auditor(
     mut cx: Cx,
     m: AppointAuditorRequest,
 ) -> Result<Decided<AppointAuditorResponse>, Refusal> {
@@ -132,7 +132,7 @@ pub async fn appoint_auditor(
 }
 
 /// Ends a grant that the caller gave.
-pub async fn end(mut cx: Cx, m: EndGrantRequest) -> Result<Decided<EndGrantResponse>, Refusal> {
+pub(super) async fn end(mut cx: Cx, m: EndGrantRequest) -> Result<Decided<EndGrantResponse>, Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
     let id = check.uuid("grant_id", &m.grant_id);

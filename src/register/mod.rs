@@ -11,7 +11,7 @@ pub mod terms;
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::register_service as rpc;
 
-/// Adds the methods of RegisterService.
+/// Adds the methods of `RegisterService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes

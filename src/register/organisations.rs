@@ -4,21 +4,17 @@ use super::certificates::{self, CertificateRow, part};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::codes::urn::{PlaceNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
-use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Record, Refusal};
 use crate::proto::v1::{
     CertificateState, DeliveryKind, GetOrganisationRequest, GetOrganisationResponse,
     ListOrganisationsRequest, ListOrganisationsResponse, Organisation, OrganisationState,
     RegisterOrganisationRequest, RegisterOrganisationResponse, RegisteredCertificate,
     UpdateOrganisationRequest, UpdateOrganisationResponse,
 };
-use crate::seal::TokenUse;
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 use crate::tlog::Hash;
-
-/// How long a page token can be used, in microseconds: an hour.
-const TOKEN_LIFE: i64 = 3_600_000_000;
 
 /// A version of an organisation's registration.
 #[derive(Clone, Debug)]
@@ -76,7 +72,7 @@ pub fn key(organisation: &OrganisationId) -> Key {
 }
 
 /// Registers an organisation with its first certificate.
-pub async fn register(
+pub(super) async fn register(
     mut cx: Cx,
     m: RegisterOrganisationRequest,
 ) -> Result<Decided<RegisterOrganisationResponse>, Refusal> {
@@ -126,7 +122,7 @@ pub async fn register(
 }
 
 /// Renames, suspends or restores an organisation.
-pub async fn update(
+pub(super) async fn update(
     mut cx: Cx,
     m: UpdateOrganisationRequest,
 ) -> Result<Decided<UpdateOrganisationResponse>, Refusal> {
@@ -158,7 +154,10 @@ pub async fn update(
 }
 
 /// One organisation with its certificates.
-pub async fn get(mut cx: Cx, m: GetOrganisationRequest) -> Result<Decided<GetOrganisationResponse>, Refusal> {
+pub(super) async fn get(
+    mut cx: Cx,
+    m: GetOrganisationRequest,
+) -> Result<Decided<GetOrganisationResponse>, Refusal> {
     let mut check = Check::new();
     let organisation = check.organisation("organisation", &m.organisation);
     check.finish()?;
@@ -176,7 +175,7 @@ pub async fn get(mut cx: Cx, m: GetOrganisationRequest) -> Result<Decided<GetOrg
 }
 
 /// Every organisation, by id.
-pub async fn list(
+pub(super) async fn list(
     mut cx: Cx,
     m: ListOrganisationsRequest,
 ) -> Result<Decided<ListOrganisationsResponse>, Refusal> {
@@ -186,23 +185,22 @@ pub async fn list(
             .page_size("page_size", m.page_size, 100, 1_000)
             .unwrap_or(100),
     );
-    let context = [b"ListOrganisations\0", cx.caller.organisation.as_str().as_bytes()].concat();
-    let after = match m.page_token.as_str() {
-        "" => Vec::new(),
-        token => {
-            let opened = cx
-                .vault
-                .ring()
-                .open_token(TokenUse::Page, &context, token, cx.now.micros());
-            opened.unwrap_or_else(|_| {
-                check.fault("page_token", "PAGE_TOKEN_INVALID");
-                Vec::new()
-            })
-        }
+    let bare = ListOrganisationsRequest {
+        page_token: String::new(),
+        page_size: 0,
     };
+    let pages = Pages::of(&cx, "ListOrganisations", &bare);
+    let after = if m.page_token.is_empty() {
+        Some(Vec::new())
+    } else {
+        pages.open(&cx, &m.page_token)
+    };
+    if after.is_none() {
+        check.fault("page_token", "PAGE_TOKEN_INVALID");
+    }
     check.finish()?;
     let permit = cx.permit(Action::ListOrganisations, &Facts::own(part_of_operator(&cx)))?;
-    let after = String::from_utf8(after).unwrap_or_default();
+    let after = String::from_utf8(after.unwrap_or_default()).unwrap_or_default();
     let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM organisations o \
                JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2";
@@ -215,20 +213,12 @@ pub async fn list(
         let row = read(row)?;
         organisations.push(message(&mut cx.snapshot, row).await?);
     }
-    let last = organisations.last().filter(|_| rows.len() as i64 == page_size);
+    let last = organisations
+        .last()
+        .filter(|_| i64::try_from(rows.len()) == Ok(page_size));
     let next_page_token = match last {
         None => String::new(),
-        Some(last) => {
-            let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| {
-                cx.random.fill(bytes)
-            });
-            let payload = last.organisation.as_bytes();
-            let sealed = cx
-                .vault
-                .ring()
-                .seal_token(TokenUse::Page, &context, payload, expires, &fill);
-            sealed.map_err(|_| Reason::Failed)?
-        }
+        Some(last) => pages.seal(&cx, last.organisation.as_bytes())?,
     };
     Ok(cx.change(&permit).reply(&ListOrganisationsResponse {
         organisations,

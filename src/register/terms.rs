@@ -59,7 +59,10 @@ fn key(organisation: &OrganisationId, year: i32) -> Key {
 }
 
 /// Puts the caller's term dates of an academic year.
-pub async fn put(mut cx: Cx, m: PutTermDatesRequest) -> Result<Decided<PutTermDatesResponse>, Refusal> {
+pub(super) async fn put(
+    mut cx: Cx,
+    m: PutTermDatesRequest,
+) -> Result<Decided<PutTermDatesResponse>, Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
     let sent = check.present("term_dates", m.term_dates.as_ref());

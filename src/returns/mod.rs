@@ -12,7 +12,7 @@ pub use read::{ReturnedChild, content};
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::returns_service as rpc;
 
-/// Adds the methods of ReturnsService.
+/// Adds the methods of `ReturnsService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes

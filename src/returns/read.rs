@@ -9,20 +9,20 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{
+    Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Permit, Reason, Refusal,
+};
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
     ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, Session, StoredMark,
 };
-use crate::seal::{ChildKey, TokenUse};
+use crate::seal::ChildKey;
 use prost::Message;
 
 /// Days of one request.
 const DAYS: i32 = 366;
 /// Earlier revisions that are shown.
 const EARLIER: usize = 50;
-/// How long a page token can be used, in microseconds: an hour.
-const TOKEN_LIFE: i64 = 3_600_000_000;
 
 /// What a return brought a recipient about one child.
 pub struct ReturnedChild {
@@ -60,23 +60,13 @@ pub async fn get_attendance(
         page_size: 0,
         ..m.clone()
     };
-    let caller = cx.caller.organisation.as_str();
-    let context = [
-        b"GetAttendance\0",
-        caller.as_bytes(),
-        b"\0",
-        &query.encode_to_vec(),
-    ]
-    .concat();
+    let pages = Pages::of(&cx, "GetAttendance", &query);
     let mut begin = from;
     if !m.page_token.is_empty() {
-        let opened = cx
-            .vault
-            .ring()
-            .open_token(TokenUse::Page, &context, &m.page_token, cx.now.micros());
-        begin = opened
-            .ok()
-            .and_then(|day| Date::parse(&String::from_utf8(day).ok()?).ok());
+        let opened = pages
+            .open(&cx, &m.page_token)
+            .and_then(|day| String::from_utf8(day).ok());
+        begin = opened.and_then(|day| Date::parse(&day).ok());
         if begin.is_none() {
             check.fault("page_token", "PAGE_TOKEN_INVALID");
         }
@@ -85,51 +75,19 @@ pub async fn get_attendance(
     let (Some(id), Some(mut day), Some(to)) = (id, begin, to) else {
         return Err(Reason::Malformed.into());
     };
-    let found = placements::by_id(&mut cx.snapshot, id).await?;
-    let part = found
-        .as_ref()
-        .map_or(Part::None, |placement| placement.part_of(&cx.caller.organisation));
-    let facts = match &found {
-        Some(placement) => Facts {
-            standing: placement.standing(),
-            ..Facts::own(part)
-        },
-        None => Facts::own(part),
-    };
-    let permit = cx.permit(Action::GetAttendance, &facts)?;
-    let placement = found.ok_or(Reason::NotFound)?;
+    let (placement, permit) = permitted(&mut cx, id).await?;
     let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
     let mut marks = Vec::new();
     while day <= to && marks.len() < page_size as usize {
-        let (low, high) = (
-            day_key(day, id).bytes(&[0, 0]),
-            day_key(day, id).bytes(&[255, 255]),
-        );
-        let sql = rows::select!(
-            "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
-        );
-        for row in cx
-            .snapshot
-            .fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()])
-            .await?
-        {
-            let (mark, ..) = rows::read(&row)?;
-            marks.push(history(&mut cx, &placement, &key, mark, EARLIER).await?);
-        }
+        marks.extend(of_day(&mut cx, &placement, &key, day).await?);
         day = day.plus_days(1);
     }
-    let mut next_page_token = String::new();
-    if day <= to {
-        let (expires, fill) = (cx.now.micros() + TOKEN_LIFE, |bytes: &mut [u8]| {
-            cx.random.fill(bytes)
-        });
-        let payload = day.to_string();
-        let sealed = cx
-            .vault
-            .ring()
-            .seal_token(TokenUse::Page, &context, payload.as_bytes(), expires, &fill);
-        next_page_token = sealed.map_err(|_| Reason::Failed)?;
-    }
+    let more = day <= to;
+    let next_page_token = if more {
+        pages.seal(&cx, day.to_string().as_bytes())?
+    } else {
+        String::new()
+    };
     let reply = GetAttendanceResponse {
         marks,
         next_page_token,
@@ -149,6 +107,49 @@ pub async fn get_attendance(
         change.counterpart(&placement.provider)
     };
     Ok(change.reply(&reply))
+}
+
+/// The placement, and leave to read its attendance.
+async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal> {
+    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let facts = match &found {
+        Some(placement) => {
+            let part = placement.reader(&cx.caller.organisation);
+            Facts {
+                standing: placement.standing(),
+                ..Facts::own(part)
+            }
+        }
+        None => Facts::own(Part::None),
+    };
+    let permit = cx.permit(Action::GetAttendance, &facts)?;
+    Ok((found.ok_or(Reason::NotFound)?, permit))
+}
+
+/// The marks of a day, in the order of its sessions.
+async fn of_day(
+    cx: &mut Cx,
+    placement: &Placement,
+    key: &ChildKey,
+    day: Date,
+) -> Result<Vec<MarkHistory>, Refusal> {
+    let (low, high) = (
+        day_key(day, placement.id).bytes(&[0, 0]),
+        day_key(day, placement.id).bytes(&[255, 255]),
+    );
+    let sql = rows::select!(
+        "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
+    );
+    let mut marks = Vec::new();
+    for row in cx
+        .snapshot
+        .fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()])
+        .await?
+    {
+        let (mark, ..) = rows::read(&row)?;
+        marks.push(history(cx, placement, key, mark, EARLIER).await?);
+    }
+    Ok(marks)
 }
 
 /// What the return at an entry brought a recipient: its own children only, a corrected mark with what it

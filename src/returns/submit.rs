@@ -1,4 +1,4 @@
-//! SubmitAttendance: a register goes in. Every row is taken as far as it can go; then the batch is stored
+//! `SubmitAttendance`: a register goes in. Every row is taken as far as it can go; then the batch is stored
 //! whole, or only its good rows, or not at all, as it asked.
 
 use std::collections::HashMap;
@@ -102,7 +102,7 @@ pub async fn submit_attendance(
         id: return_id,
         provider,
         nil: m.nil_return,
-        stored: stored as i64,
+        stored: i64::try_from(stored).unwrap_or(i64::MAX),
     };
     let mut change = cx.change(&permit).write(&return_row);
     for (at, known) in batch.known.iter().enumerate() {
@@ -180,17 +180,16 @@ async fn place(
     let Some(id) = find(cx, &batch.roll, mark) else {
         return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
     };
-    let at = match batch.by_placement.get(&id) {
-        Some(at) => *at,
-        None => {
-            let Some(found) = batch.roll.iter().find(|placement| placement.id == id).cloned() else {
-                return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
-            };
-            let known = know(cx, found).await?;
-            batch.known.push(known);
-            batch.by_placement.insert(id, batch.known.len() - 1);
-            batch.known.len() - 1
-        }
+    let at = if let Some(at) = batch.by_placement.get(&id) {
+        *at
+    } else {
+        let Some(found) = batch.roll.iter().find(|placement| placement.id == id).cloned() else {
+            return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
+        };
+        let known = know(cx, found).await?;
+        batch.known.push(known);
+        batch.by_placement.insert(id, batch.known.len() - 1);
+        batch.known.len() - 1
     };
     let Some(known) = batch.known.get_mut(at) else {
         return Ok(Err(("", "CHILD_NOT_FOUND")));
@@ -302,12 +301,11 @@ async fn named_by_plan(cx: &mut Cx, known: &mut Known, date: Date) -> Result<boo
     Ok(known.extra_dates.iter().flatten().any(|named| *named == date))
 }
 
+/// A row with the place of its placement on the roll and its warnings, or what is at fault in it.
+type Resolved = Result<(Entered, usize, Vec<&'static str>), Violations>;
+
 /// Against earlier rows of the batch, and against what is stored.
-async fn stand(
-    cx: &mut Cx,
-    batch: &Batch,
-    resolved: Vec<Result<(Entered, usize, Vec<&'static str>), Violations>>,
-) -> Result<Vec<Row>, Refusal> {
+async fn stand(cx: &mut Cx, batch: &Batch, resolved: Vec<Resolved>) -> Result<Vec<Row>, Refusal> {
     let id = |at: usize| {
         batch
             .known

@@ -1,4 +1,4 @@
-//! SubmitAttendance's message as marks. Each row is read apart, so that a batch can be told all that is
+//! `SubmitAttendance`'s message as marks. Each row is read apart, so that a batch can be told all that is
 //! wrong with it, row by row.
 
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! A budget for control frames. hyper answers every PING and SETTINGS and takes every WINDOW_UPDATE, without
+//! A budget for control frames. hyper answers every PING and SETTINGS and takes every `WINDOW_UPDATE`, without
 //! a bound; a peer could keep a core busy with them alone. The bytes of a connection are followed frame by
 //! frame (RFC 9113 §4.1); requests and their data earn credit, everything else spends it, and a connection
 //! that has none left is cut.

@@ -174,14 +174,14 @@ impl Appender {
     async fn attempt(&mut self, group: Vec<Pending>) -> Result<Attempt, Fatal> {
         let mut conn = match self.database.writer().await {
             Ok(conn) => conn,
-            Err(error) => return self.nothing_done(group, error),
+            Err(error) => return Self::nothing_done(group, error),
         };
         let looked_up = self.look_up(&mut conn, &group).await;
         let (tip, held) = match looked_up {
             Ok(looked_up) => looked_up,
             Err(error) => {
                 conn.abandon().await;
-                return self.nothing_done(group, error);
+                return Self::nothing_done(group, error);
             }
         };
         let (
@@ -213,14 +213,14 @@ impl Appender {
             Ok(written) => written,
             Err(error) => {
                 conn.abandon().await;
-                return self.nothing_done(members, error);
+                return Self::nothing_done(members, error);
             }
         };
         // A crash before this line leaves nothing; during it, all or nothing, which the retry finds out.
         if let Err(error) = conn.command("COMMIT").await {
             conn.abandon().await;
             self.tip = None;
-            return self.nothing_known(members, error);
+            return Self::nothing_known(members, error);
         }
         drop(conn);
         // Durable. A crash from here on loses answers, not exchanges: their retries get them. The anchor
@@ -270,7 +270,7 @@ impl Appender {
     }
 
     /// The transaction was not committed: its members are told so, or tried in halves.
-    fn nothing_done(&self, members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
+    fn nothing_done(members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
         match error {
             StoreError::Disk(_) => Err(Fatal::Disk(error)),
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } => Err(Fatal::Diverged(error)),
@@ -284,7 +284,7 @@ impl Appender {
     }
 
     /// COMMIT failed: it may have happened. Nobody gets an answer that says otherwise.
-    fn nothing_known(&self, members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
+    fn nothing_known(members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
         if let StoreError::Disk(_) = error {
             return Err(Fatal::Disk(error));
         }

@@ -7,8 +7,8 @@ use super::hash::{Hash, empty_root, node_hash};
 use super::proof::Prover;
 use super::tiles::{TILE_WIDTH, TileId, partial_tiles};
 
-/// Nodes kept of each level: a full tile and the one that is growing.
-const KEPT: usize = 2 * TILE_WIDTH as usize;
+/// Nodes kept of each level: a full tile and the one that is growing, 256 each.
+const KEPT: usize = 512;
 
 /// A tile that became full: 256 hashes of level `8 * id.level`.
 #[derive(Clone, Debug)]

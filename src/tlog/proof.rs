@@ -141,7 +141,7 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
 
 /// The greatest power of two below `width`.
 fn split(width: u64) -> u64 {
-    1 << (63 - (width - 1).leading_zeros())
+    1 << (width - 1).ilog2()
 }
 
 /// Verifies that a leaf is in the tree with this root at this index.

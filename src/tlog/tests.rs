@@ -53,7 +53,9 @@ fn leaves(count: u32) -> Vec<Hash> {
 
 fn edge_of(leaves: &[Hash]) -> Edge {
     let mut edge = Edge::default();
-    leaves.iter().for_each(|leaf| edge.append(*leaf));
+    for leaf in leaves {
+        edge.append(*leaf);
+    }
     edge
 }
 

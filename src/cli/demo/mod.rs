@@ -32,12 +32,11 @@ const MESSAGES: usize = 100;
 /// # Errors
 /// Exit code 1 for the step that did not hold.
 pub async fn run(args: &Demo) -> Result<(), Failure> {
-    let folder = match &args.dir {
-        Some(dir) => dir.clone(),
-        None => {
-            let name = format!("ap-gateway-demo-{}", Randomness::system().uuid_v4().simple());
-            std::env::temp_dir().join(name)
-        }
+    let folder = if let Some(dir) = &args.dir {
+        dir.clone()
+    } else {
+        let name = format!("ap-gateway-demo-{}", Randomness::system().uuid_v4().simple());
+        std::env::temp_dir().join(name)
     };
     let shown = show(&folder).await;
     if args.dir.is_none() {
@@ -316,7 +315,7 @@ impl Mailbox {
             let before = self.cursor.clone();
             let message = self
                 .stream
-                .next(|message| deliveries::position(message, &before))
+                .next(|message| deliveries::position(message, before.as_ref()))
                 .await?;
             let Some((message, _)) = message else { break };
             self.cursor = message.next.or(before);

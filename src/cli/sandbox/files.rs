@@ -132,7 +132,14 @@ fn pair(dir: &Path, name: &str, issued: &Issued) -> Result<(), Failure> {
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| {
         let mut options = std::fs::OpenOptions::new();
-        let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+        let mode = if Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "key")
+        {
+            0o600
+        } else {
+            0o644
+        };
         let mut file = options
             .write(true)
             .create(true)

@@ -1,4 +1,4 @@
-//! ProposeAgreement's message as an agreement.
+//! `ProposeAgreement`'s message as an agreement.
 
 use uuid::Uuid;
 

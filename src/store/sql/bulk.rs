@@ -117,6 +117,10 @@ fn postgres_type(kind: Kind) -> &'static str {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "mapped over owned values, as its siblings are"
+)]
 fn int(value: Value) -> Option<i64> {
     if let Value::Int(value) = value {
         value

@@ -33,7 +33,10 @@ impl From<sqlx::Error> for StoreError {
         let sqlx::Error::Database(database) = &error else {
             return Self::Unreachable(error);
         };
-        let code = database.code().map(|code| code.into_owned()).unwrap_or_default();
+        let code = database
+            .code()
+            .map(std::borrow::Cow::into_owned)
+            .unwrap_or_default();
         // SQLite gives extended result codes in decimal: 13 SQLITE_FULL, 10 SQLITE_IOERR | n << 8.
         if let Ok(number) = code.parse::<u32>()
             && database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()

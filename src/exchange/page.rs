@@ -1,0 +1,53 @@
+//! Page tokens (AIP-158): sealed, so that a caller can neither read nor make one, and bound to the caller,
+//! the method and the query.
+
+use prost::Message;
+
+use super::{Cx, Reason, Refusal};
+use crate::seal::TokenUse;
+
+/// How long a page token can be used, in microseconds: an hour.
+const LIFE: i64 = 3_600_000_000;
+
+/// What the tokens of one query are bound to.
+pub struct Pages {
+    context: Vec<u8>,
+}
+
+impl Pages {
+    /// Of a query: the request without page token and page size.
+    #[must_use]
+    pub fn of(cx: &Cx, method: &str, query: &impl Message) -> Self {
+        let mut context = Vec::new();
+        for part in [method, cx.caller.organisation.as_str()] {
+            context.extend_from_slice(part.as_bytes());
+            context.push(0);
+        }
+        context.extend_from_slice(&query.encode_to_vec());
+        Self { context }
+    }
+
+    /// What a token holds; none when it is not one of this query, or too old.
+    #[must_use]
+    pub fn open(&self, cx: &Cx, token: &str) -> Option<Vec<u8>> {
+        cx.vault
+            .ring()
+            .open_token(TokenUse::Page, &self.context, token, cx.now.micros())
+            .ok()
+    }
+
+    /// A token for the next page.
+    ///
+    /// # Errors
+    /// [`Reason::Failed`] when the cryptographic library fails.
+    pub fn seal(&self, cx: &Cx, next: &[u8]) -> Result<String, Refusal> {
+        let (expires, fill) = (cx.now.micros().saturating_add(LIFE), |bytes: &mut [u8]| {
+            cx.random.fill(bytes);
+        });
+        let sealed = cx
+            .vault
+            .ring()
+            .seal_token(TokenUse::Page, &self.context, next, expires, &fill);
+        sealed.map_err(|_| Reason::Failed.into())
+    }
+}
