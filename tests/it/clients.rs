@@ -1,0 +1,64 @@
+//! Clients and checkers that nobody here wrote, over mTLS: Python's grpcio, buf, hashlib with openssl.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::support::{World, gateway, run, tool};
+
+fn proto() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/proto"))
+}
+
+fn clients() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_submits_and_watches() {
+    let world = World::sqlite().await;
+    let mut python = Command::new(tool("python/bin/python"));
+    let told = run(python.arg(clients().join("submit_and_watch.py")).arg(proto()).arg(world.dir.path()));
+    assert_eq!(told, "ok\n");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buf_lists_placements() {
+    let world = World::sqlite().await;
+    let dir = world.dir.path();
+    let url = format!("https://{}/apgateway.v1.PlacementService/ListPlacements", world.address());
+    let mut buf = Command::new(tool("node_modules/.bin/buf"));
+    buf.args(["curl", "--protocol", "grpc", "--schema"]).arg(proto());
+    buf.arg("--cacert").arg(dir.join("ca.pem"));
+    buf.arg("--cert").arg(dir.join("certs/la-a.pem")).arg("--key").arg(dir.join("certs/la-a.key"));
+    let told = run(buf.args(["-d", "{}"]).arg(url));
+    let listed: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let placements = listed["placements"].as_array().unwrap();
+    let world_placements = world.placements("la-a", "provider-a").len() + world.placements("la-a", "provider-c").len();
+    assert!(placements.len() >= world_placements && world_placements > 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_is_checked_without_us_and_no_bit_can_be_flipped() {
+    let world = World::sqlite().await;
+    let auditor = world.dir.path().join("profiles/auditor.toml");
+    let listed = run(gateway().args(["audit", "list", "--json", "--profile"]).arg(&auditor));
+    let first: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    let bundle = world.dir.path().join("bundle.json");
+    let exchange = first["exchange_id"].as_str().unwrap();
+    run(gateway().args(["audit", "prove", exchange, "--profile"]).arg(&auditor).arg("--out").arg(&bundle));
+    let check = |flip: Option<&str>| {
+        let mut python = Command::new(tool("python/bin/python"));
+        python.arg(clients().join("check_bundle.py")).arg(&bundle);
+        if let Some(flip) = flip {
+            python.args(["--flip", flip]);
+        }
+        python.status().unwrap().code()
+    };
+    assert_eq!(check(None), Some(0));
+    for flip in ["entry", "proof", "root", "signature", "origin"] {
+        assert_eq!(check(Some(flip)), Some(1), "{flip}");
+    }
+    world.stop().await;
+}

@@ -1,0 +1,208 @@
+//! What must hold of the exchange, on both databases.
+
+use std::collections::BTreeMap;
+
+use ap_gateway::cli::audit;
+use ap_gateway::client::{Client, ClientError, Reply, reason};
+use ap_gateway::clock::Randomness;
+use ap_gateway::proto::v1::mark::{Child, Statement};
+use ap_gateway::proto::v1::{
+    GetAttendanceRequest, GetAttendanceResponse, GetPlacementRequest, ListDeliveriesRequest, Mark, Outcome,
+    Session, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode, delivery_service, placement_service,
+    returns_service,
+};
+use prost::Message;
+use tonic::Code;
+
+use super::support::World;
+
+pub fn id() -> String {
+    Randomness::system().uuid_v4().hyphenated().to_string()
+}
+
+pub fn mark(placement: &str, date: &str, code: &str) -> Mark {
+    Mark {
+        child: Some(Child::PlacementId(placement.to_owned())),
+        date: date.to_owned(),
+        session: Session::Am as i32,
+        statement: Some(Statement::Code(code.to_owned())),
+        ..Mark::default()
+    }
+}
+
+pub fn submission(marks: Vec<Mark>) -> SubmitAttendanceRequest {
+    SubmitAttendanceRequest { request_id: id(), marks, ..SubmitAttendanceRequest::default() }
+}
+
+pub async fn submit(
+    client: &Client,
+    request: &SubmitAttendanceRequest,
+) -> Result<Reply<SubmitAttendanceResponse>, ClientError> {
+    client.call(returns_service::SUBMIT_ATTENDANCE, request).await
+}
+
+async fn attendance(client: &Client, placement: &str) -> Result<GetAttendanceResponse, ClientError> {
+    let request = GetAttendanceRequest {
+        placement_id: placement.to_owned(),
+        from_date: "2026-09-01".to_owned(),
+        to_date: "2026-11-30".to_owned(),
+        ..GetAttendanceRequest::default()
+    };
+    Ok(client.call(returns_service::GET_ATTENDANCE, &request).await?.message)
+}
+
+fn refused<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> tonic::Status {
+    match answer.unwrap_err() {
+        ClientError::Refused(status) => *status,
+        other => panic!("{other}"),
+    }
+}
+
+/// 200 parallel sends of one request: stored once, one answer, one entry OK, the rest REPLAYED.
+async fn a_request_takes_effect_once(world: &World) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let request = submission(vec![mark(&placement, "2026-11-02", "/")]);
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let (client, request) = (riverside.clone(), request.clone());
+        sends.spawn(async move { submit(&client, &request).await.unwrap() });
+    }
+    let answers = sends.join_all().await;
+    let first = &answers[0];
+    for answer in &answers {
+        assert_eq!(answer.message.encode_to_vec(), first.message.encode_to_vec());
+        assert_eq!(answer.receipt.encode_to_vec(), first.receipt.encode_to_vec());
+    }
+    assert_eq!(first.message.stored, 1);
+    assert_eq!(attendance(&la, &placement).await.unwrap().marks.len(), 1);
+    let mut outcomes = BTreeMap::new();
+    for exchange in audit::exchanges(&riverside).await.unwrap() {
+        if exchange.method.ends_with("SubmitAttendance") {
+            *outcomes.entry(exchange.outcome).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(outcomes, BTreeMap::from([(Outcome::Ok as i32, 1), (Outcome::Replayed as i32, 199)]));
+    let other = SubmitAttendanceRequest { marks: vec![mark(&placement, "2026-11-02", "O")], ..request };
+    let status = refused(submit(&riverside, &other).await);
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED"));
+}
+
+/// Sent again it is unchanged and nobody is told; another code is a correction that keeps what was before.
+async fn a_correction_keeps_what_was_before(world: &World) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(1);
+    let first = submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "O")])).await.unwrap();
+    assert_eq!(first.message.stored, 1);
+    let again = submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "O")])).await.unwrap();
+    assert_eq!((again.message.unchanged, again.message.stored), (1, 0));
+    let without_reason = refused(submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "I")])).await);
+    assert_eq!(without_reason.code(), Code::InvalidArgument);
+    let correction = Mark { correction_reason: "a parent telephoned".to_owned(), ..mark(&placement, "2026-11-03", "I") };
+    let corrected = submit(&riverside, &submission(vec![correction])).await.unwrap();
+    assert_eq!(corrected.message.corrected, 1);
+    let marks = attendance(&la, &placement).await.unwrap().marks;
+    let [history] = &marks[..] else { panic!("{} marks", marks.len()) };
+    assert_eq!(history.mark.as_ref().unwrap().code, "I");
+    assert_eq!(history.earlier[0].code, "O");
+}
+
+/// ATOMIC stores nothing when a row is bad; ACCEPT_VALID stores the others. No value comes back.
+async fn the_culprit_alone_suffers(world: &World) {
+    let riverside = world.client("provider-a").await;
+    let placement = world.placements("school", "provider-a").remove(0);
+    let rows = vec![mark(&placement, "2026-11-04", "/"), mark(&placement, "2026-11-99", "Kangaroo")];
+    let atomic = submission(rows.clone());
+    let status = refused(submit(&riverside, &atomic).await);
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let told = ap_gateway::client::explain(&status);
+    assert!(told.contains("marks[1].date") && told.contains("marks[1].code"), "{told}");
+    assert!(!told.contains("Kangaroo") && !told.contains("2026-11-99"), "{told}");
+    let lenient = SubmitAttendanceRequest { mode: SubmitMode::AcceptValid as i32, ..submission(rows) };
+    let reply = submit(&riverside, &lenient).await.unwrap().message;
+    assert_eq!((reply.stored, reply.rejected), (1, 1));
+}
+
+/// Another's placement and an invented one are the same to whoever has no part in them.
+async fn another_s_is_as_if_it_were_not(world: &World) {
+    let brightwater = world.client("provider-c").await;
+    let other = world.placements("la-a", "provider-a").remove(0);
+    let mut told = Vec::new();
+    for placement_id in [other, id()] {
+        let status = refused(
+            brightwater.call(placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: placement_id.clone() }).await,
+        );
+        told.push((status.code(), status.message().to_owned(), reason(&status), status.details().len()));
+        let status = refused(attendance(&brightwater, &placement_id).await);
+        assert_eq!(status.code(), Code::NotFound);
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0].0, Code::NotFound);
+}
+
+/// Each recipient gets its own children only, and the auditor's copy of every checkpoint is the same log.
+async fn each_gets_its_own(world: &World) {
+    let (riverside, la, school) =
+        (world.client("provider-a").await, world.client("la-a").await, world.client("school").await);
+    let theirs = world.placements("la-a", "provider-a").remove(2);
+    let ours = world.placements("school", "provider-a").remove(1);
+    let request = submission(vec![mark(&theirs, "2026-11-05", "/"), mark(&ours, "2026-11-05", "/")]);
+    let sent = submit(&riverside, &request).await.unwrap().message;
+    for (client, commissioned) in [(&la, &theirs), (&school, &ours)] {
+        let (mut cursor, mut found) = (None, Vec::new());
+        loop {
+            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+            let page = client.call(delivery_service::LIST_DELIVERIES, &request).await.unwrap().message;
+            found.extend(page.deliveries.into_iter().filter(|delivery| delivery.object_id == sent.return_id));
+            cursor = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 1);
+        let Some(ap_gateway::proto::v1::delivery::Content::Attendance(content)) = &found[0].content else {
+            panic!("no attendance");
+        };
+        assert!(content.children.iter().any(|child| child.placement_id == *commissioned));
+    }
+    let auditor = world.client("auditor").await;
+    for client in [&riverside, &la, &school] {
+        audit::consistent(&auditor, &client.seen().notes()).await.unwrap();
+    }
+}
+
+/// Every exchange is an entry, refused and malformed ones too: the log grows by what was called.
+async fn the_log_grows_by_every_exchange(world: &World) {
+    let riverside = world.client("provider-a").await;
+    let placement = world.placements("school", "provider-a").remove(2);
+    let before = submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap();
+    for number in 0..120 {
+        match number % 3 {
+            0 => drop(submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap()),
+            1 => drop(refused(submit(&riverside, &SubmitAttendanceRequest::default()).await)),
+            _ => drop(refused(attendance(&riverside, &id()).await)),
+        }
+    }
+    let after = submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap();
+    assert_eq!(after.receipt.index - before.receipt.index, 121);
+}
+
+async fn all(world: World) {
+    a_request_takes_effect_once(&world).await;
+    a_correction_keeps_what_was_before(&world).await;
+    the_culprit_alone_suffers(&world).await;
+    another_s_is_as_if_it_were_not(&world).await;
+    each_gets_its_own(&world).await;
+    the_log_grows_by_every_exchange(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exchange_holds_on_sqlite() {
+    all(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exchange_holds_on_postgresql() {
+    all(World::postgres().await).await;
+}

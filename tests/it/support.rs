@@ -1,0 +1,132 @@
+//! A sandbox on either database, for a test; and PostgreSQL from the system's binaries.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ap_gateway::cli::{profile, sandbox};
+use ap_gateway::client::Client;
+use tempfile::TempDir;
+
+/// When the sandboxes of the tests stand.
+pub const NOW: &str = "2026-11-20T16:00:00Z";
+
+/// A sandbox that is served in this process.
+pub struct World {
+    /// Its folder.
+    pub dir: TempDir,
+    served: sandbox::Served,
+    _postgres: Option<Postgres>,
+}
+
+impl World {
+    pub async fn sqlite() -> Self {
+        Self::start(None).await
+    }
+
+    pub async fn postgres() -> Self {
+        Self::start(Some(Postgres::start())).await
+    }
+
+    async fn start(postgres: Option<Postgres>) -> Self {
+        let dir = TempDir::new().unwrap();
+        let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let served = sandbox::start(dir.path(), local, Some(NOW), url.as_deref()).await.unwrap();
+        Self { dir, served, _postgres: postgres }
+    }
+
+    pub async fn client(&self, name: &str) -> Client {
+        profile::connect(&sandbox::profile(self.dir.path(), name)).await.unwrap()
+    }
+
+    /// Placements that one of the world commissions with another.
+    pub fn placements(&self, commissioner: &str, provider: &str) -> Vec<String> {
+        let world = sandbox::world::load(self.dir.path()).unwrap();
+        let placed = world.placements.into_iter();
+        placed
+            .filter(|placed| placed.commissioner == commissioner && placed.provider == provider)
+            .map(|placed| placed.placement_id)
+            .collect()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.served.address
+    }
+
+    pub async fn stop(self) -> TempDir {
+        self.served.stop().await.unwrap();
+        self.dir
+    }
+}
+
+/// The binary under test.
+pub fn gateway() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ap-gateway"))
+}
+
+/// A tool that `tests/install` put in its folder.
+pub fn tool(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
+    let tools = std::env::var_os("AP_GATEWAY_TEST_TOOLS").map_or(here, PathBuf::from);
+    let tool = tools.join(name);
+    assert!(tool.exists(), "{name} is missing: run tests/run, which installs what the tests need");
+    tool
+}
+
+/// Runs a command to its end; what it printed, when it succeeded.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
+    out.into_owned()
+}
+
+/// A PostgreSQL server of its own, stopped when it is dropped.
+pub struct Postgres {
+    dir: TempDir,
+    pub url_file: PathBuf,
+}
+
+impl Postgres {
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("ap-gateway-pg").tempdir().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(dir.path()));
+            run(Command::new("chmod").arg("755").arg(dir.path()));
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+        run(postgres_binary("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data));
+        let options = format!("-p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
+        run(postgres_binary("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(&data).arg("start"));
+        let url_file = dir.path().join("url");
+        std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
+        Self { dir, url_file }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let data = self.dir.path().join("data");
+        postgres_binary("pg_ctl").args(["-w", "-m", "immediate", "-D"]).arg(data).arg("stop").output().ok();
+    }
+}
+
+/// PostgreSQL refuses to run as root: then its own user runs it.
+fn postgres_binary(name: &str) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
+    let newest = versions.map(|version| version.unwrap().path()).max().unwrap();
+    let binary = newest.join("bin").join(name);
+    let mut command = Command::new(if is_root() { Path::new("runuser") } else { &binary });
+    if is_root() {
+        command.args(["-u", "postgres", "--"]).arg(binary);
+    }
+    // A server that inherits the pipes would keep them open.
+    command.current_dir("/").stdin(std::process::Stdio::null());
+    command
+}
+
+fn is_root() -> bool {
+    run(Command::new("id").arg("-u")).trim() == "0"
+}

@@ -1,0 +1,90 @@
+//! The house's own rules, held over every source file.
+
+use std::path::{Path, PathBuf};
+
+fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut found) = (vec![root.join(folder)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let all: Vec<_> = files("src", "rs").into_iter().chain(files("tests", "rs")).collect();
+    assert!(all.len() > 100);
+    all
+}
+
+#[test]
+fn no_file_passes_400_lines() {
+    for (path, text) in sources() {
+        assert!(text.lines().count() <= 400, "{}: {} lines", path.display(), text.lines().count());
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!"), "{}", path.display());
+    }
+}
+
+#[test]
+fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
+    for (path, text) in files("src", "rs") {
+        let path = path.to_str().unwrap();
+        assert!(path.starts_with("src/store/sql") || !text.contains("sqlx::"), "{path}");
+        let floors = ["src/tlog", "src/seal", "src/codes", "src/calendar", "src/store", "src/placements", "src/returns"];
+        if floors.iter().any(|floor| path.starts_with(floor)) && !path.contains("tests") {
+            assert!(!text.contains("use tonic"), "{path}");
+        }
+    }
+}
+
+#[test]
+fn imports_run_one_way() {
+    // Later may use earlier, never the other way round.
+    let order = [
+        "clock", "calendar", "codes", "tlog", "proto", "seal", "identity", "store", "exchange", "register", "placements",
+        "returns", "delivery", "audit", "server", "config", "gateway", "client", "cli",
+    ];
+    let rank = |module: &str| order.iter().position(|known| *known == module);
+    for (path, text) in files("src", "rs") {
+        let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_str().unwrap());
+        let module = parts.next().unwrap().trim_end_matches(".rs");
+        if path.to_str().unwrap().contains("tests") || matches!(module, "lib" | "main") {
+            continue;
+        }
+        let own = rank(module).unwrap_or_else(|| panic!("{module} has no place in the order"));
+        for line in text.lines().take_while(|line| !line.contains("mod tests")) {
+            if let Some(used) = line.trim().strip_prefix("use crate::") {
+                let used = used.split([':', ';', '{']).next().unwrap();
+                if let Some(other) = rank(used) {
+                    assert!(other <= own, "{}: {module} uses {used}", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_private_key_is_kept_here() {
+    for extension in ["rs", "md", "toml", "cnf", "py", "json", "csv", "sql", "proto"] {
+        for folder in ["src", "tests", "deploy", "certs-example", "proto"] {
+            for (path, text) in files(folder, extension) {
+                let begins = ["-----BEGIN", "PRIVATE KEY"].join(" ");
+                assert!(!text.contains(&begins), "{}", path.display());
+            }
+        }
+    }
+}
