@@ -28,10 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("descriptors.bin"), &compiled)?;
     let set = prost::Message::decode(&compiled[..])?;
     let mut config = prost_build::Config::new();
-    config
-        .bytes(["."])
-        .skip_debug(["."])
-        .service_generator(Box::new(Paths));
+    config.bytes(["."]).skip_debug(["."]).service_generator(Box::new(Paths));
     config.compile_fds(set)?;
     for package in ["apgateway.v1", "apgateway.sandbox.v1"] {
         redact(&out.join(format!("{package}.rs")))?;
@@ -84,22 +81,14 @@ fn redact(path: &Path) -> io::Result<()> {
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            _ if ["::prost::Message)]", "::prost::Oneof)]"]
-                .iter()
-                .any(|derive| line.ends_with(derive)) =>
-            {
+            _ if ["::prost::Message)]", "::prost::Oneof)]"].iter().any(|derive| line.ends_with(derive)) => {
                 message = true;
             }
             ["pub", "mod", name, "{"] => modules.push(*name),
             ["}"] if line == "}" => modules.clear(),
             ["pub", "struct" | "enum", name, ..] if message => {
                 message = false;
-                let path = modules
-                    .iter()
-                    .chain([name])
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join("::");
+                let path = modules.iter().chain([name]).copied().collect::<Vec<_>>().join("::");
                 let _ = writeln!(
                     impls,
                     "impl ::core::fmt::Debug for {path} {{ fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) \

@@ -60,9 +60,7 @@ impl Date {
         if !(1900..=2100).contains(&year) {
             return Err(DateError::Range);
         }
-        civil::Date::new(year, month, day)
-            .map(Self)
-            .map_err(|_| DateError::Invalid)
+        civil::Date::new(year, month, day).map(Self).map_err(|_| DateError::Invalid)
     }
 
     /// Reads `YYYY-MM-DD` and nothing else.
@@ -118,10 +116,7 @@ impl Date {
     /// Saturday or Sunday.
     #[must_use]
     pub fn is_weekend(self) -> bool {
-        matches!(
-            self.0.weekday(),
-            civil::Weekday::Saturday | civil::Weekday::Sunday
-        )
+        matches!(self.0.weekday(), civil::Weekday::Saturday | civil::Weekday::Sunday)
     }
 
     /// Days since Monday: 0 to 6.
@@ -158,11 +153,7 @@ impl Date {
     #[must_use]
     pub fn age_on(self, day: Self) -> i16 {
         let years = day.year() - self.year();
-        if (day.month(), day.day()) < (self.month(), self.day()) {
-            years - 1
-        } else {
-            years
-        }
+        if (day.month(), day.day()) < (self.month(), self.day()) { years - 1 } else { years }
     }
 
     fn held(date: civil::Date) -> Self {
@@ -230,11 +221,7 @@ impl TimeOfDay {
         }
         let two = |tens: u8, ones: u8| u16::from(tens - b'0') * 10 + u16::from(ones - b'0');
         let (hours, minutes) = (two(h1, h2), two(m1, m2));
-        if hours > 23 || minutes > 59 {
-            Err(TimeError::Format)
-        } else {
-            Ok(Self(hours * 60 + minutes))
-        }
+        if hours > 23 || minutes > 59 { Err(TimeError::Format) } else { Ok(Self(hours * 60 + minutes)) }
     }
 
     /// From minutes since midnight, 0 to 1,439.
@@ -254,14 +241,8 @@ impl TimeOfDay {
     /// # Errors
     /// [`TimeError::Ambiguous`] in the hour the clocks skip or repeat.
     pub fn on(self, date: Date) -> Result<Instant, TimeError> {
-        let local = date
-            .0
-            .to_datetime(civil::Time::midnight())
-            .saturating_add(i64::from(self.0).minutes());
-        let moment = LONDON
-            .to_ambiguous_timestamp(local)
-            .unambiguous()
-            .map_err(|_| TimeError::Ambiguous)?;
+        let local = date.0.to_datetime(civil::Time::midnight()).saturating_add(i64::from(self.0).minutes());
+        let moment = LONDON.to_ambiguous_timestamp(local).unambiguous().map_err(|_| TimeError::Ambiguous)?;
         Ok(Instant::from_timestamp(moment))
     }
 
@@ -316,20 +297,8 @@ mod tests {
     fn dates_are_read_strictly() {
         assert_eq!(Date::parse("2028-02-29").unwrap().to_string(), "2028-02-29");
         for (reason, texts) in [
-            (
-                "DATE_INVALID",
-                &[
-                    "2026-02-30",
-                    "2027-02-29",
-                    "2026-13-01",
-                    "2026-00-10",
-                    "2026-04-31",
-                ][..],
-            ),
-            (
-                "DATE_RANGE",
-                &["0000-00-00", "10000-01-01", "1899-12-31", "2101-01-01"],
-            ),
+            ("DATE_INVALID", &["2026-02-30", "2027-02-29", "2026-13-01", "2026-00-10", "2026-04-31"][..]),
+            ("DATE_RANGE", &["0000-00-00", "10000-01-01", "1899-12-31", "2101-01-01"]),
             (
                 "DATE_FORMAT",
                 &[
@@ -359,30 +328,19 @@ mod tests {
         let late = "2026-07-01T23:30:00Z".parse().unwrap();
         assert_eq!(Date::in_london(late).to_string(), "2026-07-02");
         assert_eq!(TimeOfDay::in_london(late).to_string(), "00:30");
-        assert_eq!(
-            Date::in_london("2026-11-20T23:30:00Z".parse().unwrap()).to_string(),
-            "2026-11-20"
-        );
+        assert_eq!(Date::in_london("2026-11-20T23:30:00Z".parse().unwrap()).to_string(), "2026-11-20");
         assert_eq!(Date::in_london(Instant::MAX), Date::MAX);
     }
 
     #[test]
     fn clock_times_and_the_two_odd_hours() {
         let at = |date: &str, time: &str| TimeOfDay::parse(time).unwrap().on(Date::parse(date).unwrap());
-        assert_eq!(
-            at("2026-11-20", "16:00"),
-            Ok("2026-11-20T16:00:00Z".parse().unwrap())
-        );
-        assert_eq!(
-            at("2026-07-01", "09:05"),
-            Ok("2026-07-01T08:05:00Z".parse().unwrap())
-        );
+        assert_eq!(at("2026-11-20", "16:00"), Ok("2026-11-20T16:00:00Z".parse().unwrap()));
+        assert_eq!(at("2026-07-01", "09:05"), Ok("2026-07-01T08:05:00Z".parse().unwrap()));
         assert_eq!(at("2026-03-29", "01:30"), Err(TimeError::Ambiguous));
         assert_eq!(at("2026-10-25", "01:30"), Err(TimeError::Ambiguous));
         assert!(at("2026-10-25", "02:00").is_ok());
-        for text in [
-            "", "9:00", "24:00", "12:60", "12.30", "12:30:00", "１2:30", " 12:30",
-        ] {
+        for text in ["", "9:00", "24:00", "12:60", "12.30", "12:30:00", "１2:30", " 12:30"] {
             assert_eq!(TimeOfDay::parse(text), Err(TimeError::Format), "{text}");
         }
     }

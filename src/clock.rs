@@ -83,21 +83,14 @@ impl Instant {
             return Err(InstantError::Range);
         }
         let micros = sent.seconds.checked_mul(1_000_000).ok_or(InstantError::Range)?;
-        Self::from_micros(
-            micros
-                .checked_add(i64::from(sent.nanos / 1_000))
-                .ok_or(InstantError::Range)?,
-        )
+        Self::from_micros(micros.checked_add(i64::from(sent.nanos / 1_000)).ok_or(InstantError::Range)?)
     }
 
     /// For the wire.
     #[must_use]
     pub fn to_proto(self) -> prost_types::Timestamp {
         let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
-        prost_types::Timestamp {
-            seconds: self.0.div_euclid(1_000_000),
-            nanos,
-        }
+        prost_types::Timestamp { seconds: self.0.div_euclid(1_000_000), nanos }
     }
 
     /// From the time library, cut to whole microseconds and held to the range.
@@ -167,10 +160,7 @@ impl FromStr for Instant {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the machine's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     fn now(&self) -> Instant {
         Instant::from_timestamp(Timestamp::now())
     }
@@ -192,11 +182,7 @@ impl HeldClock {
     /// # Errors
     /// [`InstantError::Backwards`] if `to` is earlier than the clock.
     pub fn advance_to(&self, to: Instant) -> Result<(), InstantError> {
-        if self.0.fetch_max(to.0, Ordering::SeqCst) > to.0 {
-            Err(InstantError::Backwards)
-        } else {
-            Ok(())
-        }
+        if self.0.fetch_max(to.0, Ordering::SeqCst) > to.0 { Err(InstantError::Backwards) } else { Ok(()) }
     }
 }
 
@@ -216,10 +202,7 @@ pub struct Randomness(Source);
 #[derive(Clone)]
 enum Source {
     System,
-    Seeded {
-        key: Arc<hmac::Key>,
-        drawn: Arc<AtomicU64>,
-    },
+    Seeded { key: Arc<hmac::Key>, drawn: Arc<AtomicU64> },
 }
 
 impl Randomness {
@@ -233,10 +216,7 @@ impl Randomness {
     #[must_use]
     pub fn seeded(seed: &[u8]) -> Self {
         let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, seed));
-        Self(Source::Seeded {
-            key,
-            drawn: Arc::new(AtomicU64::new(0)),
-        })
+        Self(Source::Seeded { key, drawn: Arc::new(AtomicU64::new(0)) })
     }
 
     /// Fills `bytes`; ends the process if the system cannot.
@@ -299,10 +279,7 @@ fn is_rfc3339(text: &[u8]) -> bool {
     };
     let shape = |text: &[u8], shape: &[u8]| {
         text.len() == shape.len()
-            && text
-                .iter()
-                .zip(shape)
-                .all(|(t, s)| if *s == b'0' { t.is_ascii_digit() } else { t == s })
+            && text.iter().zip(shape).all(|(t, s)| if *s == b'0' { t.is_ascii_digit() } else { t == s })
     };
     if !shape(moment, b"0000-00-00T00:00:00") || moment.get(17).is_none_or(|tens| *tens > b'5') {
         return false;
@@ -332,10 +309,7 @@ mod tests {
         assert_eq!("2026-11-20T17:00:00.25+01:00".parse(), Ok(at));
         assert_eq!(Instant::from_timestamp(at.to_timestamp()), at);
         assert_eq!(Instant::MIN.to_string(), "0001-01-01T00:00:00Z");
-        assert_eq!(
-            Instant::MAX.to_timestamp().as_microsecond(),
-            Instant::MAX.micros()
-        );
+        assert_eq!(Instant::MAX.to_timestamp().as_microsecond(), Instant::MAX.micros());
         let before = Instant::from_micros(-1).unwrap();
         assert_eq!(Instant::from_proto(&before.to_proto()), Ok(before));
     }
@@ -359,13 +333,9 @@ mod tests {
 
     #[test]
     fn wire_range_is_held() {
-        for (seconds, nanos) in [
-            (0, -1),
-            (0, 1_000_000_000),
-            (253_402_300_800, 0),
-            (i64::MAX, 0),
-            (i64::MIN, 0),
-        ] {
+        for (seconds, nanos) in
+            [(0, -1), (0, 1_000_000_000), (253_402_300_800, 0), (i64::MAX, 0), (i64::MIN, 0)]
+        {
             let sent = prost_types::Timestamp { seconds, nanos };
             assert_eq!(Instant::from_proto(&sent), Err(InstantError::Range));
         }

@@ -151,36 +151,19 @@ impl Config {
     }
 
     fn for_each_path(&mut self, mut with: impl FnMut(&mut PathBuf)) {
-        let Self {
-            tls, database, log, ..
-        } = self;
-        let paths = [
-            &mut tls.certificate,
-            &mut tls.key,
-            &mut tls.client_ca,
-            &mut log.anchor,
-        ];
+        let Self { tls, database, log, .. } = self;
+        let paths = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut log.anchor];
         let paths = paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring]);
         paths.chain(&mut tls.crls).for_each(&mut with);
-        database
-            .sqlite
-            .iter_mut()
-            .chain(&mut database.postgres_url_file)
-            .for_each(&mut with);
+        database.sqlite.iter_mut().chain(&mut database.postgres_url_file).for_each(&mut with);
     }
 }
 
 impl std::fmt::Debug for Database {
     /// Paths only; the URL itself is never in here.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.sqlite.is_some() {
-            "sqlite"
-        } else {
-            "postgres"
-        };
-        f.debug_struct("Database")
-            .field("kind", &kind)
-            .finish_non_exhaustive()
+        let kind = if self.sqlite.is_some() { "sqlite" } else { "postgres" };
+        f.debug_struct("Database").field("kind", &kind).finish_non_exhaustive()
     }
 }
 
@@ -199,10 +182,7 @@ mod tests {
             let Some((key, _)) = line.split_once(':') else {
                 continue;
             };
-            if key
-                .chars()
-                .all(|letter| letter.is_ascii_lowercase() || letter == '_')
-            {
+            if key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') {
                 assert!(text.contains(key), "deploy/gateway.toml does not speak of {key}");
             }
         }

@@ -110,15 +110,7 @@ impl Node {
         let (committer, appender) =
             Committer::new(database, tip, signer, anchor, Arc::clone(&surroundings.clock));
         let appending = tokio::spawn(Appender::run(appender));
-        Ok(Self {
-            committer,
-            log,
-            vault,
-            log_key,
-            config,
-            surroundings,
-            appending,
-        })
+        Ok(Self { committer, log, vault, log_key, config, surroundings, appending })
     }
 
     /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
@@ -136,14 +128,9 @@ impl Node {
         let connections = Connections::default();
         let door = self.door(Arc::clone(&tls));
         let watch = tokio::spawn(look_after(Arc::clone(&tls), connections.clone(), door.clone()));
-        let limits = MessageLimits {
-            request: self.config.limits.request_bytes,
-            ..MessageLimits::default()
-        };
-        let service = Dispatch {
-            gateway: routes().open(door, limits),
-            extra: Arc::new(extras(&self.config, extra)),
-        };
+        let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
+        let service =
+            Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extras(&self.config, extra)) };
         let own = &self.config.limits;
         let limits = server::Limits {
             connections: own.connections,
@@ -262,11 +249,7 @@ impl tower::Service<http::Request<Body>> for Dispatch {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Answering {
-        match self
-            .extra
-            .iter()
-            .find(|extra| request.uri().path().starts_with(&extra.prefix))
-        {
+        match self.extra.iter().find(|extra| request.uri().path().starts_with(&extra.prefix)) {
             Some(extra) => (extra.answer)(request),
             None => Box::pin(tower::Service::call(&mut self.gateway, request)),
         }
@@ -290,10 +273,7 @@ impl Extra {
     {
         let answer =
             move |request| -> Answering { Box::pin(tower::ServiceExt::oneshot(service.clone(), request)) };
-        Self {
-            prefix: format!("/{}/", S::NAME),
-            answer: Box::new(answer),
-        }
+        Self { prefix: format!("/{}/", S::NAME), answer: Box::new(answer) }
     }
 }
 

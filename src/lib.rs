@@ -1,4 +1,6 @@
 //! The secure gateway between those who commission alternative provision and those who provide it.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod audit;
 pub mod calendar;

@@ -29,10 +29,7 @@ pub struct Rpc<Req, Resp> {
 
 impl<Req, Resp> Rpc<Req, Resp> {
     pub(crate) const fn new(path: &'static str) -> Self {
-        Self {
-            path,
-            types: PhantomData,
-        }
+        Self { path, types: PhantomData }
     }
 
     /// `/package.Service/Method`.
@@ -61,9 +58,7 @@ pub fn descriptors() -> &'static DescriptorPool {
 
 /// Every method of the gateway's own package.
 pub fn methods() -> impl Iterator<Item = MethodDescriptor> {
-    let services = descriptors()
-        .services()
-        .filter(|service| service.package_name() == "apgateway.v1");
+    let services = descriptors().services().filter(|service| service.package_name() == "apgateway.v1");
     services.flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 
@@ -111,12 +106,7 @@ mod tests {
             let mut fields = Vec::new();
             every_field(&method.output(), &mut HashSet::new(), &mut fields);
             for field in fields {
-                assert!(
-                    !is_personal(&field),
-                    "{} answers with {}",
-                    method.name(),
-                    field.full_name()
-                );
+                assert!(!is_personal(&field), "{} answers with {}", method.name(), field.full_name());
                 assert!(!field.is_map(), "{} answers with a map", method.name());
                 checked += 1;
             }
@@ -128,16 +118,8 @@ mod tests {
     fn every_answer_with_an_entry_carries_its_receipt_in_field_15() {
         let mut with = 0;
         for method in methods() {
-            let receipt = method
-                .output()
-                .get_field(15)
-                .filter(|field| field.name() == "receipt");
-            assert_eq!(
-                receipt.is_none(),
-                HASHES.contains(&method.name()),
-                "{}",
-                method.name()
-            );
+            let receipt = method.output().get_field(15).filter(|field| field.name() == "receipt");
+            assert_eq!(receipt.is_none(), HASHES.contains(&method.name()), "{}", method.name());
             with += usize::from(receipt.is_some());
         }
         assert_eq!(with, 29);
@@ -146,12 +128,7 @@ mod tests {
     #[test]
     fn mutating_requests_begin_with_request_id_and_validate_only() {
         for method in methods().filter(is_mutating) {
-            let field = |number| {
-                method
-                    .input()
-                    .get_field(number)
-                    .map(|field| field.name().to_owned())
-            };
+            let field = |number| method.input().get_field(number).map(|field| field.name().to_owned());
             assert_eq!(field(1).as_deref(), Some("request_id"), "{}", method.name());
             assert_eq!(field(2).as_deref(), Some("validate_only"), "{}", method.name());
         }
@@ -159,20 +136,11 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing_of_a_message() {
-        let child = v1::ChildIdentity {
-            legal_surname: "Canary".to_owned(),
-            ..Default::default()
-        };
+        let child = v1::ChildIdentity { legal_surname: "Canary".to_owned(), ..Default::default() };
         let content = v1::delivery::Content::Placement(v1::PlacementContent {
-            placement: Some(v1::Placement {
-                child: Some(child.clone()),
-                ..Default::default()
-            }),
+            placement: Some(v1::Placement { child: Some(child.clone()), ..Default::default() }),
             plan: None,
         });
-        assert_eq!(
-            format!("{child:?} {content:?}"),
-            "ChildIdentity { .. } Content { .. }"
-        );
+        assert_eq!(format!("{child:?} {content:?}"), "ChildIdentity { .. } Content { .. }");
     }
 }

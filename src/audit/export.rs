@@ -32,9 +32,7 @@ pub async fn folder(log: &Log, out: &Path) -> Result<u64, ExportError> {
     loop {
         let from = i64::try_from(edge.size()).unwrap_or(i64::MAX);
         let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-        let rows = snapshot
-            .fetch(sql, vec![from.into(), from.saturating_add(256).into()])
-            .await?;
+        let rows = snapshot.fetch(sql, vec![from.into(), from.saturating_add(256).into()]).await?;
         if rows.is_empty() {
             break;
         }
@@ -49,11 +47,7 @@ pub async fn folder(log: &Log, out: &Path) -> Result<u64, ExportError> {
         }
         for tile in edge.take_full_tiles() {
             let level = usize::from(tile.id.level);
-            write(
-                out,
-                &tile_path(&level.to_string(), tile.id.number, TILE_WIDTH),
-                &joined(&tile.hashes),
-            )?;
+            write(out, &tile_path(&level.to_string(), tile.id.number, TILE_WIDTH), &joined(&tile.hashes))?;
             if let Some(hashes) = growing.get_mut(level) {
                 hashes.clear();
             }
@@ -64,11 +58,7 @@ pub async fn folder(log: &Log, out: &Path) -> Result<u64, ExportError> {
     }
     for ((id, width), hashes) in partial_tiles(edge.size()).zip(&growing) {
         if width > 0 {
-            write(
-                out,
-                &tile_path(&id.level.to_string(), id.number, width as u64),
-                &joined(hashes),
-            )?;
+            write(out, &tile_path(&id.level.to_string(), id.number, width as u64), &joined(hashes))?;
         }
     }
     write(out, "checkpoint", note.as_bytes())?;
@@ -77,9 +67,7 @@ pub async fn folder(log: &Log, out: &Path) -> Result<u64, ExportError> {
 
 fn entries(rows: &[Row]) -> Result<Vec<u8>, ExportError> {
     let bytes: Vec<&[u8]> = rows.iter().map(|row| row.blob(0)).collect::<Result<_, _>>()?;
-    Ok(bundle(bytes).ok_or(StoreError::Inconsistent(
-        "an entry is longer than an export can hold",
-    ))?)
+    Ok(bundle(bytes).ok_or(StoreError::Inconsistent("an entry is longer than an export can hold"))?)
 }
 
 fn joined(hashes: &[Hash]) -> Vec<u8> {

@@ -15,21 +15,9 @@ use crate::proto::v1::audit_service as rpc;
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes
-        .unary(
-            rpc::LIST_EXCHANGES,
-            Action::ListExchanges,
-            service::list_exchanges,
-        )
+        .unary(rpc::LIST_EXCHANGES, Action::ListExchanges, service::list_exchanges)
         .unary(rpc::GET_EXCHANGE, Action::GetExchange, service::get_exchange)
         .hashes(rpc::GET_CHECKPOINT, Action::GetExchange, service::get_checkpoint)
-        .hashes(
-            rpc::GET_INCLUSION_PROOF,
-            Action::GetExchange,
-            service::get_inclusion_proof,
-        )
-        .hashes(
-            rpc::GET_CONSISTENCY_PROOF,
-            Action::GetExchange,
-            service::get_consistency_proof,
-        )
+        .hashes(rpc::GET_INCLUSION_PROOF, Action::GetExchange, service::get_inclusion_proof)
+        .hashes(rpc::GET_CONSISTENCY_PROOF, Action::GetExchange, service::get_consistency_proof)
 }

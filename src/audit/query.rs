@@ -38,9 +38,7 @@ pub async fn page(
     below: i64,
 ) -> Result<(Vec<Found>, Option<i64>), StoreError> {
     let mut indexes: Vec<i64> = Vec::new();
-    let scope = scope
-        .iter()
-        .filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id));
+    let scope = scope.iter().filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id));
     for organisation in scope {
         let sql = "SELECT DISTINCT p.idx FROM parties p WHERE p.organisation = $1 AND p.idx < $2 \
                    ORDER BY p.idx DESC LIMIT $3";
@@ -59,17 +57,12 @@ pub async fn page(
         if found.len() == filter.page_size {
             return Ok((found, Some(index + 1)));
         }
-        let row = snapshot
-            .fetch_one("SELECT bytes FROM entries WHERE idx = $1", vec![index.into()])
-            .await?;
+        let row = snapshot.fetch_one("SELECT bytes FROM entries WHERE idx = $1", vec![index.into()]).await?;
         let Some(row) = row else { continue };
         let entry = AuditEntry::decode(row.blob(0)?)
             .map_err(|_| StoreError::Inconsistent("an entry of the log is not one"))?;
         if matches(filter, &entry) && about(snapshot, filter.placement, index).await? {
-            found.push(Found {
-                index: index.unsigned_abs(),
-                entry,
-            });
+            found.push(Found { index: index.unsigned_abs(), entry });
         }
     }
     Ok((found, last.filter(|_| more)))
@@ -116,10 +109,7 @@ async fn about(snapshot: &mut Snapshot, placement: Option<Uuid>, index: i64) -> 
         return Ok(true);
     };
     let sql = "SELECT 1 FROM leaves WHERE placement = $1 AND idx = $2 LIMIT 1";
-    Ok(snapshot
-        .fetch_one(sql, vec![placement.into(), index.into()])
-        .await?
-        .is_some())
+    Ok(snapshot.fetch_one(sql, vec![placement.into(), index.into()]).await?.is_some())
 }
 
 fn matches(filter: &Filter, entry: &AuditEntry) -> bool {
@@ -128,10 +118,7 @@ fn matches(filter: &Filter, entry: &AuditEntry) -> bool {
     let counterpart = |wanted: &OrganisationId| {
         entry.organisation == wanted.as_str() || entry.counterparts.iter().any(|id| id == wanted.as_str())
     };
-    filter
-        .system
-        .as_ref()
-        .is_none_or(|wanted| *wanted == entry.system)
+    filter.system.as_ref().is_none_or(|wanted| *wanted == entry.system)
         && filter.counterpart.as_ref().is_none_or(counterpart)
         && filter.method.as_ref().is_none_or(|wanted| wanted == short)
         && filter.outcome.is_none_or(|wanted| wanted == entry.outcome())

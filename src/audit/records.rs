@@ -34,20 +34,13 @@ pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report)
     let mut keys = BTreeMap::new();
     for from in (0..=last).step_by(usize::try_from(PAGE).unwrap_or(1)) {
         let sql = "SELECT * FROM marks WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
-        let rows = snapshot
-            .fetch(sql, vec![from.into(), (from + PAGE).into()])
-            .await?;
+        let rows = snapshot.fetch(sql, vec![from.into(), (from + PAGE).into()]).await?;
         let mut entries: BTreeMap<i64, BTreeMap<Uuid, Submitted>> = BTreeMap::new();
         for row in &rows {
             let (placement, child, sender) =
                 (row.id(PLACEMENT)?, row.id(CHILD)?, row.text(SENDER)?.to_owned());
             let of = entries.entry(row.int(0)?).or_default().entry(placement);
-            let of = of.or_insert(Submitted {
-                sender,
-                child,
-                rows: Vec::new(),
-                count: 0,
-            });
+            let of = of.or_insert(Submitted { sender, child, rows: Vec::new(), count: 0 });
             encode_row("marks", row.values().get(2..).unwrap_or_default(), &mut of.rows);
             of.count += 1;
         }
@@ -68,12 +61,8 @@ async fn entry(
     children: &BTreeMap<Uuid, Submitted>,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    let row = snapshot
-        .fetch_one(
-            "SELECT exchange, reply FROM entries WHERE idx = $1",
-            vec![index.into()],
-        )
-        .await?;
+    let row =
+        snapshot.fetch_one("SELECT exchange, reply FROM entries WHERE idx = $1", vec![index.into()]).await?;
     let Some(row) = row else {
         report.find(format!("marks of entry {index} have no entry"));
         return Ok(());
@@ -87,10 +76,7 @@ async fn entry(
     };
     let sql = "SELECT placement, hash FROM leaves WHERE idx = $1 AND role = $2";
     let mut leaves = BTreeMap::new();
-    for row in snapshot
-        .fetch(sql, vec![index.into(), i64::from(SUBMITTED).into()])
-        .await?
-    {
+    for row in snapshot.fetch(sql, vec![index.into(), i64::from(SUBMITTED).into()]).await? {
         leaves.insert(row.id(0)?, row.hash(1)?);
     }
     for (placement, of) in children {
@@ -124,9 +110,7 @@ async fn key(
         return Ok(key.clone());
     }
     let sql = "SELECT kek_id, wrapped FROM child_keys WHERE sender = $1 AND child = $2";
-    let row = snapshot
-        .fetch_one(sql, vec![of.sender.as_str().into(), of.child.into()])
-        .await?;
+    let row = snapshot.fetch_one(sql, vec![of.sender.as_str().into(), of.child.into()]).await?;
     let key = match &row {
         None => None,
         Some(row) => u32::try_from(row.int(0)?)

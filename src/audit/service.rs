@@ -20,11 +20,7 @@ pub async fn list_exchanges(
     m: ListExchangesRequest,
 ) -> Result<Decided<ListExchangesResponse>, Refusal> {
     let filter = wire::filter(&m)?;
-    let query = ListExchangesRequest {
-        page_token: String::new(),
-        page_size: 0,
-        ..m.clone()
-    };
+    let query = ListExchangesRequest { page_token: String::new(), page_size: 0, ..m.clone() };
     let pages = Pages::of(&cx, "ListExchanges", &query);
     let below = match m.page_token.as_str() {
         "" => i64::MAX,
@@ -37,16 +33,9 @@ pub async fn list_exchanges(
         Some(below) => pages.seal(&cx, &below.to_be_bytes())?,
         None => String::new(),
     };
-    let exchanges: Vec<_> = found
-        .into_iter()
-        .map(|found| wire::record(found.index, found.entry))
-        .collect();
+    let exchanges: Vec<_> = found.into_iter().map(|found| wire::record(found.index, found.entry)).collect();
     let change = read_about(&cx, cx.change(&permit), &scope);
-    Ok(change.reply(&ListExchangesResponse {
-        exchanges,
-        next_page_token,
-        receipt: None,
-    }))
+    Ok(change.reply(&ListExchangesResponse { exchanges, next_page_token, receipt: None }))
 }
 
 /// One exchange, with its receipt.
@@ -60,18 +49,10 @@ pub async fn get_exchange(
     let exchange = exchange.ok_or(Reason::Malformed)?;
     let permit = cx.permit(Action::GetExchange, &Facts::own(Part::Own))?;
     let scope = query::scope(&mut cx).await?;
-    let found = query::by_exchange(&mut cx.snapshot, &scope, exchange)
-        .await?
-        .ok_or(Reason::NotFound)?;
-    let evidence = evidence::evidence(&mut cx.snapshot, found.index)
-        .await?
-        .ok_or(Reason::NotFound)?;
+    let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
+    let evidence = evidence::evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;
     let own = found.entry.organisation == cx.caller.organisation.as_str();
-    let salts = if own {
-        salts(&mut cx, found.index).await?
-    } else {
-        None
-    };
+    let salts = if own { salts(&mut cx, found.index).await? } else { None };
     let exchange_receipt = Some(evidence::receipt(exchange, found.index, evidence, salts.as_ref()));
     let read = OrganisationId::parse(&found.entry.organisation).ok();
     let change = cx.change(&permit);
@@ -80,19 +61,13 @@ pub async fn get_exchange(
         None => change,
     };
     let exchange = Some(wire::record(found.index, found.entry));
-    Ok(change.reply(&GetExchangeResponse {
-        exchange,
-        exchange_receipt,
-        receipt: None,
-    }))
+    Ok(change.reply(&GetExchangeResponse { exchange, exchange_receipt, receipt: None }))
 }
 
 /// A signed checkpoint.
 pub async fn get_checkpoint(mut cx: Cx, m: GetCheckpointRequest) -> Result<GetCheckpointResponse, Refusal> {
     let note = evidence::note(&mut cx.snapshot, m.tree_size).await?;
-    Ok(GetCheckpointResponse {
-        checkpoint: note.ok_or(Reason::NotFound)?,
-    })
+    Ok(GetCheckpointResponse { checkpoint: note.ok_or(Reason::NotFound)? })
 }
 
 /// The proof of an entry that the caller may read.
@@ -106,9 +81,7 @@ pub async fn get_inclusion_proof(
         return Err(Reason::NotFound.into());
     }
     let proof = evidence::inclusion(&mut cx.snapshot, m.index, m.tree_size).await?;
-    Ok(GetInclusionProofResponse {
-        hashes: hashes(&proof),
-    })
+    Ok(GetInclusionProofResponse { hashes: hashes(&proof) })
 }
 
 /// The proof that one tree of the log begins with another.
@@ -120,16 +93,11 @@ pub async fn get_consistency_proof(
         return Err(Reason::NotFound.into());
     }
     let proof = evidence::consistency(&mut cx.snapshot, m.from_size, m.to_size).await?;
-    Ok(GetConsistencyProofResponse {
-        hashes: hashes(&proof),
-    })
+    Ok(GetConsistencyProofResponse { hashes: hashes(&proof) })
 }
 
 async fn size(cx: &mut Cx) -> Result<u64, StoreError> {
-    let row = cx
-        .snapshot
-        .fetch_one("SELECT MAX(size) FROM checkpoints", vec![])
-        .await?;
+    let row = cx.snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
     row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
 }
 
@@ -153,10 +121,7 @@ fn read_about(cx: &Cx, change: Change, scope: &[OrganisationId]) -> Change {
 }
 
 fn hashes(proof: &[Hash]) -> Vec<Bytes> {
-    proof
-        .iter()
-        .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
-        .collect()
+    proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }
 
 fn below(pages: &Pages, cx: &Cx, token: &str) -> Result<i64, Refusal> {
@@ -164,9 +129,6 @@ fn below(pages: &Pages, cx: &Cx, token: &str) -> Result<i64, Refusal> {
     opened.map(i64::from_be_bytes).ok_or_else(|| {
         let mut check = Check::new();
         check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check
-            .finish()
-            .err()
-            .map_or_else(|| Reason::Malformed.into(), Refusal::from)
+        check.finish().err().map_or_else(|| Reason::Malformed.into(), Refusal::from)
     })
 }

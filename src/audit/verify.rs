@@ -118,14 +118,8 @@ async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> R
             break;
         }
     }
-    if let Some((size, _)) = checkpoints
-        .last_key_value()
-        .filter(|(size, _)| **size > edge.size())
-    {
-        report.find(format!(
-            "the log ends at {} entries, but {size} were signed",
-            edge.size()
-        ));
+    if let Some((size, _)) = checkpoints.last_key_value().filter(|(size, _)| **size > edge.size()) {
+        report.find(format!("the log ends at {} entries, but {size} were signed", edge.size()));
     }
     Ok(edge)
 }
@@ -137,16 +131,10 @@ async fn checkpoints(
     report: &mut Report,
 ) -> Result<BTreeMap<u64, Checkpoint>, StoreError> {
     let mut found = BTreeMap::new();
-    for row in snapshot
-        .fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![])
-        .await?
-    {
+    for row in snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await? {
         let size = row.int(0)?.unsigned_abs();
         report.checkpoints += 1;
-        let checkpoint = key
-            .open(row.text(1)?)
-            .ok()
-            .and_then(|text| Checkpoint::parse(&text).ok());
+        let checkpoint = key.open(row.text(1)?).ok().and_then(|text| Checkpoint::parse(&text).ok());
         match checkpoint.filter(|found| found.size() == size && found.origin() == key.name()) {
             Some(checkpoint) => {
                 found.insert(size, checkpoint);
@@ -166,10 +154,7 @@ async fn children(
     let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
     let mut found: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
     for row in snapshot.fetch(sql, vec![from.into(), to.into()]).await? {
-        found
-            .entry(row.int(0)?)
-            .or_default()
-            .push(Hash::from(row.hash(1)?));
+        found.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
     }
     Ok(found)
 }
@@ -193,17 +178,12 @@ fn entry(
         && entry.method == row.text(5)?
         && i64::from(entry.outcome) == row.int(6)?;
     if !same {
-        report.find(format!(
-            "entry {index} was changed: the columns beside it say otherwise"
-        ));
+        report.find(format!("entry {index} was changed: the columns beside it say otherwise"));
     }
     if entry.time_us < *last {
-        let when = Instant::from_micros(entry.time_us)
-            .map(|at| at.to_string())
-            .unwrap_or_default();
-        report.find(format!(
-            "entry {index} was changed: its time, {when}, is before that of the entry before"
-        ));
+        let when = Instant::from_micros(entry.time_us).map(|at| at.to_string()).unwrap_or_default();
+        report
+            .find(format!("entry {index} was changed: its time, {when}, is before that of the entry before"));
     }
     *last = entry.time_us;
     let leaves = children.map(Vec::as_slice).unwrap_or_default();
@@ -224,10 +204,7 @@ async fn tiles(snapshot: &mut Snapshot, edge: &mut Edge, report: &mut Report) ->
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
         if stored.map(|row| row.blob(0).map(<[u8]>::to_vec)).transpose()? != Some(hashes) {
             let first = tile.id.number * TILE_WIDTH;
-            report.find(format!(
-                "a tile of level {} from {first} on was changed",
-                tile.id.level
-            ));
+            report.find(format!("a tile of level {} from {first} on was changed", tile.id.level));
         }
     }
     Ok(())
@@ -240,11 +217,7 @@ async fn against_anchor(
     size: u64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    let anchored = options
-        .log_key
-        .open(note)
-        .ok()
-        .and_then(|text| Checkpoint::parse(&text).ok());
+    let anchored = options.log_key.open(note).ok().and_then(|text| Checkpoint::parse(&text).ok());
     let Some(anchored) = anchored else {
         report.find("the anchor is not signed by this log's key");
         return Ok(());
@@ -257,16 +230,11 @@ async fn against_anchor(
         return Ok(());
     }
     let sql = "SELECT note FROM checkpoints WHERE size = $1";
-    let stored = snapshot
-        .fetch_one(sql, vec![place(anchored.size()).into()])
-        .await?;
+    let stored = snapshot.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
     let stored = stored.map(|row| row.text(0).map(str::to_owned)).transpose()?;
     let stored = stored.and_then(|note| options.log_key.open(&note).ok());
     if stored.and_then(|text| Checkpoint::parse(&text).ok()).as_ref() != Some(&anchored) {
-        report.find(format!(
-            "the log at size {} is not the one that the anchor knows",
-            anchored.size()
-        ));
+        report.find(format!("the log at size {} is not the one that the anchor knows", anchored.size()));
     }
     Ok(())
 }

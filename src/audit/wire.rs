@@ -29,9 +29,7 @@ pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
     let mut check = Check::new();
     let page_size = check.page_size("page_size", m.page_size, 100, 1_000);
     let filter = Filter {
-        page_size: page_size
-            .and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(100),
+        page_size: page_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(100),
         organisation: check.optional_organisation("organisation", &m.organisation),
         system: check.text("system", &m.system, TextRule::line(40)),
         counterpart: check.optional_organisation("counterpart", &m.counterpart),
@@ -48,11 +46,7 @@ pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
 
 /// An entry as a record for people.
 pub fn record(index: u64, entry: AuditEntry) -> ExchangeRecord {
-    let id = |bytes: &[u8]| {
-        Uuid::from_slice(bytes)
-            .map(|id| id.hyphenated().to_string())
-            .unwrap_or_default()
-    };
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(|id| id.hyphenated().to_string()).unwrap_or_default();
     let time = Instant::from_micros(entry.time_us).ok().map(Instant::to_proto);
     let sha256 = Hash::try_from(&entry.certificate_sha256[..]).map(|hash| hash.to_string());
     ExchangeRecord {

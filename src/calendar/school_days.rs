@@ -110,9 +110,7 @@ impl SchoolCalendar {
     fn knows(&self, date: Date) -> bool {
         let opens = self.terms.iter().map(|term| term.first).min();
         let closes = self.terms.iter().map(|term| term.last).max();
-        opens
-            .zip(closes)
-            .is_some_and(|(opens, closes)| (opens..=closes).contains(&date))
+        opens.zip(closes).is_some_and(|(opens, closes)| (opens..=closes).contains(&date))
     }
 }
 
@@ -145,10 +143,7 @@ mod tests {
 
     fn example() -> SchoolCalendar {
         SchoolCalendar {
-            terms: vec![
-                period("2026-09-02", "2026-12-18"),
-                period("2027-01-05", "2027-03-25"),
-            ],
+            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
             half_terms: vec![period("2026-10-26", "2026-10-30")],
             ..SchoolCalendar::default()
         }
@@ -170,10 +165,7 @@ mod tests {
     #[test]
     fn every_bank_holiday_row_is_read() {
         assert_eq!(BANK_HOLIDAYS.len(), PUBLISHED.lines().count() - 1);
-        assert_eq!(
-            bank_holiday(date("2026-12-28")),
-            Some("Boxing Day (substitute day)")
-        );
+        assert_eq!(bank_holiday(date("2026-12-28")), Some("Boxing Day (substitute day)"));
     }
 
     #[test]
@@ -181,10 +173,7 @@ mod tests {
         let mut calendar = example();
         calendar.inset_days.insert(date("2026-11-20"));
         calendar.closures.push(period("2026-11-18", "2026-11-19"));
-        assert_eq!(
-            calendar.school_days_between(date("2026-11-15"), date("2026-11-22")),
-            2
-        );
+        assert_eq!(calendar.school_days_between(date("2026-11-15"), date("2026-11-22")), 2);
         assert!(!calendar.is_school_day(date("2026-12-21")));
     }
 

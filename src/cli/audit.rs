@@ -35,18 +35,7 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
         }
     }
     if !of.json {
-        output::table(
-            [
-                "INDEX",
-                "TIME",
-                "ORGANISATION",
-                "SYSTEM",
-                "METHOD",
-                "OUTCOME",
-                "WITH",
-            ],
-            &rows,
-        );
+        output::table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
     }
     Ok(())
 }
@@ -58,11 +47,8 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
 pub async fn exchanges(client: &Client) -> Result<Vec<ExchangeRecord>, Failure> {
     let (mut found, mut page_token) = (Vec::new(), String::new());
     for _ in 0..PAGES {
-        let request = ListExchangesRequest {
-            page_size: 1_000,
-            page_token,
-            ..ListExchangesRequest::default()
-        };
+        let request =
+            ListExchangesRequest { page_size: 1_000, page_token, ..ListExchangesRequest::default() };
         let reply = client.call(audit::LIST_EXCHANGES, &request).await?.message;
         found.extend(reply.exchanges);
         page_token = reply.next_page_token;
@@ -74,10 +60,7 @@ pub async fn exchanges(client: &Client) -> Result<Vec<ExchangeRecord>, Failure> 
 }
 
 fn row(exchange: &ExchangeRecord) -> [String; 7] {
-    let time = exchange
-        .time
-        .as_ref()
-        .and_then(|time| Instant::from_proto(time).ok());
+    let time = exchange.time.as_ref().and_then(|time| Instant::from_proto(time).ok());
     let outcome = Outcome::try_from(exchange.outcome).unwrap_or_default();
     let outcome = outcome.as_str_name().trim_start_matches("OUTCOME_");
     let outcome = format!("{outcome} {}", exchange.reason);
@@ -104,9 +87,7 @@ pub async fn head(of: &OfProfile) -> Result<(), Failure> {
 }
 
 async fn newest(client: &Client) -> Result<(Checkpoint, String), Failure> {
-    let reply = client
-        .hashes(audit::GET_CHECKPOINT, &GetCheckpointRequest { tree_size: 0 })
-        .await?;
+    let reply = client.hashes(audit::GET_CHECKPOINT, &GetCheckpointRequest { tree_size: 0 }).await?;
     Ok((open(&reply.checkpoint, client.verifier())?, reply.checkpoint))
 }
 
@@ -123,22 +104,15 @@ fn open(note: &str, verifier: &Verifier) -> Result<Checkpoint, Failure> {
 pub async fn verify(args: &Verify) -> Result<(), Failure> {
     let Some(path) = &args.database else {
         let Some(path) = &args.profile else {
-            return Err(Failure::usage(
-                "name a --profile, or a --database with its --log-key",
-            ));
+            return Err(Failure::usage("name a --profile, or a --database with its --log-key"));
         };
         let client = profile::connect(path).await?;
         let notes = client.seen().notes();
         let (size, count) = consistent(&client, &notes).await?;
-        say(&format!(
-            "verified: the log of {size} entries holds all of {count} checkpoints seen"
-        ));
+        say(&format!("verified: the log of {size} entries holds all of {count} checkpoints seen"));
         return Ok(());
     };
-    let key = args
-        .log_key
-        .as_deref()
-        .ok_or_else(|| Failure::usage("--database needs --log-key"))?;
+    let key = args.log_key.as_deref().ok_or_else(|| Failure::usage("--database needs --log-key"))?;
     let report = verify_copy(path, key, args.anchor.as_deref(), args.key_ring.as_deref()).await?;
     say(&format!(
         "{} entries, {} checkpoints, {} kept records",
@@ -182,9 +156,7 @@ pub async fn verify_copy(
 /// The client's; exit code 69 when the file cannot be written.
 pub async fn prove(args: &Prove) -> Result<(), Failure> {
     let client = profile::open(&args.of).await?;
-    let request = GetExchangeRequest {
-        exchange_id: args.exchange.clone(),
-    };
+    let request = GetExchangeRequest { exchange_id: args.exchange.clone() };
     let reply = client.call(audit::GET_EXCHANGE, &request).await?.message;
     let receipt = reply.exchange_receipt.unwrap_or_default();
     let bundle = serde_json::json!({
@@ -194,10 +166,7 @@ pub async fn prove(args: &Prove) -> Result<(), Failure> {
     });
     let text = serde_json::to_string_pretty(&bundle).map_err(|error| Failure::bug("a bundle", error))?;
     std::fs::write(&args.out, text).map_err(|error| Failure::unavailable("the file", error))?;
-    say(&format!(
-        "entry {} of a tree of {}, with its proof",
-        receipt.index, receipt.tree_size
-    ));
+    say(&format!("entry {} of a tree of {}, with its proof", receipt.index, receipt.tree_size));
     Ok(())
 }
 
@@ -223,15 +192,10 @@ pub async fn compare(args: &Compare) -> Result<(), Failure> {
     let mut notes = client.seen().notes();
     for folder in &args.seen {
         let seen = crate::client::Seen::in_folder(folder);
-        notes.extend(
-            seen.map_err(|error| Failure::unavailable("a folder of checkpoints", error))?
-                .notes(),
-        );
+        notes.extend(seen.map_err(|error| Failure::unavailable("a folder of checkpoints", error))?.notes());
     }
     let (size, count) = consistent(&client, &notes).await?;
-    say(&format!(
-        "one log: {count} checkpoints lie on the tree of {size} entries"
-    ));
+    say(&format!("one log: {count} checkpoints lie on the tree of {size} entries"));
     Ok(())
 }
 
@@ -251,10 +215,7 @@ pub async fn consistent(client: &Client, notes: &[String]) -> Result<(u64, usize
             )));
         }
         if seen.size() > 0 {
-            let request = GetConsistencyProofRequest {
-                from_size: seen.size(),
-                to_size: newest.size(),
-            };
+            let request = GetConsistencyProofRequest { from_size: seen.size(), to_size: newest.size() };
             let reply = client.hashes(audit::GET_CONSISTENCY_PROOF, &request).await?;
             for hash in reply.hashes {
                 let hash = <[u8; 32]>::try_from(hash.as_ref());

@@ -25,10 +25,7 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
     let mut cursor = None;
     if args.once {
         for _ in 0..BATCHES {
-            let request = ListDeliveriesRequest {
-                cursor,
-                ..ListDeliveriesRequest::default()
-            };
+            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
             let reply = client.call(deliveries::LIST_DELIVERIES, &request).await?.message;
             take(&client, args, &reply.deliveries).await?;
             cursor = reply.next;
@@ -39,10 +36,7 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
         return Ok(());
     }
     loop {
-        let request = WatchDeliveriesRequest {
-            cursor: cursor.clone(),
-            kinds: Vec::new(),
-        };
+        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
         let mut stream = client.watch(deliveries::WATCH_DELIVERIES, &request).await?;
         while let Some((message, _)) = stream.next(|message| position(message, cursor.as_ref())).await? {
             take(&client, args, &message.deliveries).await?;
@@ -54,12 +48,7 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
 /// The request that the next batch of a stream answers.
 pub fn position(message: &WatchDeliveriesResponse, before: Option<&Cursor>) -> prost::bytes::Bytes {
     let cursor = message.next.clone().or_else(|| before.cloned());
-    WatchPosition {
-        cursor,
-        kinds: Vec::new(),
-    }
-    .encode_to_vec()
-    .into()
+    WatchPosition { cursor, kinds: Vec::new() }.encode_to_vec().into()
 }
 
 async fn take(client: &Client, args: &WatchDeliveries, batch: &[Delivery]) -> Result<(), Failure> {
@@ -91,18 +80,12 @@ pub async fn acknowledge(client: &Client, batch: &[Delivery]) -> Result<u32, Fai
         stage: DeliveryStage::Acknowledged as i32,
         ..AcknowledgeDeliveryRequest::default()
     };
-    Ok(client
-        .call(deliveries::ACKNOWLEDGE_DELIVERY, &request)
-        .await?
-        .message
-        .acknowledged)
+    Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
 }
 
 /// One delivery on a line, without naming a child.
 fn line(delivery: &Delivery) -> String {
-    let kind = DeliveryKind::try_from(delivery.kind)
-        .unwrap_or_default()
-        .as_str_name();
+    let kind = DeliveryKind::try_from(delivery.kind).unwrap_or_default().as_str_name();
     let kind = kind.trim_start_matches("DELIVERY_KIND_");
     let index = delivery.cursor.as_ref().map_or(0, |cursor| cursor.index);
     let about = match &delivery.content {
@@ -110,11 +93,7 @@ fn line(delivery: &Delivery) -> String {
         Some(Content::Attendance(content)) => {
             let marks: Vec<&MarkHistory> = content.children.iter().flat_map(|child| &child.marks).collect();
             let corrected = marks.iter().filter(|mark| !mark.earlier.is_empty()).count();
-            format!(
-                "{} sessions of {} children, {corrected} corrected",
-                marks.len(),
-                content.children.len()
-            )
+            format!("{} sessions of {} children, {corrected} corrected", marks.len(), content.children.len())
         }
         Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
         Some(Content::Register(content)) => content.method.clone(),

@@ -18,50 +18,32 @@ pub struct Failure {
 impl Failure {
     /// The gateway refused, or a check found something: exit code 1.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self {
-            code: 1,
-            message: message.into(),
-        }
+        Self { code: 1, message: message.into() }
     }
 
     /// The arguments are at fault: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            code: 2,
-            message: message.into(),
-        }
+        Self { code: 2, message: message.into() }
     }
 
     /// The input file is at fault: exit code 64.
     pub fn input(message: impl Into<String>) -> Self {
-        Self {
-            code: 64,
-            message: message.into(),
-        }
+        Self { code: 64, message: message.into() }
     }
 
     /// Something needed is not there now: exit code 69.
     pub fn unavailable(what: &str, error: impl Error) -> Self {
-        Self {
-            code: 69,
-            message: format!("{what}: {}", chain(&error)),
-        }
+        Self { code: 69, message: format!("{what}: {}", chain(&error)) }
     }
 
     /// The program is at fault: exit code 70.
     pub fn bug(what: &str, error: impl Error) -> Self {
-        Self {
-            code: 70,
-            message: format!("{what}: {}", chain(&error)),
-        }
+        Self { code: 70, message: format!("{what}: {}", chain(&error)) }
     }
 
     /// The configuration is at fault: exit code 78.
     pub fn configuration(message: impl Into<String>) -> Self {
-        Self {
-            code: 78,
-            message: message.into(),
-        }
+        Self { code: 78, message: message.into() }
     }
 
     /// As [`Failure::configuration`], from an error and what lies below it.

@@ -69,9 +69,6 @@ pub(crate) fn say(line: &str) {
 fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter);
+    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter);
     subscriber.try_init().ok();
 }

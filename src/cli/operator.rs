@@ -35,11 +35,7 @@ impl From<StartError> for Failure {
 #[must_use]
 pub fn surroundings() -> Surroundings {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Surroundings {
-        clock: Arc::clone(&clock),
-        real: clock,
-        random: Randomness::system(),
-    }
+    Surroundings { clock: Arc::clone(&clock), real: clock, random: Randomness::system() }
 }
 
 /// Makes keys, database, log and anchor, and registers the first operator as the log's first entry.
@@ -51,17 +47,8 @@ pub async fn init(args: &Init) -> Result<(), Failure> {
     let der = CertificateDer::from_pem_file(&args.operator_certificate)
         .map_err(|_| Failure::configuration("the operator's certificate is not a PEM certificate"))?;
     let operator = PeerCertificate::parse(&der).map_err(|error| Failure::configuration(error.to_string()))?;
-    let log_key = found(
-        config,
-        surroundings(),
-        &args.origin,
-        &operator,
-        &args.operator_name,
-    )
-    .await?;
-    say(&format!(
-        "made a new log; give its key to everyone who checks receipts:\n{log_key}"
-    ));
+    let log_key = found(config, surroundings(), &args.origin, &operator, &args.operator_name).await?;
+    say(&format!("made a new log; give its key to everyone who checks receipts:\n{log_key}"));
     Ok(())
 }
 

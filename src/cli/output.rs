@@ -26,9 +26,7 @@ pub fn to_json(name: &str, message: &impl Message) -> Result<serde_json::Value, 
     let descriptor = descriptor.ok_or_else(|| bug(format!("{full} is not described")))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
     let dynamic = dynamic.map_err(|error| bug(error.to_string()))?;
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .stringify_64_bit_integers(true);
+    let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
     let value = dynamic.serialize_with_options(serde_json::value::Serializer, &options);
     value.map_err(|error| bug(error.to_string()))
 }
@@ -42,10 +40,7 @@ pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
         }
     }
     let line = |cells: [&str; N]| {
-        let padded = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         say(padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(heading);

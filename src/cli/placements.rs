@@ -16,10 +16,7 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
     let client = profile::open(of).await?;
     let (mut rows, mut page_token) = (Vec::new(), String::new());
     for _ in 0..PAGES {
-        let request = ListPlacementsRequest {
-            page_token,
-            ..ListPlacementsRequest::default()
-        };
+        let request = ListPlacementsRequest { page_token, ..ListPlacementsRequest::default() };
         let reply = client.call(placement::LIST_PLACEMENTS, &request).await?.message;
         for found in reply.placements {
             if of.json {
@@ -27,10 +24,7 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
                 continue;
             }
             let state = PlacementState::try_from(found.state).unwrap_or_default();
-            let state = state
-                .as_str_name()
-                .trim_start_matches("PLACEMENT_STATE_")
-                .to_owned();
+            let state = state.as_str_name().trim_start_matches("PLACEMENT_STATE_").to_owned();
             rows.push([
                 found.placement_id,
                 state,
@@ -48,15 +42,7 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
     }
     if !of.json {
         output::table(
-            [
-                "PLACEMENT",
-                "STATE",
-                "COMMISSIONER",
-                "PROVIDER",
-                "START",
-                "PLANNED END",
-                "REFERENCE",
-            ],
+            ["PLACEMENT", "STATE", "COMMISSIONER", "PROVIDER", "START", "PLANNED END", "REFERENCE"],
             &rows,
         );
     }

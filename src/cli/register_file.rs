@@ -54,21 +54,15 @@ enum Column {
 /// Exit code 64 when it is no register at all.
 pub fn read(file: &Path) -> Result<(Vec<Row>, Vec<String>), Failure> {
     let told = |what: &str| Failure::input(format!("{}: {what}", file.display()));
-    let size = std::fs::metadata(file)
-        .map_err(|_| told("the file cannot be read"))?
-        .len();
+    let size = std::fs::metadata(file).map_err(|_| told("the file cannot be read"))?.len();
     if size > LARGEST {
         return Err(told("the file is larger than 64 MiB"));
     }
     let bytes = std::fs::read(file).map_err(|_| told("the file cannot be read"))?;
     let text = String::from_utf8(bytes).map_err(|_| told("the file is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    let heading = reader
-        .headers()
-        .map_err(|_| told("the first line is not a CSV heading"))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let heading = reader.headers().map_err(|_| told("the first line is not a CSV heading"))?;
     let columns: Vec<Option<Column>> = heading.iter().map(column).collect();
     for needed in [Column::Upn, Column::Date, Column::Session, Column::Mark] {
         if !columns.contains(&Some(needed)) {
@@ -80,10 +74,7 @@ pub fn read(file: &Path) -> Result<(Vec<Row>, Vec<String>), Failure> {
         let record = record.map_err(|_| told("the file is not CSV to its end"))?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.len() != width {
-            faults.push(format!(
-                "line {line}: it has {} columns, the heading has {width}",
-                record.len()
-            ));
+            faults.push(format!("line {line}: it has {} columns, the heading has {width}", record.len()));
             continue;
         }
         match mark(&columns, &record) {
@@ -96,10 +87,7 @@ pub fn read(file: &Path) -> Result<(Vec<Row>, Vec<String>), Failure> {
 
 fn column(heading: &str) -> Option<Column> {
     let heading = heading.trim().to_lowercase();
-    COLUMNS
-        .iter()
-        .find(|(_, names)| names.contains(&heading.as_str()))
-        .map(|(column, _)| *column)
+    COLUMNS.iter().find(|(_, names)| names.contains(&heading.as_str())).map(|(column, _)| *column)
 }
 
 fn mark(columns: &[Option<Column>], record: &StringRecord) -> Result<Mark, Vec<&'static str>> {
@@ -157,14 +145,7 @@ mod tests {
         assert_eq!(date("02/11/2026").as_deref(), Some("2026-11-02"));
         assert_eq!(date("2/9/2026").as_deref(), Some("2026-09-02"));
         assert_eq!(date("2026-11-02").as_deref(), Some("2026-11-02"));
-        for wrong in [
-            "11/13/2026",
-            "02/11/26",
-            "31/02/2026",
-            "2026/11/02",
-            "",
-            "02-11-2026",
-        ] {
+        for wrong in ["11/13/2026", "02/11/26", "31/02/2026", "2026/11/02", "", "02-11-2026"] {
             assert_eq!(date(wrong), None);
         }
     }

@@ -41,18 +41,11 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
     if !args.accept_valid {
         let checked = send(&client, &rows, reason, true, args.of.json).await?;
         if !checked.rejected.is_empty() {
-            return Err(Failure::input(format!(
-                "nothing was sent:\n{}",
-                checked.rejected.join("\n")
-            )));
+            return Err(Failure::input(format!("nothing was sent:\n{}", checked.rejected.join("\n"))));
         }
     }
     let sent = send(&client, &rows, reason, args.validate_only, args.of.json).await?;
-    let done = if args.validate_only {
-        "checked, nothing stored"
-    } else {
-        "done"
-    };
+    let done = if args.validate_only { "checked, nothing stored" } else { "done" };
     say(&format!(
         "{done}: {} new, {} unchanged, {} corrected, {} rejected",
         sent.stored,
@@ -60,11 +53,7 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
         sent.corrected,
         sent.rejected.len()
     ));
-    if sent.rejected.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::refused(sent.rejected.join("\n")))
-    }
+    if sent.rejected.is_empty() { Ok(()) } else { Err(Failure::refused(sent.rejected.join("\n"))) }
 }
 
 /// Reads a file; a row that cannot be read stops everything unless the good ones are wanted.
@@ -74,10 +63,7 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
 pub fn read(file: &Path, accept_valid: bool) -> Result<Vec<Row>, Failure> {
     let (rows, faults) = register_file::read(file)?;
     if !faults.is_empty() && !accept_valid {
-        return Err(Failure::input(format!(
-            "nothing was sent:\n{}",
-            faults.join("\n")
-        )));
+        return Err(Failure::input(format!("nothing was sent:\n{}", faults.join("\n"))));
     }
     for fault in faults {
         say(&fault);
@@ -98,10 +84,9 @@ pub async fn send(
 ) -> Result<Sent, Failure> {
     let (mut sent, random) = (Sent::default(), Randomness::system());
     for part in rows.chunks(MARKS) {
-        let marks = part.iter().map(|row| Mark {
-            correction_reason: correction_reason.to_owned(),
-            ..row.mark.clone()
-        });
+        let marks = part
+            .iter()
+            .map(|row| Mark { correction_reason: correction_reason.to_owned(), ..row.mark.clone() });
         let request = SubmitAttendanceRequest {
             request_id: random.uuid_v4().hyphenated().to_string(),
             validate_only,
@@ -123,14 +108,7 @@ fn add(sent: &mut Sent, part: &[Row], reply: SubmitAttendanceResponse) {
     sent.unchanged += reply.unchanged;
     sent.corrected += reply.corrected;
     sent.returns.push(reply.return_id);
-    for MarkResult {
-        index,
-        outcome,
-        reason,
-        field,
-        ..
-    } in reply.results
-    {
+    for MarkResult { index, outcome, reason, field, .. } in reply.results {
         if outcome == MarkOutcome::Rejected as i32 {
             let line = part.get(index as usize).map_or(0, |row| row.line);
             sent.rejected.push(format!("line {line}: {field}: {reason}"));

@@ -17,9 +17,7 @@ use super::{ClientError, Profile};
 pub(super) async fn channel(profile: &Profile) -> Result<Channel, ClientError> {
     let connector = TlsConnector::from(Arc::new(config(profile)?));
     let address = profile.endpoint.clone();
-    let host = address
-        .rsplit_once(':')
-        .map_or(address.as_str(), |(host, _)| host);
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|_| ClientError::Profile("endpoint has no host name".to_owned()))?;
     let connect = tower::service_fn(move |_: Uri| {

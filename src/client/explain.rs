@@ -11,10 +11,7 @@ pub fn explain(status: &Status) -> String {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     let mut text = format!("{reason}: {}", status.message());
-    for violation in details
-        .bad_request()
-        .map_or(&[][..], |request| &request.field_violations)
-    {
+    for violation in details.bad_request().map_or(&[][..], |request| &request.field_violations) {
         write!(text, "\n  {}: {}", violation.field, violation.description).ok();
     }
     text
@@ -23,8 +20,5 @@ pub fn explain(status: &Status) -> String {
 /// The stable name of a refusal's reason; empty where the status carries none.
 #[must_use]
 pub fn reason(status: &Status) -> String {
-    status
-        .get_error_details()
-        .error_info()
-        .map_or_else(String::new, |info| info.reason.clone())
+    status.get_error_details().error_info().map_or_else(String::new, |info| info.reason.clone())
 }

@@ -100,12 +100,7 @@ impl Client {
         let on_behalf_of = on_behalf_of
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel = connect::channel(profile).await?;
-        Ok(Self {
-            channel,
-            verifier,
-            seen: Arc::new(seen),
-            on_behalf_of,
-        })
+        Ok(Self { channel, verifier, seen: Arc::new(seen), on_behalf_of })
     }
 
     /// One request, one reply, its receipt checked.
@@ -147,9 +142,7 @@ impl Client {
         let mut grpc = self.grpc().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let path = http::uri::PathAndQuery::from_static(rpc.path());
-        let response = grpc
-            .server_streaming(self.request(sent.clone()), path, BytesCodec)
-            .await?;
+        let response = grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?;
         Ok(Replies {
             client: self.clone(),
             sent,
@@ -173,17 +166,12 @@ impl Client {
     async fn unary(&self, path: &'static str, sent: Bytes) -> Result<Bytes, ClientError> {
         let mut grpc = self.grpc().await?;
         let path = http::uri::PathAndQuery::from_static(path);
-        Ok(grpc
-            .unary(self.request(sent), path, BytesCodec)
-            .await?
-            .into_inner())
+        Ok(grpc.unary(self.request(sent), path, BytesCodec).await?.into_inner())
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, ClientError> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(16 << 20);
-        grpc.ready()
-            .await
-            .map_err(|error| ClientError::Unreachable(Box::new(error)))?;
+        grpc.ready().await.map_err(|error| ClientError::Unreachable(Box::new(error)))?;
         Ok(grpc)
     }
 
@@ -200,11 +188,7 @@ impl Client {
         sent: &Bytes,
         received: &Bytes,
     ) -> Result<Reply<Resp>, ClientError> {
-        let Checked {
-            reply,
-            receipt,
-            checkpoint,
-        } = receipt::check(sent, received, &self.verifier)?;
+        let Checked { reply, receipt, checkpoint } = receipt::check(sent, received, &self.verifier)?;
         self.seen.keep(&checkpoint, &receipt.checkpoint);
         let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })

@@ -51,9 +51,7 @@ pub struct Checked {
 /// [`ReceiptError`].
 pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Checked, ReceiptError> {
     let (reply, receipt) = split(received)?;
-    let text = verifier
-        .open(&receipt.checkpoint)
-        .map_err(|_| ReceiptError::Signature)?;
+    let text = verifier.open(&receipt.checkpoint).map_err(|_| ReceiptError::Signature)?;
     let checkpoint = Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)?;
     if checkpoint.origin() != verifier.name() || checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
@@ -76,11 +74,7 @@ pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Check
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
         return Err(ReceiptError::Reply);
     }
-    Ok(Checked {
-        reply,
-        receipt,
-        checkpoint,
-    })
+    Ok(Checked { reply, receipt, checkpoint })
 }
 
 /// Whether the message ends with a receipt.

@@ -28,10 +28,7 @@ impl Seen {
                 notes.insert(size, std::fs::read_to_string(file.path())?);
             }
         }
-        Ok(Self {
-            notes: Mutex::new(notes),
-            folder: Some(folder.to_owned()),
-        })
+        Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()) })
     }
 
     /// Keeps a checkpoint. Of two with one size both are kept apart by the caller's `compare`, so the first
@@ -52,11 +49,6 @@ impl Seen {
     /// Every checkpoint kept, the smallest first.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

@@ -227,10 +227,7 @@ impl AttendanceCode {
     /// # Errors
     /// [`CodeError::Retired`] for `F H J Y` from 19 August 2024, [`CodeError::Unknown`] for all else that did not hold.
     pub fn on(text: &str, date: Date) -> Result<Self, CodeError> {
-        let code = Self::ALL
-            .into_iter()
-            .find(|code| code.as_str() == text)
-            .ok_or(CodeError::Unknown)?;
+        let code = Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or(CodeError::Unknown)?;
         let day = (date.year(), date.month(), date.day());
         let held = code.row().3;
         if day < held.from {
@@ -320,27 +317,15 @@ mod tests {
             assert_eq!(&record[2], code.class().as_str());
             let from = Date::parse(&record[3]).unwrap();
             assert_eq!(AttendanceCode::on(&record[0], from), Ok(code));
-            assert_eq!(
-                AttendanceCode::on(&record[0], from.plus_days(-1)),
-                Err(CodeError::Unknown)
-            );
+            assert_eq!(AttendanceCode::on(&record[0], from.plus_days(-1)), Err(CodeError::Unknown));
             assert_eq!(code.is_legacy(), !record[4].is_empty());
             if let Ok(last) = Date::parse(&record[4]) {
                 assert_eq!(AttendanceCode::on(&record[0], last), Ok(code));
-                assert_eq!(
-                    AttendanceCode::on(&record[0], last.plus_days(1)),
-                    Err(CodeError::Retired)
-                );
+                assert_eq!(AttendanceCode::on(&record[0], last.plus_days(1)), Err(CodeError::Retired));
             }
         }
         assert_eq!(rows, CODES.lines().count() - 1);
-        assert_eq!(
-            AttendanceCode::ALL
-                .iter()
-                .filter(|code| !code.is_legacy())
-                .count(),
-            34
-        );
+        assert_eq!(AttendanceCode::ALL.iter().filter(|code| !code.is_legacy()).count(), 34);
     }
 
     #[test]
@@ -355,21 +340,9 @@ mod tests {
     fn presence_belongs_to_its_session() {
         let day = Date::parse("2026-11-20").unwrap();
         let read = |text, session| AttendanceCode::in_session(text, day, session);
-        assert_eq!(
-            read("\\", RegisterSession::Morning),
-            Err(CodeError::SessionMismatch)
-        );
-        assert_eq!(
-            read("/", RegisterSession::Afternoon),
-            Err(CodeError::SessionMismatch)
-        );
-        assert_eq!(
-            read("/", RegisterSession::Morning),
-            Ok(AttendanceCode::PresentMorning)
-        );
-        assert_eq!(
-            read("K", RegisterSession::Afternoon),
-            Ok(AttendanceCode::LocalAuthorityProvision)
-        );
+        assert_eq!(read("\\", RegisterSession::Morning), Err(CodeError::SessionMismatch));
+        assert_eq!(read("/", RegisterSession::Afternoon), Err(CodeError::SessionMismatch));
+        assert_eq!(read("/", RegisterSession::Morning), Ok(AttendanceCode::PresentMorning));
+        assert_eq!(read("K", RegisterSession::Afternoon), Ok(AttendanceCode::LocalAuthorityProvision));
     }
 }

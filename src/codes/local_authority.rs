@@ -64,11 +64,7 @@ impl LaCode {
     /// [`LaCodeError::Format`].
     pub fn parse(text: &str) -> Result<Self, LaCodeError> {
         let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| LaCodeError::Format)?;
-        if code.iter().all(u8::is_ascii_digit) {
-            Ok(Self(code))
-        } else {
-            Err(LaCodeError::Format)
-        }
+        if code.iter().all(u8::is_ascii_digit) { Ok(Self(code)) } else { Err(LaCodeError::Format) }
     }
 
     /// The code of an authority that existed on `date`.
@@ -89,9 +85,7 @@ impl LaCode {
     /// The authority that had this code on `date`.
     #[must_use]
     pub fn authority_on(self, date: Date) -> Option<&'static LocalAuthority> {
-        AUTHORITIES
-            .iter()
-            .find(|authority| authority.code == self && authority.lived_on(date))
+        AUTHORITIES.iter().find(|authority| authority.code == self && authority.lived_on(date))
     }
 
     /// Whether pupil numbers were ever issued under it: every authority's code, living or ended, and the Department's
@@ -103,9 +97,7 @@ impl LaCode {
     }
 
     fn number(self) -> u16 {
-        self.0
-            .iter()
-            .fold(0, |number, digit| number * 10 + u16::from(digit - b'0'))
+        self.0.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'))
     }
 }
 
@@ -141,11 +133,7 @@ fn authority(row: &csv::StringRecord) -> Option<LocalAuthority> {
         ons_code: row.get(0)?.to_owned(),
         name: row.get(1)?.to_owned(),
         from: british(row.get(2)?)?,
-        to: if ended.is_empty() {
-            None
-        } else {
-            Some(british(ended)?)
-        },
+        to: if ended.is_empty() { None } else { Some(british(ended)?) },
         code: LaCode::parse(row.get(8)?).ok()?,
     })
 }
@@ -175,13 +163,7 @@ mod tests {
     fn there_are_153_and_none_twice() {
         assert_eq!(live_on("2026-11-20").len(), 153);
         let day = Date::parse("2026-11-20").unwrap();
-        assert_eq!(
-            AUTHORITIES
-                .iter()
-                .filter(|authority| authority.lived_on(day))
-                .count(),
-            153
-        );
+        assert_eq!(AUTHORITIES.iter().filter(|authority| authority.lived_on(day)).count(), 153);
         assert_eq!(PUBLISHED.lines().count() - 1 - AUTHORITIES.len(), 3 + 5 + 1);
     }
 
@@ -196,13 +178,7 @@ mod tests {
             assert_eq!(live(text, "2026-11-20"), Err(LaCodeError::Format));
         }
         let sheffield = LaCode::parse("373").unwrap();
-        let on = |date| {
-            sheffield
-                .authority_on(Date::parse(date).unwrap())
-                .unwrap()
-                .ons_code
-                .as_str()
-        };
+        let on = |date| sheffield.authority_on(Date::parse(date).unwrap()).unwrap().ons_code.as_str();
         assert_eq!((on("2025-04-30"), on("2025-05-01")), ("E08000019", "E08000039"));
     }
 

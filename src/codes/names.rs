@@ -49,11 +49,7 @@ fn folded(name: &str) -> Vec<Folded> {
 
 fn push_letters(base: char, started: &mut bool, out: &mut Vec<Folded>) {
     let mut push = |letter| {
-        out.push(if *started {
-            Folded::Goes(letter)
-        } else {
-            Folded::Starts(letter)
-        });
+        out.push(if *started { Folded::Goes(letter) } else { Folded::Starts(letter) });
         *started = true;
     };
     match base {
@@ -88,10 +84,7 @@ fn rest(name: &[Folded]) -> &[Folded] {
 
 fn after_letter(name: &[Folded]) -> &[Folded] {
     let after = rest(name);
-    let further = after
-        .iter()
-        .take_while(|part| matches!(part, Folded::Goes(_)))
-        .count();
+    let further = after.iter().take_while(|part| matches!(part, Folded::Goes(_))).count();
     after.get(further..).unwrap_or_default()
 }
 

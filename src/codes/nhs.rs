@@ -43,11 +43,7 @@ impl NhsNumber {
             return Err(NhsNumberError::Format);
         }
         let check = (11 - weighted(&number) % 11) % 11;
-        if check == u32::from(number[9] - b'0') {
-            Ok(Self(number))
-        } else {
-            Err(NhsNumberError::CheckDigit)
-        }
+        if check == u32::from(number[9] - b'0') { Ok(Self(number)) } else { Err(NhsNumberError::CheckDigit) }
     }
 
     /// The ten digits. Personal.

@@ -101,13 +101,9 @@ impl OrganisationId {
     /// [`OrganisationError::Format`].
     pub fn parse(text: &str) -> Result<Self, OrganisationError> {
         let (kind, id) = text.split_once('/').ok_or(OrganisationError::Format)?;
-        let kind = OrganisationKind::parse(kind)
-            .filter(|kind| kind.takes(id))
-            .ok_or(OrganisationError::Format)?;
-        Ok(Self {
-            text: text.into(),
-            kind,
-        })
+        let kind =
+            OrganisationKind::parse(kind).filter(|kind| kind.takes(id)).ok_or(OrganisationError::Format)?;
+        Ok(Self { text: text.into(), kind })
     }
 
     /// Reads the identity in a certificate: `spiffe://<trust-domain>/<kind>/<id>/<system>`.
@@ -115,12 +111,8 @@ impl OrganisationId {
     /// # Errors
     /// [`OrganisationError::Identity`].
     pub fn from_spiffe(uri: &str, trust_domain: &str) -> Result<(Self, System), OrganisationError> {
-        let path = uri
-            .strip_prefix("spiffe://")
-            .and_then(|rest| rest.strip_prefix(trust_domain));
-        let path = path
-            .and_then(|rest| rest.strip_prefix('/'))
-            .ok_or(OrganisationError::Identity)?;
+        let path = uri.strip_prefix("spiffe://").and_then(|rest| rest.strip_prefix(trust_domain));
+        let path = path.and_then(|rest| rest.strip_prefix('/')).ok_or(OrganisationError::Identity)?;
         let (organisation, system) = path.rsplit_once('/').ok_or(OrganisationError::Identity)?;
         let organisation = Self::parse(organisation).map_err(|_| OrganisationError::Identity)?;
         Ok((organisation, System::parse(system)?))
@@ -181,11 +173,7 @@ impl System {
     /// # Errors
     /// [`OrganisationError::Identity`].
     pub fn parse(text: &str) -> Result<Self, OrganisationError> {
-        if is_label(text) {
-            Ok(Self(text.into()))
-        } else {
-            Err(OrganisationError::Identity)
-        }
+        if is_label(text) { Ok(Self(text.into())) } else { Err(OrganisationError::Identity) }
     }
 
     /// The name.
@@ -203,9 +191,7 @@ impl fmt::Display for System {
 
 fn is_label(text: &str) -> bool {
     (1..=40).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -214,13 +200,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written() {
-        for text in [
-            "la/330",
-            "school/123456",
-            "provider/riverside",
-            "operator/0",
-            "partner/nhs-icb-1",
-        ] {
+        for text in ["la/330", "school/123456", "provider/riverside", "operator/0", "partner/nhs-icb-1"] {
             let read: OrganisationId = text.parse().unwrap();
             assert_eq!(read.to_string(), text);
             assert_eq!(format!("{}/{}", read.kind().as_str(), read.id()), text);
@@ -243,11 +223,7 @@ mod tests {
             "provider/a b",
             &long,
         ] {
-            assert_eq!(
-                OrganisationId::parse(text),
-                Err(OrganisationError::Format),
-                "{text}"
-            );
+            assert_eq!(OrganisationId::parse(text), Err(OrganisationError::Format), "{text}");
         }
     }
 
@@ -255,10 +231,7 @@ mod tests {
     fn identities_of_certificates() {
         let uri = "spiffe://ap.example/provider/riverside/mis";
         let (organisation, system) = OrganisationId::from_spiffe(uri, "ap.example").unwrap();
-        assert_eq!(
-            (organisation.as_str(), system.as_str()),
-            ("provider/riverside", "mis")
-        );
+        assert_eq!((organisation.as_str(), system.as_str()), ("provider/riverside", "mis"));
         assert_eq!(organisation.to_spiffe("ap.example", &system), uri);
         for uri in [
             "spiffe://ap.example.evil/provider/riverside/mis",

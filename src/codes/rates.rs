@@ -92,19 +92,11 @@ mod tests {
             rows += 1;
             let marks = record[1].split(' ').flat_map(|mark| {
                 let (code, times) = mark.split_once('*').unwrap_or((mark, "1"));
-                std::iter::repeat_n(
-                    AttendanceCode::on(code, day).unwrap().class(),
-                    times.parse().unwrap(),
-                )
+                std::iter::repeat_n(AttendanceCode::on(code, day).unwrap().class(), times.parse().unwrap())
             });
             let rates: Rates = marks.collect();
             assert_eq!(rates.possible.to_string(), record[2], "{}", &record[0]);
-            assert_eq!(
-                rates.attendance().map(percent_text).unwrap_or_default(),
-                record[3],
-                "{}",
-                &record[0]
-            );
+            assert_eq!(rates.attendance().map(percent_text).unwrap_or_default(), record[3], "{}", &record[0]);
             assert_eq!(rates.persistently_absent(), &record[4] == "yes", "{}", &record[0]);
             assert_eq!(rates.severely_absent(), &record[5] == "yes", "{}", &record[0]);
         }

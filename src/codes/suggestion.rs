@@ -39,10 +39,7 @@ pub enum ArrangedBy {
 
 /// What is known of the place and the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four independent facts of a placement"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a placement")]
 pub struct Circumstances {
     /// Who arranged the placement.
     pub arranged_by: ArrangedBy,
@@ -102,9 +99,7 @@ fn attended(by_school: AttendanceCode, place: Circumstances) -> AttendanceCode {
 }
 
 fn part_time(place: Circumstances) -> Option<AttendanceCode> {
-    place
-        .part_time_agreed
-        .then_some(AttendanceCode::PartTimeTimetable)
+    place.part_time_agreed.then_some(AttendanceCode::PartTimeTimetable)
 }
 
 #[cfg(test)]
@@ -132,9 +127,7 @@ mod tests {
                 ProviderMark::Statutory(AttendanceCode::on(code, Date::parse("2026-11-20").unwrap()).unwrap())
             }
         };
-        suggest_home_code(mark, place)
-            .map(|code| code.to_string())
-            .unwrap_or_default()
+        suggest_home_code(mark, place).map(|code| code.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -157,11 +150,7 @@ mod tests {
             ("C", "", ""),
             ("Y5", "", ""),
         ] {
-            assert_eq!(
-                suggested(mark, place(ArrangedBy::LocalAuthority)),
-                authority,
-                "{mark}"
-            );
+            assert_eq!(suggested(mark, place(ArrangedBy::LocalAuthority)), authority, "{mark}");
             assert_eq!(suggested(mark, place(ArrangedBy::School)), school, "{mark}");
         }
     }
@@ -170,63 +159,16 @@ mod tests {
     fn by_the_place() {
         let school = place(ArrangedBy::School);
         for mark in ["present", "absent", "I", "not expected"] {
+            assert_eq!(suggested(mark, Circumstances { dual_registered: true, ..school }), "D");
             assert_eq!(
-                suggested(
-                    mark,
-                    Circumstances {
-                        dual_registered: true,
-                        ..school
-                    }
-                ),
-                "D"
-            );
-            assert_eq!(
-                suggested(
-                    mark,
-                    Circumstances {
-                        on_a_roll: false,
-                        dual_registered: true,
-                        ..school
-                    }
-                ),
+                suggested(mark, Circumstances { on_a_roll: false, dual_registered: true, ..school }),
                 ""
             );
-            assert_eq!(
-                suggested(
-                    mark,
-                    Circumstances {
-                        online_at_home: true,
-                        ..school
-                    }
-                ),
-                ""
-            );
-            let agreed = Circumstances {
-                online_at_home: true,
-                part_time_agreed: true,
-                ..school
-            };
+            assert_eq!(suggested(mark, Circumstances { online_at_home: true, ..school }), "");
+            let agreed = Circumstances { online_at_home: true, part_time_agreed: true, ..school };
             assert_eq!(suggested(mark, agreed), "C2");
         }
-        assert_eq!(
-            suggested(
-                "not expected",
-                Circumstances {
-                    part_time_agreed: true,
-                    ..school
-                }
-            ),
-            "C2"
-        );
-        assert_eq!(
-            suggested(
-                "absent",
-                Circumstances {
-                    part_time_agreed: true,
-                    ..school
-                }
-            ),
-            "N"
-        );
+        assert_eq!(suggested("not expected", Circumstances { part_time_agreed: true, ..school }), "C2");
+        assert_eq!(suggested("absent", Circumstances { part_time_agreed: true, ..school }), "N");
     }
 }

@@ -74,11 +74,7 @@ pub(super) fn ten_digits(text: &str) -> Option<[u8; 10]> {
 
 /// The first nine digits weighted 10 down to 2, summed.
 pub(super) fn weighted(digits: &[u8; 10]) -> u32 {
-    (2..=10)
-        .rev()
-        .zip(digits)
-        .map(|(weight, digit)| weight * u32::from(digit - b'0'))
-        .sum()
+    (2..=10).rev().zip(digits).map(|(weight, digit)| weight * u32::from(digit - b'0')).sum()
 }
 
 /// Holds `expected` to every vector of `kind`; gives how many there were.
@@ -86,11 +82,7 @@ pub(super) fn weighted(digits: &[u8; 10]) -> u32 {
 pub(super) fn vectors(kind: &str, expected: impl Fn(&str) -> &'static str) -> usize {
     let table = include_str!("../../tests/data/identifier-vectors.csv");
     let mut vectors = csv::Reader::from_reader(table.as_bytes());
-    let rows: Vec<_> = vectors
-        .records()
-        .map(Result::unwrap)
-        .filter(|row| &row[0] == kind)
-        .collect();
+    let rows: Vec<_> = vectors.records().map(Result::unwrap).filter(|row| &row[0] == kind).collect();
     for row in &rows {
         assert_eq!(expected(&row[1]), &row[2], "{}", &row[1]);
     }

@@ -60,18 +60,11 @@ impl Upn {
         } else {
             letter_value(*last).ok_or(UpnError::Format)?
         };
-        let sum: u32 = (2..)
-            .zip(middle)
-            .map(|(weight, digit)| weight * u32::from(digit - b'0'))
-            .sum();
+        let sum: u32 = (2..).zip(middle).map(|(weight, digit)| weight * u32::from(digit - b'0')).sum();
         if (sum + 13 * last) % 23 != check {
             return Err(UpnError::CheckLetter);
         }
-        if middle.starts_with(b"000") {
-            Err(UpnError::LaUnknown)
-        } else {
-            Ok(Self(upn))
-        }
+        if middle.starts_with(b"000") { Err(UpnError::LaUnknown) } else { Ok(Self(upn)) }
     }
 
     /// Reads a permanent number.
@@ -80,11 +73,7 @@ impl Upn {
     /// [`UpnError`].
     pub fn parse_permanent(text: &str) -> Result<Self, UpnError> {
         let upn = Self::parse(text)?;
-        if upn.is_temporary() {
-            Err(UpnError::Temporary)
-        } else {
-            Ok(upn)
-        }
+        if upn.is_temporary() { Err(UpnError::Temporary) } else { Ok(upn) }
     }
 
     /// The thirteen characters. Personal: for sealing, matching and the wire only.
@@ -102,10 +91,7 @@ impl Upn {
     /// Whether its issuer is a known authority; a number is taken without, with a warning.
     #[must_use]
     pub fn issuer_known(&self) -> bool {
-        self.as_str()
-            .get(1..4)
-            .and_then(|la| LaCode::parse(la).ok())
-            .is_some_and(LaCode::has_issued)
+        self.as_str().get(1..4).and_then(|la| LaCode::parse(la).ok()).is_some_and(LaCode::has_issued)
     }
 }
 
@@ -116,10 +102,7 @@ impl fmt::Debug for Upn {
 }
 
 fn letter_value(letter: u8) -> Option<u32> {
-    LETTERS
-        .iter()
-        .position(|known| *known == letter)
-        .and_then(|value| u32::try_from(value).ok())
+    LETTERS.iter().position(|known| *known == letter).and_then(|value| u32::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -155,13 +138,7 @@ mod tests {
         let upn = Upn::parse("R674123101121").unwrap();
         assert!(upn.issuer_known() && Upn::parse("X00180001701A").unwrap().is_temporary());
         assert_eq!(format!("{upn:?}"), "Upn(redacted)");
-        for text in [
-            "",
-            "A1\u{200b}01200005001",
-            "В801200005001",
-            "B801200005001 ",
-            "O801200005001",
-        ] {
+        for text in ["", "A1\u{200b}01200005001", "В801200005001", "B801200005001 ", "O801200005001"] {
             assert_eq!(Upn::parse(text), Err(UpnError::Format));
         }
     }

@@ -42,10 +42,7 @@ impl Urn {
     /// # Errors
     /// [`PlaceNumberError::Urn`].
     pub fn parse(text: &str) -> Result<Self, PlaceNumberError> {
-        digits(text, 6)
-            .filter(|urn| *urn >= 100_000)
-            .map(Self)
-            .ok_or(PlaceNumberError::Urn)
+        digits(text, 6).filter(|urn| *urn >= 100_000).map(Self).ok_or(PlaceNumberError::Urn)
     }
 }
 
@@ -95,10 +92,7 @@ impl Laestab {
         let authority = LaCode::parse(authority).map_err(|_| PlaceNumberError::Laestab)?;
         let establishment =
             digits(rest.strip_prefix('/').unwrap_or(rest), 4).and_then(|number| number.try_into().ok());
-        Ok(Self {
-            authority,
-            establishment: establishment.ok_or(PlaceNumberError::Laestab)?,
-        })
+        Ok(Self { authority, establishment: establishment.ok_or(PlaceNumberError::Laestab)? })
     }
 }
 

@@ -22,11 +22,7 @@ pub async fn acknowledge(
         let parcel = rows::at(&mut cx.snapshot, &organisation, *place).await?;
         parcels.push((parcel, digest));
     }
-    let part = if parcels.iter().all(|(parcel, _)| parcel.is_some()) {
-        Part::Own
-    } else {
-        Part::None
-    };
+    let part = if parcels.iter().all(|(parcel, _)| parcel.is_some()) { Part::Own } else { Part::None };
     let permit = cx.permit(Action::AcknowledgeDelivery, &Facts::own(part))?;
     let mut change = cx.change(&permit);
     let mut done: Vec<Place> = Vec::new();
@@ -46,11 +42,7 @@ pub async fn acknowledge(
             continue;
         }
         done.push(parcel.at);
-        let officer = asked
-            .officer
-            .as_ref()
-            .map(|officer| seal(&cx, parcel.at, officer))
-            .transpose()?;
+        let officer = asked.officer.as_ref().map(|officer| seal(&cx, parcel.at, officer)).transpose()?;
         let row = AcknowledgementRow {
             organisation: organisation.clone(),
             of: parcel.at,
@@ -61,21 +53,14 @@ pub async fn acknowledge(
         change = change.guard(key, 0).write(&row);
     }
     let acknowledged = u32::try_from(asked.deliveries.len()).unwrap_or(u32::MAX);
-    Ok(change.reply(&AcknowledgeDeliveryResponse {
-        acknowledged,
-        receipt: None,
-    }))
+    Ok(change.reply(&AcknowledgeDeliveryResponse { acknowledged, receipt: None }))
 }
 
 /// Who acted, sealed for the recipient: it is about no child.
 fn seal(cx: &Cx, at: Place, officer: &Officer) -> Result<Vec<u8>, Refusal> {
     let organisation = cx.caller.organisation.as_str();
     let row = [at.index.to_be_bytes(), at.ordinal.to_be_bytes()].concat();
-    let column = Column {
-        table: "acknowledgements",
-        row: &row,
-        column: "officer",
-    };
+    let column = Column { table: "acknowledgements", row: &row, column: "officer" };
     let key = OrganisationKey::derive(&cx.vault.ring(), organisation).map_err(|_| Reason::Failed)?;
     let sealed = key.seal(column, &officer.encode_to_vec(), &|bytes| cx.random.fill(bytes));
     sealed.map_err(|_| Reason::Failed.into())

@@ -43,11 +43,7 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
         Ok(DeliveryKind::Registration | DeliveryKind::Grant | DeliveryKind::Agreement) => {
             let organisation = parcel.sender.clone();
             let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
-            Ok((
-                Some(Content::Register(RegisterContent { organisation, method })),
-                Vec::new(),
-                0,
-            ))
+            Ok((Some(Content::Register(RegisterContent { organisation, method })), Vec::new(), 0))
         }
         Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
         Ok(kind) => about_placement(cx, parcel, kind).await,
@@ -57,23 +53,13 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
 async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     let recipient = cx.caller.organisation.clone();
     let (returned, nil_return) = returns::content(cx, parcel.at.index, &recipient).await?;
-    let (mut children, mut content) = (
-        Vec::new(),
-        AttendanceContent {
-            children: Vec::new(),
-            nil_return,
-        },
-    );
+    let (mut children, mut content) = (Vec::new(), AttendanceContent { children: Vec::new(), nil_return });
     let mut marks = 0;
     for child in returned {
         marks += child.attendance.marks.len();
         let key = children::key(cx, &child.sender, child.child).await?;
         let reply = child.attendance.encode_to_vec();
-        children.push(OfChild {
-            placement: child.placement,
-            key,
-            reply,
-        });
+        children.push(OfChild { placement: child.placement, key, reply });
         content.children.push(child.attendance);
     }
     Ok((Some(Content::Attendance(content)), children, marks))
@@ -100,11 +86,7 @@ async fn about_placement(
     let mut content = PlacementContent::default();
     let readable = placements::readable(&newest, &cx.caller.organisation);
     if kind == DeliveryKind::Plan {
-        content.plan = if readable {
-            plan::written_at(cx, &newest, parcel.at.index).await?
-        } else {
-            None
-        };
+        content.plan = if readable { plan::written_at(cx, &newest, parcel.at.index).await? } else { None };
     } else if let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await? {
         let mut message = read::message(cx, &written, readable).await?;
         // The plan has deliveries of its own; its etag moves without this placement's version.
@@ -112,11 +94,7 @@ async fn about_placement(
         content.placement = Some(message);
     }
     let reply = content.encode_to_vec();
-    let child = OfChild {
-        placement: id,
-        key,
-        reply,
-    };
+    let child = OfChild { placement: id, key, reply };
     Ok((Some(Content::Placement(content)), vec![child], 0))
 }
 
@@ -137,19 +115,14 @@ pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
 pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     let (content, children, marks) = read(cx, parcel).await?;
     let index = u64::try_from(parcel.at.index).map_err(|_| Reason::Failed)?;
-    let evidence = evidence::evidence(&mut cx.snapshot, index)
-        .await?
-        .ok_or(Reason::Failed)?;
+    let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
     let delivery = Delivery {
         cursor: Some(cursor_of(parcel.at)),
         kind: parcel.kind,
         sender: parcel.sender.clone(),
         sent_time: Instant::from_micros(parcel.sent).ok().map(Instant::to_proto),
         object_id: parcel.object.hyphenated().to_string(),
-        placement_id: parcel
-            .placement
-            .map(|id| id.hyphenated().to_string())
-            .unwrap_or_default(),
+        placement_id: parcel.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
         needs_action: needs_action(parcel.kind),
         content_sha256: Bytes::copy_from_slice(&content_sha256(content.as_ref())),
         content,
@@ -162,11 +135,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
             .collect(),
         sender_checkpoint: evidence.checkpoint,
     };
-    Ok(Sent {
-        delivery,
-        children,
-        marks,
-    })
+    Ok(Sent { delivery, children, marks })
 }
 
 /// A referral waits for a named person's answer.
@@ -176,22 +145,9 @@ pub fn needs_action(kind: i32) -> bool {
 
 /// Commits to what each child's part of the batch was, and names the senders.
 pub fn commit_to(mut change: Change, sent: &[Sent]) -> Change {
-    for Sent {
-        delivery, children, ..
-    } in sent
-    {
-        for OfChild {
-            placement,
-            key,
-            reply,
-        } in children
-        {
-            let part = ChildPart {
-                placement: *placement,
-                role: LeafRole::Delivered,
-                key,
-                reply,
-            };
+    for Sent { delivery, children, .. } in sent {
+        for OfChild { placement, key, reply } in children {
+            let part = ChildPart { placement: *placement, role: LeafRole::Delivered, key, reply };
             change = change.child::<Placement>(&part, &[]);
         }
         if let Ok(sender) = OrganisationId::parse(&delivery.sender) {

@@ -21,16 +21,10 @@ pub async fn open(
     cx: Cx,
     m: WatchDeliveriesRequest,
 ) -> Result<(Decided<WatchDeliveriesResponse>, WatchPosition), Refusal> {
-    let at = WatchPosition {
-        cursor: m.cursor,
-        kinds: m.kinds,
-    };
+    let at = WatchPosition { cursor: m.cursor, kinds: m.kinds };
     wire::position(&at)?;
     let permit = cx.permit(Action::WatchDeliveries, &Facts::own(Part::Own))?;
-    let reply = WatchDeliveriesResponse {
-        next: at.cursor.clone(),
-        ..WatchDeliveriesResponse::default()
-    };
+    let reply = WatchDeliveriesResponse { next: at.cursor.clone(), ..WatchDeliveriesResponse::default() };
     Ok((cx.change(&permit).reply(&reply), at))
 }
 
@@ -49,22 +43,12 @@ pub async fn feed(
         next: next.clone(),
         ..WatchDeliveriesResponse::default()
     };
-    Ok(Batch::Next(
-        batch.change.reply(&reply),
-        WatchPosition {
-            cursor: next,
-            kinds: at.kinds,
-        },
-    ))
+    Ok(Batch::Next(batch.change.reply(&reply), WatchPosition { cursor: next, kinds: at.kinds }))
 }
 
 /// A heartbeat: where the stream stands, and the newest checkpoint.
 pub fn beat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
-    WatchDeliveriesResponse {
-        next: at.cursor,
-        checkpoint,
-        ..WatchDeliveriesResponse::default()
-    }
+    WatchDeliveriesResponse { next: at.cursor, checkpoint, ..WatchDeliveriesResponse::default() }
 }
 
 /// One batch, asked for.
@@ -73,25 +57,12 @@ pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDe
     match batch(&mut cx, Action::ListDeliveries, from).await? {
         None => {
             let permit = cx.permit(Action::ListDeliveries, &Facts::own(Part::Own))?;
-            let reply = ListDeliveriesResponse {
-                next: m.cursor,
-                ..ListDeliveriesResponse::default()
-            };
+            let reply = ListDeliveriesResponse { next: m.cursor, ..ListDeliveriesResponse::default() };
             Ok(cx.change(&permit).reply(&reply))
         }
-        Some(Collected {
-            change,
-            deliveries,
-            next,
-            more,
-        }) => {
+        Some(Collected { change, deliveries, next, more }) => {
             let next = Some(cursor_of(next));
-            Ok(change.reply(&ListDeliveriesResponse {
-                deliveries,
-                next,
-                more,
-                receipt: None,
-            }))
+            Ok(change.reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
         }
     }
 }
@@ -107,14 +78,8 @@ struct Collected {
 async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collected>, Refusal> {
     let organisation = cx.caller.organisation.clone();
     let permit = cx.permit(action, &Facts::own(Part::Own))?;
-    let parcels = rows::behind(
-        &mut cx.snapshot,
-        &organisation,
-        from.after,
-        from.kinds,
-        from.size + 1,
-    )
-    .await?;
+    let parcels =
+        rows::behind(&mut cx.snapshot, &organisation, from.after, from.kinds, from.size + 1).await?;
     let (mut sent, mut marks, mut bytes): (Vec<Sent>, _, _) = (Vec::new(), 0, 0);
     let mut next = from.after;
     let mut more = false;
@@ -136,19 +101,9 @@ async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collect
     if sent.is_empty() {
         return Ok(None);
     }
-    let row = CollectionRow {
-        organisation,
-        from: from.after,
-        to: next,
-        kinds: from.kinds,
-        time: cx.now.micros(),
-    };
+    let row =
+        CollectionRow { organisation, from: from.after, to: next, kinds: from.kinds, time: cx.now.micros() };
     let change = content::commit_to(cx.change(&permit).write(&row), &sent);
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
-    Ok(Some(Collected {
-        change,
-        deliveries,
-        next,
-        more,
-    }))
+    Ok(Some(Collected { change, deliveries, next, more }))
 }

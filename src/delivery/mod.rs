@@ -21,14 +21,6 @@ pub fn routes(routes: Routes) -> Routes {
     routes
         .watch(rpc::WATCH_DELIVERIES.path(), Action::WatchDeliveries, watcher)
         .unary(rpc::LIST_DELIVERIES, Action::ListDeliveries, mailbox::list)
-        .unary(
-            rpc::ACKNOWLEDGE_DELIVERY,
-            Action::AcknowledgeDelivery,
-            acknowledge::acknowledge,
-        )
-        .unary(
-            rpc::GET_DELIVERY_STATUS,
-            Action::GetDeliveryStatus,
-            status::status,
-        )
+        .unary(rpc::ACKNOWLEDGE_DELIVERY, Action::AcknowledgeDelivery, acknowledge::acknowledge)
+        .unary(rpc::GET_DELIVERY_STATUS, Action::GetDeliveryStatus, status::status)
 }

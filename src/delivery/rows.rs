@@ -20,10 +20,7 @@ pub struct Place {
 
 impl Place {
     /// Before everything.
-    pub const START: Self = Self {
-        index: -1,
-        ordinal: 0,
-    };
+    pub const START: Self = Self { index: -1, ordinal: 0 };
 }
 
 /// A batch that was sent: everything of these kinds between two places.
@@ -153,12 +150,7 @@ pub async fn behind(
         kinds.into(),
         limit.into(),
     ];
-    snapshot
-        .fetch(PARCEL, arguments)
-        .await?
-        .iter()
-        .map(parcel)
-        .collect()
+    snapshot.fetch(PARCEL, arguments).await?.iter().map(parcel).collect()
 }
 
 /// One delivery of a mailbox.
@@ -167,29 +159,18 @@ pub async fn at(
     organisation: &OrganisationId,
     place: Place,
 ) -> Result<Option<Parcel>, StoreError> {
-    let before = Place {
-        ordinal: place.ordinal - 1,
-        ..place
-    };
+    let before = Place { ordinal: place.ordinal - 1, ..place };
     let found = behind(snapshot, organisation, before, i64::MAX, 1).await?;
     Ok(found.into_iter().next().filter(|parcel| parcel.at == place))
 }
 
 fn parcel(row: &Row) -> Result<Parcel, StoreError> {
-    let corrupt = |column| StoreError::Corrupt {
-        table: "parties",
-        column,
-    };
+    let corrupt = |column| StoreError::Corrupt { table: "parties", column };
     let id = |column: usize| {
-        row.opt_blob(column)?
-            .map(|id| Uuid::from_slice(id).map_err(|_| corrupt(column)))
-            .transpose()
+        row.opt_blob(column)?.map(|id| Uuid::from_slice(id).map_err(|_| corrupt(column))).transpose()
     };
     Ok(Parcel {
-        at: Place {
-            index: row.int(0)?,
-            ordinal: row.int(1)?,
-        },
+        at: Place { index: row.int(0)?, ordinal: row.int(1)? },
         kind: i32::try_from(row.int(2)?).map_err(|_| corrupt(2))?,
         sender: row.text(3)?.to_owned(),
         object: id(4)?.ok_or_else(|| corrupt(4))?,

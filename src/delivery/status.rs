@@ -26,30 +26,18 @@ pub async fn status(
                JOIN entries e ON e.idx = p.idx \
                WHERE p.object = $1 AND p.sender = $2 AND p.kind > 0 ORDER BY p.idx, p.ordinal LIMIT $3";
     let sender = cx.caller.organisation.as_str();
-    let rows = cx
-        .snapshot
-        .fetch(sql, vec![object.into(), sender.into(), SHOWN.into()])
-        .await?;
+    let rows = cx.snapshot.fetch(sql, vec![object.into(), sender.into(), SHOWN.into()]).await?;
     let part = if rows.is_empty() { Part::None } else { Part::Own };
     let permit = cx.permit(Action::GetDeliveryStatus, &Facts::own(part))?;
     let (mut change, mut deliveries) = (cx.change(&permit), Vec::new());
     for row in &rows {
-        let corrupt = StoreError::Corrupt {
-            table: "parties",
-            column: 0,
-        };
+        let corrupt = StoreError::Corrupt { table: "parties", column: 0 };
         let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
-        let at = Place {
-            index: row.int(1)?,
-            ordinal: row.int(2)?,
-        };
+        let at = Place { index: row.int(1)?, ordinal: row.int(2)? };
         deliveries.push(of(&mut cx, &recipient, at, row.int(3)?, row.int(4)?).await?);
         change = change.counterpart(&recipient);
     }
-    Ok(change.reply(&GetDeliveryStatusResponse {
-        deliveries,
-        receipt: None,
-    }))
+    Ok(change.reply(&GetDeliveryStatusResponse { deliveries, receipt: None }))
 }
 
 async fn of(
@@ -65,18 +53,14 @@ async fn of(
     let kind = i32::try_from(kind).unwrap_or(0);
     let (stage, due) = match (collected, acknowledged, acted_on) {
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
-        (_, Some(_), None) => (
-            DeliveryStage::Acknowledged,
-            content::needs_action(kind).then_some(accepted + PEOPLE),
-        ),
+        (_, Some(_), None) => {
+            (DeliveryStage::Acknowledged, content::needs_action(kind).then_some(accepted + PEOPLE))
+        }
         (Some(_), None, None) => (DeliveryStage::Collected, Some(accepted + SYSTEMS)),
         (None, None, None) => (DeliveryStage::Accepted, Some(accepted + SYSTEMS)),
     };
-    let time = |micros: Option<i64>| {
-        micros
-            .and_then(|at| Instant::from_micros(at).ok())
-            .map(Instant::to_proto)
-    };
+    let time =
+        |micros: Option<i64>| micros.and_then(|at| Instant::from_micros(at).ok()).map(Instant::to_proto);
     Ok(DeliveryStatus {
         recipient: recipient.to_string(),
         cursor: Some(cursor_of(at)),
@@ -100,17 +84,8 @@ async fn collected(
     let sql = "SELECT time FROM collections WHERE organisation = $1 AND (to_idx, to_ordinal) >= ($2, $3) \
                AND (from_idx, from_ordinal) < ($2, $3) AND (kinds >> CAST($4 AS INTEGER)) & 1 = 1 \
                ORDER BY to_idx, to_ordinal LIMIT 1";
-    let arguments = vec![
-        recipient.as_str().into(),
-        at.index.into(),
-        at.ordinal.into(),
-        kind.into(),
-    ];
-    cx.snapshot
-        .fetch_one(sql, arguments)
-        .await?
-        .map(|row| row.int(0))
-        .transpose()
+    let arguments = vec![recipient.as_str().into(), at.index.into(), at.ordinal.into(), kind.into()];
+    cx.snapshot.fetch_one(sql, arguments).await?.map(|row| row.int(0)).transpose()
 }
 
 async fn reached(

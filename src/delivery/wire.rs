@@ -31,11 +31,7 @@ pub fn list(m: &ListDeliveriesRequest) -> Result<From, Refusal> {
     let size = check.page_size("page_size", m.page_size, 100, 100).unwrap_or(100);
     let (after, kinds) = (cursor(&mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
     check.finish()?;
-    Ok(From {
-        after,
-        kinds,
-        size: i64::from(size),
-    })
+    Ok(From { after, kinds, size: i64::from(size) })
 }
 
 /// Checks a position of a stream.
@@ -43,11 +39,7 @@ pub fn position(m: &WatchPosition) -> Result<From, Refusal> {
     let mut check = Check::new();
     let (after, kinds) = (cursor(&mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
     check.finish()?;
-    Ok(From {
-        after,
-        kinds,
-        size: 100,
-    })
+    Ok(From { after, kinds, size: 100 })
 }
 
 fn cursor(check: &mut Check, sent: Option<&Cursor>) -> Place {
@@ -64,10 +56,7 @@ fn place(check: &mut Check, field: &'static str, sent: &Cursor) -> Place {
     if index.is_none() {
         check.fault(field, "CURSOR_UNKNOWN");
     }
-    Place {
-        index: index.unwrap_or(0),
-        ordinal: i64::from(sent.ordinal),
-    }
+    Place { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
 }
 
 /// The filter as bits; every kind where none is named.
@@ -75,9 +64,7 @@ fn kinds(check: &mut Check, sent: &[i32]) -> i64 {
     if !check.list_len("kinds", sent.len(), KINDS) || sent.is_empty() {
         return i64::MAX;
     }
-    let read = sent
-        .iter()
-        .map(|kind| check.enum_value::<DeliveryKind>("kinds", *kind));
+    let read = sent.iter().map(|kind| check.enum_value::<DeliveryKind>("kinds", *kind));
     read.flatten().fold(0, |bits, kind| bits | 1 << (kind as i32))
 }
 
@@ -109,11 +96,7 @@ pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement
         check.fault("stage", "STAGE_NOT_RECIPIENTS");
     }
     let acted = stage == Some(DeliveryStage::ActedOn);
-    let officer = if acted {
-        check.present("officer", m.officer.as_ref())
-    } else {
-        None
-    };
+    let officer = if acted { check.present("officer", m.officer.as_ref()) } else { None };
     if !acted && m.officer.is_some() {
         check.fault("officer", "OFFICER_NOT_EXPECTED");
     }
@@ -121,10 +104,7 @@ pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement
         let mut check = check.at("officer");
         let name = check.text("name", &officer.name, TextRule::legal_name(200).required());
         let role = check.text("role", &officer.role, TextRule::line(200));
-        Officer {
-            name: name.unwrap_or_default(),
-            role: role.unwrap_or_default(),
-        }
+        Officer { name: name.unwrap_or_default(), role: role.unwrap_or_default() }
     });
     if m.deliveries.is_empty() {
         check.fault("deliveries", "FIELD_REQUIRED");
@@ -146,11 +126,7 @@ pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement
         }
     }
     check.finish()?;
-    Ok(Acknowledgement {
-        deliveries,
-        stage: stage.unwrap_or(DeliveryStage::Acknowledged),
-        officer,
-    })
+    Ok(Acknowledgement { deliveries, stage: stage.unwrap_or(DeliveryStage::Acknowledged), officer })
 }
 
 /// Checks a request for the status of a thing.

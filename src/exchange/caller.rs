@@ -66,17 +66,9 @@ pub async fn identify(
     if own.kind() != OrganisationKind::Processor {
         return Err(refused());
     }
-    granted(snapshot, own, &organisation, today, method)
-        .await?
-        .then_some(())
-        .ok_or_else(refused)?;
+    granted(snapshot, own, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
     guards.push(active(snapshot, &organisation).await?);
-    Ok(Caller {
-        organisation,
-        processor: Some(own.clone()),
-        certificate: Arc::clone(peer),
-        guards,
-    })
+    Ok(Caller { organisation, processor: Some(own.clone()), certificate: Arc::clone(peer), guards })
 }
 
 async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {
@@ -91,10 +83,7 @@ async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<G
     if row.int(2)? != CERTIFICATE_REGISTERED {
         return Err(Reason::CertificateRevoked.into());
     }
-    Ok(Guard {
-        key,
-        version: row.int(3)?,
-    })
+    Ok(Guard { key, version: row.int(3)? })
 }
 
 /// The organisation is registered and not suspended; guarded by its authority, which any narrowing moves.
@@ -123,11 +112,7 @@ async fn granted(
     let sql = "SELECT g.methods, g.from_date, g.to_date FROM grants g \
                JOIN heads h ON h.idx = g.idx AND h.ordinal = g.ordinal AND h.key = g.head \
                WHERE g.grantee = $1 AND g.grantor = $2 AND g.kind = $3 AND g.ended = 0";
-    let arguments = vec![
-        processor.as_str().into(),
-        organisation.as_str().into(),
-        GRANT_PROCESSOR.into(),
-    ];
+    let arguments = vec![processor.as_str().into(), organisation.as_str().into(), GRANT_PROCESSOR.into()];
     let short = method.rsplit('/').next().unwrap_or(method);
     for row in snapshot.fetch(sql, arguments).await? {
         let covers = row.text(0)?.split(',').any(|name| name == short);

@@ -141,15 +141,8 @@ impl Change {
     /// Names an organisation that the exchange concerns and that gets nothing by it.
     #[must_use]
     pub fn counterpart(mut self, organisation: &OrganisationId) -> Self {
-        if !self
-            .parties
-            .iter()
-            .any(|party| party.organisation == organisation.as_str())
-        {
-            self.parties.push(Party {
-                organisation: organisation.as_str().to_owned(),
-                delivery: None,
-            });
+        if !self.parties.iter().any(|party| party.organisation == organisation.as_str()) {
+            self.parties.push(Party { organisation: organisation.as_str().to_owned(), delivery: None });
         }
         self
     }
@@ -163,15 +156,8 @@ impl Change {
         object: Uuid,
         placement: Option<Uuid>,
     ) -> Self {
-        let delivery = Some(Parcel {
-            kind: kind as i32,
-            object,
-            placement,
-        });
-        let party = Party {
-            organisation: to.as_str().to_owned(),
-            delivery,
-        };
+        let delivery = Some(Parcel { kind: kind as i32, object, placement });
+        let party = Party { organisation: to.as_str().to_owned(), delivery };
         if !self.parties.contains(&party) {
             self.parties.push(party);
         }
@@ -181,11 +167,7 @@ impl Change {
     /// Ends the construction with the reply.
     #[must_use]
     pub fn reply<R: Message>(self, reply: &R) -> Decided<R> {
-        Decided {
-            change: self,
-            reply: reply.encode_to_vec().into(),
-            of: PhantomData,
-        }
+        Decided { change: self, reply: reply.encode_to_vec().into(), of: PhantomData }
     }
 
     /// The same decision with nothing done: no row, no delivery, no child concerned.
@@ -206,11 +188,7 @@ impl Change {
 
 /// A record as the row that will be appended.
 pub fn row<R: Record>(record: &R) -> RowWrite {
-    RowWrite {
-        table: R::TABLE,
-        values: record.values(),
-        heads: record.heads(),
-    }
+    RowWrite { table: R::TABLE, values: record.values(), heads: record.heads() }
 }
 
 /// The one encoding of a record row over which hashes are taken: the table's name, then its values.

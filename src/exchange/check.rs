@@ -146,11 +146,8 @@ impl Check {
     /// Records that `field` is wrong for `reason`, one of [`REASONS`]; an empty `field` is the place itself.
     pub fn fault(&mut self, field: &'static str, reason: &'static str) {
         let path = &self.path;
-        let violation = || Violation {
-            field: written(path, field),
-            reason,
-            description: description(reason),
-        };
+        let violation =
+            || Violation { field: written(path, field), reason, description: description(reason) };
         self.violations.push(violation);
     }
 
@@ -165,11 +162,7 @@ impl Check {
     /// # Errors
     /// Every violation.
     pub fn finish(self) -> Result<(), Violations> {
-        if self.violations.is_empty() {
-            Ok(())
-        } else {
-            Err(self.violations)
-        }
+        if self.violations.is_empty() { Ok(()) } else { Err(self.violations) }
     }
 }
 

@@ -29,11 +29,7 @@ impl Committed {
         let length = receipt.encoded_len();
         let mut joined = Vec::with_capacity(reply.len() + length + 8);
         joined.extend_from_slice(reply);
-        prost::encoding::encode_key(
-            RECEIPT_FIELD,
-            prost::encoding::WireType::LengthDelimited,
-            &mut joined,
-        );
+        prost::encoding::encode_key(RECEIPT_FIELD, prost::encoding::WireType::LengthDelimited, &mut joined);
         prost::encoding::encode_varint(length as u64, &mut joined);
         receipt.encode_raw(&mut joined);
         Self(joined.into())

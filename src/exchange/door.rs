@@ -95,10 +95,9 @@ impl Door {
         };
         match caller::identify(&mut snapshot, peer, None, "", "").await {
             Ok(_) => true,
-            Err(refusal) => !matches!(
-                refusal.reason,
-                Reason::CertificateRevoked | Reason::OrganisationSuspended
-            ),
+            Err(refusal) => {
+                !matches!(refusal.reason, Reason::CertificateRevoked | Reason::OrganisationSuspended)
+            }
         }
     }
 
@@ -120,11 +119,7 @@ impl Door {
         };
         let mut known = None;
         for _ in 0..DECISIONS {
-            let Decision {
-                change,
-                reply,
-                position,
-            } = match self.decide(call, decide, &mut known).await {
+            let Decision { change, reply, position } = match self.decide(call, decide, &mut known).await {
                 Ok(Some(decision)) => decision,
                 Ok(None) => return Ok(None),
                 Err(refusal) => return self.refuse(call, known.as_ref(), refusal).await,
@@ -133,10 +128,7 @@ impl Door {
             let request = self.request_key(call, caller);
             match self.commit(call, Of::Done(caller, change), reply, request).await {
                 Outcome::Committed { receipt, reply } => {
-                    return Ok(Some((
-                        Answer::Committed(Committed::join(&reply, &receipt)),
-                        position,
-                    )));
+                    return Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position)));
                 }
                 Outcome::Known(first) => return self.replay(call, caller, &first).await,
                 Outcome::Stale => {}
@@ -164,10 +156,7 @@ impl Door {
         let decided = decided.unwrap_or_else(|_| Err(Reason::Failed.into()))?;
         Ok(decided.map(|decision| {
             if only_validates(call) {
-                Decision {
-                    change: decision.change.without_effect(),
-                    ..decision
-                }
+                Decision { change: decision.change.without_effect(), ..decision }
             } else {
                 decision
             }
@@ -200,10 +189,7 @@ impl Door {
     /// happened since.
     pub(super) async fn refuse(&self, call: &Call, caller: Option<&Caller>, refusal: Refusal) -> Answered {
         let request = caller.and_then(|caller| self.request_key(call, caller));
-        match self
-            .commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request)
-            .await
-        {
+        match self.commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request).await {
             Outcome::Committed { .. } => Err(refusal.status(call.exchange)),
             Outcome::Known(first) => match caller {
                 Some(caller) => self.replay(call, caller, &first).await,
@@ -218,11 +204,7 @@ impl Door {
         let kept = KeyedDigest::from_bytes(&first.mac);
         let same =
             kept.is_some_and(|kept| self.vault.ring().is_same_request(&kept, &bound(call)) == Ok(true));
-        let of = if same {
-            Of::Replayed(caller)
-        } else {
-            Of::Refused(Some(caller), Reason::RequestIdReused)
-        };
+        let of = if same { Of::Replayed(caller) } else { Of::Refused(Some(caller), Reason::RequestIdReused) };
         let Outcome::Committed { .. } = self.commit(call, of, Bytes::new(), None).await else {
             return Err(unavailable(call));
         };
@@ -230,10 +212,9 @@ impl Door {
             return Err(Refusal::from(Reason::RequestIdReused).status(call.exchange));
         }
         match self.log.answer(first.index, &self.vault).await {
-            Ok(Some((reply, receipt))) => Ok(Some((
-                Answer::Committed(Committed::join(&reply, &receipt)),
-                Bytes::new(),
-            ))),
+            Ok(Some((reply, receipt))) => {
+                Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
+            }
             Ok(None) => Err(unavailable(call)),
             Err(error) => Err(Refusal::from(error).status(call.exchange)),
         }
@@ -246,18 +227,14 @@ impl Door {
         let Ok(sealed) = sealed else {
             return Outcome::Failed;
         };
-        self.committer
-            .commit(entry::proposal(call, of, reply, request, salts, sealed))
-            .await
+        self.committer.commit(entry::proposal(call, of, reply, request, salts, sealed)).await
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
         if !call.action.is_mutating() {
             return None;
         }
-        let once = Once::decode(call.message.clone())
-            .ok()
-            .filter(|once| !once.validate_only)?;
+        let once = Once::decode(call.message.clone()).ok().filter(|once| !once.validate_only)?;
         Some(RequestKey {
             organisation: caller.organisation.as_str().to_owned(),
             request_id: Uuid::parse_str(&once.request_id).ok()?,

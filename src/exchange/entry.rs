@@ -92,10 +92,7 @@ pub(super) fn proposal(
             entry.set_outcome(Entered::Replayed);
         }
     }
-    proposal.parties.push(Party {
-        organisation: entry.organisation.clone(),
-        delivery: None,
-    });
+    proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
     proposal.entry = entry;
     proposal
 }
@@ -130,20 +127,12 @@ fn fill(entry: &mut AuditEntry, change: &Change) {
         }
         entry.schedule_1.clone_from(&basis.schedule_1);
     }
-    let mut others: Vec<&str> = change
-        .parties
-        .iter()
-        .map(|party| party.organisation.as_str())
-        .collect();
+    let mut others: Vec<&str> = change.parties.iter().map(|party| party.organisation.as_str()).collect();
     others.sort_unstable();
     others.dedup();
     others.retain(|organisation| *organisation != entry.organisation);
     entry.counterpart_count = u32::try_from(others.len()).unwrap_or(u32::MAX);
-    entry.counterparts = others
-        .iter()
-        .take(COUNTERPARTS)
-        .map(|&other| other.to_owned())
-        .collect();
+    entry.counterparts = others.iter().take(COUNTERPARTS).map(|&other| other.to_owned()).collect();
     entry.child_count = u32::try_from(change.leaves.len()).unwrap_or(u32::MAX);
     if let Some(root) = change.child_root() {
         entry.child_root = bytes_of(root.as_bytes());

@@ -30,10 +30,7 @@ impl Pages {
     /// What a token holds; none when it is not one of this query, or too old.
     #[must_use]
     pub fn open(&self, cx: &Cx, token: &str) -> Option<Vec<u8>> {
-        cx.vault
-            .ring()
-            .open_token(TokenUse::Page, &self.context, token, cx.now.micros())
-            .ok()
+        cx.vault.ring().open_token(TokenUse::Page, &self.context, token, cx.now.micros()).ok()
     }
 
     /// A token for the next page.
@@ -44,10 +41,7 @@ impl Pages {
         let (expires, fill) = (cx.now.micros().saturating_add(LIFE), |bytes: &mut [u8]| {
             cx.random.fill(bytes);
         });
-        let sealed = cx
-            .vault
-            .ring()
-            .seal_token(TokenUse::Page, &self.context, next, expires, &fill);
+        let sealed = cx.vault.ring().seal_token(TokenUse::Page, &self.context, next, expires, &fill);
         sealed.map_err(|_| Reason::Failed.into())
     }
 }

@@ -169,12 +169,7 @@ impl Facts {
     /// Facts about what is the caller's own, or about nothing in particular.
     #[must_use]
     pub fn own(part: Part) -> Self {
-        Self {
-            part,
-            standing: Standing::Live,
-            basis: None,
-            guards: Vec::new(),
-        }
+        Self { part, standing: Standing::Live, basis: None, guards: Vec::new() }
     }
 }
 
@@ -241,12 +236,7 @@ pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, 
     }
     verdict(action, facts.part, facts.standing, facts.basis.is_some())?;
     let guards = caller.guards.iter().chain(&facts.guards).cloned().collect();
-    Ok(Permit {
-        action,
-        caller: caller.clone(),
-        basis: facts.basis.clone(),
-        guards,
-    })
+    Ok(Permit { action, caller: caller.clone(), basis: facts.basis.clone(), guards })
 }
 
 /// The rule itself, over four small enumerations: the golden table prints all of it.

@@ -111,21 +111,13 @@ pub struct Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            violations: Vec::new(),
-            omitted: 0,
-        }
+        Self { reason, violations: Vec::new(), omitted: 0 }
     }
 }
 
 impl From<Violations> for Refusal {
     fn from(violations: Violations) -> Self {
-        Self {
-            reason: Reason::Invalid,
-            violations: violations.first,
-            omitted: violations.omitted,
-        }
+        Self { reason: Reason::Invalid, violations: violations.first, omitted: violations.omitted }
     }
 }
 

@@ -64,11 +64,7 @@ impl Routes {
             Box::pin(async move {
                 let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
                 let Decided { change, reply, .. } = handler(cx, message).await?;
-                Ok(Some(Decision {
-                    change,
-                    reply,
-                    position: Bytes::new(),
-                }))
+                Ok(Some(Decision { change, reply, position: Bytes::new() }))
             })
         });
         self.routes.insert(rpc.path(), (action, Route::Unary(handler)));
@@ -113,11 +109,7 @@ impl Routes {
     /// Opens the door: the service that hyper calls.
     #[must_use]
     pub fn open(self, door: Door, limits: MessageLimits) -> Service {
-        Service {
-            routes: Arc::new(self.routes),
-            door,
-            limits,
-        }
+        Service { routes: Arc::new(self.routes), door, limits }
     }
 }
 
@@ -132,10 +124,7 @@ pub struct MessageLimits {
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        Self {
-            request: 1 << 20,
-            reply: 4 << 20,
-        }
+        Self { request: 1 << 20, reply: 4 << 20 }
     }
 }
 
@@ -256,9 +245,7 @@ impl Service {
         };
         let mut response = status.into_http();
         if let Some(encodings) = headers.get("grpc-accept-encoding") {
-            response
-                .headers_mut()
-                .insert("grpc-accept-encoding", encodings.clone());
+            response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
         }
         response
     }
@@ -293,10 +280,7 @@ impl UnaryService<Bytes> for Unary {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
         let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
-        let call = Call {
-            message: request.into_inner(),
-            ..self.call.clone()
-        };
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let exchange = call.exchange;
@@ -320,10 +304,7 @@ impl UnaryService<Bytes> for Proving {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
         let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
-        let call = Call {
-            message: request.into_inner(),
-            ..self.call.clone()
-        };
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let told = |refusal: Refusal| refusal.status(call.exchange);

@@ -86,11 +86,7 @@ impl Watcher {
 }
 
 fn decision<R>(Decided { change, reply, .. }: Decided<R>, at: &impl Message) -> Decision {
-    Decision {
-        change,
-        reply,
-        position: at.encode_to_vec().into(),
-    }
+    Decision { change, reply, position: at.encode_to_vec().into() }
 }
 
 pub(super) struct Streaming {
@@ -109,10 +105,7 @@ impl ServerStreamingService<Bytes> for Streaming {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (door, watcher) = (self.door.clone(), self.watcher.clone());
-        let call = Call {
-            message: request.into_inner(),
-            ..self.call.clone()
-        };
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let (to, messages) = mpsc::channel(1);
@@ -167,17 +160,10 @@ async fn feed(
 /// behind the position, and then nothing is entered.
 async fn batch(door: &Door, call: &Call, watcher: &Watcher, at: &Bytes) -> Answered {
     let exchange = door.random.uuid_v7(door.clock.now());
-    let call = Call {
-        exchange,
-        message: at.clone(),
-        ..call.clone()
-    };
+    let call = Call { exchange, message: at.clone(), ..call.clone() };
     door.exchange(call, Arc::clone(&watcher.feed)).await
 }
 
 async fn send(to: &mpsc::Sender<Result<Answer, Status>>, message: Result<Answer, Status>) -> Result<(), ()> {
-    tokio::time::timeout(SEND, to.send(message))
-        .await
-        .map_err(drop)?
-        .map_err(drop)
+    tokio::time::timeout(SEND, to.send(message)).await.map_err(drop)?.map_err(drop)
 }

@@ -57,16 +57,12 @@ impl PeerCertificate {
         if !rest.is_empty() {
             return Err(CertificateError::Malformed);
         }
-        let usage = certificate
-            .extended_key_usage()
-            .map_err(|_| CertificateError::Malformed)?;
+        let usage = certificate.extended_key_usage().map_err(|_| CertificateError::Malformed)?;
         if !usage.is_some_and(|usage| usage.value.client_auth) {
             return Err(CertificateError::Usage);
         }
         let uri = uri(&certificate)?;
-        let trust_domain = uri
-            .strip_prefix("spiffe://")
-            .and_then(|rest| rest.split('/').next());
+        let trust_domain = uri.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
         let trust_domain = trust_domain.ok_or(CertificateError::Spiffe)?.to_owned();
         let (organisation, system) =
             OrganisationId::from_spiffe(uri, &trust_domain).map_err(|_| CertificateError::Spiffe)?;
@@ -137,13 +133,7 @@ impl PeerCertificate {
 
 impl fmt::Debug for PeerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "PeerCertificate({} {} {})",
-            self.organisation,
-            self.system(),
-            Hash::from(self.fingerprint)
-        )
+        write!(f, "PeerCertificate({} {} {})", self.organisation, self.system(), Hash::from(self.fingerprint))
     }
 }
 

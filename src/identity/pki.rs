@@ -49,11 +49,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            certificate,
-            validity,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), certificate, validity })
     }
 
     /// An authority from its certificate and key, both PEM.
@@ -62,11 +58,7 @@ impl Authority {
     /// [`PkiError`].
     pub fn from_pem(certificate: &str, key: &str, validity: Validity) -> Result<Self, PkiError> {
         let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
-        Ok(Self {
-            issuer,
-            certificate: certificate.to_owned(),
-            validity,
-        })
+        Ok(Self { issuer, certificate: certificate.to_owned(), validity })
     }
 
     /// Its own certificate, PEM.
@@ -155,9 +147,7 @@ impl Authority {
 fn params(name: &str, validity: Validity, serial: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, DnValue::Utf8String(name.to_owned()));
+    params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(name.to_owned()));
     params.serial_number = Some(SerialNumber::from(serial));
     params.not_before = time(validity.from);
     params.not_after = time(validity.to);

@@ -62,11 +62,7 @@ impl Tls {
     /// [`TlsError`].
     pub fn load(files: TlsFiles, trust_domain: &str) -> Result<Self, TlsError> {
         let live = ArcSwap::from_pointee(read(&files)?);
-        Ok(Self {
-            files,
-            trust_domain: trust_domain.to_owned(),
-            live,
-        })
+        Ok(Self { files, trust_domain: trust_domain.to_owned(), live })
     }
 
     /// The SPIFFE trust domain of client certificates.
@@ -133,22 +129,14 @@ fn read(files: &TlsFiles) -> Result<Live, TlsError> {
     server.send_tls13_tickets = 0;
     server.max_early_data_size = 0;
     server.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Live {
-        config: Arc::new(server),
-        revoked,
-        stamps,
-    })
+    Ok(Live { config: Arc::new(server), revoked, stamps })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unusable = || TlsError::File(path.to_owned());
     let found = CertificateDer::pem_file_iter(path).map_err(|_| unusable())?;
     let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|_| unusable())?;
-    if found.is_empty() {
-        Err(unusable())
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(unusable()) } else { Ok(found) }
 }
 
 fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
@@ -165,16 +153,10 @@ fn serials(crl: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         return Vec::new();
     };
     let issuer = crl.issuer().as_raw().to_vec();
-    crl.iter_revoked_certificates()
-        .map(|revoked| (issuer.clone(), revoked.raw_serial().to_vec()))
-        .collect()
+    crl.iter_revoked_certificates().map(|revoked| (issuer.clone(), revoked.raw_serial().to_vec())).collect()
 }
 
 fn stamps(files: &TlsFiles) -> Vec<Option<SystemTime>> {
-    let paths = [&files.certificate, &files.key, &files.client_ca]
-        .into_iter()
-        .chain(&files.crls);
-    paths
-        .map(|path| std::fs::metadata(path).and_then(|found| found.modified()).ok())
-        .collect()
+    let paths = [&files.certificate, &files.key, &files.client_ca].into_iter().chain(&files.crls);
+    paths.map(|path| std::fs::metadata(path).and_then(|found| found.modified()).ok()).collect()
 }

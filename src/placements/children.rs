@@ -88,9 +88,7 @@ impl Record for ChildRow {
 
     fn heads(&self) -> Vec<(Key, i64)> {
         let upn = self.new_upn.map(|index| (upn_key(&self.sender, &index), 1));
-        std::iter::once((identity_key(&self.sender, self.child), self.version))
-            .chain(upn)
-            .collect()
+        std::iter::once((identity_key(&self.sender, self.child), self.version)).chain(upn).collect()
     }
 }
 
@@ -119,17 +117,8 @@ pub fn upn_key(sender: &OrganisationId, index: &BlindIndex) -> Key {
 pub fn new_key(cx: &Cx, sender: &OrganisationId, child: Uuid) -> Result<(ChildKey, ChildKeyRow), Refusal> {
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
     let key = ChildKey::new(&fill);
-    let wrapped = key
-        .wrap(&cx.vault.ring(), sender.as_str(), child.as_bytes(), &fill)
-        .map_err(failed)?;
-    Ok((
-        key,
-        ChildKeyRow {
-            sender: sender.clone(),
-            child,
-            wrapped,
-        },
-    ))
+    let wrapped = key.wrap(&cx.vault.ring(), sender.as_str(), child.as_bytes(), &fill).map_err(failed)?;
+    Ok((key, ChildKeyRow { sender: sender.clone(), child, wrapped }))
 }
 
 /// The key of (sender, child).
@@ -139,10 +128,7 @@ pub fn new_key(cx: &Cx, sender: &OrganisationId, child: Uuid) -> Result<(ChildKe
 pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<ChildKey, Refusal> {
     let sql = "SELECT k.kek_id, k.wrapped FROM heads h \
                JOIN child_keys k ON k.idx = h.idx AND k.ordinal = h.ordinal WHERE h.key = $1";
-    let row = cx
-        .snapshot
-        .fetch_one(sql, vec![key_of(sender, child).as_bytes().into()])
-        .await?;
+    let row = cx.snapshot.fetch_one(sql, vec![key_of(sender, child).as_bytes().into()]).await?;
     let wrapped = match &row {
         Some(row) => {
             let kek_id = u32::try_from(row.int(0)?).map_err(|_| Reason::Failed)?;
@@ -150,9 +136,7 @@ pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Ch
         }
         None => None,
     };
-    cx.vault
-        .get(sender.as_str(), child.as_bytes(), wrapped.as_ref())
-        .map_err(failed)
+    cx.vault.get(sender.as_str(), child.as_bytes(), wrapped.as_ref()).map_err(failed)
 }
 
 /// Seals an identity for its row; `version` is that of the row.
@@ -168,8 +152,7 @@ pub fn seal(
 ) -> Result<Vec<u8>, Refusal> {
     let row = row_of(child, version);
     let plain = identity.encode_to_vec();
-    key.seal(at(&row), &plain, &|bytes: &mut [u8]| cx.random.fill(bytes))
-        .map_err(failed)
+    key.seal(at(&row), &plain, &|bytes: &mut [u8]| cx.random.fill(bytes)).map_err(failed)
 }
 
 /// The child of a placement, as its commissioner's newest record says.
@@ -178,10 +161,7 @@ pub fn seal(
 /// As [`key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<ChildIdentity, Refusal> {
     let child = newest(cx, &placement.commissioner, placement.child).await?;
-    Ok(ChildIdentity {
-        child_id: placement.child.hyphenated().to_string(),
-        ..child.identity
-    })
+    Ok(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity })
 }
 
 /// A sender's newest record of a child, opened.
@@ -202,21 +182,12 @@ pub async fn newest(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result
     let key = key(cx, sender, child).await?;
     let sql = "SELECT c.version, c.identity FROM heads h \
                JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
-    let row = cx
-        .snapshot
-        .fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()])
-        .await?;
+    let row = cx.snapshot.fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()]).await?;
     let row = row.ok_or(Reason::NotFound)?;
     let version = row.int(0)?;
-    let plain = key
-        .open(at(&row_of(child, version)), row.blob(1)?)
-        .map_err(failed)?;
+    let plain = key.open(at(&row_of(child, version)), row.blob(1)?).map_err(failed)?;
     let identity = ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed)?;
-    Ok(Known {
-        key,
-        version,
-        identity,
-    })
+    Ok(Known { key, version, identity })
 }
 
 /// Where a sender's child is looked up by UPN: a key for each key of the ring, and whose they are.
@@ -246,10 +217,7 @@ pub async fn by_upn(cx: &mut Cx, sender: &OrganisationId, upn: &Upn) -> Result<B
         found.push(Key::from(row.blob(0)?.to_vec()));
         child = Some(row.id(1)?);
     }
-    let keys = keys
-        .into_iter()
-        .map(|key| (key.clone(), found.contains(&key)))
-        .collect();
+    let keys = keys.into_iter().map(|key| (key.clone(), found.contains(&key))).collect();
     Ok(ByUpn { index, keys, child })
 }
 
@@ -258,11 +226,7 @@ fn row_of(child: Uuid, version: i64) -> Vec<u8> {
 }
 
 fn at(row: &[u8]) -> Column<'_> {
-    Column {
-        table: "children",
-        row,
-        column: "identity",
-    }
+    Column { table: "children", row, column: "identity" }
 }
 
 /// A destroyed key is as good as no record; everything else is ours to mend.

@@ -18,24 +18,14 @@ pub(super) async fn decide_placement(
     let (placement, permit) = draft::permitted(&mut cx, Action::DecidePlacement, target.placement).await?;
     draft::same_version(&target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
-    let verb = if decision.approved {
-        Verb::Approve
-    } else {
-        Verb::Reject
-    };
+    let verb = if decision.approved { Verb::Approve } else { Verb::Reject };
     draft.next.state = rules::next(placement.state, verb)?;
     rules::late_decision(placement.state, draft.detail.decision.is_some())?;
     let (child_view, parent_view) = (decision.child_view.is_some(), decision.parent_view.is_some());
     let warnings = rules::warnings(child_view, parent_view, decision.options_considered.len());
     draft.detail.decision = Some(decision);
     let mut change = draft.seal(&cx, &permit)?;
-    change = draft::deliver(
-        change,
-        &cx,
-        &placement,
-        DeliveryKind::Decision,
-        &placement.parties(),
-    );
+    change = draft::deliver(change, &cx, &placement, DeliveryKind::Decision, &placement.parties());
     let response = DecidePlacementResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,
@@ -43,11 +33,7 @@ pub(super) async fn decide_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = ChildPart {
-        placement: placement.id,
-        role: LeafRole::Submitted,
-        key: &draft.key,
-        reply: &reply,
-    };
+    let part =
+        ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
     Ok(change.child(&part, &[draft.next]).reply(&response))
 }

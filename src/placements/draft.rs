@@ -30,10 +30,7 @@ impl Draft {
     pub(super) async fn open(cx: &mut Cx, placement: &Placement) -> Result<Self, Refusal> {
         let key = children::key(cx, &placement.commissioner, placement.child).await?;
         let detail = detail(&key, placement)?;
-        let next = Placement {
-            version: placement.version + 1,
-            ..placement.clone()
-        };
+        let next = Placement { version: placement.version + 1, ..placement.clone() };
         Ok(Self { key, detail, next })
     }
 
@@ -65,11 +62,7 @@ async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Fac
         Action::GetPlacement => placement.reader(caller),
         _ => placement.part_of(caller),
     };
-    let class = if action == Action::PutPlan {
-        DataClass::Plan
-    } else {
-        DataClass::Referral
-    };
+    let class = if action == Action::PutPlan { DataClass::Plan } else { DataClass::Referral };
     let basis = match part {
         Part::Commissioner | Part::Provider => {
             let parties = [&placement.commissioner, &placement.provider];
@@ -77,12 +70,7 @@ async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Fac
         }
         _ => None,
     };
-    Ok(Facts {
-        part,
-        standing: placement.standing(),
-        basis,
-        guards: Vec::new(),
-    })
+    Ok(Facts { part, standing: placement.standing(), basis, guards: Vec::new() })
 }
 
 /// Leave to read one placement of a list: what `GetPlacement` would give.
@@ -94,19 +82,13 @@ pub fn readable(placement: &Placement, organisation: &OrganisationId) -> bool {
 
 /// The etag that was sent is that of the version that was read (AIP-154).
 pub(super) fn same_version(etag: &str, version: i64) -> Result<(), Refusal> {
-    if etag == version.to_string() {
-        Ok(())
-    } else {
-        Err(Reason::RevisionMismatch.into())
-    }
+    if etag == version.to_string() { Ok(()) } else { Err(Reason::RevisionMismatch.into()) }
 }
 
 /// Moves on what is cached about everyone who has a part.
 pub(super) fn move_facts(change: Change, placement: &Placement) -> Change {
     let parties = placement.parties();
-    parties
-        .iter()
-        .fold(change, |change, party| change.bump(Key::facts(party.as_str())))
+    parties.iter().fold(change, |change, party| change.bump(Key::facts(party.as_str())))
 }
 
 /// Delivers something about the placement to each of `to`, but not to its sender.
@@ -117,9 +99,7 @@ pub(super) fn deliver(
     kind: DeliveryKind,
     to: &[OrganisationId],
 ) -> Change {
-    let others = to
-        .iter()
-        .filter(|organisation| **organisation != cx.caller.organisation);
+    let others = to.iter().filter(|organisation| **organisation != cx.caller.organisation);
     others.fold(change, |change, organisation| {
         change.deliver(organisation, kind, placement.id, Some(placement.id))
     })
@@ -150,9 +130,5 @@ pub(super) fn row_of(placement: Uuid, version: i64) -> Vec<u8> {
 }
 
 fn at(row: &[u8]) -> Column<'_> {
-    Column {
-        table: "placements",
-        row,
-        column: "detail",
-    }
+    Column { table: "placements", row, column: "detail" }
 }

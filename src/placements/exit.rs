@@ -41,11 +41,6 @@ pub(super) async fn end_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = ChildPart {
-        placement: placement.id,
-        role: LeafRole::Submitted,
-        key: &key,
-        reply: &reply,
-    };
+    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
     Ok(change.child(&part, &[draft.next]).reply(&response))
 }

@@ -31,32 +31,12 @@ use crate::proto::v1::placement_service as methods;
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes
-        .unary(
-            methods::CREATE_REFERRAL,
-            Action::CreateReferral,
-            referral::create_referral,
-        )
-        .unary(
-            methods::RESPOND_TO_REFERRAL,
-            Action::RespondToReferral,
-            response::respond_to_referral,
-        )
-        .unary(
-            methods::DECIDE_PLACEMENT,
-            Action::DecidePlacement,
-            decision::decide_placement,
-        )
+        .unary(methods::CREATE_REFERRAL, Action::CreateReferral, referral::create_referral)
+        .unary(methods::RESPOND_TO_REFERRAL, Action::RespondToReferral, response::respond_to_referral)
+        .unary(methods::DECIDE_PLACEMENT, Action::DecidePlacement, decision::decide_placement)
         .unary(methods::PUT_PLAN, Action::PutPlan, plan::put_plan)
-        .unary(
-            methods::START_PLACEMENT,
-            Action::StartPlacement,
-            start::start_placement,
-        )
+        .unary(methods::START_PLACEMENT, Action::StartPlacement, start::start_placement)
         .unary(methods::END_PLACEMENT, Action::EndPlacement, exit::end_placement)
         .unary(methods::GET_PLACEMENT, Action::GetPlacement, read::get_placement)
-        .unary(
-            methods::LIST_PLACEMENTS,
-            Action::ListPlacements,
-            read::list_placements,
-        )
+        .unary(methods::LIST_PLACEMENTS, Action::ListPlacements, read::list_placements)
 }

@@ -30,22 +30,12 @@ pub struct PlanRow {
 impl Record for PlanRow {
     const TABLE: &'static Table = &Table {
         name: "plans",
-        columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("placement", Blob),
-            ("version", Int),
-            ("plan", Blob),
-        ],
+        columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("version", Int), ("plan", Blob)],
         replace_by: &[],
     };
 
     fn values(&self) -> Vec<Value> {
-        vec![
-            self.placement.into(),
-            self.version.into(),
-            self.plan.clone().into(),
-        ]
+        vec![self.placement.into(), self.version.into(), self.plan.clone().into()]
     }
 
     fn heads(&self) -> Vec<(Key, i64)> {
@@ -66,11 +56,7 @@ pub fn key(placement: Uuid) -> Key {
 pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, Plan)>, Refusal> {
     let sql = "SELECT p.version, p.plan FROM heads h \
                JOIN plans p ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1";
-    let Some(row) = cx
-        .snapshot
-        .fetch_one(sql, vec![key(placement.id).as_bytes().into()])
-        .await?
-    else {
+    let Some(row) = cx.snapshot.fetch_one(sql, vec![key(placement.id).as_bytes().into()]).await? else {
         return Ok(None);
     };
     opened(cx, placement, &row).await.map(Some)
@@ -82,10 +68,7 @@ pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, P
 /// As [`newest`].
 pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
     let sql = "SELECT version, plan FROM plans WHERE idx = $1 AND placement = $2";
-    let row = cx
-        .snapshot
-        .fetch_one(sql, vec![index.into(), placement.id.into()])
-        .await?;
+    let row = cx.snapshot.fetch_one(sql, vec![index.into(), placement.id.into()]).await?;
     let Some(row) = row else { return Ok(None) };
     let (_, plan) = opened(cx, placement, &row).await?;
     Ok(Some(plan))
@@ -113,11 +96,7 @@ pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<Pu
     let mut draft = Draft::open(&mut cx, &placement).await?;
     let version = previous + 1;
     let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
-    let mut rows = vec![row(&PlanRow {
-        placement: placement.id,
-        version,
-        plan,
-    })];
+    let mut rows = vec![row(&PlanRow { placement: placement.id, version, plan })];
     let moves_end =
         placement.state == PlacementState::Active && placement.planned_end != put.shape.planned_end;
     let mut change = if moves_end {
@@ -126,34 +105,16 @@ pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<Pu
         rows.push(row(&draft.next));
         change
     } else {
-        draft::move_facts(
-            cx.change(&permit).guard(placement.key(), placement.version),
-            &placement,
-        )
+        draft::move_facts(cx.change(&permit).guard(placement.key(), placement.version), &placement)
     };
     change = change.guard(key(placement.id), previous);
-    let to: Vec<_> = [&placement.provider]
-        .into_iter()
-        .chain(&placement.schools)
-        .cloned()
-        .collect();
+    let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
-    let open_items = rules::open_items(&put.shape)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let response = PutPlanResponse {
-        etag: version.to_string(),
-        open_items,
-        receipt: None,
-    };
+    let open_items = rules::open_items(&put.shape).into_iter().map(str::to_owned).collect();
+    let response = PutPlanResponse { etag: version.to_string(), open_items, receipt: None };
     let reply = response.encode_to_vec();
-    let part = ChildPart {
-        placement: placement.id,
-        role: LeafRole::Submitted,
-        key: &draft.key,
-        reply: &reply,
-    };
+    let part =
+        ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
     Ok(change.child_rows(&part, rows).reply(&response))
 }
 
@@ -164,9 +125,5 @@ fn seal(cx: &Cx, key: &ChildKey, placement: Uuid, version: i64, plan: &Plan) -> 
 }
 
 fn at(row: &[u8]) -> Column<'_> {
-    Column {
-        table: "plans",
-        row,
-        column: "plan",
-    }
+    Column { table: "plans", row, column: "plan" }
 }

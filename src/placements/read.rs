@@ -32,18 +32,9 @@ pub(super) async fn get_placement(
     let message = message(&mut cx, &placement, true).await?;
     let plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
     let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
-    let response = GetPlacementResponse {
-        placement: Some(message),
-        plan,
-        receipt: None,
-    };
+    let response = GetPlacementResponse { placement: Some(message), plan, receipt: None };
     let reply = response.encode_to_vec();
-    let part = ChildPart {
-        placement: id,
-        role: LeafRole::Read,
-        key: &key,
-        reply: &reply,
-    };
+    let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
     let change = cx.change(&permit).counterpart(&placement.commissioner);
     Ok(change.child(&part, &[] as &[Placement]).reply(&response))
 }
@@ -55,11 +46,7 @@ pub(super) async fn list_placements(
 ) -> Result<Decided<ListPlacementsResponse>, Refusal> {
     let query = wire::list(&m)?;
     let permit = cx.permit(Action::ListPlacements, &Facts::own(Part::Own))?;
-    let bare = ListPlacementsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..m.clone()
-    };
+    let bare = ListPlacementsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListPlacements", &bare);
     let after = opened(&cx, &pages, &m.page_token)?;
     let (page, last) = page(&mut cx, &query, after).await?;
@@ -69,15 +56,8 @@ pub(super) async fn list_placements(
         let message = message(&mut cx, placement, false).await?;
         let reply = message.encode_to_vec();
         let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
-        let part = ChildPart {
-            placement: placement.id,
-            role: LeafRole::Read,
-            key: &key,
-            reply: &reply,
-        };
-        change = change
-            .child(&part, &[] as &[Placement])
-            .counterpart(&placement.commissioner);
+        let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
+        change = change.child(&part, &[] as &[Placement]).counterpart(&placement.commissioner);
         response.placements.push(message);
     }
     if let Some(last) = last {
@@ -109,11 +89,7 @@ pub async fn message(cx: &mut Cx, placement: &Placement, with_child: bool) -> Re
         planned_end_date: date(placement.planned_end),
         end_date: date(placement.end),
         agreement_id: placement.agreement.hyphenated().to_string(),
-        plan_etag: if plan == 0 {
-            String::new()
-        } else {
-            plan.to_string()
-        },
+        plan_etag: if plan == 0 { String::new() } else { plan.to_string() },
         child: None,
         detail: None,
     };
@@ -161,14 +137,8 @@ async fn kept(cx: &mut Cx, placement: &Placement) -> Result<bool, Refusal> {
 fn matches(query: &Query, placement: &Placement) -> bool {
     let active = |day| rules::active_on(placement.state, placement.start, placement.end, day);
     query.state.is_none_or(|state| state == placement.state)
-        && query
-            .provider
-            .as_ref()
-            .is_none_or(|provider| *provider == placement.provider)
-        && query
-            .commissioner
-            .as_ref()
-            .is_none_or(|commissioner| *commissioner == placement.commissioner)
+        && query.provider.as_ref().is_none_or(|provider| *provider == placement.provider)
+        && query.commissioner.as_ref().is_none_or(|commissioner| *commissioner == placement.commissioner)
         && query.active_on.is_none_or(active)
 }
 
@@ -178,13 +148,9 @@ fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<Uuid, Refusal> {
         return Ok(Uuid::nil());
     }
     let payload = pages.open(cx, token);
-    payload
-        .and_then(|payload| Uuid::from_slice(&payload).ok())
-        .ok_or_else(|| {
-            let mut check = Check::new();
-            check.fault("page_token", "PAGE_TOKEN_INVALID");
-            check
-                .finish()
-                .map_or_else(Refusal::from, |()| Reason::Failed.into())
-        })
+    payload.and_then(|payload| Uuid::from_slice(&payload).ok()).ok_or_else(|| {
+        let mut check = Check::new();
+        check.fault("page_token", "PAGE_TOKEN_INVALID");
+        check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
+    })
 }

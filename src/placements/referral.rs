@@ -64,20 +64,12 @@ pub(super) async fn create_referral(
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Referral, &parties);
     let mut rows: Vec<_> = subject.record.iter().map(row).collect();
     rows.push(row(&placement));
-    rows.extend(parties.into_iter().map(|organisation| {
-        row(&PartyRow {
-            organisation,
-            placement: placement.id,
-        })
-    }));
+    rows.extend(
+        parties.into_iter().map(|organisation| row(&PartyRow { organisation, placement: placement.id })),
+    );
     let reply = response.encode_to_vec();
     let role = LeafRole::Submitted;
-    let part = ChildPart {
-        placement: placement.id,
-        role,
-        key: &subject.key,
-        reply: &reply,
-    };
+    let part = ChildPart { placement: placement.id, role, key: &subject.key, reply: &reply };
     Ok(change.child_rows(&part, rows).reply(&response))
 }
 
@@ -86,31 +78,13 @@ pub(super) async fn create_referral(
 async fn permit(cx: &mut Cx, referral: &Referral) -> Result<Permit, Refusal> {
     let (caller, provider) = (cx.caller.organisation.clone(), &referral.provider);
     let authority = Key::authority(provider.as_str());
-    let guards = vec![Guard {
-        version: cx.snapshot.version(&authority).await?,
-        key: authority,
-    }];
-    let teaches = matches!(
-        provider.kind(),
-        OrganisationKind::Provider | OrganisationKind::School
-    );
+    let guards = vec![Guard { version: cx.snapshot.version(&authority).await?, key: authority }];
+    let teaches = matches!(provider.kind(), OrganisationKind::Provider | OrganisationKind::School);
     let takes_part = teaches && *provider != caller && active(cx, referral).await?;
-    let part = if takes_part {
-        Part::Commissioner
-    } else {
-        Part::None
-    };
+    let part = if takes_part { Part::Commissioner } else { Part::None };
     let (parties, class) = ([&caller, provider], DataClass::Referral);
     let basis = agreements::basis(&mut cx.snapshot, referral.agreement, &parties, class, cx.today).await?;
-    cx.permit(
-        Action::CreateReferral,
-        &Facts {
-            part,
-            standing: Standing::Live,
-            basis,
-            guards,
-        },
-    )
+    cx.permit(Action::CreateReferral, &Facts { part, standing: Standing::Live, basis, guards })
 }
 
 /// Whether the provider is registered and not suspended: a suspended organisation gets nothing.
@@ -132,16 +106,8 @@ async fn subject(cx: &mut Cx, named: &NamedChild) -> Result<Subject, Refusal> {
     };
     let by_upn = found.as_ref().and_then(|found| found.child);
     let keys = found.iter().flat_map(|found| &found.keys);
-    let guards = keys
-        .map(|(key, exists)| Guard {
-            key: key.clone(),
-            version: i64::from(*exists),
-        })
-        .collect();
-    let index = found
-        .as_ref()
-        .filter(|found| found.child.is_none())
-        .map(|found| found.index);
+    let guards = keys.map(|(key, exists)| Guard { key: key.clone(), version: i64::from(*exists) }).collect();
+    let index = found.as_ref().filter(|found| found.child.is_none()).map(|found| found.index);
     match named.id.or(by_upn) {
         Some(child) if by_upn.is_none_or(|other| other == child) => {
             known(cx, named, child, index, guards).await
@@ -168,32 +134,16 @@ async fn known(
     if !wrong.is_empty() {
         return Err(mismatch(&wrong));
     }
-    guards.push(Guard {
-        key: children::identity_key(&sender, child),
-        version: known.version,
-    });
+    guards.push(Guard { key: children::identity_key(&sender, child), version: known.version });
     let identity = rules::merged(&known.identity, &named.identity);
     let record = if identity == known.identity {
         None
     } else {
         let version = known.version + 1;
         let sealed = children::seal(cx, &known.key, child, version, &identity)?;
-        Some(ChildRow {
-            child,
-            sender,
-            version,
-            identity: sealed,
-            new_upn,
-        })
+        Some(ChildRow { child, sender, version, identity: sealed, new_upn })
     };
-    Ok(Subject {
-        child,
-        identity,
-        key: known.key,
-        new_key: None,
-        record,
-        guards,
-    })
+    Ok(Subject { child, identity, key: known.key, new_key: None, record, guards })
 }
 
 fn new(
@@ -204,41 +154,19 @@ fn new(
 ) -> Result<Subject, Refusal> {
     let (sender, child) = (cx.caller.organisation.clone(), cx.random.uuid_v4());
     let (key, key_row) = children::new_key(cx, &sender, child)?;
-    guards.push(Guard {
-        key: children::key_of(&sender, child),
-        version: 0,
-    });
-    guards.push(Guard {
-        key: children::identity_key(&sender, child),
-        version: 0,
-    });
+    guards.push(Guard { key: children::key_of(&sender, child), version: 0 });
+    guards.push(Guard { key: children::identity_key(&sender, child), version: 0 });
     let identity = named.identity.clone();
     let sealed = children::seal(cx, &key, child, 1, &identity)?;
-    let record = ChildRow {
-        child,
-        sender,
-        version: 1,
-        identity: sealed,
-        new_upn,
-    };
-    Ok(Subject {
-        child,
-        identity,
-        key,
-        new_key: Some(key_row),
-        record: Some(record),
-        guards,
-    })
+    let record = ChildRow { child, sender, version: 1, identity: sealed, new_upn };
+    Ok(Subject { child, identity, key, new_key: Some(key_row), record: Some(record), guards })
 }
 
 /// The first version of the placement.
 fn placement(cx: &Cx, referral: Referral, subject: &Subject) -> Result<Placement, Refusal> {
     let upn = Upn::parse(&subject.identity.upn).ok();
     let ring = cx.vault.ring();
-    let index = |upn: Upn| {
-        ring.blind_index(referral.provider.as_str(), "upn", upn.as_str())
-            .to_vec()
-    };
+    let index = |upn: Upn| ring.blind_index(referral.provider.as_str(), "upn", upn.as_str()).to_vec();
     let mut placement = Placement {
         id: cx.random.uuid_v4(),
         version: 1,
@@ -268,7 +196,5 @@ fn mismatch(fields: &[&'static str]) -> Refusal {
     for field in fields {
         check.at("child").fault(field, "IDENTITY_MISMATCH");
     }
-    check
-        .finish()
-        .map_or_else(Refusal::from, |()| Reason::Failed.into())
+    check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
 }

@@ -148,12 +148,7 @@ pub struct PartyRow {
 impl Record for PartyRow {
     const TABLE: &'static Table = &Table {
         name: "placement_parties",
-        columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("organisation", Text),
-            ("placement", Blob),
-        ],
+        columns: &[("idx", Int), ("ordinal", Int), ("organisation", Text), ("placement", Blob)],
         replace_by: &[],
     };
 
@@ -214,10 +209,7 @@ impl Placement {
     /// and LA of residence, each once, without `except`.
     #[must_use]
     pub fn recipients(&self, except: &OrganisationId) -> Vec<OrganisationId> {
-        let all = [&self.commissioner]
-            .into_iter()
-            .chain(&self.schools)
-            .chain([&self.residence]);
+        let all = [&self.commissioner].into_iter().chain(&self.schools).chain([&self.residence]);
         let mut recipients = Vec::new();
         for organisation in all {
             if organisation != except && !recipients.contains(organisation) {
@@ -245,9 +237,7 @@ pub fn key(id: Uuid) -> Key {
 /// The key of a provider's own reference; it exists once the reference is in use.
 #[must_use]
 pub fn reference_key(provider: &OrganisationId, reference: &str) -> Key {
-    Key::new(Family::Reference)
-        .text(provider.as_str())
-        .text(reference)
+    Key::new(Family::Reference).text(provider.as_str()).text(reference)
 }
 
 /// Ids of placements in which the organisation has a part, in order, from behind `after`; at most `limit`.
@@ -262,12 +252,7 @@ pub async fn ids_of_party(
 ) -> Result<Vec<Uuid>, StoreError> {
     let sql = "SELECT placement FROM placement_parties \
                WHERE organisation = $1 AND placement > $2 ORDER BY placement LIMIT $3";
-    let rows = snapshot
-        .fetch(
-            sql,
-            vec![organisation.as_str().into(), after.into(), limit.into()],
-        )
-        .await?;
+    let rows = snapshot.fetch(sql, vec![organisation.as_str().into(), after.into(), limit.into()]).await?;
     rows.iter().map(|row| row.id(0)).collect()
 }
 
@@ -288,9 +273,7 @@ pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placeme
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement>, StoreError> {
-    let row = snapshot
-        .fetch_one(select!("WHERE h.key = $1"), vec![key(id).as_bytes().into()])
-        .await?;
+    let row = snapshot.fetch_one(select!("WHERE h.key = $1"), vec![key(id).as_bytes().into()]).await?;
     row.map(|row| read(&row)).transpose()
 }
 
@@ -301,23 +284,16 @@ pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement
 pub async fn roll(snapshot: &mut Snapshot, provider: &OrganisationId) -> Result<Vec<Placement>, StoreError> {
     let sql = select!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.placement");
     let (active, ended) = (PlacementState::Active as i32, PlacementState::Ended as i32);
-    let rows = snapshot
-        .fetch(sql, vec![provider.as_str().into(), active.into(), ended.into()])
-        .await?;
+    let rows = snapshot.fetch(sql, vec![provider.as_str().into(), active.into(), ended.into()]).await?;
     rows.iter().map(read).collect()
 }
 
 /// Reads a row of `select!`.
 pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
-    let corrupt = |column| StoreError::Corrupt {
-        table: "placements",
-        column,
-    };
+    let corrupt = |column| StoreError::Corrupt { table: "placements", column };
     let organisation = |column: usize| OrganisationId::parse(row.text(column)?).map_err(|_| corrupt(column));
     let date = |column: usize| {
-        row.opt_text(column)?
-            .map(|text| Date::parse(text).map_err(|_| corrupt(column)))
-            .transpose()
+        row.opt_text(column)?.map(|text| Date::parse(text).map_err(|_| corrupt(column))).transpose()
     };
     let number = |column: usize| i32::try_from(row.int(column)?).map_err(|_| corrupt(column));
     let schools = row.text(6)?.split(',').filter(|id| !id.is_empty());

@@ -54,11 +54,7 @@ pub fn next(state: State, verb: Verb) -> Result<State, Reason> {
 /// # Errors
 /// [`Reason::StateInvalid`] where a decision stands.
 pub fn late_decision(state: State, decided: bool) -> Result<(), Reason> {
-    if state == State::Active && decided {
-        Err(Reason::StateInvalid)
-    } else {
-        Ok(())
-    }
+    if state == State::Active && decided { Err(Reason::StateInvalid) } else { Ok(()) }
 }
 
 /// What a start lacks as the gateway knows it, and what the officer said was missing.
@@ -80,15 +76,9 @@ pub fn opening(state: State, planned: bool, passed: &[MissingItem]) -> Opening {
         MissingItem::SafetyAcknowledgement => passed.contains(&item),
         MissingItem::Unspecified => false,
     };
-    let all = [
-        MissingItem::Plan,
-        MissingItem::Decision,
-        MissingItem::SafetyAcknowledgement,
-    ];
-    let (open, unpassed) = all
-        .into_iter()
-        .filter(|item| missing(*item))
-        .partition(|item| passed.contains(item));
+    let all = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
+    let (open, unpassed) =
+        all.into_iter().filter(|item| missing(*item)).partition(|item| passed.contains(item));
     Opening { open, unpassed }
 }
 
@@ -132,9 +122,7 @@ pub fn warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'st
         (!parent_view, "NO_PARENT_VIEW"),
         (options < 2, "FEWER_THAN_TWO_OPTIONS"),
     ];
-    all.into_iter()
-        .filter_map(|(holds, warning)| holds.then_some(warning))
-        .collect()
+    all.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
 }
 
 /// What of a plan its completeness rests on.
@@ -161,10 +149,7 @@ pub struct PlanShape {
 pub fn open_items(plan: &PlanShape) -> Vec<&'static str> {
     let after_end = |date: &Option<Date>| date.zip(plan.planned_end).is_some_and(|(date, end)| date > end);
     let within_a_year = |review: &Date| plan.start.is_none_or(|start| *review <= start.plus_years(1));
-    let reviewed = plan
-        .reviews
-        .iter()
-        .any(|review| !plan.long_term || within_a_year(review));
+    let reviewed = plan.reviews.iter().any(|review| !plan.long_term || within_a_year(review));
     let all = [
         (plan.outcomes.is_empty(), "NO_OUTCOME"),
         (plan.planned_end.is_none() && !plan.long_term, "NO_END"),
@@ -173,9 +158,7 @@ pub fn open_items(plan: &PlanShape) -> Vec<&'static str> {
         (!plan.leads, "NO_LEAD"),
         (plan.outcomes.iter().any(after_end), "OUTCOME_AFTER_END"),
     ];
-    all.into_iter()
-        .filter_map(|(lacks, item)| lacks.then_some(item))
-        .collect()
+    all.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
 }
 
 /// The fields by which what was sent cannot be the child that the sender's record knows. A referral that
@@ -186,30 +169,18 @@ pub fn mismatches(known: &ChildIdentity, sent: &ChildIdentity) -> Vec<&'static s
     let other = |known: &str, sent: &str| !sent.is_empty() && !known.is_empty() && known != sent;
     let all = [
         (name(&known.legal_surname, &sent.legal_surname), "legal_surname"),
-        (
-            name(&known.legal_forename, &sent.legal_forename),
-            "legal_forename",
-        ),
+        (name(&known.legal_forename, &sent.legal_forename), "legal_forename"),
         (other(&known.date_of_birth, &sent.date_of_birth), "date_of_birth"),
-        (
-            other(&known.upn, &sent.upn) && !made_permanent(&known.upn, &sent.upn),
-            "upn",
-        ),
+        (other(&known.upn, &sent.upn) && !made_permanent(&known.upn, &sent.upn), "upn"),
     ];
-    all.into_iter()
-        .filter_map(|(differs, field)| differs.then_some(field))
-        .collect()
+    all.into_iter().filter_map(|(differs, field)| differs.then_some(field)).collect()
 }
 
 /// The sender's record of a known child with what the referral adds to it.
 #[must_use]
 pub fn merged(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
     let newer = |known: &String, sent: &String| {
-        if sent.is_empty() {
-            known.clone()
-        } else {
-            sent.clone()
-        }
+        if sent.is_empty() { known.clone() } else { sent.clone() }
     };
     ChildIdentity {
         child_id: String::new(),
@@ -220,11 +191,7 @@ pub fn merged(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
         date_of_birth: newer(&known.date_of_birth, &sent.date_of_birth),
         sex: newer(&known.sex, &sent.sex),
         upn: newer(&known.upn, &sent.upn),
-        year_group: if sent.year_group == 0 {
-            known.year_group
-        } else {
-            sent.year_group
-        },
+        year_group: if sent.year_group == 0 { known.year_group } else { sent.year_group },
         local_reference: newer(&known.local_reference, &sent.local_reference),
     }
 }

@@ -32,9 +32,7 @@ pub(super) async fn start_placement(
     draft.detail.started_by = start.officer;
     draft.detail.missing_items.clone_from(&open_items);
     draft.detail.missing_reason = start.reason;
-    let mut change = draft
-        .seal(&cx, &permit)?
-        .guard(plan::key(placement.id), planned_version);
+    let mut change = draft.seal(&cx, &permit)?.guard(plan::key(placement.id), planned_version);
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Start, &placement.parties());
     let response = StartPlacementResponse {
         etag: draft.next.version.to_string(),
@@ -43,12 +41,8 @@ pub(super) async fn start_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = ChildPart {
-        placement: placement.id,
-        role: LeafRole::Submitted,
-        key: &draft.key,
-        reply: &reply,
-    };
+    let part =
+        ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
     Ok(change.child(&part, &[draft.next]).reply(&response))
 }
 

@@ -98,15 +98,11 @@ pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(Target, Answer), 
         Some(SentAnswer::Accept(accept)) => {
             let mut check = check.at("accept");
             let rule = TextRule::line(40).required();
-            check
-                .text("provider_reference", &accept.provider_reference, rule)
-                .map(Answer::Accept)
+            check.text("provider_reference", &accept.provider_reference, rule).map(Answer::Accept)
         }
         Some(SentAnswer::Decline(decline)) => {
             let mut check = check.at("decline");
-            let note = check
-                .text("note", &decline.note, TextRule::notes(NOTE))
-                .unwrap_or_default();
+            let note = check.text("note", &decline.note, TextRule::notes(NOTE)).unwrap_or_default();
             let reason = check.enum_value::<DeclineReason>("reason", decline.reason);
             reason.map(|reason| Answer::Decline(reason, note))
         }
@@ -134,12 +130,7 @@ fn decision_of(check: &mut Check, sent: &Decision, today: Date) -> Decision {
     }
     Decision {
         approved: sent.approved,
-        rationale: text(
-            check,
-            "rationale",
-            &sent.rationale,
-            TextRule::notes(NOTE).required(),
-        ),
+        rationale: text(check, "rationale", &sent.rationale, TextRule::notes(NOTE).required()),
         decided_by: named_officer(check, "decided_by", sent.decided_by.as_ref()),
         decided_on: sent.decided_on.clone(),
         child_view: view(check, "child_view", sent.child_view.as_ref()),
@@ -156,12 +147,7 @@ pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
     let mut missing = Vec::new();
     if check.list_len("missing_items", m.missing_items.len(), LIST) {
         for (at, item) in m.missing_items.iter().enumerate() {
-            missing.extend(
-                check
-                    .at("missing_items")
-                    .index(at)
-                    .enum_value::<MissingItem>("", *item),
-            );
+            missing.extend(check.at("missing_items").index(at).enum_value::<MissingItem>("", *item));
         }
     }
     // Passing something takes a name and a reason; a start that lacks nothing needs neither.
@@ -171,19 +157,8 @@ pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
         sent => named_officer(&mut check, "officer", sent.as_ref()),
     };
     let rule = TextRule::notes(NOTE);
-    let reason = text(
-        &mut check,
-        "reason",
-        &m.reason,
-        if passes { rule.required() } else { rule },
-    );
-    let start = target.zip(date).map(|(target, date)| Start {
-        target,
-        date,
-        officer,
-        missing,
-        reason,
-    });
+    let reason = text(&mut check, "reason", &m.reason, if passes { rule.required() } else { rule });
+    let start = target.zip(date).map(|(target, date)| Start { target, date, officer, missing, reason });
     finish(check, start)
 }
 
@@ -192,18 +167,10 @@ pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
     request_id(&mut check, &m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let date = check.date("end_date", &m.end_date);
-    let reason = check
-        .optional_enum("reason", m.reason)
-        .unwrap_or(EndReason::Unspecified);
+    let reason = check.optional_enum("reason", m.reason).unwrap_or(EndReason::Unspecified);
     let destination = text(&mut check, "destination", &m.destination, TextRule::line(LINE));
     let note = text(&mut check, "note", &m.note, TextRule::notes(NOTE));
-    let end = target.zip(date).map(|(target, date)| End {
-        target,
-        date,
-        reason,
-        destination,
-        note,
-    });
+    let end = target.zip(date).map(|(target, date)| End { target, date, reason, destination, note });
     finish(check, end)
 }
 
@@ -220,13 +187,7 @@ pub(super) fn list(m: &ListPlacementsRequest) -> Result<Query, Refusal> {
     let provider = check.optional_organisation("provider", &m.provider);
     let commissioner = check.optional_organisation("commissioner", &m.commissioner);
     let active_on = check.optional_date("active_on", &m.active_on);
-    let query = size.map(|size| Query {
-        size,
-        state,
-        provider,
-        commissioner,
-        active_on,
-    });
+    let query = size.map(|size| Query { size, state, provider, commissioner, active_on });
     finish(check, query)
 }
 
@@ -240,8 +201,7 @@ fn finish<T>(check: Check, value: Option<T>) -> Result<T, Refusal> {
 fn request_id(check: &mut Check, sent: &str) {
     let exact = |sent: &str| {
         let id = Uuid::try_parse(sent).ok().filter(|id| !id.is_nil());
-        id.filter(|id| id.hyphenated().to_string() == sent)
-            .ok_or("IDEMPOTENCY_KEY_FORMAT")
+        id.filter(|id| id.hyphenated().to_string() == sent).ok_or("IDEMPOTENCY_KEY_FORMAT")
     };
     check.parsed("request_id", sent, exact);
 }
@@ -249,10 +209,7 @@ fn request_id(check: &mut Check, sent: &str) {
 fn target(check: &mut Check, placement: &str, etag: &str) -> Option<Target> {
     let placement = check.uuid("placement_id", placement);
     let etag = check.required("etag", etag);
-    placement.zip(etag).map(|(placement, etag)| Target {
-        placement,
-        etag: etag.to_owned(),
-    })
+    placement.zip(etag).map(|(placement, etag)| Target { placement, etag: etag.to_owned() })
 }
 
 fn text(check: &mut Check, field: &'static str, sent: &str, rule: TextRule) -> String {
@@ -265,12 +222,7 @@ fn texts(check: &mut Check, field: &'static str, sent: &[String]) -> Vec<String>
         return Vec::new();
     }
     let one = |(at, sent): (usize, &String)| {
-        text(
-            &mut check.at(field).index(at),
-            "",
-            sent,
-            TextRule::notes(NOTE).required(),
-        )
+        text(&mut check.at(field).index(at), "", sent, TextRule::notes(NOTE).required())
     };
     sent.iter().enumerate().map(one).collect()
 }
@@ -294,12 +246,7 @@ fn named_officer(check: &mut Check, field: &'static str, sent: Option<&Officer>)
     let sent = check.present(field, sent)?;
     let mut check = check.at(field);
     Some(Officer {
-        name: text(
-            &mut check,
-            "name",
-            &sent.name,
-            TextRule::legal_name(LINE).required(),
-        ),
+        name: text(&mut check, "name", &sent.name, TextRule::legal_name(LINE).required()),
         role: text(&mut check, "role", &sent.role, TextRule::line(LINE)),
     })
 }
@@ -310,12 +257,7 @@ fn view(check: &mut Check, field: &'static str, sent: Option<&View>) -> Option<V
     let mut check = check.at(field);
     let view = View {
         text: text(&mut check, "text", &sent.text, TextRule::notes(NOTE)),
-        not_given_reason: text(
-            &mut check,
-            "not_given_reason",
-            &sent.not_given_reason,
-            TextRule::notes(NOTE),
-        ),
+        not_given_reason: text(&mut check, "not_given_reason", &sent.not_given_reason, TextRule::notes(NOTE)),
     };
     (!view.text.is_empty() || !view.not_given_reason.is_empty()).then_some(view)
 }

@@ -27,10 +27,8 @@ pub(super) async fn propose(
 ) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
     let agreement = wire::proposed(&m)?;
     let party = agreement.parties.contains(&cx.caller.organisation);
-    let permit = cx.permit(
-        Action::ProposeAgreement,
-        &Facts::own(if party { Part::Party } else { Part::None }),
-    )?;
+    let permit =
+        cx.permit(Action::ProposeAgreement, &Facts::own(if party { Part::Party } else { Part::None }))?;
     let mut row = agreement;
     row.id = cx.random.uuid_v7(cx.now);
     row.countersigned = vec![cx.caller.organisation.clone()];
@@ -90,10 +88,7 @@ pub(super) async fn end(
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;
     row.state = AgreementState::Ended;
-    let reply = EndAgreementResponse {
-        etag: row.version.to_string(),
-        receipt: None,
-    };
+    let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };
     Ok(written(&cx, change, &row).reply(&reply))
 }
 

@@ -110,10 +110,7 @@ pub(super) async fn register(
     }
     let change = cx.change(&permit).guard(key(&row.sha256), 0).write(&row);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
-    let reply = RegisterCertificateResponse {
-        certificate_sha256: row.sha256_text(),
-        receipt: None,
-    };
+    let reply = RegisterCertificateResponse { certificate_sha256: row.sha256_text(), receipt: None };
     Ok(change.reply(&reply))
 }
 
@@ -147,13 +144,8 @@ pub(super) async fn revoke(
 async fn by_sha256(snapshot: &mut Snapshot, sha256: &[u8; 32]) -> Result<Option<CertificateRow>, StoreError> {
     let sql = "SELECT c.organisation, c.system, c.not_after, c.state, h.version FROM heads h \
                JOIN certificates c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
-    let row = snapshot
-        .fetch_one(sql, vec![key(sha256).as_bytes().into()])
-        .await?;
-    let corrupt = |column| StoreError::Corrupt {
-        table: "certificates",
-        column,
-    };
+    let row = snapshot.fetch_one(sql, vec![key(sha256).as_bytes().into()]).await?;
+    let corrupt = |column| StoreError::Corrupt { table: "certificates", column };
     row.map(|row| {
         let state = if row.int(3)? == CERTIFICATE_REGISTERED {
             CertificateState::Registered
@@ -195,11 +187,7 @@ pub(super) fn part(cx: &Cx, organisation: &OrganisationId) -> Part {
 
 fn fingerprint(text: &str) -> Result<[u8; 32], &'static str> {
     let digits = text.as_bytes();
-    if digits.len() != 64
-        || !digits
-            .iter()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
         return Err("FINGERPRINT_FORMAT");
     }
     let mut bytes = [0; 32];

@@ -40,10 +40,8 @@ pub fn found(
     };
     let certificate = CertificateRow::new(operator);
     let rows = vec![row(&organisation), row(&certificate)];
-    let guards = rows.iter().flat_map(|row| &row.heads).map(|(key, _)| Guard {
-        key: key.clone(),
-        version: 0,
-    });
+    let guards =
+        rows.iter().flat_map(|row| &row.heads).map(|(key, _)| Guard { key: key.clone(), version: 0 });
     Ok(Proposal {
         exchange,
         entry: entry(exchange, operator, &salts),
@@ -52,10 +50,7 @@ pub fn found(
         guards: guards.collect(),
         bumps: Vec::new(),
         rows,
-        parties: vec![Party {
-            organisation: operator.organisation().as_str().to_owned(),
-            delivery: None,
-        }],
+        parties: vec![Party { organisation: operator.organisation().as_str().to_owned(), delivery: None }],
         leaves: Vec::new(),
         reply: Bytes::new(),
         salts,
@@ -80,9 +75,5 @@ fn entry(exchange: Uuid, operator: &PeerCertificate, salts: &Salts) -> AuditEntr
 }
 
 fn row<R: Record>(record: &R) -> RowWrite {
-    RowWrite {
-        table: R::TABLE,
-        values: record.values(),
-        heads: record.heads(),
-    }
+    RowWrite { table: R::TABLE, values: record.values(), heads: record.heads() }
 }

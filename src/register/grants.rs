@@ -102,10 +102,7 @@ pub(super) async fn authorise_processor(
         return Err(Reason::Malformed.into());
     };
     let row = granted(&mut cx, GRANT_PROCESSOR, grantee, m.methods.join(","), from, to).await?;
-    let reply = AuthoriseProcessorResponse {
-        grant_id: row.id.hyphenated().to_string(),
-        receipt: None,
-    };
+    let reply = AuthoriseProcessorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
     Ok(told(cx.change(&permit).guard(key(row.id), 0).write(&row), &row).reply(&reply))
 }
 
@@ -124,10 +121,7 @@ pub(super) async fn appoint_auditor(
         return Err(Reason::Malformed.into());
     };
     let row = granted(&mut cx, GRANT_AUDITOR, grantee, String::new(), from, to).await?;
-    let reply = AppointAuditorResponse {
-        grant_id: row.id.hyphenated().to_string(),
-        receipt: None,
-    };
+    let reply = AppointAuditorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
     Ok(told(cx.change(&permit).guard(key(row.id), 0).write(&row), &row).reply(&reply))
 }
 
@@ -168,18 +162,11 @@ pub async fn appointed(
                JOIN heads h ON h.key = g.head AND h.idx = g.idx AND h.ordinal = g.ordinal \
                WHERE g.grantee = $1 AND g.kind = $2 AND g.ended = 0 AND g.from_date <= $3 \
                AND (g.to_date IS NULL OR g.to_date >= $3) ORDER BY g.grantor";
-    let arguments = vec![
-        auditor.as_str().into(),
-        GRANT_AUDITOR.into(),
-        today.to_string().into(),
-    ];
+    let arguments = vec![auditor.as_str().into(), GRANT_AUDITOR.into(), today.to_string().into()];
     let rows = snapshot.fetch(sql, arguments).await?;
     rows.iter()
         .map(|row| {
-            let corrupt = StoreError::Corrupt {
-                table: "grants",
-                column: 0,
-            };
+            let corrupt = StoreError::Corrupt { table: "grants", column: 0 };
             OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)
         })
         .collect()
@@ -194,21 +181,9 @@ async fn granted(
     to: Option<Date>,
 ) -> Result<GrantRow, Refusal> {
     // Auditors and processors are known to all; whether one is registered may be told.
-    organisations::by_id(&mut cx.snapshot, &grantee)
-        .await?
-        .ok_or(Reason::NotFound)?;
+    organisations::by_id(&mut cx.snapshot, &grantee).await?.ok_or(Reason::NotFound)?;
     let (id, grantor) = (cx.random.uuid_v7(cx.now), cx.caller.organisation.clone());
-    Ok(GrantRow {
-        id,
-        kind,
-        grantor,
-        grantee,
-        methods,
-        from,
-        to,
-        ended: false,
-        version: 1,
-    })
+    Ok(GrantRow { id, kind, grantor, grantee, methods, from, to, ended: false, version: 1 })
 }
 
 fn told(change: Change, row: &GrantRow) -> Change {
@@ -222,13 +197,8 @@ async fn by_id(
 ) -> Result<Option<GrantRow>, StoreError> {
     let sql = "SELECT g.kind, g.grantee, g.methods, g.from_date, g.to_date, g.ended, h.version FROM heads h \
                JOIN grants g ON g.idx = h.idx AND g.ordinal = h.ordinal WHERE h.key = $1 AND g.grantor = $2";
-    let row = snapshot
-        .fetch_one(sql, vec![key(id).as_bytes().into(), grantor.as_str().into()])
-        .await?;
-    let corrupt = |column| StoreError::Corrupt {
-        table: "grants",
-        column,
-    };
+    let row = snapshot.fetch_one(sql, vec![key(id).as_bytes().into(), grantor.as_str().into()]).await?;
+    let corrupt = |column| StoreError::Corrupt { table: "grants", column };
     row.map(|row| {
         Ok(GrantRow {
             id,
@@ -237,10 +207,7 @@ async fn by_id(
             grantee: OrganisationId::parse(row.text(1)?).map_err(|_| corrupt(1))?,
             methods: row.text(2)?.to_owned(),
             from: Date::parse(row.text(3)?).map_err(|_| corrupt(3))?,
-            to: row
-                .opt_text(4)?
-                .map(|to| Date::parse(to).map_err(|_| corrupt(4)))
-                .transpose()?,
+            to: row.opt_text(4)?.map(|to| Date::parse(to).map_err(|_| corrupt(4))).transpose()?,
             ended: row.int(5)? != 0,
             version: row.int(6)?,
         })

@@ -108,9 +108,7 @@ pub(super) async fn register(
         return Err(Reason::AlreadyExists.into());
     }
     let change = cx.change(&permit);
-    let change = change
-        .guard(key(&row.organisation), 0)
-        .guard(certificates::key(&first.sha256), 0);
+    let change = change.guard(key(&row.organisation), 0).guard(certificates::key(&first.sha256), 0);
     let change = change.write(&row).write(&first);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
     let reply = RegisterOrganisationResponse {
@@ -135,9 +133,7 @@ pub(super) async fn update(
     check.finish()?;
     let permit = cx.permit(Action::UpdateOrganisation, &Facts::own(part_of_operator(&cx)))?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
-    let mut row = by_id(&mut cx.snapshot, &organisation)
-        .await?
-        .ok_or(Reason::NotFound)?;
+    let mut row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
     if m.etag != row.version.to_string() {
         return Err(Reason::RevisionMismatch.into());
     }
@@ -147,10 +143,7 @@ pub(super) async fn update(
     row.state = state.unwrap_or(row.state);
     let change = change.write(&row).bump(Key::authority(organisation.as_str()));
     let change = deliver_registration(&mut cx, change, &organisation).await?;
-    Ok(change.reply(&UpdateOrganisationResponse {
-        etag: row.version.to_string(),
-        receipt: None,
-    }))
+    Ok(change.reply(&UpdateOrganisationResponse { etag: row.version.to_string(), receipt: None }))
 }
 
 /// One organisation with its certificates.
@@ -163,14 +156,9 @@ pub(super) async fn get(
     check.finish()?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
     let permit = cx.permit(Action::GetOrganisation, &Facts::own(part(&cx, &organisation)))?;
-    let row = by_id(&mut cx.snapshot, &organisation)
-        .await?
-        .ok_or(Reason::NotFound)?;
+    let row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
     let found = message(&mut cx.snapshot, row).await?;
-    let reply = GetOrganisationResponse {
-        organisation: Some(found),
-        receipt: None,
-    };
+    let reply = GetOrganisationResponse { organisation: Some(found), receipt: None };
     Ok(cx.change(&permit).reply(&reply))
 }
 
@@ -180,21 +168,10 @@ pub(super) async fn list(
     m: ListOrganisationsRequest,
 ) -> Result<Decided<ListOrganisationsResponse>, Refusal> {
     let mut check = Check::new();
-    let page_size = i64::from(
-        check
-            .page_size("page_size", m.page_size, 100, 1_000)
-            .unwrap_or(100),
-    );
-    let bare = ListOrganisationsRequest {
-        page_token: String::new(),
-        page_size: 0,
-    };
+    let page_size = i64::from(check.page_size("page_size", m.page_size, 100, 1_000).unwrap_or(100));
+    let bare = ListOrganisationsRequest { page_token: String::new(), page_size: 0 };
     let pages = Pages::of(&cx, "ListOrganisations", &bare);
-    let after = if m.page_token.is_empty() {
-        Some(Vec::new())
-    } else {
-        pages.open(&cx, &m.page_token)
-    };
+    let after = if m.page_token.is_empty() { Some(Vec::new()) } else { pages.open(&cx, &m.page_token) };
     if after.is_none() {
         check.fault("page_token", "PAGE_TOKEN_INVALID");
     }
@@ -204,27 +181,18 @@ pub(super) async fn list(
     let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM organisations o \
                JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2";
-    let rows = cx
-        .snapshot
-        .fetch(sql, vec![after.as_str().into(), page_size.into()])
-        .await?;
+    let rows = cx.snapshot.fetch(sql, vec![after.as_str().into(), page_size.into()]).await?;
     let mut organisations = Vec::with_capacity(rows.len());
     for row in &rows {
         let row = read(row)?;
         organisations.push(message(&mut cx.snapshot, row).await?);
     }
-    let last = organisations
-        .last()
-        .filter(|_| i64::try_from(rows.len()) == Ok(page_size));
+    let last = organisations.last().filter(|_| i64::try_from(rows.len()) == Ok(page_size));
     let next_page_token = match last {
         None => String::new(),
         Some(last) => pages.seal(&cx, last.organisation.as_bytes())?,
     };
-    Ok(cx.change(&permit).reply(&ListOrganisationsResponse {
-        organisations,
-        next_page_token,
-        receipt: None,
-    }))
+    Ok(cx.change(&permit).reply(&ListOrganisationsResponse { organisations, next_page_token, receipt: None }))
 }
 
 /// The newest registration of an organisation.
@@ -237,9 +205,7 @@ pub async fn by_id(
 ) -> Result<Option<OrganisationRow>, StoreError> {
     let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM heads h \
                JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key = $1";
-    let row = snapshot
-        .fetch_one(sql, vec![key(organisation).as_bytes().into()])
-        .await?;
+    let row = snapshot.fetch_one(sql, vec![key(organisation).as_bytes().into()]).await?;
     row.map(|row| read(&row)).transpose()
 }
 
@@ -263,11 +229,7 @@ pub(super) async fn deliver_registration(
 }
 
 fn part_of_operator(cx: &Cx) -> Part {
-    if cx.caller.kind() == OrganisationKind::Operator {
-        Part::Operator
-    } else {
-        Part::None
-    }
+    if cx.caller.kind() == OrganisationKind::Operator { Part::Operator } else { Part::None }
 }
 
 fn optional(
@@ -279,21 +241,12 @@ fn optional(
     if text.is_empty() {
         return None;
     }
-    check.parsed(field, text, |text| {
-        parse(text)
-            .map(|()| text.to_owned())
-            .map_err(PlaceNumberError::reason)
-    })
+    check.parsed(field, text, |text| parse(text).map(|()| text.to_owned()).map_err(PlaceNumberError::reason))
 }
 
 fn read(row: &Row) -> Result<OrganisationRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt {
-        table: "organisations",
-        column,
-    };
-    let state = i32::try_from(row.int(2)?)
-        .ok()
-        .and_then(|state| OrganisationState::try_from(state).ok());
+    let corrupt = |column| StoreError::Corrupt { table: "organisations", column };
+    let state = i32::try_from(row.int(2)?).ok().and_then(|state| OrganisationState::try_from(state).ok());
     Ok(OrganisationRow {
         organisation: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt(0))?,
         display_name: row.text(1)?.to_owned(),
@@ -309,10 +262,7 @@ async fn message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organi
                JOIN heads h ON h.key = c.head AND h.idx = c.idx AND h.ordinal = c.ordinal \
                WHERE c.organisation = $1 ORDER BY c.sha256";
     let mut certificates = Vec::new();
-    for found in snapshot
-        .fetch(sql, vec![row.organisation.as_str().into()])
-        .await?
-    {
+    for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {
         let state = i32::try_from(found.int(3)?).unwrap_or(CertificateState::Unspecified as i32);
         certificates.push(RegisteredCertificate {
             sha256: Hash::from(found.hash(0)?).to_string(),

@@ -53,9 +53,7 @@ impl Record for TermsRow {
 }
 
 fn key(organisation: &OrganisationId, year: i32) -> Key {
-    Key::new(Family::Terms)
-        .text(organisation.as_str())
-        .bytes(&year.to_be_bytes())
+    Key::new(Family::Terms).text(organisation.as_str()).bytes(&year.to_be_bytes())
 }
 
 /// Puts the caller's term dates of an academic year.
@@ -84,10 +82,7 @@ pub(super) async fn put(
     let sent = sent.ok_or(Reason::Malformed)?;
     let permit = cx.permit(Action::PutTermDates, &Facts::own(Part::Own))?;
     let organisation = cx.caller.organisation.clone();
-    let before = cx
-        .snapshot
-        .version(&key(&organisation, sent.academic_year))
-        .await?;
+    let before = cx.snapshot.version(&key(&organisation, sent.academic_year)).await?;
     let row = TermsRow {
         year: sent.academic_year,
         message: sent.encode_to_vec(),
@@ -96,10 +91,7 @@ pub(super) async fn put(
     };
     let change = cx.change(&permit).guard(key(&row.organisation, row.year), before);
     let change = change.write(&row).bump(Key::facts(row.organisation.as_str()));
-    Ok(change.reply(&PutTermDatesResponse {
-        etag: row.version.to_string(),
-        receipt: None,
-    }))
+    Ok(change.reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 
 /// An organisation's school days, from all the term dates that it has given.
@@ -116,17 +108,10 @@ pub async fn calendar(
     let mut calendar = SchoolCalendar::default();
     for row in snapshot.fetch(sql, vec![organisation.as_str().into()]).await? {
         let dates = TermDates::decode(row.blob(0)?);
-        let dates = dates.map_err(|_| StoreError::Corrupt {
-            table: "term_dates",
-            column: 0,
-        })?;
+        let dates = dates.map_err(|_| StoreError::Corrupt { table: "term_dates", column: 0 })?;
         calendar.terms.extend(dates.terms.iter().filter_map(period));
-        calendar
-            .half_terms
-            .extend(dates.half_terms.iter().filter_map(period));
-        calendar
-            .inset_days
-            .extend(dates.inset_days.iter().filter_map(|day| Date::parse(day).ok()));
+        calendar.half_terms.extend(dates.half_terms.iter().filter_map(period));
+        calendar.inset_days.extend(dates.inset_days.iter().filter_map(|day| Date::parse(day).ok()));
     }
     Ok(calendar)
 }

@@ -2,6 +2,7 @@
 //! day inside a placement is taken, also after it ended, and what is unusual about it is a flag.
 
 mod read;
+mod resolve;
 mod rows;
 mod rules;
 mod submit;
@@ -15,11 +16,9 @@ use crate::proto::v1::returns_service as rpc;
 /// Adds the methods of `ReturnsService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    routes
-        .unary(
-            rpc::SUBMIT_ATTENDANCE,
-            Action::SubmitAttendance,
-            submit::submit_attendance,
-        )
-        .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
+    routes.unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance).unary(
+        rpc::GET_ATTENDANCE,
+        Action::GetAttendance,
+        read::get_attendance,
+    )
 }

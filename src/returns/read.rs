@@ -43,29 +43,18 @@ pub async fn get_attendance(
 ) -> Result<Decided<GetAttendanceResponse>, Refusal> {
     let mut check = Check::new();
     let id = check.uuid("placement_id", &m.placement_id);
-    let (from, to) = (
-        check.date("from_date", &m.from_date),
-        check.date("to_date", &m.to_date),
-    );
-    let page_size = check
-        .page_size("page_size", m.page_size, 1_000, 1_000)
-        .unwrap_or(1_000);
+    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
+    let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
     if let (Some(from), Some(to)) = (from, to)
         && !(0..=DAYS).contains(&from.days_until(to))
     {
         check.fault("to_date", "DATE_ORDER");
     }
-    let query = GetAttendanceRequest {
-        page_token: String::new(),
-        page_size: 0,
-        ..m.clone()
-    };
+    let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
     let pages = Pages::of(&cx, "GetAttendance", &query);
     let mut begin = from;
     if !m.page_token.is_empty() {
-        let opened = pages
-            .open(&cx, &m.page_token)
-            .and_then(|day| String::from_utf8(day).ok());
+        let opened = pages.open(&cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
         begin = opened.and_then(|day| Date::parse(&day).ok());
         if begin.is_none() {
             check.fault("page_token", "PAGE_TOKEN_INVALID");
@@ -83,22 +72,9 @@ pub async fn get_attendance(
         day = day.plus_days(1);
     }
     let more = day <= to;
-    let next_page_token = if more {
-        pages.seal(&cx, day.to_string().as_bytes())?
-    } else {
-        String::new()
-    };
-    let reply = GetAttendanceResponse {
-        marks,
-        next_page_token,
-        receipt: None,
-    };
-    let part = ChildPart {
-        placement: id,
-        role: LeafRole::Read,
-        key: &key,
-        reply: &reply.encode_to_vec(),
-    };
+    let next_page_token = if more { pages.seal(&cx, day.to_string().as_bytes())? } else { String::new() };
+    let reply = GetAttendanceResponse { marks, next_page_token, receipt: None };
+    let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.child::<MarkRow>(&part, &[]);
     let change = if placement.provider == cx.caller.organisation {
@@ -115,10 +91,7 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
     let facts = match &found {
         Some(placement) => {
             let part = placement.reader(&cx.caller.organisation);
-            Facts {
-                standing: placement.standing(),
-                ..Facts::own(part)
-            }
+            Facts { standing: placement.standing(), ..Facts::own(part) }
         }
         None => Facts::own(Part::None),
     };
@@ -133,19 +106,13 @@ async fn of_day(
     key: &ChildKey,
     day: Date,
 ) -> Result<Vec<MarkHistory>, Refusal> {
-    let (low, high) = (
-        day_key(day, placement.id).bytes(&[0, 0]),
-        day_key(day, placement.id).bytes(&[255, 255]),
-    );
+    let (low, high) =
+        (day_key(day, placement.id).bytes(&[0, 0]), day_key(day, placement.id).bytes(&[255, 255]));
     let sql = rows::select!(
         "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
     );
     let mut marks = Vec::new();
-    for row in cx
-        .snapshot
-        .fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()])
-        .await?
-    {
+    for row in cx.snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await? {
         let (mark, ..) = rows::read(&row)?;
         marks.push(history(cx, placement, key, mark, EARLIER).await?);
     }
@@ -162,19 +129,13 @@ pub async fn content(
     index: i64,
     recipient: &OrganisationId,
 ) -> Result<(Vec<ReturnedChild>, bool), Refusal> {
-    let nil = cx
-        .snapshot
-        .fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()])
-        .await?;
+    let nil = cx.snapshot.fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()]).await?;
     let nil = nil.map(|row| row.int(0)).transpose()?.unwrap_or(0) != 0;
     let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
     let mut children: Vec<(Placement, ChildKey, ReturnedChild)> = Vec::new();
     for row in cx.snapshot.fetch(sql, vec![index.into()]).await? {
         let (mark, ..) = rows::read(&row)?;
-        if !children
-            .iter()
-            .any(|(placement, ..)| placement.id == mark.placement)
-        {
+        if !children.iter().any(|(placement, ..)| placement.id == mark.placement) {
             let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else {
                 continue;
             };
@@ -186,35 +147,17 @@ pub async fn content(
             };
             let child = placements::children::identity(cx, &found).await.ok();
             let placement_id = found.id.hyphenated().to_string();
-            let attendance = ChildAttendance {
-                placement_id,
-                child,
-                marks: Vec::new(),
-            };
+            let attendance = ChildAttendance { placement_id, child, marks: Vec::new() };
             let (placement, sender, child) = (found.id, mark.sender.clone(), mark.child);
-            children.push((
-                found,
-                key,
-                ReturnedChild {
-                    placement,
-                    sender,
-                    child,
-                    attendance,
-                },
-            ));
+            children.push((found, key, ReturnedChild { placement, sender, child, attendance }));
         }
-        let of = children
-            .iter_mut()
-            .find(|(placement, ..)| placement.id == mark.placement);
+        let of = children.iter_mut().find(|(placement, ..)| placement.id == mark.placement);
         if let Some((placement, key, returned)) = of {
             let history = history(cx, placement, key, mark, 1).await?;
             returned.attendance.marks.push(history);
         }
     }
-    Ok((
-        children.into_iter().map(|(_, _, returned)| returned).collect(),
-        nil,
-    ))
+    Ok((children.into_iter().map(|(_, _, returned)| returned).collect(), nil))
 }
 
 /// A mark with its earlier revisions, the newest first.
@@ -225,18 +168,11 @@ async fn history(
     mark: MarkRow,
     most: usize,
 ) -> Result<MarkHistory, Refusal> {
-    let mut history = MarkHistory {
-        mark: Some(message(placement, key, &mark)?),
-        earlier: Vec::new(),
-    };
+    let mut history = MarkHistory { mark: Some(message(placement, key, &mark)?), earlier: Vec::new() };
     let mut prior = mark.prior;
     while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let Some(row) = cx
-            .snapshot
-            .fetch_one(sql, vec![idx.into(), ordinal.into()])
-            .await?
-        else {
+        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else {
             break;
         };
         let (earlier, ..) = rows::read(&row)?;
@@ -258,19 +194,12 @@ fn message(placement: &Placement, key: &ChildKey, mark: &MarkRow) -> Result<Stor
         _ => Session::Pm,
     };
     let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
-    let flags = bits
-        .iter()
-        .filter(|(bit, _)| mark.flags & bit != 0)
-        .map(|(_, flag)| (*flag).to_owned());
+    let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
     Ok(StoredMark {
         placement_id: mark.placement.hyphenated().to_string(),
         date: mark.date.to_string(),
         session: session as i32,
-        start_time: mark
-            .slot
-            .start()
-            .map(|start| start.to_string())
-            .unwrap_or_default(),
+        start_time: mark.slot.start().map(|start| start.to_string()).unwrap_or_default(),
         end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
         code,
         seen,

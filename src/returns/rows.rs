@@ -36,12 +36,7 @@ impl Record for ReturnRow {
     };
 
     fn values(&self) -> Vec<Value> {
-        vec![
-            self.id.into(),
-            self.provider.as_str().into(),
-            self.nil.into(),
-            self.stored.into(),
-        ]
+        vec![self.id.into(), self.provider.as_str().into(), self.nil.into(), self.stored.into()]
     }
 }
 
@@ -157,14 +152,9 @@ pub fn day_key(date: Date, placement: Uuid) -> Key {
 
 /// Reads a row of `select!`, with its place in the log.
 pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
-    let corrupt = |column| StoreError::Corrupt {
-        table: "marks",
-        column,
-    };
+    let corrupt = |column| StoreError::Corrupt { table: "marks", column };
     let number = |column: usize| {
-        row.opt_int(column)?
-            .map(|value| i32::try_from(value).map_err(|_| corrupt(column)))
-            .transpose()
+        row.opt_int(column)?.map(|value| i32::try_from(value).map_err(|_| corrupt(column))).transpose()
     };
     let minute = |value: i64| u16::try_from(value).ok().and_then(TimeOfDay::from_minutes);
     let statement = match (row.opt_text(5)?, number(6)?) {
@@ -179,10 +169,7 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
         revision: row.int(3)?,
         return_id: row.id(4)?,
         statement,
-        end: row
-            .opt_int(7)?
-            .map(|end| minute(end).ok_or(corrupt(7)))
-            .transpose()?,
+        end: row.opt_int(7)?.map(|end| minute(end).ok_or(corrupt(7))).transpose()?,
         minutes_late: number(8)?,
         minutes_planned: number(9)?,
         minutes_attended: number(10)?,
@@ -242,9 +229,7 @@ pub fn seal_note(
         ..StoredMark::default()
     };
     let row = note_row(of.0, of.1, of.2, of.3);
-    let sealed = key
-        .seal(at(&row), &note.encode_to_vec(), fill)
-        .map_err(|_| Reason::Failed)?;
+    let sealed = key.seal(at(&row), &note.encode_to_vec(), fill).map_err(|_| Reason::Failed)?;
     Ok(Some(sealed))
 }
 
@@ -253,9 +238,5 @@ fn note_row(placement: Uuid, date: Date, slot: Slot, revision: i64) -> Vec<u8> {
 }
 
 fn at(row: &[u8]) -> Column<'_> {
-    Column {
-        table: "marks",
-        row,
-        column: "note",
-    }
+    Column { table: "marks", row, column: "note" }
 }

@@ -33,9 +33,7 @@ impl Slot {
     /// From what is stored.
     pub fn from_number(number: i64) -> Option<Self> {
         let number = u16::try_from(number).ok()?;
-        let timed = number
-            .checked_sub(Self::TIMED)
-            .is_some_and(|minute| minute < 24 * 60);
+        let timed = number.checked_sub(Self::TIMED).is_some_and(|minute| minute < 24 * 60);
         (number == 1 || number == 2 || timed).then_some(Self(number))
     }
 
@@ -200,10 +198,7 @@ mod tests {
     }
 
     fn said(mark: &Entered) -> &'static str {
-        let (today, now) = (
-            Date::parse("2026-11-20").unwrap(),
-            TimeOfDay::parse("16:00").unwrap(),
-        );
+        let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse("16:00").unwrap());
         meaning(mark, today, now).err().map_or("", |(_, reason)| reason)
     }
 
@@ -224,15 +219,9 @@ mod tests {
         let evening = Slot::timed(TimeOfDay::parse("16:30").unwrap());
         assert_eq!(said(&mark("2026-11-20", evening, "/")), "SESSION_IN_FUTURE");
         assert_eq!(said(&mark("2026-11-19", evening, "/")), "CODE_SESSION_MISMATCH");
-        let seen = Entered {
-            statement: Statement::Seen(1),
-            ..mark("2026-11-19", evening, "/")
-        };
+        let seen = Entered { statement: Statement::Seen(1), ..mark("2026-11-19", evening, "/") };
         assert_eq!(said(&seen), "");
-        let late = Entered {
-            minutes_late: Some(5),
-            ..mark("2026-11-20", Slot::AM, "/")
-        };
+        let late = Entered { minutes_late: Some(5), ..mark("2026-11-20", Slot::AM, "/") };
         assert_eq!(said(&late), "MINUTES_RANGE");
     }
 
@@ -262,24 +251,14 @@ mod tests {
         assert_eq!(against(&same, None), Ok(Becomes::New));
         assert_eq!(against(&same, Some(&standing)), Ok(Becomes::Unchanged));
         let other = mark("2026-11-20", Slot::AM, "/");
-        assert_eq!(
-            against(&other, Some(&standing)).unwrap_err().1,
-            "CORRECTION_REASON_REQUIRED"
-        );
-        let explained = Entered {
-            correction_reason: "came in at 9:20".to_owned(),
-            ..other
-        };
+        assert_eq!(against(&other, Some(&standing)).unwrap_err().1, "CORRECTION_REASON_REQUIRED");
+        let explained = Entered { correction_reason: "came in at 9:20".to_owned(), ..other };
         assert_eq!(against(&explained, Some(&standing)), Ok(Becomes::Correction));
     }
 
     #[test]
     fn slots_survive_storage() {
-        for slot in [
-            Slot::AM,
-            Slot::PM,
-            Slot::timed(TimeOfDay::parse("16:30").unwrap()),
-        ] {
+        for slot in [Slot::AM, Slot::PM, Slot::timed(TimeOfDay::parse("16:30").unwrap())] {
             assert_eq!(Slot::from_number(i64::from(slot.number())), Some(slot));
         }
         for number in [-1, 0, 3, 15, 16 + 1_440] {

@@ -41,10 +41,7 @@ pub fn submission(m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
             _ => Err(violations),
         }
     });
-    Ok(Submission {
-        accept_valid: mode == Some(SubmitMode::AcceptValid),
-        rows: rows.collect(),
-    })
+    Ok(Submission { accept_valid: mode == Some(SubmitMode::AcceptValid), rows: rows.collect() })
 }
 
 fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
@@ -75,9 +72,7 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
     }
     let minutes_planned = minutes(row, "minutes_planned", mark.minutes_planned, 1);
     let minutes_attended = minutes(row, "minutes_attended", mark.minutes_attended, 0);
-    let comment = row
-        .text("comment", &mark.comment, TextRule::notes(2_000))
-        .unwrap_or_default();
+    let comment = row.text("comment", &mark.comment, TextRule::notes(2_000)).unwrap_or_default();
     let reason = row.text("correction_reason", &mark.correction_reason, TextRule::line(500));
     let slot = match session? {
         Session::Am => Slot::AM,
@@ -110,9 +105,9 @@ fn child(row: &mut Check, child: Option<&Child>) -> Option<Named> {
         }
         Some(Child::PlacementId(id)) => row.uuid("placement_id", id).map(|id: Uuid| Named::Placement(id)),
         Some(Child::Upn(upn)) => row.upn("upn", upn).map(|upn| Named::Upn(upn.as_str().to_owned())),
-        Some(Child::ProviderReference(reference)) => row
-            .text("provider_reference", reference, TextRule::line(40).required())
-            .map(Named::Reference),
+        Some(Child::ProviderReference(reference)) => {
+            row.text("provider_reference", reference, TextRule::line(40).required()).map(Named::Reference)
+        }
     }
 }
 
@@ -128,9 +123,9 @@ fn statement(row: &mut Check, statement: Option<&Sent>) -> Option<Statement> {
             None
         }
         Some(Sent::Code(code)) => Some(Statement::Code(code.clone())),
-        Some(Sent::Seen(seen)) => row
-            .enum_value::<SeenMark>("seen", *seen)
-            .map(|seen| Statement::Seen(seen as i32)),
+        Some(Sent::Seen(seen)) => {
+            row.enum_value::<SeenMark>("seen", *seen).map(|seen| Statement::Seen(seen as i32))
+        }
     }
 }
 

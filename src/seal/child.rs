@@ -61,10 +61,7 @@ impl ChildKey {
             fill,
         )?);
         let bytes = sealed.as_slice().try_into().map_err(|_| SealError::Library)?;
-        Ok(WrappedKey {
-            kek_id: kek.id(),
-            bytes,
-        })
+        Ok(WrappedKey { kek_id: kek.id(), bytes })
     }
 
     /// Seals one column: version ‖ nonce ‖ ciphertext ‖ tag, 29 bytes more than the plaintext.
@@ -72,13 +69,7 @@ impl ChildKey {
     /// # Errors
     /// [`SealError::Library`] only.
     pub fn seal(&self, at: Column<'_>, plaintext: &[u8], fill: Fill<'_>) -> Result<Vec<u8>, SealError> {
-        envelope::close(
-            &envelope::cipher(&self.0)?,
-            &[VERSION],
-            &column(at),
-            plaintext,
-            fill,
-        )
+        envelope::close(&envelope::cipher(&self.0)?, &[VERSION], &column(at), plaintext, fill)
     }
 
     /// Opens one column.
@@ -96,10 +87,7 @@ impl ChildKey {
     /// HKDF-SHA256(secret: the key, salt: none, info: `ap-gateway leaf salt v1` ‖ exchange id), 32 bytes.
     #[must_use]
     pub fn leaf_salt(&self, exchange_id: &[u8; 16]) -> [u8; 32] {
-        *hkdf::expand(
-            &hkdf::extract(&[], &self.0),
-            &[b"ap-gateway leaf salt v1", exchange_id],
-        )
+        *hkdf::expand(&hkdf::extract(&[], &self.0), &[b"ap-gateway leaf salt v1", exchange_id])
     }
 }
 
@@ -109,10 +97,7 @@ impl WrappedKey {
     /// # Errors
     /// [`SealError::Format`] unless there are [`WRAPPED_BYTES`] bytes.
     pub fn from_row(kek_id: u32, bytes: &[u8]) -> Result<Self, SealError> {
-        Ok(Self {
-            kek_id,
-            bytes: bytes.try_into().map_err(|_| SealError::Format)?,
-        })
+        Ok(Self { kek_id, bytes: bytes.try_into().map_err(|_| SealError::Format)? })
     }
 
     /// Unwraps the key of this sender and child.
@@ -121,11 +106,8 @@ impl WrappedKey {
     /// [`SealError::KeyMissing`] without the ring's key; [`SealError::Refused`] for another sender or child.
     pub fn unwrap(&self, ring: &KeyRing, sender: &str, child: &[u8; 16]) -> Result<ChildKey, SealError> {
         let kek = ring.key(self.kek_id)?;
-        let plain = Zeroizing::new(envelope::open(
-            &kek.wrapping,
-            &place(sender, child, self.kek_id),
-            &self.bytes,
-        )?);
+        let plain =
+            Zeroizing::new(envelope::open(&kek.wrapping, &place(sender, child, self.kek_id), &self.bytes)?);
         let mut key = ChildKey([0; 32]);
         if plain.len() != key.0.len() {
             return Err(SealError::Format);
@@ -148,9 +130,7 @@ impl WrappedKey {
         if self.kek_id == ring.active().id() {
             return Ok(None);
         }
-        self.unwrap(ring, sender, child)?
-            .wrap(ring, sender, child, fill)
-            .map(Some)
+        self.unwrap(ring, sender, child)?.wrap(ring, sender, child, fill).map(Some)
     }
 }
 
@@ -161,19 +141,9 @@ impl fmt::Debug for ChildKey {
 }
 
 fn place(sender: &str, child: &[u8; 16], kek_id: u32) -> Vec<u8> {
-    envelope::join(&[
-        b"ap-gateway child key v1",
-        sender.as_bytes(),
-        child,
-        &kek_id.to_be_bytes(),
-    ])
+    envelope::join(&[b"ap-gateway child key v1", sender.as_bytes(), child, &kek_id.to_be_bytes()])
 }
 
 fn column(at: Column<'_>) -> Vec<u8> {
-    envelope::join(&[
-        b"ap-gateway column v1",
-        at.table.as_bytes(),
-        at.row,
-        at.column.as_bytes(),
-    ])
+    envelope::join(&[b"ap-gateway column v1", at.table.as_bytes(), at.row, at.column.as_bytes()])
 }

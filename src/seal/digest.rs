@@ -28,10 +28,7 @@ impl KeyedDigest {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (id, tag) = bytes.split_first_chunk::<4>()?;
-        Some(Self {
-            key_id: u32::from_be_bytes(*id),
-            tag: tag.try_into().ok()?,
-        })
+        Some(Self { key_id: u32::from_be_bytes(*id), tag: tag.try_into().ok()? })
     }
 }
 
@@ -53,28 +50,19 @@ impl KeyRing {
     /// The digest that an entry holds in the place of a practitioner's issuer and subject.
     #[must_use]
     pub fn practitioner_digest(&self, issuer: &str, subject: &str) -> KeyedDigest {
-        make(
-            self.active(),
-            &self.active().practitioners,
-            &practitioner(issuer, subject),
-        )
+        make(self.active(), &self.active().practitioners, &practitioner(issuer, subject))
     }
 
     /// The digests to look a practitioner up by: one for each key of the ring, newest first.
     #[must_use]
     pub fn practitioner_digests(&self, issuer: &str, subject: &str) -> Vec<KeyedDigest> {
         let who = practitioner(issuer, subject);
-        self.keys()
-            .map(|key| make(key, &key.practitioners, &who))
-            .collect()
+        self.keys().map(|key| make(key, &key.practitioners, &who)).collect()
     }
 }
 
 fn make(key: &RingKey, purpose: &hmac::Key, message: &[u8]) -> KeyedDigest {
-    KeyedDigest {
-        key_id: key.id(),
-        tag: hkdf::tag_bytes(&hmac::sign(purpose, message)),
-    }
+    KeyedDigest { key_id: key.id(), tag: hkdf::tag_bytes(&hmac::sign(purpose, message)) }
 }
 
 fn practitioner(issuer: &str, subject: &str) -> Vec<u8> {

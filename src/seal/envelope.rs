@@ -24,9 +24,7 @@ pub struct Column<'a> {
 
 /// Makes the cipher of a 32-byte key.
 pub(super) fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, SealError> {
-    UnboundKey::new(&AES_256_GCM, key)
-        .map(LessSafeKey::new)
-        .map_err(|_| SealError::Library)
+    UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new).map_err(|_| SealError::Library)
 }
 
 /// Joins the parts of an AAD, each behind its length (4 bytes, big-endian), so that no two lists look alike.
@@ -54,9 +52,7 @@ pub(super) fn close(
     sealed.extend_from_slice(header);
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(plaintext);
-    let secret = sealed
-        .get_mut(header.len() + NONCE_LEN..)
-        .ok_or(SealError::Library)?;
+    let secret = sealed.get_mut(header.len() + NONCE_LEN..).ok_or(SealError::Library)?;
     let tag = key
         .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), secret)
         .map_err(|_| SealError::Library)?;

@@ -36,26 +36,13 @@ mod tests {
     #[test]
     fn agrees_with_rfc_5869() {
         let prk = extract(&(0..=0x0c).collect::<Vec<u8>>(), &[0x0b; 22]);
-        let okm = expand(
-            &prk,
-            &[&[0xf0, 0xf1, 0xf2, 0xf3, 0xf4], &[0xf5, 0xf6, 0xf7, 0xf8, 0xf9]],
-        );
-        assert_eq!(
-            hex(&okm[..]),
-            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
-        );
+        let okm = expand(&prk, &[&[0xf0, 0xf1, 0xf2, 0xf3, 0xf4], &[0xf5, 0xf6, 0xf7, 0xf8, 0xf9]]);
+        assert_eq!(hex(&okm[..]), "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf");
         let okm = expand(&extract(&[], &[0x0b; 22]), &[]);
-        assert_eq!(
-            hex(&okm[..]),
-            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
-        );
+        assert_eq!(hex(&okm[..]), "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<Vec<_>>()
-            .concat()
+        bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat()
     }
 }

@@ -26,9 +26,7 @@ impl KeyRing {
     /// The indexes to look a value up by: one for each key of the ring, newest first.
     #[must_use]
     pub fn blind_indexes(&self, organisation: &str, kind: &'static str, normalised: &str) -> Vec<BlindIndex> {
-        self.keys()
-            .map(|key| under(key, organisation, kind, normalised))
-            .collect()
+        self.keys().map(|key| under(key, organisation, kind, normalised)).collect()
     }
 }
 

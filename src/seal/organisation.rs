@@ -37,13 +37,7 @@ impl OrganisationKey {
     /// [`SealError::Library`] only.
     pub fn seal(&self, at: Column<'_>, plaintext: &[u8], fill: Fill<'_>) -> Result<Vec<u8>, SealError> {
         let [a, b, c, d] = self.kek_id.to_be_bytes();
-        envelope::close(
-            &self.cipher,
-            &[VERSION, a, b, c, d],
-            &self.place(at),
-            plaintext,
-            fill,
-        )
+        envelope::close(&self.cipher, &[VERSION, a, b, c, d], &self.place(at), plaintext, fill)
     }
 
     /// Opens one value of an organisation, whichever key of the ring it was sealed under.
@@ -65,11 +59,7 @@ impl OrganisationKey {
 
     fn under(kek: &RingKey, organisation: &str) -> Result<Self, SealError> {
         let key = hkdf::expand(&kek.organisations, &[organisation.as_bytes()]);
-        Ok(Self {
-            organisation: organisation.to_owned(),
-            kek_id: kek.id(),
-            cipher: envelope::cipher(&key)?,
-        })
+        Ok(Self { organisation: organisation.to_owned(), kek_id: kek.id(), cipher: envelope::cipher(&key)? })
     }
 
     fn place(&self, at: Column<'_>) -> Vec<u8> {
@@ -86,8 +76,6 @@ impl OrganisationKey {
 
 impl fmt::Debug for OrganisationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrganisationKey")
-            .field("kek_id", &self.kek_id)
-            .finish_non_exhaustive()
+        f.debug_struct("OrganisationKey").field("kek_id", &self.kek_id).finish_non_exhaustive()
     }
 }

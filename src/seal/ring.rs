@@ -101,9 +101,7 @@ impl KeyRing {
             let mut keys = parse(text)?;
             Self::from_stored(&keys)?;
             let newest = keys.iter().map(|key| key.id).max().unwrap_or_default();
-            let id = newest
-                .checked_add(1)
-                .ok_or(FileError::Invalid("no key id is left"))?;
+            let id = newest.checked_add(1).ok_or(FileError::Invalid("no key id is left"))?;
             for key in &mut keys {
                 key.state = KeyState::Retired;
             }
@@ -126,9 +124,7 @@ impl KeyRing {
     /// # Errors
     /// [`SealError::KeyMissing`] when the ring does not hold it.
     pub fn key(&self, id: u32) -> Result<&RingKey, SealError> {
-        self.keys()
-            .find(|key| key.id == id)
-            .ok_or(SealError::KeyMissing { id })
+        self.keys().find(|key| key.id == id).ok_or(SealError::KeyMissing { id })
     }
 
     /// Every key, newest first.
@@ -158,15 +154,9 @@ impl KeyRing {
             return Err(FileError::Invalid("keys must stand newest first, each id once"));
         }
         let active = RingKey::from_stored(first)?;
-        let retired = older
-            .iter()
-            .map(RingKey::from_stored)
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut prints: Vec<_> = retired
-            .iter()
-            .map(|key| key.fingerprint)
-            .chain([active.fingerprint])
-            .collect();
+        let retired = older.iter().map(RingKey::from_stored).collect::<Result<Vec<_>, _>>()?;
+        let mut prints: Vec<_> =
+            retired.iter().map(|key| key.fingerprint).chain([active.fingerprint]).collect();
         prints.sort_unstable();
         prints.dedup();
         if prints.len() != stored.len() {
@@ -204,10 +194,7 @@ impl RingKey {
         fingerprint.copy_from_slice(derive("fingerprint").split_at(8).0);
         Ok(Self {
             id: stored.id,
-            created: stored
-                .created
-                .parse()
-                .map_err(|_| FileError::Invalid("a key's day is not a date"))?,
+            created: stored.created.parse().map_err(|_| FileError::Invalid("a key's day is not a date"))?,
             fingerprint,
             wrapping: cipher("key wrapping")?,
             page_tokens: cipher("page tokens")?,
@@ -257,11 +244,7 @@ fn compose(keys: &[StoredKey]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(HEADING.len() + 256 * keys.len()));
     text.push_str(HEADING);
     for key in keys {
-        let state = if key.state == KeyState::Active {
-            "active"
-        } else {
-            "retired"
-        };
+        let state = if key.state == KeyState::Active { "active" } else { "retired" };
         // Writing to a String cannot fail.
         let _ = write!(
             text,

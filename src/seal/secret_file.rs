@@ -62,9 +62,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, FileError> {
     // Room for the whole text at once: a buffer that grows leaves copies of the keys behind.
     let room = usize::try_from(about.len()).unwrap_or_default() + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
-    file.take(LONGEST)
-        .read_to_string(&mut text)
-        .map_err(doing("read it"))?;
+    file.take(LONGEST).read_to_string(&mut text).map_err(doing("read it"))?;
     Ok(text)
 }
 
@@ -98,10 +96,8 @@ pub(super) fn replace(
 
 /// Where in a text TOML failed, without the text itself (which the error's own words would repeat).
 pub(super) fn malformed(text: &str, error: &toml::de::Error) -> FileError {
-    let line = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .map_or(0, |before| before.split('\n').count());
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map_or(0, |before| before.split('\n').count());
     FileError::Malformed { line }
 }
 
@@ -134,9 +130,7 @@ fn write(path: &Path, text: &str, folder: &File) -> Result<(), FileError> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options
-        .open(&beside)
-        .map_err(doing("create a temporary file beside it"))?;
+    let mut file = options.open(&beside).map_err(doing("create a temporary file beside it"))?;
     file.write_all(text.as_bytes()).map_err(doing("write it"))?;
     file.sync_all().map_err(doing("make it durable"))?;
     fs::rename(&beside, path).map_err(doing("put it in place"))?;
@@ -144,10 +138,7 @@ fn write(path: &Path, text: &str, folder: &File) -> Result<(), FileError> {
 }
 
 fn lock_folder(path: &Path) -> Result<File, FileError> {
-    let parent = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(parent).map_err(doing("open its folder"))?;
     folder.lock().map_err(doing("lock its folder"))?;
     Ok(folder)
@@ -156,20 +147,12 @@ fn lock_folder(path: &Path) -> Result<File, FileError> {
 #[cfg(unix)]
 fn check_mode(about: &fs::Metadata) -> Result<(), FileError> {
     let mode = std::os::unix::fs::MetadataExt::mode(about) & 0o7777;
-    if about.is_file() && mode.is_multiple_of(0o100) {
-        Ok(())
-    } else {
-        Err(FileError::Exposed { mode })
-    }
+    if about.is_file() && mode.is_multiple_of(0o100) { Ok(()) } else { Err(FileError::Exposed { mode }) }
 }
 
 #[cfg(not(unix))]
 fn check_mode(about: &fs::Metadata) -> Result<(), FileError> {
-    if about.is_file() {
-        Ok(())
-    } else {
-        Err(FileError::Exposed { mode: 0 })
-    }
+    if about.is_file() { Ok(()) } else { Err(FileError::Exposed { mode: 0 }) }
 }
 
 fn doing(what: &'static str) -> impl Fn(io::Error) -> FileError {

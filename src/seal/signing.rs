@@ -72,19 +72,14 @@ impl LogSigningKey {
 
 impl fmt::Debug for LogSigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogSigningKey")
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
+        f.debug_struct("LogSigningKey").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
 fn parse(text: &str) -> Result<LogSigningKey, FileError> {
     let file: SigningFile = toml::from_str(text).map_err(|error| secret_file::malformed(text, &error))?;
     check_origin(&file.origin)?;
-    Ok(LogSigningKey {
-        origin: file.origin.clone(),
-        seed: secret_file::secret_bytes(&file.seed)?,
-    })
+    Ok(LogSigningKey { origin: file.origin.clone(), seed: secret_file::secret_bytes(&file.seed)? })
 }
 
 /// A signed note's key name has no spaces and no plus sign (C2SP signed-note); quotes would break the file.

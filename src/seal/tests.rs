@@ -15,11 +15,7 @@ use super::*;
 const SENDER: &str = "la/330";
 const CHILD: [u8; 16] = [7; 16];
 const DAY: Date = date(2026, 9, 1);
-const NOTE: Column<'static> = Column {
-    table: "marks",
-    row: &[1, 2],
-    column: "note",
-};
+const NOTE: Column<'static> = Column { table: "marks", row: &[1, 2], column: "note" };
 
 /// Counts up from `first`, so that no two fills are alike and every run is.
 fn counting(first: u8) -> impl Fn(&mut [u8]) {
@@ -44,11 +40,7 @@ fn write(path: &Path, text: &str) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect::<Vec<_>>()
-        .concat()
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn every_flip(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
@@ -93,35 +85,18 @@ fn a_column_opens_only_where_it_was_sealed() {
     let sealed = key.seal(NOTE, b"late bus", &counting(9)).unwrap();
     assert_eq!(sealed.len(), 8 + 29);
     assert_eq!(key.open(NOTE, &sealed).unwrap(), b"late bus");
-    assert_eq!(
-        key.open(NOTE, &key.seal(NOTE, b"", &counting(9)).unwrap())
-            .unwrap(),
-        b""
-    );
+    assert_eq!(key.open(NOTE, &key.seal(NOTE, b"", &counting(9)).unwrap()).unwrap(), b"");
     let elsewhere = [
-        Column {
-            table: "plans",
-            ..NOTE
-        },
+        Column { table: "plans", ..NOTE },
         Column { row: &[1, 3], ..NOTE },
         Column { row: &[1], ..NOTE },
-        Column {
-            column: "reason",
-            ..NOTE
-        },
-        Column {
-            table: "mark",
-            row: b"s\x01\x02",
-            ..NOTE
-        },
+        Column { column: "reason", ..NOTE },
+        Column { table: "mark", row: b"s\x01\x02", ..NOTE },
     ];
     for at in elsewhere {
         assert_eq!(key.open(at, &sealed), Err(SealError::Refused), "{at:?}");
     }
-    assert_eq!(
-        ChildKey::new(&counting(1)).open(NOTE, &sealed),
-        Err(SealError::Refused)
-    );
+    assert_eq!(ChildKey::new(&counting(1)).open(NOTE, &sealed), Err(SealError::Refused));
 }
 
 #[test]
@@ -133,10 +108,7 @@ fn any_flipped_bit_or_cut_refuses() {
     assert!(every_flip(&sealed).all(|flipped| key.open(NOTE, &flipped).is_err()));
     assert!((0..sealed.len()).all(|end| key.open(NOTE, &sealed[..end]).is_err()));
 
-    let sealed = OrganisationKey::derive(&ring, SENDER)
-        .unwrap()
-        .seal(NOTE, b"ab", fill)
-        .unwrap();
+    let sealed = OrganisationKey::derive(&ring, SENDER).unwrap().seal(NOTE, b"ab", fill).unwrap();
     let open = |bytes: &[u8]| OrganisationKey::open(&ring, SENDER, NOTE, bytes);
     assert!(every_flip(&sealed).all(|flipped| open(&flipped).is_err()));
     assert!((0..sealed.len()).all(|end| open(&sealed[..end]).is_err()));
@@ -144,15 +116,9 @@ fn any_flipped_bit_or_cut_refuses() {
     let wrapped = key.wrap(&ring, SENDER, &CHILD, fill).unwrap();
     for flipped in every_flip(&wrapped.bytes) {
         let flipped = WrappedKey::from_row(wrapped.kek_id, &flipped).unwrap();
-        assert!(matches!(
-            flipped.unwrap(&ring, SENDER, &CHILD),
-            Err(SealError::Refused)
-        ));
+        assert!(matches!(flipped.unwrap(&ring, SENDER, &CHILD), Err(SealError::Refused)));
     }
-    assert!(matches!(
-        WrappedKey::from_row(1, &wrapped.bytes[1..]),
-        Err(SealError::Format)
-    ));
+    assert!(matches!(WrappedKey::from_row(1, &wrapped.bytes[1..]), Err(SealError::Format)));
 }
 
 #[test]
@@ -163,42 +129,25 @@ fn a_wrapped_key_is_its_senders_and_childs() {
     let wrapped = key.wrap(&ring, SENDER, &CHILD, fill).unwrap();
     let back = wrapped.unwrap(&ring, SENDER, &CHILD).unwrap();
     assert_eq!(back.leaf_salt(&[0; 16]), key.leaf_salt(&[0; 16]));
-    assert!(matches!(
-        wrapped.unwrap(&ring, "la/331", &CHILD),
-        Err(SealError::Refused)
-    ));
-    assert!(matches!(
-        wrapped.unwrap(&ring, SENDER, &[8; 16]),
-        Err(SealError::Refused)
-    ));
+    assert!(matches!(wrapped.unwrap(&ring, "la/331", &CHILD), Err(SealError::Refused)));
+    assert!(matches!(wrapped.unwrap(&ring, SENDER, &[8; 16]), Err(SealError::Refused)));
     let moved = WrappedKey { kek_id: 2, ..wrapped };
-    assert!(matches!(
-        moved.unwrap(&ring, SENDER, &CHILD),
-        Err(SealError::KeyMissing { id: 2 })
-    ));
+    assert!(matches!(moved.unwrap(&ring, SENDER, &CHILD), Err(SealError::KeyMissing { id: 2 })));
 }
 
 #[test]
 fn rotation_keeps_what_is_sealed_and_seals_under_the_new_key() {
     let (_folder, path, old) = ring();
     let fill = &counting(50);
-    let own = OrganisationKey::derive(&old, SENDER)
-        .unwrap()
-        .seal(NOTE, b"salt", fill)
-        .unwrap();
+    let own = OrganisationKey::derive(&old, SENDER).unwrap().seal(NOTE, b"salt", fill).unwrap();
     let wrapped = ChildKey::new(fill).wrap(&old, SENDER, &CHILD, fill).unwrap();
     let digest = old.request_digest(b"request");
-    let token = old
-        .seal_token(TokenUse::Page, b"c", b"p", i64::MAX, fill)
-        .unwrap();
+    let token = old.seal_token(TokenUse::Page, b"c", b"p", i64::MAX, fill).unwrap();
     let index = old.blind_index(SENDER, "upn", "A1");
 
     let new = KeyRing::rotate(&path, date(2027, 9, 1), &counting(99)).unwrap();
     assert_eq!(new.keys().map(RingKey::id).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(
-        KeyRing::load(&path).unwrap().active().fingerprint(),
-        new.active().fingerprint()
-    );
+    assert_eq!(KeyRing::load(&path).unwrap().active().fingerprint(), new.active().fingerprint());
     assert_eq!(new.continues(&old), Ok(()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -224,70 +173,37 @@ fn rotation_keeps_what_is_sealed_and_seals_under_the_new_key() {
     assert_eq!(OrganisationKey::open(&less, SENDER, NOTE, &own), Err(missing));
     assert_eq!(less.is_same_request(&digest, b"request"), Err(missing));
     assert_eq!(wrapped.unwrap(&less, SENDER, &CHILD).unwrap_err(), missing);
-    assert_eq!(
-        less.open_token(TokenUse::Page, b"c", &token, 0),
-        Err(TokenInvalid)
-    );
+    assert_eq!(less.open_token(TokenUse::Page, b"c", &token, 0), Err(TokenInvalid));
     assert_eq!(less.continues(&new), Err(missing));
 }
 
 #[test]
 fn an_organisations_seal_is_its_own() {
     let (_folder, _, ring) = ring();
-    let sealed = OrganisationKey::derive(&ring, SENDER)
-        .unwrap()
-        .seal(NOTE, b"x", &counting(0))
-        .unwrap();
+    let sealed = OrganisationKey::derive(&ring, SENDER).unwrap().seal(NOTE, b"x", &counting(0)).unwrap();
     assert_eq!(OrganisationKey::open(&ring, SENDER, NOTE, &sealed).unwrap(), b"x");
-    assert_eq!(
-        OrganisationKey::open(&ring, "la/331", NOTE, &sealed),
-        Err(SealError::Refused)
-    );
-    let at = Column {
-        column: "other",
-        ..NOTE
-    };
-    assert_eq!(
-        OrganisationKey::open(&ring, SENDER, at, &sealed),
-        Err(SealError::Refused)
-    );
-    assert_ne!(
-        ring.blind_index(SENDER, "upn", "A1"),
-        ring.blind_index("la/331", "upn", "A1")
-    );
-    assert_ne!(
-        ring.blind_index(SENDER, "upn", "A1"),
-        ring.blind_index(SENDER, "reference", "A1")
-    );
+    assert_eq!(OrganisationKey::open(&ring, "la/331", NOTE, &sealed), Err(SealError::Refused));
+    let at = Column { column: "other", ..NOTE };
+    assert_eq!(OrganisationKey::open(&ring, SENDER, at, &sealed), Err(SealError::Refused));
+    assert_ne!(ring.blind_index(SENDER, "upn", "A1"), ring.blind_index("la/331", "upn", "A1"));
+    assert_ne!(ring.blind_index(SENDER, "upn", "A1"), ring.blind_index(SENDER, "reference", "A1"));
 }
 
 #[test]
 fn a_token_is_bound_to_use_caller_query_and_time() {
     let (_folder, _, ring) = ring();
     let context = b"la/330 ListPlacements 01";
-    let token = ring
-        .seal_token(TokenUse::Page, context, b"after 7", 1_000, &counting(0))
-        .unwrap();
+    let token = ring.seal_token(TokenUse::Page, context, b"after 7", 1_000, &counting(0)).unwrap();
     let open = |of, context: &[u8], token: &str, now| ring.open_token(of, context, token, now);
     assert_eq!(open(TokenUse::Page, context, &token, 999).unwrap(), b"after 7");
     assert_eq!(open(TokenUse::Page, context, &token, 1_000), Err(TokenInvalid));
     assert_eq!(open(TokenUse::Cursor, context, &token, 0), Err(TokenInvalid));
-    assert_eq!(
-        open(TokenUse::Page, b"la/331 ListPlacements 01", &token, 0),
-        Err(TokenInvalid)
-    );
-    assert_eq!(
-        open(TokenUse::Page, b"la/330 ListPlacements 02", &token, 0),
-        Err(TokenInvalid)
-    );
+    assert_eq!(open(TokenUse::Page, b"la/331 ListPlacements 01", &token, 0), Err(TokenInvalid));
+    assert_eq!(open(TokenUse::Page, b"la/330 ListPlacements 02", &token, 0), Err(TokenInvalid));
     for at in 0..token.len() {
         let other = if &token[at..=at] == "A" { "B" } else { "A" };
         let changed = [&token[..at], other, &token[at + 1..]].concat();
-        assert_eq!(
-            open(TokenUse::Page, context, &changed, 0),
-            Err(TokenInvalid),
-            "{at}"
-        );
+        assert_eq!(open(TokenUse::Page, context, &changed, 0), Err(TokenInvalid), "{at}");
     }
     for junk in ["", "A", "%", &"A".repeat(5_000), &format!("{token}=")] {
         assert_eq!(open(TokenUse::Page, context, junk, 0), Err(TokenInvalid));
@@ -306,15 +222,9 @@ fn the_vault_remembers_within_bounds_and_forgets_the_shredded() {
         for n in 0..20 {
             let row = &wrapped[usize::from(n)];
             let direct = row.unwrap(&ring, SENDER, &[n; 16]).unwrap();
-            assert_eq!(
-                get(n, Some(row)).unwrap().leaf_salt(&CHILD),
-                direct.leaf_salt(&CHILD)
-            );
+            assert_eq!(get(n, Some(row)).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
             assert_eq!(get(0, Some(&wrapped[0])).unwrap().leaf_salt(&CHILD), {
-                wrapped[0]
-                    .unwrap(&ring, SENDER, &[0; 16])
-                    .unwrap()
-                    .leaf_salt(&CHILD)
+                wrapped[0].unwrap(&ring, SENDER, &[0; 16]).unwrap().leaf_salt(&CHILD)
             });
             assert!(vault.remembers() <= 8);
         }
@@ -325,10 +235,7 @@ fn the_vault_remembers_within_bounds_and_forgets_the_shredded() {
     // A new key of the same child is the one that is given, not the remembered one.
     let again = wrap(19);
     let direct = again.unwrap(&ring, SENDER, &[19; 16]).unwrap();
-    assert_eq!(
-        get(19, Some(&again)).unwrap().leaf_salt(&CHILD),
-        direct.leaf_salt(&CHILD)
-    );
+    assert_eq!(get(19, Some(&again)).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
     assert_eq!(get(1, Some(&wrapped[0])).unwrap_err(), SealError::Refused);
 }
 
@@ -341,13 +248,7 @@ fn debug_shows_no_secret() {
     assert_eq!(format!("{key:?}"), "ChildKey(redacted)");
     assert_eq!(format!("{signing:?}"), "LogSigningKey { origin: \"log\", .. }");
     assert_eq!(format!("{own:?}"), "OrganisationKey { kek_id: 1, .. }");
-    assert_eq!(
-        format!("{ring:?}"),
-        "[RingKey { id: 1, created: 2026-09-01, .. }]"
-    );
+    assert_eq!(format!("{ring:?}"), "[RingKey { id: 1, created: 2026-09-01, .. }]");
     let vault = Vault::new(KeyRing::load(&path).unwrap(), 1);
-    assert_eq!(
-        format!("{vault:?}"),
-        "Vault { ring: [RingKey { id: 1, created: 2026-09-01, .. }], .. }"
-    );
+    assert_eq!(format!("{vault:?}"), "Vault { ring: [RingKey { id: 1, created: 2026-09-01, .. }], .. }");
 }

@@ -48,13 +48,8 @@ impl KeyRing {
         let key = self.active();
         let [a, b, c, d] = key.id().to_be_bytes();
         let plain = [&expires.to_be_bytes(), payload].concat();
-        let sealed = envelope::close(
-            cipher(key, of),
-            &[VERSION, a, b, c, d],
-            &place(key, context),
-            &plain,
-            fill,
-        )?;
+        let sealed =
+            envelope::close(cipher(key, of), &[VERSION, a, b, c, d], &place(key, context), &plain, fill)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -79,11 +74,7 @@ impl KeyRing {
         let key = self.key(u32::from_be_bytes(*id)).map_err(|_| TokenInvalid)?;
         let plain = envelope::open(cipher(key, of), &place(key, context), body).map_err(|_| TokenInvalid)?;
         let (expires, payload) = plain.split_first_chunk::<8>().ok_or(TokenInvalid)?;
-        if now < i64::from_be_bytes(*expires) {
-            Ok(payload.to_vec())
-        } else {
-            Err(TokenInvalid)
-        }
+        if now < i64::from_be_bytes(*expires) { Ok(payload.to_vec()) } else { Err(TokenInvalid) }
     }
 }
 

@@ -41,11 +41,7 @@ impl Vault {
     /// A vault that remembers at most `capacity` unwrapped keys (about 200 bytes each).
     #[must_use]
     pub fn new(ring: KeyRing, capacity: usize) -> Self {
-        Self {
-            ring: ArcSwap::from_pointee(ring),
-            held: Mutex::default(),
-            generation: (capacity / 2).max(1),
-        }
+        Self { ring: ArcSwap::from_pointee(ring), held: Mutex::default(), generation: (capacity / 2).max(1) }
     }
 
     /// The ring in use; hold it for one exchange, not longer.
@@ -84,14 +80,7 @@ impl Vault {
             return Ok(key);
         }
         let key = wrapped.unwrap(&self.ring.load(), sender, child)?;
-        self.held().keep(
-            whose,
-            Unwrapped {
-                from: wrapped.bytes,
-                key: key.clone(),
-            },
-            self.generation,
-        );
+        self.held().keep(whose, Unwrapped { from: wrapped.bytes, key: key.clone() }, self.generation);
         Ok(key)
     }
 
@@ -115,10 +104,7 @@ impl Vault {
         if let Some(found) = held.young.get(whose) {
             return (found.from == wrapped.bytes).then(|| found.key.clone());
         }
-        let found = held
-            .old
-            .remove(whose)
-            .filter(|found| found.from == wrapped.bytes)?;
+        let found = held.old.remove(whose).filter(|found| found.from == wrapped.bytes)?;
         let key = found.key.clone();
         held.keep(whose.clone(), found, self.generation);
         Some(key)
@@ -142,8 +128,6 @@ impl Held {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault")
-            .field("ring", &*self.ring.load())
-            .finish_non_exhaustive()
+        f.debug_struct("Vault").field("ring", &*self.ring.load()).finish_non_exhaustive()
     }
 }

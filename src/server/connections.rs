@@ -41,10 +41,7 @@ impl Connections {
     #[must_use]
     pub fn open(&self, peer: &Arc<PeerCertificate>, most: usize) -> Option<Handle> {
         let mut open = self.lock();
-        let same = open
-            .each
-            .values()
-            .filter(|(other, _)| other.organisation() == peer.organisation());
+        let same = open.each.values().filter(|(other, _)| other.organisation() == peer.organisation());
         if same.count() >= most {
             return None;
         }
@@ -52,21 +49,13 @@ impl Connections {
         let id = open.next;
         open.next += 1;
         open.each.insert(id, (Arc::clone(peer), sender));
-        Some(Handle {
-            id,
-            ending,
-            connections: self.clone(),
-        })
+        Some(Handle { id, ending, connections: self.clone() })
     }
 
     /// The certificates of all open connections.
     #[must_use]
     pub fn peers(&self) -> Vec<Arc<PeerCertificate>> {
-        self.lock()
-            .each
-            .values()
-            .map(|(peer, _)| Arc::clone(peer))
-            .collect()
+        self.lock().each.values().map(|(peer, _)| Arc::clone(peer)).collect()
     }
 
     /// Cuts the connections of which `which` says so.

@@ -36,14 +36,7 @@ impl<T> Guarded<T> {
     /// Guards a stream from its preface on.
     pub fn new(inner: T) -> Self {
         let refilled = Instant::now();
-        Self {
-            inner,
-            skip: PREFACE,
-            header: [0; HEADER],
-            have: 0,
-            credit: BURST,
-            refilled,
-        }
+        Self { inner, skip: PREFACE, header: [0; HEADER], have: 0, credit: BURST, refilled }
     }
 
     /// Follows the bytes that were read; false when the budget is spent.
@@ -80,10 +73,7 @@ impl<T> Guarded<T> {
         let seconds = u32::try_from(self.refilled.elapsed().as_secs()).unwrap_or(u32::MAX);
         if seconds > 0 {
             self.refilled = Instant::now();
-            self.credit = self
-                .credit
-                .saturating_add(seconds.saturating_mul(PER_SECOND))
-                .min(BURST);
+            self.credit = self.credit.saturating_add(seconds.saturating_mul(PER_SECOND)).min(BURST);
         }
         self.credit = match self.credit.checked_sub(1) {
             Some(left) => left,

@@ -76,10 +76,9 @@ pub async fn serve<S>(
                 continue;
             }
         };
-        let (Ok(place), Ok(turn)) = (
-            Arc::clone(&open).try_acquire_owned(),
-            Arc::clone(&handshakes).try_acquire_owned(),
-        ) else {
+        let (Ok(place), Ok(turn)) =
+            (Arc::clone(&open).try_acquire_owned(), Arc::clone(&handshakes).try_acquire_owned())
+        else {
             tracing::debug!("a connection beyond the limit was closed");
             continue;
         };
@@ -104,9 +103,7 @@ async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream
     tcp.set_nodelay(true)?;
     let stream = TlsAcceptor::from(tls.config()).accept(tcp).await?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let leaf = chain
-        .first()
-        .ok_or_else(|| io::Error::other("no client certificate"))?;
+    let leaf = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
     let peer = PeerCertificate::parse(leaf).map_err(io::Error::other)?;
     if peer.trust_domain() != tls.trust_domain() {
         return Err(io::Error::other("a certificate of another trust domain"));
@@ -135,10 +132,8 @@ async fn connection<S>(
         request.extensions_mut().insert(Arc::clone(&peer));
         request.map(Body::new)
     });
-    let http = http2_settings().serve_connection(
-        TokioIo::new(Guarded::new(stream)),
-        TowerToHyperService::new(service),
-    );
+    let http = http2_settings()
+        .serve_connection(TokioIo::new(Guarded::new(stream)), TowerToHyperService::new(service));
     tokio::pin!(http);
     let ending = tokio::select! {
         ended = http.as_mut() => return log(ended),

@@ -28,19 +28,13 @@ impl Anchor {
     /// # Errors
     /// Those of the file system; `AlreadyExists` when there is one.
     pub fn create(path: &Path, note: &str) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .read(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)?;
         file.write_all_at(&[0; 2 * SLOT], 0)?;
         let mut anchor = Self { file, turn: 0 };
         anchor.write(note)?;
         anchor.write(note)?;
         anchor.file.sync_all()?;
-        path.parent()
-            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
     /// Opens the anchor and returns it with the newest note that it holds whole.
@@ -49,8 +43,7 @@ impl Anchor {
     /// Those of the file system; `WouldBlock` when another process has it; `InvalidData` when no slot is whole.
     pub fn open(path: &Path) -> io::Result<(Self, String)> {
         let file = OpenOptions::new().write(true).read(true).open(path)?;
-        file.try_lock()
-            .map_err(|_| io::Error::from(ErrorKind::WouldBlock))?;
+        file.try_lock().map_err(|_| io::Error::from(ErrorKind::WouldBlock))?;
         let (turn, note) = newest(&file)?;
         Ok((Self { file, turn: turn + 1 }, note))
     }
@@ -72,15 +65,9 @@ impl Anchor {
         let length = u32::try_from(note.len()).unwrap_or(u32::MAX).to_be_bytes();
         let body = [&self.turn.to_be_bytes()[..], &length, note.as_bytes()].concat();
         if body.len() + 32 > SLOT {
-            return Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "the checkpoint is too long for the anchor",
-            ));
+            return Err(io::Error::new(ErrorKind::InvalidInput, "the checkpoint is too long for the anchor"));
         }
-        for (byte, value) in slot
-            .iter_mut()
-            .zip(leaf_hash(&body).as_bytes().iter().chain(&body))
-        {
+        for (byte, value) in slot.iter_mut().zip(leaf_hash(&body).as_bytes().iter().chain(&body)) {
             *byte = *value;
         }
         self.file.write_all_at(&slot, (self.turn % 2) * SLOT as u64)?;
@@ -121,10 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("anchor");
         Anchor::create(&path, "first").unwrap();
-        assert_eq!(
-            Anchor::create(&path, "again").unwrap_err().kind(),
-            ErrorKind::AlreadyExists
-        );
+        assert_eq!(Anchor::create(&path, "again").unwrap_err().kind(), ErrorKind::AlreadyExists);
         let (mut anchor, note) = Anchor::open(&path).unwrap();
         assert_eq!(note, "first");
         assert_eq!(Anchor::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);

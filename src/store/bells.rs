@@ -17,10 +17,7 @@ impl Bells {
         let mut bells = self.lock();
         // Bells that nobody hears any more go when somebody new comes.
         bells.retain(|_, bell| bell.receiver_count() > 0);
-        bells
-            .entry(organisation.to_owned())
-            .or_insert_with(|| watch::channel(()).0)
-            .subscribe()
+        bells.entry(organisation.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe()
     }
 
     /// Rings for these organisations.

@@ -184,14 +184,7 @@ impl Appender {
                 return Self::nothing_done(group, error);
             }
         };
-        let (
-            Plan {
-                members,
-                answered,
-                deferred,
-            },
-            versions,
-        ) = group::plan(group, held);
+        let (Plan { members, answered, deferred }, versions) = group::plan(group, held);
         for (pending, outcome) in answered {
             pending.answer.send(outcome).ok();
         }
@@ -200,15 +193,7 @@ impl Appender {
             conn.abandon().await;
             return Ok(Attempt::Done);
         }
-        let written = write::group(
-            &mut conn,
-            tip,
-            &members,
-            &versions,
-            &self.signer,
-            self.clock.now(),
-        )
-        .await;
+        let written = write::group(&mut conn, tip, &members, &versions, &self.signer, self.clock.now()).await;
         let written = match written {
             Ok(written) => written,
             Err(error) => {
@@ -227,17 +212,10 @@ impl Appender {
         // is written before any answer, so no answered exchange is newer than it.
         self.anchor.write(&written.note).map_err(Fatal::Anchor)?;
         self.head.send_replace(written.tip.head());
-        self.bells
-            .ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
+        self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
         for (pending, receipt) in members.into_iter().zip(written.receipts) {
             let reply = pending.proposal.reply;
-            pending
-                .answer
-                .send(Outcome::Committed {
-                    receipt: Box::new(receipt),
-                    reply,
-                })
-                .ok();
+            pending.answer.send(Outcome::Committed { receipt: Box::new(receipt), reply }).ok();
         }
         self.tip = Some(written.tip);
         Ok(Attempt::Done)
@@ -250,21 +228,14 @@ impl Appender {
         self.tip = Some(tip.clone());
         let mut held = Held::default();
         let keys = group::keys(group);
-        let rows = conn
-            .fetch_among("SELECT key, version FROM heads WHERE key", keys)
-            .await?;
+        let rows = conn.fetch_among("SELECT key, version FROM heads WHERE key", keys).await?;
         for row in rows {
-            held.versions
-                .insert(Key::from(row.blob(0)?.to_vec()), row.int(1)?);
+            held.versions.insert(Key::from(row.blob(0)?.to_vec()), row.int(1)?);
         }
         let sql = "SELECT caller, request_id, request_mac, idx FROM entries WHERE request_id";
         for row in conn.fetch_among(sql, group::request_ids(group)).await? {
-            let remembered = Remembered {
-                mac: row.blob(2)?.to_vec(),
-                index: row.int(3)?.unsigned_abs(),
-            };
-            held.requests
-                .insert((row.text(0)?.to_owned(), row.id(1)?), remembered);
+            let remembered = Remembered { mac: row.blob(2)?.to_vec(), index: row.int(3)?.unsigned_abs() };
+            held.requests.insert((row.text(0)?.to_owned(), row.id(1)?), remembered);
         }
         Ok((tip, held))
     }

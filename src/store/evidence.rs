@@ -62,9 +62,7 @@ impl Log {
         let mut snapshot = Snapshot::open(&self.database).await?;
         let sql = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
         let row = snapshot.fetch_one(sql, vec![]).await?;
-        row.ok_or(StoreError::Inconsistent("the database holds no log"))?
-            .text(0)
-            .map(str::to_owned)
+        row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
     }
 
     /// Entries in the log, those of other nodes too.
@@ -73,9 +71,7 @@ impl Log {
     /// As [`StoreError`] says.
     pub async fn size(&self) -> Result<u64, StoreError> {
         let mut snapshot = Snapshot::open(&self.database).await?;
-        let row = snapshot
-            .fetch_one("SELECT MAX(size) FROM checkpoints", vec![])
-            .await?;
+        let row = snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
         row.map_or(Ok(0), |row| Ok(row.opt_int(0)?.unwrap_or(0).unsigned_abs()))
     }
 
@@ -112,11 +108,7 @@ pub fn receipt(exchange: Uuid, index: u64, evidence: Evidence, salts: Option<&Sa
         index,
         tree_size: evidence.tree_size,
         entry: evidence.entry,
-        inclusion_proof: evidence
-            .proof
-            .iter()
-            .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
-            .collect(),
+        inclusion_proof: evidence.proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect(),
         checkpoint: evidence.checkpoint,
         request_salt: salts.map_or_else(Bytes::new, |salts| Bytes::copy_from_slice(&salts.request)),
         reply_salt: salts.map_or_else(Bytes::new, |salts| Bytes::copy_from_slice(&salts.reply)),
@@ -189,24 +181,17 @@ async fn prove(
                 found
             };
             let nodes: &Nodes<'_> = &nodes;
-            Prover::new(size, nodes)
-                .ok_or(ProofError::Missing)
-                .and_then(|prover| with(&prover))
+            Prover::new(size, nodes).ok_or(ProofError::Missing).and_then(|prover| with(&prover))
         };
         match (proof, missing.get()) {
             (Ok(proof), _) => return Ok(proof),
             (Err(ProofError::Missing), Some(id)) if !tiles.contains_key(&id) => {
                 let partial = partial_tiles(size).find(|(growing, _)| *growing == id);
                 let full = usize::try_from(TILE_WIDTH).unwrap_or(256);
-                tiles.insert(
-                    id,
-                    tile(conn, id, partial.map_or(full, |(_, width)| width)).await?,
-                );
+                tiles.insert(id, tile(conn, id, partial.map_or(full, |(_, width)| width)).await?);
             }
             _ => break,
         }
     }
-    Err(StoreError::Inconsistent(
-        "a proof is asked for what is not in the log",
-    ))
+    Err(StoreError::Inconsistent("a proof is asked for what is not in the log"))
 }

@@ -44,10 +44,8 @@ pub fn keys(group: &[Pending]) -> Vec<Vec<u8>> {
 /// Every request id of the group.
 #[must_use]
 pub fn request_ids(group: &[Pending]) -> Vec<Vec<u8>> {
-    let ids: HashSet<Uuid> = group
-        .iter()
-        .filter_map(|pending| Some(pending.proposal.request.as_ref()?.request_id))
-        .collect();
+    let ids: HashSet<Uuid> =
+        group.iter().filter_map(|pending| Some(pending.proposal.request.as_ref()?.request_id)).collect();
     ids.into_iter().map(|id| id.as_bytes().to_vec()).collect()
 }
 
@@ -87,19 +85,12 @@ fn holds(proposal: &Proposal, versions: &HashMap<Key, i64>) -> bool {
 }
 
 fn writes_of(proposal: &Proposal) -> impl Iterator<Item = &Key> {
-    let heads = proposal
-        .rows
-        .iter()
-        .flat_map(|row| row.heads.iter().map(|(key, _)| key));
+    let heads = proposal.rows.iter().flat_map(|row| row.heads.iter().map(|(key, _)| key));
     heads.chain(&proposal.bumps)
 }
 
 /// A bump commutes with another bump, but whoever guards the counter must not pass it: so bumps count as
 /// written, and a second bump of the same counter simply waits for the next group.
 fn keys_of(proposal: &Proposal) -> impl Iterator<Item = &Key> {
-    proposal
-        .guards
-        .iter()
-        .map(|guard| &guard.key)
-        .chain(writes_of(proposal))
+    proposal.guards.iter().map(|guard| &guard.key).chain(writes_of(proposal))
 }

@@ -54,8 +54,7 @@ impl Key {
     /// Adds text, length first.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
-        self.0
-            .extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.0.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         self.0.extend_from_slice(text.as_bytes());
         self
     }

@@ -25,10 +25,7 @@ impl Tip {
     /// How far the log has come.
     #[must_use]
     pub fn head(&self) -> Head {
-        Head {
-            size: self.edge.size(),
-            time: self.time,
-        }
+        Head { size: self.edge.size(), time: self.time }
     }
 
     /// The tip under the lock: the one held, if no other node has appended since, else read anew.
@@ -40,9 +37,9 @@ impl Tip {
         let stored = newest(conn).await?;
         match held {
             Some(tip) if tip.edge.size() == stored.size => Ok(tip),
-            Some(tip) if tip.edge.size() > stored.size => Err(StoreError::Inconsistent(
-                "the log in the database is shorter than it was",
-            )),
+            Some(tip) if tip.edge.size() > stored.size => {
+                Err(StoreError::Inconsistent("the log in the database is shorter than it was"))
+            }
             _ => Self::read(conn, verifier).await,
         }
     }
@@ -64,18 +61,12 @@ impl Tip {
         for (id, width) in tlog::partial_tiles(stored.size) {
             partial.push((id, tile(conn, id, width).await?));
         }
-        let edge = Edge::resume(stored.size, &partial).ok_or(StoreError::Inconsistent(
-            "tiles or entries of the tree are missing",
-        ))?;
+        let edge = Edge::resume(stored.size, &partial)
+            .ok_or(StoreError::Inconsistent("tiles or entries of the tree are missing"))?;
         if edge.root() != *checkpoint.root() {
-            return Err(StoreError::Inconsistent(
-                "the tree does not have the root that was signed",
-            ));
+            return Err(StoreError::Inconsistent("the tree does not have the root that was signed"));
         }
-        Ok(Self {
-            edge,
-            time: stored.time,
-        })
+        Ok(Self { edge, time: stored.time })
     }
 }
 
@@ -88,9 +79,7 @@ struct Stored {
 async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints ORDER BY size DESC LIMIT 1";
     let row = conn.fetch_one(sql, vec![]).await?;
-    let row = row.ok_or(StoreError::Inconsistent(
-        "the database holds no log; make one with init",
-    ))?;
+    let row = row.ok_or(StoreError::Inconsistent("the database holds no log; make one with init"))?;
     Ok(Stored {
         size: row.int(0)?.unsigned_abs(),
         time: instant(row.int(1)?)?,
@@ -100,9 +89,8 @@ async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
 
 /// The checkpoint in a signed note, if this log's key signed it.
 pub(super) fn verified(note: &str, verifier: &Verifier) -> Result<Checkpoint, StoreError> {
-    let text = verifier
-        .open(note)
-        .map_err(|_| StoreError::Inconsistent("a checkpoint's signature is wrong"))?;
+    let text =
+        verifier.open(note).map_err(|_| StoreError::Inconsistent("a checkpoint's signature is wrong"))?;
     let checkpoint = Checkpoint::parse(&text);
     let checkpoint = checkpoint.map_err(|_| StoreError::Inconsistent("a checkpoint is not one"))?;
     if checkpoint.origin() != verifier.name() {
@@ -125,10 +113,7 @@ pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Ve
     let (level, number) = (i64::from(id.level), place(id.number));
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
     if let Some(row) = conn.fetch_one(sql, vec![level.into(), number.into()]).await? {
-        let hashes = row
-            .blob(0)?
-            .chunks_exact(32)
-            .filter_map(|bytes| Hash::try_from(bytes).ok());
+        let hashes = row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok());
         return Ok(hashes.take(width).collect());
     }
     let (first, last) = (place(begin), place(begin + width as u64 - 1));
@@ -138,16 +123,11 @@ pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Ve
         return rows.iter().map(|row| Ok(leaf_hash(row.blob(0)?))).collect();
     }
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number BETWEEN $2 AND $3 ORDER BY number";
-    let rows = conn
-        .fetch(sql, vec![(level - 1).into(), first.into(), last.into()])
-        .await?;
+    let rows = conn.fetch(sql, vec![(level - 1).into(), first.into(), last.into()]).await?;
     rows.iter()
         .map(|row| {
-            let below: Vec<Hash> = row
-                .blob(0)?
-                .chunks_exact(32)
-                .filter_map(|bytes| Hash::try_from(bytes).ok())
-                .collect();
+            let below: Vec<Hash> =
+                row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok()).collect();
             Ok(tlog::tree_root(&below))
         })
         .collect()

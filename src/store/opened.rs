@@ -24,11 +24,7 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     let mut conn = database.writer().await?;
     conn.begin_write().await?;
-    if conn
-        .fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![])
-        .await?
-        .is_some()
-    {
+    if conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await?.is_some() {
         conn.abandon().await;
         return Err(StoreError::Inconsistent("the database already holds a log"));
     }
@@ -70,9 +66,7 @@ pub async fn open(
     let same = conn.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
     let same = same.map(|row| verified(row.text(0)?, verifier)).transpose()?;
     if same.is_none_or(|checkpoint| checkpoint.root() != anchored.root()) {
-        return Err(StoreError::Inconsistent(
-            "the database's log is not the one that the anchor knows",
-        ));
+        return Err(StoreError::Inconsistent("the database's log is not the one that the anchor knows"));
     }
     drop(conn);
     check_recent(database, size).await?;
@@ -86,9 +80,7 @@ async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> 
     let sql = "SELECT idx, bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
     let tiles = "SELECT hashes FROM tiles WHERE level = 0 AND number = $1";
     for begin in (first..size).step_by(256) {
-        let rows = conn
-            .fetch(sql, vec![place(begin).into(), place(begin + 256).into()])
-            .await?;
+        let rows = conn.fetch(sql, vec![place(begin).into(), place(begin + 256).into()]).await?;
         let mut hashes = Vec::with_capacity(256 * 32);
         for (expected, row) in (begin..).zip(&rows) {
             if row.int(0)?.unsigned_abs() != expected {

@@ -138,8 +138,7 @@ impl Proposal {
     /// Organisations that get mail by it, or whose authority it narrows.
     pub fn concerned(&self) -> impl Iterator<Item = &str> {
         let mail = self.parties.iter().filter(|party| party.delivery.is_some());
-        mail.map(|party| party.organisation.as_str())
-            .chain(self.bumps.iter().filter_map(Key::narrowed))
+        mail.map(|party| party.organisation.as_str()).chain(self.bumps.iter().filter_map(Key::narrowed))
     }
 
     /// For whom the exchange was made: the organisation whose queue it waits in.

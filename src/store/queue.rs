@@ -64,19 +64,13 @@ impl Queue {
             return None;
         }
         *count += 1;
-        Some(Slot {
-            queue: Arc::clone(self),
-            organisation: organisation.to_owned(),
-        })
+        Some(Slot { queue: Arc::clone(self), organisation: organisation.to_owned() })
     }
 
     /// Adds a proposal at the end of its organisation's lane.
     pub fn push(&self, pending: Pending) {
         let mut lanes = self.lock();
-        lanes
-            .lane(pending.proposal.organisation())
-            .proposals
-            .push_back(pending);
+        lanes.lane(pending.proposal.organisation()).proposals.push_back(pending);
         drop(lanes);
         self.ready.notify_one();
     }
@@ -85,10 +79,7 @@ impl Queue {
     pub fn put_back(&self, deferred: Vec<Pending>) {
         let mut lanes = self.lock();
         for pending in deferred.into_iter().rev() {
-            lanes
-                .lane(pending.proposal.organisation())
-                .proposals
-                .push_front(pending);
+            lanes.lane(pending.proposal.organisation()).proposals.push_front(pending);
         }
         drop(lanes);
         self.ready.notify_one();
@@ -114,11 +105,7 @@ impl Queue {
     /// How many proposals wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock()
-            .waiting
-            .values()
-            .map(|lane| lane.proposals.len())
-            .sum()
+        self.lock().waiting.values().map(|lane| lane.proposals.len()).sum()
     }
 
     /// Whether none waits.

@@ -19,10 +19,7 @@ impl Salts {
     /// New salts.
     #[must_use]
     pub fn new(random: &Randomness) -> Self {
-        let mut salts = Self {
-            request: [0; 32],
-            reply: [0; 32],
-        };
+        let mut salts = Self { request: [0; 32], reply: [0; 32] };
         random.fill(&mut salts.request);
         random.fill(&mut salts.reply);
         salts
@@ -55,17 +52,10 @@ impl Salts {
     ) -> Result<Self, SealError> {
         let plain = OrganisationKey::open(ring, organisation, at(&exchange), sealed)?;
         let (request, reply) = plain.split_first_chunk::<32>().ok_or(SealError::Format)?;
-        Ok(Self {
-            request: *request,
-            reply: reply.try_into().map_err(|_| SealError::Format)?,
-        })
+        Ok(Self { request: *request, reply: reply.try_into().map_err(|_| SealError::Format)? })
     }
 }
 
 fn at(exchange: &Uuid) -> Column<'_> {
-    Column {
-        table: "entries",
-        row: exchange.as_bytes(),
-        column: "salts",
-    }
+    Column { table: "entries", row: exchange.as_bytes(), column: "salts" }
 }

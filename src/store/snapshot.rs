@@ -62,10 +62,8 @@ impl Snapshot {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn version(&mut self, key: &Key) -> Result<i64, StoreError> {
-        let row = self.conn.fetch_one(
-            "SELECT version FROM heads WHERE key = $1",
-            vec![key.as_bytes().into()],
-        );
+        let row =
+            self.conn.fetch_one("SELECT version FROM heads WHERE key = $1", vec![key.as_bytes().into()]);
         row.await?.map_or(Ok(0), |row| row.int(0))
     }
 }

@@ -25,18 +25,12 @@ pub const ENTRIES: Table = Table {
 };
 
 /// Full tiles of the tree.
-pub const TILES: Table = Table {
-    name: "tiles",
-    columns: &[("level", Int), ("number", Int), ("hashes", Blob)],
-    replace_by: &[],
-};
+pub const TILES: Table =
+    Table { name: "tiles", columns: &[("level", Int), ("number", Int), ("hashes", Blob)], replace_by: &[] };
 
 /// One row a group.
-pub const CHECKPOINTS: Table = Table {
-    name: "checkpoints",
-    columns: &[("size", Int), ("time", Int), ("note", Text)],
-    replace_by: &[],
-};
+pub const CHECKPOINTS: Table =
+    Table { name: "checkpoints", columns: &[("size", Int), ("time", Int), ("note", Text)], replace_by: &[] };
 
 /// Newest versions: the one table whose rows are replaced.
 pub const HEADS: Table = Table {
@@ -63,12 +57,6 @@ pub const PARTIES: Table = Table {
 /// Per-child leaves.
 pub const LEAVES: Table = Table {
     name: "leaves",
-    columns: &[
-        ("idx", Int),
-        ("ordinal", Int),
-        ("placement", Blob),
-        ("role", Int),
-        ("hash", Blob),
-    ],
+    columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("role", Int), ("hash", Blob)],
     replace_by: &[],
 };

@@ -70,34 +70,18 @@ pub async fn group(
         let bytes = entry.encode_to_vec();
         tip.edge.append(leaf_hash(&bytes));
         rows(&mut batch, place(index), proposal, versions)?;
-        batch.add(
-            &ENTRIES,
-            entry_row(place(index), place(size), proposal, &bytes, tip.time),
-        );
+        batch.add(&ENTRIES, entry_row(place(index), place(size), proposal, &bytes, tip.time));
         leaves.push(bytes);
     }
     for tile in tip.edge.take_full_tiles() {
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        batch.add(
-            &TILES,
-            vec![
-                i64::from(tile.id.level).into(),
-                place(tile.id.number).into(),
-                hashes.into(),
-            ],
-        );
+        batch.add(&TILES, vec![i64::from(tile.id.level).into(), place(tile.id.number).into(), hashes.into()]);
     }
     let checkpoint = Checkpoint::new(signer.verifier().name(), size, tip.edge.root());
     let note = signer.sign(&checkpoint.to_string());
-    batch.add(
-        &CHECKPOINTS,
-        vec![place(size).into(), tip.time.micros().into(), note.as_str().into()],
-    );
+    batch.add(&CHECKPOINTS, vec![place(size).into(), tip.time.micros().into(), note.as_str().into()]);
     batch.insert(conn).await?;
-    let prover = tip
-        .edge
-        .prover()
-        .ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
+    let prover = tip.edge.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
     let receipts = (first..).zip(members).zip(leaves);
     let receipts = receipts.map(|((index, pending), bytes)| {
         let proof = prover.inclusion(index);
@@ -146,9 +130,7 @@ fn rows(
 ) -> Result<(), StoreError> {
     for (ordinal, RowWrite { table, values, heads }) in (0_i64..).zip(&proposal.rows) {
         if values.len() + 2 != table.columns.len() {
-            return Err(StoreError::Inconsistent(
-                "a row has not as many values as its table has columns",
-            ));
+            return Err(StoreError::Inconsistent("a row has not as many values as its table has columns"));
         }
         let mut row = vec![index.into(), ordinal.into()];
         row.extend_from_slice(values);
@@ -180,23 +162,12 @@ fn rows(
         let role = i64::from(leaf.role);
         batch.add(
             &LEAVES,
-            vec![
-                index.into(),
-                ordinal.into(),
-                leaf.placement.into(),
-                role.into(),
-                leaf.hash.into(),
-            ],
+            vec![index.into(), ordinal.into(), leaf.placement.into(), role.into(), leaf.hash.into()],
         );
     }
     Ok(())
 }
 
 fn head_row(key: &Key, version: i64, index: i64, ordinal: i64) -> Vec<Value> {
-    vec![
-        key.as_bytes().into(),
-        version.into(),
-        index.into(),
-        ordinal.into(),
-    ]
+    vec![key.as_bytes().into(), version.into(), index.into(), ordinal.into()]
 }

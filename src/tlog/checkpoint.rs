@@ -33,11 +33,7 @@ impl Checkpoint {
     /// A checkpoint of the log with this origin.
     #[must_use]
     pub fn new(origin: &str, size: u64, root: Hash) -> Self {
-        Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-        }
+        Self { origin: origin.to_owned(), size, root }
     }
 
     /// Reads a checkpoint; extension lines are passed over.
@@ -47,12 +43,7 @@ impl Checkpoint {
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         let body = text.strip_suffix('\n').ok_or(CheckpointError::Malformed)?;
         let mut lines = body.split('\n');
-        let mut line = || {
-            lines
-                .next()
-                .filter(|line| !line.is_empty())
-                .ok_or(CheckpointError::Malformed)
-        };
+        let mut line = || lines.next().filter(|line| !line.is_empty()).ok_or(CheckpointError::Malformed);
         let (origin, size, root) = (line()?, line()?, line()?);
         if lines.any(str::is_empty) {
             return Err(CheckpointError::Malformed);
@@ -63,11 +54,7 @@ impl Checkpoint {
         }
         let bytes = STANDARD.decode(root).map_err(|_| CheckpointError::Root)?;
         let root = Hash::try_from(&bytes[..]).map_err(|_| CheckpointError::Root)?;
-        Ok(Self {
-            origin: origin.to_owned(),
-            size: number,
-            root,
-        })
+        Ok(Self { origin: origin.to_owned(), size: number, root })
     }
 
     /// The log's name.
@@ -91,12 +78,6 @@ impl Checkpoint {
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}\n{}\n{}",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root.as_bytes())
-        )
+        writeln!(f, "{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
     }
 }

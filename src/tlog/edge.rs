@@ -30,11 +30,7 @@ pub struct Edge {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self {
-            size: 0,
-            levels: vec![Level::default(); 64],
-            full: Vec::new(),
-        }
+        Self { size: 0, levels: vec![Level::default(); 64], full: Vec::new() }
     }
 }
 
@@ -58,9 +54,7 @@ impl Level {
     }
 
     fn node(&self, index: u64) -> Option<Hash> {
-        self.nodes
-            .get(usize::try_from(index.checked_sub(self.first)?).ok()?)
-            .copied()
+        self.nodes.get(usize::try_from(index.checked_sub(self.first)?).ok()?).copied()
     }
 }
 
@@ -69,10 +63,7 @@ impl Edge {
     /// each has its width.
     #[must_use]
     pub fn resume(size: u64, partial: &[(TileId, Vec<Hash>)]) -> Option<Self> {
-        let mut edge = Self {
-            size,
-            ..Self::default()
-        };
+        let mut edge = Self { size, ..Self::default() };
         for ((id, width), levels) in partial_tiles(size).zip(edge.levels.chunks_mut(8)) {
             let (_, hashes) = partial.iter().find(|(of, _)| *of == id)?;
             if hashes.len() != width {
@@ -80,10 +71,7 @@ impl Edge {
             }
             let (mut first, mut nodes) = (id.number * TILE_WIDTH, hashes.clone());
             for level in levels {
-                *level = Level {
-                    first,
-                    nodes: nodes.iter().copied().collect(),
-                };
+                *level = Level { first, nodes: nodes.iter().copied().collect() };
                 first /= 2;
                 nodes = nodes.chunks_exact(2).filter_map(pair).collect();
             }
@@ -104,13 +92,8 @@ impl Edge {
         for (level, nodes) in (0_u8..).zip(&mut self.levels) {
             let index = nodes.push(hash);
             if level % 8 == 0 && (index + 1) % TILE_WIDTH == 0 {
-                let id = TileId {
-                    level: level / 8,
-                    number: index / TILE_WIDTH,
-                };
-                let hashes = (id.number * TILE_WIDTH..=index)
-                    .filter_map(|at| nodes.node(at))
-                    .collect();
+                let id = TileId { level: level / 8, number: index / TILE_WIDTH };
+                let hashes = (id.number * TILE_WIDTH..=index).filter_map(|at| nodes.node(at)).collect();
                 self.full.push(Tile { id, hashes });
             }
             if index % 2 == 0 {
@@ -124,17 +107,13 @@ impl Edge {
     /// The root.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.prover()
-            .and_then(|prover| prover.root())
-            .unwrap_or_else(empty_root)
+        self.prover().and_then(|prover| prover.root()).unwrap_or_else(empty_root)
     }
 
     /// Proofs of the tree as it is, for leaves of the last tile and the one before.
     #[must_use]
     pub fn prover(&self) -> Option<Prover<impl Fn(u8, u64) -> Option<Hash>>> {
-        Prover::new(self.size, |level, index| {
-            self.levels.get(usize::from(level))?.node(index)
-        })
+        Prover::new(self.size, |level, index| self.levels.get(usize::from(level))?.node(index))
     }
 
     /// Tiles that became full since this was last asked; they must be stored.
@@ -144,9 +123,5 @@ impl Edge {
 }
 
 fn pair(pair: &[Hash]) -> Option<Hash> {
-    if let [left, right] = pair {
-        Some(node_hash(left, right))
-    } else {
-        None
-    }
+    if let [left, right] = pair { Some(node_hash(left, right)) } else { None }
 }

@@ -56,15 +56,8 @@ impl Signer {
     /// [`NoteError::Key`] for a name that a note cannot carry.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Key)?;
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| NoteError::Key)?;
-        Ok(Self {
-            verifier: Verifier::new(name, public)?,
-            pair: Arc::new(pair),
-        })
+        let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Key)?;
+        Ok(Self { verifier: Verifier::new(name, public)?, pair: Arc::new(pair) })
     }
 
     /// The key that verifies what this one signs.
@@ -78,11 +71,7 @@ impl Signer {
     pub fn sign(&self, text: &str) -> String {
         let signature = self.pair.sign(text.as_bytes());
         let line = [&self.verifier.id[..], signature.as_ref()].concat();
-        format!(
-            "{text}\n\u{2014} {} {}\n",
-            self.verifier.name,
-            STANDARD.encode(line)
-        )
+        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(line))
     }
 }
 
@@ -94,11 +83,7 @@ impl Verifier {
         }
         let digest = hash::of(&[name.as_bytes(), b"\n", &[ED25519_KEY], &public]);
         let id = digest.as_bytes().first_chunk::<4>().ok_or(NoteError::Key)?;
-        Ok(Self {
-            name: name.to_owned(),
-            id: *id,
-            public,
-        })
+        Ok(Self { name: name.to_owned(), id: *id, public })
     }
 
     /// Reads `<name>+<key id>+<base64(algorithm ‖ public key)>`.
@@ -108,9 +93,7 @@ impl Verifier {
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let mut parts = text.trim().splitn(3, '+');
         let (name, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let key = STANDARD
-            .decode(parts.next().unwrap_or_default())
-            .map_err(|_| NoteError::Key)?;
+        let key = STANDARD.decode(parts.next().unwrap_or_default()).map_err(|_| NoteError::Key)?;
         let Some((&ED25519_KEY, public)) = key.split_first() else {
             return Err(NoteError::Key);
         };
@@ -143,24 +126,17 @@ impl Verifier {
             if number == SIGNATURES {
                 return Err(NoteError::Malformed);
             }
-            let line = line
-                .strip_prefix("\u{2014} ")
-                .and_then(|line| line.split_once(' '));
+            let line = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
             let (name, signature) = line.ok_or(NoteError::Malformed)?;
             let signature = STANDARD.decode(signature).map_err(|_| NoteError::Malformed)?;
             let (id, signature) = signature.split_first_chunk::<4>().ok_or(NoteError::Malformed)?;
             if name == self.name && *id == self.id {
                 let key = UnparsedPublicKey::new(&ED25519, &self.public);
-                key.verify(text.as_bytes(), signature)
-                    .map_err(|_| NoteError::Signature)?;
+                key.verify(text.as_bytes(), signature).map_err(|_| NoteError::Signature)?;
                 verified = true;
             }
         }
-        if verified {
-            Ok(text)
-        } else {
-            Err(NoteError::Unsigned)
-        }
+        if verified { Ok(text) } else { Err(NoteError::Unsigned) }
     }
 }
 

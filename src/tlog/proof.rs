@@ -48,12 +48,7 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
             last /= 2;
             ragged.push(hash);
         }
-        Some(Self {
-            size,
-            nodes,
-            perfect,
-            ragged,
-        })
+        Some(Self { size, nodes, perfect, ragged })
     }
 
     /// The tree's root.
@@ -197,11 +192,7 @@ pub fn verify_consistency(
         return Err(ProofError::Range);
     }
     if old_size == 0 || old_size == new_size {
-        let same = if old_size == 0 {
-            *old_root == empty_root()
-        } else {
-            old_root == new_root
-        };
+        let same = if old_size == 0 { *old_root == empty_root() } else { old_root == new_root };
         return match (proof.is_empty(), same) {
             (false, _) => Err(ProofError::Length),
             (true, false) => Err(ProofError::Root),
@@ -209,11 +200,8 @@ pub fn verify_consistency(
         };
     }
     let own = [*old_root];
-    let mut hashes = if old_size.is_power_of_two() {
-        own.iter().chain(proof)
-    } else {
-        [].iter().chain(proof)
-    };
+    let mut hashes =
+        if old_size.is_power_of_two() { own.iter().chain(proof) } else { [].iter().chain(proof) };
     let (mut at, mut last) = (old_size - 1, new_size - 1);
     while at % 2 == 1 {
         at /= 2;

@@ -46,9 +46,7 @@ fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
 }
 
 fn leaves(count: u32) -> Vec<Hash> {
-    (0..count)
-        .map(|number| leaf_hash(&number.to_be_bytes()))
-        .collect()
+    (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
 }
 
 fn edge_of(leaves: &[Hash]) -> Edge {
@@ -100,20 +98,14 @@ fn proofs_equal_the_naive_ones_for_every_pair_of_sizes() {
         for index in 0..size {
             let proof = prover.inclusion(index as u64).unwrap();
             assert_eq!(proof, path(index, &leaves[..size]), "{index} of {size}");
-            assert_eq!(
-                verify_inclusion(&leaves[index], index as u64, size as u64, &proof, &root),
-                Ok(())
-            );
+            assert_eq!(verify_inclusion(&leaves[index], index as u64, size as u64, &proof, &root), Ok(()));
         }
         assert_eq!(prover.inclusion(size as u64), Err(ProofError::Range));
         for old in 1..=size {
             let proof = prover.consistency(old as u64).unwrap();
             assert_eq!(proof, subproof(old, &leaves[..size], true), "{old} in {size}");
             let old_root = mth(&leaves[..old]);
-            assert_eq!(
-                verify_consistency(old as u64, &old_root, size as u64, &root, &proof),
-                Ok(())
-            );
+            assert_eq!(verify_consistency(old as u64, &old_root, size as u64, &root, &proof), Ok(()));
         }
     }
 }
@@ -143,10 +135,7 @@ fn the_edge_proves_the_last_group_across_tile_edges() {
         if let Some(tile) = tiles.iter().find(|tile| tile.id == id) {
             return Some(tile.hashes.clone());
         }
-        let (begin, end) = (
-            id.number << (8 * (id.level + 1)),
-            66_000 >> (8 * id.level) << (8 * id.level),
-        );
+        let (begin, end) = (id.number << (8 * (id.level + 1)), 66_000 >> (8 * id.level) << (8 * id.level));
         let width = 1_usize << (8 * id.level);
         let part = leaves.get(usize::try_from(begin).unwrap()..end)?;
         Some(part.chunks_exact(width).map(mth).collect())
@@ -172,11 +161,7 @@ fn an_edge_resumed_from_partial_tiles_goes_on_as_if_never_left() {
             .map(|(id, width)| {
                 let span = 1_usize << (8 * usize::from(id.level).min(7));
                 let begin = usize::try_from(id.number).unwrap() * 256 * span;
-                let hashes = leaves[begin.min(size)..size]
-                    .chunks_exact(span)
-                    .map(mth)
-                    .take(width)
-                    .collect();
+                let hashes = leaves[begin.min(size)..size].chunks_exact(span).map(mth).take(width).collect();
                 (id, hashes)
             })
             .collect();
@@ -234,10 +219,7 @@ fn notes_and_checkpoints_survive_the_round_trip_and_nothing_else() {
     let verifier = Verifier::parse(&signer.verifier().to_string()).unwrap();
     let checkpoint = Checkpoint::new("log.example/ap", 25, leaf_hash(b"x"));
     let note = signer.sign(&checkpoint.to_string());
-    assert_eq!(
-        Checkpoint::parse(&verifier.open(&note).unwrap()),
-        Ok(checkpoint.clone())
-    );
+    assert_eq!(Checkpoint::parse(&verifier.open(&note).unwrap()), Ok(checkpoint.clone()));
     let other = Signer::from_seed("witness.example", &[8; 32]).unwrap();
     let second = other.sign(&checkpoint.to_string());
     let cosigned = format!("{note}{}", second.rsplit_once("\n\n").unwrap().1);
@@ -250,15 +232,7 @@ fn notes_and_checkpoints_survive_the_round_trip_and_nothing_else() {
             assert!(verifier.open(&text).is_err(), "byte {at}");
         }
     }
-    for text in [
-        "",
-        "a\n1\n",
-        "a\n01\nAAAA\n",
-        "a\n-1\nAAAA\n",
-        "a\n1\nAAAA\n",
-        "\n1\nAAAA\n",
-        "a\n1",
-    ] {
+    for text in ["", "a\n1\n", "a\n01\nAAAA\n", "a\n-1\nAAAA\n", "a\n1\nAAAA\n", "\n1\nAAAA\n", "a\n1"] {
         assert!(Checkpoint::parse(text).is_err(), "{text:?}");
     }
     assert!(Signer::from_seed("has space", &[7; 32]).is_err());

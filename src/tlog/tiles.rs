@@ -19,13 +19,7 @@ pub fn partial_tiles(size: u64) -> impl Iterator<Item = (TileId, usize)> {
     (0..8_u8).map(move |level| {
         let nodes = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
         let width = usize::try_from(nodes % TILE_WIDTH).unwrap_or(0);
-        (
-            TileId {
-                level,
-                number: nodes / TILE_WIDTH,
-            },
-            width,
-        )
+        (TileId { level, number: nodes / TILE_WIDTH }, width)
     })
 }
 
@@ -35,13 +29,7 @@ pub fn tile_of(level: u8, index: u64) -> (TileId, std::ops::Range<usize>) {
     let height = level % 8;
     let first = index << height;
     let begin = usize::try_from(first % TILE_WIDTH).unwrap_or(0);
-    (
-        TileId {
-            level: level / 8,
-            number: first / TILE_WIDTH,
-        },
-        begin..begin + (1 << height),
-    )
+    (TileId { level: level / 8, number: first / TILE_WIDTH }, begin..begin + (1 << height))
 }
 
 /// A perfect node from the hashes of the tile that holds it; `None` when the tile is too short.
@@ -51,13 +39,7 @@ pub fn node_in_tile(level: u8, index: u64, tile: impl Fn(TileId) -> Option<Vec<H
     while nodes.len() > 1 {
         nodes = nodes
             .chunks_exact(2)
-            .filter_map(|pair| {
-                if let [left, right] = pair {
-                    Some(node_hash(left, right))
-                } else {
-                    None
-                }
-            })
+            .filter_map(|pair| if let [left, right] = pair { Some(node_hash(left, right)) } else { None })
             .collect();
     }
     nodes.first().copied()
@@ -73,11 +55,7 @@ pub fn tile_path(kind: &str, number: u64, width: u64) -> String {
         path = format!("x{:03}/{path}", rest % 1_000);
         rest /= 1_000;
     }
-    let partial = if width < TILE_WIDTH {
-        format!(".p/{width}")
-    } else {
-        String::new()
-    };
+    let partial = if width < TILE_WIDTH { format!(".p/{width}") } else { String::new() };
     format!("tile/{kind}/{path}{partial}")
 }
 

@@ -34,7 +34,8 @@ async fn buf_lists_placements() {
     let told = run(buf.args(["-d", "{}"]).arg(url));
     let listed: serde_json::Value = serde_json::from_str(&told).unwrap();
     let placements = listed["placements"].as_array().unwrap();
-    let world_placements = world.placements("la-a", "provider-a").len() + world.placements("la-a", "provider-c").len();
+    let world_placements =
+        world.placements("la-a", "provider-a").len() + world.placements("la-a", "provider-c").len();
     assert!(placements.len() >= world_placements && world_placements > 0);
     world.stop().await;
 }

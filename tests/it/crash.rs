@@ -37,7 +37,8 @@ async fn what_was_acknowledged_survives_kill_9() {
                 let mut stored = Vec::new();
                 for day in 0..30 {
                     // Dates of October: each round has codes of its own, so nothing is unchanged.
-                    let mut sent = mark(&placement, &format!("2026-10-{:02}", day % 30 + 1), ["/", "L", "I"][round % 3]);
+                    let mut sent =
+                        mark(&placement, &format!("2026-10-{:02}", day % 30 + 1), ["/", "L", "I"][round % 3]);
                     sent.correction_reason = format!("round {round}");
                     let request = submission(vec![sent]);
                     match submit(&client, &request).await {

@@ -1,8 +1,15 @@
 //! The gateway as its users meet it: real processes, real TLS, real databases, clients that nobody here wrote.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
 mod clients;
 mod crash;
 mod demo;
-mod support;
 mod story;
+mod support;
 mod tidy;

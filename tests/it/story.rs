@@ -8,8 +8,8 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::mark::{Child, Statement};
 use ap_gateway::proto::v1::{
     GetAttendanceRequest, GetAttendanceResponse, GetPlacementRequest, ListDeliveriesRequest, Mark, Outcome,
-    Session, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode, delivery_service, placement_service,
-    returns_service,
+    Session, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode, delivery_service,
+    placement_service, returns_service,
 };
 use prost::Message;
 use tonic::Code;
@@ -96,9 +96,11 @@ async fn a_correction_keeps_what_was_before(world: &World) {
     assert_eq!(first.message.stored, 1);
     let again = submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "O")])).await.unwrap();
     assert_eq!((again.message.unchanged, again.message.stored), (1, 0));
-    let without_reason = refused(submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "I")])).await);
+    let without_reason =
+        refused(submit(&riverside, &submission(vec![mark(&placement, "2026-11-03", "I")])).await);
     assert_eq!(without_reason.code(), Code::InvalidArgument);
-    let correction = Mark { correction_reason: "a parent telephoned".to_owned(), ..mark(&placement, "2026-11-03", "I") };
+    let correction =
+        Mark { correction_reason: "a parent telephoned".to_owned(), ..mark(&placement, "2026-11-03", "I") };
     let corrected = submit(&riverside, &submission(vec![correction])).await.unwrap();
     assert_eq!(corrected.message.corrected, 1);
     let marks = attendance(&la, &placement).await.unwrap().marks;
@@ -107,7 +109,7 @@ async fn a_correction_keeps_what_was_before(world: &World) {
     assert_eq!(history.earlier[0].code, "O");
 }
 
-/// ATOMIC stores nothing when a row is bad; ACCEPT_VALID stores the others. No value comes back.
+/// `ATOMIC` stores nothing when a row is bad; `ACCEPT_VALID` stores the others. No value comes back.
 async fn the_culprit_alone_suffers(world: &World) {
     let riverside = world.client("provider-a").await;
     let placement = world.placements("school", "provider-a").remove(0);
@@ -130,7 +132,12 @@ async fn another_s_is_as_if_it_were_not(world: &World) {
     let mut told = Vec::new();
     for placement_id in [other, id()] {
         let status = refused(
-            brightwater.call(placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: placement_id.clone() }).await,
+            brightwater
+                .call(
+                    placement_service::GET_PLACEMENT,
+                    &GetPlacementRequest { placement_id: placement_id.clone() },
+                )
+                .await,
         );
         told.push((status.code(), status.message().to_owned(), reason(&status), status.details().len()));
         let status = refused(attendance(&brightwater, &placement_id).await);
@@ -178,7 +185,9 @@ async fn the_log_grows_by_every_exchange(world: &World) {
     let before = submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap();
     for number in 0..120 {
         match number % 3 {
-            0 => drop(submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap()),
+            0 => drop(
+                submit(&riverside, &submission(vec![mark(&placement, "2026-11-06", "/")])).await.unwrap(),
+            ),
             1 => drop(refused(submit(&riverside, &SubmitAttendanceRequest::default()).await)),
             _ => drop(refused(attendance(&riverside, &id()).await)),
         }

@@ -99,7 +99,12 @@ impl Postgres {
         let (data, log) = (dir.path().join("data"), dir.path().join("log"));
         run(postgres_binary("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data));
         let options = format!("-p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
-        run(postgres_binary("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(&data).arg("start"));
+        run(postgres_binary("pg_ctl")
+            .args(["-w", "-o", &options, "-l"])
+            .arg(log)
+            .arg("-D")
+            .arg(&data)
+            .arg("start"));
         let url_file = dir.path().join("url");
         std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
         Self { dir, url_file }

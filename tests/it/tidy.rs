@@ -11,7 +11,7 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|found| found == extension) {
-                let text = std::fs::read_to_string(&path).unwrap();
+                let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
                 found.push((path.strip_prefix(root).unwrap().to_owned(), text));
             }
         }
@@ -44,7 +44,15 @@ fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
     for (path, text) in files("src", "rs") {
         let path = path.to_str().unwrap();
         assert!(path.starts_with("src/store/sql") || !text.contains("sqlx::"), "{path}");
-        let floors = ["src/tlog", "src/seal", "src/codes", "src/calendar", "src/store", "src/placements", "src/returns"];
+        let floors = [
+            "src/tlog",
+            "src/seal",
+            "src/codes",
+            "src/calendar",
+            "src/store",
+            "src/placements",
+            "src/returns",
+        ];
         if floors.iter().any(|floor| path.starts_with(floor)) && !path.contains("tests") {
             assert!(!text.contains("use tonic"), "{path}");
         }
@@ -55,8 +63,25 @@ fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
 fn imports_run_one_way() {
     // Later may use earlier, never the other way round.
     let order = [
-        "clock", "calendar", "codes", "tlog", "proto", "seal", "identity", "store", "exchange", "register", "placements",
-        "returns", "delivery", "audit", "server", "config", "gateway", "client", "cli",
+        "clock",
+        "calendar",
+        "codes",
+        "tlog",
+        "proto",
+        "seal",
+        "identity",
+        "store",
+        "exchange",
+        "register",
+        "placements",
+        "returns",
+        "delivery",
+        "audit",
+        "server",
+        "config",
+        "gateway",
+        "client",
+        "cli",
     ];
     let rank = |module: &str| order.iter().position(|known| *known == module);
     for (path, text) in files("src", "rs") {

@@ -69,10 +69,7 @@ struct Clients {
 
 async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     let mut mailbox = Mailbox::open(&clients.la).await?;
-    say(&format!(
-        "   Local authority A has collected the {} things sent to it so far",
-        mailbox.before
-    ));
+    say(&format!("   Local authority A has collected the {} things sent to it so far", mailbox.before));
     say("2. Riverside sends its register of 2 to 20 November 2026");
     let file = dir.join("riverside-marks.csv");
     std::fs::write(&file, REGISTER).map_err(|error| Failure::unavailable("a file", error))?;
@@ -86,10 +83,7 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
         "   Delivered at once to local authority A: {sessions} sessions of its {} children, and no other's",
         content.children.len()
     ));
-    ensure(
-        sessions > 0 && sessions < rows.len(),
-        "the local authority was not given its own children only",
-    )?;
+    ensure(sessions > 0 && sessions < rows.len(), "the local authority was not given its own children only")?;
     acknowledged(clients, &mailbox, &register, &sent).await?;
     correct(clients, &mut mailbox, content).await?;
     revoke(dir, clients).await?;
@@ -97,18 +91,11 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
 }
 
 fn told(sent: &Sent, rows: usize) -> Result<(), Failure> {
-    say(&format!(
-        "   {rows} sessions received, {} accepted, {} rejected",
-        sent.stored,
-        sent.rejected.len()
-    ));
+    say(&format!("   {rows} sessions received, {} accepted, {} rejected", sent.stored, sent.rejected.len()));
     for why in &sent.rejected {
         say(&format!("   {why}"));
     }
-    ensure(
-        sent.stored as usize == rows,
-        "not every session of the register was accepted",
-    )
+    ensure(sent.stored as usize == rows, "not every session of the register was accepted")
 }
 
 async fn acknowledged(
@@ -120,20 +107,11 @@ async fn acknowledged(
     deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register)).await?;
     let object_id = sent.returns.first().cloned().unwrap_or_default();
     let request = GetDeliveryStatusRequest { object_id };
-    let mut status = clients
-        .riverside
-        .call(delivery::GET_DELIVERY_STATUS, &request)
-        .await?
-        .message;
-    status
-        .deliveries
-        .sort_by(|one, other| one.recipient.cmp(&other.recipient));
+    let mut status = clients.riverside.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
+    status.deliveries.sort_by(|one, other| one.recipient.cmp(&other.recipient));
     for one in &status.deliveries {
         let stage = DeliveryStage::try_from(one.stage).unwrap_or_default();
-        let stage = stage
-            .as_str_name()
-            .trim_start_matches("DELIVERY_STAGE_")
-            .to_lowercase();
+        let stage = stage.as_str_name().trim_start_matches("DELIVERY_STAGE_").to_lowercase();
         say(&format!("   Riverside sees: {stage} by {}", one.recipient));
     }
     let done = status
@@ -150,11 +128,7 @@ async fn correct(
     content: &AttendanceContent,
 ) -> Result<(), Failure> {
     say("3. Riverside corrects a mark: an absence without a reason yet (N) was illness (I)");
-    let marks = content
-        .children
-        .iter()
-        .flat_map(|child| &child.marks)
-        .filter_map(|mark| mark.mark.as_ref());
+    let marks = content.children.iter().flat_map(|child| &child.marks).filter_map(|mark| mark.mark.as_ref());
     let without_reason = marks.into_iter().find(|mark| mark.code == "N");
     let Some(without_reason) = without_reason else {
         return Err(Failure::refused("the register has no absence without a reason"));
@@ -181,35 +155,22 @@ async fn correct(
         "   Delivered: {} was {}, is {} (\"{}\"), revision {}",
         now.date, before.code, now.code, now.correction_reason, now.revision
     ));
-    ensure(
-        before.code == "N" && now.code == "I",
-        "the correction is another one",
-    )
+    ensure(before.code == "N" && now.code == "I", "the correction is another one")
 }
 
 async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     say("4. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile(dir, "provider-a-old")).await?;
-    let own = GetOrganisationRequest {
-        organisation: "provider/riverside".to_owned(),
-    };
+    let own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     old.call(register::GET_ORGANISATION, &own).await?;
     let world = sandbox::world::load(dir)?;
-    let member = world
-        .organisations
-        .iter()
-        .find(|member| member.name == "provider-a-old");
+    let member = world.organisations.iter().find(|member| member.name == "provider-a-old");
     let request = RevokeCertificateRequest {
         request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
-        certificate_sha256: member
-            .map(|member| member.certificate_sha256.clone())
-            .unwrap_or_default(),
+        certificate_sha256: member.map(|member| member.certificate_sha256.clone()).unwrap_or_default(),
         ..RevokeCertificateRequest::default()
     };
-    clients
-        .riverside
-        .call(register::REVOKE_CERTIFICATE, &request)
-        .await?;
+    clients.riverside.call(register::REVOKE_CERTIFICATE, &request).await?;
     match old.call(register::GET_ORGANISATION, &own).await {
         // The open connection is cut as soon as the revocation is seen: either way nothing is answered.
         Err(ClientError::Refused(status)) if matches!(reason(&status).as_str(), "CERT_REVOKED" | "") => {
@@ -228,21 +189,9 @@ async fn audited(clients: &Clients) -> Result<(), Failure> {
     say("5. The auditor reads who sent and collected what");
     let exchanges = audit::exchanges(&clients.auditor).await?;
     for (organisation, method, what) in [
-        (
-            "provider/riverside",
-            "SubmitAttendance",
-            "returns sent by Riverside",
-        ),
-        (
-            "la/330",
-            "WatchDeliveries",
-            "exchanges on local authority A's stream",
-        ),
-        (
-            "la/330",
-            "AcknowledgeDelivery",
-            "acknowledgements by local authority A",
-        ),
+        ("provider/riverside", "SubmitAttendance", "returns sent by Riverside"),
+        ("la/330", "WatchDeliveries", "exchanges on local authority A's stream"),
+        ("la/330", "AcknowledgeDelivery", "acknowledgements by local authority A"),
     ] {
         let of = |exchange: &&crate::proto::v1::ExchangeRecord| {
             exchange.organisation == organisation && exchange.method.ends_with(method)
@@ -265,11 +214,7 @@ fn attendance(delivery: &Delivery) -> Result<&AttendanceContent, Failure> {
 }
 
 fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure::refused(otherwise))
-    }
+    if holds { Ok(()) } else { Err(Failure::refused(otherwise)) }
 }
 
 /// A mailbox that is followed on its stream.
@@ -285,10 +230,7 @@ impl Mailbox {
     async fn open(client: &Client) -> Result<Self, Failure> {
         let (mut cursor, mut before) = (None, 0);
         for _ in 0..MESSAGES {
-            let request = ListDeliveriesRequest {
-                cursor,
-                ..ListDeliveriesRequest::default()
-            };
+            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
             let reply = client.call(delivery::LIST_DELIVERIES, &request).await?.message;
             before += reply.deliveries.len();
             cursor = reply.next;
@@ -296,27 +238,16 @@ impl Mailbox {
                 break;
             }
         }
-        let request = WatchDeliveriesRequest {
-            cursor: cursor.clone(),
-            kinds: Vec::new(),
-        };
+        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
         let stream = client.watch(delivery::WATCH_DELIVERIES, &request).await?;
-        Ok(Self {
-            client: client.clone(),
-            stream,
-            cursor,
-            before,
-        })
+        Ok(Self { client: client.clone(), stream, cursor, before })
     }
 
     /// The next delivery on the stream.
     async fn next(&mut self) -> Result<Delivery, Failure> {
         for _ in 0..MESSAGES {
             let before = self.cursor.clone();
-            let message = self
-                .stream
-                .next(|message| deliveries::position(message, before.as_ref()))
-                .await?;
+            let message = self.stream.next(|message| deliveries::position(message, before.as_ref())).await?;
             let Some((message, _)) = message else { break };
             self.cursor = message.next.or(before);
             if let Some(delivery) = message.deliveries.into_iter().next() {

@@ -27,10 +27,8 @@ const EDITS: [Edit; 4] = [
     },
     Edit {
         what: "a checkpoint changed",
-        statements: &[
-            "UPDATE checkpoints SET note = replace(note, 'a', 'b') WHERE size = \
-                       (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1 OFFSET 2)",
-        ],
+        statements: &["UPDATE checkpoints SET note = replace(note, 'a', 'b') WHERE size = \
+                       (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1 OFFSET 2)"],
         named: "checkpoint",
     },
     Edit {
@@ -60,10 +58,7 @@ pub async fn show(dir: &Path) -> Result<(), Failure> {
         let copied = copy(dir, &format!("edit-{number}"))?;
         change(&copied, edit).await?;
         let report = audit::verify_copy(&copied, &log_key, Some(&anchor), Some(&ring)).await?;
-        let found = report
-            .findings
-            .iter()
-            .find(|finding| finding.what.contains(edit.named));
+        let found = report.findings.iter().find(|finding| finding.what.contains(edit.named));
         let Some(found) = found else {
             return Err(Failure::refused(format!("not found: {}", edit.what)));
         };

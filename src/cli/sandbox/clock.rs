@@ -30,9 +30,7 @@ pub fn save(dir: &Path, now: Instant) -> Result<(), Failure> {
 /// Exit code 78 when the file is not there or holds no instant.
 pub fn load(dir: &Path) -> Result<Instant, Failure> {
     let text = std::fs::read_to_string(dir.join("clock")).unwrap_or_default();
-    text.trim()
-        .parse()
-        .map_err(|_| Failure::configuration("the folder's clock file holds no instant"))
+    text.trim().parse().map_err(|_| Failure::configuration("the folder's clock file holds no instant"))
 }
 
 /// The service that moves the clock.
@@ -82,18 +80,12 @@ impl UnaryService<Bytes> for Controls {
 impl Controls {
     fn advance(&self, message: Bytes) -> Result<Response<Answer>, Status> {
         let (clock, dir) = &*self.0;
-        let asked = AdvanceClockRequest::decode(message)
-            .ok()
-            .and_then(|request| request.to);
+        let asked = AdvanceClockRequest::decode(message).ok().and_then(|request| request.to);
         let to = asked.and_then(|to| Instant::from_proto(&to).ok());
         let to = to.ok_or_else(|| Status::invalid_argument("to is not an instant"))?;
-        clock
-            .advance_to(to)
-            .map_err(|_| Status::failed_precondition("the clock moves forward only"))?;
+        clock.advance_to(to).map_err(|_| Status::failed_precondition("the clock moves forward only"))?;
         save(dir, to).map_err(|_| Status::unavailable("the clock could not be kept"))?;
-        let answer = AdvanceClockResponse {
-            now: Some(clock.now().to_proto()),
-        };
+        let answer = AdvanceClockResponse { now: Some(clock.now().to_proto()) };
         Ok(Response::new(Answer::Hashes(answer.encode_to_vec().into())))
     }
 }

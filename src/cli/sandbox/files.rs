@@ -22,19 +22,9 @@ pub const CAST: [(&str, &str, &str, &str); 9] = [
     ("school", "school/134567", "mis", "Northfield School"),
     ("provider-a", "provider/riverside", "register", "Riverside"),
     ("provider-b", "school/145678", "mis", "Oakfield AP Academy"),
-    (
-        "provider-c",
-        "provider/brightwater",
-        "tuition-log",
-        "Brightwater Tuition",
-    ),
+    ("provider-c", "provider/brightwater", "tuition-log", "Brightwater Tuition"),
     ("auditor", "auditor/northgate", "audit", "Northgate Audit"),
-    (
-        "processor",
-        "processor/registerworks",
-        "cloud-mis",
-        "Registerworks",
-    ),
+    ("processor", "processor/registerworks", "cloud-mis", "Registerworks"),
 ];
 
 /// What was made that the script needs.
@@ -49,10 +39,7 @@ pub struct Made {
 /// Exit code 69 when the folder cannot be written, 70 when a certificate cannot be made.
 pub fn make(dir: &Path, postgres_url_file: Option<&Path>) -> Result<Made, Failure> {
     let now = SystemClock.now().seconds();
-    let validity = Validity {
-        from: now - 86_400,
-        to: now + 365 * 86_400,
-    };
+    let validity = Validity { from: now - 86_400, to: now + 365 * 86_400 };
     let bug = |error| Failure::bug("the sandbox's certificates", error);
     let authority = Authority::new("ap-gateway sandbox", validity).map_err(bug)?;
     write(dir, "ca.pem", authority.certificate())?;
@@ -70,11 +57,7 @@ pub fn make(dir: &Path, postgres_url_file: Option<&Path>) -> Result<Made, Failur
     }
     // A second certificate of Riverside's, for the demonstration to revoke.
     let uri = format!("spiffe://{TRUST_DOMAIN}/provider/riverside/old-register");
-    pair(
-        dir,
-        "provider-a-old",
-        &authority.client(&[&uri], 99, validity).map_err(bug)?,
-    )?;
+    pair(dir, "provider-a-old", &authority.client(&[&uri], 99, validity).map_err(bug)?)?;
     write(dir, "gateway.toml", &configuration(postgres_url_file))?;
     let operator =
         operator.ok_or_else(|| Failure::refused("the operator's certificate is not one of ours"))?;
@@ -110,10 +93,7 @@ fn configuration(postgres_url_file: Option<&Path>) -> String {
         None => "sqlite = \"gateway.sqlite\"".to_owned(),
         Some(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            format!(
-                "postgres_url_file = \"{}\"\nsingle_primary = true",
-                path.display()
-            )
+            format!("postgres_url_file = \"{}\"\nsingle_primary = true", path.display())
         }
     };
     format!(
@@ -132,20 +112,12 @@ fn pair(dir: &Path, name: &str, issued: &Issued) -> Result<(), Failure> {
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| {
         let mut options = std::fs::OpenOptions::new();
-        let mode = if Path::new(name)
-            .extension()
-            .is_some_and(|extension| extension == "key")
-        {
+        let mode = if Path::new(name).extension().is_some_and(|extension| extension == "key") {
             0o600
         } else {
             0o644
         };
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(dir.join(name))?;
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(dir.join(name))?;
         std::io::Write::write_all(&mut file, text.as_bytes())
     });
     written.map_err(|error| Failure::unavailable("a file of the sandbox", error))

@@ -43,10 +43,7 @@ impl Served {
     /// Exit code 70 when the disk had failed.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.send(()).ok();
-        let served = self
-            .serving
-            .await
-            .map_err(|error| Failure::bug("the sandbox stopped", error))?;
+        let served = self.serving.await.map_err(|error| Failure::bug("the sandbox stopped", error))?;
         served.map_err(|fatal| Failure::bug("the sandbox stopped", fatal))
     }
 }
@@ -56,13 +53,8 @@ impl Served {
 /// # Errors
 /// As [`start`].
 pub async fn run(args: &Sandbox) -> Result<(), Failure> {
-    let served = start(
-        &args.dir,
-        args.listen,
-        args.clock.as_deref(),
-        args.postgres_url_file.as_deref(),
-    )
-    .await?;
+    let served =
+        start(&args.dir, args.listen, args.clock.as_deref(), args.postgres_url_file.as_deref()).await?;
     say(&format!("READY {}", served.address));
     serve::asked_to_stop().await;
     served.stop().await
@@ -105,9 +97,7 @@ pub async fn start(
     }
     let stood = clock::load(dir)?;
     match to {
-        Some(to) if to < stood => Err(Failure::usage(
-            "--clock is earlier than the folder's clock stands",
-        )),
+        Some(to) if to < stood => Err(Failure::usage("--clock is earlier than the folder's clock stands")),
         Some(to) => {
             let clock = HeldClock::new(to);
             clock::save(dir, to)?;
@@ -126,47 +116,30 @@ async fn listen_on(
     let config = config(dir)?;
     let tls = gateway::tls(&config)?;
     let node = Node::open(config, surroundings(clock)).await?;
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| StartError::Listen(listen, error))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| StartError::Listen(listen, error))?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::profiles(dir, address)?;
     let controls = held.clone().map(|held| clock::controls(held, dir.to_owned()));
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(node.serve(listener, tls, controls, async {
         stopped.await.ok();
     }));
-    Ok(Served {
-        address,
-        clock: held,
-        stop,
-        serving,
-    })
+    Ok(Served { address, clock: held, stop, serving })
 }
 
 /// The sandbox's configuration, with the limits on callers lifted.
 fn config(dir: &Path) -> Result<Config, Failure> {
     let mut config = Config::load(&dir.join("gateway.toml"))?;
-    config.limits = Limits {
-        connections_per_organisation: usize::MAX,
-        ..config.limits
-    };
+    config.limits = Limits { connections_per_organisation: usize::MAX, ..config.limits };
     Ok(config)
 }
 
 fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
-    Surroundings {
-        clock,
-        real: Arc::new(SystemClock),
-        random: Randomness::system(),
-    }
+    Surroundings { clock, real: Arc::new(SystemClock), random: Randomness::system() }
 }
 
 fn parse(text: &str) -> Result<Instant, Failure> {
-    text.parse()
-        .map_err(|_| Failure::usage("--clock is an instant such as 2026-11-20T16:00:00Z"))
+    text.parse().map_err(|_| Failure::usage("--clock is an instant such as 2026-11-20T16:00:00Z"))
 }
 
 /// The profile of one of the world's organisations.

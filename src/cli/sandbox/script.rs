@@ -50,29 +50,19 @@ struct Script<'a> {
 /// # Errors
 /// As the client's: a refusal here is a fault of the gateway or of the script.
 pub async fn make(dir: &Path, clock: &HeldClock, first_day: Instant) -> Result<World, Failure> {
-    let mut script = Script {
-        dir,
-        random: Randomness::system(),
-        clients: BTreeMap::new(),
-        world: World::default(),
-    };
+    let mut script =
+        Script { dir, random: Randomness::system(), clients: BTreeMap::new(), world: World::default() };
     script.register().await?;
     script.terms().await?;
     let children: Vec<Child> =
         serde_json::from_str(CHILDREN).map_err(|error| Failure::bug("the sandbox's children", error))?;
-    let pairs = [
-        ("la-a", "provider-a"),
-        ("school", "provider-a"),
-        ("school", "provider-b"),
-        ("la-a", "provider-c"),
-    ];
+    let pairs =
+        [("la-a", "provider-a"), ("school", "provider-a"), ("school", "provider-b"), ("la-a", "provider-c")];
     for (commissioner, provider) in pairs {
         script.agree(commissioner, provider).await?;
     }
     script.appoint().await?;
-    clock
-        .advance_to(first_day)
-        .map_err(|error| Failure::bug("the sandbox's clock", error))?;
+    clock.advance_to(first_day).map_err(|error| Failure::bug("the sandbox's clock", error))?;
     for (at, child) in children.iter().enumerate() {
         let (commissioner, provider) = match child.provider.as_str() {
             "riverside" => (if at % 2 == 1 { "la-a" } else { "school" }, "provider-a"),
@@ -148,10 +138,7 @@ impl Script<'_> {
     }
 
     async fn terms(&mut self) -> Result<(), Failure> {
-        let period = |first: &str, last: &str| Period {
-            first: first.to_owned(),
-            last: last.to_owned(),
-        };
+        let period = |first: &str, last: &str| Period { first: first.to_owned(), last: last.to_owned() };
         let term_dates = TermDates {
             academic_year: 2026,
             terms: vec![period("2026-09-02", "2026-12-18")],
@@ -164,10 +151,7 @@ impl Script<'_> {
                 term_dates: Some(term_dates.clone()),
                 ..PutTermDatesRequest::default()
             };
-            self.client(name)
-                .await?
-                .call(register::PUT_TERM_DATES, &request)
-                .await?;
+            self.client(name).await?.call(register::PUT_TERM_DATES, &request).await?;
         }
         Ok(())
     }
@@ -196,22 +180,15 @@ impl Script<'_> {
             agreement: Some(agreement),
             ..ProposeAgreementRequest::default()
         };
-        let proposed = self
-            .client(commissioner)
-            .await?
-            .call(register::PROPOSE_AGREEMENT, &request)
-            .await?
-            .message;
+        let proposed =
+            self.client(commissioner).await?.call(register::PROPOSE_AGREEMENT, &request).await?.message;
         let request = CountersignAgreementRequest {
             request_id: self.id(),
             agreement_id: proposed.agreement_id.clone(),
             etag: proposed.etag,
             ..CountersignAgreementRequest::default()
         };
-        self.client(provider)
-            .await?
-            .call(register::COUNTERSIGN_AGREEMENT, &request)
-            .await?;
+        self.client(provider).await?.call(register::COUNTERSIGN_AGREEMENT, &request).await?;
         self.world.agreements.push(Agreed {
             commissioner: commissioner.to_owned(),
             provider: provider.to_owned(),
@@ -228,10 +205,7 @@ impl Script<'_> {
             to_date: "2027-08-31".to_owned(),
             ..AppointAuditorRequest::default()
         };
-        self.client("la-a")
-            .await?
-            .call(register::APPOINT_AUDITOR, &request)
-            .await?;
+        self.client("la-a").await?.call(register::APPOINT_AUDITOR, &request).await?;
         let request = AuthoriseProcessorRequest {
             request_id: self.id(),
             processor: organisation("processor"),
@@ -240,10 +214,7 @@ impl Script<'_> {
             to_date: "2027-08-31".to_owned(),
             ..AuthoriseProcessorRequest::default()
         };
-        self.client("provider-a")
-            .await?
-            .call(register::AUTHORISE_PROCESSOR, &request)
-            .await?;
+        self.client("provider-a").await?.call(register::AUTHORISE_PROCESSOR, &request).await?;
         Ok(())
     }
 
@@ -257,36 +228,23 @@ impl Script<'_> {
     ) -> Result<(), Failure> {
         let arranging = self.client(commissioner).await?;
         let teaching = self.client(provider).await?;
-        let made = arranging
-            .call(
-                placement::CREATE_REFERRAL,
-                &self.referral(commissioner, provider, child),
-            )
-            .await?;
+        let made =
+            arranging.call(placement::CREATE_REFERRAL, &self.referral(commissioner, provider, child)).await?;
         let made = made.message;
         let initials = match provider {
             "provider-a" => "RV",
             "provider-b" => "OA",
             _ => "BW",
         };
-        let reference = child
-            .provider_reference
-            .clone()
-            .unwrap_or_else(|| format!("{initials}-{number:03}"));
+        let reference = child.provider_reference.clone().unwrap_or_else(|| format!("{initials}-{number:03}"));
         let accept = RespondToReferralRequest {
             request_id: self.id(),
             placement_id: made.placement_id.clone(),
             etag: made.etag,
-            answer: Some(Answer::Accept(Acceptance {
-                provider_reference: reference.clone(),
-            })),
+            answer: Some(Answer::Accept(Acceptance { provider_reference: reference.clone() })),
             ..RespondToReferralRequest::default()
         };
-        let etag = teaching
-            .call(placement::RESPOND_TO_REFERRAL, &accept)
-            .await?
-            .message
-            .etag;
+        let etag = teaching.call(placement::RESPOND_TO_REFERRAL, &accept).await?.message.etag;
         let decide = DecidePlacementRequest {
             request_id: self.id(),
             placement_id: made.placement_id.clone(),
@@ -294,11 +252,7 @@ impl Script<'_> {
             decision: Some(decision()),
             ..DecidePlacementRequest::default()
         };
-        let etag = arranging
-            .call(placement::DECIDE_PLACEMENT, &decide)
-            .await?
-            .message
-            .etag;
+        let etag = arranging.call(placement::DECIDE_PLACEMENT, &decide).await?.message.etag;
         let plan = PutPlanRequest {
             request_id: self.id(),
             placement_id: made.placement_id.clone(),
@@ -313,11 +267,7 @@ impl Script<'_> {
             start_date: "2026-09-01".to_owned(),
             ..StartPlacementRequest::default()
         };
-        let etag = arranging
-            .call(placement::START_PLACEMENT, &start)
-            .await?
-            .message
-            .etag;
+        let etag = arranging.call(placement::START_PLACEMENT, &start).await?.message.etag;
         self.world.placements.push(Placed {
             placement_id: made.placement_id,
             commissioner: commissioner.to_owned(),
@@ -346,21 +296,11 @@ impl Script<'_> {
                 year_group: child.year_group,
                 ..ChildIdentity::default()
             }),
-            schools_on_roll: if by_la {
-                vec![]
-            } else {
-                vec![organisation("school")]
-            },
+            schools_on_roll: if by_la { vec![] } else { vec![organisation("school")] },
             la_of_residence: organisation(if by_la { "la-a" } else { "la-b" }),
-            legal_basis: if by_la {
-                LegalBasis::Section19
-            } else {
-                LegalBasis::AcademyDirection
-            } as i32,
+            legal_basis: if by_la { LegalBasis::Section19 } else { LegalBasis::AcademyDirection } as i32,
             reason: PlacementReason::BehaviouralSupport as i32,
-            agreement_id: agreed
-                .map(|agreed| agreed.agreement_id.clone())
-                .unwrap_or_default(),
+            agreement_id: agreed.map(|agreed| agreed.agreement_id.clone()).unwrap_or_default(),
             requested_start: "2026-09-01".to_owned(),
             sessions_per_week: 10,
             safety: "none known".to_owned(),
@@ -372,12 +312,7 @@ impl Script<'_> {
 }
 
 fn decision() -> Decision {
-    let view = |text: &str| {
-        Some(View {
-            text: text.to_owned(),
-            ..View::default()
-        })
-    };
+    let view = |text: &str| Some(View { text: text.to_owned(), ..View::default() });
     Decision {
         approved: true,
         rationale: "the offer meets the need".to_owned(),
@@ -391,13 +326,8 @@ fn decision() -> Decision {
 
 fn plan(provider: &str) -> Plan {
     let tuition = provider == "provider-c";
-    let weekdays = [
-        Weekday::Monday,
-        Weekday::Tuesday,
-        Weekday::Wednesday,
-        Weekday::Thursday,
-        Weekday::Friday,
-    ];
+    let weekdays =
+        [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday];
     let slot = |weekday: Weekday, session: Session, cut_off: &str| TimetableSlot {
         weekday: weekday as i32,
         session: session as i32,
@@ -432,11 +362,7 @@ fn plan(provider: &str) -> Plan {
         } as i32,
         purpose: "back to full-time education with confidence".to_owned(),
         timetable,
-        extra_dates: if tuition {
-            dates(&["2026-11-07", "2026-11-14"])
-        } else {
-            vec![]
-        },
+        extra_dates: if tuition { dates(&["2026-11-07", "2026-11-14"]) } else { vec![] },
         start_date: "2026-09-01".to_owned(),
         planned_end_date: "2026-12-18".to_owned(),
         review_dates: dates(&["2026-10-16", "2026-12-04"]),
@@ -458,17 +384,11 @@ fn plan(provider: &str) -> Plan {
 }
 
 fn officer(name: &str, role: &str) -> Officer {
-    Officer {
-        name: name.to_owned(),
-        role: role.to_owned(),
-    }
+    Officer { name: name.to_owned(), role: role.to_owned() }
 }
 
 fn organisation(name: &str) -> String {
-    CAST.iter()
-        .find(|(short, ..)| *short == name)
-        .map(|(_, id, ..)| (*id).to_owned())
-        .unwrap_or_default()
+    CAST.iter().find(|(short, ..)| *short == name).map(|(_, id, ..)| (*id).to_owned()).unwrap_or_default()
 }
 
 fn hex(der: &[u8]) -> String {

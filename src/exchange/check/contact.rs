@@ -18,9 +18,7 @@ pub fn is_phone(text: &str) -> bool {
     let rest = text.strip_prefix('+').unwrap_or(text);
     let digits = rest.bytes().filter(u8::is_ascii_digit).count();
     (7..=15).contains(&digits)
-        && rest
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'(' | b')'))
+        && rest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'(' | b')'))
 }
 
 /// Something, one `@`, and a domain with a dot; 254 bytes at most.

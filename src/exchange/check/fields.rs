@@ -20,57 +20,38 @@ const IDENTIFIER_BYTES: usize = 256;
 impl Check {
     /// A UUID in lower case with hyphens, any version, not nil.
     pub fn uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
-        self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, uuid))
+        self.required(field, sent).and_then(|sent| self.read(field, sent, uuid))
     }
 
     /// As [`Check::uuid`], or nothing.
     pub fn optional_uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
-        if sent.is_empty() {
-            None
-        } else {
-            self.read(field, sent, uuid)
-        }
+        if sent.is_empty() { None } else { self.read(field, sent, uuid) }
     }
 
     /// A date, `YYYY-MM-DD`.
     pub fn date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
-        self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, date))
+        self.required(field, sent).and_then(|sent| self.read(field, sent, date))
     }
 
     /// As [`Check::date`], or nothing.
     pub fn optional_date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
-        if sent.is_empty() {
-            None
-        } else {
-            self.read(field, sent, date)
-        }
+        if sent.is_empty() { None } else { self.read(field, sent, date) }
     }
 
     /// A date of birth that gives an age of 4 to 25 on `today`.
     pub fn date_of_birth(&mut self, field: &'static str, sent: &str, today: Date) -> Option<Date> {
         let born = self.date(field, sent)?;
-        if (4..=25).contains(&born.age_on(today)) {
-            Some(born)
-        } else {
-            self.refuse(field, "DOB_RANGE")
-        }
+        if (4..=25).contains(&born.age_on(today)) { Some(born) } else { self.refuse(field, "DOB_RANGE") }
     }
 
     /// A clock time, `HH:MM`.
     pub fn time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
-        self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, time))
+        self.required(field, sent).and_then(|sent| self.read(field, sent, time))
     }
 
     /// As [`Check::time_of_day`], or nothing.
     pub fn optional_time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
-        if sent.is_empty() {
-            None
-        } else {
-            self.read(field, sent, time)
-        }
+        if sent.is_empty() { None } else { self.read(field, sent, time) }
     }
 
     /// A pupil number, temporary or permanent.
@@ -81,36 +62,23 @@ impl Check {
 
     /// As [`Check::upn`], or nothing.
     pub fn optional_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
-        if sent.is_empty() {
-            None
-        } else {
-            self.upn(field, sent)
-        }
+        if sent.is_empty() { None } else { self.upn(field, sent) }
     }
 
     /// A permanent pupil number.
     pub fn permanent_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
         let upn = self.upn(field, sent)?;
-        if upn.is_temporary() {
-            self.refuse(field, "UPN_TEMPORARY")
-        } else {
-            Some(upn)
-        }
+        if upn.is_temporary() { self.refuse(field, "UPN_TEMPORARY") } else { Some(upn) }
     }
 
     /// An organisation, `<kind>/<id>`.
     pub fn organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
-        self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, organisation))
+        self.required(field, sent).and_then(|sent| self.read(field, sent, organisation))
     }
 
     /// As [`Check::organisation`], or nothing.
     pub fn optional_organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
-        if sent.is_empty() {
-            None
-        } else {
-            self.read(field, sent, organisation)
-        }
+        if sent.is_empty() { None } else { self.read(field, sent, organisation) }
     }
 
     /// Any identifier that has a reading of its own, as `|sent| Urn::parse(sent).map_err(PlaceNumberError::reason)`.
@@ -120,8 +88,7 @@ impl Check {
         sent: &str,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
-        self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, parse))
+        self.required(field, sent).and_then(|sent| self.read(field, sent, parse))
     }
 
     /// A text, composed (NFC); none too where it is blank and not required.
@@ -163,11 +130,7 @@ impl Check {
     /// A finite score of `range`, negative zero refused.
     pub fn score(&mut self, field: &'static str, sent: f64, range: RangeInclusive<f64>) -> Option<f64> {
         let negative_zero = sent == 0.0 && sent.is_sign_negative();
-        if range.contains(&sent) && !negative_zero {
-            Some(sent)
-        } else {
-            self.refuse(field, "NUMBER_RANGE")
-        }
+        if range.contains(&sent) && !negative_zero { Some(sent) } else { self.refuse(field, "NUMBER_RANGE") }
     }
 
     /// Something that must be there: `check.present("plan", message.plan.as_ref())`.
@@ -180,11 +143,7 @@ impl Check {
 
     /// A text that must not be empty.
     pub fn required<'t>(&mut self, field: &'static str, sent: &'t str) -> Option<&'t str> {
-        if sent.is_empty() {
-            self.refuse(field, "FIELD_REQUIRED")
-        } else {
-            Some(sent)
-        }
+        if sent.is_empty() { self.refuse(field, "FIELD_REQUIRED") } else { Some(sent) }
     }
 
     /// Whether a list is no longer than `max`.
@@ -197,11 +156,7 @@ impl Check {
 
     /// A value of a list, not 0; a `TryFrom<i32>` of prost or of a code set.
     pub fn enum_value<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
-        if sent == 0 {
-            self.refuse(field, "ENUM_REQUIRED")
-        } else {
-            self.optional_enum(field, sent)
-        }
+        if sent == 0 { self.refuse(field, "ENUM_REQUIRED") } else { self.optional_enum(field, sent) }
     }
 
     /// As [`Check::enum_value`], or nothing for 0.
@@ -265,11 +220,7 @@ impl Check {
         reason: &'static str,
     ) -> Option<String> {
         let text = self.text(field, sent, TextRule::line(IDENTIFIER_BYTES))?;
-        if is_formed(&text) {
-            Some(text)
-        } else {
-            self.refuse(field, reason)
-        }
+        if is_formed(&text) { Some(text) } else { self.refuse(field, reason) }
     }
 
     fn number<N>(
@@ -283,21 +234,13 @@ impl Check {
         N: Copy + TryInto<i64>,
     {
         let held = sent.try_into().is_ok_and(|number| range.contains(&number));
-        if held {
-            Some(sent)
-        } else {
-            self.refuse(field, reason)
-        }
+        if held { Some(sent) } else { self.refuse(field, reason) }
     }
 }
 
 fn uuid(sent: &str) -> Result<Uuid, &'static str> {
     let hyphenated = sent.len() == 36 && !sent.bytes().any(|byte| byte.is_ascii_uppercase());
-    let id = if hyphenated {
-        Uuid::try_parse(sent).ok()
-    } else {
-        None
-    };
+    let id = if hyphenated { Uuid::try_parse(sent).ok() } else { None };
     id.filter(|id| !id.is_nil()).ok_or("ID_FORMAT")
 }
 

@@ -9,48 +9,21 @@ pub const REASONS: &[(&str, &str)] = &[
     ("FIELD_LENGTH", "the text is longer than the field allows"),
     ("FIELD_OUTPUT_ONLY", "the field is set by the gateway only"),
     ("FIELD_MASK", "the field mask names no field of the message"),
-    (
-        "UPN_FORMAT",
-        "not a pupil number: a letter, eleven digits, and a digit or letter, in capitals",
-    ),
-    (
-        "UPN_CHECK_LETTER",
-        "the check letter of the pupil number is wrong",
-    ),
-    (
-        "UPN_TEMPORARY",
-        "the pupil number is temporary and a permanent one is needed",
-    ),
-    (
-        "UPN_LA_UNKNOWN",
-        "the pupil number names an authority that never existed",
-    ),
-    (
-        "ULN_CHECK_DIGIT",
-        "not a learner number: ten digits of which the last checks the others",
-    ),
+    ("UPN_FORMAT", "not a pupil number: a letter, eleven digits, and a digit or letter, in capitals"),
+    ("UPN_CHECK_LETTER", "the check letter of the pupil number is wrong"),
+    ("UPN_TEMPORARY", "the pupil number is temporary and a permanent one is needed"),
+    ("UPN_LA_UNKNOWN", "the pupil number names an authority that never existed"),
+    ("ULN_CHECK_DIGIT", "not a learner number: ten digits of which the last checks the others"),
     ("NHS_NUMBER_FORMAT", "not an NHS number of ten digits"),
-    (
-        "NHS_NUMBER_CHECK_DIGIT",
-        "the check digit of the NHS number is wrong",
-    ),
+    ("NHS_NUMBER_CHECK_DIGIT", "the check digit of the NHS number is wrong"),
     ("URN_FORMAT", "not a URN of six digits"),
     ("UKPRN_FORMAT", "not a UKPRN: eight digits, the first a 1"),
-    (
-        "LAESTAB_FORMAT",
-        "not an authority and establishment number of seven digits",
-    ),
+    ("LAESTAB_FORMAT", "not an authority and establishment number of seven digits"),
     ("LA_CODE_FORMAT", "not a local authority code of three digits"),
     ("LA_CODE_UNKNOWN", "no local authority has this code on that date"),
     ("ORGANISATION_FORMAT", "not an organisation written as kind/id"),
-    (
-        "IDENTITY_FORMAT",
-        "not the identity of a system in this trust domain",
-    ),
-    (
-        "ID_FORMAT",
-        "not an id: a UUID in lower case with hyphens, not all zero",
-    ),
+    ("IDENTITY_FORMAT", "not the identity of a system in this trust domain"),
+    ("ID_FORMAT", "not an id: a UUID in lower case with hyphens, not all zero"),
     ("DATE_FORMAT", "not a date written as YYYY-MM-DD"),
     ("DATE_INVALID", "no such day in the calendar"),
     ("DATE_RANGE", "the year is not between 1900 and 2100"),
@@ -59,116 +32,56 @@ pub const REASONS: &[(&str, &str)] = &[
     ("TIME_FORMAT", "not a time written as HH:MM"),
     ("TIMESTAMP_FORMAT", "not a date and time of RFC 3339"),
     ("TIMESTAMP_RANGE", "the moment is out of range"),
-    (
-        "TIMESTAMP_AMBIGUOUS",
-        "the clocks skip or repeat this time on this date",
-    ),
-    (
-        "DOB_RANGE",
-        "the age this date of birth gives is not between 4 and 25",
-    ),
+    ("TIMESTAMP_AMBIGUOUS", "the clocks skip or repeat this time on this date"),
+    ("DOB_RANGE", "the age this date of birth gives is not between 4 and 25"),
     ("ENUM_REQUIRED", "a value must be chosen"),
     ("ENUM_UNKNOWN", "the value is not one of the list"),
     ("CODE_UNKNOWN", "not an attendance code on that date"),
-    (
-        "CODE_RETIRED",
-        "the attendance code was withdrawn on 19 August 2024",
-    ),
-    (
-        "CODE_SESSION_MISMATCH",
-        "the attendance code belongs to the other session",
-    ),
+    ("CODE_RETIRED", "the attendance code was withdrawn on 19 August 2024"),
+    ("CODE_SESSION_MISMATCH", "the attendance code belongs to the other session"),
     ("SESSION_UNKNOWN", "the session is none of AM, PM and TIMED"),
     ("SESSION_IN_FUTURE", "the session has not begun"),
     ("MINUTES_RANGE", "the number of minutes is out of range"),
     ("NUMBER_RANGE", "the number is out of range"),
     ("MALFORMED", "the message cannot be read"),
     ("TEXT_CONTROL_CHAR", "the text holds a control character"),
-    (
-        "TEXT_BIDI_CONTROL",
-        "the text holds a character that changes the direction of writing",
-    ),
+    ("TEXT_BIDI_CONTROL", "the text holds a character that changes the direction of writing"),
     ("TEXT_INVISIBLE", "the text holds an invisible character"),
     ("TEXT_COMBINING", "too many combining marks on one letter"),
     ("TEXT_NOT_A_NAME", "the text is not a name"),
-    (
-        "TEXT_UNASSIGNED",
-        "the text holds a character that is not assigned",
-    ),
+    ("TEXT_UNASSIGNED", "the text holds a character that is not assigned"),
     ("POSTCODE_FORMAT", "not a postcode of the United Kingdom"),
     ("PHONE_FORMAT", "not a telephone number"),
     ("EMAIL_FORMAT", "not an e-mail address"),
     ("LIST_TOO_LONG", "the list is longer than the field allows"),
     ("PAGE_SIZE", "the page size is negative"),
-    (
-        "CERTIFICATE_PROFILE",
-        "not a client certificate with one spiffe:// URI that names kind, id and system",
-    ),
-    (
-        "CERTIFICATE_OF_ANOTHER",
-        "the certificate names another organisation",
-    ),
+    ("CERTIFICATE_PROFILE", "not a client certificate with one spiffe:// URI that names kind, id and system"),
+    ("CERTIFICATE_OF_ANOTHER", "the certificate names another organisation"),
     ("FINGERPRINT_FORMAT", "not 64 lower-case hexadecimal digits"),
-    (
-        "ORGANISATION_KIND",
-        "an organisation of this kind cannot be named here",
-    ),
+    ("ORGANISATION_KIND", "an organisation of this kind cannot be named here"),
     ("METHOD_UNKNOWN", "no method has this name"),
-    (
-        "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY",
-        "a local authority cannot rest on legitimate interests",
-    ),
+    ("BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY", "a local authority cannot rest on legitimate interests"),
     (
         "ARTICLE_9_REQUIRED",
         "attendance and passports are special-category data and need an Article 9 condition",
     ),
-    (
-        "SCHEDULE_1_REQUIRED",
-        "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1",
-    ),
+    ("SCHEDULE_1_REQUIRED", "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1"),
     ("CURSOR_UNKNOWN", "the cursor is not one of this log"),
-    (
-        "STAGE_NOT_RECIPIENTS",
-        "a recipient says ACKNOWLEDGED or ACTED_ON",
-    ),
+    ("STAGE_NOT_RECIPIENTS", "a recipient says ACKNOWLEDGED or ACTED_ON"),
     ("OFFICER_NOT_EXPECTED", "an officer is named with ACTED_ON only"),
     ("SHA256_LENGTH", "a SHA-256 is 32 bytes"),
     ("PAGE_TOKEN_INVALID", "the page token is not one for this query"),
-    (
-        "BATCH_EMPTY",
-        "the batch holds nothing and declares no nil return",
-    ),
+    ("BATCH_EMPTY", "the batch holds nothing and declares no nil return"),
     ("BATCH_TOO_LARGE", "the batch holds more than 1,000 rows"),
-    (
-        "CHILD_NOT_FOUND",
-        "no placement of this provider names this child",
-    ),
+    ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),
-    (
-        "TIME_ORDER",
-        "only a timed session has times, and it ends after it starts",
-    ),
+    ("TIME_ORDER", "only a timed session has times, and it ends after it starts"),
     ("CONFLICT_IN_BATCH", "an earlier row of the batch says otherwise"),
-    (
-        "IDEMPOTENCY_KEY_FORMAT",
-        "not a request id: a UUID in lower case with hyphens, not all zero",
-    ),
-    (
-        "IDENTITY_MISMATCH",
-        "the name or date of birth is not that of the child",
-    ),
-    (
-        "PLAN_MISSING",
-        "there is no plan, and it is not among the items passed",
-    ),
-    (
-        "DECISION_MISSING",
-        "the decision is not taken, and it is not among the items passed",
-    ),
-    (
-        "CORRECTION_REASON_REQUIRED",
-        "a different mark stands; a correction needs a reason",
-    ),
+    ("IDEMPOTENCY_KEY_FORMAT", "not a request id: a UUID in lower case with hyphens, not all zero"),
+    ("IDENTITY_MISMATCH", "the name or date of birth is not that of the child"),
+    ("PLAN_MISSING", "there is no plan, and it is not among the items passed"),
+    ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
+    ("CORRECTION_REASON_REQUIRED", "a different mark stands; a correction needs a reason"),
 ];
 
 /// The words for `reason`.
@@ -192,7 +105,8 @@ mod tests {
         for (reason, words) in REASONS {
             assert!(seen.insert(reason), "{reason}");
             assert!(
-                reason.len() <= 63 && reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+                reason.len() <= 63
+                    && reason.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
                 "{reason}"
             );
             assert!(!words.ends_with('.') && !words.is_empty());

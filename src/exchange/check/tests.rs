@@ -1,3 +1,5 @@
+//! Readers and violations, as callers see them.
+
 use super::*;
 use crate::calendar::Date;
 use crate::codes::uln::UlnError;
@@ -34,11 +36,7 @@ fn identifiers_b1_to_b16() {
         ("", &["B801200005001"]),
     ] {
         for value in values {
-            assert_eq!(
-                reason_of(|check| check.permanent_upn("upn", value)),
-                reason,
-                "{value}"
-            );
+            assert_eq!(reason_of(|check| check.permanent_upn("upn", value)), reason, "{value}");
         }
     }
     let uln = |sent| {
@@ -50,16 +48,12 @@ fn identifiers_b1_to_b16() {
     assert_eq!(uln("1000000043"), "");
     let urn = |sent| {
         reason_of(|check| {
-            check.parsed("urn", sent, |sent| {
-                Urn::parse(sent).map_err(PlaceNumberError::reason)
-            })
+            check.parsed("urn", sent, |sent| Urn::parse(sent).map_err(PlaceNumberError::reason))
         })
     };
     let ukprn = |sent| {
         reason_of(|check| {
-            check.parsed("u", sent, |sent| {
-                Ukprn::parse(sent).map_err(PlaceNumberError::reason)
-            })
+            check.parsed("u", sent, |sent| Ukprn::parse(sent).map_err(PlaceNumberError::reason))
         })
     };
     assert_eq!(
@@ -107,18 +101,11 @@ fn dates_numbers_and_lists_b17_to_b37() {
         ("2000-11-21", ""),
         ("2000-11-20", "DOB_RANGE"),
     ] {
-        assert_eq!(
-            reason_of(|check| check.date_of_birth("dob", sent, today)),
-            reason,
-            "{sent}"
-        );
+        assert_eq!(reason_of(|check| check.date_of_birth("dob", sent, today)), reason, "{sent}");
     }
     for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (253_402_300_800, 0)] {
         let sent = prost_types::Timestamp { seconds, nanos };
-        assert_eq!(
-            reason_of(|check| check.timestamp("at", Some(&sent))),
-            "TIMESTAMP_RANGE"
-        );
+        assert_eq!(reason_of(|check| check.timestamp("at", Some(&sent))), "TIMESTAMP_RANGE");
     }
     assert_eq!(reason_of(|check| check.timestamp("at", None)), "FIELD_REQUIRED");
     for (sent, reason) in [
@@ -133,16 +120,8 @@ fn dates_numbers_and_lists_b17_to_b37() {
             reason
         );
     }
-    for (sent, reason) in [
-        (0, "MINUTES_RANGE"),
-        (-5, "MINUTES_RANGE"),
-        (10_000, "MINUTES_RANGE"),
-        (12, ""),
-    ] {
-        assert_eq!(
-            reason_of(|check| check.minutes("minutes_late", sent, 1..=600)),
-            reason
-        );
+    for (sent, reason) in [(0, "MINUTES_RANGE"), (-5, "MINUTES_RANGE"), (10_000, "MINUTES_RANGE"), (12, "")] {
+        assert_eq!(reason_of(|check| check.minutes("minutes_late", sent, 1..=600)), reason);
     }
     for (sent, reason) in [
         (f64::NAN, "NUMBER_RANGE"),
@@ -154,28 +133,13 @@ fn dates_numbers_and_lists_b17_to_b37() {
     ] {
         assert_eq!(reason_of(|check| check.score("score", sent, 0.0..=100.0)), reason);
     }
-    assert_eq!(
-        reason_of(|check| check.int_range("count", (1_i64 << 53) + 1, 0..=1 << 53)),
-        "NUMBER_RANGE"
-    );
-    assert_eq!(
-        reason_of(|check| check.int_range("count", u64::MAX, 0..=1 << 53)),
-        "NUMBER_RANGE"
-    );
-    assert_eq!(
-        reason_of(|check| check.list_len("flags", 501, 500).then_some(())),
-        "LIST_TOO_LONG"
-    );
-    assert_eq!(
-        reason_of(|check| check.page_size("page_size", -1, 50, 1_000)),
-        "PAGE_SIZE"
-    );
+    assert_eq!(reason_of(|check| check.int_range("count", (1_i64 << 53) + 1, 0..=1 << 53)), "NUMBER_RANGE");
+    assert_eq!(reason_of(|check| check.int_range("count", u64::MAX, 0..=1 << 53)), "NUMBER_RANGE");
+    assert_eq!(reason_of(|check| check.list_len("flags", 501, 500).then_some(())), "LIST_TOO_LONG");
+    assert_eq!(reason_of(|check| check.page_size("page_size", -1, 50, 1_000)), "PAGE_SIZE");
     let mut check = Check::new();
     assert_eq!(check.page_size("page_size", 0, 50, 1_000), Some(50));
-    assert_eq!(
-        check.page_size("page_size", 1_000_000_000, 50, 1_000),
-        Some(1_000)
-    );
+    assert_eq!(check.page_size("page_size", 1_000_000_000, 50, 1_000), Some(1_000));
 }
 
 #[test]
@@ -183,21 +147,11 @@ fn texts_b39_to_b52() {
     let marks = format!("a{}", "\u{301}".repeat(1_000));
     let long = "a".repeat(10_001);
     for (reason, texts) in [
-        (
-            "TEXT_CONTROL_CHAR",
-            &["a\0b", "a\u{1b}[31m", "a\u{85}b", "a\u{7f}"][..],
-        ),
+        ("TEXT_CONTROL_CHAR", &["a\0b", "a\u{1b}[31m", "a\u{85}b", "a\u{7f}"][..]),
         ("TEXT_BIDI_CONTROL", &["a\u{202e}b", "\u{2066}a", "a\u{200f}"]),
         (
             "TEXT_INVISIBLE",
-            &[
-                "a\u{200d}",
-                "\u{200c}a",
-                "a \u{200d}b",
-                "a\u{feff}b",
-                "a\u{200b}b",
-                "a\u{e0041}",
-            ],
+            &["a\u{200d}", "\u{200c}a", "a \u{200d}b", "a\u{feff}b", "a\u{200b}b", "a\u{e0041}"],
         ),
         ("TEXT_COMBINING", &[&marks]),
         ("TEXT_UNASSIGNED", &["a\u{e000}", "a\u{378}", "a\u{10fffe}"]),
@@ -231,14 +185,8 @@ fn texts_b39_to_b52() {
             assert_eq!(read, reason, "{text:?}");
         }
     }
-    assert_eq!(
-        reason_of(|check| check.text("name", "a\nb", TextRule::line(100))),
-        "TEXT_CONTROL_CHAR"
-    );
-    assert_eq!(
-        reason_of(|check| check.text("name", "  ", TextRule::line(100))),
-        ""
-    );
+    assert_eq!(reason_of(|check| check.text("name", "a\nb", TextRule::line(100))), "TEXT_CONTROL_CHAR");
+    assert_eq!(reason_of(|check| check.text("name", "  ", TextRule::line(100))), "");
 }
 
 #[test]
@@ -260,11 +208,7 @@ fn names_b42_to_b50() {
         "Jose\u{301}",
         "",
     ] {
-        assert_eq!(
-            reason_of(|check| check.text("n", name, TextRule::legal_name(100))),
-            "",
-            "{name}"
-        );
+        assert_eq!(reason_of(|check| check.text("n", name, TextRule::legal_name(100))), "", "{name}");
     }
     for name in ["Zoë 😀", "😀", "...", "12", "❤", "Nguy?n"] {
         assert_eq!(
@@ -278,17 +222,9 @@ fn names_b42_to_b50() {
         "FIELD_REQUIRED"
     );
     for name in ["Nguy?n", "Si\u{fffd}n", "?"] {
-        assert_eq!(
-            reason_of(|check| check.text("n", name, TextRule::claimed_name(100))),
-            ""
-        );
+        assert_eq!(reason_of(|check| check.text("n", name, TextRule::claimed_name(100))), "");
     }
-    assert_eq!(
-        Check::new()
-            .text("n", "Jose\u{301}", TextRule::legal_name(100))
-            .as_deref(),
-        Some("José")
-    );
+    assert_eq!(Check::new().text("n", "Jose\u{301}", TextRule::legal_name(100)).as_deref(), Some("José"));
 }
 
 #[test]
@@ -333,34 +269,17 @@ fn paths_name_the_place() {
     }
     check.at("plan").fault("goals", "LIST_TOO_LONG");
     let violations = check.finish().unwrap_err();
-    let fields: Vec<_> = violations
-        .first
-        .iter()
-        .map(|violation| violation.field.as_str())
-        .collect();
-    assert_eq!(
-        fields,
-        [
-            "upn",
-            "marks[1].date",
-            "marks[1].child.id",
-            "marks[1]",
-            "plan.goals"
-        ]
-    );
-    assert_eq!(
-        violations.first[1].description,
-        "not a date written as YYYY-MM-DD"
-    );
+    let fields: Vec<_> = violations.first.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["upn", "marks[1].date", "marks[1].child.id", "marks[1]", "plan.goals"]);
+    assert_eq!(violations.first[1].description, "not a date written as YYYY-MM-DD");
 }
 
 #[test]
 fn a_row_is_apart_and_fifty_are_kept() {
     let mut check = Check::new();
     for index in 0..1_000 {
-        let (_, row) = check.row("marks", index, |row| {
-            row.date("date", if index == 7 { "2026-11-20" } else { "x" })
-        });
+        let (_, row) =
+            check.row("marks", index, |row| row.date("date", if index == 7 { "2026-11-20" } else { "x" }));
         assert_eq!(row.is_empty(), index == 7);
         assert_eq!(
             row.first.first().map(|v| v.field.clone()),

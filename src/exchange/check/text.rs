@@ -39,48 +39,31 @@ impl TextRule {
     /// One optional line of at most `max` code points.
     #[must_use]
     pub const fn line(max: usize) -> Self {
-        Self {
-            max,
-            multi_line: false,
-            required: false,
-            name: NameRule::None,
-        }
+        Self { max, multi_line: false, required: false, name: NameRule::None }
     }
 
     /// Optional notes of at most `max` code points, lines allowed.
     #[must_use]
     pub const fn notes(max: usize) -> Self {
-        Self {
-            multi_line: true,
-            ..Self::line(max)
-        }
+        Self { multi_line: true, ..Self::line(max) }
     }
 
     /// An optional legal name of at most `max` code points.
     #[must_use]
     pub const fn legal_name(max: usize) -> Self {
-        Self {
-            name: NameRule::Legal,
-            ..Self::line(max)
-        }
+        Self { name: NameRule::Legal, ..Self::line(max) }
     }
 
     /// An optional name as a register sent it, to be compared only.
     #[must_use]
     pub const fn claimed_name(max: usize) -> Self {
-        Self {
-            name: NameRule::Claimed,
-            ..Self::line(max)
-        }
+        Self { name: NameRule::Claimed, ..Self::line(max) }
     }
 
     /// The same, required.
     #[must_use]
     pub const fn required(self) -> Self {
-        Self {
-            required: true,
-            ..self
-        }
+        Self { required: true, ..self }
     }
 }
 
@@ -94,11 +77,7 @@ pub fn accept(text: &str, rule: TextRule) -> Result<Option<String>, &'static str
     }
     held_characters(text, rule.multi_line)?;
     if text.chars().all(char::is_whitespace) {
-        return if rule.required {
-            Err("FIELD_REQUIRED")
-        } else {
-            Ok(None)
-        };
+        return if rule.required { Err("FIELD_REQUIRED") } else { Ok(None) };
     }
     let composed: String = text.nfc().collect();
     marks_in_a_row(&composed)?;
@@ -158,10 +137,7 @@ fn is_tag(character: char) -> bool {
 
 /// What a joiner may stand between: letters, their marks, and emoji.
 fn joins(character: char) -> bool {
-    matches!(
-        character.general_category_group(),
-        Group::Letter | Group::Mark | Group::Symbol
-    )
+    matches!(character.general_category_group(), Group::Letter | Group::Mark | Group::Symbol)
 }
 
 fn marks_in_a_row(text: &str) -> Result<(), &'static str> {
@@ -191,11 +167,7 @@ fn is_name(text: &str, claimed: bool) -> Result<(), &'static str> {
             },
         }
     }
-    if letters > 0 {
-        Ok(())
-    } else {
-        Err("TEXT_NOT_A_NAME")
-    }
+    if letters > 0 { Ok(()) } else { Err("TEXT_NOT_A_NAME") }
 }
 
 fn is_letter(category: Category) -> bool {

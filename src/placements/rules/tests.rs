@@ -1,3 +1,5 @@
+//! The rules of a placement, case by case.
+
 use super::*;
 
 const STATES: [State; 9] = [
@@ -12,15 +14,8 @@ const STATES: [State; 9] = [
     State::Withdrawn,
 ];
 
-const VERBS: [Verb; 7] = [
-    Verb::Accept,
-    Verb::Decline,
-    Verb::Approve,
-    Verb::Reject,
-    Verb::Plan,
-    Verb::Start,
-    Verb::End,
-];
+const VERBS: [Verb; 7] =
+    [Verb::Accept, Verb::Decline, Verb::Approve, Verb::Reject, Verb::Plan, Verb::Start, Verb::End];
 
 /// Every state (row) by every verb (column); `-` is `STATE_INVALID`.
 const GOLDEN: &str = "\
@@ -78,15 +73,9 @@ fn what_is_missing_is_passed_or_named() {
     assert_eq!(opening(State::Accepted, false, &[]), of(&[], &[Plan, Decision]));
     assert_eq!(opening(State::Accepted, false, &[Plan]), of(&[Plan], &[Decision]));
     assert_eq!(opening(State::Accepted, true, &[Decision]), of(&[Decision], &[]));
-    assert_eq!(
-        opening(State::Accepted, false, &[Decision, Plan, Decision]),
-        of(&[Plan, Decision], &[])
-    );
+    assert_eq!(opening(State::Accepted, false, &[Decision, Plan, Decision]), of(&[Plan, Decision], &[]));
     // Safety items are the officer's word; what is not missing is not open.
-    assert_eq!(
-        opening(State::Approved, true, &[Safety, Plan]),
-        of(&[Safety], &[])
-    );
+    assert_eq!(opening(State::Approved, true, &[Safety, Plan]), of(&[Safety], &[]));
 }
 
 #[test]
@@ -103,10 +92,7 @@ fn a_placement_ends_between_its_start_and_today() {
     }
     // One that was to start later and never did.
     assert_eq!(end_date(day("2027-01-05"), day("2027-01-05"), today), Ok(()));
-    assert_eq!(
-        end_date(day("2027-01-05"), day("2027-01-06"), today),
-        Err("DATE_IN_FUTURE")
-    );
+    assert_eq!(end_date(day("2027-01-05"), day("2027-01-06"), today), Err("DATE_IN_FUTURE"));
 }
 
 #[test]
@@ -125,10 +111,7 @@ fn active_days_include_both_ends() {
 fn decisions_worth_a_second_look() {
     assert!(warnings(true, true, 2).is_empty());
     assert_eq!(warnings(false, true, 2), ["NO_CHILD_VIEW"]);
-    assert_eq!(
-        warnings(false, false, 1),
-        ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]
-    );
+    assert_eq!(warnings(false, false, 1), ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]);
 }
 
 #[test]
@@ -145,25 +128,12 @@ fn what_a_plan_lacks() {
     };
     assert!(open_items(&whole).is_empty());
     let nothing = PlanShape::default();
-    assert_eq!(
-        open_items(&nothing),
-        ["NO_OUTCOME", "NO_END", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]
-    );
-    let late = PlanShape {
-        outcomes: vec![Some(day("2026-12-19"))],
-        ..whole.clone()
-    };
+    assert_eq!(open_items(&nothing), ["NO_OUTCOME", "NO_END", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]);
+    let late = PlanShape { outcomes: vec![Some(day("2026-12-19"))], ..whole.clone() };
     assert_eq!(open_items(&late), ["OUTCOME_AFTER_END"]);
-    let long_term = PlanShape {
-        planned_end: None,
-        long_term: true,
-        ..whole.clone()
-    };
+    let long_term = PlanShape { planned_end: None, long_term: true, ..whole.clone() };
     assert!(open_items(&long_term).is_empty());
-    let unreviewed = PlanShape {
-        reviews: vec![day("2027-09-02")],
-        ..long_term
-    };
+    let unreviewed = PlanShape { reviews: vec![day("2027-09-02")], ..long_term };
     assert_eq!(open_items(&unreviewed), ["NO_REVIEW"]);
 }
 
@@ -192,23 +162,10 @@ fn a_known_child_stays_the_same_child() {
 
 #[test]
 fn a_referral_adds_to_the_record_and_takes_nothing_away() {
-    let known = ChildIdentity {
-        preferred_forename: "Zo".to_owned(),
-        ..child("O'Canary", "Zoë", "2012-02-29", "")
-    };
-    let sent = ChildIdentity {
-        year_group: 9,
-        sex: "F".to_owned(),
-        ..ChildIdentity::default()
-    };
+    let known =
+        ChildIdentity { preferred_forename: "Zo".to_owned(), ..child("O'Canary", "Zoë", "2012-02-29", "") };
+    let sent = ChildIdentity { year_group: 9, sex: "F".to_owned(), ..ChildIdentity::default() };
     let merged = merged(&known, &sent);
-    assert_eq!(
-        merged,
-        ChildIdentity {
-            year_group: 9,
-            sex: "F".to_owned(),
-            ..known.clone()
-        }
-    );
+    assert_eq!(merged, ChildIdentity { year_group: 9, sex: "F".to_owned(), ..known.clone() });
     assert_eq!(super::merged(&known, &known), known);
 }

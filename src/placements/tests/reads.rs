@@ -15,17 +15,10 @@ async fn nothing_that_names_the_child_is_stored_in_the_clear() {
     let world = World::new().await;
     let made = world.refer("").await;
     world
-        .call(
-            RIVERSIDE,
-            methods::RESPOND_TO_REFERRAL,
-            &accept(&made.placement_id, "1", "R-1"),
-        )
+        .call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &accept(&made.placement_id, "1", "R-1"))
         .await
         .unwrap();
-    world
-        .call(LA, methods::PUT_PLAN, &plan(&made.placement_id, "", ""))
-        .await
-        .unwrap();
+    world.call(LA, methods::PUT_PLAN, &plan(&made.placement_id, "", "")).await.unwrap();
     world.sees(LA, &made.placement_id).await;
     let counts = "SELECT (SELECT count(*) FROM child_keys), (SELECT count(*) FROM children), \
                   (SELECT count(*) FROM placements), (SELECT count(*) FROM leaves)";
@@ -45,33 +38,20 @@ async fn a_list_gives_what_a_read_would() {
         made.push(world.refer("").await.placement_id);
     }
     let declined = RespondToReferralRequest {
-        answer: Some(Answer::Decline(Declination {
-            reason: 1,
-            note: String::new(),
-        })),
+        answer: Some(Answer::Decline(Declination { reason: 1, note: String::new() })),
         ..accept(&made[0], "1", "")
     };
-    world
-        .call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &declined)
-        .await
-        .unwrap();
+    world.call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &declined).await.unwrap();
     let declined = made[0].clone();
     made.sort();
     let all = ListPlacementsRequest::default();
     for who in [LA, SCHOOL, RESIDENCE] {
-        assert_eq!(
-            world.list(who, all.clone()).await,
-            (made.clone(), String::new()),
-            "{who}"
-        );
+        assert_eq!(world.list(who, all.clone()).await, (made.clone(), String::new()), "{who}");
     }
     assert_eq!(world.list(STRANGER, all.clone()).await.0.len(), 0);
     let live: Vec<_> = made.iter().filter(|id| **id != declined).cloned().collect();
     assert_eq!(world.list(RIVERSIDE, all).await.0, live);
-    let mut query = ListPlacementsRequest {
-        page_size: 2,
-        ..ListPlacementsRequest::default()
-    };
+    let mut query = ListPlacementsRequest { page_size: 2, ..ListPlacementsRequest::default() };
     let mut paged = Vec::new();
     loop {
         let (ids, token) = world.list(LA, query.clone()).await;
@@ -82,20 +62,11 @@ async fn a_list_gives_what_a_read_would() {
         query.page_token = token;
     }
     assert_eq!(paged, made);
-    let other = ListPlacementsRequest {
-        state: 3,
-        ..query.clone()
-    };
+    let other = ListPlacementsRequest { state: 3, ..query.clone() };
     let refused = world.refused(LA, methods::LIST_PLACEMENTS, &other).await;
     assert_eq!(refused, "INVALID_REQUEST page_token");
-    assert_eq!(
-        world.refused(SCHOOL, methods::LIST_PLACEMENTS, &query).await,
-        "INVALID_REQUEST page_token"
-    );
-    let state = ListPlacementsRequest {
-        state: 3,
-        ..ListPlacementsRequest::default()
-    };
+    assert_eq!(world.refused(SCHOOL, methods::LIST_PLACEMENTS, &query).await, "INVALID_REQUEST page_token");
+    let state = ListPlacementsRequest { state: 3, ..ListPlacementsRequest::default() };
     assert_eq!(world.list(LA, state).await, (vec![declined], String::new()));
 }
 
@@ -105,23 +76,13 @@ async fn a_school_that_provided_still_reads_as_the_school_on_roll() {
     let mut seen = Vec::new();
     for schools_on_roll in [vec![OAKFIELD.to_owned()], vec![SCHOOL.to_owned()]] {
         let provider = OAKFIELD.to_owned();
-        let sent = CreateReferralRequest {
-            provider,
-            schools_on_roll,
-            ..a_referral(a_child(""))
-        };
+        let sent = CreateReferralRequest { provider, schools_on_roll, ..a_referral(a_child("")) };
         let made = world.call(LA, methods::CREATE_REFERRAL, &sent).await.unwrap();
         let declined = RespondToReferralRequest {
-            answer: Some(Answer::Decline(Declination {
-                reason: 1,
-                note: String::new(),
-            })),
+            answer: Some(Answer::Decline(Declination { reason: 1, note: String::new() })),
             ..accept(&made.placement_id, "1", "")
         };
-        world
-            .call(OAKFIELD, methods::RESPOND_TO_REFERRAL, &declined)
-            .await
-            .unwrap();
+        world.call(OAKFIELD, methods::RESPOND_TO_REFERRAL, &declined).await.unwrap();
         seen.push(world.sees(OAKFIELD, &made.placement_id).await);
     }
     assert_eq!(seen, ["Zoë", "NOT_FOUND"]);

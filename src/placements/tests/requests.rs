@@ -23,10 +23,7 @@ pub fn id() -> String {
 }
 
 pub fn officer() -> Officer {
-    Officer {
-        name: "Ada Officer".to_owned(),
-        role: "AP commissioner".to_owned(),
-    }
+    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned() }
 }
 
 pub fn a_child(upn: &str) -> ChildIdentity {
@@ -60,9 +57,7 @@ pub fn accept(placement: &str, etag: &str, reference: &str) -> RespondToReferral
         request_id: id(),
         placement_id: placement.to_owned(),
         etag: etag.to_owned(),
-        answer: Some(Answer::Accept(Acceptance {
-            provider_reference: reference.to_owned(),
-        })),
+        answer: Some(Answer::Accept(Acceptance { provider_reference: reference.to_owned() })),
         ..RespondToReferralRequest::default()
     }
 }

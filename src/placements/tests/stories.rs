@@ -13,72 +13,31 @@ async fn from_referral_to_exit() {
     let placement = made.placement_id.as_str();
     assert_eq!(made.etag, "1");
     let accepted = accept(placement, "1", "R-17");
-    let answer = world
-        .call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &accepted)
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.etag.as_str(), answer.state()),
-        ("2", PlacementState::Accepted)
-    );
+    let answer = world.call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &accepted).await.unwrap();
+    assert_eq!((answer.etag.as_str(), answer.state()), ("2", PlacementState::Accepted));
     let stale = approve(placement, "1");
-    assert_eq!(
-        world.refused(LA, methods::DECIDE_PLACEMENT, &stale).await,
-        "REVISION_MISMATCH"
-    );
-    let answer = world
-        .call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "2"))
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.warnings,
-        ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]
-    );
-    let answer = world
-        .call(LA, methods::PUT_PLAN, &plan(placement, "", "2026-12-18"))
-        .await
-        .unwrap();
+    assert_eq!(world.refused(LA, methods::DECIDE_PLACEMENT, &stale).await, "REVISION_MISMATCH");
+    let answer = world.call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "2")).await.unwrap();
+    assert_eq!(answer.warnings, ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]);
+    let answer = world.call(LA, methods::PUT_PLAN, &plan(placement, "", "2026-12-18")).await.unwrap();
     assert_eq!(answer.etag, "1");
-    assert_eq!(
-        answer.open_items,
-        ["NO_OUTCOME", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]
-    );
-    let answer = world
-        .call(LA, methods::START_PLACEMENT, &start(placement, "3"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.state(), answer.open_items.len()),
-        (PlacementState::Active, 0)
-    );
+    assert_eq!(answer.open_items, ["NO_OUTCOME", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]);
+    let answer = world.call(LA, methods::START_PLACEMENT, &start(placement, "3")).await.unwrap();
+    assert_eq!((answer.state(), answer.open_items.len()), (PlacementState::Active, 0));
     let read = world.get(RIVERSIDE, placement).await;
     let seen = read.placement.unwrap();
-    assert_eq!(
-        (seen.planned_end_date.as_str(), seen.plan_etag.as_str()),
-        ("2026-12-18", "1")
-    );
+    assert_eq!((seen.planned_end_date.as_str(), seen.plan_etag.as_str()), ("2026-12-18", "1"));
     assert_eq!(seen.detail.unwrap().decision.unwrap().rationale, "small group");
     assert_eq!(read.plan.unwrap().start_date, "2026-09-01");
     let early = end(placement, "4", "2026-08-31");
-    assert_eq!(
-        world.refused(RIVERSIDE, methods::END_PLACEMENT, &early).await,
-        "INVALID_REQUEST end_date"
-    );
+    assert_eq!(world.refused(RIVERSIDE, methods::END_PLACEMENT, &early).await, "INVALID_REQUEST end_date");
     let over = end(placement, "4", "2026-11-13");
-    let answer = world
-        .call(RIVERSIDE, methods::END_PLACEMENT, &over)
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.etag.as_str(), answer.state()),
-        ("5", PlacementState::Ended)
-    );
+    let answer = world.call(RIVERSIDE, methods::END_PLACEMENT, &over).await.unwrap();
+    assert_eq!((answer.etag.as_str(), answer.state()), ("5", PlacementState::Ended));
     assert_eq!(world.sees(RIVERSIDE, placement).await, "NOT_FOUND");
     assert_eq!(world.sees(SCHOOL, placement).await, "Zoë");
     assert_eq!(
-        world
-            .refused(LA, methods::END_PLACEMENT, &end(placement, "5", "2026-11-13"))
-            .await,
+        world.refused(LA, methods::END_PLACEMENT, &end(placement, "5", "2026-11-13")).await,
         "STATE_INVALID"
     );
     let delivered = "SELECT kind, organisation FROM parties WHERE kind > 0 ORDER BY idx, ordinal";
@@ -115,32 +74,12 @@ async fn only_those_with_a_part_may_know_of_it() {
     assert_eq!(world.sees(STRANGER, placement).await, "NOT_FOUND");
     assert_eq!(world.sees(STRANGER, &id()).await, "NOT_FOUND");
     let accepted = accept(placement, "1", "R-17");
+    assert_eq!(world.refused(LA, methods::RESPOND_TO_REFERRAL, &accepted).await, "METHOD_NOT_ALLOWED");
+    assert_eq!(world.refused(STRANGER, methods::RESPOND_TO_REFERRAL, &accepted).await, "NOT_FOUND");
+    assert_eq!(world.refused(SCHOOL, methods::RESPOND_TO_REFERRAL, &accepted).await, "NOT_FOUND");
+    assert_eq!(world.refused(RESIDENCE, methods::PUT_PLAN, &plan(placement, "", "")).await, "NOT_FOUND");
     assert_eq!(
-        world.refused(LA, methods::RESPOND_TO_REFERRAL, &accepted).await,
-        "METHOD_NOT_ALLOWED"
-    );
-    assert_eq!(
-        world
-            .refused(STRANGER, methods::RESPOND_TO_REFERRAL, &accepted)
-            .await,
-        "NOT_FOUND"
-    );
-    assert_eq!(
-        world
-            .refused(SCHOOL, methods::RESPOND_TO_REFERRAL, &accepted)
-            .await,
-        "NOT_FOUND"
-    );
-    assert_eq!(
-        world
-            .refused(RESIDENCE, methods::PUT_PLAN, &plan(placement, "", ""))
-            .await,
-        "NOT_FOUND"
-    );
-    assert_eq!(
-        world
-            .refused(SCHOOL, methods::END_PLACEMENT, &end(placement, "9", "2026-11-13"))
-            .await,
+        world.refused(SCHOOL, methods::END_PLACEMENT, &end(placement, "9", "2026-11-13")).await,
         "NOT_FOUND"
     );
 }
@@ -150,23 +89,9 @@ async fn a_child_does_not_wait_for_plan_and_panel() {
     let world = World::new().await;
     let made = world.refer("").await;
     let placement = made.placement_id.as_str();
-    assert_eq!(
-        world
-            .refused(LA, methods::START_PLACEMENT, &start(placement, "1"))
-            .await,
-        "STATE_INVALID"
-    );
-    world
-        .call(
-            RIVERSIDE,
-            methods::RESPOND_TO_REFERRAL,
-            &accept(placement, "1", "R-1"),
-        )
-        .await
-        .unwrap();
-    let refused = world
-        .refused(LA, methods::START_PLACEMENT, &start(placement, "2"))
-        .await;
+    assert_eq!(world.refused(LA, methods::START_PLACEMENT, &start(placement, "1")).await, "STATE_INVALID");
+    world.call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &accept(placement, "1", "R-1")).await.unwrap();
+    let refused = world.refused(LA, methods::START_PLACEMENT, &start(placement, "2")).await;
     assert_eq!(refused, "INVALID_REQUEST missing_items missing_items");
     let passed = StartPlacementRequest {
         officer: Some(officer()),
@@ -175,35 +100,13 @@ async fn a_child_does_not_wait_for_plan_and_panel() {
         ..start(placement, "2")
     };
     let answer = world.call(LA, methods::START_PLACEMENT, &passed).await.unwrap();
-    assert_eq!(
-        answer.open_items,
-        [MissingItem::Plan as i32, MissingItem::Decision as i32]
-    );
+    assert_eq!(answer.open_items, [MissingItem::Plan as i32, MissingItem::Decision as i32]);
     // Both are made good afterwards; the plan's end becomes the placement's.
-    world
-        .call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "3"))
-        .await
-        .unwrap();
-    assert_eq!(
-        world
-            .refused(LA, methods::DECIDE_PLACEMENT, &approve(placement, "4"))
-            .await,
-        "STATE_INVALID"
-    );
-    world
-        .call(LA, methods::PUT_PLAN, &plan(placement, "", "2027-02-12"))
-        .await
-        .unwrap();
-    assert_eq!(
-        world
-            .refused(LA, methods::PUT_PLAN, &plan(placement, "", ""))
-            .await,
-        "REVISION_MISMATCH"
-    );
+    world.call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "3")).await.unwrap();
+    assert_eq!(world.refused(LA, methods::DECIDE_PLACEMENT, &approve(placement, "4")).await, "STATE_INVALID");
+    world.call(LA, methods::PUT_PLAN, &plan(placement, "", "2027-02-12")).await.unwrap();
+    assert_eq!(world.refused(LA, methods::PUT_PLAN, &plan(placement, "", "")).await, "REVISION_MISMATCH");
     let seen = world.get(SCHOOL, placement).await.placement.unwrap();
-    assert_eq!(
-        (seen.etag.as_str(), seen.planned_end_date.as_str()),
-        ("5", "2027-02-12")
-    );
+    assert_eq!((seen.etag.as_str(), seen.planned_end_date.as_str()), ("5", "2027-02-12"));
     assert_eq!(seen.detail.unwrap().missing_reason, "the panel meets on Monday");
 }

@@ -55,26 +55,21 @@ impl World {
         let fill = |bytes: &mut [u8]| random.fill(bytes);
         let ring =
             KeyRing::create(&folder.path().join("ring"), jiff::civil::date(2026, 9, 1), &fill).unwrap();
-        let database = Database::create(&Location::Sqlite(folder.path().join("db")))
-            .await
-            .unwrap();
+        let database = Database::create(&Location::Sqlite(folder.path().join("db"))).await.unwrap();
         database.migrate().await.unwrap();
         let signer = Signer::from_seed("test", &[7; 32]).unwrap();
         let note = signer.sign(&Checkpoint::new("test", 0, tree_root(&[])).to_string());
         let certificates = certificates();
         let mut conn = database.writer().await.unwrap();
         let checkpoint = "INSERT INTO checkpoints (size, time, note) VALUES (0, 0, $1)";
-        conn.execute(checkpoint, vec![note.as_str().into()])
-            .await
-            .unwrap();
+        conn.execute(checkpoint, vec![note.as_str().into()]).await.unwrap();
         register(&mut conn, &certificates).await;
         let tip = Tip::read(&mut conn, signer.verifier()).await.unwrap();
         drop(conn);
         Anchor::create(&folder.path().join("anchor"), &note).unwrap();
         let (anchor, _) = Anchor::open(&folder.path().join("anchor")).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(HeldClock::new(
-            Instant::from_micros(1_795_190_400_000_000).unwrap(),
-        ));
+        let clock: Arc<dyn Clock> =
+            Arc::new(HeldClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
         let (committer, appender) = Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock));
         tokio::spawn(appender.run());
         let door = Door {
@@ -86,12 +81,7 @@ impl World {
             still_valid: Arc::new(|_| true),
         };
         let service = crate::placements::routes(Routes::new()).open(door, MessageLimits::default());
-        Self {
-            service,
-            database,
-            certificates,
-            _folder: folder,
-        }
+        Self { service, database, certificates, _folder: folder }
     }
 
     /// Calls a method as an organisation.
@@ -105,11 +95,8 @@ impl World {
         frame.put_u8(0);
         frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
         message.encode(&mut frame).unwrap();
-        let certificate = self
-            .certificates
-            .iter()
-            .find(|known| known.organisation().as_str() == who)
-            .unwrap();
+        let certificate =
+            self.certificates.iter().find(|known| known.organisation().as_str() == who).unwrap();
         let request = http::Request::post(rpc.path())
             .header("content-type", "application/grpc")
             .header("te", "trailers")
@@ -138,46 +125,27 @@ impl World {
     ) -> String {
         let status = self.call(who, rpc, message).await.err().unwrap();
         let details = status.get_error_details();
-        let fields = details
-            .bad_request()
-            .map(|bad| bad.field_violations.clone())
-            .unwrap_or_default();
+        let fields = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
         let fields: Vec<String> = fields.into_iter().map(|fault| fault.field).collect();
         let reason = details.error_info().unwrap().reason.clone();
-        if fields.is_empty() {
-            reason
-        } else {
-            format!("{reason} {}", fields.join(" "))
-        }
+        if fields.is_empty() { reason } else { format!("{reason} {}", fields.join(" ")) }
     }
 
     /// Every number that a query gives, joined; NULL is `-`.
     pub async fn sql(&self, sql: &'static str) -> Vec<String> {
-        let rows = self
-            .database
-            .reader()
-            .await
-            .unwrap()
-            .fetch(sql, vec![])
-            .await
-            .unwrap();
+        let rows = self.database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
         let shown = |value: &Value| match value {
             Value::Int(Some(number)) => number.to_string(),
             Value::Text(Some(text)) => text.clone(),
             Value::Blob(Some(bytes)) => format!("{} bytes", bytes.len()),
             _ => "-".to_owned(),
         };
-        rows.iter()
-            .map(|row| row.values().iter().map(shown).collect::<Vec<_>>().join(" "))
-            .collect()
+        rows.iter().map(|row| row.values().iter().map(shown).collect::<Vec<_>>().join(" ")).collect()
     }
 }
 
 fn certificates() -> Vec<Arc<PeerCertificate>> {
-    let validity = Validity {
-        from: 1_600_000_000,
-        to: 1_900_000_000,
-    };
+    let validity = Validity { from: 1_600_000_000, to: 1_900_000_000 };
     let authority = Authority::new("test", validity).unwrap();
     let one = |(serial, organisation): (u64, &str)| {
         let uri = format!("spiffe://ap.test/{organisation}/mis");
@@ -193,71 +161,38 @@ async fn register(conn: &mut Conn, certificates: &[Arc<PeerCertificate>]) {
     for (at, certificate) in (1_i64..).zip(certificates) {
         let organisation = certificate.organisation().as_str();
         let key = Key::new(Family::Organisation).text(organisation);
-        conn.execute(head, vec![key.as_bytes().into(), (-at).into()])
-            .await
-            .unwrap();
+        conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();
         let row = "INSERT INTO organisations VALUES ($1, 0, $2, $3, 'Some place', 1, NULL, NULL)";
-        conn.execute(
-            row,
-            vec![(-at).into(), key.as_bytes().into(), organisation.into()],
-        )
-        .await
-        .unwrap();
+        conn.execute(row, vec![(-at).into(), key.as_bytes().into(), organisation.into()]).await.unwrap();
         let key = Key::new(Family::Certificate).bytes(&certificate.fingerprint());
-        conn.execute(head, vec![key.as_bytes().into(), (-at).into()])
-            .await
-            .unwrap();
+        conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();
         let row = "INSERT INTO certificates VALUES ($1, 0, $2, $3, $4, 'mis', 9000000000000000, 1)";
         let sha256 = certificate.fingerprint();
-        let values = vec![
-            (-at).into(),
-            key.as_bytes().into(),
-            sha256.into(),
-            organisation.into(),
-        ];
+        let values = vec![(-at).into(), key.as_bytes().into(), sha256.into(), organisation.into()];
         conn.execute(row, values).await.unwrap();
     }
     let key = Key::new(Family::Agreement).id(AGREEMENT);
-    conn.execute(head, vec![key.as_bytes().into(), (-99_i64).into()])
-        .await
-        .unwrap();
+    conn.execute(head, vec![key.as_bytes().into(), (-99_i64).into()]).await.unwrap();
     let row = "INSERT INTO agreements VALUES (-99, 0, $1, $2, 1, $3, $4, $4, '1,2,3', '1', 4, 4, '6', \
                '2026-09-01', '2027-08-31', '2027-08-31')";
-    let parties = "la/330,provider/riverside,school/123457";
+    let parties = "la/330,provider/riverside,school/123456,school/123457";
     let state = AgreementState::InForce as i32;
-    let values = vec![
-        key.as_bytes().into(),
-        AGREEMENT.into(),
-        state.into(),
-        parties.into(),
-    ];
+    let values = vec![key.as_bytes().into(), AGREEMENT.into(), state.into(), parties.into()];
     conn.execute(row, values).await.unwrap();
-    for (ordinal, party) in (0_i64..).zip(parties.split(',')) {
-        let row = "INSERT INTO agreement_parties VALUES (-99, $1, $2, $3)";
-        conn.execute(row, vec![ordinal.into(), party.into(), AGREEMENT.into()])
-            .await
-            .unwrap();
-    }
 }
 
 impl World {
     pub async fn refer(&self, upn: &str) -> CreateReferralResponse {
-        self.call(LA, methods::CREATE_REFERRAL, &a_referral(a_child(upn)))
-            .await
-            .unwrap()
+        self.call(LA, methods::CREATE_REFERRAL, &a_referral(a_child(upn))).await.unwrap()
     }
 
     pub async fn get(&self, who: &str, placement: &str) -> GetPlacementResponse {
-        let request = GetPlacementRequest {
-            placement_id: placement.to_owned(),
-        };
+        let request = GetPlacementRequest { placement_id: placement.to_owned() };
         self.call(who, methods::GET_PLACEMENT, &request).await.unwrap()
     }
 
     pub async fn sees(&self, who: &str, placement: &str) -> String {
-        let request = GetPlacementRequest {
-            placement_id: placement.to_owned(),
-        };
+        let request = GetPlacementRequest { placement_id: placement.to_owned() };
         match self.call(who, methods::GET_PLACEMENT, &request).await {
             Ok(response) => response.placement.unwrap().child.unwrap().legal_forename,
             Err(_) => self.refused(who, methods::GET_PLACEMENT, &request).await,
@@ -267,15 +202,9 @@ impl World {
     pub async fn list(&self, who: &str, query: ListPlacementsRequest) -> (Vec<String>, String) {
         let page = self.call(who, methods::LIST_PLACEMENTS, &query).await.unwrap();
         assert!(
-            page.placements
-                .iter()
-                .all(|placement| placement.child.is_none() && placement.detail.is_none())
+            page.placements.iter().all(|placement| placement.child.is_none() && placement.detail.is_none())
         );
-        let ids = page
-            .placements
-            .into_iter()
-            .map(|placement| placement.placement_id)
-            .collect();
+        let ids = page.placements.into_iter().map(|placement| placement.placement_id).collect();
         (ids, page.next_page_token)
     }
 }

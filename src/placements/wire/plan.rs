@@ -33,12 +33,7 @@ pub(in crate::placements) fn put_plan(m: &PutPlanRequest) -> Result<PlanPut, Ref
     let plan = check.present("plan", m.plan.as_ref());
     let plan = plan.map(|sent| plan_of(&mut check.at("plan"), sent));
     let put = placement.zip(plan);
-    let put = put.map(|(placement, (plan, shape))| PlanPut {
-        placement,
-        etag: m.etag.clone(),
-        plan,
-        shape,
-    });
+    let put = put.map(|(placement, (plan, shape))| PlanPut { placement, etag: m.etag.clone(), plan, shape });
     finish(check, put)
 }
 
@@ -65,12 +60,7 @@ fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
         review_dates: sent.review_dates.clone(),
         long_term: sent.long_term,
         outcomes,
-        success_criteria: text(
-            check,
-            "success_criteria",
-            &sent.success_criteria,
-            TextRule::notes(NOTE),
-        ),
+        success_criteria: text(check, "success_criteria", &sent.success_criteria, TextRule::notes(NOTE)),
         exit_route: text(check, "exit_route", &sent.exit_route, TextRule::notes(NOTE)),
         commissioner_lead: lead(check, "commissioner_lead", sent.commissioner_lead.as_ref()),
         provider_lead: lead(check, "provider_lead", sent.provider_lead.as_ref()),
@@ -123,11 +113,7 @@ fn timetable(check: &mut Check, sent: &[TimetableSlot]) -> Vec<TimetableSlot> {
         .collect();
     // A session is planned once; a timed one is told from another by its start.
     if !distinct(slots.iter().map(|slot| {
-        let start = if slot.session == Session::Timed as i32 {
-            slot.start_time.as_str()
-        } else {
-            ""
-        };
+        let start = if slot.session == Session::Timed as i32 { slot.start_time.as_str() } else { "" };
         (slot.weekday, slot.session, start)
     })) {
         check.fault("timetable", "CONFLICT_IN_BATCH");
@@ -139,11 +125,7 @@ fn slot(check: &mut Check, sent: &TimetableSlot) -> TimetableSlot {
     check.enum_value::<Weekday>("weekday", sent.weekday);
     let timed = check.enum_value::<Session>("session", sent.session) == Some(Session::Timed);
     let mut time = |field, sent: &str| {
-        if timed {
-            check.time_of_day(field, sent)
-        } else {
-            check.optional_time_of_day(field, sent)
-        }
+        if timed { check.time_of_day(field, sent) } else { check.optional_time_of_day(field, sent) }
     };
     let span = time("start_time", &sent.start_time).zip(time("end_time", &sent.end_time));
     check.optional_time_of_day("cut_off", &sent.cut_off);
@@ -155,10 +137,7 @@ fn slot(check: &mut Check, sent: &TimetableSlot) -> TimetableSlot {
         }
         _ => {}
     }
-    TimetableSlot {
-        site: text(check, "site", &sent.site, TextRule::line(LINE)),
-        ..sent.clone()
-    }
+    TimetableSlot { site: text(check, "site", &sent.site, TextRule::line(LINE)), ..sent.clone() }
 }
 
 fn length((start, end): (TimeOfDay, TimeOfDay)) -> i32 {

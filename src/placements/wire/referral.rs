@@ -55,10 +55,7 @@ pub(in crate::placements) fn create_referral(
     let child = child.map(|sent| named(&mut check.at("child"), sent, today));
     let schools = schools(&mut check, &m.schools_on_roll);
     let residence = check.organisation("la_of_residence", &m.la_of_residence);
-    if residence
-        .as_ref()
-        .is_some_and(|id| id.kind() != OrganisationKind::La)
-    {
+    if residence.as_ref().is_some_and(|id| id.kind() != OrganisationKind::La) {
         check.fault("la_of_residence", "ORGANISATION_FORMAT");
     }
     let legal_basis = check.enum_value::<LegalBasis>("legal_basis", m.legal_basis);
@@ -139,12 +136,7 @@ fn named(check: &mut Check, sent: &ChildIdentity, today: Date) -> NamedChild {
         sex: sent.sex.clone(),
         upn: sent.upn.clone(),
         year_group: sent.year_group,
-        local_reference: text(
-            check,
-            "local_reference",
-            &sent.local_reference,
-            TextRule::line(LINE),
-        ),
+        local_reference: text(check, "local_reference", &sent.local_reference, TextRule::line(LINE)),
     };
     NamedChild { id, upn, identity }
 }

@@ -1,3 +1,5 @@
+//! What the checks of placement messages refuse.
+
 use super::*;
 use crate::exchange::Reason;
 use crate::proto::v1::{
@@ -10,11 +12,7 @@ const ID: &str = "0b6c7c4e-53a1-4d0b-9d0e-0c7a1f6b2a11";
 fn faults<T>(result: Result<T, Refusal>) -> Vec<String> {
     let refusal = result.err().unwrap();
     assert_eq!(refusal.reason, Reason::Invalid);
-    refusal
-        .violations
-        .iter()
-        .map(|fault| format!("{} {}", fault.field, fault.reason))
-        .collect()
+    refusal.violations.iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()
 }
 
 fn today() -> Date {
@@ -22,10 +20,7 @@ fn today() -> Date {
 }
 
 fn officer() -> Officer {
-    Officer {
-        name: "Ada Officer".to_owned(),
-        role: "AP commissioner".to_owned(),
-    }
+    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned() }
 }
 
 fn a_referral() -> CreateReferralRequest {
@@ -88,11 +83,7 @@ fn every_fault_of_a_referral_is_named_by_its_path() {
             year_group: 15,
             ..ChildIdentity::default()
         }),
-        schools_on_roll: vec![
-            "la/330".to_owned(),
-            "school/123456".to_owned(),
-            "school/123456".to_owned(),
-        ],
+        schools_on_roll: vec!["la/330".to_owned(), "school/123456".to_owned(), "school/123456".to_owned()],
         la_of_residence: "school/123456".to_owned(),
         sessions_per_week: 11,
         requested_start: "2026-02-30".to_owned(),
@@ -119,19 +110,8 @@ fn every_fault_of_a_referral_is_named_by_its_path() {
 
 #[test]
 fn a_child_known_by_id_needs_no_name() {
-    let child = Some(ChildIdentity {
-        child_id: ID.to_owned(),
-        ..ChildIdentity::default()
-    });
-    let referral = create_referral(
-        &CreateReferralRequest {
-            child,
-            ..a_referral()
-        },
-        today(),
-    )
-    .ok()
-    .unwrap();
+    let child = Some(ChildIdentity { child_id: ID.to_owned(), ..ChildIdentity::default() });
+    let referral = create_referral(&CreateReferralRequest { child, ..a_referral() }, today()).ok().unwrap();
     assert!(referral.child.id.is_some());
 }
 
@@ -147,21 +127,14 @@ fn a_response_is_one_of_two() {
         })
     };
     assert_eq!(faults(respond_with(None)), ["answer FIELD_REQUIRED"]);
-    let long = Acceptance {
-        provider_reference: "R".repeat(41),
-    };
+    let long = Acceptance { provider_reference: "R".repeat(41) };
     assert_eq!(
         faults(respond_with(Some(SentAnswer::Accept(long)))),
         ["accept.provider_reference FIELD_LENGTH"]
     );
     let empty = SentAnswer::Decline(Declination::default());
-    assert_eq!(
-        faults(respond_with(Some(empty))),
-        ["decline.reason ENUM_REQUIRED"]
-    );
-    let accept = SentAnswer::Accept(Acceptance {
-        provider_reference: "R-17".to_owned(),
-    });
+    assert_eq!(faults(respond_with(Some(empty))), ["decline.reason ENUM_REQUIRED"]);
+    let accept = SentAnswer::Accept(Acceptance { provider_reference: "R-17".to_owned() });
     assert!(matches!(respond_with(Some(accept)), Ok((_, Answer::Accept(reference))) if reference == "R-17"));
 }
 
@@ -201,10 +174,7 @@ fn passing_what_is_missing_takes_a_name_and_a_reason() {
         ..StartPlacementRequest::default()
     };
     assert!(start(&sent).is_ok_and(|start| start.officer.is_none()));
-    let passing = StartPlacementRequest {
-        missing_items: vec![1, 9, 0],
-        ..sent.clone()
-    };
+    let passing = StartPlacementRequest { missing_items: vec![1, 9, 0], ..sent.clone() };
     assert_eq!(
         faults(start(&passing)),
         [
@@ -233,20 +203,9 @@ fn an_end_needs_only_its_day() {
         ..EndPlacementRequest::default()
     };
     assert!(end(&sent).is_ok_and(|end| end.reason == EndReason::Unspecified));
-    let wrong = EndPlacementRequest {
-        end_date: "13/11/2026".to_owned(),
-        reason: 99,
-        etag: String::new(),
-        ..sent
-    };
-    assert_eq!(
-        faults(end(&wrong)),
-        [
-            "etag FIELD_REQUIRED",
-            "end_date DATE_FORMAT",
-            "reason ENUM_UNKNOWN"
-        ]
-    );
+    let wrong =
+        EndPlacementRequest { end_date: "13/11/2026".to_owned(), reason: 99, etag: String::new(), ..sent };
+    assert_eq!(faults(end(&wrong)), ["etag FIELD_REQUIRED", "end_date DATE_FORMAT", "reason ENUM_UNKNOWN"]);
 }
 
 fn slot(weekday: Weekday, session: Session, from: &str, to: &str, minutes: i32) -> TimetableSlot {
@@ -330,10 +289,7 @@ fn a_plan_says_nothing_impossible() {
 #[test]
 fn pages_have_a_size() {
     assert_eq!(list(&ListPlacementsRequest::default()).ok().unwrap().size, 100);
-    let sent = ListPlacementsRequest {
-        page_size: 5_000,
-        ..ListPlacementsRequest::default()
-    };
+    let sent = ListPlacementsRequest { page_size: 5_000, ..ListPlacementsRequest::default() };
     assert_eq!(list(&sent).ok().unwrap().size, 1_000);
     let wrong = ListPlacementsRequest {
         page_size: -1,

@@ -92,15 +92,10 @@ pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Agreement
     let Some(row) = snapshot.fetch_one(sql, vec![key(id).as_bytes().into()]).await? else {
         return Ok(None);
     };
-    let corrupt = |column| StoreError::Corrupt {
-        table: "agreements",
-        column,
-    };
+    let corrupt = |column| StoreError::Corrupt { table: "agreements", column };
     let date = |column: usize| Date::parse(row.text(column)?).map_err(|_| corrupt(column));
     let organisations = |column: usize| -> Result<Vec<OrganisationId>, StoreError> {
-        parts(row.text(column)?)
-            .map(|id| OrganisationId::parse(id).map_err(|_| corrupt(column)))
-            .collect()
+        parts(row.text(column)?).map(|id| OrganisationId::parse(id).map_err(|_| corrupt(column))).collect()
     };
     Ok(Some(AgreementRow {
         id,
@@ -111,9 +106,7 @@ pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Agreement
         data_classes: parts(row.text(4)?)
             .map(|class| number(class).ok_or(corrupt(4)))
             .collect::<Result<_, _>>()?,
-        purposes: parts(row.text(5)?)
-            .map(|of| number(of).ok_or(corrupt(5)))
-            .collect::<Result<_, _>>()?,
+        purposes: parts(row.text(5)?).map(|of| number(of).ok_or(corrupt(5))).collect::<Result<_, _>>()?,
         article_6: code(row.int(6)?).ok_or(corrupt(6))?,
         article_9: code(row.int(7)?).filter(|article| *article != Article9::Unspecified),
         schedule_1: row.text(8)?.to_owned(),
@@ -132,13 +125,9 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn code<E: TryFrom<i32>>(number: i64) -> Option<E> {
-    i32::try_from(number)
-        .ok()
-        .and_then(|number| E::try_from(number).ok())
+    i32::try_from(number).ok().and_then(|number| E::try_from(number).ok())
 }
 
 fn number<E: TryFrom<i32>>(text: &str) -> Option<E> {
-    text.parse::<i32>()
-        .ok()
-        .and_then(|number| E::try_from(number).ok())
+    text.parse::<i32>().ok().and_then(|number| E::try_from(number).ok())
 }

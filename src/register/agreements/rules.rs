@@ -19,16 +19,12 @@ pub fn basis_faults(
 ) -> Vec<(&'static str, &'static str)> {
     let mut faults = Vec::new();
     let public = parties.iter().any(|party| party.kind() == OrganisationKind::La);
-    let legitimate = matches!(
-        article_6,
-        Article6::LegitimateInterests | Article6::RecognisedLegitimateInterests
-    );
+    let legitimate =
+        matches!(article_6, Article6::LegitimateInterests | Article6::RecognisedLegitimateInterests);
     if public && legitimate {
         faults.push(("article_6", "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY"));
     }
-    let special = classes
-        .iter()
-        .any(|class| matches!(class, DataClass::Attendance | DataClass::Passport));
+    let special = classes.iter().any(|class| matches!(class, DataClass::Attendance | DataClass::Passport));
     if special && article_9.is_none() {
         faults.push(("article_9", "ARTICLE_9_REQUIRED"));
     }
@@ -49,16 +45,9 @@ mod tests {
         nine: Option<Article9>,
         one: &str,
     ) -> String {
-        let parties: Vec<_> = parties
-            .iter()
-            .map(|id| OrganisationId::parse(id).unwrap())
-            .collect();
+        let parties: Vec<_> = parties.iter().map(|id| OrganisationId::parse(id).unwrap()).collect();
         let faults = basis_faults(&parties, &[class], six, nine, one);
-        faults
-            .iter()
-            .map(|(field, _)| *field)
-            .collect::<Vec<_>>()
-            .join(" ")
+        faults.iter().map(|(field, _)| *field).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -68,33 +57,12 @@ mod tests {
         let private = ["provider/a", "provider/b"];
         let nine = Some(Article9::SubstantialPublicInterest);
         assert_eq!(faults(&la, DataClass::Attendance, PublicTask, nine, "6"), "");
-        assert_eq!(
-            faults(&la, DataClass::Attendance, PublicTask, nine, ""),
-            "schedule_1"
-        );
-        assert_eq!(
-            faults(&la, DataClass::Attendance, PublicTask, None, ""),
-            "article_9"
-        );
+        assert_eq!(faults(&la, DataClass::Attendance, PublicTask, nine, ""), "schedule_1");
+        assert_eq!(faults(&la, DataClass::Attendance, PublicTask, None, ""), "article_9");
         assert_eq!(faults(&la, DataClass::Referral, PublicTask, None, ""), "");
-        assert_eq!(
-            faults(&la, DataClass::Referral, LegitimateInterests, None, ""),
-            "article_6"
-        );
-        assert_eq!(
-            faults(&la, DataClass::Referral, RecognisedLegitimateInterests, None, ""),
-            "article_6"
-        );
-        assert_eq!(
-            faults(
-                &private,
-                DataClass::Referral,
-                RecognisedLegitimateInterests,
-                None,
-                ""
-            ),
-            ""
-        );
+        assert_eq!(faults(&la, DataClass::Referral, LegitimateInterests, None, ""), "article_6");
+        assert_eq!(faults(&la, DataClass::Referral, RecognisedLegitimateInterests, None, ""), "article_6");
+        assert_eq!(faults(&private, DataClass::Referral, RecognisedLegitimateInterests, None, ""), "");
         let health = Some(Article9::HealthOrSocialCare);
         assert_eq!(faults(&la, DataClass::Passport, PublicTask, health, ""), "");
     }

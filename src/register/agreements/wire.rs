@@ -43,11 +43,7 @@ pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
     let mut data_classes = Vec::new();
     if at.list_len("data_classes", sent.data_classes.len(), MOST) {
         for (index, class) in sent.data_classes.iter().enumerate() {
-            data_classes.extend(
-                at.at("data_classes")
-                    .index(index)
-                    .enum_value::<DataClass>("", *class),
-            );
+            data_classes.extend(at.at("data_classes").index(index).enum_value::<DataClass>("", *class));
         }
     }
     let mut purposes = Vec::new();
@@ -56,29 +52,23 @@ pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
             purposes.extend(at.at("purposes").index(index).enum_value::<Purpose>("", *purpose));
         }
     }
-    for (field, missing) in [
-        ("data_classes", sent.data_classes.is_empty()),
-        ("purposes", sent.purposes.is_empty()),
-    ] {
+    for (field, missing) in
+        [("data_classes", sent.data_classes.is_empty()), ("purposes", sent.purposes.is_empty())]
+    {
         if missing {
             at.fault(field, "FIELD_REQUIRED");
         }
     }
     let article_6 = at.enum_value::<Article6>("article_6", sent.article_6);
     let article_9 = at.optional_enum::<Article9>("article_9", sent.article_9);
-    let schedule_1 = at
-        .text("schedule_1", &sent.schedule_1, TextRule::line(8))
-        .unwrap_or_default();
+    let schedule_1 = at.text("schedule_1", &sent.schedule_1, TextRule::line(8)).unwrap_or_default();
     if let Some(article_6) = article_6 {
         for (field, reason) in rules::basis_faults(&parties, &data_classes, article_6, article_9, &schedule_1)
         {
             at.fault(field, reason);
         }
     }
-    let (from, to) = (
-        at.date("from_date", &sent.from_date),
-        at.date("to_date", &sent.to_date),
-    );
+    let (from, to) = (at.date("from_date", &sent.from_date), at.date("to_date", &sent.to_date));
     let review_by = at.date("review_by", &sent.review_by);
     if let (Some(from), Some(to)) = (from, to)
         && to < from

@@ -6,9 +6,7 @@ use super::*;
 fn the_vault_takes_only_a_ring_that_continues_its_own() {
     let (_folder, path, ring) = ring();
     let vault = Vault::new(ring, 8);
-    vault
-        .reload(KeyRing::rotate(&path, DAY, &counting(99)).unwrap())
-        .unwrap();
+    vault.reload(KeyRing::rotate(&path, DAY, &counting(99)).unwrap()).unwrap();
     assert_eq!(vault.ring().active().id(), 2);
     let other = path.with_file_name("other.toml");
     KeyRing::create(&other, DAY, &counting(3)).unwrap();
@@ -29,46 +27,24 @@ fn a_file_others_can_read_is_refused_and_none_is_overwritten() {
     for mode in [0o640, 0o604, 0o660, 0o644, 0o610, 0o602] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         fs::set_permissions(&log, fs::Permissions::from_mode(mode)).unwrap();
-        assert!(
-            matches!(KeyRing::load(&path), Err(FileError::Exposed { .. })),
-            "{mode:o}"
-        );
-        assert!(matches!(
-            KeyRing::rotate(&path, DAY, &counting(9)),
-            Err(FileError::Exposed { .. })
-        ));
-        assert!(
-            matches!(LogSigningKey::load(&log), Err(FileError::Exposed { .. })),
-            "{mode:o}"
-        );
+        assert!(matches!(KeyRing::load(&path), Err(FileError::Exposed { .. })), "{mode:o}");
+        assert!(matches!(KeyRing::rotate(&path, DAY, &counting(9)), Err(FileError::Exposed { .. })));
+        assert!(matches!(LogSigningKey::load(&log), Err(FileError::Exposed { .. })), "{mode:o}");
     }
     for mode in [0o600, 0o400] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         KeyRing::load(&path).unwrap();
     }
-    assert!(matches!(
-        KeyRing::create(&path, DAY, &counting(9)),
-        Err(FileError::Exists)
-    ));
-    assert!(matches!(
-        LogSigningKey::create(&log, "x", &counting(9)),
-        Err(FileError::Exists)
-    ));
-    assert!(matches!(
-        KeyRing::load(folder.path()),
-        Err(FileError::Exposed { .. })
-    ));
+    assert!(matches!(KeyRing::create(&path, DAY, &counting(9)), Err(FileError::Exists)));
+    assert!(matches!(LogSigningKey::create(&log, "x", &counting(9)), Err(FileError::Exists)));
+    assert!(matches!(KeyRing::load(folder.path()), Err(FileError::Exposed { .. })));
 }
 
 #[test]
 fn a_wrong_file_is_refused_without_repeating_it() {
     let (_folder, path, _) = ring();
     let good = fs::read_to_string(&path).unwrap();
-    let secret = good
-        .lines()
-        .find_map(|line| line.strip_prefix("master = "))
-        .unwrap()
-        .trim_matches('"');
+    let secret = good.lines().find_map(|line| line.strip_prefix("master = ")).unwrap().trim_matches('"');
     let wrong = [
         "keys = []".to_owned(),
         good.replace("active", "retired"),
@@ -81,11 +57,7 @@ fn a_wrong_file_is_refused_without_repeating_it() {
         good.replace(&format!("{secret}\""), secret),
         format!("{good}extra = 1\n"),
         [good.as_str(), &good].concat(),
-        [
-            good.as_str(),
-            &good.replace("active", "retired").replace("id = 1", "id = 0"),
-        ]
-        .concat(),
+        [good.as_str(), &good.replace("active", "retired").replace("id = 1", "id = 0")].concat(),
     ];
     for text in wrong {
         write(&path, &text);
@@ -123,8 +95,5 @@ fn rotations_at_once_lose_no_key() {
         }
     });
     let ring = KeyRing::load(&path).unwrap();
-    assert_eq!(
-        ring.keys().map(RingKey::id).collect::<Vec<_>>(),
-        [9, 8, 7, 6, 5, 4, 3, 2, 1]
-    );
+    assert_eq!(ring.keys().map(RingKey::id).collect::<Vec<_>>(), [9, 8, 7, 6, 5, 4, 3, 2, 1]);
 }

@@ -16,20 +16,12 @@ impl Conn {
     /// As [`StoreError`] says; rows of an existing key are [`StoreError::Refused`] unless the table replaces.
     pub async fn insert(&mut self, table: &Table, mut rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
         if let Self::Postgres(_) = self {
-            return if rows.is_empty() {
-                Ok(())
-            } else {
-                self.insert_unnest(table, rows).await
-            };
+            return if rows.is_empty() { Ok(()) } else { self.insert_unnest(table, rows).await };
         }
         let most = (32_000 / table.columns.len().max(1)).min(ROWS);
         while !rows.is_empty() {
             let take = rows.len().min(most);
-            let take = if take.is_power_of_two() {
-                take
-            } else {
-                take.next_power_of_two() / 2
-            };
+            let take = if take.is_power_of_two() { take } else { take.next_power_of_two() / 2 };
             let rest = rows.split_off(take);
             let Self::Sqlite(conn) = self else { return Ok(()) };
             let row = format!("({})", vec!["?"; table.columns.len()].join(","));
@@ -41,9 +33,7 @@ impl Conn {
                 on_key(table)
             );
             let values = rows.into_iter().flatten().collect();
-            bind_sqlite(query(AssertSqlSafe(text)), values)
-                .execute(&mut **conn)
-                .await?;
+            bind_sqlite(query(AssertSqlSafe(text)), values).execute(&mut **conn).await?;
             rows = rest;
         }
         Ok(())
@@ -62,11 +52,8 @@ impl Conn {
             arrays.join(","),
             on_key(table)
         );
-        let mut columns: Vec<Vec<Value>> = table
-            .columns
-            .iter()
-            .map(|_| Vec::with_capacity(rows.len()))
-            .collect();
+        let mut columns: Vec<Vec<Value>> =
+            table.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
         for row in rows {
             for (column, value) in columns.iter_mut().zip(row) {
                 column.push(value);
@@ -86,12 +73,7 @@ impl Conn {
 }
 
 fn names(table: &Table) -> String {
-    table
-        .columns
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(",")
+    table.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }
 
 fn on_key(table: &Table) -> String {
@@ -102,11 +84,7 @@ fn on_key(table: &Table) -> String {
         .filter(|(name, _)| !table.replace_by.contains(name))
         .map(|(name, _)| format!("{name} = excluded.{name}"))
         .collect();
-    format!(
-        " ON CONFLICT ({}) DO UPDATE SET {}",
-        table.replace_by.join(","),
-        set.join(",")
-    )
+    format!(" ON CONFLICT ({}) DO UPDATE SET {}", table.replace_by.join(","), set.join(","))
 }
 
 fn postgres_type(kind: Kind) -> &'static str {
@@ -117,30 +95,15 @@ fn postgres_type(kind: Kind) -> &'static str {
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "mapped over owned values, as its siblings are"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "mapped over owned values, as its siblings are")]
 fn int(value: Value) -> Option<i64> {
-    if let Value::Int(value) = value {
-        value
-    } else {
-        None
-    }
+    if let Value::Int(value) = value { value } else { None }
 }
 
 fn text_of(value: Value) -> Option<String> {
-    if let Value::Text(value) = value {
-        value
-    } else {
-        None
-    }
+    if let Value::Text(value) = value { value } else { None }
 }
 
 fn blob(value: Value) -> Option<Vec<u8>> {
-    if let Value::Blob(value) = value {
-        value
-    } else {
-        None
-    }
+    if let Value::Blob(value) = value { value } else { None }
 }

@@ -26,14 +26,12 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn execute(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<u64, StoreError> {
         Ok(match self {
-            Self::Sqlite(conn) => bind_sqlite(query(sql), arguments)
-                .execute(&mut **conn)
-                .await?
-                .rows_affected(),
-            Self::Postgres(conn) => bind_postgres(query(sql), arguments)
-                .execute(&mut **conn)
-                .await?
-                .rows_affected(),
+            Self::Sqlite(conn) => {
+                bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+            }
+            Self::Postgres(conn) => {
+                bind_postgres(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+            }
         })
     }
 
@@ -71,10 +69,7 @@ impl Conn {
     pub async fn begin_read(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
-            Self::Postgres(_) => {
-                self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await
-            }
+            Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
 
@@ -109,9 +104,7 @@ impl Conn {
                 rows.iter().map(|row| from_sqlite(row, sql)).collect()
             }
             Self::Postgres(conn) => {
-                let rows = bind_postgres(query(sql), arguments)
-                    .fetch_all(&mut **conn)
-                    .await?;
+                let rows = bind_postgres(query(sql), arguments).fetch_all(&mut **conn).await?;
                 rows.iter().map(|row| from_postgres(row, sql)).collect()
             }
         }

@@ -33,10 +33,7 @@ impl From<sqlx::Error> for StoreError {
         let sqlx::Error::Database(database) = &error else {
             return Self::Unreachable(error);
         };
-        let code = database
-            .code()
-            .map(std::borrow::Cow::into_owned)
-            .unwrap_or_default();
+        let code = database.code().map(std::borrow::Cow::into_owned).unwrap_or_default();
         // SQLite gives extended result codes in decimal: 13 SQLITE_FULL, 10 SQLITE_IOERR | n << 8.
         if let Ok(number) = code.parse::<u32>()
             && database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
@@ -54,10 +51,7 @@ impl From<sqlx::Error> for StoreError {
             "53100" => Self::Full(error),
             "58030" => Self::Disk(error),
             "25006" | "55P03" => Self::Unreachable(error),
-            code if ["08", "57", "53", "40"]
-                .iter()
-                .any(|class| code.starts_with(class)) =>
-            {
+            code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unreachable(error)
             }
             _ => Self::Refused(error),

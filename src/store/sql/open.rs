@@ -99,10 +99,7 @@ impl Database {
             Self::Postgres { .. } => &POSTGRES,
         };
         let rows = (self.reader().await?)
-            .fetch(
-                "SELECT version, checksum FROM _sqlx_migrations ORDER BY version",
-                vec![],
-            )
+            .fetch("SELECT version, checksum FROM _sqlx_migrations ORDER BY version", vec![])
             .await;
         let Ok(rows) = rows else { return Ok(false) };
         let mut applied = rows.iter();
@@ -162,9 +159,7 @@ impl Database {
             return Ok(());
         }
         let mut conn = self.reader().await?;
-        let row = conn
-            .fetch_one("SELECT current_setting('synchronous_standby_names')", vec![])
-            .await?;
+        let row = conn.fetch_one("SELECT current_setting('synchronous_standby_names')", vec![]).await?;
         match row.map(|row| row.text(0).map(str::is_empty)).transpose()? {
             Some(false) => Ok(()),
             _ => Err(StoreError::Inconsistent(
@@ -178,10 +173,7 @@ impl Database {
         match self {
             Self::Sqlite { .. } => {
                 let row = conn.fetch_one("SELECT sqlite_version()", vec![]).await?;
-                let text = row
-                    .map(|row| row.text(0).map(str::to_owned))
-                    .transpose()?
-                    .unwrap_or_default();
+                let text = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
                 let mut numbers = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
                 let mut next = || numbers.next().unwrap_or(0);
                 if (next(), next(), next()) < SQLITE_FLOOR {
@@ -189,23 +181,14 @@ impl Database {
                 }
                 let row = conn.fetch_one("PRAGMA synchronous", vec![]).await?;
                 if row.map(|row| row.int(0)).transpose()? != Some(2) {
-                    return Err(StoreError::Inconsistent(
-                        "SQLite does not run with synchronous=FULL",
-                    ));
+                    return Err(StoreError::Inconsistent("SQLite does not run with synchronous=FULL"));
                 }
             }
             Self::Postgres { .. } => {
-                let row = conn
-                    .fetch_one("SELECT current_setting('synchronous_commit')", vec![])
-                    .await?;
-                let level = row
-                    .map(|row| row.text(0).map(str::to_owned))
-                    .transpose()?
-                    .unwrap_or_default();
+                let row = conn.fetch_one("SELECT current_setting('synchronous_commit')", vec![]).await?;
+                let level = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
                 if !matches!(level.as_str(), "on" | "remote_apply") {
-                    return Err(StoreError::Inconsistent(
-                        "PostgreSQL's synchronous_commit is below on",
-                    ));
+                    return Err(StoreError::Inconsistent("PostgreSQL's synchronous_commit is below on"));
                 }
             }
         }

@@ -173,10 +173,7 @@ impl Row {
     }
 
     fn corrupt(&self, column: usize) -> StoreError {
-        StoreError::Corrupt {
-            table: self.table,
-            column,
-        }
+        StoreError::Corrupt { table: self.table, column }
     }
 
     /// SQLite gives NULL no kind of its own, so a NULL read as any kind is absent.
