@@ -10,12 +10,14 @@ import tomllib
 import uuid
 
 import grpc
+import grpc_tools
 from grpc_tools import protoc
 
 protos, sandbox = map(pathlib.Path, sys.argv[1:3])
 generated = tempfile.TemporaryDirectory()
 sources = sorted(str(p.relative_to(protos)) for p in protos.glob("apgateway/v1/*.proto"))
-arguments = ["protoc", f"-I{protos}", f"--python_out={generated.name}", f"--grpc_python_out={generated.name}"]
+well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
+arguments = ["protoc", f"-I{protos}", f"-I{well_known}", f"--python_out={generated.name}", f"--grpc_python_out={generated.name}"]
 assert protoc.main(arguments + sources) == 0
 sys.path.insert(0, generated.name)
 

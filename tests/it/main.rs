@@ -10,6 +10,7 @@
 mod clients;
 mod crash;
 mod demo;
+mod safety;
 mod story;
 mod support;
 mod tidy;

@@ -1,0 +1,103 @@
+//! Rights that end, end at once; and what names a child is nowhere in the clear.
+
+use std::time::Duration;
+
+use ap_gateway::cli::sandbox;
+use ap_gateway::client::{Client, ClientError, reason};
+use ap_gateway::proto::v1::{
+    GetOrganisationRequest, GetOrganisationResponse, OrganisationState, RevokeCertificateRequest,
+    UpdateOrganisationRequest, WatchDeliveriesRequest, delivery_service, register_service,
+};
+
+use super::story::{id, mark, submission, submit};
+use super::support::World;
+
+async fn own(client: &Client) -> Result<GetOrganisationResponse, ClientError> {
+    let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    Ok(client.call(register_service::GET_ORGANISATION, &request).await?.message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
+    let world = World::sqlite().await;
+    let (riverside, old) = (world.client("provider-a").await, world.client("provider-a-old").await);
+    own(&old).await.unwrap();
+    let watch = WatchDeliveriesRequest::default();
+    let mut stream = old.watch(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
+    let cast = sandbox::world::load(world.dir.path()).unwrap().organisations;
+    let certificate = cast.into_iter().find(|member| member.name == "provider-a-old").unwrap();
+    let request = RevokeCertificateRequest {
+        request_id: id(),
+        certificate_sha256: certificate.certificate_sha256,
+        ..RevokeCertificateRequest::default()
+    };
+    riverside.call(register_service::REVOKE_CERTIFICATE, &request).await.unwrap();
+    match own(&old).await.unwrap_err() {
+        ClientError::Refused(status) => assert!(matches!(reason(&status).as_str(), "CERT_REVOKED" | "")),
+        ClientError::Unreachable(_) => {}
+        other => panic!("{other}"),
+    }
+    // What was sent before may still come; then the stream ends with an error, long before a heartbeat.
+    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+        for _ in 0..100 {
+            if stream.next(|_| prost::bytes::Bytes::new()).await.is_err() {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(ended.await.unwrap());
+    own(&riverside).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_organisation_is_refused_until_it_is_restored() {
+    let world = World::sqlite().await;
+    let (riverside, operator) = (world.client("provider-a").await, world.client("operator").await);
+    let set = async |state: OrganisationState| {
+        let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+        let found = operator.call(register_service::GET_ORGANISATION, &request).await.unwrap().message;
+        let request = UpdateOrganisationRequest {
+            request_id: id(),
+            organisation: "provider/riverside".to_owned(),
+            etag: found.organisation.unwrap().etag,
+            state: state as i32,
+            ..UpdateOrganisationRequest::default()
+        };
+        operator.call(register_service::UPDATE_ORGANISATION, &request).await.unwrap();
+    };
+    own(&riverside).await.unwrap();
+    set(OrganisationState::Suspended).await;
+    match own(&world.client("provider-a").await).await.unwrap_err() {
+        ClientError::Refused(status) => assert_eq!(reason(&status), "ORG_SUSPENDED"),
+        other => panic!("{other}"),
+    }
+    set(OrganisationState::Active).await;
+    own(&world.client("provider-a").await).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_names_a_child_is_in_the_database_in_the_clear() {
+    let world = World::sqlite().await;
+    let riverside = world.client("provider-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let mut noted = mark(&placement, "2026-11-02", "I");
+    noted.comment = "Quokka canary".to_owned();
+    submit(&riverside, &submission(vec![noted])).await.unwrap();
+    let placed = sandbox::world::load(world.dir.path()).unwrap().placements;
+    let dir = world.stop().await;
+    let mut bytes = Vec::new();
+    for file in ["gateway.sqlite", "gateway.sqlite-wal"] {
+        bytes.extend(std::fs::read(dir.path().join(file)).unwrap_or_default());
+    }
+    assert!(bytes.len() > 100_000);
+    let has = |canary: &str| bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+    assert!(has("provider/riverside"), "the search itself finds what is there");
+    for canary in
+        placed.iter().map(|placed| placed.upn.as_str()).chain(["Quokka", "Mensah", "Adeyemi", "2012-02-26"])
+    {
+        assert!(!has(canary));
+    }
+}
