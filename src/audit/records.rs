@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::verify::Report;
 use crate::exchange::change::encode_row;
-use crate::proto::v1::SubmitAttendanceResponse;
+use crate::proto::v1::{SubmitAttendanceResponse, returns_service};
 use crate::seal::{ChildKey, KeyRing, WrappedKey};
 use crate::store::{Snapshot, StoreError};
 use crate::tlog::{child_leaf, leaf_hash};
@@ -29,7 +29,7 @@ struct Submitted {
 /// rows and over the child's part of the stored reply. Marks of a child whose key was destroyed cannot be
 /// opened, and are passed over.
 pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report) -> Result<(), StoreError> {
-    let row = snapshot.fetch_one("SELECT MAX(idx) FROM marks", vec![]).await?;
+    let row = snapshot.fetch_one("SELECT MAX(idx) FROM leaves", vec![]).await?;
     let last = row.map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(-1);
     let mut keys = BTreeMap::new();
     for from in (0..=last).step_by(usize::try_from(PAGE).unwrap_or(1)) {
@@ -44,9 +44,30 @@ pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report)
             encode_row("marks", row.values().get(2..).unwrap_or_default(), &mut of.rows);
             of.count += 1;
         }
+        removed(snapshot, from, &mut entries).await?;
         for (index, children) in entries {
             entry(snapshot, ring, &mut keys, index, &children, report).await?;
         }
+    }
+    Ok(())
+}
+
+/// Children of returns of whom no mark is kept: either nothing was new, and their leaf says so, or their
+/// marks were removed, and it does not.
+async fn removed(
+    snapshot: &mut Snapshot,
+    from: i64,
+    entries: &mut BTreeMap<i64, BTreeMap<Uuid, Submitted>>,
+) -> Result<(), StoreError> {
+    let sql = "SELECT l.idx, l.placement, e.caller, p.child FROM leaves l JOIN entries e ON e.idx = l.idx \
+               JOIN placements p ON p.placement = l.placement AND p.version = 1 \
+               WHERE l.idx >= $1 AND l.idx < $2 AND l.role = $3 AND e.method = $4";
+    let method = returns_service::SUBMIT_ATTENDANCE.path().into();
+    let arguments = vec![from.into(), (from + PAGE).into(), i64::from(SUBMITTED).into(), method];
+    for row in snapshot.fetch(sql, arguments).await? {
+        let of = entries.entry(row.int(0)?).or_default().entry(row.id(1)?);
+        let (sender, child) = (row.text(2)?.to_owned(), row.id(3)?);
+        of.or_insert(Submitted { sender, child, rows: Vec::new(), count: 0 });
     }
     Ok(())
 }
@@ -93,7 +114,7 @@ async fn entry(
         if leaves.get(placement) == Some(leaf.as_bytes()) {
             report.records += of.count;
         } else {
-            report.find(format!("a mark of entry {index} was changed"));
+            report.find(format!("a mark of entry {index} was changed or removed"));
         }
     }
     Ok(())

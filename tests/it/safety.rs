@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use ap_gateway::cli::sandbox;
+use ap_gateway::cli::{audit, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
     GetOrganisationRequest, GetOrganisationResponse, OrganisationState, RevokeCertificateRequest,
     UpdateOrganisationRequest, WatchDeliveriesRequest, delivery_service, register_service,
 };
+
+use ap_gateway::store::{Database, Location};
 
 use super::story::{id, mark, submission, submit};
 use super::support::World;
@@ -100,4 +102,28 @@ async fn nothing_that_names_a_child_is_in_the_database_in_the_clear() {
     {
         assert!(!has(canary));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_was_removed_is_missed_and_an_unchanged_one_is_not() {
+    let world = World::sqlite().await;
+    let riverside = world.client("provider-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let first = submit(&riverside, &submission(vec![mark(&placement, "2026-11-02", "O")])).await.unwrap();
+    let again = submit(&riverside, &submission(vec![mark(&placement, "2026-11-02", "O")])).await.unwrap();
+    assert_eq!((first.message.stored, again.message.unchanged), (1, 1));
+    let dir = world.stop().await;
+    let database = dir.path().join("gateway.sqlite");
+    let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
+    let (anchor, ring) = (dir.path().join("anchor"), dir.path().join("key-ring"));
+    let whole = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+    assert_eq!((whole.findings.as_slice(), whole.records), (&[][..], 1));
+    let opened = Database::open(&Location::Sqlite(database.clone())).await.unwrap();
+    let mut conn = opened.writer().await.unwrap();
+    assert_eq!(conn.execute("DELETE FROM marks", vec![]).await.unwrap(), 1);
+    drop(conn);
+    opened.close().await;
+    let robbed = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+    let [finding] = &robbed.findings[..] else { panic!("{} findings", robbed.findings.len()) };
+    assert_eq!(finding.what, format!("a mark of entry {} was changed or removed", first.receipt.index));
 }
