@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ap_gateway::cli::{audit, sandbox};
+use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
     GetOrganisationRequest, GetOrganisationResponse, OrganisationState, RevokeCertificateRequest,
@@ -12,7 +12,7 @@ use ap_gateway::proto::v1::{
 use ap_gateway::store::{Database, Location};
 
 use super::story::{id, mark, submission, submit};
-use super::support::World;
+use super::support::{World, run};
 
 async fn own(client: &Client) -> Result<GetOrganisationResponse, ClientError> {
     let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
@@ -126,4 +126,62 @@ async fn a_mark_that_was_removed_is_missed_and_an_unchanged_one_is_not() {
     let robbed = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
     let [finding] = &robbed.findings[..] else { panic!("{} findings", robbed.findings.len()) };
     assert_eq!(finding.what, format!("a mark of entry {} was changed or removed", first.receipt.index));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_authority_gets_no_answer() {
+    let (world, stranger) = (World::sqlite().await, World::sqlite().await);
+    let profiles = world.dir.path().join("profiles");
+    let own = std::fs::read_to_string(profiles.join("la-a.toml")).unwrap();
+    let foreign = stranger.dir.path().join("certs").display().to_string();
+    let forged = own.replace("../certs/", &format!("{foreign}/"));
+    assert_ne!(forged, own);
+    let path = profiles.join("forged.toml");
+    std::fs::write(&path, forged).unwrap();
+    let answer = match profile::connect(&path).await {
+        Ok(client) => client
+            .call(register_service::GET_ORGANISATION, &GetOrganisationRequest::default())
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        Err(failure) => Err(failure.to_string()),
+    };
+    assert!(answer.is_err());
+    let found = audit::exchanges(&world.client("operator").await).await.unwrap();
+    assert!(found.iter().all(|exchange| !exchange.organisation.is_empty()));
+    world.stop().await;
+    stranger.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_there_is_an_entry_too() {
+    let world = World::sqlite().await;
+    let dir = world.dir.path();
+    let before = head(&world).await;
+    let url = format!("https://{}/apgateway.v1.NoService/NoMethod", world.address());
+    let mut curl = std::process::Command::new("curl");
+    curl.args([
+        "-s",
+        "--http2",
+        "-X",
+        "POST",
+        "-H",
+        "content-type: application/grpc",
+        "-D",
+        "-",
+        "--data-binary",
+        "",
+    ]);
+    curl.arg("--cacert").arg(dir.join("ca.pem")).arg("--cert").arg(dir.join("certs/la-a.pem"));
+    let told = run(curl.arg("--key").arg(dir.join("certs/la-a.key")).arg(url));
+    assert!(told.contains("grpc-status: 12"), "{told}");
+    assert_eq!(head(&world).await - before, 2, "the call, and the reading of the log");
+    world.stop().await;
+}
+
+/// Index of a new exchange, which this makes.
+async fn head(world: &World) -> u64 {
+    let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    let riverside = world.client("provider-a").await;
+    riverside.call(register_service::GET_ORGANISATION, &request).await.unwrap().receipt.index
 }
