@@ -4,45 +4,15 @@ Usage: check_bundle.py BUNDLE [--flip entry|proof|root|signature|origin]. A flip
 the check must fail. Ends with 0 when the bundle proves that its entry is in the log, with 1 otherwise.
 """
 import base64
-import hashlib
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
-SPKI = bytes.fromhex("302a300506032b6570032100")
+from tlog import root_of, sha256, signed
 
 
 def flipped(data):
     return bytes([data[0] ^ 1]) + data[1:]
-
-
-def root_of(leaf, index, size, proof):
-    """RFC 9162, 2.1.3.2."""
-    node, fn, sn = leaf, index, size - 1
-    for sibling in proof:
-        if sn == 0:
-            return None
-        if fn & 1 or fn == sn:
-            node = hashlib.sha256(b"\x01" + sibling + node).digest()
-            while fn and not fn & 1:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            node = hashlib.sha256(b"\x01" + node + sibling).digest()
-        fn, sn = fn >> 1, sn >> 1
-    return node if sn == 0 else None
-
-
-def signed(text, signature, public):
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        (folder / "key").write_bytes(SPKI + public)
-        (folder / "text").write_bytes(text)
-        (folder / "signature").write_bytes(signature)
-        command = ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", folder / "key", "-rawin"]
-        command += ["-in", folder / "text", "-sigfile", folder / "signature"]
-        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def check(bundle, flip=None):
@@ -66,7 +36,7 @@ def check(bundle, flip=None):
     if flip == "root":
         root = flipped(root)
     text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n"
-    leaf = hashlib.sha256(b"\x00" + entry).digest()
+    leaf = sha256(b"\x00" + entry)
     found = root_of(leaf, int(receipt["index"]), int(size), proof)
     return origin == name and found == root and signed(text.encode(), signature, public)
 

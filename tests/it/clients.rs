@@ -63,3 +63,33 @@ async fn a_proof_is_checked_without_us_and_no_bit_can_be_flipped() {
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_checked_without_us_and_no_bit_can_be_flipped() {
+    let dir = World::sqlite().await.stop().await;
+    let (out, config) = (dir.path().join("tiles"), dir.path().join("gateway.toml"));
+    run(gateway().args(["audit", "export", "--config"]).arg(config).arg("--out").arg(&out));
+    let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
+    let check = || {
+        let mut python = Command::new(tool("python/bin/python"));
+        python.arg(clients().join("check_export.py")).arg(&out).arg(log_key.trim()).status().unwrap().code()
+    };
+    assert_eq!(check(), Some(0));
+    let mut files: Vec<_> = ["tile/0/000.p", "tile/entries/000.p"]
+        .iter()
+        .map(|folder| std::fs::read_dir(out.join(folder)).unwrap().next().unwrap().unwrap().path())
+        .collect();
+    files.push(out.join("checkpoint"));
+    for file in files {
+        let whole = std::fs::read(&file).unwrap();
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        if file.ends_with("checkpoint") {
+            flipped[2] ^= 1;
+        }
+        std::fs::write(&file, flipped).unwrap();
+        assert_ne!(check(), Some(0), "{}", file.display());
+        std::fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(check(), Some(0));
+}
