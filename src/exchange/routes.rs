@@ -71,7 +71,7 @@ impl Routes {
         self
     }
 
-    /// Adds a method that answers with hashes only and has no entry (the closed list of design §2).
+    /// Adds a method that answers with hashes only and has no entry (the closed list in ARCHITECTURE.md).
     #[must_use]
     pub fn hashes<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
     where

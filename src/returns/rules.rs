@@ -1,5 +1,5 @@
 //! The rules of attendance, pure: what a mark says, whose it is, and what becomes of it beside what is
-//! stored (SI 2024/208; domain facts §1 and §9).
+//! stored (SI 2024/208).
 
 use uuid::Uuid;
 

@@ -9,7 +9,7 @@ use ap_gateway::cli::{audit, profile, sandbox};
 use super::story::{mark, submission, submit};
 use super::support::{NOW, gateway};
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 25;
 
 fn serve(dir: &Path) -> Child {
     let mut command = gateway();
@@ -49,7 +49,7 @@ async fn what_was_acknowledged_survives_kill_9() {
                 stored
             }
         });
-        tokio::time::sleep(std::time::Duration::from_millis(20 + 13 * round as u64)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20 + 13 * (round as u64 % 12))).await;
         server.kill().unwrap();
         server.wait().unwrap();
         acknowledged.extend(load.await.unwrap());

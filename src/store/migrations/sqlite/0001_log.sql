@@ -55,7 +55,7 @@ CREATE TABLE parties (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- One leaf a child and role of an exchange (design: the per-child root of its entry is taken over them).
+-- One leaf a child and role of an exchange (the per-child root of its entry is taken over them).
 CREATE TABLE leaves (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,
