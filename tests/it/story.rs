@@ -196,12 +196,42 @@ async fn the_log_grows_by_every_exchange(world: &World) {
     assert_eq!(after.receipt.index - before.receipt.index, 121);
 }
 
+/// Of many who write the same session at once each either stands in the history or is told to try again.
+async fn whoever_is_overtaken_is_told(world: &World) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(3);
+    let mut sends = tokio::task::JoinSet::new();
+    for minutes_late in 1..=20 {
+        let (client, mut sent) = (riverside.clone(), mark(&placement, "2026-11-09", "L"));
+        sent.minutes_late = Some(minutes_late);
+        sent.correction_reason = format!("the clock said {minutes_late}");
+        sends.spawn(async move { submit(&client, &submission(vec![sent])).await });
+    }
+    let (mut stored, mut corrected) = (0, 0);
+    for answer in sends.join_all().await {
+        match answer {
+            Ok(reply) => {
+                (stored, corrected) = (stored + reply.message.stored, corrected + reply.message.corrected)
+            }
+            overtaken => assert_eq!(refused(overtaken).code(), Code::Aborted),
+        }
+    }
+    assert_eq!(stored - corrected.min(stored - 1), 1, "one was the first");
+    let marks = attendance(&la, &placement).await.unwrap().marks;
+    let history = marks.iter().find(|mark| mark.mark.as_ref().unwrap().date == "2026-11-09").unwrap();
+    let revisions: Vec<u32> = history.earlier.iter().map(|earlier| earlier.revision).collect();
+    let newest = history.mark.as_ref().unwrap().revision;
+    assert_eq!(revisions, (1..newest).rev().collect::<Vec<_>>());
+    assert!(newest > 1);
+}
+
 async fn all(world: World) {
     a_request_takes_effect_once(&world).await;
     a_correction_keeps_what_was_before(&world).await;
     the_culprit_alone_suffers(&world).await;
     another_s_is_as_if_it_were_not(&world).await;
     each_gets_its_own(&world).await;
+    whoever_is_overtaken_is_told(&world).await;
     the_log_grows_by_every_exchange(&world).await;
     world.stop().await;
 }
