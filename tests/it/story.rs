@@ -211,7 +211,7 @@ async fn whoever_is_overtaken_is_told(world: &World) {
     for answer in sends.join_all().await {
         match answer {
             Ok(reply) => {
-                (stored, corrected) = (stored + reply.message.stored, corrected + reply.message.corrected)
+                (stored, corrected) = (stored + reply.message.stored, corrected + reply.message.corrected);
             }
             overtaken => assert_eq!(refused(overtaken).code(), Code::Aborted),
         }
