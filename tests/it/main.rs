@@ -10,7 +10,11 @@
 mod clients;
 mod crash;
 mod demo;
+mod rows;
 mod safety;
+mod sameness;
+mod stage;
 mod story;
 mod support;
 mod tidy;
+mod wire;

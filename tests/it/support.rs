@@ -6,6 +6,7 @@ use std::process::Command;
 
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
+use ap_gateway::clock::Randomness;
 use tempfile::TempDir;
 
 /// When the sandboxes of the tests stand.
@@ -21,18 +22,27 @@ pub struct World {
 
 impl World {
     pub async fn sqlite() -> Self {
-        Self::start(None).await
+        Self::start(TempDir::new().unwrap(), None, &Randomness::system()).await
     }
 
     pub async fn postgres() -> Self {
-        Self::start(Some(Postgres::start())).await
+        Self::start(TempDir::new().unwrap(), Some(Postgres::start()), &Randomness::system()).await
     }
 
-    async fn start(postgres: Option<Postgres>) -> Self {
+    /// A world whose ids, keys, salts and nonces come from a seed, with the certificates of another one.
+    pub async fn seeded(seed: &[u8], certificates: Option<&Self>, postgres: Option<Postgres>) -> Self {
         let dir = TempDir::new().unwrap();
+        if let Some(other) = certificates {
+            let files = ["ca.pem", "ca.key", "ca.crl", "certs"].map(|file| other.dir.path().join(file));
+            run(Command::new("cp").arg("-R").args(files).arg(dir.path()));
+        }
+        Self::start(dir, postgres, &Randomness::seeded(seed)).await
+    }
+
+    async fn start(dir: TempDir, postgres: Option<Postgres>, random: &Randomness) -> Self {
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = sandbox::start(dir.path(), local, Some(NOW), url.as_deref()).await.unwrap();
+        let served = sandbox::start(dir.path(), local, Some(NOW), url.as_deref(), random).await.unwrap();
         Self { dir, served, _postgres: postgres }
     }
 

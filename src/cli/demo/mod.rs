@@ -48,7 +48,7 @@ pub async fn run(args: &Demo) -> Result<(), Failure> {
 async fn show(dir: &Path) -> Result<(), Failure> {
     say("1. A small world: two local authorities, a school, three providers, an auditor");
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let served = sandbox::start(dir, local, Some(EVENING), None).await?;
+    let served = sandbox::start(dir, local, Some(EVENING), None, &Randomness::system()).await?;
     let clients = Clients {
         la: profile::connect(&sandbox::profile(dir, "la-a")).await?,
         riverside: profile::connect(&sandbox::profile(dir, "provider-a")).await?,

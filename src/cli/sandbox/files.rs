@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::super::Failure;
 use super::super::profile::ProfileFile;
 use crate::clock::{Clock, SystemClock};
@@ -33,11 +36,24 @@ pub struct Made {
     pub operator: PeerCertificate,
 }
 
-/// Makes authority, certificates and configuration.
+/// Makes the configuration, and authority and certificates unless the folder holds some already: two worlds
+/// with the same certificates and the same seed have the same log.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written, 70 when a certificate cannot be made.
 pub fn make(dir: &Path, postgres_url_file: Option<&Path>) -> Result<Made, Failure> {
+    if !dir.join("ca.pem").exists() {
+        issue(dir)?;
+    }
+    write(dir, "gateway.toml", &configuration(postgres_url_file))?;
+    let operator = CertificateDer::from_pem_file(dir.join("certs/operator.pem")).ok();
+    let operator = operator.and_then(|der| PeerCertificate::parse(&der).ok());
+    let operator =
+        operator.ok_or_else(|| Failure::refused("the operator's certificate is not one of ours"))?;
+    Ok(Made { operator })
+}
+
+fn issue(dir: &Path) -> Result<(), Failure> {
     let now = SystemClock.now().seconds();
     let validity = Validity { from: now - 86_400, to: now + 365 * 86_400 };
     let bug = |error| Failure::bug("the sandbox's certificates", error);
@@ -46,22 +62,14 @@ pub fn make(dir: &Path, postgres_url_file: Option<&Path>) -> Result<Made, Failur
     write(dir, "ca.key", &authority.key())?;
     write(dir, "ca.crl", &authority.crl(&[], 1, validity).map_err(bug)?)?;
     pair(dir, "server", &authority.server(2).map_err(bug)?)?;
-    let mut operator = None;
     for ((name, organisation, system, _), serial) in CAST.into_iter().zip(100..) {
         let uri = format!("spiffe://{TRUST_DOMAIN}/{organisation}/{system}");
         let issued = authority.client(&[&uri], serial, validity).map_err(bug)?;
         pair(dir, name, &issued)?;
-        if name == "operator" {
-            operator = PeerCertificate::parse(&issued.der).ok();
-        }
     }
     // A second certificate of Riverside's, for the demonstration to revoke.
     let uri = format!("spiffe://{TRUST_DOMAIN}/provider/riverside/old-register");
-    pair(dir, "provider-a-old", &authority.client(&[&uri], 99, validity).map_err(bug)?)?;
-    write(dir, "gateway.toml", &configuration(postgres_url_file))?;
-    let operator =
-        operator.ok_or_else(|| Failure::refused("the operator's certificate is not one of ours"))?;
-    Ok(Made { operator })
+    pair(dir, "provider-a-old", &authority.client(&[&uri], 99, validity).map_err(bug)?)
 }
 
 /// Writes a profile for everyone, for a gateway at this address.

@@ -53,14 +53,15 @@ impl Served {
 /// # Errors
 /// As [`start`].
 pub async fn run(args: &Sandbox) -> Result<(), Failure> {
-    let served =
-        start(&args.dir, args.listen, args.clock.as_deref(), args.postgres_url_file.as_deref()).await?;
+    let (clock, database) = (args.clock.as_deref(), args.postgres_url_file.as_deref());
+    let served = start(&args.dir, args.listen, clock, database, &Randomness::system()).await?;
     say(&format!("READY {}", served.address));
     serve::asked_to_stop().await;
     served.stop().await
 }
 
-/// Makes the world where there is none, and serves it.
+/// Makes the world where there is none, and serves it. The same calls with the same seed, clock and
+/// certificates make the same log.
 ///
 /// # Errors
 /// Exit code 2 for the clock, 78 for what is in the folder, 69 for the address.
@@ -69,6 +70,7 @@ pub async fn start(
     listen: SocketAddr,
     held_at: Option<&str>,
     postgres_url_file: Option<&Path>,
+    random: &Randomness,
 ) -> Result<Served, Failure> {
     let is_new = !dir.join("world.json").exists();
     let to = held_at.map(parse).transpose()?;
@@ -76,7 +78,7 @@ pub async fn start(
         std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
         let made = files::make(dir, postgres_url_file)?;
         let clock = HeldClock::new(parse(BEGINNING)?);
-        let surroundings = surroundings(Arc::new(clock.clone()));
+        let surroundings = surroundings(Arc::new(clock.clone()), random);
         let config = config(dir)?;
         let log_key = operator::found(
             config,
@@ -89,8 +91,8 @@ pub async fn start(
         std::fs::write(dir.join("log-key"), &log_key)
             .map_err(|error| Failure::unavailable("a file", error))?;
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = listen_on(dir, local, Some(clock.clone()), Arc::new(clock.clone())).await?;
-        let world = script::make(dir, &clock, parse(FIRST_DAY)?).await;
+        let served = listen_on(dir, local, Some(clock.clone()), Arc::new(clock.clone()), random).await?;
+        let world = script::make(dir, &clock, random.clone()).await;
         served.stop().await?;
         world::save(dir, &world?)?;
         clock::save(dir, clock.now())?;
@@ -101,9 +103,9 @@ pub async fn start(
         Some(to) => {
             let clock = HeldClock::new(to);
             clock::save(dir, to)?;
-            listen_on(dir, listen, Some(clock.clone()), Arc::new(clock)).await
+            listen_on(dir, listen, Some(clock.clone()), Arc::new(clock), random).await
         }
-        None => listen_on(dir, listen, None, Arc::new(SystemClock)).await,
+        None => listen_on(dir, listen, None, Arc::new(SystemClock), random).await,
     }
 }
 
@@ -112,10 +114,11 @@ async fn listen_on(
     listen: SocketAddr,
     held: Option<HeldClock>,
     clock: Arc<dyn Clock>,
+    random: &Randomness,
 ) -> Result<Served, Failure> {
     let config = config(dir)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, surroundings(clock)).await?;
+    let node = Node::open(config, surroundings(clock, random)).await?;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::profiles(dir, address)?;
@@ -134,8 +137,8 @@ fn config(dir: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
-    Surroundings { clock, real: Arc::new(SystemClock), random: Randomness::system() }
+fn surroundings(clock: Arc<dyn Clock>, random: &Randomness) -> Surroundings {
+    Surroundings { clock, real: Arc::new(SystemClock), random: random.clone() }
 }
 
 fn parse(text: &str) -> Result<Instant, Failure> {

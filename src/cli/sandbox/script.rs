@@ -13,7 +13,7 @@ use super::super::{Failure, profile};
 use super::files::CAST;
 use super::world::{Agreed, Member, Placed, World};
 use crate::client::Client;
-use crate::clock::{HeldClock, Instant, Randomness};
+use crate::clock::{HeldClock, Randomness};
 use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, Agreement, AppointAuditorRequest, Article6, Article9, AuthoriseProcessorRequest,
@@ -49,9 +49,8 @@ struct Script<'a> {
 ///
 /// # Errors
 /// As the client's: a refusal here is a fault of the gateway or of the script.
-pub async fn make(dir: &Path, clock: &HeldClock, first_day: Instant) -> Result<World, Failure> {
-    let mut script =
-        Script { dir, random: Randomness::system(), clients: BTreeMap::new(), world: World::default() };
+pub async fn make(dir: &Path, clock: &HeldClock, random: Randomness) -> Result<World, Failure> {
+    let mut script = Script { dir, random, clients: BTreeMap::new(), world: World::default() };
     script.register().await?;
     script.terms().await?;
     let children: Vec<Child> =
@@ -62,6 +61,7 @@ pub async fn make(dir: &Path, clock: &HeldClock, first_day: Instant) -> Result<W
         script.agree(commissioner, provider).await?;
     }
     script.appoint().await?;
+    let first_day = super::parse(super::FIRST_DAY)?;
     clock.advance_to(first_day).map_err(|error| Failure::bug("the sandbox's clock", error))?;
     for (at, child) in children.iter().enumerate() {
         let (commissioner, provider) = match child.provider.as_str() {

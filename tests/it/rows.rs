@@ -1,0 +1,138 @@
+//! A valid request of every method, with who may send it. New method: add its row here, and what it names
+//! in `stage.rs`; until then `matrix` fails and says which method it misses.
+
+/// A request as protobuf JSON. `$name` stands for what the stage has under that name; `request_id` is added.
+pub struct Row {
+    /// The method's own name.
+    pub method: &'static str,
+    /// Who sends it: a short name of the sandbox's cast.
+    pub caller: &'static str,
+    /// The message.
+    pub json: &'static str,
+}
+
+const fn row(method: &'static str, caller: &'static str, json: &'static str) -> Row {
+    Row { method, caller, json }
+}
+
+/// The rows. Each acts on something of its own, so that all of them can be played in this order.
+pub const ROWS: &[Row] = &[
+    row(
+        "RegisterOrganisation",
+        "operator",
+        r#"{"organisation": "partner/newcomer", "display_name": "Newcomer", "certificate": "$newcomer"}"#,
+    ),
+    row(
+        "UpdateOrganisation",
+        "operator",
+        r#"{"organisation": "provider/brightwater", "etag": "1", "display_name": "Brightwater Tutors"}"#,
+    ),
+    row("GetOrganisation", "provider-a", r#"{"organisation": "provider/riverside"}"#),
+    row("ListOrganisations", "operator", "{}"),
+    row("RegisterCertificate", "provider-a", r#"{"certificate": "$second"}"#),
+    row("RevokeCertificate", "provider-a", r#"{"certificate_sha256": "$old"}"#),
+    row(
+        "AuthoriseProcessor",
+        "provider-a",
+        r#"{"processor": "processor/registerworks", "methods": ["GetPlacement"], "from_date": "2026-11-01"}"#,
+    ),
+    row(
+        "AppointAuditor",
+        "school",
+        r#"{"auditor": "auditor/northgate", "from_date": "2026-11-01", "to_date": "2026-12-31"}"#,
+    ),
+    row("EndGrant", "provider-a", r#"{"grant_id": "$grant"}"#),
+    row(
+        "ProposeAgreement",
+        "la-b",
+        r#"{"agreement": {"parties": ["la/331", "provider/brightwater"], "data_classes": ["DATA_CLASS_REFERRAL"],
+            "purposes": ["PURPOSE_EDUCATION_PROVISION"], "article_6": "ARTICLE6_PUBLIC_TASK",
+            "from_date": "2026-11-01", "to_date": "2027-08-31", "review_by": "2027-07-01"}}"#,
+    ),
+    row("CountersignAgreement", "provider-c", r#"{"agreement_id": "$proposed", "etag": "1"}"#),
+    row("EndAgreement", "school", r#"{"agreement_id": "$ending"}"#),
+    row(
+        "PutTermDates",
+        "la-b",
+        r#"{"term_dates": {"academic_year": 2027, "terms": [{"first": "2027-09-02", "last": "2027-12-17"}]}}"#,
+    ),
+    row(
+        "CreateReferral",
+        "la-a",
+        r#"{"provider": "provider/riverside", "la_of_residence": "la/330", "agreement_id": "$agreement",
+            "child": {"legal_surname": "Kestrel", "legal_forename": "Wren", "date_of_birth": "2012-03-04",
+                      "preferred_surname": "Kestrel", "preferred_forename": "Wren", "sex": "F",
+                      "upn": "$upn", "year_group": 9, "local_reference": "case 17"},
+            "legal_basis": "LEGAL_BASIS_SECTION_19", "reason": "PLACEMENT_REASON_MENTAL_HEALTH",
+            "requested_start": "2026-09-01", "sessions_per_week": 10, "safety": "none known",
+            "needs": "a quiet start to the day", "officer": {"name": "Sam Example", "role": "AP officer"}}"#,
+    ),
+    row(
+        "RespondToReferral",
+        "provider-a",
+        r#"{"placement_id": "$referred", "etag": "$referred.etag", "accept": {"provider_reference": "$reference"}}"#,
+    ),
+    row(
+        "DecidePlacement",
+        "la-a",
+        r#"{"placement_id": "$accepted", "etag": "$accepted.etag", "decision": {"approved": true,
+            "rationale": "the offer meets the need", "decided_by": {"name": "Alex Example", "role": "panel chair"},
+            "decided_on": "2026-09-01", "child_view": {"text": "would like to try it"},
+            "parent_view": {"not_given_reason": "could not be reached"},
+            "options_considered": ["stay with support", "tuition"]}}"#,
+    ),
+    row(
+        "PutPlan",
+        "la-a",
+        r#"{"placement_id": "$approved", "plan": {"setting_type": "SETTING_TYPE_OTHER_UNREGISTERED",
+            "purpose": "back to full-time education", "start_date": "2026-09-01", "planned_end_date": "2026-12-18",
+            "timetable": [{"weekday": "WEEKDAY_MONDAY", "session": "SESSION_AM", "minutes_planned": 150,
+                           "cut_off": "10:00"}],
+            "review_dates": ["2026-10-16"], "outcomes": [{"outcome": "attends", "baseline": "62 %",
+            "measure": "attendance", "target": "90 %", "target_date": "2026-12-11"}],
+            "success_criteria": "90 % over six weeks", "exit_route": "back to school in January",
+            "commissioner_lead": {"name": "Sam Example", "role": "AP officer"},
+            "provider_lead": {"name": "Jo Example", "role": "head of centre"}}}"#,
+    ),
+    row(
+        "StartPlacement",
+        "la-a",
+        r#"{"placement_id": "$approved", "etag": "$approved.etag", "start_date": "2026-09-01",
+            "officer": {"name": "Sam Example", "role": "AP officer"}, "missing_items": ["MISSING_ITEM_PLAN"],
+            "reason": "the child cannot wait for it"}"#,
+    ),
+    row("GetPlacement", "provider-a", r#"{"placement_id": "$active"}"#),
+    row("ListPlacements", "provider-a", "{}"),
+    row(
+        "SubmitAttendance",
+        "provider-a",
+        r#"{"marks": [{"placement_id": "$active", "date": "2026-09-02", "session": "SESSION_AM", "code": "I",
+            "surname": "Kestrel", "forename": "Wren", "date_of_birth": "2012-03-04",
+            "comment": "went home unwell", "correction_reason": "a parent telephoned"}]}"#,
+    ),
+    row(
+        "GetAttendance",
+        "provider-a",
+        r#"{"placement_id": "$active", "from_date": "2026-09-01", "to_date": "2026-11-20"}"#,
+    ),
+    row(
+        "EndPlacement",
+        "provider-a",
+        r#"{"placement_id": "$active", "etag": "$active.etag", "end_date": "$today",
+            "reason": "END_REASON_REINTEGRATED", "destination": "Northfield School", "note": "did well here"}"#,
+    ),
+    row("WatchDeliveries", "la-a", "{}"),
+    row("ListDeliveries", "la-a", "{}"),
+    row(
+        "AcknowledgeDelivery",
+        "la-a",
+        r#"{"deliveries": [{"cursor": {"index": "$mail", "ordinal": 0}}], "stage": "DELIVERY_STAGE_ACTED_ON",
+            "officer": {"name": "Sam Example", "role": "AP officer"}}"#,
+    ),
+    row("GetDeliveryStatus", "provider-a", r#"{"object_id": "$return"}"#),
+    row("ListExchanges", "auditor", "{}"),
+    row("GetExchange", "provider-a", r#"{"exchange_id": "$exchange"}"#),
+    row("GetCheckpoint", "auditor", "{}"),
+    row("GetInclusionProof", "provider-a", r#"{"index": "$mail", "tree_size": "$size"}"#),
+    row("GetConsistencyProof", "auditor", r#"{"from_size": "1", "to_size": "$size"}"#),
+];

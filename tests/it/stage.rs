@@ -1,0 +1,203 @@
+//! A sandbox with one thing of every kind in it, made by playing the rows of `rows.rs` as those who may.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ap_gateway::cli::sandbox;
+use ap_gateway::clock::{Clock, Randomness, SystemClock};
+use ap_gateway::identity::pki::{Authority, Validity};
+use ap_gateway::proto;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tonic::Code;
+
+use super::rows::{ROWS, Row};
+use super::support::{NOW, World};
+use super::wire::{Answer, Wire};
+
+/// The pupil number of the stage's child.
+pub const UPN: &str = "B801200005001";
+/// The stages that a placement goes through, each with the row that takes it to the next.
+const STAGES: [(&str, &str); 4] = [
+    ("referred", "RespondToReferral"),
+    ("accepted", "DecidePlacement"),
+    ("approved", "StartPlacement"),
+    ("active", "EndPlacement"),
+];
+
+/// The sandbox with its things by name.
+pub struct Stage<'w> {
+    pub world: &'w World,
+    /// What `$name` stands for.
+    pub names: BTreeMap<String, String>,
+    wires: BTreeMap<String, Wire>,
+    random: Randomness,
+}
+
+impl<'w> Stage<'w> {
+    /// Sets the stage.
+    pub async fn set(world: &'w World, random: Randomness) -> Self {
+        let mut stage = Self { world, names: BTreeMap::new(), wires: BTreeMap::new(), random };
+        let made = sandbox::world::load(world.dir.path()).unwrap();
+        let agreement = |commissioner: &str, provider: &str| {
+            let mut agreed = made.agreements.iter();
+            let found = agreed.find(|it| it.commissioner == commissioner && it.provider == provider);
+            found.unwrap().agreement_id.clone()
+        };
+        let old = made.organisations.iter().find(|member| member.name == "provider-a-old").unwrap();
+        for (name, value) in [
+            ("agreement", agreement("la-a", "provider-a")),
+            ("ending", agreement("school", "provider-b")),
+            ("old", old.certificate_sha256.clone()),
+            ("newcomer", certificate(world, "newcomer", "partner/newcomer/hub")),
+            ("second", certificate(world, "second", "provider/riverside/second-register")),
+            ("upn", UPN.to_owned()),
+            ("today", NOW[..10].to_owned()),
+        ] {
+            stage.names.insert(name.to_owned(), value);
+        }
+        for reached in (0..=STAGES.len()).rev() {
+            stage.place(reached).await;
+        }
+        for (name, method, field) in [
+            ("grant", "AuthoriseProcessor", "grant_id"),
+            ("proposed", "ProposeAgreement", "agreement_id"),
+            ("return", "SubmitAttendance", "return_id"),
+        ] {
+            let reply = stage.play(method).await;
+            let receipt = reply.get_field_by_name("receipt").unwrap().as_message().unwrap().clone();
+            stage.names.insert(name.to_owned(), text(&reply, field));
+            stage.names.insert("exchange".to_owned(), text(&receipt, "exchange_id"));
+            for (name, field) in [("mail", "index"), ("size", "tree_size")] {
+                let number = receipt.get_field_by_name(field).unwrap().as_u64().unwrap();
+                stage.names.insert(name.to_owned(), number.to_string());
+            }
+        }
+        stage
+    }
+
+    /// Makes a placement and takes it so many stages on.
+    async fn place(&mut self, reached: usize) {
+        let referral = self.play("CreateReferral").await;
+        let (id, mut etag) = (text(&referral, "placement_id"), text(&referral, "etag"));
+        for (at, (name, method)) in STAGES.into_iter().chain([("ended", "")]).enumerate().take(reached + 1) {
+            self.names.insert(name.to_owned(), id.clone());
+            self.names.insert(format!("{name}.etag"), etag.clone());
+            self.names.insert("reference".to_owned(), format!("WREN-{}", &id[..8]));
+            if at < reached {
+                etag = text(&self.play(method).await, "etag");
+            }
+        }
+        self.names.insert("reference".to_owned(), "WREN-1".to_owned());
+    }
+
+    /// Sends a method's row as its caller, and has it done.
+    pub async fn play(&mut self, method: &str) -> DynamicMessage {
+        let row = row(method).unwrap_or_else(|| panic!("{method} has no row in tests/it/rows.rs"));
+        let request = self.request(row, false);
+        let answer = self.call(row.caller, method, &request).await;
+        assert_eq!(answer.status().code(), Code::Ok, "{method}: {}", answer.told());
+        DynamicMessage::decode(descriptor(method).output(), answer.message).unwrap()
+    }
+
+    /// A method's row as a message.
+    pub fn request(&self, row: &Row, validate_only: bool) -> DynamicMessage {
+        let mut json = row.json.to_owned();
+        // The longer names first: one may begin another.
+        for (name, value) in self.names.iter().rev() {
+            json = json.replace(&format!("${name}\""), &format!("{value}\""));
+        }
+        let mut request = read(row.method, &json);
+        if proto::is_mutating(&descriptor(row.method)) {
+            self.renew(&mut request);
+            request.set_field_by_name("validate_only", Value::Bool(validate_only));
+        }
+        request
+    }
+
+    /// Gives a request an id of its own.
+    pub fn renew(&self, request: &mut DynamicMessage) {
+        let id = self.random.uuid_v4().hyphenated().to_string();
+        request.set_field_by_name("request_id", Value::String(id));
+    }
+
+    /// Sends a message to a method as one of the cast.
+    pub async fn call(&mut self, caller: &str, method: &str, request: &DynamicMessage) -> Answer {
+        let wire = self.wire(caller).await;
+        wire.call(&path(&descriptor(method)), &request.encode_to_vec()).await
+    }
+
+    /// A connection of one of the cast.
+    pub async fn wire(&mut self, caller: &str) -> Wire {
+        if !self.wires.contains_key(caller) {
+            self.wires.insert(caller.to_owned(), Wire::of(self.world, caller).await);
+        }
+        self.wires[caller].clone()
+    }
+}
+
+/// A method's row.
+pub fn row(method: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.method == method)
+}
+
+/// A method by its own name.
+pub fn descriptor(method: &str) -> MethodDescriptor {
+    proto::methods().find(|found| found.name() == method).unwrap()
+}
+
+/// `/package.Service/Method`.
+pub fn path(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// A method's request from protobuf JSON.
+pub fn read(method: &str, json: &str) -> DynamicMessage {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let read = DynamicMessage::deserialize(descriptor(method).input(), &mut reader);
+    read.unwrap_or_else(|error| panic!("the row of {method}: {error}"))
+}
+
+/// A text field of a reply.
+pub fn text(reply: &DynamicMessage, field: &str) -> String {
+    reply.get_field_by_name(field).unwrap().as_str().unwrap().to_owned()
+}
+
+/// Makes a certificate of the sandbox's authority, unless the folder has it, and gives its DER in base64.
+pub fn certificate(world: &World, name: &str, system: &str) -> String {
+    let file = world.dir.path().join(format!("certs/{name}.pem"));
+    if !file.exists() {
+        issue(world, name, system, serial(name), lately());
+    }
+    STANDARD.encode(CertificateDer::from_pem_file(file).unwrap())
+}
+
+/// Makes a certificate with this serial number, valid in this time.
+pub fn issue(world: &World, name: &str, system: &str, serial: u64, validity: Validity) {
+    let uri = format!("spiffe://sandbox.ap.example/{system}");
+    let issued = authority(world.dir.path()).client(&[&uri], serial, validity).unwrap();
+    let folder = world.dir.path().join("certs");
+    std::fs::write(folder.join(format!("{name}.pem")), issued.certificate).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), issued.key).unwrap();
+}
+
+/// The sandbox's authority.
+pub fn authority(dir: &Path) -> Authority {
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    Authority::from_pem(&read("ca.pem"), &read("ca.key"), lately()).unwrap()
+}
+
+/// From a day ago to a day ahead.
+pub fn lately() -> Validity {
+    let now = SystemClock.now().seconds();
+    Validity { from: now - 86_400, to: now + 86_400 }
+}
+
+/// A serial number of its own for each name.
+fn serial(name: &str) -> u64 {
+    name.bytes().fold(1_000, |serial, byte| serial * 31 % 1_000_003 + u64::from(byte))
+}

@@ -1,0 +1,159 @@
+//! The wire itself: a caller that sends any bytes as anybody, and tells all that came back.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use prost::bytes::{BufMut, Bytes, BytesMut};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic_types::StatusExt;
+use tower::{Service, ServiceExt};
+
+use super::support::World;
+
+/// A connection, or why there is none.
+#[derive(Clone)]
+pub struct Wire(Channel);
+
+/// What came back of a call that was answered.
+pub struct Answer {
+    /// Headers and trailers.
+    pub headers: HeaderMap,
+    /// The first message, without its prefix.
+    pub message: Bytes,
+}
+
+/// A client's TLS: this CA is trusted, this certificate is shown, if any.
+pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.unwrap().with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+impl Wire {
+    /// Connects with this TLS.
+    pub async fn open(address: std::net::SocketAddr, config: ClientConfig) -> Result<Self, String> {
+        let connector = TlsConnector::from(Arc::new(config));
+        let connect = tower::service_fn(move |_: Uri| {
+            let connector = connector.clone();
+            async move {
+                let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
+                let name = ServerName::try_from("localhost").unwrap();
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+            }
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        endpoint.connect_with_connector(connect).await.map(Self).map_err(|error| format!("{error:?}"))
+    }
+
+    /// Connects as one of the world.
+    pub async fn of(world: &World, name: &str) -> Self {
+        Self::with(world, &format!("certs/{name}")).await.unwrap()
+    }
+
+    /// Connects with a certificate of the world's folder.
+    pub async fn with(world: &World, certificate: &str) -> Result<Self, String> {
+        let dir = world.dir.path();
+        let (certificate, key) =
+            (dir.join(format!("{certificate}.pem")), dir.join(format!("{certificate}.key")));
+        Self::open(world.address(), tls(&dir.join("ca.pem"), Some((&certificate, &key)))).await
+    }
+
+    /// One request message, one reply.
+    pub async fn call(&self, path: &str, message: &[u8]) -> Answer {
+        self.send(path, &[], frame(message)).await.unwrap()
+    }
+
+    /// Any body, any further metadata. An error is one of the transport: no answer came.
+    pub async fn send(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
+        let mut request = http::Request::post(path)
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .body(Body::new(Full::new(body).map_err(|never| match never {})))
+            .unwrap();
+        for (name, value) in metadata {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut channel = self.0.clone();
+        let told = |error: tonic::transport::Error| format!("{error:?}");
+        let response = channel.ready().await.map_err(told)?.call(request).await.map_err(told)?;
+        let (parts, mut body) = response.into_parts();
+        let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
+        // A stream goes on after its first message; nothing else has a second one.
+        while !(is_stream(path) && framed(&bytes).is_some()) {
+            let Some(next) = body.frame().await else { break };
+            match next.map_err(|error| error.to_string())?.into_data() {
+                Ok(data) => bytes.put(data),
+                Err(rest) => headers.extend(rest.into_trailers().unwrap()),
+            }
+        }
+        let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
+        Ok(Answer { headers, message })
+    }
+}
+
+impl Answer {
+    /// gRPC's status; OK where a stream has begun and not ended.
+    pub fn status(&self) -> Status {
+        Status::from_header_map(&self.headers).unwrap_or_else(|| Status::ok(""))
+    }
+
+    /// The reason of a refusal and each fault of a field; `OK` where it was none.
+    pub fn told(&self) -> String {
+        let (status, details) = (self.status(), self.status().get_error_details());
+        let Some(info) = details.error_info() else { return format!("{:?}", status.code()).to_uppercase() };
+        let faults = details.bad_request().map_or(&[][..], |request| &request.field_violations);
+        let faults = faults.iter().map(|fault| format!(" {}: {};", fault.field, fault.description));
+        faults.fold(info.reason.clone(), |told, fault| told + &fault)
+    }
+
+    /// The exchange that a refusal names.
+    pub fn exchange(&self) -> String {
+        let details = self.status().get_error_details();
+        details.error_info().map(|info| info.metadata["exchange_id"].clone()).unwrap_or_default()
+    }
+}
+
+/// A message in gRPC's frame, not compressed.
+pub fn frame(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(message.len() + 5);
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap());
+    framed.put(message);
+    framed.freeze()
+}
+
+/// The first message, once it is there whole.
+fn framed(bytes: &[u8]) -> Option<&[u8]> {
+    let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap());
+    bytes.get(5..5 + usize::try_from(length).unwrap())
+}
+
+fn is_stream(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap();
+    ap_gateway::proto::methods().any(|method| method.name() == name && method.is_server_streaming())
+}
