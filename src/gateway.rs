@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::body::Body;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
 use crate::config::{Config, ConfigError};
@@ -18,8 +20,8 @@ use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
 use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
 use crate::server::{self, Connections};
-use crate::store::{self, Appender, Committer, Database, Fatal, Log, StoreError};
-use crate::tlog::{NoteError, Signer};
+use crate::store::{self, Appender, Committer, Database, Fatal, Log, StoreError, verification};
+use crate::tlog::{NoteError, Signer, Verifier};
 
 /// Unwrapped keys of children that are remembered.
 const CHILD_KEYS: usize = 200_000;
@@ -72,7 +74,7 @@ pub struct Node {
     /// Its keys.
     pub vault: Arc<Vault>,
     /// The key that verifies its log.
-    pub log_key: String,
+    pub log_key: Verifier,
     config: Config,
     surroundings: Surroundings,
     appending: JoinHandle<Result<(), Fatal>>,
@@ -105,7 +107,7 @@ impl Node {
             database.assert_replicated().await?;
         }
         let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.verifier()).await?;
-        let log_key = signer.verifier().to_string();
+        let log_key = signer.verifier().clone();
         let log = Log::new(database.clone());
         let (committer, appender) =
             Committer::new(database, tip, signer, anchor, Arc::clone(&surroundings.clock));
@@ -128,9 +130,12 @@ impl Node {
         let connections = Connections::default();
         let door = self.door(Arc::clone(&tls));
         let watch = tokio::spawn(look_after(Arc::clone(&tls), connections.clone(), door.clone()));
+        let (reporter, health) = health_reporter();
+        let size = self.committer.head().borrow().size;
+        let verifying = tokio::spawn(verify_all(self.log.clone(), size, self.log_key, reporter));
         let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
-        let service =
-            Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extras(&self.config, extra)) };
+        let extra = extras(&self.config, Extra::new(health), extra);
+        let service = Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extra) };
         let own = &self.config.limits;
         let limits = server::Limits {
             connections: own.connections,
@@ -142,11 +147,16 @@ impl Node {
         let mut appending = self.appending;
         let ended = tokio::select! {
             () = serving => Ok(()),
-            fatal = &mut appending => fatal.unwrap_or(Ok(())),
+            fatal = &mut appending => fatal.unwrap_or(Err(Fatal::BrokeOff)),
         };
         watch.abort();
+        verifying.abort();
+        // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
+        ended?;
+        appending.abort();
+        appending.await.ok();
         self.log.database().close().await;
-        ended
+        Ok(())
     }
 
     /// Closes a node that serves nobody.
@@ -223,6 +233,22 @@ async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
     }
 }
 
+/// Verifies what start did not. A log in which something was changed goes on being written, for its entries
+/// are evidence too; but the node says that it is not well, and the operator's log says where to look.
+async fn verify_all(log: Log, size: u64, key: Verifier, health: HealthReporter) {
+    match verification::verify(&log, size, &key).await {
+        Ok(None) => tracing::info!(log.size = size, "the whole log was verified"),
+        Ok(Some(finding)) => {
+            tracing::error!(log.index = finding.index, "the log was altered: {}", finding.what);
+            health.set_service_status("", ServingStatus::NotServing).await;
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "the log could not be verified");
+            health.set_service_status("", ServingStatus::NotServing).await;
+        }
+    }
+}
+
 type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
 
 /// Answers paths of its own, none of which has an entry: health, reflection, the sandbox's controls.
@@ -277,9 +303,8 @@ impl Extra {
     }
 }
 
-fn extras(config: &Config, extra: Option<Extra>) -> Vec<Extra> {
-    let (_, health) = tonic_health::server::health_reporter();
-    let mut extras = vec![Extra::new(health)];
+fn extras(config: &Config, health: Extra, extra: Option<Extra>) -> Vec<Extra> {
+    let mut extras = vec![health];
     extras.extend(extra);
     if config.reflection {
         let builder = || {

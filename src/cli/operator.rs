@@ -92,7 +92,7 @@ pub async fn found(
     let log_key = node.log_key.clone();
     node.close().await;
     match outcome {
-        Outcome::Committed { .. } => Ok(log_key),
+        Outcome::Committed { .. } => Ok(log_key.to_string()),
         _ => Err(Failure::refused("the first entry could not be written")),
     }
 }

@@ -31,8 +31,10 @@ impl Anchor {
         let file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)?;
         file.write_all_at(&[0; 2 * SLOT], 0)?;
         let mut anchor = Self { file, turn: 0 };
-        anchor.write(note)?;
-        anchor.write(note)?;
+        for _slot in 0..2 {
+            anchor.write(note)?;
+            anchor.sync()?;
+        }
         anchor.file.sync_all()?;
         path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
@@ -56,11 +58,12 @@ impl Anchor {
         Ok(newest(&File::open(path)?)?.1)
     }
 
-    /// Writes a checkpoint into the slot that does not hold the newest, and syncs it.
+    /// Writes a checkpoint into the slot that does not hold the newest. It counts once [`Anchor::sync`] has
+    /// succeeded.
     ///
     /// # Errors
-    /// Those of the file system. After a failed sync nothing is known of the slot: the process must end.
-    pub fn write(&mut self, note: &str) -> io::Result<()> {
+    /// Those of the file system. The other slot is whole, and the write may be tried again.
+    pub fn write(&self, note: &str) -> io::Result<()> {
         let mut slot = vec![0; SLOT];
         let length = u32::try_from(note.len()).unwrap_or(u32::MAX).to_be_bytes();
         let body = [&self.turn.to_be_bytes()[..], &length, note.as_bytes()].concat();
@@ -70,7 +73,14 @@ impl Anchor {
         for (byte, value) in slot.iter_mut().zip(leaf_hash(&body).as_bytes().iter().chain(&body)) {
             *byte = *value;
         }
-        self.file.write_all_at(&slot, (self.turn % 2) * SLOT as u64)?;
+        self.file.write_all_at(&slot, (self.turn % 2) * SLOT as u64)
+    }
+
+    /// Syncs what was written; the next checkpoint goes into the other slot.
+    ///
+    /// # Errors
+    /// Those of the file system. Nothing is known of the slot then: the process must end.
+    pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.turn += 1;
         Ok(())
@@ -112,8 +122,10 @@ mod tests {
         let (mut anchor, note) = Anchor::open(&path).unwrap();
         assert_eq!(note, "first");
         assert_eq!(Anchor::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
-        anchor.write("second").unwrap();
-        anchor.write("third").unwrap();
+        for note in ["second", "third"] {
+            anchor.write(note).unwrap();
+            anchor.sync().unwrap();
+        }
         drop(anchor);
         assert_eq!(Anchor::open(&path).unwrap().1, "third");
     }
@@ -123,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("anchor");
         Anchor::create(&path, "first").unwrap();
-        let (mut anchor, _) = Anchor::open(&path).unwrap();
+        let (anchor, _) = Anchor::open(&path).unwrap();
         anchor.write("second").unwrap();
         drop(anchor);
         let mut bytes = std::fs::read(&path).unwrap();

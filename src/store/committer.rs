@@ -51,11 +51,14 @@ pub enum Fatal {
     #[error("the disk failed while the log was written")]
     Disk(#[source] StoreError),
     /// The anchor could not be synced.
-    #[error("the anchor could not be written")]
+    #[error("the disk failed while the anchor was synced")]
     Anchor(#[source] std::io::Error),
     /// The log in the database is not the one that this process wrote.
     #[error("the log in the database does not continue this node's")]
     Diverged(#[source] StoreError),
+    /// A fault of the program.
+    #[error("the committer broke off")]
+    BrokeOff,
 }
 
 impl Committer {
@@ -210,14 +213,22 @@ impl Appender {
         drop(conn);
         // Durable. A crash from here on loses answers, not exchanges: their retries get them. The anchor
         // is written before any answer, so no answered exchange is newer than it.
-        self.anchor.write(&written.note).map_err(Fatal::Anchor)?;
+        let anchored = self.anchor.write(&written.note);
+        if anchored.is_ok() {
+            self.anchor.sync().map_err(Fatal::Anchor)?;
+        }
         self.head.send_replace(written.tip.head());
         self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
+        self.tip = Some(written.tip);
+        if let Err(error) = anchored {
+            tracing::warn!(error = %error, "the anchor cannot be written");
+            answer_unavailable(members);
+            return Ok(Attempt::Done);
+        }
         for (pending, receipt) in members.into_iter().zip(written.receipts) {
             let reply = pending.proposal.reply;
             pending.answer.send(Outcome::Committed { receipt: Box::new(receipt), reply }).ok();
         }
-        self.tip = Some(written.tip);
         Ok(Attempt::Done)
     }
 

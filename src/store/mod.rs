@@ -19,6 +19,7 @@ mod salts;
 mod snapshot;
 pub mod sql;
 mod tables;
+pub mod verification;
 mod write;
 
 pub use anchor::Anchor;

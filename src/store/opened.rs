@@ -6,10 +6,11 @@ use super::anchor::Anchor;
 use super::log::{Head, Tip, place, verified};
 use super::sql::{Database, StoreError};
 use super::tables::CHECKPOINTS;
+use super::verification;
 use crate::clock::Instant;
-use crate::tlog::{Checkpoint, Edge, Signer, Verifier, leaf_hash};
+use crate::tlog::{Checkpoint, Edge, Signer, TILE_WIDTH, Tile, TileId, Verifier};
 
-/// Entries whose leaves are compared with the tree before anything is served; a task verifies the rest.
+/// Entries whose leaves are compared with the tree before anything is served; [`verification`] reads the rest.
 const RECENT: u64 = 10_000;
 
 /// Makes an empty log: its first checkpoint, of no entries, in the database and in the anchor.
@@ -73,29 +74,18 @@ pub async fn open(
     Ok((tip, anchor))
 }
 
-/// The leaves of the newest entries are those of the tree's tiles, without gaps.
+/// The leaves of the newest entries are those of the tree's tiles, without gaps. The last, growing tile was
+/// compared with the signed root when the tip was read.
 async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> {
     let mut conn = database.reader().await?;
-    let first = size.saturating_sub(RECENT) / 256 * 256;
-    let sql = "SELECT idx, bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-    let tiles = "SELECT hashes FROM tiles WHERE level = 0 AND number = $1";
+    let first = size.saturating_sub(RECENT) / TILE_WIDTH * TILE_WIDTH;
     for begin in (first..size).step_by(256) {
-        let rows = conn.fetch(sql, vec![place(begin).into(), place(begin + 256).into()]).await?;
-        let mut hashes = Vec::with_capacity(256 * 32);
-        for (expected, row) in (begin..).zip(&rows) {
-            if row.int(0)?.unsigned_abs() != expected {
-                return Err(StoreError::Inconsistent("an entry of the log is missing"));
-            }
-            hashes.extend_from_slice(leaf_hash(row.blob(1)?).as_bytes());
-        }
-        if rows.len() as u64 != (size - begin).min(256) {
-            return Err(StoreError::Inconsistent("an entry of the log is missing"));
-        }
-        // The last, growing tile was compared with the signed root when the tip was read.
-        if let Some(tile) = conn.fetch_one(tiles, vec![place(begin / 256).into()]).await?
-            && tile.blob(0)? != hashes
-        {
-            return Err(StoreError::Inconsistent("an entry of the log was changed"));
+        let leaves = verification::leaves(&mut conn, begin, size).await?;
+        let hashes = leaves.map_err(|finding| StoreError::Inconsistent(finding.what))?;
+        let id = TileId { level: 0, number: begin / TILE_WIDTH };
+        let full = hashes.len() as u64 == TILE_WIDTH;
+        if full && let Some(finding) = verification::compare(&mut conn, &Tile { id, hashes }).await? {
+            return Err(StoreError::Inconsistent(finding.what));
         }
     }
     Ok(())

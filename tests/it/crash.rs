@@ -1,31 +1,17 @@
 //! Kill -9 under load: what was acknowledged is stored, once, and the log verifies.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
-
 use ap_gateway::cli::{audit, profile, sandbox};
 
+use super::process::Process;
 use super::story::{mark, submission, submit};
-use super::support::{NOW, gateway};
 
 const ROUNDS: usize = 25;
-
-fn serve(dir: &Path) -> Child {
-    let mut command = gateway();
-    command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("READY "), "{line}");
-    child
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let mut server = serve(dir);
+    let mut server = Process::serve(dir);
     let world = sandbox::world::load(dir).unwrap();
     let placed = world.placements.iter().find(|placed| placed.provider == "provider-a").unwrap();
     let mut acknowledged = Vec::new();
@@ -50,18 +36,16 @@ async fn what_was_acknowledged_survives_kill_9() {
             }
         });
         tokio::time::sleep(std::time::Duration::from_millis(20 + 13 * (round as u64 % 12))).await;
-        server.kill().unwrap();
-        server.wait().unwrap();
+        drop(server);
         acknowledged.extend(load.await.unwrap());
-        server = serve(dir);
+        server = Process::serve(dir);
     }
     let client = profile::connect(&sandbox::profile(dir, "provider-a")).await.unwrap();
     assert!(!acknowledged.is_empty());
     for (request, reply) in &acknowledged {
         assert_eq!(submit(&client, request).await.unwrap().message, *reply);
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let log_key = std::fs::read_to_string(dir.join("log-key")).unwrap();
     let (database, anchor, ring) = (dir.join("gateway.sqlite"), dir.join("anchor"), dir.join("key-ring"));
     let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();

@@ -10,6 +10,9 @@
 mod clients;
 mod crash;
 mod demo;
+mod faults;
+mod opening;
+mod process;
 mod rows;
 mod safety;
 mod sameness;

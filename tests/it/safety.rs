@@ -12,9 +12,9 @@ use ap_gateway::proto::v1::{
 use ap_gateway::store::{Database, Location};
 
 use super::story::{id, mark, submission, submit};
-use super::support::{World, run};
+use super::support::{World, post};
 
-async fn own(client: &Client) -> Result<GetOrganisationResponse, ClientError> {
+pub async fn own(client: &Client) -> Result<GetOrganisationResponse, ClientError> {
     let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     Ok(client.call(register_service::GET_ORGANISATION, &request).await?.message)
 }
@@ -156,24 +156,8 @@ async fn a_certificate_of_another_authority_gets_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_is_not_there_is_an_entry_too() {
     let world = World::sqlite().await;
-    let dir = world.dir.path();
     let before = head(&world).await;
-    let url = format!("https://{}/apgateway.v1.NoService/NoMethod", world.address());
-    let mut curl = std::process::Command::new("curl");
-    curl.args([
-        "-s",
-        "--http2",
-        "-X",
-        "POST",
-        "-H",
-        "content-type: application/grpc",
-        "-D",
-        "-",
-        "--data-binary",
-        "",
-    ]);
-    curl.arg("--cacert").arg(dir.join("ca.pem")).arg("--cert").arg(dir.join("certs/la-a.pem"));
-    let told = run(curl.arg("--key").arg(dir.join("certs/la-a.key")).arg(url));
+    let told = post(&world, "/apgateway.v1.NoService/NoMethod", b"");
     assert!(told.contains("grpc-status: 12"), "{told}");
     assert_eq!(head(&world).await - before, 2, "the call, and the reading of the log");
     world.stop().await;

@@ -41,7 +41,7 @@ pub async fn submit(
     client.call(returns_service::SUBMIT_ATTENDANCE, request).await
 }
 
-async fn attendance(client: &Client, placement: &str) -> Result<GetAttendanceResponse, ClientError> {
+pub async fn attendance(client: &Client, placement: &str) -> Result<GetAttendanceResponse, ClientError> {
     let request = GetAttendanceRequest {
         placement_id: placement.to_owned(),
         from_date: "2026-09-01".to_owned(),
@@ -51,7 +51,7 @@ async fn attendance(client: &Client, placement: &str) -> Result<GetAttendanceRes
     Ok(client.call(returns_service::GET_ATTENDANCE, &request).await?.message)
 }
 
-fn refused<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> tonic::Status {
+pub fn refused<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> tonic::Status {
     match answer.unwrap_err() {
         ClientError::Refused(status) => *status,
         other => panic!("{other}"),

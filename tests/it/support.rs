@@ -3,10 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
+use ap_gateway::store::{Database, Location, Queue};
 use tempfile::TempDir;
 
 /// When the sandboxes of the tests stand.
@@ -17,7 +19,7 @@ pub struct World {
     /// Its folder.
     pub dir: TempDir,
     served: sandbox::Served,
-    _postgres: Option<Postgres>,
+    postgres: Option<Postgres>,
 }
 
 impl World {
@@ -43,7 +45,18 @@ impl World {
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         let served = sandbox::start(dir.path(), local, Some(NOW), url.as_deref(), random).await.unwrap();
-        Self { dir, served, _postgres: postgres }
+        Self { dir, served, postgres }
+    }
+
+    /// Serves what is in the folder.
+    pub async fn serve(dir: TempDir) -> Self {
+        Self::start(dir, None, &Randomness::system()).await
+    }
+
+    /// The same world, served by a new node.
+    pub async fn restart(self) -> Self {
+        self.served.stop().await.unwrap();
+        Self::start(self.dir, self.postgres, &Randomness::system()).await
     }
 
     pub async fn client(&self, name: &str) -> Client {
@@ -64,10 +77,52 @@ impl World {
         self.served.address
     }
 
+    /// The committer's queue, which a test holds to fill a group.
+    pub fn queue(&self) -> &Queue {
+        self.served.committer.queue()
+    }
+
+    /// Waits until this many proposals wait in the held queue, so that those sent one after the other stand in
+    /// that order.
+    pub async fn queued(&self, proposals: usize) {
+        for _ in 0..5_000 {
+            if self.queue().len() == proposals {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{} proposals wait, not {proposals}", self.queue().len());
+    }
+
+    /// The world's database, opened once more.
+    pub async fn database(&self) -> Database {
+        Database::open(&self.location()).await.unwrap()
+    }
+
+    fn location(&self) -> Location {
+        match &self.postgres {
+            Some(postgres) => Location::Postgres(std::fs::read_to_string(&postgres.url_file).unwrap()),
+            None => Location::Sqlite(self.dir.path().join("gateway.sqlite")),
+        }
+    }
+
     pub async fn stop(self) -> TempDir {
         self.served.stop().await.unwrap();
         self.dir
     }
+}
+
+/// POSTs a gRPC message to a world with curl, as la-a: headers, body and trailers as they came.
+pub fn post(world: &World, path: &str, message: &[u8]) -> String {
+    let dir = world.dir.path();
+    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
+    std::fs::write(dir.join("message"), framed).unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "--http2", "-H", "content-type: application/grpc", "-H", "te: trailers", "-D", "-"]);
+    curl.arg("--data-binary").arg(format!("@{}", dir.join("message").display()));
+    curl.arg("--cacert").arg(dir.join("ca.pem")).arg("--cert").arg(dir.join("certs/la-a.pem"));
+    curl.arg("--key").arg(dir.join("certs/la-a.key"));
+    run(curl.arg(format!("https://{}{path}", world.address())))
 }
 
 /// The binary under test.

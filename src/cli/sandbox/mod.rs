@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::args::Sandbox;
 use super::{Failure, operator, say, serve};
 use crate::clock::{Clock, HeldClock, Instant, Randomness, SystemClock};
 use crate::config::{Config, Limits};
 use crate::gateway::{self, Node, StartError, Surroundings};
-use crate::store::Fatal;
+use crate::store::{Committer, Fatal};
 
 /// When the world is made: before the school year, so that everything in it can have happened.
 const BEGINNING: &str = "2026-08-20T09:00:00Z";
@@ -32,6 +32,8 @@ pub struct Served {
     pub address: SocketAddr,
     /// The clock of the domain, if it is held.
     pub clock: Option<HeldClock>,
+    /// The committer, whose queue a test holds to fill a group.
+    pub committer: Committer,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), Fatal>>,
 }
@@ -43,21 +45,27 @@ impl Served {
     /// Exit code 70 when the disk had failed.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.send(()).ok();
-        let served = self.serving.await.map_err(|error| Failure::bug("the sandbox stopped", error))?;
-        served.map_err(|fatal| Failure::bug("the sandbox stopped", fatal))
+        ended(self.serving.await)
     }
 }
 
 /// Makes the world where there is none, and serves it until SIGTERM.
 ///
 /// # Errors
-/// As [`start`].
+/// As [`start`]; exit code 70 when the disk failed.
 pub async fn run(args: &Sandbox) -> Result<(), Failure> {
     let (clock, database) = (args.clock.as_deref(), args.postgres_url_file.as_deref());
-    let served = start(&args.dir, args.listen, clock, database, &Randomness::system()).await?;
+    let mut served = start(&args.dir, args.listen, clock, database, &Randomness::system()).await?;
     say(&format!("READY {}", served.address));
-    serve::asked_to_stop().await;
-    served.stop().await
+    tokio::select! {
+        () = serve::asked_to_stop() => served.stop().await,
+        serving = &mut served.serving => ended(serving),
+    }
+}
+
+fn ended(serving: Result<Result<(), Fatal>, JoinError>) -> Result<(), Failure> {
+    let served = serving.map_err(|error| Failure::bug("the sandbox stopped", error))?;
+    served.map_err(|fatal| Failure::bug("the sandbox stopped", fatal))
 }
 
 /// Makes the world where there is none, and serves it. The same calls with the same seed, clock and
@@ -123,11 +131,12 @@ async fn listen_on(
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::profiles(dir, address)?;
     let controls = held.clone().map(|held| clock::controls(held, dir.to_owned()));
+    let committer = node.committer.clone();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(node.serve(listener, tls, controls, async {
         stopped.await.ok();
     }));
-    Ok(Served { address, clock: held, stop, serving })
+    Ok(Served { address, clock: held, committer, stop, serving })
 }
 
 /// The sandbox's configuration, with the limits on callers lifted.

@@ -1,0 +1,76 @@
+//! A disk that fails or is full: no answer without its entry on the disk and in the anchor, and no OK after
+//! a sync that failed.
+
+use ap_gateway::client::{ClientError, reason};
+use tonic::Code;
+
+use super::process::{Process, Sandbox};
+use super::safety::own;
+use super::story::{mark, refused, submission, submit};
+
+const WAL: &str = "gateway.sqlite-wal";
+const ANCHOR: &str = "anchor";
+
+fn unavailable<R: std::fmt::Debug>(answer: Result<R, ClientError>) {
+    let status = refused(answer);
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "AUDIT_UNAVAILABLE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_anchor_cannot_be_written_nothing_is_answered() {
+    let sandbox = Sandbox::new();
+    let server = Process::serve(sandbox.path());
+    let riverside = sandbox.client("provider-a").await;
+    for (day, error) in [("2026-11-02", "ENOSPC"), ("2026-11-03", "EIO")] {
+        own(&riverside).await.unwrap();
+        let request = submission(vec![mark(&sandbox.placement, day, "/")]);
+        let hindrance = server.hinder(&sandbox.path().join(ANCHOR), &format!("pwrite64:error={error}"));
+        for _ in 0..3 {
+            unavailable(submit(&riverside, &request).await);
+            unavailable(own(&riverside).await);
+        }
+        drop(hindrance);
+        assert_eq!(submit(&riverside, &request).await.unwrap().message.stored, 1);
+    }
+    drop(server);
+    sandbox.verifies().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
+    let sandbox = Sandbox::new();
+    let mut day = 0;
+    for (file, when) in [(WAL, 1), (WAL, 2), (WAL, 7), (ANCHOR, 1), (ANCHOR, 2)] {
+        let path = sandbox.path().join(file);
+        let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
+        let strace = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
+        let server = Process::traced(sandbox.path(), &strace);
+        let client = sandbox.client("provider-a").await;
+        let mut sent = Vec::new();
+        // strace counts for each thread, and any thread may write the anchor.
+        for _ in 0..100 {
+            day += 1;
+            let date = format!("2026-{:02}-{:02}", 9 + day / 28, 1 + day % 28);
+            let request = submission(vec![mark(&sandbox.placement, &date, "/")]);
+            let answer = submit(&client, &request).await;
+            let stopped = answer.is_err();
+            sent.push((request, answer.ok().map(|reply| reply.message)));
+            if stopped {
+                break;
+            }
+        }
+        let (failed, given) = sent.last().unwrap();
+        assert_eq!(*given, None, "{file} {when}");
+        submit(&client, failed).await.unwrap_err();
+        assert_eq!(server.ended().code(), Some(70));
+        let server = Process::serve(sandbox.path());
+        let client = sandbox.client("provider-a").await;
+        for (request, given) in sent {
+            let again = submit(&client, &request).await.unwrap().message;
+            assert_eq!(again.stored, 1);
+            assert!(given.is_none_or(|given| given == again));
+        }
+        drop(server);
+    }
+    sandbox.verifies().await;
+}

@@ -1,0 +1,127 @@
+//! The gateway as a process of its own: started, followed or hindered by strace, killed, seen to end.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use ap_gateway::cli::{audit, profile, sandbox};
+use ap_gateway::client::Client;
+use tempfile::TempDir;
+
+use super::support::{NOW, gateway, run};
+
+/// A sandbox that is served by the binary; killed when it is dropped.
+pub struct Process(Child);
+
+/// strace on a running process; dropping it lets the process go on unhindered.
+pub struct Hindrance(Child);
+
+/// A sandbox's folder, served by processes one after the other.
+pub struct Sandbox {
+    dir: TempDir,
+    /// A placement with provider-a.
+    pub placement: String,
+}
+
+impl Sandbox {
+    /// A sandbox that was made and is not being served.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Process::serve(dir.path()));
+        let placed = sandbox::world::load(dir.path()).unwrap().placements;
+        let placed = placed.into_iter().find(|placed| placed.provider == "provider-a").unwrap();
+        Self { dir, placement: placed.placement_id }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub async fn client(&self, name: &str) -> Client {
+        profile::connect(&sandbox::profile(self.path(), name)).await.unwrap()
+    }
+
+    /// The whole log verifies, against the anchor and with the kept marks.
+    pub async fn verifies(&self) {
+        let file = |name| self.path().join(name);
+        let log_key = std::fs::read_to_string(file("log-key")).unwrap();
+        let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
+        let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+        assert_eq!(report.findings, []);
+        assert!(report.records > 0);
+    }
+}
+
+impl Process {
+    /// Serves the sandbox in a folder, and makes it where there is none.
+    pub fn serve(dir: &Path) -> Self {
+        Self::start(gateway(), dir)
+    }
+
+    /// The same under strace. It is the gateway's grandchild, so that the process that ends is the gateway.
+    pub fn traced(dir: &Path, strace: &[&str]) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq"]).args(strace).arg(gateway().get_program());
+        Self::start(command, dir)
+    }
+
+    fn start(mut command: Command, dir: &Path) -> Self {
+        command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).stdout(Stdio::piped());
+        let mut process = Self(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("READY "), "{line}");
+        process
+    }
+
+    /// From now on each of these system calls on the file fails, as strace's `inject` says.
+    pub fn hinder(&self, file: &Path, inject: &str) -> Hindrance {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}"), "-P"]).arg(file);
+        let strace = strace.arg("-p").arg(self.0.id().to_string()).spawn().unwrap();
+        let tasks = format!("/proc/{}/task", self.0.id());
+        let followed = || {
+            std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
+                let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+                !status.contains("TracerPid:\t0\n")
+            })
+        };
+        until("strace follows every thread", followed);
+        Hindrance(strace)
+    }
+
+    /// Waits until it has ended by itself, for five seconds.
+    pub fn ended(mut self) -> ExitStatus {
+        let mut status = None;
+        until("the process has ended", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Hindrance {
+    fn drop(&mut self) {
+        // Asked to end, strace lets every thread go; killed, it could leave one stopped.
+        run(Command::new("kill").arg(self.0.id().to_string()));
+        self.0.wait().unwrap();
+    }
+}
+
+/// Waits for five seconds, the bound within which a node is back or gone.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{what}: not within 5 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
