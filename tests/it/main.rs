@@ -11,6 +11,7 @@ mod clients;
 mod crash;
 mod demo;
 mod faults;
+mod groups;
 mod opening;
 mod process;
 mod rows;
