@@ -1,11 +1,13 @@
 //! Returns: what providers send about the children whom they teach. Facts are never refused: a mark for any
 //! day inside a placement is taken, also after it ended, and what is unusual about it is a flag.
 
+mod arrangement;
 mod read;
 mod resolve;
 mod rows;
 mod rules;
 mod submit;
+mod view;
 mod wire;
 
 pub use read::{ReturnedChild, content};

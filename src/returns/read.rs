@@ -2,20 +2,17 @@
 
 use uuid::Uuid;
 
-use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, day_key};
-use super::rules::Statement;
-use super::submit::suggested;
+use super::rows::{self, MarkRow, day_key};
+use super::view::{View, hold_back};
 use crate::calendar::Date;
-use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
     Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Permit, Reason, Refusal,
 };
 use crate::placements::{self, Placement};
-use crate::proto::v1::{
-    ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, Session, StoredMark,
-};
+use crate::proto::v1::{ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory};
+use crate::register::terms;
 use crate::seal::ChildKey;
 use prost::Message;
 
@@ -66,9 +63,12 @@ pub async fn get_attendance(
     };
     let (placement, permit) = permitted(&mut cx, id).await?;
     let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
+    let (reader, today) = (cx.caller.organisation.clone(), cx.today);
+    let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
+    let view = View::today(&placement, &reader, &calendar, today);
     let mut marks = Vec::new();
     while day <= to && marks.len() < page_size as usize {
-        marks.extend(of_day(&mut cx, &placement, &key, day).await?);
+        marks.extend(of_day(&mut cx, &view, placement.id, &key, day).await?);
         day = day.plus_days(1);
     }
     let more = day <= to;
@@ -102,19 +102,19 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
 /// The marks of a day, in the order of its sessions.
 async fn of_day(
     cx: &mut Cx,
-    placement: &Placement,
+    view: &View<'_>,
+    placement: Uuid,
     key: &ChildKey,
     day: Date,
 ) -> Result<Vec<MarkHistory>, Refusal> {
-    let (low, high) =
-        (day_key(day, placement.id).bytes(&[0, 0]), day_key(day, placement.id).bytes(&[255, 255]));
+    let (low, high) = (day_key(day, placement).bytes(&[0, 0]), day_key(day, placement).bytes(&[255, 255]));
     let sql = rows::select!(
         "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
     );
     let mut marks = Vec::new();
     for row in cx.snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await? {
         let (mark, ..) = rows::read(&row)?;
-        marks.push(history(cx, placement, key, mark, EARLIER).await?);
+        marks.push(history(cx, view, key, mark, EARLIER).await?);
     }
     Ok(marks)
 }
@@ -153,7 +153,8 @@ pub async fn content(
         }
         let of = children.iter_mut().find(|(placement, ..)| placement.id == mark.placement);
         if let Some((placement, key, returned)) = of {
-            let history = history(cx, placement, key, mark, 1).await?;
+            let view = View::delivered(placement, recipient);
+            let history = history(cx, &view, key, mark, 1).await?;
             returned.attendance.marks.push(history);
         }
     }
@@ -163,12 +164,12 @@ pub async fn content(
 /// A mark with its earlier revisions, the newest first.
 async fn history(
     cx: &mut Cx,
-    placement: &Placement,
+    view: &View<'_>,
     key: &ChildKey,
     mark: MarkRow,
     most: usize,
 ) -> Result<MarkHistory, Refusal> {
-    let mut history = MarkHistory { mark: Some(message(placement, key, &mark)?), earlier: Vec::new() };
+    let mut history = MarkHistory { mark: Some(view.mark(key, &mark)?), earlier: Vec::new() };
     let mut prior = mark.prior;
     while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
@@ -176,43 +177,9 @@ async fn history(
             break;
         };
         let (earlier, ..) = rows::read(&row)?;
-        history.earlier.push(message(placement, key, &earlier)?);
+        history.earlier.push(view.mark(key, &earlier)?);
         prior = earlier.prior;
     }
+    hold_back(&mut history);
     Ok(history)
-}
-
-fn message(placement: &Placement, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
-    let (comment, correction_reason) = mark.note(key)?;
-    let (code, seen) = match &mark.statement {
-        Statement::Code(code) => (code.clone(), 0),
-        Statement::Seen(seen) => (String::new(), *seen),
-    };
-    let session = match (mark.slot.number(), mark.slot.start()) {
-        (_, Some(_)) => Session::Timed,
-        (1, None) => Session::Am,
-        _ => Session::Pm,
-    };
-    let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
-    let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
-    Ok(StoredMark {
-        placement_id: mark.placement.hyphenated().to_string(),
-        date: mark.date.to_string(),
-        session: session as i32,
-        start_time: mark.slot.start().map(|start| start.to_string()).unwrap_or_default(),
-        end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
-        code,
-        seen,
-        minutes_late: mark.minutes_late,
-        minutes_planned: mark.minutes_planned,
-        minutes_attended: mark.minutes_attended,
-        comment,
-        revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
-        correction_reason,
-        received_time: Instant::from_micros(mark.received).ok().map(Instant::to_proto),
-        return_id: mark.return_id.hyphenated().to_string(),
-        submitted_by: mark.sender.as_str().to_owned(),
-        suggested_code: suggested(placement, mark.date, &mark.statement),
-        flags: flags.collect(),
-    })
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::arrangement::Arrangement;
 use super::rules::{self, Entered, Fault, Named, Statement};
-use crate::calendar::{Date, SchoolCalendar, TimeOfDay};
+use crate::calendar::{SchoolCalendar, TimeOfDay};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::names::same_name;
 use crate::exchange::check::{Check, Violations};
@@ -21,7 +22,7 @@ pub struct Known {
     pub key: ChildKey,
     pub agreed: Option<Basis>,
     pub identity: Option<ChildIdentity>,
-    pub extra_dates: Option<Vec<String>>,
+    pub arrangement: Arrangement,
 }
 
 /// A batch under decision.
@@ -97,9 +98,10 @@ async fn place(
         return Ok(Err(fault));
     }
     let mut warnings = Vec::new();
-    if !batch.calendar.is_school_day(mark.date) && !named_by_plan(cx, known, mark.date).await? {
+    if !batch.calendar.is_school_day(mark.date) && !known.arrangement.extra_dates.contains(&mark.date) {
         warnings.push("NOT_A_SCHOOL_DAY");
     }
+    warnings.extend(known.arrangement.warnings(mark));
     if let Statement::Code(code) = &mark.statement
         && AttendanceCode::on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {
@@ -159,16 +161,9 @@ async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let agreed =
         agreements::basis(&mut cx.snapshot, placement.agreement, &parties, DataClass::Attendance, cx.today)
             .await?;
-    Ok(Known { placement, key, agreed, identity: None, extra_dates: None })
-}
-
-async fn named_by_plan(cx: &mut Cx, known: &mut Known, date: Date) -> Result<bool, Refusal> {
-    if known.extra_dates.is_none() {
-        let plan = placements::plan::newest(cx, &known.placement).await?;
-        known.extra_dates = Some(plan.map(|(_, plan)| plan.extra_dates).unwrap_or_default());
-    }
-    let date = date.to_string();
-    Ok(known.extra_dates.iter().flatten().any(|named| *named == date))
+    let plan = placements::plan::newest(cx, &placement).await?.map(|(_, plan)| plan);
+    let arrangement = Arrangement::of(&placement, plan.as_ref());
+    Ok(Known { placement, key, agreed, identity: None, arrangement })
 }
 
 pub fn at_fault(index: usize, (field, reason): Fault) -> Violations {

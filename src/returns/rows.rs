@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::rules::{Slot, Standing, Statement};
 use crate::calendar::{Date, TimeOfDay};
+use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Record, Refusal};
 use crate::proto::v1::StoredMark;
@@ -64,6 +65,9 @@ pub struct MarkRow {
 pub const LATE: i64 = 1;
 /// No agreement covered attendance when the mark was received.
 pub const AGREEMENT_LAPSED: i64 = 2;
+/// From this bit on: what was suggested for the home school when the mark was received, as its place in
+/// `AttendanceCode::ALL` and one; 0 for nothing. Kept, so that what is delivered never moves.
+const SUGGESTED: u32 = 8;
 
 /// A query of marks, in the columns that [`read`] takes.
 macro_rules! select {
@@ -110,6 +114,7 @@ impl Record for MarkRow {
         let (code, seen) = match &self.statement {
             Statement::Code(code) => (Some(code.as_str()), None),
             Statement::Seen(seen) => (None, Some(*seen)),
+            Statement::Withdrawn => (None, None),
         };
         vec![
             self.placement.into(),
@@ -160,6 +165,7 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
     let statement = match (row.opt_text(5)?, number(6)?) {
         (Some(code), None) => Statement::Code(code.to_owned()),
         (None, Some(seen)) => Statement::Seen(seen),
+        (None, None) => Statement::Withdrawn,
         _ => return Err(corrupt(5)),
     };
     let mark = MarkRow {
@@ -184,20 +190,25 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
 }
 
 impl MarkRow {
-    /// Comment and reason of correction, opened.
-    pub fn note(&self, key: &ChildKey) -> Result<(String, String), Refusal> {
+    /// What was suggested when the mark was received.
+    pub fn suggested(&self) -> Option<AttendanceCode> {
+        let place = usize::try_from(self.flags >> SUGGESTED).ok()?.checked_sub(1)?;
+        AttendanceCode::ALL.get(place).copied()
+    }
+
+    /// Comment, reason of correction and place of education, opened.
+    pub fn note(&self, key: &ChildKey) -> Result<StoredMark, Refusal> {
         let Some(sealed) = &self.note else {
-            return Ok(Default::default());
+            return Ok(StoredMark::default());
         };
         let row = note_row(self.placement, self.date, self.slot, self.revision);
         let plain = key.open(at(&row), sealed).map_err(|_| Reason::Failed)?;
-        let note = StoredMark::decode(&plain[..]).map_err(|_| Reason::Failed)?;
-        Ok((note.comment, note.correction_reason))
+        StoredMark::decode(&plain[..]).map_err(|_| Reason::Failed.into())
     }
 
     /// What stands under the mark's natural key.
     pub fn standing(self, key: &ChildKey, idx: i64, ordinal: i64) -> Result<Standing, Refusal> {
-        let (comment, _) = self.note(key)?;
+        let note = self.note(key)?;
         Ok(Standing {
             revision: self.revision,
             idx,
@@ -207,27 +218,28 @@ impl MarkRow {
             minutes_late: self.minutes_late,
             minutes_planned: self.minutes_planned,
             minutes_attended: self.minutes_attended,
-            comment,
+            comment: note.comment,
+            site: note.site,
         })
     }
 }
 
-/// Seals comment and reason of correction; nothing where there is neither.
+/// A suggestion as the flags hold it.
+pub fn suggestion_bits(code: Option<AttendanceCode>) -> i64 {
+    let place = AttendanceCode::ALL.into_iter().position(|known| Some(known) == code);
+    place.and_then(|place| i64::try_from(place + 1).ok()).unwrap_or(0) << SUGGESTED
+}
+
+/// Seals comment, reason of correction and place of education; nothing where there is none of them.
 pub fn seal_note(
     key: &ChildKey,
     of: (Uuid, Date, Slot, i64),
-    comment: &str,
-    correction_reason: &str,
+    note: &StoredMark,
     fill: Fill<'_>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    if comment.is_empty() && correction_reason.is_empty() {
+    if *note == StoredMark::default() {
         return Ok(None);
     }
-    let note = StoredMark {
-        comment: comment.to_owned(),
-        correction_reason: correction_reason.to_owned(),
-        ..StoredMark::default()
-    };
     let row = note_row(of.0, of.1, of.2, of.3);
     let sealed = key.seal(at(&row), &note.encode_to_vec(), fill).map_err(|_| Reason::Failed)?;
     Ok(Some(sealed))

@@ -50,6 +50,8 @@ pub enum Statement {
     Code(String),
     /// `apgateway.v1.SeenMark`.
     Seen(i32),
+    /// Nothing: the return that stated it was withdrawn.
+    Withdrawn,
 }
 
 /// What names the child.
@@ -76,6 +78,7 @@ pub struct Entered {
     pub minutes_attended: Option<i32>,
     pub comment: String,
     pub correction_reason: String,
+    pub site: String,
 }
 
 /// Why a row is not stored: the field at fault and the reason.
@@ -97,7 +100,7 @@ pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault>
     };
     let code = AttendanceCode::in_session(code, mark.date, session)
         .map_err(|error| ("code", CodeError::reason(error)))?;
-    if mark.minutes_late.is_some() && code.as_str() != "L" {
+    if mark.minutes_late.is_some() && !matches!(code.as_str(), "L" | "U") {
         return Err(("minutes_late", "MINUTES_RANGE"));
     }
     Ok(())
@@ -137,6 +140,7 @@ pub struct Standing {
     pub minutes_planned: Option<i32>,
     pub minutes_attended: Option<i32>,
     pub comment: String,
+    pub site: String,
 }
 
 /// What becomes of a mark.
@@ -149,7 +153,7 @@ pub enum Becomes {
 
 /// The same mark again is unchanged; a different one is a correction, and needs a reason.
 pub fn against(mark: &Entered, standing: Option<&Standing>) -> Result<Becomes, Fault> {
-    let Some(standing) = standing else {
+    let Some(standing) = standing.filter(|standing| standing.statement != Statement::Withdrawn) else {
         return Ok(Becomes::New);
     };
     let same = standing.statement == mark.statement
@@ -157,7 +161,8 @@ pub fn against(mark: &Entered, standing: Option<&Standing>) -> Result<Becomes, F
         && standing.minutes_late == mark.minutes_late
         && standing.minutes_planned == mark.minutes_planned
         && standing.minutes_attended == mark.minutes_attended
-        && standing.comment == mark.comment;
+        && standing.comment == mark.comment
+        && standing.site == mark.site;
     match (same, mark.correction_reason.is_empty()) {
         (true, _) => Ok(Becomes::Unchanged),
         (false, true) => Err(("correction_reason", "CORRECTION_REASON_REQUIRED")),
@@ -173,13 +178,14 @@ pub fn agree(one: &Entered, other: &Entered) -> bool {
         && one.minutes_planned == other.minutes_planned
         && one.minutes_attended == other.minutes_attended
         && one.comment == other.comment
+        && one.site == other.site
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn mark(date: &str, slot: Slot, code: &str) -> Entered {
+    pub(in crate::returns) fn mark(date: &str, slot: Slot, code: &str) -> Entered {
         Entered {
             child: Named::Reference("RV-001".to_owned()),
             date_of_birth: None,
@@ -194,6 +200,7 @@ mod tests {
             minutes_attended: None,
             comment: String::new(),
             correction_reason: String::new(),
+            site: String::new(),
         }
     }
 
@@ -246,6 +253,7 @@ mod tests {
             minutes_planned: None,
             minutes_attended: None,
             comment: String::new(),
+            site: String::new(),
         };
         let same = mark("2026-11-20", Slot::AM, "O");
         assert_eq!(against(&same, None), Ok(Becomes::New));
@@ -254,6 +262,8 @@ mod tests {
         assert_eq!(against(&other, Some(&standing)).unwrap_err().1, "CORRECTION_REASON_REQUIRED");
         let explained = Entered { correction_reason: "came in at 9:20".to_owned(), ..other };
         assert_eq!(against(&explained, Some(&standing)), Ok(Becomes::Correction));
+        let withdrawn = Standing { statement: Statement::Withdrawn, ..standing };
+        assert_eq!(against(&mark("2026-11-20", Slot::AM, "/"), Some(&withdrawn)), Ok(Becomes::New));
     }
 
     #[test]

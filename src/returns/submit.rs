@@ -7,18 +7,15 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::resolve::{Batch, Known, Resolved, at_fault, resolve};
-use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note};
-use super::rules::{self, Becomes, Entered, Slot, Standing, Statement};
+use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note, suggestion_bits};
+use super::rules::{self, Becomes, Entered, Slot, Standing};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
-use crate::codes::attendance::AttendanceCode;
-use crate::codes::organisation::OrganisationKind;
-use crate::codes::suggestion::{ArrangedBy, Circumstances, ProviderMark, Seen, suggest_home_code};
 use crate::exchange::check::{Check, Violations};
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live};
-use crate::placements::{self, Placement};
+use crate::placements;
 use crate::proto::v1::{
-    DeliveryKind, MarkOutcome, MarkResult, SeenMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
+    DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
 use crate::register::terms;
 use crate::store::key::Key;
@@ -180,6 +177,14 @@ fn mark_rows(
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let place = (placement, mark.date, mark.slot, revision);
         let flags = rules::flags(mark, &batch.calendar, cx.today, known.agreed.is_some());
+        let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
+        let suggestion = known.arrangement.suggestion(mark, &batch.calendar, cx.today);
+        let note = StoredMark {
+            comment: mark.comment.clone(),
+            correction_reason: mark.correction_reason.clone(),
+            site: mark.site.clone(),
+            ..StoredMark::default()
+        };
         marks.push(MarkRow {
             placement,
             date: mark.date,
@@ -191,11 +196,11 @@ fn mark_rows(
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            flags: flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED }).sum(),
+            flags: bits.sum::<i64>() + suggestion_bits(suggestion),
             received: cx.now.micros(),
             child: known.placement.child,
             sender: cx.caller.organisation.clone(),
-            note: seal_note(&known.key, place, &mark.comment, &mark.correction_reason, &fill)?,
+            note: seal_note(&known.key, place, &note, &fill)?,
             prior: standing.as_ref().map(|standing| (standing.idx, standing.ordinal)),
         });
     }
@@ -223,7 +228,8 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
                 if let Some(known) = batch.known.get(*at) {
                     let flags = rules::flags(mark, &batch.calendar, cx.today, known.agreed.is_some());
                     result.flags = texts(&flags);
-                    result.suggested_code = suggested(&known.placement, mark.date, &mark.statement);
+                    let code = known.arrangement.suggestion(mark, &batch.calendar, cx.today);
+                    result.suggested_code = code.map(|code| code.as_str().to_owned()).unwrap_or_default();
                 }
             }
             Row::Repeats { at } => {
@@ -259,28 +265,4 @@ fn response(return_id: Uuid, results: Vec<MarkResult>) -> SubmitAttendanceRespon
         results,
         receipt: None,
     }
-}
-
-/// The code that the home school's register would hold; it is suggested, never written.
-pub(super) fn suggested(placement: &Placement, date: Date, statement: &Statement) -> String {
-    let mark = match statement {
-        Statement::Code(code) => AttendanceCode::on(code, date).ok().map(ProviderMark::Statutory),
-        Statement::Seen(seen) => match SeenMark::try_from(*seen) {
-            Ok(SeenMark::Present) => Some(ProviderMark::Seen(Seen::Present)),
-            Ok(SeenMark::Late) => Some(ProviderMark::Seen(Seen::Late)),
-            Ok(SeenMark::Absent) => Some(ProviderMark::Seen(Seen::Absent)),
-            Ok(SeenMark::NotExpected) => Some(ProviderMark::Seen(Seen::NotExpected)),
-            Ok(SeenMark::Unspecified) | Err(_) => None,
-        },
-    };
-    let by_la = placement.commissioner.kind() == OrganisationKind::La;
-    let circumstances = Circumstances {
-        arranged_by: if by_la { ArrangedBy::LocalAuthority } else { ArrangedBy::School },
-        on_a_roll: !placement.schools.is_empty(),
-        dual_registered: placement.provider.kind() == OrganisationKind::School,
-        online_at_home: false,
-        part_time_agreed: false,
-    };
-    let code = mark.and_then(|mark| suggest_home_code(mark, circumstances));
-    code.map(|code| code.as_str().to_owned()).unwrap_or_default()
 }

@@ -74,6 +74,7 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
     let minutes_attended = minutes(row, "minutes_attended", mark.minutes_attended, 0);
     let comment = row.text("comment", &mark.comment, TextRule::notes(2_000)).unwrap_or_default();
     let reason = row.text("correction_reason", &mark.correction_reason, TextRule::line(500));
+    let site = row.text("site", &mark.site, TextRule::line(200)).unwrap_or_default();
     let slot = match session? {
         Session::Am => Slot::AM,
         Session::Pm => Slot::PM,
@@ -94,6 +95,7 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
         minutes_attended,
         comment,
         correction_reason: reason.unwrap_or_default(),
+        site,
     })
 }
 

@@ -7,6 +7,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod attendance;
 mod clients;
 mod crash;
 mod demo;

@@ -3,6 +3,7 @@
 
 mod tampering;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::Demo;
@@ -51,6 +52,7 @@ async fn show(dir: &Path) -> Result<(), Failure> {
     let served = sandbox::start(dir, local, Some(EVENING), None, &Randomness::system()).await?;
     let clients = Clients {
         la: profile::connect(&sandbox::profile(dir, "la-a")).await?,
+        school: profile::connect(&sandbox::profile(dir, "school")).await?,
         riverside: profile::connect(&sandbox::profile(dir, "provider-a")).await?,
         auditor: profile::connect(&sandbox::profile(dir, "auditor")).await?,
     };
@@ -63,6 +65,7 @@ async fn show(dir: &Path) -> Result<(), Failure> {
 
 struct Clients {
     la: Client,
+    school: Client,
     riverside: Client,
     auditor: Client,
 }
@@ -84,6 +87,7 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
         content.children.len()
     ));
     ensure(sessions > 0 && sessions < rows.len(), "the local authority was not given its own children only")?;
+    suggested(clients, &sent).await?;
     acknowledged(clients, &mailbox, &register, &sent).await?;
     correct(clients, &mut mailbox, content).await?;
     revoke(dir, clients).await?;
@@ -96,6 +100,25 @@ fn told(sent: &Sent, rows: usize) -> Result<(), Failure> {
         say(&format!("   {why}"));
     }
     ensure(sent.stored as usize == rows, "not every session of the register was accepted")
+}
+
+/// What the school where the children are on roll is told, with the codes suggested for its own register.
+async fn suggested(clients: &Clients, sent: &Sent) -> Result<(), Failure> {
+    let mut codes: BTreeMap<String, usize> = BTreeMap::new();
+    for delivery in collected(&clients.school).await?.0 {
+        if let Some(Content::Attendance(content)) = &delivery.content
+            && sent.returns.contains(&delivery.object_id)
+        {
+            let marks = content.children.iter().flat_map(|child| &child.marks);
+            for mark in marks.filter_map(|mark| mark.mark.as_ref()) {
+                let code = if mark.suggested_code.is_empty() { "no code" } else { &mark.suggested_code };
+                *codes.entry(code.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    let told: Vec<String> = codes.iter().map(|(code, times)| format!("{code} {times}")).collect();
+    say(&format!("   Suggested to the school where they are on roll: {}", told.join(", ")));
+    ensure(codes.contains_key("K") && codes.contains_key("B"), "the school was not told K and B")
 }
 
 async fn acknowledged(
@@ -217,6 +240,21 @@ fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(Failure::refused(otherwise)) }
 }
 
+/// Everything that lies in a mailbox, and where it ends.
+async fn collected(client: &Client) -> Result<(Vec<Delivery>, Option<Cursor>), Failure> {
+    let (mut cursor, mut deliveries) = (None, Vec::new());
+    for _ in 0..MESSAGES {
+        let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+        let reply = client.call(delivery::LIST_DELIVERIES, &request).await?.message;
+        deliveries.extend(reply.deliveries);
+        cursor = reply.next;
+        if !reply.more {
+            break;
+        }
+    }
+    Ok((deliveries, cursor))
+}
+
 /// A mailbox that is followed on its stream.
 struct Mailbox {
     client: Client,
@@ -228,16 +266,8 @@ struct Mailbox {
 impl Mailbox {
     /// Collects what is there, and opens the stream behind it.
     async fn open(client: &Client) -> Result<Self, Failure> {
-        let (mut cursor, mut before) = (None, 0);
-        for _ in 0..MESSAGES {
-            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
-            let reply = client.call(delivery::LIST_DELIVERIES, &request).await?.message;
-            before += reply.deliveries.len();
-            cursor = reply.next;
-            if !reply.more {
-                break;
-            }
-        }
+        let (deliveries, cursor) = collected(client).await?;
+        let before = deliveries.len();
         let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
         let stream = client.watch(delivery::WATCH_DELIVERIES, &request).await?;
         Ok(Self { client: client.clone(), stream, cursor, before })

@@ -296,7 +296,7 @@ impl Script<'_> {
                 year_group: child.year_group,
                 ..ChildIdentity::default()
             }),
-            schools_on_roll: if by_la { vec![] } else { vec![organisation("school")] },
+            schools_on_roll: if provider == "provider-c" { vec![] } else { vec![organisation("school")] },
             la_of_residence: organisation(if by_la { "la-a" } else { "la-b" }),
             legal_basis: if by_la { LegalBasis::Section19 } else { LegalBasis::AcademyDirection } as i32,
             reason: PlacementReason::BehaviouralSupport as i32,

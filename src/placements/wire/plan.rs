@@ -8,7 +8,8 @@ use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule};
 use crate::placements::rules::{PlanShape, distinct};
 use crate::proto::v1::{
-    Officer, Plan, PlanOutcome, PutPlanRequest, Session, SettingType, TimetableSlot, Weekday,
+    Officer, PartTimeTimetable, Plan, PlanOutcome, PutPlanRequest, Session, SettingType, TimetableSlot,
+    Weekday,
 };
 
 /// Most days beside the timetable: more than a school year has.
@@ -66,6 +67,7 @@ fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
         provider_lead: lead(check, "provider_lead", sent.provider_lead.as_ref()),
         contract: sent.contract.clone(),
         dual_registered: sent.dual_registered,
+        part_time: sent.part_time.as_ref().map(|sent| part_time(&mut check.at("part_time"), sent)),
     };
     let due = |outcome: &PlanOutcome| outcome.target_date.parse().ok();
     let shape = PlanShape {
@@ -83,6 +85,17 @@ fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
 /// Somebody responsible, or nobody yet.
 fn lead(check: &mut Check, field: &'static str, sent: Option<&Officer>) -> Option<Officer> {
     sent.and_then(|sent| named_officer(check, field, Some(sent)))
+}
+
+/// What a part-time timetable lacks refuses nothing: nothing rests on it then.
+fn part_time(check: &mut Check, sent: &PartTimeTimetable) -> PartTimeTimetable {
+    let start = check.date("start_date", &sent.start_date);
+    let end = check.optional_date("end_date", &sent.end_date);
+    check.optional_date("review_date", &sent.review_date);
+    if start.zip(end).is_some_and(|(start, end)| end < start) {
+        check.fault("end_date", "DATE_ORDER");
+    }
+    sent.clone()
 }
 
 fn outcomes(check: &mut Check, sent: &[PlanOutcome]) -> Vec<PlanOutcome> {

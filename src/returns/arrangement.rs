@@ -1,0 +1,280 @@
+//! What a placement and its plan say of a session: who arranged it, where it is, and which code the home
+//! school might enter for it (Working together to improve school attendance, 2024). Pure.
+
+use super::rules::{Entered, Slot, Statement};
+use crate::calendar::{Date, Period, SchoolCalendar, TimeOfDay};
+use crate::codes::attendance::AttendanceCode;
+use crate::codes::organisation::OrganisationKind;
+use crate::codes::suggestion::{ArrangedBy, Circumstances, ProviderMark, Seen, suggest_home_code};
+use crate::placements::Placement;
+use crate::proto::v1::{Plan, SeenMark, Session};
+
+/// School days in which a reason not yet established (N) is to be established; from then on it is O.
+const UNRESOLVED: u32 = 5;
+
+/// What is arranged for a child.
+#[derive(Clone)]
+pub struct Arrangement {
+    by: ArrangedBy,
+    on_a_roll: bool,
+    dual_registered: bool,
+    part_time: Option<Period>,
+    /// The weekly timetable.
+    pub sessions: Vec<Planned>,
+    /// Days beside it.
+    pub extra_dates: Vec<Date>,
+}
+
+/// A session of the weekly timetable.
+#[derive(Clone)]
+pub struct Planned {
+    /// Days since Monday.
+    pub weekday: i8,
+    /// Session.
+    pub slot: Slot,
+    /// Where.
+    pub site: String,
+    online_at_home: bool,
+}
+
+impl Arrangement {
+    /// From the placement and its newest plan.
+    pub fn of(placement: &Placement, plan: Option<&Plan>) -> Self {
+        let (provider, by_la) = (&placement.provider, placement.commissioner.kind() == OrganisationKind::La);
+        // Without a plan only the roll can tell whether the provider's register is a school's.
+        let dual = plan.map_or(placement.schools.contains(provider), |plan| plan.dual_registered);
+        let dates = plan.map(|plan| plan.extra_dates.as_slice()).unwrap_or_default();
+        Self {
+            by: if by_la { ArrangedBy::LocalAuthority } else { ArrangedBy::School },
+            on_a_roll: placement.schools.iter().any(|school| school != provider),
+            dual_registered: dual && provider.kind() == OrganisationKind::School,
+            part_time: plan.and_then(part_time),
+            sessions: plan.map(sessions).unwrap_or_default(),
+            extra_dates: dates.iter().filter_map(|date| Date::parse(date).ok()).collect(),
+        }
+    }
+
+    /// Where a session is, as the plan says; of one that it does not hold, where it holds any.
+    pub fn site(&self, date: Date, slot: Slot) -> &str {
+        let planned = self.planned(date, slot).filter(|planned| !planned.site.is_empty());
+        let any = || self.sessions.iter().find(|planned| !planned.site.is_empty());
+        planned.or_else(any).map_or("", |planned| &planned.site)
+    }
+
+    /// What of a mark does not fit what is arranged. None of it refuses the mark.
+    pub fn warnings(&self, mark: &Entered) -> Vec<&'static str> {
+        let Statement::Code(sent) = &mark.statement else {
+            return Vec::new();
+        };
+        let placeless = mark.site.is_empty() && self.site(mark.date, mark.slot).is_empty();
+        let all = [
+            (sent == "K" && self.by == ArrangedBy::School, "CODE_NEEDS_LA"),
+            (sent == "B" && self.by == ArrangedBy::LocalAuthority, "CODE_NEEDS_SCHOOL"),
+            ((sent == "K" || sent == "B") && placeless, "PLACE_MISSING"),
+            (sent == "C2" && !self.agreed_part_time(mark.date), "PART_TIME_NOT_AGREED"),
+        ];
+        all.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
+    }
+
+    /// The code that the home school's register would hold as things stand on `today`; it is suggested, never
+    /// written.
+    pub fn suggestion(
+        &self,
+        mark: &Entered,
+        calendar: &SchoolCalendar,
+        today: Date,
+    ) -> Option<AttendanceCode> {
+        let sent = match &mark.statement {
+            Statement::Code(code) => ProviderMark::Statutory(AttendanceCode::on(code, mark.date).ok()?),
+            Statement::Seen(seen) => ProviderMark::Seen(match SeenMark::try_from(*seen).ok()? {
+                SeenMark::Present => Seen::Present,
+                SeenMark::Late => Seen::Late,
+                SeenMark::Absent => Seen::Absent,
+                SeenMark::NotExpected => Seen::NotExpected,
+                SeenMark::Unspecified => return None,
+            }),
+            Statement::Withdrawn => return None,
+        };
+        let circumstances = Circumstances {
+            arranged_by: self.by,
+            on_a_roll: self.on_a_roll,
+            dual_registered: self.dual_registered,
+            online_at_home: self.planned(mark.date, mark.slot).is_some_and(|planned| planned.online_at_home),
+            part_time_agreed: self.agreed_part_time(mark.date),
+        };
+        let code = suggest_home_code(sent, circumstances)?;
+        Some(resolved(code, mark.date, calendar, today))
+    }
+
+    fn planned(&self, date: Date, slot: Slot) -> Option<&Planned> {
+        let weekday = date.days_since_monday();
+        self.sessions.iter().find(|planned| planned.weekday == weekday && planned.slot == slot)
+    }
+
+    fn agreed_part_time(&self, date: Date) -> bool {
+        self.part_time.is_some_and(|period| period.contains(date))
+    }
+}
+
+/// A suggestion as it stands on `today`: a reason that five school days did not establish is none.
+pub fn resolved(code: AttendanceCode, date: Date, calendar: &SchoolCalendar, today: Date) -> AttendanceCode {
+    let open = code == AttendanceCode::ReasonNotEstablished;
+    if open && calendar.school_days_between(date, today) > UNRESOLVED {
+        AttendanceCode::OtherAbsence
+    } else {
+        code
+    }
+}
+
+/// A part-time timetable counts only with the parents' agreement and an end.
+fn part_time(plan: &Plan) -> Option<Period> {
+    let sent = plan.part_time.as_ref().filter(|sent| sent.parents_agreed)?;
+    Period::new(Date::parse(&sent.start_date).ok()?, Date::parse(&sent.end_date).ok()?)
+}
+
+fn sessions(plan: &Plan) -> Vec<Planned> {
+    let read = |sent: &crate::proto::v1::TimetableSlot| {
+        let slot = match sent.session() {
+            Session::Am => Slot::AM,
+            Session::Pm => Slot::PM,
+            Session::Timed => Slot::timed(TimeOfDay::parse(&sent.start_time).ok()?),
+            Session::Unspecified => return None,
+        };
+        Some(Planned {
+            weekday: i8::try_from(sent.weekday - 1).ok()?,
+            slot,
+            site: sent.site.clone(),
+            online_at_home: sent.online_at_home,
+        })
+    };
+    plan.timetable.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::organisation::OrganisationId;
+    use crate::proto::v1::{PartTimeTimetable, PlacementState, TimetableSlot, Weekday};
+    use uuid::Uuid;
+
+    fn placement(commissioner: &str, provider: &str, schools: &[&str]) -> Placement {
+        let organisation = |id: &str| OrganisationId::parse(id).unwrap();
+        Placement {
+            id: Uuid::from_u128(1),
+            version: 1,
+            state: PlacementState::Active,
+            commissioner: organisation(commissioner),
+            provider: organisation(provider),
+            residence: organisation("la/331"),
+            schools: schools.iter().map(|school| organisation(school)).collect(),
+            child: Uuid::from_u128(2),
+            agreement: Uuid::from_u128(3),
+            provider_reference: None,
+            upn_index: None,
+            start: None,
+            planned_end: None,
+            end: None,
+            legal_basis: 0,
+            reason: 0,
+            detail: Vec::new(),
+        }
+    }
+
+    fn by_school() -> Placement {
+        placement("school/134567", "provider/riverside", &["school/134567"])
+    }
+
+    fn monday(slot: Slot, statement: Statement) -> Entered {
+        let date = Date::parse("2026-11-16").unwrap();
+        Entered { slot, statement, ..super::super::rules::tests::mark(&date.to_string(), slot, "/") }
+    }
+
+    fn code(text: &str) -> Statement {
+        Statement::Code(text.to_owned())
+    }
+
+    fn suggested(placement: &Placement, plan: Option<&Plan>, mark: &Entered, today: &str) -> String {
+        let (today, calendar) = (Date::parse(today).unwrap(), SchoolCalendar::default());
+        let code = Arrangement::of(placement, plan).suggestion(mark, &calendar, today);
+        code.map(|code| code.as_str().to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn who_arranged_it_and_whose_register_it_is() {
+        let dual = Plan { dual_registered: true, ..Plan::default() };
+        let present = monday(Slot::AM, Statement::Seen(SeenMark::Present as i32));
+        for (commissioner, provider, schools, plan, expected) in [
+            ("la/330", "provider/riverside", &["school/134567"][..], None, "K"),
+            ("school/134567", "provider/riverside", &["school/134567"], None, "B"),
+            ("la/330", "provider/riverside", &[], None, ""),
+            ("school/134567", "school/145678", &["school/134567"], Some(&dual), "D"),
+            ("school/134567", "school/145678", &["school/134567", "school/145678"], None, "D"),
+            // A school where the child is not registered is a place like any other.
+            ("school/134567", "school/145678", &["school/134567"], Some(&Plan::default()), "B"),
+            // The provider's own roll is no home school's.
+            ("la/330", "school/145678", &["school/145678"], Some(&dual), ""),
+            // Only a school keeps a register, whatever the plan says.
+            ("la/330", "provider/riverside", &["school/134567"], Some(&dual), "K"),
+        ] {
+            let placement = placement(commissioner, provider, schools);
+            assert_eq!(suggested(&placement, plan, &present, "2026-11-16"), expected, "{provider}");
+        }
+    }
+
+    #[test]
+    fn a_part_time_timetable_counts_with_agreement_and_end_only() {
+        let not_expected = monday(Slot::AM, Statement::Seen(SeenMark::NotExpected as i32));
+        let plan = |end: &str, parents_agreed| Plan {
+            part_time: Some(PartTimeTimetable {
+                start_date: "2026-11-02".to_owned(),
+                end_date: end.to_owned(),
+                parents_agreed,
+                ..PartTimeTimetable::default()
+            }),
+            ..Plan::default()
+        };
+        for (end, agreed, expected) in
+            [("2026-11-27", true, "C2"), ("2026-11-13", true, ""), ("", true, ""), ("2026-11-27", false, "")]
+        {
+            let plan = plan(end, agreed);
+            assert_eq!(suggested(&by_school(), Some(&plan), &not_expected, "2026-11-16"), expected);
+            let warned = Arrangement::of(&by_school(), Some(&plan)).warnings(&monday(Slot::AM, code("C2")));
+            assert_eq!(warned.is_empty(), expected == "C2");
+        }
+    }
+
+    #[test]
+    fn a_reason_not_established_in_five_school_days_is_none() {
+        let absent = monday(Slot::AM, Statement::Seen(SeenMark::Absent as i32));
+        for (today, expected) in [("2026-11-16", "N"), ("2026-11-23", "N"), ("2026-11-24", "O")] {
+            assert_eq!(suggested(&by_school(), None, &absent, today), expected, "{today}");
+        }
+        assert_eq!(suggested(&by_school(), None, &monday(Slot::AM, code("I")), "2026-12-24"), "I");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_warned_of() {
+        let mut plan = Plan::default();
+        plan.timetable.push(TimetableSlot {
+            weekday: Weekday::Monday as i32,
+            session: Session::Am as i32,
+            site: "Unit 4".to_owned(),
+            online_at_home: true,
+            ..TimetableSlot::default()
+        });
+        let by_la = placement("la/330", "provider/riverside", &["school/134567"]);
+        let elsewhere = Entered { site: "the farm".to_owned(), ..monday(Slot::AM, code("B")) };
+        for (placement, plan, mark, expected) in [
+            (&by_school(), None, monday(Slot::AM, code("K")), &["CODE_NEEDS_LA", "PLACE_MISSING"][..]),
+            (&by_la, Some(&plan), monday(Slot::AM, code("B")), &["CODE_NEEDS_SCHOOL"]),
+            (&by_la, Some(&plan), monday(Slot::AM, code("K")), &[]),
+            (&by_school(), None, elsewhere, &[]),
+            (&by_school(), None, monday(Slot::AM, code("/")), &[]),
+        ] {
+            assert_eq!(Arrangement::of(placement, plan).warnings(&mark), expected);
+        }
+        // Taught online at home it is no attendance, and nothing is agreed that would explain it.
+        assert_eq!(suggested(&by_school(), Some(&plan), &monday(Slot::AM, code("/")), "2026-11-16"), "");
+        assert_eq!(suggested(&by_school(), Some(&plan), &monday(Slot::PM, code("\\")), "2026-11-16"), "B");
+    }
+}

@@ -1,0 +1,111 @@
+//! A stored mark as a reader gets it: with what is suggested to the home school, and without what is not for
+//! this reader.
+
+use super::arrangement::resolved;
+use super::rows::{AGREEMENT_LAPSED, LATE, MarkRow};
+use super::rules::{Slot, Statement};
+use crate::calendar::{Date, SchoolCalendar};
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Part, Refusal};
+use crate::placements::Placement;
+use crate::proto::v1::{MarkHistory, Session, StoredMark};
+use crate::seal::ChildKey;
+
+/// Who reads, and when.
+pub struct View<'a> {
+    reader: &'a OrganisationId,
+    closest: bool,
+    /// Suggestions as they stand on this day; as they were on receipt where there is none.
+    today: Option<(&'a SchoolCalendar, Date)>,
+}
+
+impl<'a> View<'a> {
+    /// A delivery to a recipient. It is what it was when the sender's exchange was committed, so that its
+    /// digest never moves.
+    pub fn delivered(placement: &Placement, reader: &'a OrganisationId) -> Self {
+        let part = placement.reader(reader);
+        let on_roll = placement.schools.contains(reader) && *reader != placement.provider;
+        Self { reader, closest: part == Part::Commissioner || on_roll, today: None }
+    }
+
+    /// An answer to a reader, today.
+    pub fn today(
+        placement: &Placement,
+        reader: &'a OrganisationId,
+        calendar: &'a SchoolCalendar,
+        today: Date,
+    ) -> Self {
+        Self { today: Some((calendar, today)), ..Self::delivered(placement, reader) }
+    }
+
+    /// Whether the reader may have this code from this sender. Criminal justice detention (Y5) is data of
+    /// Article 10 UK GDPR: commissioner and home school alone have it. The other causes that lie in the
+    /// child, Y6 and Y7, are held back with it: held back alone it would be told by being held back.
+    pub fn may_have(&self, code: &str, sender: &OrganisationId) -> bool {
+        self.closest || self.reader == sender || !matches!(code, "Y5" | "Y6" | "Y7")
+    }
+
+    /// A revision of a mark.
+    pub fn mark(&self, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
+        let (code, seen) = match &mark.statement {
+            Statement::Code(code) => (code.clone(), 0),
+            Statement::Seen(seen) => (String::new(), *seen),
+            Statement::Withdrawn => (String::new(), 0),
+        };
+        let (session, start_time) = session(mark.slot);
+        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
+        let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
+        let suggested = mark.suggested().map(|code| match self.today {
+            Some((calendar, today)) => resolved(code, mark.date, calendar, today),
+            None => code,
+        });
+        let mut stored = StoredMark {
+            placement_id: mark.placement.hyphenated().to_string(),
+            date: mark.date.to_string(),
+            session: session as i32,
+            start_time,
+            end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
+            seen,
+            minutes_late: mark.minutes_late,
+            minutes_planned: mark.minutes_planned,
+            minutes_attended: mark.minutes_attended,
+            revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
+            received_time: Instant::from_micros(mark.received).ok().map(Instant::to_proto),
+            return_id: mark.return_id.hyphenated().to_string(),
+            submitted_by: mark.sender.as_str().to_owned(),
+            suggested_code: suggested.map(|code| code.as_str().to_owned()).unwrap_or_default(),
+            flags: flags.collect(),
+            ..mark.note(key)?
+        };
+        if self.may_have(&code, &mark.sender) {
+            stored.code = code;
+        } else {
+            stored.not_possible = true;
+            stored.comment.clear();
+            stored.correction_reason.clear();
+        }
+        Ok(stored)
+    }
+}
+
+/// Why a mark took the place of one that is held back may tell what that one was.
+pub fn hold_back(history: &mut MarkHistory) {
+    let mut newer = history.mark.as_mut();
+    for earlier in &mut history.earlier {
+        if let Some(newer) = newer.filter(|_| earlier.not_possible) {
+            newer.correction_reason.clear();
+            newer.comment.clear();
+        }
+        newer = Some(earlier);
+    }
+}
+
+/// A session as it is sent, with its start where it is a timed one.
+pub fn session(slot: Slot) -> (Session, String) {
+    match slot.start() {
+        Some(start) => (Session::Timed, start.to_string()),
+        None if slot == Slot::AM => (Session::Am, String::new()),
+        None => (Session::Pm, String::new()),
+    }
+}
