@@ -1,76 +1,16 @@
 //! Who may do what: a pure function over facts, printed as a golden table. Only this file makes a
 //! [`Permit`], and without one there is no change.
 
+mod action;
+mod verdict;
+
+pub use action::Action;
+pub use verdict::verdict;
+
 use super::caller::Caller;
 use super::refusal::{Reason, Refusal};
-use crate::codes::organisation::OrganisationKind::{
-    self, Auditor, La, Operator, Partner, Processor, Provider, School,
-};
 use crate::proto::v1::{Article6, Article9, Purpose};
 use crate::store::proposal::Guard;
-
-/// What a caller asks to do: one variant a method that has entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// `RegisterService`.
-    RegisterOrganisation,
-    /// `RegisterService`.
-    UpdateOrganisation,
-    /// `RegisterService`.
-    GetOrganisation,
-    /// `RegisterService`.
-    ListOrganisations,
-    /// `RegisterService`.
-    RegisterCertificate,
-    /// `RegisterService`.
-    RevokeCertificate,
-    /// `RegisterService`.
-    AuthoriseProcessor,
-    /// `RegisterService`.
-    AppointAuditor,
-    /// `RegisterService`.
-    EndGrant,
-    /// `RegisterService`.
-    ProposeAgreement,
-    /// `RegisterService`.
-    CountersignAgreement,
-    /// `RegisterService`.
-    EndAgreement,
-    /// `RegisterService`.
-    PutTermDates,
-    /// `PlacementService`.
-    CreateReferral,
-    /// `PlacementService`.
-    RespondToReferral,
-    /// `PlacementService`.
-    DecidePlacement,
-    /// `PlacementService`.
-    PutPlan,
-    /// `PlacementService`.
-    StartPlacement,
-    /// `PlacementService`.
-    EndPlacement,
-    /// `PlacementService`.
-    GetPlacement,
-    /// `PlacementService`.
-    ListPlacements,
-    /// `ReturnsService`.
-    SubmitAttendance,
-    /// `ReturnsService`.
-    GetAttendance,
-    /// `DeliveryService`.
-    WatchDeliveries,
-    /// `DeliveryService`.
-    ListDeliveries,
-    /// `DeliveryService`.
-    AcknowledgeDelivery,
-    /// `DeliveryService`.
-    GetDeliveryStatus,
-    /// `AuditService`.
-    ListExchanges,
-    /// `AuditService`.
-    GetExchange,
-}
 
 /// The caller's part in the thing that it acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,58 +113,6 @@ impl Facts {
     }
 }
 
-impl Action {
-    /// Whether the method changes something: then its first two fields are `request_id` and, where there
-    /// is one, `validate_only` (AIP-155, AIP-163).
-    #[must_use]
-    pub fn is_mutating(self) -> bool {
-        !matches!(
-            self,
-            Self::GetOrganisation
-                | Self::ListOrganisations
-                | Self::GetPlacement
-                | Self::ListPlacements
-                | Self::GetAttendance
-                | Self::WatchDeliveries
-                | Self::ListDeliveries
-                | Self::GetDeliveryStatus
-                | Self::ListExchanges
-                | Self::GetExchange
-        )
-    }
-
-    /// The kinds of organisation that may call the method at all, whatever their part in a thing.
-    #[must_use]
-    pub fn kinds(self) -> &'static [OrganisationKind] {
-        match self {
-            Self::RegisterOrganisation | Self::UpdateOrganisation | Self::ListOrganisations => &[Operator],
-            Self::GetOrganisation
-            | Self::RegisterCertificate
-            | Self::RevokeCertificate
-            | Self::WatchDeliveries
-            | Self::ListDeliveries
-            | Self::AcknowledgeDelivery
-            | Self::GetDeliveryStatus
-            | Self::ListExchanges
-            | Self::GetExchange => &[La, School, Provider, Partner, Auditor, Processor, Operator],
-            Self::AuthoriseProcessor | Self::AppointAuditor | Self::EndGrant => {
-                &[La, School, Provider, Partner]
-            }
-            Self::ProposeAgreement | Self::CountersignAgreement | Self::EndAgreement => {
-                &[La, School, Provider, Partner]
-            }
-            Self::PutTermDates => &[La, School, Provider],
-            Self::CreateReferral | Self::DecidePlacement | Self::PutPlan | Self::StartPlacement => {
-                &[La, School]
-            }
-            Self::RespondToReferral | Self::SubmitAttendance => &[Provider, School],
-            Self::EndPlacement | Self::GetPlacement | Self::ListPlacements | Self::GetAttendance => {
-                &[La, School, Provider]
-            }
-        }
-    }
-}
-
 /// Decides. New sharing needs a part in a live thing and an agreement in force; facts that happened are
 /// taken from the provider whatever has lapsed since; a part that has ended reads nothing.
 ///
@@ -239,69 +127,5 @@ pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, 
     Ok(Permit { action, caller: caller.clone(), basis: facts.basis.clone(), guards })
 }
 
-/// The rule itself, over four small enumerations: the golden table prints all of it.
-///
-/// # Errors
-/// As for [`decide`].
-pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> Result<(), Reason> {
-    let (live, not_found) = (standing == Standing::Live, Err(Reason::NotFound));
-    match action {
-        Action::RegisterOrganisation | Action::UpdateOrganisation | Action::ListOrganisations => {
-            if part == Part::Operator { Ok(()) } else { not_found }
-        }
-        Action::GetOrganisation | Action::RegisterCertificate | Action::RevokeCertificate => match part {
-            Part::Own | Part::Operator => Ok(()),
-            _ => not_found,
-        },
-        Action::AuthoriseProcessor
-        | Action::AppointAuditor
-        | Action::PutTermDates
-        | Action::ListPlacements
-        | Action::WatchDeliveries
-        | Action::ListDeliveries
-        | Action::AcknowledgeDelivery
-        | Action::GetDeliveryStatus
-        | Action::ListExchanges
-        | Action::GetExchange => {
-            if part == Part::Own {
-                Ok(())
-            } else {
-                not_found
-            }
-        }
-        Action::EndGrant | Action::ProposeAgreement | Action::CountersignAgreement | Action::EndAgreement => {
-            if part == Part::Party {
-                Ok(())
-            } else {
-                not_found
-            }
-        }
-        Action::CreateReferral => match (part, agreed) {
-            (Part::Commissioner, true) => Ok(()),
-            (Part::Commissioner, false) => Err(Reason::AgreementNotInForce),
-            _ => not_found,
-        },
-        Action::RespondToReferral => match part {
-            Part::Provider => Ok(()),
-            _ => not_found,
-        },
-        Action::DecidePlacement | Action::PutPlan | Action::StartPlacement => match part {
-            Part::Commissioner => Ok(()),
-            _ => not_found,
-        },
-        Action::EndPlacement => match part {
-            Part::Commissioner | Part::Provider => Ok(()),
-            _ => not_found,
-        },
-        Action::SubmitAttendance => match part {
-            // For any date inside the placement, also after it ended: facts are never refused.
-            Part::Provider => Ok(()),
-            _ => not_found,
-        },
-        Action::GetPlacement | Action::GetAttendance => match part {
-            Part::Provider if live => Ok(()),
-            Part::Commissioner | Part::SchoolOnRoll | Part::Residence => Ok(()),
-            _ => not_found,
-        },
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What a caller asks to do: one row a method that has entries, with who may call it at all.
+
+use crate::codes::organisation::OrganisationKind::{
+    self, Auditor, La, Operator, Partner, Processor, Provider, School,
+};
+
+/// Any registered organisation.
+const ANYONE: &[OrganisationKind] = &[La, School, Provider, Partner, Auditor, Processor, Operator];
+/// Whoever can be a party to an agreement or give a grant.
+const PARTIES: &[OrganisationKind] = &[La, School, Provider, Partner];
+/// Whoever can have a part in a placement.
+const TEACHING: &[OrganisationKind] = &[La, School, Provider];
+/// Whoever can arrange a placement, or have the child on its roll.
+const COMMISSIONING: &[OrganisationKind] = &[La, School];
+/// Whoever can provide.
+const PROVIDING: &[OrganisationKind] = &[Provider, School];
+/// Whoever operates the gateway.
+const OPERATOR: &[OrganisationKind] = &[Operator];
+
+macro_rules! actions {
+    (@changes changes) => { true };
+    (@changes reads) => { false };
+    ($($action:ident $service:ident $effect:ident $kinds:ident;)*) => {
+        /// What a caller asks to do: one variant a method that has entries.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $(#[doc = concat!("`", stringify!($service), "`.")] $action,)*
+        }
+
+        impl Action {
+            /// Every action, for the golden table.
+            pub const ALL: &[Self] = &[$(Self::$action,)*];
+
+            /// Whether the method changes something: then its first two fields are `request_id` and, where
+            /// there is one, `validate_only` (AIP-155, AIP-163).
+            #[must_use]
+            pub fn is_mutating(self) -> bool {
+                match self { $(Self::$action => actions!(@changes $effect),)* }
+            }
+
+            /// The kinds of organisation that may call the method at all, whatever their part in a thing.
+            #[must_use]
+            pub fn kinds(self) -> &'static [OrganisationKind] {
+                match self { $(Self::$action => $kinds,)* }
+            }
+        }
+    };
+}
+
+// One table instead of three matches: each row is read at once, and none can be forgotten in one of them.
+actions! {
+    RegisterOrganisation RegisterService changes OPERATOR;
+    UpdateOrganisation RegisterService changes OPERATOR;
+    GetOrganisation RegisterService reads ANYONE;
+    ListOrganisations RegisterService reads OPERATOR;
+    RegisterCertificate RegisterService changes ANYONE;
+    RevokeCertificate RegisterService changes ANYONE;
+    AuthoriseProcessor RegisterService changes PARTIES;
+    AppointAuditor RegisterService changes PARTIES;
+    EndGrant RegisterService changes PARTIES;
+    ProposeAgreement RegisterService changes PARTIES;
+    CountersignAgreement RegisterService changes PARTIES;
+    EndAgreement RegisterService changes PARTIES;
+    PutTermDates RegisterService changes TEACHING;
+    CreateReferral PlacementService changes COMMISSIONING;
+    RespondToReferral PlacementService changes PROVIDING;
+    DecidePlacement PlacementService changes COMMISSIONING;
+    PutPlan PlacementService changes COMMISSIONING;
+    StartPlacement PlacementService changes COMMISSIONING;
+    EndPlacement PlacementService changes TEACHING;
+    GetPlacement PlacementService reads TEACHING;
+    ListPlacements PlacementService reads TEACHING;
+    SubmitAttendance ReturnsService changes PROVIDING;
+    GetAttendance ReturnsService reads TEACHING;
+    WatchDeliveries DeliveryService reads ANYONE;
+    ListDeliveries DeliveryService reads ANYONE;
+    AcknowledgeDelivery DeliveryService changes ANYONE;
+    GetDeliveryStatus DeliveryService reads ANYONE;
+    ListExchanges AuditService reads ANYONE;
+    GetExchange AuditService reads ANYONE;
+}

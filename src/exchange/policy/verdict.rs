@@ -1,0 +1,71 @@
+//! The rule itself: what a part in a thing lets an organisation do with it.
+
+use super::{Action, Part, Standing};
+use crate::exchange::refusal::Reason;
+
+/// The rule itself, over four small enumerations: the golden table prints all of it.
+///
+/// # Errors
+/// As for [`super::decide`].
+pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> Result<(), Reason> {
+    let (live, not_found) = (standing == Standing::Live, Err(Reason::NotFound));
+    match action {
+        Action::RegisterOrganisation | Action::UpdateOrganisation | Action::ListOrganisations => {
+            if part == Part::Operator { Ok(()) } else { not_found }
+        }
+        Action::GetOrganisation | Action::RegisterCertificate | Action::RevokeCertificate => match part {
+            Part::Own | Part::Operator => Ok(()),
+            _ => not_found,
+        },
+        Action::AuthoriseProcessor
+        | Action::AppointAuditor
+        | Action::PutTermDates
+        | Action::ListPlacements
+        | Action::WatchDeliveries
+        | Action::ListDeliveries
+        | Action::AcknowledgeDelivery
+        | Action::GetDeliveryStatus
+        | Action::ListExchanges
+        | Action::GetExchange => {
+            if part == Part::Own {
+                Ok(())
+            } else {
+                not_found
+            }
+        }
+        Action::EndGrant | Action::ProposeAgreement | Action::CountersignAgreement | Action::EndAgreement => {
+            if part == Part::Party {
+                Ok(())
+            } else {
+                not_found
+            }
+        }
+        Action::CreateReferral => match (part, agreed) {
+            (Part::Commissioner, true) => Ok(()),
+            (Part::Commissioner, false) => Err(Reason::AgreementNotInForce),
+            _ => not_found,
+        },
+        Action::RespondToReferral => match part {
+            Part::Provider => Ok(()),
+            _ => not_found,
+        },
+        Action::DecidePlacement | Action::PutPlan | Action::StartPlacement => match part {
+            Part::Commissioner => Ok(()),
+            _ => not_found,
+        },
+        Action::EndPlacement => match part {
+            Part::Commissioner | Part::Provider => Ok(()),
+            _ => not_found,
+        },
+        Action::SubmitAttendance => match part {
+            // For any date inside the placement, also after it ended: facts are never refused.
+            Part::Provider => Ok(()),
+            _ => not_found,
+        },
+        Action::GetPlacement | Action::GetAttendance => match part {
+            Part::Provider if live => Ok(()),
+            Part::Commissioner | Part::SchoolOnRoll | Part::Residence => Ok(()),
+            _ => not_found,
+        },
+    }
+}
