@@ -98,12 +98,12 @@ impl Routes {
         self
     }
 
-    /// The paths of the methods, sorted.
+    /// The methods by path, sorted, each with what it asks to do.
     #[must_use]
-    pub fn paths(&self) -> Vec<&'static str> {
-        let mut paths: Vec<_> = self.routes.keys().copied().collect();
-        paths.sort_unstable();
-        paths
+    pub fn actions(&self) -> Vec<(&'static str, Action)> {
+        let mut actions: Vec<_> = self.routes.iter().map(|(path, (action, _))| (*path, *action)).collect();
+        actions.sort_unstable_by_key(|(path, _)| *path);
+        actions
     }
 
     /// Opens the door: the service that hyper calls.

@@ -79,11 +79,13 @@ async fn permit(cx: &mut Cx, referral: &Referral) -> Result<Permit, Refusal> {
     let (caller, provider) = (cx.caller.organisation.clone(), &referral.provider);
     let authority = Key::authority(provider.as_str());
     let guards = vec![Guard { version: cx.snapshot.version(&authority).await?, key: authority }];
-    let teaches = matches!(provider.kind(), OrganisationKind::Provider | OrganisationKind::School);
-    let takes_part = teaches && *provider != caller && active(cx, referral).await?;
-    let part = if takes_part { Part::Commissioner } else { Part::None };
     let (parties, class) = ([&caller, provider], DataClass::Referral);
     let basis = agreements::basis(&mut cx.snapshot, referral.agreement, &parties, class, cx.today).await?;
+    let teaches = matches!(provider.kind(), OrganisationKind::Provider | OrganisationKind::School);
+    // Whether a provider takes part is for those to know who have an agreement with it.
+    let takes_part = basis.is_none() || active(cx, referral).await?;
+    let commissions = teaches && *provider != caller && takes_part;
+    let part = if commissions { Part::Commissioner } else { Part::None };
     cx.permit(Action::CreateReferral, &Facts { part, standing: Standing::Live, basis, guards })
 }
 

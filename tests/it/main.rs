@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod faults;
 mod groups;
+mod matrix;
 mod opening;
 mod process;
 mod rows;

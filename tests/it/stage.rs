@@ -43,15 +43,11 @@ impl<'w> Stage<'w> {
     pub async fn set(world: &'w World, random: Randomness) -> Self {
         let mut stage = Self { world, names: BTreeMap::new(), wires: BTreeMap::new(), random };
         let made = sandbox::world::load(world.dir.path()).unwrap();
-        let agreement = |commissioner: &str, provider: &str| {
-            let mut agreed = made.agreements.iter();
-            let found = agreed.find(|it| it.commissioner == commissioner && it.provider == provider);
-            found.unwrap().agreement_id.clone()
-        };
+        let mut agreed = made.agreements.iter();
+        let agreed = agreed.find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
         let old = made.organisations.iter().find(|member| member.name == "provider-a-old").unwrap();
         for (name, value) in [
-            ("agreement", agreement("la-a", "provider-a")),
-            ("ending", agreement("school", "provider-b")),
+            ("agreement", agreed.agreement_id.clone()),
             ("old", old.certificate_sha256.clone()),
             ("newcomer", certificate(world, "newcomer", "partner/newcomer/hub")),
             ("second", certificate(world, "second", "provider/riverside/second-register")),
@@ -64,6 +60,7 @@ impl<'w> Stage<'w> {
             stage.place(reached).await;
         }
         for (name, method, field) in [
+            ("ending", "ProposeAgreement", "agreement_id"),
             ("grant", "AuthoriseProcessor", "grant_id"),
             ("proposed", "ProposeAgreement", "agreement_id"),
             ("return", "SubmitAttendance", "return_id"),
@@ -84,6 +81,7 @@ impl<'w> Stage<'w> {
     async fn place(&mut self, reached: usize) {
         let referral = self.play("CreateReferral").await;
         let (id, mut etag) = (text(&referral, "placement_id"), text(&referral, "etag"));
+        self.names.insert("child".to_owned(), text(&referral, "child_id"));
         for (at, (name, method)) in STAGES.into_iter().chain([("ended", "")]).enumerate().take(reached + 1) {
             self.names.insert(name.to_owned(), id.clone());
             self.names.insert(format!("{name}.etag"), etag.clone());

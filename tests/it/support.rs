@@ -106,6 +106,11 @@ impl World {
         }
     }
 
+    /// Moves the clock of the domain on.
+    pub fn advance(&self, to: &str) {
+        self.served.clock.as_ref().unwrap().advance_to(to.parse().unwrap()).unwrap();
+    }
+
     pub async fn stop(self) -> TempDir {
         self.served.stop().await.unwrap();
         self.dir

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ap_gateway::proto::v1::Receipt;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use prost::bytes::{BufMut, Bytes, BytesMut};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -26,6 +28,8 @@ pub struct Wire(Channel);
 
 /// What came back of a call that was answered.
 pub struct Answer {
+    /// HTTP's own status.
+    pub http: u16,
     /// Headers and trailers.
     pub headers: HeaderMap,
     /// The first message, without its prefix.
@@ -112,7 +116,7 @@ impl Wire {
             }
         }
         let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
-        Ok(Answer { headers, message })
+        Ok(Answer { http: parts.status.as_u16(), headers, message })
     }
 }
 
@@ -136,6 +140,39 @@ impl Answer {
         let details = self.status().get_error_details();
         details.error_info().map(|info| info.metadata["exchange_id"].clone()).unwrap_or_default()
     }
+
+    /// Everything that came back, but for the exchange's own id and the time of day.
+    pub fn masked(&self) -> Vec<(String, Vec<u8>)> {
+        let exchange = self.exchange();
+        let http = ("http".to_owned(), self.http.to_be_bytes().to_vec());
+        let mut all = vec![(String::new(), self.message.to_vec()), http];
+        for (name, value) in self.headers.iter().filter(|(name, _)| *name != "date") {
+            let value = match name.as_str() {
+                "grpc-status-details-bin" => {
+                    let details = self.status().details().to_vec();
+                    let text = String::from_utf8_lossy(&details).into_owned();
+                    assert!(text.contains(&exchange) && !exchange.is_empty());
+                    text.replace(&exchange, "-").into_bytes()
+                }
+                _ => value.as_bytes().to_vec(),
+            };
+            all.push((format!("{name} of {} bytes", value.len()), value));
+        }
+        all.sort();
+        all
+    }
+}
+
+/// The receipt behind a reply.
+pub fn receipt(answer: &Answer) -> Receipt {
+    Proved::decode(answer.message.clone()).unwrap().receipt.unwrap()
+}
+
+/// What every reply with an entry ends with.
+#[derive(Clone, PartialEq, Message)]
+struct Proved {
+    #[prost(message, optional, tag = "15")]
+    receipt: Option<Receipt>,
 }
 
 /// A message in gRPC's frame, not compressed.

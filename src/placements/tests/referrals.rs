@@ -41,9 +41,14 @@ async fn a_child_is_known_again_by_number_or_id_and_by_no_one_else() {
 #[tokio::test]
 async fn nobody_is_referred_to_themselves_or_to_nobody() {
     let world = World::new().await;
-    for provider in ["provider/nowhere", LA, "auditor/ofsted"] {
+    for (provider, told) in [
+        (LA, "NOT_FOUND"),
+        ("auditor/ofsted", "NOT_FOUND"),
+        // As one that there is, and with which the caller has no agreement.
+        ("provider/nowhere", "AGREEMENT_NOT_IN_FORCE"),
+    ] {
         let sent = CreateReferralRequest { provider: provider.to_owned(), ..a_referral(a_child("")) };
-        assert_eq!(world.refused(LA, methods::CREATE_REFERRAL, &sent).await, "NOT_FOUND", "{provider}");
+        assert_eq!(world.refused(LA, methods::CREATE_REFERRAL, &sent).await, told, "{provider}");
     }
     let no_agreement = CreateReferralRequest {
         agreement_id: uuid::Uuid::from_u128(u128::MAX).to_string(),
