@@ -1,6 +1,7 @@
 //! A node, put together: keys, database, log, committer, door, methods, listener. The only place that
 //! knows everything.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic_health::ServingStatus;
@@ -16,6 +18,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
 use crate::config::{Config, ConfigError};
+use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
 use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
@@ -175,6 +178,7 @@ impl Node {
             clock: Arc::clone(&self.surroundings.clock),
             random: self.surroundings.random.clone(),
             still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
+            callers: Callers::default(),
         }
     }
 }
@@ -210,6 +214,7 @@ async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
         return;
     };
     let mut tick = tokio::time::interval(TICK);
+    let mut heard: HashMap<[u8; 32], watch::Receiver<()>> = HashMap::new();
     loop {
         let asked = tokio::select! {
             _ = tick.tick() => false,
@@ -221,10 +226,21 @@ async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
         if let Ok(size) = door.log.size().await {
             door.committer.overtaken(size);
         }
+        let peers: HashMap<_, _> =
+            connections.peers().into_iter().map(|peer| (peer.fingerprint(), peer)).collect();
+        heard.retain(|fingerprint, _| peers.contains_key(fingerprint));
         let mut gone = Vec::new();
-        for peer in connections.peers() {
-            if !gone.contains(&peer.fingerprint()) && !door.is_welcome(&peer).await {
-                gone.push(peer.fingerprint());
+        for (fingerprint, peer) in &peers {
+            // The register is asked only of those of whom there is news: connections may be many and idle.
+            let news = match heard.get_mut(fingerprint) {
+                Some(bell) => bell.has_changed().unwrap_or(true),
+                None => true,
+            };
+            if news {
+                heard.insert(*fingerprint, door.committer.mailbox(peer.organisation().as_str()));
+            }
+            if !door.is_still_valid(peer) || (news && !door.is_welcome(peer).await) {
+                gone.push(*fingerprint);
             }
         }
         if !gone.is_empty() {

@@ -24,7 +24,7 @@ pub enum ExportError {
 /// # Errors
 /// [`ExportError`].
 pub async fn folder(log: &Log, out: &Path) -> Result<u64, ExportError> {
-    let mut snapshot = Snapshot::open(log.database()).await?;
+    let mut snapshot = Snapshot::of(log.database());
     let note = evidence::note(&mut snapshot, 0).await?;
     let note = note.ok_or(StoreError::Inconsistent("the database holds no log"))?;
     let mut edge = Edge::default();

@@ -62,7 +62,7 @@ impl Report {
 /// [`StoreError`] when the copy cannot be read at all; what is wrong with the log is in the report.
 pub async fn database(options: &Options) -> Result<Report, StoreError> {
     let database = Database::open(&options.database).await?;
-    let mut snapshot = Snapshot::open(&database).await?;
+    let mut snapshot = Snapshot::of(&database);
     let mut report = Report::default();
     let edge = tree(&mut snapshot, &options.log_key, &mut report).await?;
     if let Some(anchor) = &options.anchor {

@@ -41,6 +41,8 @@ pub enum Verb {
     /// The log of exchanges.
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Measure a sandbox under the load of many providers.
+    Bench(Bench),
 }
 
 /// What can be submitted.
@@ -227,4 +229,36 @@ pub struct Compare {
     pub of: OfProfile,
     /// Folders of checkpoints, as clients keep them.
     pub seen: Vec<PathBuf>,
+}
+
+/// Measuring.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The folder of the sandbox, which is made where there is none.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// A file with a PostgreSQL URL, to use instead of SQLite in a new sandbox.
+    #[arg(long)]
+    pub postgres_url_file: Option<PathBuf>,
+    /// Providers.
+    #[arg(long, default_value_t = 200)]
+    pub organisations: usize,
+    /// Placements of each.
+    #[arg(long, default_value_t = 5)]
+    pub placements: usize,
+    /// Connections, each of a provider of its own.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Calls under way at once.
+    #[arg(long, default_value_t = 64)]
+    pub in_flight: usize,
+    /// Marks a call.
+    #[arg(long, default_value_t = 1)]
+    pub marks: usize,
+    /// Seconds.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Where an earlier run on the same folder ended, so that no mark is sent twice.
+    #[arg(long, default_value_t = 0)]
+    pub from_round: u64,
 }

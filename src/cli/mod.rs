@@ -3,6 +3,7 @@
 
 mod args;
 pub mod audit;
+pub mod bench;
 mod deliveries;
 mod demo;
 mod exit;
@@ -56,6 +57,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Audit(AuditVerb::Prove(args)) => audit::prove(&args).await,
         Verb::Audit(AuditVerb::Export(args)) => audit::export(&args).await,
         Verb::Audit(AuditVerb::Compare(args)) => audit::compare(&args).await,
+        Verb::Bench(args) => bench::run(&args).await,
     }
 }
 

@@ -41,11 +41,21 @@ pub async fn open(of: &OfProfile) -> Result<Client, Failure> {
 /// # Errors
 /// As [`open`].
 pub async fn connect(path: &Path) -> Result<Client, Failure> {
+    let (profile, seen) = read(path)?;
+    let seen = Seen::in_folder(&seen)
+        .map_err(|error| Failure::configuration(format!("{}: {error}", seen.display())))?;
+    Ok(Client::connect(&profile, seen).await?)
+}
+
+/// Reads a profile file: the profile, and the folder of the checkpoints that were seen.
+///
+/// # Errors
+/// Exit code 78.
+pub fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
     let unreadable = |what: String| Failure::configuration(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let file: ProfileFile = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let seen = Seen::in_folder(&folder.join(&file.seen)).map_err(|error| unreadable(error.to_string()))?;
     let profile = Profile {
         endpoint: file.endpoint,
         ca: folder.join(file.ca),
@@ -54,5 +64,5 @@ pub async fn connect(path: &Path) -> Result<Client, Failure> {
         log_key: file.log_key,
         on_behalf_of: file.on_behalf_of,
     };
-    Ok(Client::connect(&profile, seen).await?)
+    Ok((profile, folder.join(&file.seen)))
 }

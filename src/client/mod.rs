@@ -93,14 +93,14 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
-    pub async fn connect(profile: &Profile, seen: Seen) -> Result<Self, ClientError> {
+    pub async fn connect(profile: &Profile, seen: impl Into<Arc<Seen>>) -> Result<Self, ClientError> {
         let verifier = Verifier::parse(&profile.log_key)
             .map_err(|_| ClientError::Profile("log_key is not a verifier key".to_owned()))?;
         let on_behalf_of = profile.on_behalf_of.as_deref().map(str::parse).transpose();
         let on_behalf_of = on_behalf_of
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel = connect::channel(profile).await?;
-        Ok(Self { channel, verifier, seen: Arc::new(seen), on_behalf_of })
+        Ok(Self { channel, verifier, seen: seen.into(), on_behalf_of })
     }
 
     /// One request, one reply, its receipt checked.
@@ -188,8 +188,7 @@ impl Client {
         sent: &Bytes,
         received: &Bytes,
     ) -> Result<Reply<Resp>, ClientError> {
-        let Checked { reply, receipt, checkpoint } = receipt::check(sent, received, &self.verifier)?;
-        self.seen.keep(&checkpoint, &receipt.checkpoint);
+        let Checked { reply, receipt } = receipt::check(sent, received, &self.verifier, &self.seen)?;
         let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })
     }

@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use super::seen::Seen;
 use crate::proto::v1::{AuditEntry, Receipt};
 use crate::tlog::{Checkpoint, Hash, Verifier, commitment, leaf_hash, verify_inclusion};
 
@@ -41,18 +42,24 @@ pub struct Checked {
     pub reply: Bytes,
     /// The receipt.
     pub receipt: Receipt,
-    /// The checkpoint in it.
-    pub checkpoint: Checkpoint,
 }
 
-/// Checks the receipt behind a reply.
+/// Checks the receipt behind a reply, and keeps its checkpoint. Many receipts of one group share a
+/// checkpoint: its signature is verified with the first of them.
 ///
 /// # Errors
 /// [`ReceiptError`].
-pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Checked, ReceiptError> {
+pub fn check(
+    sent: &[u8],
+    received: &Bytes,
+    verifier: &Verifier,
+    seen: &Seen,
+) -> Result<Checked, ReceiptError> {
     let (reply, receipt) = split(received)?;
-    let text = verifier.open(&receipt.checkpoint).map_err(|_| ReceiptError::Signature)?;
-    let checkpoint = Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)?;
+    let checkpoint = match seen.just_verified(&receipt.checkpoint) {
+        Some(checkpoint) => checkpoint,
+        None => verified(&receipt.checkpoint, verifier)?,
+    };
     if checkpoint.origin() != verifier.name() || checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
     }
@@ -74,7 +81,13 @@ pub fn check(sent: &[u8], received: &Bytes, verifier: &Verifier) -> Result<Check
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
         return Err(ReceiptError::Reply);
     }
-    Ok(Checked { reply, receipt, checkpoint })
+    seen.keep(&checkpoint, &receipt.checkpoint);
+    Ok(Checked { reply, receipt })
+}
+
+fn verified(note: &str, verifier: &Verifier) -> Result<Checkpoint, ReceiptError> {
+    let text = verifier.open(note).map_err(|_| ReceiptError::Signature)?;
+    Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)
 }
 
 /// Whether the message ends with a receipt.

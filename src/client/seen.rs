@@ -12,6 +12,8 @@ use crate::tlog::Checkpoint;
 pub struct Seen {
     notes: Mutex<BTreeMap<u64, String>>,
     folder: Option<PathBuf>,
+    /// The note that was verified last, with its checkpoint.
+    last: Mutex<Option<(String, Checkpoint)>>,
 }
 
 impl Seen {
@@ -28,12 +30,21 @@ impl Seen {
                 notes.insert(size, std::fs::read_to_string(file.path())?);
             }
         }
-        Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()) })
+        Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()), last: Mutex::default() })
     }
 
-    /// Keeps a checkpoint. Of two with one size both are kept apart by the caller's `compare`, so the first
+    /// The checkpoint of a note, if it is the one that was kept last: then its signature was verified.
+    #[must_use]
+    pub fn just_verified(&self, note: &str) -> Option<Checkpoint> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(kept, _)| kept == note).map(|(_, checkpoint)| checkpoint.clone())
+    }
+
+    /// Keeps a checkpoint whose signature was verified. Of two with one size both are kept apart by the caller's `compare`, so the first
     /// stays: a second with another root is what it looks for.
     pub fn keep(&self, checkpoint: &Checkpoint, note: &str) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((note.to_owned(), checkpoint.clone()));
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.contains_key(&checkpoint.size()) {
             return;

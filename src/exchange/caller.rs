@@ -1,7 +1,8 @@
 //! Who calls, and for whom. The organisation and system come from the verified certificate and from the
 //! register, never from the message or from other headers.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::refusal::{Reason, Refusal};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
@@ -35,6 +36,31 @@ impl Caller {
     #[must_use]
     pub fn kind(&self) -> OrganisationKind {
         self.organisation.kind()
+    }
+}
+
+/// Most callers that are remembered; beyond them all are forgotten, and looked up again.
+const REMEMBERED: usize = 20_000;
+
+/// Callers identified lately, by certificate: what is remembered may be stale, and the guards find that out
+/// under the lock. A processor is not remembered, since its grant has a last day.
+#[derive(Clone, Default)]
+pub struct Callers(Arc<Mutex<HashMap<[u8; 32], Caller>>>);
+
+impl Callers {
+    /// The caller of this certificate, if it was identified lately.
+    #[must_use]
+    pub fn recall(&self, peer: &PeerCertificate) -> Option<Caller> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.fingerprint()).cloned()
+    }
+
+    /// Remembers a caller, in place of what was remembered of its certificate.
+    pub fn remember(&self, caller: &Caller) {
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() >= REMEMBERED {
+            callers.clear();
+        }
+        callers.insert(caller.certificate.fingerprint(), caller.clone());
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Deciding and committing happen in a task of their own, which a client that goes away cannot cancel.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use prost::Message;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::caller::{self, Caller};
+use super::caller::{self, Caller, Callers};
 use super::codec::{Answer, Committed};
 use super::entry::{self, Of};
 use super::routes::Handler;
@@ -23,8 +25,10 @@ use crate::seal::{KeyedDigest, Vault};
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Snapshot};
 
-/// How often an exchange is decided again because what it rested on had changed.
-const DECISIONS: usize = 5;
+/// An exchange is decided from what is remembered first; then from a snapshot, and again, at most five
+/// times, when what it rested on had changed before it could be committed.
+const ATTEMPTS: [Recall; 6] =
+    [Recall(true), Recall(false), Recall(false), Recall(false), Recall(false), Recall(false)];
 /// Longest wait for an answer; the exchange itself goes on.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -40,6 +44,10 @@ pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Option<Decision>, 
 
 /// What an exchange gives: the answer and, for a stream, the position behind it.
 pub(super) type Answered = Result<Option<(Answer, Bytes)>, Status>;
+
+/// Whether an attempt may use what is remembered.
+#[derive(Clone, Copy)]
+pub(super) struct Recall(pub bool);
 
 /// Says whether a certificate that was accepted at the handshake still may be used.
 pub type StillValid = Arc<dyn Fn(&PeerCertificate) -> bool + Send + Sync>;
@@ -59,6 +67,8 @@ pub struct Door {
     pub random: Randomness,
     /// Revocation and expiry since the handshake.
     pub still_valid: StillValid,
+    /// Who called lately.
+    pub callers: Callers,
 }
 
 /// One call, as it came in.
@@ -83,16 +93,17 @@ struct Once {
 }
 
 impl Door {
+    /// Whether a certificate is neither expired nor on a revocation list by now.
+    #[must_use]
+    pub fn is_still_valid(&self, peer: &PeerCertificate) -> bool {
+        (self.still_valid)(peer)
+    }
+
     /// Whether a connection may stay: not when its certificate was revoked or its organisation suspended. A
     /// certificate that was never registered is told so in an answer; a register that cannot be read is no
     /// reason to cut anybody, since nothing is answered then anyway.
     pub async fn is_welcome(&self, peer: &Arc<PeerCertificate>) -> bool {
-        if !(self.still_valid)(peer) {
-            return false;
-        }
-        let Ok(mut snapshot) = Snapshot::open(self.log.database()).await else {
-            return true;
-        };
+        let mut snapshot = Snapshot::of(self.log.database());
         match caller::identify(&mut snapshot, peer, None, "", "").await {
             Ok(_) => true,
             Err(refusal) => {
@@ -118,10 +129,14 @@ impl Door {
             return Err(Refusal::from(Reason::TooManyInFlight).status(call.exchange));
         };
         let mut known = None;
-        for _ in 0..DECISIONS {
-            let Decision { change, reply, position } = match self.decide(call, decide, &mut known).await {
+        // A read needs a snapshot anyway.
+        let attempts = ATTEMPTS.into_iter().skip(usize::from(!call.action.is_mutating()));
+        for recall in attempts {
+            let decided = self.decide(call, decide, recall, &mut known).await;
+            let Decision { change, reply, position } = match decided {
                 Ok(Some(decision)) => decision,
                 Ok(None) => return Ok(None),
+                Err(_) if recall.0 => continue,
                 Err(refusal) => return self.refuse(call, known.as_ref(), refusal).await,
             };
             let Some(caller) = &known else { break };
@@ -144,16 +159,15 @@ impl Door {
         &self,
         call: &Call,
         decide: &Handler,
+        recall: Recall,
         known: &mut Option<Caller>,
     ) -> Result<Option<Decision>, Refusal> {
-        let cx = self.context(call).await?;
+        let cx = self.context(call, recall).await?;
         *known = Some(cx.caller.clone());
         if !call.action.kinds().contains(&cx.caller.kind()) {
             return Err(Reason::MethodNotAllowed.into());
         }
-        // A task of its own, so that a panic is this exchange's and nobody else's.
-        let decided = tokio::spawn(decide(cx, call.message.clone())).await;
-        let decided = decided.unwrap_or_else(|_| Err(Reason::Failed.into()))?;
+        let decided = unwinding(decide(cx, call.message.clone())).await?;
         Ok(decided.map(|decision| {
             if only_validates(call) {
                 Decision { change: decision.change.without_effect(), ..decision }
@@ -163,23 +177,33 @@ impl Door {
         }))
     }
 
-    /// Opens a snapshot and finds out in it who calls.
-    pub(super) async fn context(&self, call: &Call) -> Result<Cx, Refusal> {
+    /// Finds out who calls, from memory or in the snapshot from which everything else will be read.
+    pub(super) async fn context(&self, call: &Call, recall: Recall) -> Result<Cx, Refusal> {
         if !(self.still_valid)(&call.peer) {
             return Err(Reason::CertificateRevoked.into());
         }
-        let mut snapshot = Snapshot::open(self.log.database()).await?;
+        let mut snapshot = Snapshot::of(self.log.database());
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();
-        let caller =
-            caller::identify(&mut snapshot, &call.peer, named, &today.to_string(), call.path).await?;
+        let remembered = self.callers.recall(&call.peer).filter(|_| recall.0 && named.is_none());
+        let caller = if let Some(caller) = remembered {
+            caller
+        } else {
+            let today = today.to_string();
+            let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.path).await?;
+            if named.is_none() {
+                self.callers.remember(&caller);
+            }
+            caller
+        };
         Ok(Cx {
             caller,
             exchange: call.exchange,
             now,
             today,
             snapshot,
+            recall: recall.0,
             vault: Arc::clone(&self.vault),
             random: self.random.clone(),
         })
@@ -257,6 +281,16 @@ fn bound(call: &Call) -> Vec<u8> {
     }
     bytes.extend_from_slice(&call.message);
     bytes
+}
+
+/// Polls a decision so that a panic in it is this exchange's and nobody else's.
+async fn unwinding(mut deciding: Deciding) -> Result<Option<Decision>, Refusal> {
+    std::future::poll_fn(|context| {
+        // What a panic leaves half done is the exchange's own, and nothing looks at it again.
+        let polled = AssertUnwindSafe(|| deciding.as_mut().poll(context));
+        std::panic::catch_unwind(polled).unwrap_or_else(|_| Poll::Ready(Err(Reason::Failed.into())))
+    })
+    .await
 }
 
 fn unavailable(call: &Call) -> Status {

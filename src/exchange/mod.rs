@@ -47,6 +47,9 @@ pub struct Cx {
     pub today: Date,
     /// Everything that is read is read through this, at one moment.
     pub snapshot: Snapshot,
+    /// Whether this attempt may decide from what is remembered, each fact under a guard that the commit
+    /// checks. What it then refuses is decided again from the snapshot: no refusal rests on memory.
+    pub recall: bool,
     /// Opens and seals what belongs to children and organisations.
     pub vault: Arc<Vault>,
     /// Where new ids, keys and nonces come from.

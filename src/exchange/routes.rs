@@ -17,7 +17,7 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
 use super::codec::{Answer, ExchangeCodec};
-use super::door::{Call, Deciding, Decision, Door};
+use super::door::{Call, Deciding, Decision, Door, Recall};
 use super::{Action, Cx, Decided, Reason, Refusal, watch};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
@@ -308,7 +308,7 @@ impl UnaryService<Bytes> for Proving {
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
             let told = |refusal: Refusal| refusal.status(call.exchange);
-            let cx = door.context(&call).await.map_err(told)?;
+            let cx = door.context(&call, Recall(false)).await.map_err(told)?;
             let hashes = handler(cx, call.message.clone()).await.map_err(told)?;
             Ok(tonic::Response::new(Answer::Hashes(hashes)))
         })

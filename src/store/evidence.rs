@@ -59,7 +59,7 @@ impl Log {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn newest_note(&self) -> Result<String, StoreError> {
-        let mut snapshot = Snapshot::open(&self.database).await?;
+        let mut snapshot = Snapshot::of(&self.database);
         let sql = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
         let row = snapshot.fetch_one(sql, vec![]).await?;
         row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
@@ -70,7 +70,7 @@ impl Log {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn size(&self) -> Result<u64, StoreError> {
-        let mut snapshot = Snapshot::open(&self.database).await?;
+        let mut snapshot = Snapshot::of(&self.database);
         let row = snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
         row.map_or(Ok(0), |row| Ok(row.opt_int(0)?.unwrap_or(0).unsigned_abs()))
     }
@@ -81,7 +81,7 @@ impl Log {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn answer(&self, index: u64, vault: &Vault) -> Result<Option<(Bytes, Receipt)>, StoreError> {
-        let mut snapshot = Snapshot::open(&self.database).await?;
+        let mut snapshot = Snapshot::of(&self.database);
         let sql = "SELECT exchange, caller, salts, reply FROM entries WHERE idx = $1";
         let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else {
             return Ok(None);
@@ -139,7 +139,7 @@ pub async fn evidence(snapshot: &mut Snapshot, index: u64) -> Result<Option<Evid
 /// # Errors
 /// As [`StoreError`] says; [`StoreError::Inconsistent`] when index and size are not in the log.
 pub async fn inclusion(snapshot: &mut Snapshot, index: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
-    prove(snapshot.conn(), size, |prover| prover.inclusion(index)).await
+    prove(snapshot.conn().await?, size, |prover| prover.inclusion(index)).await
 }
 
 /// The proof that the tree of one size begins with that of a smaller one.
@@ -147,7 +147,7 @@ pub async fn inclusion(snapshot: &mut Snapshot, index: u64, size: u64) -> Result
 /// # Errors
 /// As for [`inclusion`].
 pub async fn consistency(snapshot: &mut Snapshot, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
-    prove(snapshot.conn(), to, |prover| prover.consistency(from)).await
+    prove(snapshot.conn().await?, to, |prover| prover.consistency(from)).await
 }
 
 /// The checkpoint of a tree of a size, where there is one; 0 for the newest.

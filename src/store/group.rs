@@ -53,17 +53,20 @@ pub fn request_ids(group: &[Pending]) -> Vec<Vec<u8>> {
 #[must_use]
 pub fn plan(group: Vec<Pending>, mut held: Held) -> (Plan, HashMap<Key, i64>) {
     let mut plan = Plan::default();
-    let mut touched: HashSet<Key> = HashSet::new();
+    let (mut written, mut bumped): (HashSet<Key>, HashSet<Key>) = Default::default();
     let mut asked: HashSet<(String, Uuid)> = HashSet::new();
     for pending in group {
         let proposal = &pending.proposal;
         let request =
             (proposal.request.as_ref()).map(|request| (request.organisation.clone(), request.request_id));
-        let waits = keys_of(proposal).any(|key| touched.contains(key))
+        let guards = || proposal.guards.iter().map(|guard| &guard.key);
+        let waits = guards().any(|key| written.contains(key) || bumped.contains(key))
+            || rows_of(proposal).any(|key| written.contains(key))
             || request.as_ref().is_some_and(|request| asked.contains(request));
         if waits {
             // Whatever it writes must also wait, or a third proposal could overtake it.
-            touched.extend(writes_of(proposal).cloned());
+            written.extend(rows_of(proposal).cloned());
+            bumped.extend(proposal.bumps.iter().cloned());
             asked.extend(request);
             plan.deferred.push(pending);
         } else if let Some(known) = request.as_ref().and_then(|request| held.requests.remove(request)) {
@@ -72,7 +75,8 @@ pub fn plan(group: Vec<Pending>, mut held: Held) -> (Plan, HashMap<Key, i64>) {
         } else if !holds(proposal, &held.versions) {
             plan.answered.push((pending, Outcome::Stale));
         } else {
-            touched.extend(writes_of(proposal).cloned());
+            written.extend(rows_of(proposal).cloned());
+            bumped.extend(proposal.bumps.iter().cloned());
             asked.extend(request);
             plan.members.push(pending);
         }
@@ -84,13 +88,8 @@ fn holds(proposal: &Proposal, versions: &HashMap<Key, i64>) -> bool {
     (proposal.guards.iter()).all(|guard| versions.get(&guard.key).copied().unwrap_or(0) == guard.version)
 }
 
-fn writes_of(proposal: &Proposal) -> impl Iterator<Item = &Key> {
-    let heads = proposal.rows.iter().flat_map(|row| row.heads.iter().map(|(key, _)| key));
-    heads.chain(&proposal.bumps)
-}
-
-/// A bump commutes with another bump, but whoever guards the counter must not pass it: so bumps count as
-/// written, and a second bump of the same counter simply waits for the next group.
-fn keys_of(proposal: &Proposal) -> impl Iterator<Item = &Key> {
-    proposal.guards.iter().map(|guard| &guard.key).chain(writes_of(proposal))
+/// The keys of which the proposal's rows become the newest version. Bumps are apart from them: two bumps of
+/// one counter commute, so they fit one group, but whoever guards the counter waits for the next.
+fn rows_of(proposal: &Proposal) -> impl Iterator<Item = &Key> {
+    proposal.rows.iter().flat_map(|row| row.heads.iter().map(|(key, _)| key))
 }

@@ -4,24 +4,29 @@
 use super::key::Key;
 use super::sql::{Conn, Database, Row, StoreError, Value};
 
-/// A read transaction. Dropping it gives the connection back, which ends the transaction.
+/// A read transaction, opened by the first query. Dropping it gives the connection back, which ends the
+/// transaction.
 pub struct Snapshot {
-    conn: Conn,
+    database: Database,
+    conn: Option<Conn>,
 }
 
 impl Snapshot {
-    /// Opens a snapshot.
-    ///
-    /// # Errors
-    /// As [`StoreError`] says; so for every method.
-    pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        let mut conn = database.reader().await?;
-        conn.begin_read().await?;
-        Ok(Self { conn })
+    /// A snapshot of the moment of its first query; until then it costs nothing.
+    #[must_use]
+    pub fn of(database: &Database) -> Self {
+        Self { database: database.clone(), conn: None }
     }
 
-    pub(super) fn conn(&mut self) -> &mut Conn {
-        &mut self.conn
+    pub(super) async fn conn(&mut self) -> Result<&mut Conn, StoreError> {
+        let conn = if let Some(conn) = self.conn.take() {
+            conn
+        } else {
+            let mut conn = self.database.reader().await?;
+            conn.begin_read().await?;
+            conn
+        };
+        Ok(self.conn.insert(conn))
     }
 
     /// The rows of a query.
@@ -29,7 +34,7 @@ impl Snapshot {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        self.conn.fetch(sql, arguments).await
+        self.conn().await?.fetch(sql, arguments).await
     }
 
     /// The first row of a query, if there is one.
@@ -41,7 +46,7 @@ impl Snapshot {
         sql: &'static str,
         arguments: Vec<Value>,
     ) -> Result<Option<Row>, StoreError> {
-        self.conn.fetch_one(sql, arguments).await
+        self.conn().await?.fetch_one(sql, arguments).await
     }
 
     /// The rows whose blob column is one of `keys`; `sql` ends where the list begins (`… WHERE h.key`).
@@ -54,7 +59,7 @@ impl Snapshot {
         keys: impl IntoIterator<Item = &'a Key>,
     ) -> Result<Vec<Row>, StoreError> {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
-        self.conn.fetch_among(sql, keys).await
+        self.conn().await?.fetch_among(sql, keys).await
     }
 
     /// The version of a key, 0 where it has none.
@@ -62,8 +67,8 @@ impl Snapshot {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn version(&mut self, key: &Key) -> Result<i64, StoreError> {
-        let row =
-            self.conn.fetch_one("SELECT version FROM heads WHERE key = $1", vec![key.as_bytes().into()]);
-        row.await?.map_or(Ok(0), |row| row.int(0))
+        let sql = "SELECT version FROM heads WHERE key = $1";
+        let row = self.fetch_one(sql, vec![key.as_bytes().into()]).await?;
+        row.map_or(Ok(0), |row| row.int(0))
     }
 }

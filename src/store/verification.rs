@@ -37,7 +37,7 @@ pub async fn verify(log: &Log, size: u64, key: &Verifier) -> Result<Option<Findi
             ended => return ended,
         }
     }
-    let mut snapshot = Snapshot::open(log.database()).await?;
+    let mut snapshot = Snapshot::of(log.database());
     let note = evidence::note(&mut snapshot, size).await?;
     let signed = note.map(|note| verified(&note, key)).transpose()?;
     let same = signed.is_some_and(|signed| *signed.root() == edge.root());
@@ -46,8 +46,8 @@ pub async fn verify(log: &Log, size: u64, key: &Verifier) -> Result<Option<Findi
 
 /// The next page: its entries join the tree when all of them were read.
 async fn page(log: &Log, edge: &mut Edge, size: u64) -> Result<Option<Finding>, StoreError> {
-    let mut snapshot = Snapshot::open(log.database()).await?;
-    let leaves = match leaves(snapshot.conn(), edge.size(), size).await? {
+    let mut snapshot = Snapshot::of(log.database());
+    let leaves = match leaves(snapshot.conn().await?, edge.size(), size).await? {
         Ok(leaves) => leaves,
         Err(finding) => return Ok(Some(finding)),
     };
@@ -56,7 +56,7 @@ async fn page(log: &Log, edge: &mut Edge, size: u64) -> Result<Option<Finding>, 
         grown.append(leaf);
     }
     for tile in grown.take_full_tiles() {
-        if let Some(finding) = compare(snapshot.conn(), &tile).await? {
+        if let Some(finding) = compare(snapshot.conn().await?, &tile).await? {
             return Ok(Some(finding));
         }
     }

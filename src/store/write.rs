@@ -64,14 +64,21 @@ pub async fn group(
     let mut batch = Batch::default();
     let size = first + members.len() as u64;
     let mut leaves = Vec::with_capacity(members.len());
+    // A counter moves once a group, however many members move it: nobody in the group rests on it.
+    let mut bumps: BTreeMap<&Key, i64> = BTreeMap::new();
     for (index, Pending { proposal, .. }) in (first..).zip(members) {
         let mut entry = proposal.entry.clone();
         entry.time_us = tip.time.micros();
         let bytes = entry.encode_to_vec();
         tip.edge.append(leaf_hash(&bytes));
-        rows(&mut batch, place(index), proposal, versions)?;
+        rows(&mut batch, place(index), proposal)?;
+        bumps.extend(proposal.bumps.iter().map(|key| (key, place(index))));
         batch.add(&ENTRIES, entry_row(place(index), place(size), proposal, &bytes, tip.time));
         leaves.push(bytes);
+    }
+    for (key, index) in bumps {
+        let version = versions.get(key).copied().unwrap_or(0) + 1;
+        batch.add(&HEADS, head_row(key, version, index, -1));
     }
     for tile in tip.edge.take_full_tiles() {
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
@@ -122,12 +129,7 @@ fn entry_row(index: i64, size: i64, proposal: &Proposal, bytes: &[u8], time: Ins
 }
 
 /// The record rows, heads, parties and leaves of one member.
-fn rows(
-    batch: &mut Batch,
-    index: i64,
-    proposal: &Proposal,
-    versions: &HashMap<Key, i64>,
-) -> Result<(), StoreError> {
+fn rows(batch: &mut Batch, index: i64, proposal: &Proposal) -> Result<(), StoreError> {
     for (ordinal, RowWrite { table, values, heads }) in (0_i64..).zip(&proposal.rows) {
         if values.len() + 2 != table.columns.len() {
             return Err(StoreError::Inconsistent("a row has not as many values as its table has columns"));
@@ -138,10 +140,6 @@ fn rows(
         for (key, version) in heads {
             batch.add(&HEADS, head_row(key, *version, index, ordinal));
         }
-    }
-    for key in &proposal.bumps {
-        let version = versions.get(key).copied().unwrap_or(0) + 1;
-        batch.add(&HEADS, head_row(key, version, index, -1));
     }
     for (ordinal, party) in (0_i64..).zip(&proposal.parties) {
         let parcel = party.delivery.as_ref();

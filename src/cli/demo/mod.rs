@@ -39,7 +39,7 @@ pub async fn run(args: &Demo) -> Result<(), Failure> {
         let name = format!("ap-gateway-demo-{}", Randomness::system().uuid_v4().simple());
         std::env::temp_dir().join(name)
     };
-    let shown = show(&folder).await;
+    let shown = Box::pin(show(&folder)).await;
     if args.dir.is_none() {
         std::fs::remove_dir_all(&folder).ok();
     }

@@ -117,7 +117,11 @@ fn pair(dir: &Path, name: &str, issued: &Issued) -> Result<(), Failure> {
     write(&dir.join("certs"), &format!("{name}.key"), &issued.key)
 }
 
-fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
+/// Writes a file of the sandbox, a key for its owner only.
+///
+/// # Errors
+/// Exit code 69 when the folder cannot be written.
+pub fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| {
         let mut options = std::fs::OpenOptions::new();
         let mode = if Path::new(name).extension().is_some_and(|extension| extension == "key") {

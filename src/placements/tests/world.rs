@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::requests::{LA, a_child, a_referral};
 use crate::clock::{Clock, HeldClock, Instant, Randomness};
+use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::PeerCertificate;
 use crate::identity::pki::{Authority, Validity};
@@ -73,6 +74,7 @@ impl World {
         let (committer, appender) = Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock));
         tokio::spawn(appender.run());
         let door = Door {
+            callers: Callers::default(),
             log: Log::new(database.clone()),
             committer,
             vault: Arc::new(Vault::new(ring, 100)),

@@ -1,0 +1,196 @@
+//! Load: marks that were never sent before, from many providers at once, each answer's receipt verified.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::Failure;
+use super::fleet::{self, Provider};
+use crate::calendar::Date;
+use crate::client::{Client, Seen};
+use crate::clock::{Clock, Randomness, SystemClock};
+use crate::proto::v1::mark::{Child, Statement};
+use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, returns_service};
+
+/// Timed sessions of one day that a placement can have: one a minute, of a minute.
+const SLOTS: u64 = 900;
+
+/// What is sent, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Marks a call.
+    pub marks: usize,
+    /// Connections, each of a provider of its own, by turns.
+    pub connections: usize,
+    /// Calls under way at once, over all connections.
+    pub in_flight: usize,
+    /// How long.
+    pub duration: Duration,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Calls answered with OK and a receipt that held.
+    pub calls: u64,
+    /// From the first call to the last answer.
+    pub elapsed: Duration,
+    /// Latencies in microseconds, sorted.
+    pub latencies: Vec<u32>,
+}
+
+impl Measured {
+    /// Calls a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn rate(&self) -> f64 {
+        self.calls as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency that `permille` of 1,000 calls did not exceed, in microseconds.
+    #[must_use]
+    pub fn quantile(&self, permille: usize) -> u32 {
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get(last * permille / 1000).copied().unwrap_or(0)
+    }
+}
+
+/// Providers with their connections, and which sessions they have sent already.
+pub struct Senders {
+    each: Vec<(Client, Provider)>,
+    /// The next round: a session for every placement.
+    round: AtomicU64,
+    random: Randomness,
+}
+
+impl Senders {
+    /// Connects, a connection each, to as many providers as there are to be connections.
+    ///
+    /// # Errors
+    /// As the client's.
+    pub async fn connect(
+        dir: &Path,
+        fleet: &[Provider],
+        connections: usize,
+        from_round: u64,
+    ) -> Result<Arc<Self>, Failure> {
+        let seen = Arc::new(Seen::default());
+        let mut senders = Vec::with_capacity(connections);
+        for at in 0..connections {
+            let Some(provider) = fleet.get(at % fleet.len().max(1)) else {
+                return Err(Failure::usage("there are no providers"));
+            };
+            senders.push((fleet::connect(dir, &provider.name, &seen).await?, provider.clone()));
+        }
+        Ok(Arc::new(Self { each: senders, round: AtomicU64::new(from_round), random: Randomness::system() }))
+    }
+
+    /// The next call of the load: which sender, and what it sends.
+    fn next(&self, marks: usize) -> Option<(&Client, SubmitAttendanceRequest)> {
+        let round = self.round.fetch_add(1, Ordering::Relaxed);
+        let count = self.each.len() as u64;
+        let (client, provider) = self.each.get(usize::try_from(round % count).ok()?)?;
+        let first = (round / count) * marks as u64;
+        let marks = (first..).take(marks).filter_map(|number| mark(provider, number)).collect();
+        let request_id = self.random.uuid_v7(SystemClock.now()).hyphenated().to_string();
+        Some((client, SubmitAttendanceRequest { request_id, marks, ..SubmitAttendanceRequest::default() }))
+    }
+
+    async fn send(&self, marks: usize) -> Result<(), Failure> {
+        let Some((client, request)) = self.next(marks) else {
+            return Err(Failure::usage("there are no providers"));
+        };
+        let reply = client.call(returns_service::SUBMIT_ATTENDANCE, &request).await?;
+        let stored = reply.message.stored as usize;
+        (stored == marks).then_some(()).ok_or_else(|| Failure::refused("marks had been sent before"))
+    }
+
+    /// The next round, for a later load on the same database.
+    #[must_use]
+    pub fn round(&self) -> u64 {
+        self.round.load(Ordering::Relaxed)
+    }
+}
+
+/// The `number`-th mark of a provider: placement by placement, then session by session, then day by day.
+fn mark(provider: &Provider, number: u64) -> Option<Mark> {
+    let placements = provider.placements.len() as u64;
+    let placement = provider.placements.get(usize::try_from(number % placements).ok()?)?;
+    let session = number / placements;
+    let (day, minute) = (session / SLOTS, 6 * 60 + session % SLOTS);
+    let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day % 80).ok()?);
+    let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
+    Some(Mark {
+        child: Some(Child::PlacementId(placement.clone())),
+        date: date.to_string(),
+        session: Session::Timed as i32,
+        start_time: clock(minute),
+        end_time: clock(minute + 1),
+        statement: Some(Statement::Seen(SeenMark::Present as i32)),
+        ..Mark::default()
+    })
+}
+
+/// Closed loop: as many calls under way as the shape says, each followed by the next at once.
+///
+/// # Errors
+/// The first refusal or failure.
+pub async fn closed(senders: &Arc<Senders>, shape: Shape) -> Result<Measured, Failure> {
+    let (begun, mut workers) = (Instant::now(), JoinSet::new());
+    for _ in 0..shape.in_flight {
+        let senders = Arc::clone(senders);
+        workers.spawn(async move {
+            let mut latencies = Vec::new();
+            while begun.elapsed() < shape.duration {
+                let sent = Instant::now();
+                senders.send(shape.marks).await?;
+                latencies.push(micros(sent.elapsed()));
+            }
+            Ok::<_, Failure>(latencies)
+        });
+    }
+    gather(workers, begun).await
+}
+
+/// Open loop: calls at fixed instants whatever became of the ones before; a latency counts from the instant
+/// at which its call was due, so that a stall is not left out (no coordinated omission).
+///
+/// # Errors
+/// The first refusal or failure.
+pub async fn open(
+    senders: &Arc<Senders>,
+    marks: usize,
+    rate: u32,
+    duration: Duration,
+) -> Result<Measured, Failure> {
+    let (begun, mut calls) = (Instant::now(), JoinSet::new());
+    let count = u64::from(rate) * duration.as_secs();
+    for number in 0..count {
+        let due = begun + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate.max(1)));
+        tokio::time::sleep_until(due).await;
+        let senders = Arc::clone(senders);
+        calls.spawn(async move {
+            senders.send(marks).await?;
+            Ok(vec![micros(due.elapsed())])
+        });
+    }
+    gather(calls, begun).await
+}
+
+async fn gather(mut tasks: JoinSet<Result<Vec<u32>, Failure>>, begun: Instant) -> Result<Measured, Failure> {
+    let mut latencies = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        latencies.extend(done.map_err(|error| Failure::bug("a caller of the load", error))??);
+    }
+    let elapsed = begun.elapsed();
+    latencies.sort_unstable();
+    Ok(Measured { calls: latencies.len() as u64, elapsed, latencies })
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
