@@ -62,6 +62,31 @@ pub fn methods() -> impl Iterator<Item = MethodDescriptor> {
     services.flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 
+/// The full name of a method, `/package.Service/Method`, by its short one.
+#[must_use]
+pub fn path(short: &str) -> Option<String> {
+    let method = methods().find(|method| method.name() == short)?;
+    Some(format!("/{}/{short}", method.parent_service().full_name()))
+}
+
+/// What a value of an enumeration of `apgateway.v1` means: its comment in the protos; empty for 0.
+#[must_use]
+pub fn words(enumeration: &str, number: i32) -> String {
+    let described = descriptors().get_enum_by_name(&format!("apgateway.v1.{enumeration}"));
+    let value = described.and_then(|described| described.get_value(number)).filter(|_| number != 0);
+    let comment = value.and_then(|value| {
+        let info = value.parent_enum().parent_file().file_descriptor_proto().source_code_info.clone()?;
+        info.location.into_iter().find(|location| location.path == value.path())?.leading_comments
+    });
+    comment
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .trim_end_matches('.')
+        .to_owned()
+}
+
 /// Whether a field holds data about a person.
 #[must_use]
 pub fn is_personal(field: &FieldDescriptor) -> bool {

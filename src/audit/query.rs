@@ -1,18 +1,22 @@
 //! Which entries a caller may read: those that concern its own organisation, or, for an auditor, one that
 //! appointed it and still does.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use uuid::Uuid;
 
 use super::wire::Filter;
+use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::Cx;
 use crate::proto::v1::AuditEntry;
 use crate::register::grants;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Row, Snapshot, StoreError, Value};
 
-/// Entries looked at for one page; a filter that matches little gives a short page and a token.
-const LOOKED_AT: i64 = 2_000;
+/// Rows that are looked at for one page and organisation: a filter that matches little gives a short page
+/// and a token, and no page takes long, however long the log is.
+const LOOKED_AT: i64 = 10_000;
 
 /// The organisations whose exchanges the caller may read.
 pub async fn scope(cx: &mut Cx) -> Result<Vec<OrganisationId>, StoreError> {
@@ -31,41 +35,133 @@ pub struct Found {
 }
 
 /// A page of entries of these organisations below an index, the newest first, and the index to go on from.
+/// Two statements an organisation, each along an index that ends in the entry's own.
 pub async fn page(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
     filter: &Filter,
     below: i64,
 ) -> Result<(Vec<Found>, Option<i64>), StoreError> {
-    let mut indexes: Vec<i64> = Vec::new();
-    let scope = scope.iter().filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id));
-    for organisation in scope {
-        let sql = "SELECT DISTINCT p.idx FROM parties p WHERE p.organisation = $1 AND p.idx < $2 \
-                   ORDER BY p.idx DESC LIMIT $3";
-        let arguments = vec![organisation.as_str().into(), below.into(), LOOKED_AT.into()];
-        for row in snapshot.fetch(sql, arguments).await? {
-            indexes.push(row.int(0)?);
+    let scope: Vec<_> =
+        scope.iter().filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id)).collect();
+    let from = first_not_before(snapshot, filter.from).await?.unwrap_or(0);
+    let below = first_not_before(snapshot, filter.to).await?.map_or(below, |to| below.min(to));
+    let mut floor = from;
+    for organisation in &scope {
+        floor = floor.max(lowest_looked_at(snapshot, organisation, filter, from, below).await?);
+    }
+    let mut found = BTreeMap::new();
+    for organisation in &scope {
+        for row in matching(snapshot, organisation, filter, floor, below).await? {
+            let entry = entry(row.blob(1)?)?;
+            if filter.purpose.is_none_or(|wanted| wanted == entry.purpose()) {
+                found.insert(row.int(0)?, entry);
+            }
         }
     }
-    indexes.sort_unstable_by(|one, other| other.cmp(one));
-    indexes.dedup();
-    indexes.truncate(usize::try_from(LOOKED_AT).unwrap_or(usize::MAX));
-    let more = indexes.len() == usize::try_from(LOOKED_AT).unwrap_or(usize::MAX);
-    let last = indexes.last().copied();
-    let mut found = Vec::new();
-    for index in indexes {
-        if found.len() == filter.page_size {
-            return Ok((found, Some(index + 1)));
-        }
-        let row = snapshot.fetch_one("SELECT bytes FROM entries WHERE idx = $1", vec![index.into()]).await?;
-        let Some(row) = row else { continue };
-        let entry = AuditEntry::decode(row.blob(0)?)
-            .map_err(|_| StoreError::Inconsistent("an entry of the log is not one"))?;
-        if matches(filter, &entry) && about(snapshot, filter.placement, index).await? {
-            found.push(Found { index: index.unsigned_abs(), entry });
-        }
-    }
-    Ok((found, last.filter(|_| more)))
+    let many = found.len() > filter.page_size;
+    let page: Vec<_> = found.into_iter().rev().take(filter.page_size).collect();
+    let next = if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
+    let found = page.into_iter().map(|(index, entry)| Found { index: index.unsigned_abs(), entry });
+    Ok((found.collect(), next))
+}
+
+/// The index of the first entry at or after an instant. Time never goes back in the log, and the entries of
+/// one group share theirs, so it is the size of the last tree that was signed before.
+async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Result<Option<i64>, StoreError> {
+    let Some(at) = at else {
+        return Ok(None);
+    };
+    let sql = "SELECT size FROM checkpoints WHERE time < $1 ORDER BY time DESC, size DESC LIMIT 1";
+    let row = snapshot.fetch_one(sql, vec![at.micros().into()]).await?;
+    Ok(Some(row.map_or(Ok(0), |row| row.int(0))?))
+}
+
+/// How far down an organisation's rows, or a placement's, reach that one page may look at.
+async fn lowest_looked_at(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    filter: &Filter,
+    from: i64,
+    below: i64,
+) -> Result<i64, StoreError> {
+    let (sql, whose) = match filter.placement {
+        None => (
+            "SELECT idx FROM parties WHERE organisation = $1 AND idx >= $2 AND idx < $3 \
+             ORDER BY idx DESC LIMIT 1 OFFSET $4",
+            organisation.as_str().into(),
+        ),
+        Some(placement) => (
+            "SELECT idx FROM leaves WHERE placement = $1 AND idx >= $2 AND idx < $3 \
+             ORDER BY idx DESC LIMIT 1 OFFSET $4",
+            placement.into(),
+        ),
+    };
+    let arguments: Vec<Value> = vec![whose, from.into(), below.into(), (LOOKED_AT - 1).into()];
+    snapshot.fetch_one(sql, arguments).await?.map_or(Ok(from), |row| row.int(0))
+}
+
+/// What every walk asks of an entry, one more than fills a page. A counterpart is another organisation than
+/// the one whose exchanges are read, and stands in the rows of parties, which have all of them.
+macro_rules! walk {
+    ($rows:literal) => {
+        concat!(
+            "SELECT e.idx, e.bytes FROM ",
+            $rows,
+            " AND e.idx >= $2 AND e.idx < $3 AND ($4 IS NULL OR e.system = $4) \
+             AND ($5 IS NULL OR e.method = $5) AND ($6 IS NULL OR e.outcome = $6) \
+             AND ($7 IS NULL OR ($7 <> $1 AND EXISTS \
+             (SELECT 1 FROM parties c WHERE c.organisation = $7 AND c.idx = e.idx))) \
+             ORDER BY e.idx DESC LIMIT $8"
+        )
+    };
+}
+
+/// The entries that match in everything that is a column: index and bytes, the newest first. Where several
+/// rows of an organisation or a placement belong to one entry, the first of them stands for it.
+async fn matching(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    filter: &Filter,
+    floor: i64,
+    below: i64,
+) -> Result<Vec<Row>, StoreError> {
+    // The purpose is in the entry's bytes alone: it is looked for among all that the page may look at.
+    let most = if filter.purpose.is_some() { LOOKED_AT } else { most(filter.page_size) };
+    let mut arguments: Vec<Value> = vec![
+        organisation.as_str().into(),
+        floor.into(),
+        below.into(),
+        filter.system.clone().into(),
+        filter.method.clone().into(),
+        filter.outcome.map(|outcome| outcome as i32).into(),
+        filter.counterpart.as_ref().map(OrganisationId::as_str).into(),
+        most.into(),
+    ];
+    let Some(placement) = filter.placement else {
+        let sql = walk!(
+            "parties p JOIN entries e ON e.idx = p.idx WHERE p.organisation = $1 AND p.idx >= $2 AND p.idx < $3 \
+             AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = p.organisation \
+             AND f.idx = p.idx AND f.ordinal < p.ordinal)"
+        );
+        return snapshot.fetch(sql, arguments).await;
+    };
+    arguments.push(placement.into());
+    let sql = walk!(
+        "leaves l JOIN entries e ON e.idx = l.idx WHERE l.placement = $9 AND l.idx >= $2 AND l.idx < $3 \
+         AND NOT EXISTS (SELECT 1 FROM leaves f WHERE f.placement = l.placement \
+         AND f.idx = l.idx AND f.ordinal < l.ordinal) \
+         AND EXISTS (SELECT 1 FROM parties p WHERE p.organisation = $1 AND p.idx = l.idx)"
+    );
+    snapshot.fetch(sql, arguments).await
+}
+
+fn most(page_size: usize) -> i64 {
+    i64::try_from(page_size).unwrap_or(LOOKED_AT).saturating_add(1)
+}
+
+fn entry(bytes: &[u8]) -> Result<AuditEntry, StoreError> {
+    AuditEntry::decode(bytes).map_err(|_| StoreError::Inconsistent("an entry of the log is not one"))
 }
 
 /// An entry by its exchange, if it concerns one of these organisations.
@@ -82,9 +178,7 @@ pub async fn by_exchange(
     if !concerns(snapshot, scope, index).await? {
         return Ok(None);
     }
-    let entry = AuditEntry::decode(row.blob(1)?);
-    let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log is not one"))?;
-    Ok(Some(Found { index, entry }))
+    Ok(Some(Found { index, entry: entry(row.blob(1)?)? }))
 }
 
 /// Whether an entry concerns one of these organisations.
@@ -102,27 +196,4 @@ pub async fn concerns(
         }
     }
     Ok(false)
-}
-
-async fn about(snapshot: &mut Snapshot, placement: Option<Uuid>, index: i64) -> Result<bool, StoreError> {
-    let Some(placement) = placement else {
-        return Ok(true);
-    };
-    let sql = "SELECT 1 FROM leaves WHERE placement = $1 AND idx = $2 LIMIT 1";
-    Ok(snapshot.fetch_one(sql, vec![placement.into(), index.into()]).await?.is_some())
-}
-
-fn matches(filter: &Filter, entry: &AuditEntry) -> bool {
-    let time = entry.time_us;
-    let short = entry.method.rsplit('/').next().unwrap_or_default();
-    let counterpart = |wanted: &OrganisationId| {
-        entry.organisation == wanted.as_str() || entry.counterparts.iter().any(|id| id == wanted.as_str())
-    };
-    filter.system.as_ref().is_none_or(|wanted| *wanted == entry.system)
-        && filter.counterpart.as_ref().is_none_or(counterpart)
-        && filter.method.as_ref().is_none_or(|wanted| wanted == short)
-        && filter.outcome.is_none_or(|wanted| wanted == entry.outcome())
-        && filter.purpose.is_none_or(|wanted| wanted == entry.purpose())
-        && filter.from.is_none_or(|from| from.micros() <= time)
-        && filter.to.is_none_or(|to| time < to.micros())
 }

@@ -1,5 +1,7 @@
 //! `AuditService`, one function an RPC.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{query, wire};
@@ -7,10 +9,11 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
-    GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
-    GetExchangeRequest, GetExchangeResponse, GetInclusionProofRequest, GetInclusionProofResponse,
-    ListExchangesRequest, ListExchangesResponse,
+    ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
+    GetConsistencyProofResponse, GetExchangeRequest, GetExchangeResponse, GetInclusionProofRequest,
+    GetInclusionProofResponse, ListExchangesRequest, ListExchangesResponse, NamedOrganisation,
 };
+use crate::register::organisations;
 use crate::store::{Salts, StoreError, evidence};
 use crate::tlog::Hash;
 
@@ -34,8 +37,9 @@ pub async fn list_exchanges(
         None => String::new(),
     };
     let exchanges: Vec<_> = found.into_iter().map(|found| wire::record(found.index, found.entry)).collect();
+    let organisations = named(&mut cx, &exchanges).await?;
     let change = read_about(&cx, cx.change(&permit), &scope);
-    Ok(change.reply(&ListExchangesResponse { exchanges, next_page_token, receipt: None }))
+    Ok(change.reply(&ListExchangesResponse { exchanges, next_page_token, organisations, receipt: None }))
 }
 
 /// One exchange, with its receipt.
@@ -112,6 +116,17 @@ async fn salts(cx: &mut Cx, index: u64) -> Result<Option<Salts>, Refusal> {
     };
     let salts = Salts::open(&cx.vault.ring(), row.text(1)?, row.id(0)?, sealed);
     Ok(Some(salts.map_err(|_| Reason::Failed)?))
+}
+
+/// The names of the organisations that the exchanges name.
+async fn named(cx: &mut Cx, exchanges: &[ExchangeRecord]) -> Result<Vec<NamedOrganisation>, StoreError> {
+    let mut ids = BTreeSet::new();
+    for exchange in exchanges {
+        ids.extend([exchange.organisation.as_str(), exchange.processor.as_str()]);
+        ids.extend(exchange.counterparts.iter().map(String::as_str));
+    }
+    let names = organisations::names(&mut cx.snapshot, ids).await?.into_iter();
+    Ok(names.map(|(organisation, display_name)| NamedOrganisation { organisation, display_name }).collect())
 }
 
 /// The organisations whose exchanges were read are told by the entry.

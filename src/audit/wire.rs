@@ -6,6 +6,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule};
+use crate::proto;
 use crate::proto::v1::{AuditEntry, ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
 use crate::tlog::Hash;
 
@@ -17,6 +18,7 @@ pub struct Filter {
     pub system: Option<String>,
     pub counterpart: Option<OrganisationId>,
     pub placement: Option<Uuid>,
+    /// Full name.
     pub method: Option<String>,
     pub outcome: Option<Outcome>,
     pub purpose: Option<Purpose>,
@@ -34,14 +36,31 @@ pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
         system: check.text("system", &m.system, TextRule::line(40)),
         counterpart: check.optional_organisation("counterpart", &m.counterpart),
         placement: check.optional_uuid("placement_id", &m.placement_id),
-        method: check.text("method", &m.method, TextRule::line(60)),
+        method: method(&mut check, &m.method),
         outcome: check.optional_enum("outcome", m.outcome),
         purpose: check.optional_enum("purpose", m.purpose),
         from: check.optional_timestamp("from_time", m.from_time.as_ref()),
         to: check.optional_timestamp("to_time", m.to_time.as_ref()),
     };
+    if let (Some(from), Some(to)) = (filter.from, filter.to)
+        && to < from
+    {
+        check.fault("to_time", "DATE_ORDER");
+    }
     check.finish()?;
     Ok(filter)
+}
+
+/// The full name of a method by its short one: a misspelt one would give an empty list that looks like none.
+fn method(check: &mut Check, short: &str) -> Option<String> {
+    if short.is_empty() {
+        return None;
+    }
+    let found = proto::path(short);
+    if found.is_none() {
+        check.fault("method", "METHOD_UNKNOWN");
+    }
+    found
 }
 
 /// An entry as a record for people.

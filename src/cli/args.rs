@@ -70,7 +70,7 @@ pub enum ListVerb {
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
     /// Exchanges of the organisations that appointed this auditor, or of one's own.
-    List(OfProfile),
+    List(ListExchanges),
     /// The newest signed checkpoint.
     Head(OfProfile),
     /// Verify the whole log, on a copy of the database or over the wire.
@@ -175,6 +175,44 @@ pub struct WatchDeliveries {
     /// Stop when everything that is there has come, instead of waiting for more.
     #[arg(long)]
     pub once: bool,
+}
+
+/// Listing exchanges: every filter that is given must match.
+#[derive(Debug, Args)]
+pub struct ListExchanges {
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+    /// Made by this organisation, or concerning it: say la/330.
+    #[arg(long)]
+    pub organisation: Option<String>,
+    /// Made by this system.
+    #[arg(long)]
+    pub system: Option<String>,
+    /// That concern this other organisation too.
+    #[arg(long)]
+    pub counterpart: Option<String>,
+    /// About this placement (UUID).
+    #[arg(long)]
+    pub placement: Option<String>,
+    /// Of this method, say `SubmitAttendance`.
+    #[arg(long)]
+    pub method: Option<String>,
+    /// What became of it: ok, refused, replayed, malformed or failed.
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// What for: education-provision, attendance, safeguarding or oversight.
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// From this day in London, or this instant (RFC 3339), on.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// To the end of this day in London, or before this instant.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Write a spreadsheet to this file instead of a table.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
 }
 
 /// Verifying the log.

@@ -1,78 +1,28 @@
-//! `audit list|head|verify|prove|export|compare`.
+//! `audit head|verify|prove|export|compare`.
 
 use std::path::Path;
 
 use super::args::{Compare, Export, OfProfile, Prove, Verify};
-use super::{Failure, output, profile, say};
+use super::{Failure, exchanges, output, profile, say};
 use crate::audit::export as tiles;
 use crate::audit::verify::{Options, Report, database};
 use crate::client::Client;
-use crate::clock::Instant;
 use crate::config::Config;
 use crate::proto::v1::audit_service as audit;
 use crate::proto::v1::{
     ExchangeRecord, GetCheckpointRequest, GetConsistencyProofRequest, GetExchangeRequest,
-    ListExchangesRequest, Outcome,
+    ListExchangesRequest,
 };
 use crate::store::{Database, Location, Log};
 use crate::tlog::{Checkpoint, Hash, Verifier, verify_consistency};
-
-/// Pages that are followed.
-const PAGES: usize = 100_000;
-
-/// Lists exchanges, the newest first.
-///
-/// # Errors
-/// The client's.
-pub async fn list(of: &OfProfile) -> Result<(), Failure> {
-    let client = profile::open(of).await?;
-    let mut rows = Vec::new();
-    for exchange in exchanges(&client).await? {
-        if of.json {
-            output::json("ExchangeRecord", &exchange)?;
-        } else {
-            rows.push(row(&exchange));
-        }
-    }
-    if !of.json {
-        output::table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
-    }
-    Ok(())
-}
 
 /// Every exchange that the caller may read, the newest first.
 ///
 /// # Errors
 /// The client's.
 pub async fn exchanges(client: &Client) -> Result<Vec<ExchangeRecord>, Failure> {
-    let (mut found, mut page_token) = (Vec::new(), String::new());
-    for _ in 0..PAGES {
-        let request =
-            ListExchangesRequest { page_size: 1_000, page_token, ..ListExchangesRequest::default() };
-        let reply = client.call(audit::LIST_EXCHANGES, &request).await?.message;
-        found.extend(reply.exchanges);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn row(exchange: &ExchangeRecord) -> [String; 7] {
-    let time = exchange.time.as_ref().and_then(|time| Instant::from_proto(time).ok());
-    let outcome = Outcome::try_from(exchange.outcome).unwrap_or_default();
-    let outcome = outcome.as_str_name().trim_start_matches("OUTCOME_");
-    let outcome = format!("{outcome} {}", exchange.reason);
-    [
-        exchange.index.to_string(),
-        time.map(|time| time.to_string()).unwrap_or_default(),
-        exchange.organisation.clone(),
-        exchange.system.clone(),
-        exchange.method.rsplit('/').next().unwrap_or_default().to_owned(),
-        outcome.trim_end().to_owned(),
-        exchange.counterparts.join(" "),
-    ]
+    exchanges::every(client, ListExchangesRequest { page_size: 1_000, ..ListExchangesRequest::default() })
+        .await
 }
 
 /// Prints the newest signed checkpoint, checked.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bench;
 mod deliveries;
 mod demo;
+pub mod exchanges;
 mod exit;
 mod operator;
 pub(crate) mod output;
@@ -14,6 +15,7 @@ pub mod profile;
 mod register_file;
 pub mod sandbox;
 mod serve;
+mod spreadsheet;
 mod submit;
 
 use std::io::Write;
@@ -51,7 +53,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Submit(SubmitVerb::Attendance(args)) => submit::attendance(&args).await,
         Verb::Watch(WatchVerb::Deliveries(args)) => deliveries::watch(&args).await,
         Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
-        Verb::Audit(AuditVerb::List(args)) => audit::list(&args).await,
+        Verb::Audit(AuditVerb::List(args)) => exchanges::list(&args).await,
         Verb::Audit(AuditVerb::Head(args)) => audit::head(&args).await,
         Verb::Audit(AuditVerb::Verify(args)) => audit::verify(&args).await,
         Verb::Audit(AuditVerb::Prove(args)) => audit::prove(&args).await,

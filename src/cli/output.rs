@@ -1,5 +1,7 @@
 //! What verbs print: protobuf JSON for scripts, columns for people.
 
+use std::io::{IsTerminal, Write};
+
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 
@@ -29,6 +31,14 @@ pub fn to_json(name: &str, message: &impl Message) -> Result<serde_json::Value, 
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
     let value = dynamic.serialize_with_options(serde_json::value::Serializer, &options);
     value.map_err(|error| bug(error.to_string()))
+}
+
+/// How far a long verb has come, on a terminal alone; an empty text clears it.
+pub fn progress(text: &str) {
+    let mut err = std::io::stderr().lock();
+    if err.is_terminal() {
+        write!(err, "\r\x1b[K{text}").and_then(|()| err.flush()).ok();
+    }
 }
 
 /// Prints rows under a heading, each column as wide as its widest cell.

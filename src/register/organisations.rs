@@ -228,6 +228,27 @@ pub(super) async fn deliver_registration(
     Ok(change)
 }
 
+/// The names of these organisations, of those that are registered, in the order of their ids.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn names<'a>(
+    snapshot: &mut Snapshot,
+    organisations: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let key = |id| Key::new(Family::Organisation).text(id);
+    let keys: Vec<Key> = organisations.into_iter().map(key).collect();
+    let sql = "SELECT o.organisation, o.display_name FROM heads h \
+               JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
+    let rows = snapshot.fetch_among(sql, &keys).await?;
+    let mut names: Vec<_> = rows
+        .iter()
+        .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned())))
+        .collect::<Result<_, StoreError>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
 fn part_of_operator(cx: &Cx) -> Part {
     if cx.caller.kind() == OrganisationKind::Operator { Part::Operator } else { Part::None }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod attendance;
+mod audit;
 mod clients;
 mod crash;
 mod demo;

@@ -1,0 +1,245 @@
+//! The log as auditors read it, on both databases: every filter alone and in combination gives exactly what
+//! it should, pages join, and nobody reads more than was opened to them.
+
+use std::collections::BTreeSet;
+
+use ap_gateway::cli::exchanges::every;
+use ap_gateway::client::{Client, ClientError, reason};
+use ap_gateway::proto::v1::{
+    AppointAuditorRequest, EndGrantRequest, ExchangeRecord, GetAttendanceRequest, GetOrganisationRequest,
+    GetPlacementRequest, ListExchangesRequest, ListExchangesResponse, Outcome, Purpose,
+    UpdateOrganisationRequest, audit_service, placement_service, register_service, returns_service,
+};
+use prost_types::Timestamp;
+
+use super::story::{id, mark, submission, submit};
+use super::support::{World, gateway, run};
+
+async fn read(client: &Client, request: ListExchangesRequest) -> Vec<ExchangeRecord> {
+    every(client, request).await.unwrap()
+}
+
+fn indexes(records: &[ExchangeRecord]) -> Vec<u64> {
+    records.iter().map(|record| record.index).collect()
+}
+
+fn short(record: &ExchangeRecord) -> &str {
+    record.method.rsplit('/').next().unwrap()
+}
+
+async fn page(client: &Client, request: &ListExchangesRequest) -> Result<ListExchangesResponse, ClientError> {
+    Ok(client.call(audit_service::LIST_EXCHANGES, request).await?.message)
+}
+
+/// What happens to one placement of local authority A's: two marks, one of them again, two readings, a
+/// refused reading.
+async fn happenings(world: &World, placement: &str) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let first = submission(vec![mark(placement, "2026-11-02", "/")]);
+    for request in [&first, &first, &submission(vec![mark(placement, "2026-11-03", "I")])] {
+        submit(&riverside, request).await.unwrap();
+    }
+    let attendance = GetAttendanceRequest {
+        placement_id: placement.to_owned(),
+        from_date: "2026-11-01".to_owned(),
+        to_date: "2026-11-30".to_owned(),
+        ..GetAttendanceRequest::default()
+    };
+    la.call(returns_service::GET_ATTENDANCE, &attendance).await.unwrap();
+    let request = GetPlacementRequest { placement_id: placement.to_owned() };
+    la.call(placement_service::GET_PLACEMENT, &request).await.unwrap();
+    let request = GetPlacementRequest { placement_id: id() };
+    la.call(placement_service::GET_PLACEMENT, &request).await.unwrap_err();
+}
+
+/// Sets one filter as in the full request.
+type Set = fn(&mut ListExchangesRequest, &ListExchangesRequest);
+/// Whether an exchange meets it.
+type Met<'a> = Box<dyn Fn(&ExchangeRecord) -> bool + 'a>;
+
+/// Every subset of the filters that one exchange meets gives exactly the exchanges that meet them too.
+async fn every_combination(world: &World) {
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    happenings(world, &placement).await;
+    let auditor = world.client("auditor").await;
+    let all = read(&auditor, ListExchangesRequest { page_size: 1_000, ..Default::default() }).await;
+    let about =
+        read(&auditor, ListExchangesRequest { placement_id: placement.clone(), ..Default::default() });
+    let about = about.await;
+    let methods: Vec<&str> = about.iter().map(short).collect();
+    let told = ["GetPlacement", "GetAttendance", "SubmitAttendance", "SubmitAttendance"];
+    let made = ["StartPlacement", "PutPlan", "DecidePlacement", "RespondToReferral", "CreateReferral"];
+    assert_eq!(methods, [&told[..], &made].concat());
+    let about: BTreeSet<u64> = indexes(&about).into_iter().collect();
+    let newest = all[0].index;
+    let example =
+        all.iter().find(|record| short(record) == "CreateReferral" && about.contains(&record.index));
+    let example = example.unwrap();
+    let later = |time: &Timestamp| Timestamp { nanos: time.nanos + 1_000, ..*time };
+    let time = example.time.unwrap();
+    let key = |time: &Option<Timestamp>| time.map(|time| (time.seconds, time.nanos)).unwrap();
+    let filters: Vec<(Set, Met<'_>)> = vec![
+        (|to, from| to.organisation.clone_from(&from.organisation), {
+            Box::new(|record| concerns(record, "la/330"))
+        }),
+        (|to, from| to.system.clone_from(&from.system), Box::new(|record| record.system == example.system)),
+        (|to, from| to.counterpart.clone_from(&from.counterpart), {
+            Box::new(|record| concerns(record, "provider/riverside"))
+        }),
+        (|to, from| to.placement_id.clone_from(&from.placement_id), {
+            Box::new(|record| about.contains(&record.index))
+        }),
+        (|to, from| to.method.clone_from(&from.method), Box::new(|record| short(record) == "CreateReferral")),
+        (|to, from| to.outcome = from.outcome, Box::new(|record| record.outcome() == Outcome::Ok)),
+        (|to, from| to.purpose = from.purpose, Box::new(|record| record.purpose == example.purpose)),
+        (
+            |to, from| to.from_time = from.from_time,
+            Box::new(|record| key(&record.time) >= key(&example.time)),
+        ),
+        (|to, from| to.to_time = from.to_time, Box::new(|record| key(&record.time) <= key(&example.time))),
+    ];
+    let full = ListExchangesRequest {
+        organisation: "la/330".to_owned(),
+        system: example.system.clone(),
+        counterpart: "provider/riverside".to_owned(),
+        placement_id: placement,
+        method: "CreateReferral".to_owned(),
+        outcome: Outcome::Ok as i32,
+        purpose: Purpose::EducationProvision as i32,
+        from_time: Some(time),
+        to_time: Some(later(&time)),
+        ..ListExchangesRequest::default()
+    };
+    let mut sizes = BTreeSet::new();
+    for chosen in 0..1_u32 << filters.len() {
+        let mut request = ListExchangesRequest { page_size: 1_000, ..Default::default() };
+        let mut expected: Vec<&ExchangeRecord> = all.iter().collect();
+        for (at, (set, met)) in filters.iter().enumerate() {
+            if chosen >> at & 1 == 1 {
+                set(&mut request, &full);
+                expected.retain(|record| met(record));
+            }
+        }
+        let mut found = indexes(&read(&auditor, request).await);
+        found.retain(|index| *index <= newest);
+        let expected: Vec<u64> = expected.iter().map(|record| record.index).collect();
+        assert_eq!(found, expected, "filters {chosen:b}");
+        sizes.insert(expected.len());
+    }
+    assert!(sizes.len() > 10 && sizes.contains(&1), "{sizes:?}");
+}
+
+fn concerns(record: &ExchangeRecord, organisation: &str) -> bool {
+    record.organisation == organisation || record.counterparts.iter().any(|other| other == organisation)
+}
+
+/// Pages of any size join to the same list; a token is its query's and its caller's alone.
+async fn pages_join(world: &World) {
+    let (auditor, la) = (world.client("auditor").await, world.client("la-a").await);
+    let request = ListExchangesRequest { counterpart: "provider/riverside".to_owned(), ..Default::default() };
+    let whole = read(&auditor, ListExchangesRequest { page_size: 1_000, ..request.clone() }).await;
+    for page_size in [1, 7, 100] {
+        let pages = read(&auditor, ListExchangesRequest { page_size, ..request.clone() }).await;
+        let known = indexes(&pages).into_iter().filter(|index| *index <= whole[0].index);
+        assert_eq!(known.collect::<Vec<_>>(), indexes(&whole), "{page_size}");
+    }
+    let first = page(&auditor, &ListExchangesRequest { page_size: 1, ..request.clone() }).await.unwrap();
+    let next = ListExchangesRequest { page_token: first.next_page_token, ..request };
+    assert!(page(&auditor, &next).await.is_ok());
+    let other = ListExchangesRequest { method: "PutPlan".to_owned(), ..next.clone() };
+    for answer in [page(&la, &next).await, page(&auditor, &other).await] {
+        let Err(ClientError::Refused(status)) = answer else { panic!("another's token was taken") };
+        assert!(ap_gateway::client::explain(&status).contains("page_token"));
+    }
+}
+
+/// An auditor reads the exchanges of those who appoint it, while they do; anyone else its own.
+async fn only_what_was_opened(world: &World) {
+    let (auditor, la_b) = (world.client("auditor").await, world.client("la-b").await);
+    let of_b = ListExchangesRequest { organisation: "la/331".to_owned(), ..Default::default() };
+    let own = read(&la_b, ListExchangesRequest::default()).await;
+    assert!(!own.is_empty() && own.iter().all(|record| concerns(record, "la/331")));
+    assert!(
+        read(&la_b, ListExchangesRequest { organisation: "la/330".to_owned(), ..Default::default() })
+            .await
+            .is_empty()
+    );
+    let periods = [
+        ("2026-11-21", "2027-08-31", false),
+        ("2026-08-01", "2026-11-19", false),
+        ("2026-11-20", "2026-11-20", true),
+    ];
+    for (from, to, opens) in periods {
+        assert!(read(&auditor, of_b.clone()).await.is_empty());
+        let appoint = AppointAuditorRequest {
+            request_id: id(),
+            auditor: "auditor/northgate".to_owned(),
+            from_date: from.to_owned(),
+            to_date: to.to_owned(),
+            ..AppointAuditorRequest::default()
+        };
+        let grant = la_b.call(register_service::APPOINT_AUDITOR, &appoint).await.unwrap().message.grant_id;
+        let found = read(&auditor, of_b.clone()).await;
+        assert_eq!(!found.is_empty(), opens, "{from} to {to}");
+        let end = EndGrantRequest { request_id: id(), grant_id: grant, ..EndGrantRequest::default() };
+        la_b.call(register_service::END_GRANT, &end).await.unwrap();
+    }
+    assert!(read(&auditor, of_b).await.is_empty());
+    let misspelt = ListExchangesRequest { method: "SubmitAttendence".to_owned(), ..Default::default() };
+    let Err(ClientError::Refused(status)) = page(&auditor, &misspelt).await else {
+        panic!("a misspelt method")
+    };
+    assert_eq!(reason(&status), "INVALID_REQUEST");
+}
+
+/// The export has every exchange once, in words, and no cell that a spreadsheet would run.
+async fn the_export_is_safe(world: &World) {
+    let operator = world.client("operator").await;
+    let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    let riverside = operator.call(register_service::GET_ORGANISATION, &request).await.unwrap().message;
+    let riverside = riverside.organisation.unwrap();
+    let rename = UpdateOrganisationRequest {
+        request_id: id(),
+        organisation: riverside.organisation,
+        etag: riverside.etag,
+        display_name: "=1+1 Riverside".to_owned(),
+        ..UpdateOrganisationRequest::default()
+    };
+    operator.call(register_service::UPDATE_ORGANISATION, &rename).await.unwrap();
+    let path = world.dir.path().join("log.csv");
+    let mut list = gateway();
+    list.args(["audit", "list", "--counterpart", "provider/riverside", "--method", "SubmitAttendance"]);
+    list.args(["--from", "2026-11-20", "--to", "2026-11-20", "--outcome", "ok", "--profile"]);
+    list.arg(world.dir.path().join("profiles/auditor.toml")).arg("--csv").arg(&path);
+    assert_eq!(run(&mut list), "2 exchanges written\n");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut rows = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let heading = rows.headers().unwrap().clone();
+    for row in rows.records() {
+        let row = row.unwrap();
+        let cell = |name: &str| &row[heading.iter().position(|column| column == name).unwrap()];
+        assert_eq!(cell("Organisation's name"), "'=1+1 Riverside");
+        assert_eq!(cell("Counterparts' names"), "Local authority A; Northfield School");
+        assert_eq!(cell("Time in London"), "2026-11-20 16:00:00");
+        assert_eq!(cell("Outcome"), "It was permitted and had its effect");
+        assert_eq!(cell("Number of children"), "1");
+    }
+}
+
+async fn all(world: World) {
+    every_combination(&world).await;
+    pages_join(&world).await;
+    only_what_was_opened(&world).await;
+    the_export_is_safe(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_on_sqlite() {
+    all(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_on_postgresql() {
+    all(World::postgres().await).await;
+}
