@@ -164,7 +164,7 @@ mod tests {
         let child = v1::ChildIdentity { legal_surname: "Canary".to_owned(), ..Default::default() };
         let content = v1::delivery::Content::Placement(v1::PlacementContent {
             placement: Some(v1::Placement { child: Some(child.clone()), ..Default::default() }),
-            plan: None,
+            ..Default::default()
         });
         assert_eq!(format!("{child:?} {content:?}"), "ChildIdentity { .. } Content { .. }");
     }

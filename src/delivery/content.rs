@@ -86,7 +86,12 @@ async fn about_placement(
     let mut content = PlacementContent::default();
     let readable = placements::readable(&newest, &cx.caller.organisation);
     if kind == DeliveryKind::Plan {
-        content.plan = if readable { plan::written_at(cx, &newest, parcel.at.index).await? } else { None };
+        let plan = if readable { plan::written_at(cx, &newest, parcel.at.index).await? } else { None };
+        if let Some(plan) = &plan {
+            content.plan_open_items = plan::open_items(plan).into_iter().map(str::to_owned).collect();
+            content.plan_active = content.plan_open_items.is_empty();
+        }
+        content.plan = plan;
     } else if let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await? {
         let mut message = read::message(cx, &written, readable).await?;
         // The plan has deliveries of its own; its etag moves without this placement's version.

@@ -2,7 +2,7 @@
 
 use super::rows::Place;
 use crate::exchange::Refusal;
-use crate::exchange::check::{Check, TextRule};
+use crate::exchange::check::Check;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest,
     ListDeliveriesRequest, Officer, WatchPosition,
@@ -96,16 +96,10 @@ pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement
         check.fault("stage", "STAGE_NOT_RECIPIENTS");
     }
     let acted = stage == Some(DeliveryStage::ActedOn);
-    let officer = if acted { check.present("officer", m.officer.as_ref()) } else { None };
+    let officer = if acted { check.person("officer", m.officer.as_ref()) } else { None };
     if !acted && m.officer.is_some() {
         check.fault("officer", "OFFICER_NOT_EXPECTED");
     }
-    let officer = officer.map(|officer| {
-        let mut check = check.at("officer");
-        let name = check.text("name", &officer.name, TextRule::legal_name(200).required());
-        let role = check.text("role", &officer.role, TextRule::line(200));
-        Officer { name: name.unwrap_or_default(), role: role.unwrap_or_default() }
-    });
     if m.deliveries.is_empty() {
         check.fault("deliveries", "FIELD_REQUIRED");
     }

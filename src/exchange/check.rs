@@ -6,6 +6,7 @@
 
 pub mod contact;
 mod fields;
+mod people;
 pub mod reasons;
 pub mod text;
 
@@ -15,6 +16,7 @@ mod tests;
 use std::fmt::Write;
 use std::ops::{Deref, DerefMut};
 
+pub use people::{LINE, LIST, NOTE};
 pub use reasons::{REASONS, description};
 pub use text::{NameRule, TextRule};
 

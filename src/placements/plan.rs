@@ -17,6 +17,8 @@ use crate::store::Kind::{Blob, Int};
 use crate::store::key::{Family, Key};
 use crate::store::{Row, Table, Value};
 
+pub use super::rules::open_items;
+
 /// A version of a plan.
 pub struct PlanRow {
     /// The placement.
@@ -97,10 +99,9 @@ pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<Pu
     let version = previous + 1;
     let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
     let mut rows = vec![row(&PlanRow { placement: placement.id, version, plan })];
-    let moves_end =
-        placement.state == PlacementState::Active && placement.planned_end != put.shape.planned_end;
+    let moves_end = placement.state == PlacementState::Active && placement.planned_end != put.planned_end;
     let mut change = if moves_end {
-        draft.next.planned_end = put.shape.planned_end;
+        draft.next.planned_end = put.planned_end;
         let change = draft.seal(&cx, &permit)?;
         rows.push(row(&draft.next));
         change
@@ -110,8 +111,9 @@ pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<Pu
     change = change.guard(key(placement.id), previous);
     let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
-    let open_items = rules::open_items(&put.shape).into_iter().map(str::to_owned).collect();
-    let response = PutPlanResponse { etag: version.to_string(), open_items, receipt: None };
+    let open_items: Vec<_> = rules::open_items(&put.plan).into_iter().map(str::to_owned).collect();
+    let active = open_items.is_empty();
+    let response = PutPlanResponse { etag: version.to_string(), open_items, active, receipt: None };
     let reply = response.encode_to_vec();
     let part =
         ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };

@@ -15,6 +15,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
+    MissingItem, OpenItem, PlacementDetail, Plan,
 };
 
 /// Placements looked at in one step of a list.
@@ -32,11 +33,24 @@ pub(super) async fn get_placement(
     let message = message(&mut cx, &placement, true).await?;
     let plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
     let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
-    let response = GetPlacementResponse { placement: Some(message), plan, receipt: None };
+    let plan_active = plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
+    let open_items = open_items(message.detail.as_ref(), plan.as_ref());
+    let response =
+        GetPlacementResponse { placement: Some(message), plan, open_items, plan_active, receipt: None };
     let reply = response.encode_to_vec();
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
     let change = cx.change(&permit).counterpart(&placement.commissioner);
     Ok(change.child(&part, &[] as &[Placement]).reply(&response))
+}
+
+/// What a placement still lacks: what its start left open, and what its plan is without.
+fn open_items(detail: Option<&PlacementDetail>, plan: Option<&Plan>) -> Vec<OpenItem> {
+    let missing: Vec<MissingItem> = detail.map(|detail| detail.missing_items().collect()).unwrap_or_default();
+    let decided = detail.is_some_and(|detail| detail.decision.is_some());
+    let due_date = detail.map(|detail| detail.open_items_due.clone()).unwrap_or_default();
+    let of_start = rules::still_open(&missing, plan.is_some(), decided).into_iter().map(rules::item_reason);
+    let items = of_start.chain(plan.map(rules::open_items).unwrap_or_default());
+    items.map(|item| OpenItem { item: item.to_owned(), due_date: due_date.clone() }).collect()
 }
 
 /// Gives a page of the placements that `GetPlacement` would give the caller, without their children.

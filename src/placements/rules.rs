@@ -3,6 +3,10 @@
 //! Two rules of judgement stand behind every line: facts are never refused, and a child never waits for a
 //! form. What is missing at a start is passed by a named officer; what a plan lacks is an open item.
 
+mod plan;
+
+pub use plan::open_items;
+
 use std::collections::BTreeSet;
 
 use crate::calendar::Date;
@@ -82,11 +86,12 @@ pub fn opening(state: State, planned: bool, passed: &[MissingItem]) -> Opening {
     Opening { open, unpassed }
 }
 
-/// The reason of the violation that names an item not passed.
+/// The name of an item: reason of the violation where it was not passed, open item where it was.
 #[must_use]
 pub fn item_reason(item: MissingItem) -> &'static str {
     match item {
         MissingItem::Plan => "PLAN_MISSING",
+        MissingItem::SafetyAcknowledgement => "SAFETY_NOT_ACKNOWLEDGED",
         _ => "DECISION_MISSING",
     }
 }
@@ -125,40 +130,16 @@ pub fn warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'st
     all.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
 }
 
-/// What of a plan its completeness rests on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlanShape {
-    /// First day.
-    pub start: Option<Date>,
-    /// Last day as planned.
-    pub planned_end: Option<Date>,
-    /// Named on an EHCP, EOTAS or medical.
-    pub long_term: bool,
-    /// Days of review.
-    pub reviews: Vec<Date>,
-    /// The day by which each outcome is to be reached.
-    pub outcomes: Vec<Option<Date>>,
-    /// Whether there is a way out.
-    pub exit_route: bool,
-    /// Whether both sides have a person responsible.
-    pub leads: bool,
-}
-
-/// What the plan still lacks. Nothing of it refuses the plan.
+/// What a start left open that is still open.
 #[must_use]
-pub fn open_items(plan: &PlanShape) -> Vec<&'static str> {
-    let after_end = |date: &Option<Date>| date.zip(plan.planned_end).is_some_and(|(date, end)| date > end);
-    let within_a_year = |review: &Date| plan.start.is_none_or(|start| *review <= start.plus_years(1));
-    let reviewed = plan.reviews.iter().any(|review| !plan.long_term || within_a_year(review));
-    let all = [
-        (plan.outcomes.is_empty(), "NO_OUTCOME"),
-        (plan.planned_end.is_none() && !plan.long_term, "NO_END"),
-        (!plan.exit_route, "NO_EXIT_ROUTE"),
-        (!reviewed, "NO_REVIEW"),
-        (!plan.leads, "NO_LEAD"),
-        (plan.outcomes.iter().any(after_end), "OUTCOME_AFTER_END"),
-    ];
-    all.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
+pub fn still_open(missing: &[MissingItem], planned: bool, decided: bool) -> Vec<MissingItem> {
+    let open = |item: &MissingItem| match item {
+        MissingItem::Plan => !planned,
+        MissingItem::Decision => !decided,
+        MissingItem::SafetyAcknowledgement => true,
+        MissingItem::Unspecified => false,
+    };
+    missing.iter().copied().filter(open).collect()
 }
 
 /// The fields by which what was sent cannot be the child that the sender's record knows. A referral that

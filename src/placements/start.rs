@@ -10,6 +10,10 @@ use super::wire;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
+use crate::register::terms;
+
+/// School days in which what a start left open is made good.
+const OPEN_ITEMS_DUE: u32 = 5;
 
 /// Starts a placement.
 pub(super) async fn start_placement(
@@ -29,6 +33,9 @@ pub(super) async fn start_placement(
     draft.next.start = Some(start.date);
     draft.next.planned_end = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
     let open_items: Vec<i32> = opening.open.iter().map(|item| *item as i32).collect();
+    let school_days = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
+    let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE);
+    draft.detail.open_items_due = due.to_string();
     draft.detail.started_by = start.officer;
     draft.detail.missing_items.clone_from(&open_items);
     draft.detail.missing_reason = start.reason;

@@ -15,23 +15,16 @@ use super::rules::distinct;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Refusal;
-use crate::exchange::check::{Check, TextRule};
+use crate::exchange::check::{Check, LINE, LIST, NOTE, TextRule};
 use crate::proto::v1::respond_to_referral_request::Answer as SentAnswer;
 use crate::proto::v1::{
     DecidePlacementRequest, Decision, DeclineReason, EndPlacementRequest, EndReason, GetPlacementRequest,
     ListPlacementsRequest, MissingItem, Officer, PlacementState, RespondToReferralRequest,
-    StartPlacementRequest, View,
+    StartPlacementRequest,
 };
 
-/// Code points of a person's name, a role, a site.
-const LINE: usize = 200;
-/// Code points of a note.
-const NOTE: usize = 4_000;
 /// Code points of what must be known for safety, and of a summary of needs.
 const LONG: usize = 10_000;
-/// Most entries of a list inside a message.
-const LIST: usize = 50;
-
 /// Which placement, in which version.
 pub(super) struct Target {
     /// The placement.
@@ -92,7 +85,7 @@ pub(super) struct Query {
 
 pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(Target, Answer), Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let answer = match &m.answer {
         Some(SentAnswer::Accept(accept)) => {
@@ -116,7 +109,7 @@ pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(Target, Answer), 
 
 pub(super) fn decide(m: &DecidePlacementRequest, today: Date) -> Result<(Target, Decision), Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let decision = check.present("decision", m.decision.as_ref());
     let decision = decision.map(|sent| decision_of(&mut check.at("decision"), sent, today));
@@ -130,18 +123,20 @@ fn decision_of(check: &mut Check, sent: &Decision, today: Date) -> Decision {
     }
     Decision {
         approved: sent.approved,
-        rationale: text(check, "rationale", &sent.rationale, TextRule::notes(NOTE).required()),
-        decided_by: named_officer(check, "decided_by", sent.decided_by.as_ref()),
+        rationale: check.words("rationale", &sent.rationale, TextRule::notes(NOTE).required()),
+        decided_by: check.person("decided_by", sent.decided_by.as_ref()),
         decided_on: sent.decided_on.clone(),
-        child_view: view(check, "child_view", sent.child_view.as_ref()),
-        parent_view: view(check, "parent_view", sent.parent_view.as_ref()),
-        options_considered: texts(check, "options_considered", &sent.options_considered),
+        child_view: check.view("child_view", sent.child_view.as_ref()),
+        parent_view: check.view("parent_view", sent.parent_view.as_ref()),
+        options_considered: check.each("options_considered", &sent.options_considered, |check, sent| {
+            check.words("", sent, TextRule::notes(NOTE).required())
+        }),
     }
 }
 
 pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let date = check.date("start_date", &m.start_date);
     let mut missing = Vec::new();
@@ -154,22 +149,22 @@ pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
     let passes = !m.missing_items.is_empty();
     let officer = match &m.officer {
         None if !passes => None,
-        sent => named_officer(&mut check, "officer", sent.as_ref()),
+        sent => check.person("officer", sent.as_ref()),
     };
     let rule = TextRule::notes(NOTE);
-    let reason = text(&mut check, "reason", &m.reason, if passes { rule.required() } else { rule });
+    let reason = check.words("reason", &m.reason, if passes { rule.required() } else { rule });
     let start = target.zip(date).map(|(target, date)| Start { target, date, officer, missing, reason });
     finish(check, start)
 }
 
 pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let date = check.date("end_date", &m.end_date);
     let reason = check.optional_enum("reason", m.reason).unwrap_or(EndReason::Unspecified);
-    let destination = text(&mut check, "destination", &m.destination, TextRule::line(LINE));
-    let note = text(&mut check, "note", &m.note, TextRule::notes(NOTE));
+    let destination = check.words("destination", &m.destination, TextRule::line(LINE));
+    let note = check.words("note", &m.note, TextRule::notes(NOTE));
     let end = target.zip(date).map(|(target, date)| End { target, date, reason, destination, note });
     finish(check, end)
 }
@@ -198,33 +193,10 @@ fn finish<T>(check: Check, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| crate::exchange::Reason::Malformed.into())
 }
 
-fn request_id(check: &mut Check, sent: &str) {
-    let exact = |sent: &str| {
-        let id = Uuid::try_parse(sent).ok().filter(|id| !id.is_nil());
-        id.filter(|id| id.hyphenated().to_string() == sent).ok_or("IDEMPOTENCY_KEY_FORMAT")
-    };
-    check.parsed("request_id", sent, exact);
-}
-
 fn target(check: &mut Check, placement: &str, etag: &str) -> Option<Target> {
     let placement = check.uuid("placement_id", placement);
     let etag = check.required("etag", etag);
     placement.zip(etag).map(|(placement, etag)| Target { placement, etag: etag.to_owned() })
-}
-
-fn text(check: &mut Check, field: &'static str, sent: &str, rule: TextRule) -> String {
-    check.text(field, sent, rule).unwrap_or_default()
-}
-
-/// A list of texts, none of them empty.
-fn texts(check: &mut Check, field: &'static str, sent: &[String]) -> Vec<String> {
-    if !check.list_len(field, sent.len(), LIST) {
-        return Vec::new();
-    }
-    let one = |(at, sent): (usize, &String)| {
-        text(&mut check.at(field).index(at), "", sent, TextRule::notes(NOTE).required())
-    };
-    sent.iter().enumerate().map(one).collect()
 }
 
 /// A list of dates, none of them twice.
@@ -239,27 +211,6 @@ fn dates(check: &mut Check, field: &'static str, sent: &[String], max: usize) ->
         check.fault(field, "CONFLICT_IN_BATCH");
     }
     dates
-}
-
-/// A person acting, who must have a name.
-fn named_officer(check: &mut Check, field: &'static str, sent: Option<&Officer>) -> Option<Officer> {
-    let sent = check.present(field, sent)?;
-    let mut check = check.at(field);
-    Some(Officer {
-        name: text(&mut check, "name", &sent.name, TextRule::legal_name(LINE).required()),
-        role: text(&mut check, "role", &sent.role, TextRule::line(LINE)),
-    })
-}
-
-/// A view, or why there is none; neither is also an answer, with a warning.
-fn view(check: &mut Check, field: &'static str, sent: Option<&View>) -> Option<View> {
-    let sent = sent?;
-    let mut check = check.at(field);
-    let view = View {
-        text: text(&mut check, "text", &sent.text, TextRule::notes(NOTE)),
-        not_given_reason: text(&mut check, "not_given_reason", &sent.not_given_reason, TextRule::notes(NOTE)),
-    };
-    (!view.text.is_empty() || !view.not_given_reason.is_empty()).then_some(view)
 }
 
 #[cfg(test)]

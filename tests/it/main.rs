@@ -12,6 +12,7 @@ mod audit;
 mod clients;
 mod crash;
 mod demo;
+mod documents;
 mod faults;
 mod groups;
 mod matrix;

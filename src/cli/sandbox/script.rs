@@ -1,6 +1,8 @@
 //! The script that makes the world: every step is a call of the gateway's own methods over mTLS, by
 //! whoever would make it, so that everything in the sandbox has its entry in the log.
 
+mod documents;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -8,6 +10,8 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
+
+use documents::{decision, officer, plan};
 
 use super::super::{Failure, profile};
 use super::files::CAST;
@@ -18,10 +22,9 @@ use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, Agreement, AppointAuditorRequest, Article6, Article9, AuthoriseProcessorRequest,
     ChildIdentity, CountersignAgreementRequest, CreateReferralRequest, DataClass, DecidePlacementRequest,
-    Decision, LegalBasis, Officer, Period, PlacementReason, Plan, PlanOutcome, ProposeAgreementRequest,
-    Purpose, PutPlanRequest, PutTermDatesRequest, RegisterCertificateRequest, RegisterOrganisationRequest,
-    RespondToReferralRequest, Session, SettingType, StartPlacementRequest, TermDates, TimetableSlot, View,
-    Weekday, placement_service as placement, register_service as register,
+    LegalBasis, Period, PlacementReason, ProposeAgreementRequest, Purpose, PutPlanRequest,
+    PutTermDatesRequest, RegisterCertificateRequest, RegisterOrganisationRequest, RespondToReferralRequest,
+    StartPlacementRequest, TermDates, placement_service as placement, register_service as register,
 };
 
 const CHILDREN: &str = include_str!("children.json");
@@ -259,7 +262,10 @@ impl Script<'_> {
             plan: Some(plan(provider)),
             ..PutPlanRequest::default()
         };
-        arranging.call(placement::PUT_PLAN, &plan).await?;
+        let planned = arranging.call(placement::PUT_PLAN, &plan).await?.message;
+        if !planned.active {
+            return Err(Failure::refused("a plan of the sandbox lacks something"));
+        }
         let start = StartPlacementRequest {
             request_id: self.id(),
             placement_id: made.placement_id.clone(),
@@ -309,82 +315,6 @@ impl Script<'_> {
             ..CreateReferralRequest::default()
         }
     }
-}
-
-fn decision() -> Decision {
-    let view = |text: &str| Some(View { text: text.to_owned(), ..View::default() });
-    Decision {
-        approved: true,
-        rationale: "the offer meets the need".to_owned(),
-        decided_by: Some(officer("Alex Example", "AP panel chair")),
-        decided_on: "2026-09-01".to_owned(),
-        child_view: view("would like to try it"),
-        parent_view: view("agree"),
-        options_considered: ["stay with support", "tuition"].map(str::to_owned).to_vec(),
-    }
-}
-
-fn plan(provider: &str) -> Plan {
-    let tuition = provider == "provider-c";
-    let weekdays =
-        [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday];
-    let slot = |weekday: Weekday, session: Session, cut_off: &str| TimetableSlot {
-        weekday: weekday as i32,
-        session: session as i32,
-        minutes_planned: 150,
-        cut_off: cut_off.to_owned(),
-        ..TimetableSlot::default()
-    };
-    let mut timetable: Vec<TimetableSlot> = weekdays
-        .into_iter()
-        .flat_map(|day| [slot(day, Session::Am, "10:00"), slot(day, Session::Pm, "14:00")])
-        .collect();
-    if tuition {
-        timetable = weekdays
-            .into_iter()
-            .map(|day| TimetableSlot {
-                weekday: day as i32,
-                session: Session::Timed as i32,
-                start_time: "16:30".to_owned(),
-                end_time: "18:00".to_owned(),
-                minutes_planned: 90,
-                cut_off: "19:00".to_owned(),
-                ..TimetableSlot::default()
-            })
-            .collect();
-    }
-    let dates = |list: &[&str]| list.iter().map(|&date| date.to_owned()).collect();
-    Plan {
-        setting_type: match provider {
-            "provider-a" => SettingType::OtherUnregistered,
-            "provider-b" => SettingType::School,
-            _ => SettingType::OneOnOneTuition,
-        } as i32,
-        purpose: "back to full-time education with confidence".to_owned(),
-        timetable,
-        extra_dates: if tuition { dates(&["2026-11-07", "2026-11-14"]) } else { vec![] },
-        start_date: "2026-09-01".to_owned(),
-        planned_end_date: "2026-12-18".to_owned(),
-        review_dates: dates(&["2026-10-16", "2026-12-04"]),
-        outcomes: vec![PlanOutcome {
-            outcome: "attends every day".to_owned(),
-            baseline: "62 % attendance last term".to_owned(),
-            measure: "attendance".to_owned(),
-            target: "90 %".to_owned(),
-            target_date: "2026-12-11".to_owned(),
-        }],
-        success_criteria: "90 % attendance over six weeks".to_owned(),
-        exit_route: "return to the home school in January".to_owned(),
-        commissioner_lead: Some(officer("Sam Example", "AP commissioner")),
-        provider_lead: Some(officer("Jo Example", "Head of centre")),
-        contract: "spot".to_owned(),
-        dual_registered: provider == "provider-b",
-        ..Plan::default()
-    }
-}
-
-fn officer(name: &str, role: &str) -> Officer {
-    Officer { name: name.to_owned(), role: role.to_owned() }
 }
 
 fn organisation(name: &str) -> String {

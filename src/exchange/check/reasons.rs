@@ -80,6 +80,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("IDEMPOTENCY_KEY_FORMAT", "not a request id: a UUID in lower case with hyphens, not all zero"),
     ("IDENTITY_MISMATCH", "the name or date of birth is not that of the child"),
     ("PLAN_MISSING", "there is no plan, and it is not among the items passed"),
+    (
+        "SAFETY_NOT_ACKNOWLEDGED",
+        "the provider has not acknowledged the child's emergency contact, medical and safety items, and that is not among the items passed",
+    ),
     ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
     ("CORRECTION_REASON_REQUIRED", "a different mark stands; a correction needs a reason"),
 ];

@@ -1,6 +1,7 @@
 //! The rules of a placement, case by case.
 
 use super::*;
+use crate::proto::v1::{Officer, PartTimeTimetable, Plan, PlanDuty, PlanOutcome, PlanSite};
 
 const STATES: [State; 9] = [
     State::Unspecified,
@@ -114,27 +115,109 @@ fn decisions_worth_a_second_look() {
     assert_eq!(warnings(false, false, 1), ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]);
 }
 
+fn owner() -> Officer {
+    Officer { name: "Ada Officer".to_owned(), ..Officer::default() }
+}
+
+fn whole_plan() -> Plan {
+    Plan {
+        start_date: "2026-09-01".to_owned(),
+        planned_end_date: "2026-12-18".to_owned(),
+        review_dates: vec!["2026-10-16".to_owned()],
+        outcomes: vec![PlanOutcome {
+            outcome: "reads for pleasure".to_owned(),
+            baseline: "never".to_owned(),
+            measure: "books".to_owned(),
+            target: "three".to_owned(),
+            target_date: "2026-12-18".to_owned(),
+        }],
+        success_criteria: "three books".to_owned(),
+        exit_route: "the home school".to_owned(),
+        commissioner_lead: Some(owner()),
+        provider_lead: Some(owner()),
+        duties: vec![PlanDuty {
+            duty: "calls home".to_owned(),
+            responsible: Some(owner()),
+            accountable: Some(owner()),
+        }],
+        ..Plan::default()
+    }
+}
+
 #[test]
 fn what_a_plan_lacks() {
-    let day = |text: &str| Date::parse(text).unwrap();
-    let whole = PlanShape {
-        start: Some(day("2026-09-01")),
-        planned_end: Some(day("2026-12-18")),
-        long_term: false,
-        reviews: vec![day("2026-10-16")],
-        outcomes: vec![Some(day("2026-12-18")), None],
-        exit_route: true,
-        leads: true,
+    assert!(open_items(&whole_plan()).is_empty());
+    assert_eq!(
+        open_items(&Plan::default()),
+        [
+            "NO_OUTCOME",
+            "NO_END",
+            "NO_SUCCESS_CRITERIA",
+            "NO_EXIT_ROUTE",
+            "NO_REVIEW",
+            "NO_LEAD",
+            "DUTY_WITHOUT_OWNER",
+        ]
+    );
+    let lacks = |change: fn(&mut Plan)| {
+        let mut plan = whole_plan();
+        change(&mut plan);
+        open_items(&plan).join(" ")
     };
-    assert!(open_items(&whole).is_empty());
-    let nothing = PlanShape::default();
-    assert_eq!(open_items(&nothing), ["NO_OUTCOME", "NO_END", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]);
-    let late = PlanShape { outcomes: vec![Some(day("2026-12-19"))], ..whole.clone() };
-    assert_eq!(open_items(&late), ["OUTCOME_AFTER_END"]);
-    let long_term = PlanShape { planned_end: None, long_term: true, ..whole.clone() };
-    assert!(open_items(&long_term).is_empty());
-    let unreviewed = PlanShape { reviews: vec![day("2027-09-02")], ..long_term };
-    assert_eq!(open_items(&unreviewed), ["NO_REVIEW"]);
+    assert_eq!(lacks(|plan| plan.outcomes[0].target_date = "2026-12-19".to_owned()), "OUTCOME_AFTER_END");
+    assert_eq!(lacks(|plan| plan.outcomes[0].baseline.clear()), "NO_OUTCOME");
+    assert_eq!(lacks(|plan| plan.duties[0].accountable = None), "DUTY_WITHOUT_OWNER");
+    assert_eq!(lacks(|plan| plan.sites.push(PlanSite::default())), "STAFF_CHECKS_UNCONFIRMED");
+    assert_eq!(lacks(|plan| plan.attendance_pattern = 2), "PART_TIME_NOT_AGREED");
+    assert_eq!(lacks(|plan| plan.attendance_pattern = 1), "");
+}
+
+#[test]
+fn a_long_term_placement_is_reviewed_every_year() {
+    let lacks = |reviews: &[&str]| {
+        let mut plan = whole_plan();
+        plan.long_term = true;
+        plan.planned_end_date.clear();
+        plan.exit_route.clear();
+        plan.success_criteria.clear();
+        plan.review_dates = reviews.iter().map(|&review| review.to_owned()).collect();
+        open_items(&plan).join(" ")
+    };
+    assert_eq!(lacks(&["2027-09-01"]), "");
+    assert_eq!(lacks(&["2027-09-02"]), "NO_REVIEW");
+    assert_eq!(lacks(&["2028-06-01", "2027-06-01"]), "");
+    assert_eq!(lacks(&["2027-06-01", "2028-06-02"]), "NO_REVIEW");
+    assert_eq!(lacks(&[]), "NO_REVIEW");
+}
+
+#[test]
+fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
+    let agreed = PartTimeTimetable {
+        start_date: "2026-09-01".to_owned(),
+        end_date: "2026-10-02".to_owned(),
+        review_date: "2026-09-18".to_owned(),
+        parents_agreed: true,
+        ..PartTimeTimetable::default()
+    };
+    let lacks = |part_time: PartTimeTimetable| {
+        open_items(&Plan { part_time: Some(part_time), ..whole_plan() }).join(" ")
+    };
+    assert_eq!(lacks(agreed.clone()), "");
+    assert_eq!(lacks(PartTimeTimetable { parents_agreed: false, ..agreed.clone() }), "PART_TIME_NOT_AGREED");
+    assert_eq!(
+        lacks(PartTimeTimetable { review_date: String::new(), ..agreed.clone() }),
+        "PART_TIME_NOT_AGREED"
+    );
+    assert_eq!(lacks(PartTimeTimetable { end_date: String::new(), ..agreed }), "PART_TIME_NOT_AGREED");
+}
+
+#[test]
+fn what_a_start_left_open_is_made_good() {
+    use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
+    let all = [Plan, Decision, Safety];
+    assert_eq!(still_open(&all, false, false), all);
+    assert_eq!(still_open(&all, true, true), [Safety]);
+    assert!(still_open(&[], false, false).is_empty());
 }
 
 fn child(surname: &str, forename: &str, born: &str, upn: &str) -> ChildIdentity {

@@ -4,7 +4,9 @@ use super::requests::{
     LA, RESIDENCE, RIVERSIDE, SCHOOL, STRANGER, accept, approve, end, id, officer, plan, start,
 };
 use super::world::World;
-use crate::proto::v1::{MissingItem, PlacementState, StartPlacementRequest, placement_service as methods};
+use crate::proto::v1::{
+    GetPlacementResponse, MissingItem, PlacementState, StartPlacementRequest, placement_service as methods,
+};
 
 #[tokio::test]
 async fn from_referral_to_exit() {
@@ -21,7 +23,9 @@ async fn from_referral_to_exit() {
     assert_eq!(answer.warnings, ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]);
     let answer = world.call(LA, methods::PUT_PLAN, &plan(placement, "", "2026-12-18")).await.unwrap();
     assert_eq!(answer.etag, "1");
-    assert_eq!(answer.open_items, ["NO_OUTCOME", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD"]);
+    let lacks =
+        ["NO_OUTCOME", "NO_SUCCESS_CRITERIA", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD", "DUTY_WITHOUT_OWNER"];
+    assert_eq!((answer.active, &answer.open_items[..]), (false, &lacks.map(str::to_owned)[..]));
     let answer = world.call(LA, methods::START_PLACEMENT, &start(placement, "3")).await.unwrap();
     assert_eq!((answer.state(), answer.open_items.len()), (PlacementState::Active, 0));
     let read = world.get(RIVERSIDE, placement).await;
@@ -29,6 +33,10 @@ async fn from_referral_to_exit() {
     assert_eq!((seen.planned_end_date.as_str(), seen.plan_etag.as_str()), ("2026-12-18", "1"));
     assert_eq!(seen.detail.unwrap().decision.unwrap().rationale, "small group");
     assert_eq!(read.plan.unwrap().start_date, "2026-09-01");
+    // Five school days after 20 November, a Friday.
+    let items: Vec<_> =
+        read.open_items.iter().map(|open| (open.item.as_str(), open.due_date.as_str())).collect();
+    assert_eq!((read.plan_active, items), (false, lacks.map(|item| (item, "2026-11-27")).to_vec()));
     let early = end(placement, "4", "2026-08-31");
     assert_eq!(world.refused(RIVERSIDE, methods::END_PLACEMENT, &early).await, "INVALID_REQUEST end_date");
     let over = end(placement, "4", "2026-11-13");
@@ -101,12 +109,18 @@ async fn a_child_does_not_wait_for_plan_and_panel() {
     };
     let answer = world.call(LA, methods::START_PLACEMENT, &passed).await.unwrap();
     assert_eq!(answer.open_items, [MissingItem::Plan as i32, MissingItem::Decision as i32]);
+    let open = |read: GetPlacementResponse| -> Vec<String> {
+        read.open_items.into_iter().map(|open| open.item).collect()
+    };
+    assert_eq!(open(world.get(SCHOOL, placement).await), ["PLAN_MISSING", "DECISION_MISSING"]);
     // Both are made good afterwards; the plan's end becomes the placement's.
     world.call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "3")).await.unwrap();
     assert_eq!(world.refused(LA, methods::DECIDE_PLACEMENT, &approve(placement, "4")).await, "STATE_INVALID");
     world.call(LA, methods::PUT_PLAN, &plan(placement, "", "2027-02-12")).await.unwrap();
     assert_eq!(world.refused(LA, methods::PUT_PLAN, &plan(placement, "", "")).await, "REVISION_MISMATCH");
-    let seen = world.get(SCHOOL, placement).await.placement.unwrap();
+    let read = world.get(SCHOOL, placement).await;
+    assert!(open(read.clone()).iter().all(|item| !item.ends_with("_MISSING")));
+    let seen = read.placement.unwrap();
     assert_eq!((seen.etag.as_str(), seen.planned_end_date.as_str()), ("5", "2027-02-12"));
     assert_eq!(seen.detail.unwrap().missing_reason, "the panel meets on Monday");
 }

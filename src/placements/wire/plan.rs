@@ -1,16 +1,15 @@
 //! A placement plan as it is sent. What it lacks refuses nothing; what it says must be possible.
 
+mod terms;
+
 use uuid::Uuid;
 
-use super::{LINE, LIST, NOTE, dates, finish, named_officer, request_id, text};
-use crate::calendar::TimeOfDay;
+use super::{dates, finish};
+use crate::calendar::{Date, TimeOfDay};
 use crate::exchange::Refusal;
-use crate::exchange::check::{Check, TextRule};
-use crate::placements::rules::{PlanShape, distinct};
-use crate::proto::v1::{
-    Officer, PartTimeTimetable, Plan, PlanOutcome, PutPlanRequest, Session, SettingType, TimetableSlot,
-    Weekday,
-};
+use crate::exchange::check::{Check, LINE, LIST, NOTE, TextRule};
+use crate::placements::rules::distinct;
+use crate::proto::v1::{Plan, PlanOutcome, PutPlanRequest, Session, SettingType, TimetableSlot, Weekday};
 
 /// Most days beside the timetable: more than a school year has.
 const EXTRA_DATES: usize = 200;
@@ -23,22 +22,26 @@ pub(in crate::placements) struct PlanPut {
     pub etag: String,
     /// The plan.
     pub plan: Plan,
-    /// What its completeness rests on.
-    pub shape: PlanShape,
+    /// Its end.
+    pub planned_end: Option<Date>,
 }
 
 pub(in crate::placements) fn put_plan(m: &PutPlanRequest) -> Result<PlanPut, Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let placement = check.uuid("placement_id", &m.placement_id);
     let plan = check.present("plan", m.plan.as_ref());
     let plan = plan.map(|sent| plan_of(&mut check.at("plan"), sent));
-    let put = placement.zip(plan);
-    let put = put.map(|(placement, (plan, shape))| PlanPut { placement, etag: m.etag.clone(), plan, shape });
+    let put = placement.zip(plan).map(|(placement, plan)| PlanPut {
+        placement,
+        etag: m.etag.clone(),
+        planned_end: Date::parse(&plan.planned_end_date).ok(),
+        plan,
+    });
     finish(check, put)
 }
 
-fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
+fn plan_of(check: &mut Check, sent: &Plan) -> Plan {
     let start = check.date("start_date", &sent.start_date);
     let planned_end = check.optional_date("planned_end_date", &sent.planned_end_date);
     if start.zip(planned_end).is_some_and(|(start, end)| end < start) {
@@ -49,11 +52,11 @@ fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
         check.fault("contract", "ENUM_UNKNOWN");
     }
     dates(check, "extra_dates", &sent.extra_dates, EXTRA_DATES);
-    let reviews = dates(check, "review_dates", &sent.review_dates, LIST);
-    let outcomes = outcomes(check, &sent.outcomes);
-    let plan = Plan {
+    dates(check, "review_dates", &sent.review_dates, LIST);
+    let outcomes = check.each("outcomes", &sent.outcomes, outcome);
+    Plan {
         setting_type: sent.setting_type,
-        purpose: text(check, "purpose", &sent.purpose, TextRule::notes(NOTE)),
+        purpose: check.words("purpose", &sent.purpose, TextRule::notes(NOTE)),
         timetable: timetable(check, &sent.timetable),
         extra_dates: sent.extra_dates.clone(),
         start_date: sent.start_date.clone(),
@@ -61,69 +64,30 @@ fn plan_of(check: &mut Check, sent: &Plan) -> (Plan, PlanShape) {
         review_dates: sent.review_dates.clone(),
         long_term: sent.long_term,
         outcomes,
-        success_criteria: text(check, "success_criteria", &sent.success_criteria, TextRule::notes(NOTE)),
-        exit_route: text(check, "exit_route", &sent.exit_route, TextRule::notes(NOTE)),
-        commissioner_lead: lead(check, "commissioner_lead", sent.commissioner_lead.as_ref()),
-        provider_lead: lead(check, "provider_lead", sent.provider_lead.as_ref()),
+        success_criteria: check.words("success_criteria", &sent.success_criteria, TextRule::notes(NOTE)),
+        exit_route: check.words("exit_route", &sent.exit_route, TextRule::notes(NOTE)),
+        commissioner_lead: check.optional_person("commissioner_lead", sent.commissioner_lead.as_ref()),
+        provider_lead: check.optional_person("provider_lead", sent.provider_lead.as_ref()),
         contract: sent.contract.clone(),
         dual_registered: sent.dual_registered,
-        part_time: sent.part_time.as_ref().map(|sent| part_time(&mut check.at("part_time"), sent)),
-    };
-    let due = |outcome: &PlanOutcome| outcome.target_date.parse().ok();
-    let shape = PlanShape {
-        start,
-        planned_end,
-        long_term: plan.long_term,
-        reviews,
-        outcomes: plan.outcomes.iter().map(due).collect(),
-        exit_route: !plan.exit_route.is_empty(),
-        leads: plan.commissioner_lead.is_some() && plan.provider_lead.is_some(),
-    };
-    (plan, shape)
-}
-
-/// Somebody responsible, or nobody yet.
-fn lead(check: &mut Check, field: &'static str, sent: Option<&Officer>) -> Option<Officer> {
-    sent.and_then(|sent| named_officer(check, field, Some(sent)))
-}
-
-/// What a part-time timetable lacks refuses nothing: nothing rests on it then.
-fn part_time(check: &mut Check, sent: &PartTimeTimetable) -> PartTimeTimetable {
-    let start = check.date("start_date", &sent.start_date);
-    let end = check.optional_date("end_date", &sent.end_date);
-    check.optional_date("review_date", &sent.review_date);
-    if start.zip(end).is_some_and(|(start, end)| end < start) {
-        check.fault("end_date", "DATE_ORDER");
+        ..terms::of(check, sent)
     }
-    sent.clone()
 }
 
-fn outcomes(check: &mut Check, sent: &[PlanOutcome]) -> Vec<PlanOutcome> {
-    if !check.list_len("outcomes", sent.len(), LIST) {
-        return Vec::new();
+fn outcome(check: &mut Check, sent: &PlanOutcome) -> PlanOutcome {
+    check.optional_date("target_date", &sent.target_date);
+    let note = TextRule::notes(NOTE);
+    PlanOutcome {
+        outcome: check.words("outcome", &sent.outcome, note.required()),
+        baseline: check.words("baseline", &sent.baseline, note),
+        measure: check.words("measure", &sent.measure, note),
+        target: check.words("target", &sent.target, note),
+        target_date: sent.target_date.clone(),
     }
-    let one = |(at, sent): (usize, &PlanOutcome)| {
-        let mut check = check.at("outcomes").index(at);
-        check.optional_date("target_date", &sent.target_date);
-        let note = TextRule::notes(NOTE);
-        PlanOutcome {
-            outcome: text(&mut check, "outcome", &sent.outcome, note.required()),
-            baseline: text(&mut check, "baseline", &sent.baseline, note),
-            measure: text(&mut check, "measure", &sent.measure, note),
-            target: text(&mut check, "target", &sent.target, note),
-            target_date: sent.target_date.clone(),
-        }
-    };
-    sent.iter().enumerate().map(one).collect()
 }
 
 fn timetable(check: &mut Check, sent: &[TimetableSlot]) -> Vec<TimetableSlot> {
-    if !check.list_len("timetable", sent.len(), LIST) {
-        return Vec::new();
-    }
-    let slots: Vec<TimetableSlot> = (sent.iter().enumerate())
-        .map(|(at, sent)| slot(&mut check.at("timetable").index(at), sent))
-        .collect();
+    let slots = check.each("timetable", sent, slot);
     // A session is planned once; a timed one is told from another by its start.
     if !distinct(slots.iter().map(|slot| {
         let start = if slot.session == Session::Timed as i32 { slot.start_time.as_str() } else { "" };
@@ -150,7 +114,7 @@ fn slot(check: &mut Check, sent: &TimetableSlot) -> TimetableSlot {
         }
         _ => {}
     }
-    TimetableSlot { site: text(check, "site", &sent.site, TextRule::line(LINE)), ..sent.clone() }
+    TimetableSlot { site: check.words("site", &sent.site, TextRule::line(LINE)), ..sent.clone() }
 }
 
 fn length((start, end): (TimeOfDay, TimeOfDay)) -> i32 {

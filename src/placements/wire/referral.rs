@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{LINE, LONG, finish, named_officer, request_id, text};
+use super::{LONG, finish};
 use crate::calendar::Date;
 use crate::codes::Upn;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::Refusal;
-use crate::exchange::check::{Check, TextRule};
+use crate::exchange::check::{Check, LINE, TextRule};
 use crate::placements::rules::distinct;
 use crate::proto::v1::{ChildIdentity, CreateReferralRequest, LegalBasis, PlacementDetail, PlacementReason};
 
@@ -49,7 +49,7 @@ pub(in crate::placements) fn create_referral(
     today: Date,
 ) -> Result<Referral, Refusal> {
     let mut check = Check::new();
-    request_id(&mut check, &m.request_id);
+    check.request_id(&m.request_id);
     let provider = check.organisation("provider", &m.provider);
     let child = check.present("child", m.child.as_ref());
     let child = child.map(|sent| named(&mut check.at("child"), sent, today));
@@ -83,9 +83,9 @@ fn detail(check: &mut Check, m: &CreateReferralRequest) -> PlacementDetail {
         check.int_range("sessions_per_week", m.sessions_per_week, 1..=10);
     }
     PlacementDetail {
-        safety: text(check, "safety", &m.safety, TextRule::notes(LONG).required()),
-        needs: text(check, "needs", &m.needs, TextRule::notes(LONG)),
-        referred_by: named_officer(check, "officer", m.officer.as_ref()),
+        safety: check.words("safety", &m.safety, TextRule::notes(LONG).required()),
+        needs: check.words("needs", &m.needs, TextRule::notes(LONG)),
+        referred_by: check.person("officer", m.officer.as_ref()),
         requested_start: m.requested_start.clone(),
         sessions_per_week: m.sessions_per_week,
         ..PlacementDetail::default()
@@ -128,15 +128,15 @@ fn named(check: &mut Check, sent: &ChildIdentity, today: Date) -> NamedChild {
     let upn = check.optional_upn("upn", &sent.upn);
     let identity = ChildIdentity {
         child_id: String::new(),
-        legal_surname: text(check, "legal_surname", &sent.legal_surname, legal),
-        legal_forename: text(check, "legal_forename", &sent.legal_forename, legal),
-        preferred_surname: text(check, "preferred_surname", &sent.preferred_surname, name),
-        preferred_forename: text(check, "preferred_forename", &sent.preferred_forename, name),
+        legal_surname: check.words("legal_surname", &sent.legal_surname, legal),
+        legal_forename: check.words("legal_forename", &sent.legal_forename, legal),
+        preferred_surname: check.words("preferred_surname", &sent.preferred_surname, name),
+        preferred_forename: check.words("preferred_forename", &sent.preferred_forename, name),
         date_of_birth: sent.date_of_birth.clone(),
         sex: sent.sex.clone(),
         upn: sent.upn.clone(),
         year_group: sent.year_group,
-        local_reference: text(check, "local_reference", &sent.local_reference, TextRule::line(LINE)),
+        local_reference: check.words("local_reference", &sent.local_reference, TextRule::line(LINE)),
     };
     NamedChild { id, upn, identity }
 }

@@ -3,8 +3,9 @@
 use super::*;
 use crate::exchange::Reason;
 use crate::proto::v1::{
-    Acceptance, ChildIdentity, CreateReferralRequest, Declination, Plan, PlanOutcome, PutPlanRequest,
-    Session, TimetableSlot, Weekday,
+    Acceptance, AttendanceRoutine, ChildIdentity, Contact, CreateReferralRequest, Declination,
+    PartTimeTimetable, Plan, PlanConsent, PlanDuty, PlanOutcome, PlanQualification, PlanSite, PutPlanRequest,
+    Session, TimetableSlot, View, Weekday,
 };
 
 const ID: &str = "0b6c7c4e-53a1-4d0b-9d0e-0c7a1f6b2a11";
@@ -246,8 +247,7 @@ fn a_plan_that_lacks_things_is_taken() {
         ..Plan::default()
     };
     let put = put_plan(&a_plan(plan)).ok().unwrap();
-    assert_eq!(put.shape.outcomes, [Some(Date::parse("2027-01-01").unwrap())]);
-    assert!(!put.shape.leads && !put.shape.exit_route);
+    assert_eq!(put.planned_end, Date::parse("2026-12-18").ok());
     assert_eq!(put.plan.timetable.len(), 3);
 }
 
@@ -282,6 +282,70 @@ fn a_plan_says_nothing_impossible() {
             "plan.timetable[2].end_time FIELD_REQUIRED",
             "plan.timetable[3].minutes_planned MINUTES_RANGE",
             "plan.timetable CONFLICT_IN_BATCH",
+        ]
+    );
+}
+
+#[test]
+fn a_plan_s_terms_are_each_read_at_their_place() {
+    let plan = Plan {
+        start_date: "2026-09-01".to_owned(),
+        attendance_pattern: 2,
+        sessions_per_week: 10,
+        minutes_per_week: 3_001,
+        reporting_cycle: 9,
+        price_pence: -1,
+        price_unit: 77,
+        notice_days: 366,
+        sites: vec![PlanSite::default()],
+        exit_date: "tomorrow".to_owned(),
+        part_time: Some(PartTimeTimetable {
+            start_date: "2026-09-02".to_owned(),
+            end_date: "2026-09-01".to_owned(),
+            ..PartTimeTimetable::default()
+        }),
+        qualifications: vec![PlanQualification { qan: "6".repeat(13), ..PlanQualification::default() }],
+        attendance_routine: Some(AttendanceRoutine {
+            contact_order: vec![Contact { telephone: "none".to_owned(), ..Contact::default() }],
+            first_call_by: "9.30".to_owned(),
+            ..AttendanceRoutine::default()
+        }),
+        provider_safeguarding: Some(Contact { email: "canary".to_owned(), ..Contact::default() }),
+        consents: vec![PlanConsent { given_on: "2026-02-30".to_owned(), ..PlanConsent::default() }],
+        duties: vec![PlanDuty { responsible: Some(Officer::default()), ..PlanDuty::default() }],
+        panel_attendees: vec![Officer::default()],
+        ehcp_sections: vec!["L".to_owned(), "B".to_owned(), "B".to_owned()],
+        complaints: "\u{202e}canary".to_owned(),
+        ..Plan::default()
+    };
+    assert_eq!(
+        faults(put_plan(&a_plan(plan))),
+        [
+            "plan.sessions_per_week NUMBER_RANGE",
+            "plan.minutes_per_week MINUTES_RANGE",
+            "plan.reporting_cycle ENUM_UNKNOWN",
+            "plan.price_pence NUMBER_RANGE",
+            "plan.price_unit ENUM_UNKNOWN",
+            "plan.notice_days NUMBER_RANGE",
+            "plan.sites[0].weekday ENUM_REQUIRED",
+            "plan.sites[0].site FIELD_REQUIRED",
+            "plan.exit_date DATE_FORMAT",
+            "plan.part_time.end_date DATE_ORDER",
+            "plan.qualifications[0].qan FIELD_LENGTH",
+            "plan.qualifications[0].title FIELD_REQUIRED",
+            "plan.attendance_routine.first_call_by TIME_FORMAT",
+            "plan.attendance_routine.contact_order[0].name FIELD_REQUIRED",
+            "plan.attendance_routine.contact_order[0].telephone PHONE_FORMAT",
+            "plan.provider_safeguarding.name FIELD_REQUIRED",
+            "plan.provider_safeguarding.email EMAIL_FORMAT",
+            "plan.consents[0].kind ENUM_REQUIRED",
+            "plan.consents[0].given_on DATE_INVALID",
+            "plan.duties[0].duty FIELD_REQUIRED",
+            "plan.duties[0].responsible.name FIELD_REQUIRED",
+            "plan.panel_attendees[0].name FIELD_REQUIRED",
+            "plan.ehcp_sections[0] ENUM_UNKNOWN",
+            "plan.ehcp_sections CONFLICT_IN_BATCH",
+            "plan.complaints TEXT_BIDI_CONTROL",
         ]
     );
 }

@@ -1,0 +1,63 @@
+//! What a plan must hold to be active, told from the plan alone (Arranging Alternative Provision, DfE 2025).
+//! Nothing of it refuses a plan: each lack is an open item.
+
+use crate::calendar::Date;
+use crate::proto::v1::{AttendancePattern, PartTimeTimetable, Plan, PlanDuty, PlanOutcome};
+
+/// What the plan still lacks. A long-term placement (EHCP, EOTAS, medical) needs no end, criteria and way
+/// out, but never more than 12 months without a review.
+#[must_use]
+pub fn open_items(plan: &Plan) -> Vec<&'static str> {
+    let end = date(&plan.planned_end_date);
+    let limited = !plan.long_term;
+    let after_end =
+        |outcome: &PlanOutcome| date(&outcome.target_date).zip(end).is_some_and(|(due, end)| due > end);
+    let all = [
+        (!plan.outcomes.iter().any(is_measurable), "NO_OUTCOME"),
+        (limited && end.is_none(), "NO_END"),
+        (limited && plan.success_criteria.is_empty(), "NO_SUCCESS_CRITERIA"),
+        (limited && plan.exit_route.is_empty(), "NO_EXIT_ROUTE"),
+        (!is_reviewed(plan), "NO_REVIEW"),
+        (plan.commissioner_lead.is_none() || plan.provider_lead.is_none(), "NO_LEAD"),
+        (plan.duties.is_empty() || !plan.duties.iter().all(has_owner), "DUTY_WITHOUT_OWNER"),
+        (plan.outcomes.iter().any(after_end), "OUTCOME_AFTER_END"),
+        (is_part_time(plan) && !plan.part_time.as_ref().is_some_and(is_agreed), "PART_TIME_NOT_AGREED"),
+        (plan.sites.iter().any(|site| site.staff_checks_confirmed_on.is_empty()), "STAFF_CHECKS_UNCONFIRMED"),
+    ];
+    all.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
+}
+
+fn is_part_time(plan: &Plan) -> bool {
+    plan.attendance_pattern() == AttendancePattern::PartTime || plan.part_time.is_some()
+}
+
+fn is_agreed(part_time: &PartTimeTimetable) -> bool {
+    !part_time.end_date.is_empty() && !part_time.review_date.is_empty() && part_time.parents_agreed
+}
+
+fn is_measurable(outcome: &PlanOutcome) -> bool {
+    [&outcome.baseline, &outcome.measure, &outcome.target, &outcome.target_date]
+        .iter()
+        .all(|text| !text.is_empty())
+}
+
+fn has_owner(duty: &PlanDuty) -> bool {
+    duty.responsible.is_some() && duty.accountable.is_some()
+}
+
+fn is_reviewed(plan: &Plan) -> bool {
+    let mut reviews: Vec<Date> = plan.review_dates.iter().filter_map(|review| date(review)).collect();
+    reviews.sort_unstable();
+    let mut before = date(&plan.start_date);
+    let timely = reviews.iter().all(|review| {
+        let within_a_year = before.is_none_or(|before| *review <= before.plus_years(1));
+        before = Some(*review);
+        within_a_year
+    });
+    !reviews.is_empty() && (timely || !plan.long_term)
+}
+
+/// A date as it was checked when the plan was put.
+fn date(text: &str) -> Option<Date> {
+    Date::parse(text).ok()
+}
