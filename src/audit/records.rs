@@ -7,13 +7,15 @@ use uuid::Uuid;
 
 use super::verify::Report;
 use crate::exchange::change::encode_row;
-use crate::proto::v1::{SubmitAttendanceResponse, returns_service};
+use crate::proto::v1::{MarkResult, SubmitAttendanceResponse, VoidReturnResponse, returns_service};
 use crate::seal::{ChildKey, KeyRing, WrappedKey};
 use crate::store::{Snapshot, StoreError};
 use crate::tlog::{child_leaf, leaf_hash};
 
 /// Entries whose marks are read at once.
 const PAGE: i64 = 500;
+/// The method that writes marks and sends none.
+const VOID: &str = returns_service::VOID_RETURN.path();
 /// `LeafRole::Submitted`.
 const SUBMITTED: u8 = 1;
 
@@ -61,9 +63,10 @@ async fn removed(
 ) -> Result<(), StoreError> {
     let sql = "SELECT l.idx, l.placement, e.caller, p.child FROM leaves l JOIN entries e ON e.idx = l.idx \
                JOIN placements p ON p.placement = l.placement AND p.version = 1 \
-               WHERE l.idx >= $1 AND l.idx < $2 AND l.role = $3 AND e.method = $4";
-    let method = returns_service::SUBMIT_ATTENDANCE.path().into();
-    let arguments = vec![from.into(), (from + PAGE).into(), i64::from(SUBMITTED).into(), method];
+               WHERE l.idx >= $1 AND l.idx < $2 AND l.role = $3 AND e.method IN ($4, $5)";
+    let (submit, void) = (returns_service::SUBMIT_ATTENDANCE.path(), VOID);
+    let role = i64::from(SUBMITTED);
+    let arguments = vec![from.into(), (from + PAGE).into(), role.into(), submit.into(), void.into()];
     for row in snapshot.fetch(sql, arguments).await? {
         let of = entries.entry(row.int(0)?).or_default().entry(row.id(1)?);
         let (sender, child) = (row.text(2)?.to_owned(), row.id(3)?);
@@ -82,8 +85,9 @@ async fn entry(
     children: &BTreeMap<Uuid, Submitted>,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    let row =
-        snapshot.fetch_one("SELECT exchange, reply FROM entries WHERE idx = $1", vec![index.into()]).await?;
+    let row = snapshot
+        .fetch_one("SELECT exchange, reply, method FROM entries WHERE idx = $1", vec![index.into()])
+        .await?;
     let Some(row) = row else {
         report.find(format!("marks of entry {index} have no entry"));
         return Ok(());
@@ -91,7 +95,7 @@ async fn entry(
     let (exchange, Some(reply)) = (row.id(0)?, row.opt_blob(1)?) else {
         return Ok(());
     };
-    let Ok(reply) = SubmitAttendanceResponse::decode(reply) else {
+    let Some(results) = results(row.text(2)?, reply) else {
         report.find(format!("the stored reply of entry {index} was changed"));
         return Ok(());
     };
@@ -105,7 +109,7 @@ async fn entry(
             continue;
         };
         let id = placement.hyphenated().to_string();
-        let part: Vec<u8> = (reply.results.iter())
+        let part: Vec<u8> = (results.iter())
             .filter(|result| result.placement_id == id)
             .flat_map(Message::encode_to_vec)
             .collect();
@@ -118,6 +122,15 @@ async fn entry(
         }
     }
     Ok(())
+}
+
+/// What the stored reply says of each mark.
+fn results(method: &str, reply: &[u8]) -> Option<Vec<MarkResult>> {
+    if method == VOID {
+        VoidReturnResponse::decode(reply).ok().map(|reply| reply.results)
+    } else {
+        SubmitAttendanceResponse::decode(reply).ok().map(|reply| reply.results)
+    }
 }
 
 async fn key(

@@ -52,10 +52,15 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
 
 async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     let recipient = cx.caller.organisation.clone();
-    let (returned, nil_return) = returns::content(cx, parcel.at.index, &recipient).await?;
-    let (mut children, mut content) = (Vec::new(), AttendanceContent { children: Vec::new(), nil_return });
+    let returned = returns::content(cx, parcel.at.index, &recipient).await?;
+    let mut content = AttendanceContent {
+        children: Vec::new(),
+        nil_return: returned.nil,
+        voided_return_id: returned.voided.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
+    };
+    let mut children = Vec::new();
     let mut marks = 0;
-    for child in returned {
+    for child in returned.children {
         marks += child.attendance.marks.len();
         let key = children::key(cx, &child.sender, child.child).await?;
         let reply = child.attendance.encode_to_vec();

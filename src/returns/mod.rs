@@ -8,9 +8,10 @@ mod rows;
 mod rules;
 mod submit;
 mod view;
+mod void;
 mod wire;
 
-pub use read::{ReturnedChild, content};
+pub use read::{Returned, ReturnedChild, content};
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::returns_service as rpc;
@@ -18,9 +19,8 @@ use crate::proto::v1::returns_service as rpc;
 /// Adds the methods of `ReturnsService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    routes.unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance).unary(
-        rpc::GET_ATTENDANCE,
-        Action::GetAttendance,
-        read::get_attendance,
-    )
+    routes
+        .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance)
+        .unary(rpc::VOID_RETURN, Action::VoidReturn, void::void_return)
+        .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::rows::{self, MarkRow, day_key};
 use super::view::{View, hold_back};
+use super::void;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -20,6 +21,16 @@ use prost::Message;
 const DAYS: i32 = 366;
 /// Earlier revisions that are shown.
 const EARLIER: usize = 50;
+
+/// What a return, or its withdrawal, brought a recipient.
+pub struct Returned {
+    /// By child.
+    pub children: Vec<ReturnedChild>,
+    /// It declared that there was nothing to send.
+    pub nil: bool,
+    /// The return that was withdrawn.
+    pub voided: Option<Uuid>,
+}
 
 /// What a return brought a recipient about one child.
 pub struct ReturnedChild {
@@ -119,16 +130,12 @@ async fn of_day(
     Ok(marks)
 }
 
-/// What the return at an entry brought a recipient: its own children only, a corrected mark with what it
-/// was before; and whether the return declared that there was nothing to send.
+/// What the return or withdrawal at an entry brought a recipient: its own children only, a corrected mark with
+/// what it was before.
 ///
 /// # Errors
 /// [`Reason::Failed`] when what is stored does not open.
-pub async fn content(
-    cx: &mut Cx,
-    index: i64,
-    recipient: &OrganisationId,
-) -> Result<(Vec<ReturnedChild>, bool), Refusal> {
+pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Result<Returned, Refusal> {
     let nil = cx.snapshot.fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()]).await?;
     let nil = nil.map(|row| row.int(0)).transpose()?.unwrap_or(0) != 0;
     let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
@@ -158,7 +165,8 @@ pub async fn content(
             returned.attendance.marks.push(history);
         }
     }
-    Ok((children.into_iter().map(|(_, _, returned)| returned).collect(), nil))
+    let children = children.into_iter().map(|(_, _, returned)| returned).collect();
+    Ok(Returned { children, nil, voided: void::voided_at(&mut cx.snapshot, index).await? })
 }
 
 /// A mark with its earlier revisions, the newest first.

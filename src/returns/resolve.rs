@@ -154,7 +154,8 @@ fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
     }
 }
 
-async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
+/// What is known of a placement.
+pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let provider = cx.caller.organisation.clone();
     let key = placements::children::key(cx, &provider, placement.child).await?;
     let parties = [&placement.commissioner, &placement.provider];

@@ -65,6 +65,8 @@ pub struct MarkRow {
 pub const LATE: i64 = 1;
 /// No agreement covered attendance when the mark was received.
 pub const AGREEMENT_LAPSED: i64 = 2;
+/// The revision stands because a return was withdrawn; nobody sent it.
+pub const RESTORED: i64 = 4;
 /// From this bit on: what was suggested for the home school when the mark was received, as its place in
 /// `AttendanceCode::ALL` and one; 0 for nothing. Kept, so that what is delivered never moves.
 const SUGGESTED: u32 = 8;
@@ -141,6 +143,11 @@ impl Record for MarkRow {
     fn heads(&self) -> Vec<(Key, i64)> {
         vec![(key(self.date, self.placement, self.slot), self.revision)]
     }
+}
+
+/// The key of a return; it exists once the return was withdrawn.
+pub fn return_key(return_id: Uuid) -> Key {
+    Key::new(Family::Return).id(return_id)
 }
 
 /// The natural key of a mark: day first, so that one day's registers lie side by side.

@@ -2,7 +2,7 @@
 //! this reader.
 
 use super::arrangement::resolved;
-use super::rows::{AGREEMENT_LAPSED, LATE, MarkRow};
+use super::rows::{AGREEMENT_LAPSED, LATE, MarkRow, RESTORED};
 use super::rules::{Slot, Statement};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
@@ -54,7 +54,8 @@ impl<'a> View<'a> {
             Statement::Withdrawn => (String::new(), 0),
         };
         let (session, start_time) = session(mark.slot);
-        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
+        let again = if mark.statement == Statement::Withdrawn { "WITHDRAWN" } else { "RESTORED" };
+        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED"), (RESTORED, again)];
         let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
         let suggested = mark.suggested().map(|code| match self.today {
             Some((calendar, today)) => resolved(code, mark.date, calendar, today),

@@ -34,6 +34,8 @@ pub enum Family {
     Reference = b'r',
     /// A mark: day first, so that a day's registers lie side by side.
     Mark = b'm',
+    /// A return that was withdrawn.
+    Return = b'e',
     /// A recipient's acknowledgement of a delivery.
     Acknowledgement = b'k',
 }

@@ -1,12 +1,16 @@
 //! Attendance by the book, as provider, home school, commissioner and LA of residence meet it.
 
-use ap_gateway::client::Client;
+use ap_gateway::cli::audit;
+use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AttendanceContent, Delivery, ListDeliveriesRequest, Mark, MarkHistory, StoredMark, delivery_service,
+    AttendanceContent, Delivery, ListDeliveriesRequest, Mark, MarkHistory, StoredMark,
+    SubmitAttendanceRequest, VoidReturnRequest, VoidReturnResponse, delivery_service, returns_service,
 };
+use tempfile::TempDir;
+use tonic::Code;
 
-use super::story::{attendance, mark, submission, submit};
+use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 
 /// What was delivered to an organisation under an object id.
@@ -111,17 +115,101 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
     }
 }
 
-async fn all(world: World) {
+async fn void(client: &Client, return_id: &str) -> Result<VoidReturnResponse, ClientError> {
+    let request = VoidReturnRequest {
+        request_id: id(),
+        return_id: return_id.to_owned(),
+        reason: "the wrong register".to_owned(),
+        ..VoidReturnRequest::default()
+    };
+    Ok(client.call(returns_service::VOID_RETURN, &request).await?.message)
+}
+
+fn history<'a>(marks: &'a [MarkHistory], date: &str) -> &'a MarkHistory {
+    marks.iter().find(|history| history.mark.as_ref().unwrap().date == date).unwrap()
+}
+
+/// A return withdrawn leaves what stood before it, or nothing; a later correction stands until it goes too.
+async fn a_return_is_withdrawn_whole(world: &World) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(1);
+    let days = ["2026-11-09", "2026-11-10", "2026-11-11"];
+    let sent = |code, days: &[&str], why: &str| {
+        let marks = days
+            .iter()
+            .map(|date| Mark { correction_reason: why.to_owned(), ..mark(&placement, date, code) });
+        submission(marks.collect())
+    };
+    let first = submit(&riverside, &sent("O", &days[..2], "")).await.unwrap().message.return_id;
+    let second = submit(&riverside, &sent("I", &days[1..], "a parent telephoned")).await.unwrap().message;
+    let answer = void(&riverside, &first).await.unwrap();
+    assert_eq!((answer.voided, answer.unchanged), (1, 1));
+    let marks = attendance(&la, &placement).await.unwrap().marks;
+    let withdrawn = history(&marks, days[0]);
+    assert_eq!(withdrawn.mark.as_ref().unwrap().flags, ["WITHDRAWN"]);
+    assert_eq!(
+        (withdrawn.mark.as_ref().unwrap().code.as_str(), withdrawn.earlier[0].code.as_str()),
+        ("", "O")
+    );
+    assert_eq!(newest(&marks, days[1]).code, "I");
+    // What the first said of the second day is withdrawn too, so nothing is left there now.
+    void(&riverside, &second.return_id).await.unwrap();
+    let marks = attendance(&la, &placement).await.unwrap().marks;
+    assert!(days.iter().all(|date| newest(&marks, date).flags == ["WITHDRAWN"]));
+    assert_eq!(newest(&marks, days[1]).correction_reason, "the wrong register");
+    let told = delivered(&la, &second.return_id).await;
+    assert_eq!(told.len(), 2);
+    assert_eq!(content(&told[1]).voided_return_id, second.return_id);
+    assert_eq!(content(&told[1]).children[0].marks.len(), 2);
+    // A new register needs no reason where nothing stands.
+    let third = submit(&riverside, &sent("/", &days[..1], "")).await.unwrap().message;
+    assert_eq!((third.stored, third.results[0].revision), (1, 3));
+    let fourth = submit(&riverside, &sent("L", &days[..1], "came at 9:20")).await.unwrap().message;
+    void(&riverside, &fourth.return_id).await.unwrap();
+    let stands = newest(&attendance(&la, &placement).await.unwrap().marks, days[0]);
+    assert_eq!((stands.code.as_str(), stands.revision, stands.return_id), ("/", 5, third.return_id));
+    assert_eq!(stands.flags, ["RESTORED"]);
+    let again = refused(void(&riverside, &fourth.return_id).await);
+    assert_eq!(reason(&again), "STATE_INVALID");
+    let nil = SubmitAttendanceRequest { nil_return: true, ..submission(vec![]) };
+    let nil = submit(&riverside, &nil).await.unwrap().message.return_id;
+    assert_eq!(void(&riverside, &nil).await.unwrap().voided, 0);
+    assert_eq!(reason(&refused(void(&riverside, &nil).await)), "STATE_INVALID");
+}
+
+/// Another's return and an invented one are the same.
+async fn another_s_return_is_not_there(world: &World) {
+    let (riverside, brightwater) = (world.client("provider-a").await, world.client("provider-c").await);
+    let placement = world.placements("la-a", "provider-a").remove(2);
+    let theirs = submit(&riverside, &submission(vec![mark(&placement, "2026-11-09", "/")])).await.unwrap();
+    let told = [theirs.message.return_id, id()].map(|return_id| {
+        let client = brightwater.clone();
+        async move { refused(void(&client, &return_id).await) }
+    });
+    for status in told {
+        let status = status.await;
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "NOT_FOUND"));
+    }
+}
+
+async fn all(world: World) -> TempDir {
     the_home_school_is_told_its_code(&world).await;
     an_unresolved_reason_ends(&world).await;
     what_does_not_fit_is_taken_and_warned_of(&world).await;
     detention_is_told_to_the_closest_only(&world).await;
-    world.stop().await;
+    a_return_is_withdrawn_whole(&world).await;
+    another_s_return_is_not_there(&world).await;
+    world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attendance_by_the_book_on_sqlite() {
-    all(World::sqlite().await).await;
+    let dir = all(World::sqlite().await).await;
+    let file = |name: &str| dir.path().join(name);
+    let log_key = std::fs::read_to_string(file("log-key")).unwrap();
+    let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
+    let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+    assert!(report.findings.is_empty() && report.records > 10, "{:?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,6 +111,7 @@ pub const ROWS: &[Row] = &[
             "surname": "Kestrel", "forename": "Wren", "date_of_birth": "2012-03-04",
             "comment": "went home unwell", "correction_reason": "a parent telephoned"}]}"#,
     ),
+    row("VoidReturn", "provider-a", r#"{"return_id": "$return", "reason": "the register of another week"}"#),
     row(
         "GetAttendance",
         "provider-a",

@@ -71,6 +71,7 @@ actions! {
     GetPlacement PlacementService reads TEACHING;
     ListPlacements PlacementService reads TEACHING;
     SubmitAttendance ReturnsService changes PROVIDING;
+    VoidReturn ReturnsService changes PROVIDING;
     GetAttendance ReturnsService reads TEACHING;
     WatchDeliveries DeliveryService reads ANYONE;
     ListDeliveries DeliveryService reads ANYONE;

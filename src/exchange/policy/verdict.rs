@@ -57,7 +57,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Commissioner | Part::Provider => Ok(()),
             _ => not_found,
         },
-        Action::SubmitAttendance => match part {
+        Action::SubmitAttendance | Action::VoidReturn => match part {
             // For any date inside the placement, also after it ended: facts are never refused.
             Part::Provider => Ok(()),
             _ => not_found,

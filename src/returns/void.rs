@@ -1,0 +1,266 @@
+//! `VoidReturn`: a whole return is withdrawn by its provider. Nothing is removed: each session that the return
+//! still stands for gets a revision that restores what stood before it, or that nothing stands.
+
+use std::collections::HashMap;
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::resolve::{Known, know};
+use super::rows::{self, MarkRow, RESTORED, key, return_key, seal_note};
+use super::rules::Statement;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::check::{Check, TextRule};
+use crate::exchange::{
+    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Permit, Reason, Record, Refusal,
+};
+use crate::placements::{self, rows::by_ids};
+use crate::proto::v1::{
+    DeliveryKind, MarkOutcome, MarkResult, StoredMark, VoidReturnRequest, VoidReturnResponse,
+};
+use crate::seal::{Column, OrganisationKey};
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::Key;
+use crate::store::{Snapshot, StoreError, Table, Value};
+
+/// That a return was withdrawn.
+struct VoidRow {
+    return_id: Uuid,
+    provider: OrganisationId,
+    reason: Vec<u8>,
+}
+
+impl Record for VoidRow {
+    const TABLE: &'static Table = &Table {
+        name: "voids",
+        columns: &[("idx", Int), ("ordinal", Int), ("return_id", Blob), ("provider", Text), ("reason", Blob)],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.return_id.into(), self.provider.as_str().into(), self.reason.clone().into()]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(return_key(self.return_id), 1)]
+    }
+}
+
+/// The return that the exchange at an index withdrew, if it withdrew one.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<Uuid>, StoreError> {
+    let row = snapshot.fetch_one("SELECT return_id FROM voids WHERE idx = $1", vec![index.into()]).await?;
+    row.map(|row| row.id(0)).transpose()
+}
+
+/// Withdraws a return.
+pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<VoidReturnResponse>, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let return_id = check.uuid("return_id", &m.return_id);
+    let reason = check.text("reason", &m.reason, TextRule::line(500).required());
+    check.finish()?;
+    let (Some(return_id), Some(reason)) = (return_id, reason) else {
+        return Err(Reason::Malformed.into());
+    };
+    let index = sent_at(&mut cx, return_id).await?;
+    let sent = marks_at(&mut cx, index.unwrap_or(-1)).await?;
+    let known = known(&mut cx, &sent).await?;
+    let basis = known.first().and_then(|known| known.agreed.clone());
+    let part = if index.is_some() { Part::Provider } else { Part::None };
+    let permit = cx.permit(Action::VoidReturn, &Facts { basis, ..Facts::own(part) })?;
+    let index = index.ok_or(Reason::NotFound)?;
+    if cx.snapshot.version(&return_key(return_id)).await? != 0 {
+        return Err(Reason::StateInvalid.into());
+    }
+    let (results, change) = restored(&mut cx, &permit, return_id, &reason, &sent, &known).await?;
+    let change = told(&mut cx, change, index, return_id, &known).await?;
+    let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
+    let row = VoidRow {
+        return_id,
+        provider: cx.caller.organisation.clone(),
+        reason: seal(&cx, return_id, &reason)?,
+    };
+    let reply = VoidReturnResponse {
+        return_id: return_id.hyphenated().to_string(),
+        voided: u32::try_from(voided).unwrap_or(u32::MAX),
+        unchanged: u32::try_from(results.len() - voided).unwrap_or(u32::MAX),
+        results,
+        receipt: None,
+    };
+    Ok(change.guard(return_key(return_id), 0).write(&row).reply(&reply))
+}
+
+/// The entry of the caller's own return. One that brought something is found by its deliveries.
+async fn sent_at(cx: &mut Cx, return_id: Uuid) -> Result<Option<i64>, StoreError> {
+    let own = [return_id.into(), cx.caller.organisation.as_str().into()];
+    let sql = "SELECT r.idx FROM parties p JOIN returns r ON r.idx = p.idx AND r.return_id = p.object \
+               WHERE p.object = $1 AND p.sender = $2 ORDER BY r.idx LIMIT 1";
+    let mut row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
+    if row.is_none() {
+        let sql = "SELECT idx FROM returns WHERE return_id = $1 AND provider = $2 AND stored = 0";
+        row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
+    }
+    row.map(|row| row.int(0)).transpose()
+}
+
+async fn marks_at(cx: &mut Cx, index: i64) -> Result<Vec<MarkRow>, StoreError> {
+    let rows = cx.snapshot.fetch(rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal"), vec![index.into()]);
+    rows.await?.iter().map(|row| rows::read(row).map(|(mark, ..)| mark)).collect()
+}
+
+/// The placements of a return's marks.
+async fn known(cx: &mut Cx, sent: &[MarkRow]) -> Result<Vec<Known>, Refusal> {
+    let mut ids: Vec<Uuid> = sent.iter().map(|mark| mark.placement).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut known = Vec::with_capacity(ids.len());
+    for placement in by_ids(&mut cx.snapshot, &ids).await? {
+        known.push(know(cx, placement).await?);
+    }
+    Ok(known)
+}
+
+/// A result for each mark of the return, and the change that writes what stands from now on.
+async fn restored(
+    cx: &mut Cx,
+    permit: &Permit,
+    return_id: Uuid,
+    reason: &str,
+    sent: &[MarkRow],
+    known: &[Known],
+) -> Result<(Vec<MarkResult>, Change), Refusal> {
+    let keys: Vec<Key> = sent.iter().map(|mark| key(mark.date, mark.placement, mark.slot)).collect();
+    let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
+    let mut standing = HashMap::new();
+    for row in cx.snapshot.fetch_among(sql, &keys).await? {
+        let (mark, idx, ordinal) = rows::read(&row)?;
+        standing.insert((mark.placement, mark.date, mark.slot), (mark, (idx, ordinal)));
+    }
+    let (mut change, mut results) = (cx.change(permit), Vec::new());
+    for known in known {
+        let (mut rows, mut reply) = (Vec::new(), Vec::new());
+        for (at, mark) in sent.iter().enumerate().filter(|(_, mark)| mark.placement == known.placement.id) {
+            let mut result = MarkResult {
+                index: u32::try_from(at).unwrap_or(u32::MAX),
+                placement_id: mark.placement.hyphenated().to_string(),
+                revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
+                ..MarkResult::default()
+            };
+            result.set_outcome(MarkOutcome::Unchanged);
+            let now = standing.get(&(mark.placement, mark.date, mark.slot));
+            // A later return has corrected it: that one stands.
+            if let Some((now, place)) = now.filter(|(now, _)| now.return_id == return_id) {
+                let before = before(cx, now, return_id).await?;
+                if let Some(before) = &before {
+                    change = change.guard(return_key(before.return_id), 0);
+                }
+                change = change.guard(key(now.date, now.placement, now.slot), now.revision);
+                let row = revision(cx, known, now, *place, before, reason)?;
+                result.set_outcome(MarkOutcome::Voided);
+                result.revision = u32::try_from(row.revision).unwrap_or(u32::MAX);
+                rows.push(row);
+            }
+            result.encode(&mut reply).map_err(|_| Reason::Failed)?;
+            results.push(result);
+        }
+        if !rows.is_empty() {
+            let (placement, role) = (known.placement.id, LeafRole::Submitted);
+            change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &rows);
+        }
+    }
+    results.sort_unstable_by_key(|result| result.index);
+    Ok((results, change))
+}
+
+/// What stood before: the newest revision that somebody sent with a return that still stands.
+async fn before(cx: &mut Cx, now: &MarkRow, return_id: Uuid) -> Result<Option<MarkRow>, Refusal> {
+    let mut prior = now.prior;
+    // Revisions count down to the first, so this ends.
+    while let Some((idx, ordinal)) = prior {
+        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
+        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else {
+            return Ok(None);
+        };
+        let (earlier, ..) = rows::read(&row)?;
+        prior = earlier.prior;
+        let sent = earlier.flags & RESTORED == 0 && earlier.return_id != return_id;
+        if sent && cx.snapshot.version(&return_key(earlier.return_id)).await? == 0 {
+            return Ok(Some(earlier));
+        }
+    }
+    Ok(None)
+}
+
+/// The revision that stands from now on.
+fn revision(
+    cx: &Cx,
+    known: &Known,
+    now: &MarkRow,
+    place: (i64, i64),
+    before: Option<MarkRow>,
+    reason: &str,
+) -> Result<MarkRow, Refusal> {
+    let revision = now.revision + 1;
+    let said = before.as_ref().map(|before| before.note(&known.key)).transpose()?.unwrap_or_default();
+    let note = StoredMark { correction_reason: reason.to_owned(), ..said };
+    let of = (now.placement, now.date, now.slot, revision);
+    let note = seal_note(&known.key, of, &note, &|bytes: &mut [u8]| cx.random.fill(bytes))?;
+    let nothing = || MarkRow {
+        statement: Statement::Withdrawn,
+        end: None,
+        minutes_late: None,
+        minutes_planned: None,
+        minutes_attended: None,
+        flags: 0,
+        sender: now.sender.clone(),
+        note: None,
+        ..*now
+    };
+    let stands = before.unwrap_or_else(nothing);
+    Ok(MarkRow {
+        revision,
+        flags: stands.flags | RESTORED,
+        received: cx.now.micros(),
+        note,
+        prior: Some(place),
+        ..stands
+    })
+}
+
+/// Tells whoever got the return, and whoever would get it now.
+async fn told(
+    cx: &mut Cx,
+    mut change: Change,
+    index: i64,
+    return_id: Uuid,
+    known: &[Known],
+) -> Result<Change, Refusal> {
+    let kind = DeliveryKind::Attendance;
+    let only = match known {
+        [one] => Some(one.placement.id),
+        _ => None,
+    };
+    let sql =
+        "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY ordinal";
+    let arguments = vec![return_id.into(), index.into(), i64::from(kind as i32).into()];
+    for row in cx.snapshot.fetch(sql, arguments).await? {
+        let corrupt = StoreError::Corrupt { table: "parties", column: 0 };
+        let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
+        change = change.deliver(&recipient, kind, return_id, only);
+    }
+    for recipient in known.iter().flat_map(|known| known.placement.recipients(&cx.caller.organisation)) {
+        change = change.deliver(&recipient, kind, return_id, only);
+    }
+    Ok(change)
+}
+
+/// The reason, sealed for the provider: a return without marks keeps it too.
+fn seal(cx: &Cx, return_id: Uuid, reason: &str) -> Result<Vec<u8>, Refusal> {
+    let column = Column { table: "voids", row: return_id.as_bytes(), column: "reason" };
+    let key = OrganisationKey::derive(&cx.vault.ring(), cx.caller.organisation.as_str());
+    let sealed = key.and_then(|key| key.seal(column, reason.as_bytes(), &|bytes| cx.random.fill(bytes)));
+    sealed.map_err(placements::children::failed)
+}
