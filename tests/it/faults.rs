@@ -7,6 +7,7 @@ use tonic::Code;
 use super::process::{Process, Sandbox};
 use super::safety::own;
 use super::story::{mark, refused, submission, submit};
+use super::trace::{CALLS, Step, What, now, steps};
 
 const WAL: &str = "gateway.sqlite-wal";
 const ANCHOR: &str = "anchor";
@@ -14,6 +15,34 @@ const ANCHOR: &str = "anchor";
 fn unavailable<R: std::fmt::Debug>(answer: Result<R, ClientError>) {
     let status = refused(answer);
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "AUDIT_UNAVAILABLE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_and_anchor_are_synced_between_request_and_answer() {
+    let sandbox = Sandbox::new();
+    let trace = sandbox.path().join("trace");
+    let strace = ["-y", "-ttt", "-s", "65536", "-e", CALLS, "-o", trace.to_str().unwrap()];
+    let server = Process::traced(sandbox.path(), &strace);
+    let riverside = sandbox.client("provider-a").await;
+    own(&riverside).await.unwrap();
+    let begun = now();
+    submit(&riverside, &submission(vec![mark(&sandbox.placement, "2026-11-02", "/")])).await.unwrap();
+    server.cut(&trace);
+    let steps: Vec<Step> = steps(&trace).into_iter().filter(|step| step.time >= begun).collect();
+    let at = |which: &dyn Fn(&Step) -> bool| steps.iter().position(which).unwrap();
+    let request = at(&|step| matches!(step.what, What::Received));
+    let socket = &steps[request].file;
+    // Acknowledgements of HTTP/2 are shorter than any answer with its receipt.
+    let answer = at(&|step| step.file == *socket && matches!(step.what, What::Sent(size) if size > 500));
+    let synced = |file: &str| at(&|step| step.file == file && matches!(step.what, What::SyncEnded));
+    let written = |file: &str| {
+        let last = steps[..answer]
+            .iter()
+            .rposition(|step| step.file == file && matches!(step.what, What::Wrote(..)));
+        last.unwrap()
+    };
+    let order = [request, written(WAL), synced(WAL), written(ANCHOR), synced(ANCHOR), answer];
+    assert!(order.is_sorted_by(|earlier, later| earlier < later), "{order:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::Client;
+use ap_gateway::store::{Database, Location, Row};
 use tempfile::TempDir;
 
 use super::support::{NOW, gateway, run};
@@ -42,6 +43,14 @@ impl Sandbox {
         profile::connect(&sandbox::profile(self.path(), name)).await.unwrap()
     }
 
+    /// What the database holds, while nobody serves it.
+    pub async fn query(&self, sql: &'static str) -> Vec<Row> {
+        let database = Database::open(&Location::Sqlite(self.path().join("gateway.sqlite"))).await.unwrap();
+        let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
+        database.close().await;
+        rows
+    }
+
     /// The whole log verifies, against the anchor and with the kept marks.
     pub async fn verifies(&self) {
         let file = |name| self.path().join(name);
@@ -62,7 +71,7 @@ impl Process {
     /// The same under strace. It is the gateway's grandchild, so that the process that ends is the gateway.
     pub fn traced(dir: &Path, strace: &[&str]) -> Self {
         let mut command = Command::new("strace");
-        command.args(["-D", "-f", "-qq"]).args(strace).arg(gateway().get_program());
+        command.args(["-D", "-f", "-q"]).args(strace).arg(gateway().get_program());
         Self::start(command, dir)
     }
 
@@ -73,6 +82,17 @@ impl Process {
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("READY "), "{line}");
         process
+    }
+
+    /// Kills it as a power cut would end it, and waits until strace has written its trace.
+    pub fn cut(self, trace: &Path) {
+        let last = format!("{} ", self.0.id());
+        drop(self);
+        until("the trace has ended", || {
+            let text = std::fs::read_to_string(trace).unwrap();
+            let end = text.lines().rev().find(|line| line.starts_with(&last));
+            end.is_some_and(|line| line.contains("+++ killed"))
+        });
     }
 
     /// From now on each of these system calls on the file fails, as strace's `inject` says.
