@@ -29,8 +29,6 @@ use crate::store::{Committer, Log, Salts, Snapshot};
 /// times, when what it rested on had changed before it could be committed.
 const ATTEMPTS: [Recall; 6] =
     [Recall(true), Recall(false), Recall(false), Recall(false), Recall(false), Recall(false)];
-/// Longest wait for an answer; the exchange itself goes on.
-const WAIT: Duration = Duration::from_secs(30);
 
 /// What was decided: the change, the encoded reply, and for a stream the position behind it.
 pub(super) struct Decision {
@@ -81,6 +79,8 @@ pub(super) struct Call {
     pub trace: String,
     pub exchange: Uuid,
     pub message: Bytes,
+    /// How long the caller said that it waits.
+    pub deadline: Option<Duration>,
 }
 
 /// The first two fields of every mutating request.
@@ -112,15 +112,11 @@ impl Door {
         }
     }
 
-    /// Runs an exchange in its own task and waits for the answer.
+    /// Runs an exchange in its own task, which goes on when nobody waits for its answer any more.
     pub(super) async fn exchange(&self, call: Call, decide: Handler) -> Answered {
         let (door, exchange) = (self.clone(), call.exchange);
         let running = tokio::spawn(async move { door.run(&call, &decide).await });
-        match tokio::time::timeout(WAIT, running).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Refusal::from(Reason::Failed).status(exchange)),
-            Err(_) => Err(Refusal::from(Reason::DeadlineExceeded).status(exchange)),
-        }
+        running.await.unwrap_or_else(|_| Err(Refusal::from(Reason::Failed).status(exchange)))
     }
 
     /// Decides, again where a guard did not hold, commits, answers.

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod change;
 pub mod check;
 pub mod codec;
+mod deadline;
 mod door;
 mod entry;
 mod page;

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 
 use super::codec::{Answer, ExchangeCodec};
 use super::door::{Call, Deciding, Decision, Door, Recall};
-use super::{Action, Cx, Decided, Reason, Refusal, watch};
+use super::{Action, Cx, Decided, Reason, Refusal, deadline, watch};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
 
@@ -166,41 +166,43 @@ impl Service {
         let (path, action) = found.map_or(("", Action::GetExchange), |(path, (action, _))| (*path, *action));
         let call = self.call_of(path, action, peer, request.headers());
         let entered = Arc::new(AtomicBool::new(false));
-        let response = match found.map(|(_, (_, route))| route.clone()) {
-            None => Status::unimplemented("").into_http(),
-            Some(Route::Unary(handler)) => {
-                let unary = Unary {
-                    door: self.door.clone(),
-                    call: call.clone(),
-                    handler,
-                    entered: Arc::clone(&entered),
-                };
-                self.grpc().unary(unary, request).await
+        let route = found.map(|(_, (_, route))| route.clone());
+        let answering = self.answer(route, &call, &entered, request);
+        let Ok(response) = tokio::time::timeout(deadline::wait(call.deadline), answering).await else {
+            let late = Reason::DeadlineExceeded;
+            if entered.load(Ordering::Acquire) {
+                return Refusal::from(late).status(call.exchange).into_http();
             }
-            Some(Route::Hashes(handler)) => {
-                let unary = Proving {
-                    door: self.door.clone(),
-                    call: call.clone(),
-                    handler,
-                    entered: Arc::clone(&entered),
-                };
-                self.grpc().unary(unary, request).await
-            }
-            Some(Route::Watch(watcher)) => {
-                let stream = watch::Streaming {
-                    door: self.door.clone(),
-                    call: call.clone(),
-                    watcher,
-                    entered: Arc::clone(&entered),
-                };
-                self.grpc().server_streaming(stream, request).await
-            }
+            return self.enter(&call, late, &HeaderMap::new()).await;
         };
         match Status::from_header_map(response.headers()) {
             Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
-                self.enter(&call, &status, response.headers()).await
+                self.enter(&call, reason_of(&status), response.headers()).await
             }
             _ => response,
+        }
+    }
+
+    async fn answer(
+        &self,
+        route: Option<Route>,
+        call: &Call,
+        entered: &Arc<AtomicBool>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let (door, call, entered) = (self.door.clone(), call.clone(), Arc::clone(entered));
+        match route {
+            None => Status::unimplemented("").into_http(),
+            Some(Route::Unary(handler)) => {
+                self.grpc().unary(Unary { door, call, handler, entered }, request).await
+            }
+            Some(Route::Hashes(handler)) => {
+                self.grpc().unary(Proving { door, call, handler, entered }, request).await
+            }
+            Some(Route::Watch(watcher)) => {
+                let stream = watch::Streaming { door, call, watcher, entered };
+                self.grpc().server_streaming(stream, request).await
+            }
         }
     }
 
@@ -229,17 +231,12 @@ impl Service {
             trace: trace.to_owned(),
             exchange,
             message: Bytes::new(),
+            deadline: deadline::asked(headers),
         }
     }
 
     /// Enters what tonic refused, and gives the refusal our form. Which encodings are taken stays said.
-    async fn enter(&self, call: &Call, status: &Status, headers: &HeaderMap) -> Response<Body> {
-        let reason = match status.code() {
-            Code::Unimplemented => Reason::UnknownMethod,
-            Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
-            Code::Internal | Code::InvalidArgument => Reason::Malformed,
-            _ => Reason::Protocol,
-        };
+    async fn enter(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
         let Err(status) = self.door.refuse(call, None, reason.into()).await else {
             return Status::internal("").into_http();
         };
@@ -248,6 +245,17 @@ impl Service {
             response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
         }
         response
+    }
+}
+
+/// What tonic 0.14.9 refuses, as a reason of ours: it says `OUT_OF_RANGE` of a message that is too large,
+/// `RESOURCE_EXHAUSTED` of one that grows too large, `INTERNAL` of one that it cannot take apart.
+fn reason_of(status: &Status) -> Reason {
+    match status.code() {
+        Code::Unimplemented => Reason::UnknownMethod,
+        Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
+        Code::Internal | Code::InvalidArgument => Reason::Malformed,
+        _ => Reason::Protocol,
     }
 }
 

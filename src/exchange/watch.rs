@@ -131,14 +131,18 @@ async fn feed(
     mut at: Bytes,
     to: &mpsc::Sender<Result<Answer, Status>>,
 ) -> Result<(), Status> {
-    let ends = tokio::time::Instant::now() + LIFETIME;
+    let lives = call.deadline.map_or(LIFETIME, |asked| asked.min(LIFETIME));
+    let ends = tokio::time::Instant::now() + lives;
     let mut mail = door.committer.mailbox(call.peer.organisation().as_str());
     loop {
         mail.borrow_and_update();
         while let Some((answer, next)) = batch(door, &call, watcher, &at).await? {
             at = next;
-            if send(to, Ok(answer)).await.is_err() || tokio::time::Instant::now() > ends {
+            if send(to, Ok(answer)).await.is_err() {
                 return Ok(());
+            }
+            if tokio::time::Instant::now() > ends {
+                return over(&call);
             }
         }
         tokio::select! {
@@ -150,9 +154,17 @@ async fn feed(
                     return Ok(());
                 }
             }
-            () = tokio::time::sleep_until(ends) => return Ok(()),
+            () = tokio::time::sleep_until(ends) => return over(&call),
             () = to.closed() => return Ok(()),
         }
+    }
+}
+
+/// How a stream ends that has lived its time: in order, unless its caller's deadline came first.
+fn over(call: &Call) -> Result<(), Status> {
+    match call.deadline {
+        Some(asked) if asked < LIFETIME => Err(Refusal::from(Reason::DeadlineExceeded).status(call.exchange)),
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ap_gateway::proto::v1::Receipt;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use prost::bytes::{BufMut, Bytes, BytesMut};
 use rustls::pki_types::pem::PemObject;
@@ -16,15 +18,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_types::StatusExt;
-use tower::{Service, ServiceExt};
 
 use super::support::World;
 
 /// A connection, or why there is none.
 #[derive(Clone)]
-pub struct Wire(Channel);
+pub struct Wire(SendRequest<Body>);
 
 /// What came back of a call that was answered.
 pub struct Answer {
@@ -59,18 +59,17 @@ pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> ClientConfig {
 impl Wire {
     /// Connects with this TLS.
     pub async fn open(address: std::net::SocketAddr, config: ClientConfig) -> Result<Self, String> {
-        let connector = TlsConnector::from(Arc::new(config));
-        let connect = tower::service_fn(move |_: Uri| {
-            let connector = connector.clone();
-            async move {
-                let tcp = TcpStream::connect(address).await?;
-                tcp.set_nodelay(true)?;
-                let name = ServerName::try_from("localhost").unwrap();
-                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
-            }
-        });
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        endpoint.connect_with_connector(connect).await.map(Self).map_err(|error| format!("{error:?}"))
+        let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        tcp.set_nodelay(true).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+        let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(stream)
+            .await
+            .map_err(|error| told(&error))?;
+        tokio::spawn(connection);
+        Ok(Self(sender))
     }
 
     /// Connects as one of the world.
@@ -91,21 +90,9 @@ impl Wire {
         self.send(path, &[], frame(message)).await.unwrap()
     }
 
-    /// Any body, any further metadata. An error is one of the transport: no answer came.
+    /// Any bytes as the body, any further metadata. An error is one of the transport: no answer came.
     pub async fn send(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
-        let mut request = http::Request::post(path)
-            .header("te", "trailers")
-            .header("content-type", "application/grpc")
-            .body(Body::new(Full::new(body).map_err(|never| match never {})))
-            .unwrap();
-        for (name, value) in metadata {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        let mut channel = self.0.clone();
-        let told = |error: tonic::transport::Error| format!("{error:?}");
-        let response = channel.ready().await.map_err(told)?.call(request).await.map_err(told)?;
-        let (parts, mut body) = response.into_parts();
+        let (parts, mut body) = self.begin(path, metadata, Body::new(Full::new(body))).await?;
         let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
         // A stream goes on after its first message; nothing else has a second one.
         while !(is_stream(path) && framed(&bytes).is_some()) {
@@ -117,6 +104,28 @@ impl Wire {
         }
         let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
         Ok(Answer { http: parts.status.as_u16(), headers, message })
+    }
+
+    /// Sends a request with this body, and gives the answer's headers and what comes behind them.
+    pub async fn begin(
+        &self,
+        path: &str,
+        metadata: &[(&str, &str)],
+        body: Body,
+    ) -> Result<(http::response::Parts, Incoming), String> {
+        let mut request = http::Request::post(format!("https://localhost{path}"))
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .body(body)
+            .unwrap();
+        for (name, value) in metadata {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut sender = self.0.clone();
+        sender.ready().await.map_err(|error| told(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+        Ok(response.into_parts())
     }
 }
 
@@ -188,6 +197,10 @@ pub fn frame(message: &[u8]) -> Bytes {
 fn framed(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap());
     bytes.get(5..5 + usize::try_from(length).unwrap())
+}
+
+fn told(error: &hyper::Error) -> String {
+    format!("{error:?}")
 }
 
 fn is_stream(path: &str) -> bool {

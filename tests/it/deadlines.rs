@@ -1,0 +1,119 @@
+//! A caller's deadline bounds its waiting and nothing else: what it asked for is done once or not at all, and
+//! the same request tells which (bad-input catalogue B90, B91).
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use ap_gateway::cli::audit;
+use ap_gateway::proto::v1::{Outcome, SubmitAttendanceRequest};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use prost::Message;
+use prost::bytes::Bytes;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic::body::Body;
+
+use super::story::{attendance, mark, submission, submit};
+use super::support::World;
+use super::wire::{Answer, Wire, frame};
+
+const SUBMIT: &str = "/apgateway.v1.ReturnsService/SubmitAttendance";
+const WATCH: &str = "/apgateway.v1.DeliveryService/WatchDeliveries";
+
+async fn sent(wire: &Wire, request: &SubmitAttendanceRequest, timeout: &str) -> Answer {
+    wire.send(SUBMIT, &[("grpc-timeout", timeout)], frame(&request.encode_to_vec())).await.unwrap()
+}
+
+/// What the log says of the exchanges of the provider's submissions, the newest first.
+async fn outcomes(world: &World) -> Vec<(Outcome, String)> {
+    let exchanges = audit::exchanges(&world.client("provider-a").await).await.unwrap();
+    let submissions = exchanges.into_iter().filter(|exchange| exchange.method == SUBMIT);
+    submissions.map(|exchange| (exchange.outcome(), exchange.reason)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_time_at_all_is_a_deadline_that_has_passed() {
+    let world = World::sqlite().await;
+    let (wire, riverside) = (Wire::of(&world, "provider-a").await, world.client("provider-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    for (day, timeout) in [("2026-11-02", "0n"), ("2026-11-03", "1n")] {
+        let request = submission(vec![mark(&placement, day, "/")]);
+        let late = sent(&wire, &request, timeout).await;
+        assert_eq!(
+            (late.status().code(), late.told().as_str()),
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        );
+        assert_eq!(submit(&riverside, &request).await.unwrap().message.stored, 1);
+    }
+    assert_eq!(attendance(&riverside, &placement).await.unwrap().marks.len(), 2);
+    assert_eq!(outcomes(&world).await.len(), 4, "each call is one exchange");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_timeout_counts_as_none() {
+    let world = World::sqlite().await;
+    let wire = Wire::of(&world, "provider-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    for timeout in ["abc", "-1S", "999999999S", "", "5", "0s", "99999999H"] {
+        let answer = sent(&wire, &submission(vec![mark(&placement, "2026-11-02", "/")]), timeout).await;
+        assert_eq!(answer.told(), "OK", "{timeout}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_outlives_its_caller_s_patience() {
+    let world = World::sqlite().await;
+    let (wire, riverside) = (Wire::of(&world, "provider-a").await, world.client("provider-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let request = submission(vec![mark(&placement, "2026-11-02", "/")]);
+    world.queue().hold(true);
+    let late = sent(&wire, &request, "300m").await;
+    assert_eq!(late.status().code(), Code::DeadlineExceeded);
+    world.queued(1).await;
+    world.queue().hold(false);
+    let told = submit(&riverside, &request).await.unwrap();
+    assert_eq!((told.message.stored, told.receipt.exchange_id), (1, late.exchange()));
+    assert_eq!(outcomes(&world).await, [(Outcome::Replayed, String::new()), (Outcome::Ok, String::new())]);
+    world.stop().await;
+}
+
+/// A request that does not come in time is refused and entered; it had no effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_message_is_not_waited_for() {
+    let world = World::sqlite().await;
+    let wire = Wire::of(&world, "provider-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let message = frame(&submission(vec![mark(&placement, "2026-11-02", "/")]).encode_to_vec());
+    let half = tokio_stream::once(Ok::<_, Infallible>(Frame::data(message.slice(..message.len() / 2))));
+    let body = Body::new(StreamBody::new(half.chain(tokio_stream::pending())));
+    let (parts, _) = wire.begin(SUBMIT, &[("grpc-timeout", "300m")], body).await.unwrap();
+    let answer = Answer { http: parts.status.as_u16(), headers: parts.headers, message: Bytes::new() };
+    assert_eq!(answer.told(), "DEADLINE_EXCEEDED");
+    assert_eq!(outcomes(&world).await, [(Outcome::Refused, "DEADLINE_EXCEEDED".to_owned())]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_at_its_caller_s_deadline() {
+    let world = World::sqlite().await;
+    let wire = Wire::of(&world, "provider-a").await;
+    let opened =
+        wire.begin(WATCH, &[("grpc-timeout", "500m")], Body::new(http_body_util::Full::new(frame(&[]))));
+    let (_, mut body) = opened.await.unwrap();
+    let (mut messages, mut ended) = (0, None);
+    let all = tokio::time::timeout(Duration::from_mins(1), async {
+        while let Some(next) = http_body_util::BodyExt::frame(&mut body).await {
+            match next.unwrap().into_data() {
+                Ok(_) => messages += 1,
+                Err(rest) => ended = tonic::Status::from_header_map(&rest.into_trailers().unwrap()),
+            }
+        }
+    });
+    all.await.unwrap();
+    assert_eq!(ended.unwrap().code(), Code::DeadlineExceeded);
+    assert!(messages >= 2, "its opening, and what lay in the mailbox");
+    world.stop().await;
+}
