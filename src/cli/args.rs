@@ -48,7 +48,7 @@ pub enum Verb {
 /// What can be submitted.
 #[derive(Debug, Subcommand)]
 pub enum SubmitVerb {
-    /// A register: CSV with one mark a row.
+    /// A register or a tuition log, as a management information system writes it (CSV).
     Attendance(SubmitAttendance),
 }
 
@@ -146,14 +146,24 @@ pub struct OfProfile {
 
 /// Sending a register.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct SubmitAttendance {
     /// The file.
     pub file: PathBuf,
-    /// The connection.
-    #[command(flatten)]
-    pub of: OfProfile,
-    /// Check the file and every row with the gateway, and store nothing.
+    /// The profile: endpoint, CA, certificate, key (TOML).
+    #[arg(long, required_unless_present = "preview")]
+    pub profile: Option<PathBuf>,
+    /// Print JSON: what was found, a row a line, then the replies.
     #[arg(long)]
+    pub json: bool,
+    /// Which column holds what (TOML); by default the mapping that comes with the gateway and fits the headings.
+    #[arg(long)]
+    pub mapping: Option<PathBuf>,
+    /// Show what would be sent, and send nothing.
+    #[arg(long)]
+    pub preview: bool,
+    /// Check the file and every row with the gateway, and store nothing.
+    #[arg(long, conflicts_with = "preview")]
     pub validate_only: bool,
     /// Store the rows that are good even if others are not.
     #[arg(long)]

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use tonic::Code;
+
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::store::StoreError;
@@ -51,6 +53,12 @@ impl Failure {
         Self::configuration(chain(error))
     }
 
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn and(self, note: &str) -> Self {
+        Self { message: format!("{}\n{note}", self.message), ..self }
+    }
+
     /// Says why on standard error, and gives the exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
@@ -85,6 +93,10 @@ impl From<ClientError> for Failure {
         match &error {
             ClientError::Profile(_) => Self::configuration(chain(&error)),
             ClientError::Unreachable(_) => Self::unavailable("the gateway", error),
+            // A connection that is cut, or a gateway that cannot write its log.
+            ClientError::Refused(status) if status.code() == Code::Unavailable => {
+                Self { code: 69, message: format!("the gateway: {}", status.message()) }
+            }
             ClientError::Refused(status) => Self::refused(crate::client::explain(status)),
             ClientError::Malformed | ClientError::Receipt(_) => Self::refused(chain(&error)),
         }

@@ -27,10 +27,17 @@ pub fn to_json(name: &str, message: &impl Message) -> Result<serde_json::Value, 
     let descriptor = proto::descriptors().get_message_by_name(&full);
     let descriptor = descriptor.ok_or_else(|| bug(format!("{full} is not described")))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
-    let dynamic = dynamic.map_err(|error| bug(error.to_string()))?;
+    dynamic_json(&dynamic.map_err(|error| bug(error.to_string()))?)
+}
+
+/// A message that is known by its descriptor alone, as protobuf JSON.
+///
+/// # Errors
+/// Exit code 70 only.
+pub fn dynamic_json(message: &DynamicMessage) -> Result<serde_json::Value, Failure> {
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
-    let value = dynamic.serialize_with_options(serde_json::value::Serializer, &options);
-    value.map_err(|error| bug(error.to_string()))
+    let value = message.serialize_with_options(serde_json::value::Serializer, &options);
+    value.map_err(|error| Failure::bug("a message as JSON", error))
 }
 
 /// How far a long verb has come, on a terminal alone; an empty text clears it.

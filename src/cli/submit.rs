@@ -1,11 +1,14 @@
-//! `submit attendance`: a register with one mark a row, read whole and checked before anything is sent.
+//! `submit attendance`: a register, read whole and checked whole before anything is sent.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+
+use tokio::task::JoinSet;
 
 use super::args::SubmitAttendance;
-use super::register_file::{self, Row};
+use super::files::{self, Finding, Register, Row, Severity, preview};
 use super::{Failure, output, profile, say};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::clock::Randomness;
 use crate::proto::v1::returns_service as returns;
 use crate::proto::v1::{
@@ -14,20 +17,32 @@ use crate::proto::v1::{
 
 /// Marks of one call.
 const MARKS: usize = 1_000;
+/// Calls in flight at once.
+const CALLS: usize = 4;
 
-/// What became of a file.
-#[derive(Debug, Default)]
-pub struct Sent {
+/// What became of rows: the gateway's replies, in order.
+pub struct Sent(pub Vec<SubmitAttendanceResponse>);
+
+impl Sent {
     /// Marks stored as new.
-    pub stored: u32,
+    pub fn stored(&self) -> u32 {
+        self.0.iter().map(|reply| reply.stored).sum()
+    }
+
     /// Marks that were there before.
-    pub unchanged: u32,
+    pub fn unchanged(&self) -> u32 {
+        self.0.iter().map(|reply| reply.unchanged).sum()
+    }
+
     /// Marks stored in place of others.
-    pub corrected: u32,
-    /// Lines that were not stored, each with column and reason.
-    pub rejected: Vec<String>,
-    /// The returns that were made.
-    pub returns: Vec<String>,
+    pub fn corrected(&self) -> u32 {
+        self.0.iter().map(|reply| reply.corrected).sum()
+    }
+
+    /// What became of each row.
+    pub fn results(&self) -> impl Iterator<Item = &MarkResult> {
+        self.0.iter().flat_map(|reply| &reply.results)
+    }
 }
 
 /// Sends a file.
@@ -35,83 +50,194 @@ pub struct Sent {
 /// # Errors
 /// Exit code 64 when a row is at fault and nothing was sent, 1 when rows were rejected; or the client's.
 pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
-    let rows = read(&args.file, args.accept_valid)?;
-    let client = profile::open(&args.of).await?;
+    let register = files::read(&args.file, args.mapping.as_deref())?;
+    let Some(profile) = args.profile.as_ref().filter(|_| !args.preview) else {
+        return preview::show(&register, args.json);
+    };
+    let client = profile::connect(profile).await?;
     let reason = args.correction_reason.as_deref().unwrap_or_default();
-    if !args.accept_valid {
-        let checked = send(&client, &rows, reason, true, args.of.json).await?;
-        if !checked.rejected.is_empty() {
-            return Err(Failure::input(format!("nothing was sent:\n{}", checked.rejected.join("\n"))));
+    let Checked { good, findings } = check(&client, &register, reason).await?;
+    let faults = told(&findings, args.json)?;
+    let bad = !faults.is_empty();
+    if args.validate_only || (bad && !args.accept_valid) {
+        let sums = format!("{} marks can be sent; nothing was sent", good.len());
+        if bad {
+            return Err(Failure::input(format!("{sums}:\n{}", faults.join("\n"))));
+        }
+        say(&sums);
+        return Ok(());
+    }
+    let sent = send(&client, &good, reason).await?;
+    let left = rejected(&register, &good, sent.results());
+    if args.json {
+        print(&good, &sent)?;
+    } else {
+        say(&format!(
+            "{} new, {} unchanged, {} corrected, {} lines not sent",
+            sent.stored(),
+            sent.unchanged(),
+            sent.corrected(),
+            faults.len() + left.len()
+        ));
+    }
+    let left = faults.into_iter().chain(told(&left, args.json)?).collect::<Vec<_>>();
+    if left.is_empty() { Ok(()) } else { Err(Failure::refused(left.join("\n"))) }
+}
+
+/// Prints findings: for scripts all, a JSON object each; for people the warnings. The errors in words are
+/// given back.
+fn told(findings: &[Finding], json: bool) -> Result<Vec<String>, Failure> {
+    for finding in findings {
+        if json {
+            say(&serde_json::to_string(finding).map_err(|error| Failure::bug("a finding", error))?);
+        } else if finding.severity == Severity::Warning {
+            say(&finding.words());
         }
     }
-    let sent = send(&client, &rows, reason, args.validate_only, args.of.json).await?;
-    let done = if args.validate_only { "checked, nothing stored" } else { "done" };
-    say(&format!(
-        "{done}: {} new, {} unchanged, {} corrected, {} rejected",
-        sent.stored,
-        sent.unchanged,
-        sent.corrected,
-        sent.rejected.len()
-    ));
-    if sent.rejected.is_empty() { Ok(()) } else { Err(Failure::refused(sent.rejected.join("\n"))) }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    Ok(errors.map(Finding::words).collect())
 }
 
-/// Reads a file; a row that cannot be read stops everything unless the good ones are wanted.
-///
-/// # Errors
-/// Exit code 64, with every row at fault.
-pub fn read(file: &Path, accept_valid: bool) -> Result<Vec<Row>, Failure> {
-    let (rows, faults) = register_file::read(file)?;
-    if !faults.is_empty() && !accept_valid {
-        return Err(Failure::input(format!("nothing was sent:\n{}", faults.join("\n"))));
-    }
-    for fault in faults {
-        say(&fault);
-    }
-    Ok(rows)
+/// What the gateway says of a file before it is sent.
+pub struct Checked<'r> {
+    /// The rows that it would take.
+    pub good: Vec<&'r Row>,
+    /// The others, and what is worth a second look; by line.
+    pub findings: Vec<Finding>,
 }
 
-/// Sends rows in calls of up to 1,000 marks, or has them checked.
+/// Has the gateway check every row that can be read; nothing is stored.
 ///
 /// # Errors
 /// The client's.
-pub async fn send(
+pub async fn check<'r>(
     client: &Client,
-    rows: &[Row],
-    correction_reason: &str,
-    validate_only: bool,
-    json: bool,
-) -> Result<Sent, Failure> {
-    let (mut sent, random) = (Sent::default(), Randomness::system());
-    for part in rows.chunks(MARKS) {
-        let marks = part
-            .iter()
-            .map(|row| Mark { correction_reason: correction_reason.to_owned(), ..row.mark.clone() });
-        let request = SubmitAttendanceRequest {
-            request_id: random.uuid_v4().hyphenated().to_string(),
-            validate_only,
-            mode: SubmitMode::AcceptValid as i32,
-            nil_return: false,
-            marks: marks.collect(),
-        };
-        let reply = client.call(returns::SUBMIT_ATTENDANCE, &request).await?.message;
-        if json && !validate_only {
-            output::json("SubmitAttendanceResponse", &reply)?;
+    register: &'r Register,
+    reason: &str,
+) -> Result<Checked<'r>, Failure> {
+    let rows: Vec<&Row> = register.rows.iter().collect();
+    let checked = Sent(calls(client, &rows, reason, true).await?);
+    let mut findings = register.findings.clone();
+    findings.extend(rejected(register, &rows, checked.results()));
+    let finding = |row: &Row, reason: &str, severity| {
+        let (line, column) = (row.line, register.column(row, ""));
+        Finding { line, column, reason: reason.to_owned(), severity }
+    };
+    let (mut good, mut first) = (Vec::new(), HashMap::new());
+    for (row, result) in rows.into_iter().zip(checked.results()) {
+        if result.outcome() == MarkOutcome::Rejected {
+            continue;
         }
-        add(&mut sent, part, reply);
+        // The gateway finds conflicts within a call; these are between calls.
+        let Mark { date, session, start_time, .. } = &row.mark;
+        let said = said(&row.mark);
+        let earlier =
+            first.entry((&result.placement_id, date, session, start_time)).or_insert_with(|| said.clone());
+        if *earlier != said {
+            findings.push(finding(row, "CONFLICT_IN_BATCH", Severity::Error));
+            continue;
+        }
+        findings.extend(result.warnings.iter().map(|warning| finding(row, warning, Severity::Warning)));
+        good.push(row);
     }
-    Ok(sent)
+    findings.sort_by_key(|finding| finding.line);
+    Ok(Checked { good, findings })
 }
 
-fn add(sent: &mut Sent, part: &[Row], reply: SubmitAttendanceResponse) {
-    sent.stored += reply.stored;
-    sent.unchanged += reply.unchanged;
-    sent.corrected += reply.corrected;
-    sent.returns.push(reply.return_id);
-    for MarkResult { index, outcome, reason, field, .. } in reply.results {
-        if outcome == MarkOutcome::Rejected as i32 {
-            let line = part.get(index as usize).map_or(0, |row| row.line);
-            sent.rejected.push(format!("line {line}: {field}: {reason}"));
+/// A mark without whom it is about: what two rows for one session must agree in.
+fn said(mark: &Mark) -> Mark {
+    Mark {
+        child: None,
+        date_of_birth: String::new(),
+        surname: String::new(),
+        forename: String::new(),
+        ..mark.clone()
+    }
+}
+
+fn rejected<'a>(
+    register: &Register,
+    rows: &[&Row],
+    results: impl Iterator<Item = &'a MarkResult>,
+) -> Vec<Finding> {
+    let rejected = rows.iter().zip(results).filter(|(_, result)| result.outcome() == MarkOutcome::Rejected);
+    let finding = |(row, result): (&&Row, &MarkResult)| Finding {
+        line: row.line,
+        column: register.column(row, &result.field),
+        reason: result.reason.clone(),
+        severity: Severity::Error,
+    };
+    rejected.map(finding).collect()
+}
+
+/// Sends rows.
+///
+/// # Errors
+/// The client's.
+pub async fn send(client: &Client, rows: &[&Row], reason: &str) -> Result<Sent, Failure> {
+    Ok(Sent(calls(client, rows, reason, false).await?))
+}
+
+/// Each reply as protobuf JSON, with the file's line of each of its results.
+fn print(rows: &[&Row], sent: &Sent) -> Result<(), Failure> {
+    for (rows, reply) in rows.chunks(MARKS).zip(&sent.0) {
+        let mut reply = output::to_json("SubmitAttendanceResponse", reply)?;
+        if let Some(fields) = reply.as_object_mut() {
+            fields.insert("lines".to_owned(), rows.iter().map(|row| row.line).collect());
         }
+        say(&reply.to_string());
+    }
+    Ok(())
+}
+
+/// Calls of up to 1,000 marks, a few at once; the replies in order.
+async fn calls(
+    client: &Client,
+    rows: &[&Row],
+    reason: &str,
+    validate_only: bool,
+) -> Result<Vec<SubmitAttendanceResponse>, Failure> {
+    let random = Randomness::system();
+    let mut waiting = rows.chunks(MARKS).enumerate();
+    let mut replies: Vec<_> = waiting.clone().map(|_| SubmitAttendanceResponse::default()).collect();
+    let (mut flying, mut answered) = (JoinSet::new(), 0);
+    loop {
+        while flying.len() < CALLS
+            && let Some((at, part)) = waiting.next()
+        {
+            let client = client.clone();
+            let marks =
+                part.iter().map(|row| Mark { correction_reason: reason.to_owned(), ..row.mark.clone() });
+            let request = SubmitAttendanceRequest {
+                request_id: random.uuid_v4().hyphenated().to_string(),
+                validate_only,
+                mode: SubmitMode::AcceptValid as i32,
+                nil_return: false,
+                marks: marks.collect(),
+            };
+            flying.spawn(async move { (at, client.call(returns::SUBMIT_ATTENDANCE, &request).await) });
+        }
+        let Some(flown) = flying.join_next().await else { break };
+        let (at, reply) = flown.map_err(|error| Failure::bug("a call", error))?;
+        let broke_off = |error: ClientError| {
+            let note = "send the file again: what was stored stays, and is unchanged";
+            if validate_only { error.into() } else { Failure::from(error).and(note) }
+        };
+        let reply = reply.map_err(broke_off)?.message;
+        answered += reply.results.len();
+        progress(answered, rows.len(), if validate_only { "checked" } else { "sent" });
+        if let Some(place) = replies.get_mut(at) {
+            *place = reply;
+        }
+    }
+    Ok(replies)
+}
+
+/// Shows people how far a long file is; pipes and short files see nothing.
+fn progress(answered: usize, of: usize, done: &str) {
+    let mut err = std::io::stderr().lock();
+    if of > 2 * MARKS && err.is_terminal() {
+        let end = if answered == of { "\n" } else { "" };
+        write!(err, "\r{answered} of {of} marks {done}{end}").and_then(|()| err.flush()).ok();
     }
 }

@@ -15,6 +15,7 @@ mod deadlines;
 mod demo;
 mod documents;
 mod faults;
+mod files;
 mod groups;
 mod matrix;
 mod opening;

@@ -7,14 +7,13 @@ use ap_gateway::client::{Client, ClientError, Reply, reason};
 use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::mark::{Child, Statement};
 use ap_gateway::proto::v1::{
-    GetAttendanceRequest, GetAttendanceResponse, GetPlacementRequest, ListDeliveriesRequest, Mark, Outcome,
-    Session, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode, delivery_service,
-    placement_service, returns_service,
+    GetAttendanceRequest, GetAttendanceResponse, GetPlacementRequest, Mark, Outcome, Session,
+    SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode, placement_service, returns_service,
 };
 use prost::Message;
 use tonic::Code;
 
-use super::support::World;
+use super::support::{World, deliveries};
 
 pub fn id() -> String {
     Randomness::system().uuid_v4().hyphenated().to_string()
@@ -156,16 +155,8 @@ async fn each_gets_its_own(world: &World) {
     let request = submission(vec![mark(&theirs, "2026-11-05", "/"), mark(&ours, "2026-11-05", "/")]);
     let sent = submit(&riverside, &request).await.unwrap().message;
     for (client, commissioned) in [(&la, &theirs), (&school, &ours)] {
-        let (mut cursor, mut found) = (None, Vec::new());
-        loop {
-            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
-            let page = client.call(delivery_service::LIST_DELIVERIES, &request).await.unwrap().message;
-            found.extend(page.deliveries.into_iter().filter(|delivery| delivery.object_id == sent.return_id));
-            cursor = page.next;
-            if !page.more {
-                break;
-            }
-        }
+        let mut found = deliveries(client).await;
+        found.retain(|delivery| delivery.object_id == sent.return_id);
         assert_eq!(found.len(), 1);
         let Some(ap_gateway::proto::v1::delivery::Content::Attendance(content)) = &found[0].content else {
             panic!("no attendance");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
+use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
 use ap_gateway::store::{Database, Location, Queue};
 use tempfile::TempDir;
 
@@ -128,6 +129,20 @@ pub fn post(world: &World, path: &str, message: &[u8]) -> String {
     curl.arg("--cacert").arg(dir.join("ca.pem")).arg("--cert").arg(dir.join("certs/la-a.pem"));
     curl.arg("--key").arg(dir.join("certs/la-a.key"));
     run(curl.arg(format!("https://{}{path}", world.address())))
+}
+
+/// Everything that was ever delivered to an organisation.
+pub async fn deliveries(client: &Client) -> Vec<Delivery> {
+    let (mut cursor, mut found) = (None, Vec::new());
+    loop {
+        let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+        let page = client.call(delivery_service::LIST_DELIVERIES, &request).await.unwrap().message;
+        found.extend(page.deliveries);
+        cursor = page.next;
+        if !page.more {
+            return found;
+        }
+    }
 }
 
 /// The binary under test.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::Demo;
-use super::register_file::Row;
+use super::files::{self, Row};
 use super::submit::Sent;
 use super::{Failure, audit, deliveries, profile, sandbox, say, submit};
 use crate::client::{Client, ClientError, Replies, reason};
@@ -76,8 +76,9 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     say("2. Riverside sends its register of 2 to 20 November 2026");
     let file = dir.join("riverside-marks.csv");
     std::fs::write(&file, REGISTER).map_err(|error| Failure::unavailable("a file", error))?;
-    let rows = submit::read(&file, false)?;
-    let sent = submit::send(&clients.riverside, &rows, "", false, false).await?;
+    let register = files::read(&file, None)?;
+    let rows: Vec<&Row> = register.rows.iter().collect();
+    let sent = submit::send(&clients.riverside, &rows, "").await?;
     told(&sent, rows.len())?;
     let register = mailbox.next().await?;
     let content = attendance(&register)?;
@@ -95,11 +96,8 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
 }
 
 fn told(sent: &Sent, rows: usize) -> Result<(), Failure> {
-    say(&format!("   {rows} sessions received, {} accepted, {} rejected", sent.stored, sent.rejected.len()));
-    for why in &sent.rejected {
-        say(&format!("   {why}"));
-    }
-    ensure(sent.stored as usize == rows, "not every session of the register was accepted")
+    say(&format!("   {rows} sessions received, {} accepted", sent.stored()));
+    ensure(sent.stored() as usize == rows, "not every session of the register was accepted")
 }
 
 /// What the school where the children are on roll is told, with the codes suggested for its own register.
@@ -128,7 +126,7 @@ async fn acknowledged(
     sent: &Sent,
 ) -> Result<(), Failure> {
     deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register)).await?;
-    let object_id = sent.returns.first().cloned().unwrap_or_default();
+    let object_id = sent.0.first().map(|reply| reply.return_id.clone()).unwrap_or_default();
     let request = GetDeliveryStatusRequest { object_id };
     let mut status = clients.riverside.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
     status.deliveries.sort_by(|one, other| one.recipient.cmp(&other.recipient));
@@ -163,9 +161,8 @@ async fn correct(
         statement: Some(Statement::Code("I".to_owned())),
         ..Mark::default()
     };
-    let row = [Row { line: 1, mark }];
-    let sent = submit::send(&clients.riverside, &row, "a parent telephoned", false, false).await?;
-    ensure(sent.corrected == 1, "the correction was not stored")?;
+    let sent = submit::send(&clients.riverside, &[&Row::alone(mark)], "a parent telephoned").await?;
+    ensure(sent.corrected() == 1, "the correction was not stored")?;
     let corrected = mailbox.next().await?;
     let content = attendance(&corrected)?;
     let mark = content.children.iter().flat_map(|child| &child.marks).next();
