@@ -4,27 +4,20 @@ use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AttendanceContent, Delivery, ListDeliveriesRequest, Mark, MarkHistory, StoredMark,
-    SubmitAttendanceRequest, VoidReturnRequest, VoidReturnResponse, delivery_service, returns_service,
+    AttendanceContent, Delivery, Mark, MarkHistory, StoredMark, SubmitAttendanceRequest, VoidReturnRequest,
+    VoidReturnResponse, returns_service,
 };
 use tempfile::TempDir;
 use tonic::Code;
 
 use super::story::{attendance, id, mark, refused, submission, submit};
-use super::support::World;
+use super::support::{World, deliveries};
 
 /// What was delivered to an organisation under an object id.
 async fn delivered(client: &Client, object: &str) -> Vec<Delivery> {
-    let (mut cursor, mut found) = (None, Vec::new());
-    loop {
-        let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
-        let page = client.call(delivery_service::LIST_DELIVERIES, &request).await.unwrap().message;
-        found.extend(page.deliveries.into_iter().filter(|delivery| delivery.object_id == object));
-        cursor = page.next;
-        if !page.more {
-            return found;
-        }
-    }
+    let mut found = deliveries(client).await;
+    found.retain(|delivery| delivery.object_id == object);
+    found
 }
 
 fn content(delivery: &Delivery) -> &AttendanceContent {
