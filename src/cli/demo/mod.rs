@@ -105,7 +105,7 @@ async fn suggested(clients: &Clients, sent: &Sent) -> Result<(), Failure> {
     let mut codes: BTreeMap<String, usize> = BTreeMap::new();
     for delivery in collected(&clients.school).await?.0 {
         if let Some(Content::Attendance(content)) = &delivery.content
-            && sent.returns.contains(&delivery.object_id)
+            && sent.0.iter().any(|reply| reply.return_id == delivery.object_id)
         {
             let marks = content.children.iter().flat_map(|child| &child.marks);
             for mark in marks.filter_map(|mark| mark.mark.as_ref()) {
