@@ -174,7 +174,10 @@ fn a_wide_register_and_a_tuition_log(world: &World) {
             assert_eq!(result["suggested_code"], "D");
         }
     }
-    assert!(printed(&sent).1.is_empty());
+    // The part-time timetable of one child is in no plan.
+    for finding in printed(&sent).1 {
+        assert_eq!((&finding["line"], &finding["reason"]), (&2.into(), &"PART_TIME_NOT_AGREED".into()));
+    }
     // At four o'clock the lesson of half past four has not begun.
     let sent = submit(world, "provider-c", &export("brightwater-tuition.csv"), &[]);
     let (replies, findings) = printed(&sent);

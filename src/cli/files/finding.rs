@@ -28,13 +28,17 @@ pub struct Finding {
 }
 
 /// What only a file can be told, and what warnings say.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 11] = [
     ("DATE_FORMAT", "not a date that the mapping knows, such as 23/11/2026"),
     ("ROW_LENGTH", "the row has more or fewer cells than the heading"),
     ("NOT_A_MONDAY", "a week begins on a Monday"),
     ("COLUMN_REPEATED", "an earlier column is headed the same"),
     ("NOT_A_SCHOOL_DAY", "no school day, and not named by the plan"),
     ("DUPLICATE_IN_BATCH", "an earlier row says the same"),
+    ("CODE_NEEDS_LA", "K is for what a local authority arranged"),
+    ("CODE_NEEDS_SCHOOL", "B is for what a school arranged"),
+    ("PLACE_MISSING", "neither the mark nor the plan names the place"),
+    ("PART_TIME_NOT_AGREED", "the plan holds no part-time timetable that is agreed and ends"),
     ("LEGACY_CODE", "the code was withdrawn on 19 August 2024"),
 ];
 

@@ -53,6 +53,8 @@ pub enum Field {
     MinutesPlanned,
     /// Minutes attended.
     MinutesAttended,
+    /// Place of education.
+    Site,
     /// Free text.
     Comment,
     /// Monday of the week that a row is about.

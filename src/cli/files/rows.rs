@@ -108,6 +108,7 @@ impl Read {
             Field::MinutesLate => mark.minutes_late = Some(cells::minutes(&cell)?),
             Field::MinutesPlanned => mark.minutes_planned = Some(cells::minutes(&cell)?),
             Field::MinutesAttended => mark.minutes_attended = Some(cells::minutes(&cell)?),
+            Field::Site => mark.site = cell,
             Field::Comment => mark.comment = cell,
             Field::WeekCommencing => {
                 let monday = cells::date(&cell, &mapping.dates)?;
