@@ -56,17 +56,31 @@ pub struct SchoolCalendar {
     pub inset_days: BTreeSet<Date>,
     /// Days the place is closed, planned or not.
     pub closures: Vec<Period>,
+    /// Days on which a site of it is closed while the rest may be open.
+    pub site_closures: Vec<(String, Period)>,
 }
 
 impl SchoolCalendar {
     /// Whether children are expected on `date`.
     #[must_use]
     pub fn is_school_day(&self, date: Date) -> bool {
+        self.is_term_day(date) && !self.is_closed(date, "")
+    }
+
+    /// Whether the place, or the site of it that is named, is closed on `date`.
+    #[must_use]
+    pub fn is_closed(&self, date: Date, site: &str) -> bool {
+        let of_site = |(closed, period): &(String, Period)| closed == site && period.contains(date);
+        self.closures.iter().any(|period| period.contains(date)) || self.site_closures.iter().any(of_site)
+    }
+
+    /// Whether `date` is a school day but for closures.
+    #[must_use]
+    pub fn is_term_day(&self, date: Date) -> bool {
         let falls_in = |periods: &[Period]| periods.iter().any(|period| period.contains(date));
         !date.is_weekend()
             && bank_holiday(date).is_none()
             && !falls_in(&self.half_terms)
-            && !falls_in(&self.closures)
             && !self.inset_days.contains(&date)
             && (falls_in(&self.terms) || !self.knows(date))
     }
@@ -175,6 +189,13 @@ mod tests {
         calendar.closures.push(period("2026-11-18", "2026-11-19"));
         assert_eq!(calendar.school_days_between(date("2026-11-15"), date("2026-11-22")), 2);
         assert!(!calendar.is_school_day(date("2026-12-21")));
+        assert!(calendar.is_term_day(date("2026-11-18")) && !calendar.is_term_day(date("2026-11-20")));
+        calendar.site_closures.push(("Unit 4".to_owned(), period("2026-11-17", "2026-11-17")));
+        assert!(calendar.is_school_day(date("2026-11-17")));
+        assert!(
+            calendar.is_closed(date("2026-11-17"), "Unit 4") && !calendar.is_closed(date("2026-11-17"), "")
+        );
+        assert!(calendar.is_closed(date("2026-11-18"), "Unit 4"));
     }
 
     #[test]

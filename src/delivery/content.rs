@@ -14,6 +14,7 @@ use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
 use crate::placements::{self, Placement, children, plan, read};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{AttendanceContent, Delivery, DeliveryKind, PlacementContent, RegisterContent};
+use crate::register::closures;
 use crate::returns;
 use crate::seal::ChildKey;
 use crate::store::evidence;
@@ -40,10 +41,24 @@ pub struct Sent {
 pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     match DeliveryKind::try_from(parcel.kind) {
         Ok(DeliveryKind::Attendance) => attendance(cx, parcel).await,
-        Ok(DeliveryKind::Registration | DeliveryKind::Grant | DeliveryKind::Agreement) => {
+        Ok(
+            DeliveryKind::Registration
+            | DeliveryKind::Grant
+            | DeliveryKind::Agreement
+            | DeliveryKind::Closure,
+        ) => {
+            let closure = closures::written_at(&mut cx.snapshot, parcel.at.index).await?;
             let organisation = parcel.sender.clone();
             let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
-            Ok((Some(Content::Register(RegisterContent { organisation, method })), Vec::new(), 0))
+            Ok((
+                Some(Content::Register(RegisterContent {
+                    organisation,
+                    method,
+                    closure: closure.map(|closure| closure.message()),
+                })),
+                Vec::new(),
+                0,
+            ))
         }
         Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
         Ok(kind) => about_placement(cx, parcel, kind).await,

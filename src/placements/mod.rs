@@ -15,6 +15,7 @@ mod referral;
 mod response;
 pub mod rows;
 pub mod rules;
+mod school_year;
 mod start;
 mod wire;
 
@@ -25,9 +26,9 @@ pub use draft::readable;
 pub use rows::{Placement, by_id, roll};
 
 use crate::exchange::{Action, Routes};
-use crate::proto::v1::placement_service as methods;
+use crate::proto::v1::{placement_service as methods, register_service as register};
 
-/// Adds the methods of `PlacementService`.
+/// Adds the methods of `PlacementService`, and those of `RegisterService` that rest on placements.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     routes
@@ -39,4 +40,6 @@ pub fn routes(routes: Routes) -> Routes {
         .unary(methods::END_PLACEMENT, Action::EndPlacement, exit::end_placement)
         .unary(methods::GET_PLACEMENT, Action::GetPlacement, read::get_placement)
         .unary(methods::LIST_PLACEMENTS, Action::ListPlacements, read::list_placements)
+        .unary(register::DECLARE_CLOSURE, Action::DeclareClosure, school_year::declare_closure)
+        .unary(register::GET_TERM_DATES, Action::GetTermDates, school_year::get_term_dates)
 }

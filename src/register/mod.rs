@@ -3,6 +3,7 @@
 
 pub mod agreements;
 pub mod certificates;
+pub mod closures;
 pub mod founding;
 pub mod grants;
 pub mod organisations;

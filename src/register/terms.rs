@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use super::closures;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -9,7 +10,7 @@ use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Record, Refusal}
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Snapshot, StoreError, Table, Value};
+use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
 /// Academic years for which terms are taken.
 const YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
@@ -94,7 +95,7 @@ pub(super) async fn put(
     Ok(change.reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 
-/// An organisation's school days, from all the term dates that it has given.
+/// An organisation's school days, from all the term dates and closures that it has given.
 ///
 /// # Errors
 /// As [`StoreError`] says.
@@ -102,18 +103,32 @@ pub async fn calendar(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<SchoolCalendar, StoreError> {
-    let sql = "SELECT t.message FROM term_dates t \
-               JOIN heads h ON h.key = t.head AND h.idx = t.idx AND h.ordinal = t.ordinal \
-               WHERE t.organisation = $1 ORDER BY t.academic_year";
     let mut calendar = SchoolCalendar::default();
-    for row in snapshot.fetch(sql, vec![organisation.as_str().into()]).await? {
-        let dates = TermDates::decode(row.blob(0)?);
-        let dates = dates.map_err(|_| StoreError::Corrupt { table: "term_dates", column: 0 })?;
+    for dates in of(snapshot, organisation).await? {
         calendar.terms.extend(dates.terms.iter().filter_map(period));
         calendar.half_terms.extend(dates.half_terms.iter().filter_map(period));
         calendar.inset_days.extend(dates.inset_days.iter().filter_map(|day| Date::parse(day).ok()));
     }
+    closures::add_to(&mut calendar, snapshot, organisation).await?;
     Ok(calendar)
+}
+
+/// The term dates that an organisation has given, by academic year.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn of(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+) -> Result<Vec<TermDates>, StoreError> {
+    let sql = "SELECT t.message FROM term_dates t \
+               JOIN heads h ON h.key = t.head AND h.idx = t.idx AND h.ordinal = t.ordinal \
+               WHERE t.organisation = $1 ORDER BY t.academic_year";
+    let read = |row: &Row| {
+        let corrupt = StoreError::Corrupt { table: "term_dates", column: 0 };
+        TermDates::decode(row.blob(0)?).map_err(|_| corrupt)
+    };
+    snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
 }
 
 fn periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {

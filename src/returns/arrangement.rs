@@ -62,7 +62,23 @@ impl Arrangement {
     }
 
     /// What of a mark does not fit what is arranged. None of it refuses the mark.
-    pub fn warnings(&self, mark: &Entered) -> Vec<&'static str> {
+    pub fn warnings(&self, mark: &Entered, calendar: &SchoolCalendar) -> Vec<&'static str> {
+        let day = self.of_the_day(mark, calendar);
+        day.into_iter().chain(self.of_the_code(mark)).collect()
+    }
+
+    /// A day on which nobody is expected; a code that says so itself fits it.
+    fn of_the_day(&self, mark: &Entered, calendar: &SchoolCalendar) -> Option<&'static str> {
+        let site = if mark.site.is_empty() { self.site(mark.date, mark.slot) } else { &mark.site };
+        if calendar.is_closed(mark.date, site) {
+            (!says_closed(&mark.statement)).then_some("CLOSURE_DECLARED")
+        } else {
+            let open = calendar.is_school_day(mark.date) || self.extra_dates.contains(&mark.date);
+            (!open).then_some("NOT_A_SCHOOL_DAY")
+        }
+    }
+
+    fn of_the_code(&self, mark: &Entered) -> Vec<&'static str> {
         let Statement::Code(sent) = &mark.statement else {
             return Vec::new();
         };
@@ -123,6 +139,14 @@ pub fn resolved(code: AttendanceCode, date: Date, calendar: &SchoolCalendar, tod
         AttendanceCode::OtherAbsence
     } else {
         code
+    }
+}
+
+fn says_closed(statement: &Statement) -> bool {
+    match statement {
+        Statement::Code(code) => matches!(code.as_str(), "#" | "Y1" | "Y2" | "Y3" | "Y4" | "Y6"),
+        Statement::Seen(seen) => *seen == SeenMark::NotExpected as i32,
+        Statement::Withdrawn => true,
     }
 }
 
@@ -238,7 +262,8 @@ mod tests {
         {
             let plan = plan(end, agreed);
             assert_eq!(suggested(&by_school(), Some(&plan), &not_expected, "2026-11-16"), expected);
-            let warned = Arrangement::of(&by_school(), Some(&plan)).warnings(&monday(Slot::AM, code("C2")));
+            let warned =
+                Arrangement::of(&by_school(), Some(&plan)).of_the_code(&monday(Slot::AM, code("C2")));
             assert_eq!(warned.is_empty(), expected == "C2");
         }
     }
@@ -250,6 +275,29 @@ mod tests {
             assert_eq!(suggested(&by_school(), None, &absent, today), expected, "{today}");
         }
         assert_eq!(suggested(&by_school(), None, &monday(Slot::AM, code("I")), "2026-12-24"), "I");
+    }
+
+    #[test]
+    fn a_mark_of_a_day_on_which_nobody_is_expected_is_warned_of() {
+        let arrangement = Arrangement::of(&by_school(), None);
+        let mut calendar = SchoolCalendar::default();
+        let day = Date::parse("2026-11-16").unwrap();
+        let warned = |calendar: &SchoolCalendar, sent: &str, site: &str| {
+            let mark = Entered { site: site.to_owned(), ..monday(Slot::AM, code(sent)) };
+            arrangement.of_the_day(&mark, calendar)
+        };
+        assert_eq!(warned(&calendar, "/", ""), None);
+        calendar.site_closures.push(("Unit 4".to_owned(), Period::new(day, day).unwrap()));
+        assert_eq!(warned(&calendar, "/", "Unit 4"), Some("CLOSURE_DECLARED"));
+        assert_eq!(warned(&calendar, "/", "Unit 5"), None);
+        calendar.closures.push(Period::new(day, day).unwrap());
+        assert_eq!(
+            [warned(&calendar, "/", ""), warned(&calendar, "Y4", "")],
+            [Some("CLOSURE_DECLARED"), None]
+        );
+        calendar = SchoolCalendar::default();
+        calendar.inset_days.insert(day);
+        assert_eq!(warned(&calendar, "/", ""), Some("NOT_A_SCHOOL_DAY"));
     }
 
     #[test]
@@ -271,7 +319,7 @@ mod tests {
             (&by_school(), None, elsewhere, &[]),
             (&by_school(), None, monday(Slot::AM, code("/")), &[]),
         ] {
-            assert_eq!(Arrangement::of(placement, plan).warnings(&mark), expected);
+            assert_eq!(Arrangement::of(placement, plan).of_the_code(&mark), expected);
         }
         // Taught online at home it is no attendance, and nothing is agreed that would explain it.
         assert_eq!(suggested(&by_school(), Some(&plan), &monday(Slot::AM, code("/")), "2026-11-16"), "");

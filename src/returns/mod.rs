@@ -2,6 +2,7 @@
 //! day inside a placement is taken, also after it ended, and what is unusual about it is a flag.
 
 mod arrangement;
+mod rates;
 mod read;
 mod resolve;
 mod rows;

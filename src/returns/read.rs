@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::rows::{self, MarkRow, day_key};
+use super::rates;
+use super::rows::{self, MarkRow};
 use super::view::{View, hold_back};
 use super::void;
 use crate::calendar::Date;
@@ -12,9 +13,12 @@ use crate::exchange::{
     Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Permit, Reason, Refusal,
 };
 use crate::placements::{self, Placement};
-use crate::proto::v1::{ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory};
+use crate::proto::v1::{
+    AttendanceSummary, ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory,
+};
 use crate::register::terms;
 use crate::seal::ChildKey;
+use crate::store::StoreError;
 use prost::Message;
 
 /// Days of one request.
@@ -77,6 +81,10 @@ pub async fn get_attendance(
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
     let view = View::today(&placement, &reader, &calendar, today);
+    let summary = match &m.page_token[..] {
+        "" => Some(summarised(&mut cx, placement.id, day, to).await?),
+        _ => None,
+    };
     let mut marks = Vec::new();
     while day <= to && marks.len() < page_size as usize {
         marks.extend(of_day(&mut cx, &view, placement.id, &key, day).await?);
@@ -84,7 +92,7 @@ pub async fn get_attendance(
     }
     let more = day <= to;
     let next_page_token = if more { pages.seal(&cx, day.to_string().as_bytes())? } else { String::new() };
-    let reply = GetAttendanceResponse { marks, next_page_token, receipt: None };
+    let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.child::<MarkRow>(&part, &[]);
@@ -110,6 +118,21 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
     Ok((found.ok_or(Reason::NotFound)?, permit))
 }
 
+/// What the marks of a range come to.
+async fn summarised(
+    cx: &mut Cx,
+    placement: Uuid,
+    from: Date,
+    to: Date,
+) -> Result<AttendanceSummary, StoreError> {
+    let (mut marks, mut day) = (Vec::new(), from);
+    while day <= to {
+        marks.extend(rows::of_day(&mut cx.snapshot, placement, day).await?);
+        day = day.plus_days(1);
+    }
+    Ok(rates::summary(&marks))
+}
+
 /// The marks of a day, in the order of its sessions.
 async fn of_day(
     cx: &mut Cx,
@@ -118,13 +141,8 @@ async fn of_day(
     key: &ChildKey,
     day: Date,
 ) -> Result<Vec<MarkHistory>, Refusal> {
-    let (low, high) = (day_key(day, placement).bytes(&[0, 0]), day_key(day, placement).bytes(&[255, 255]));
-    let sql = rows::select!(
-        "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
-    );
     let mut marks = Vec::new();
-    for row in cx.snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await? {
-        let (mark, ..) = rows::read(&row)?;
+    for mark in rows::of_day(&mut cx.snapshot, placement, day).await? {
         marks.push(history(cx, view, key, mark, EARLIER).await?);
     }
     Ok(marks)

@@ -97,11 +97,7 @@ async fn place(
     if let Err(fault) = rules::inside(mark, known.placement.start, known.placement.end) {
         return Ok(Err(fault));
     }
-    let mut warnings = Vec::new();
-    if !batch.calendar.is_school_day(mark.date) && !known.arrangement.extra_dates.contains(&mark.date) {
-        warnings.push("NOT_A_SCHOOL_DAY");
-    }
-    warnings.extend(known.arrangement.warnings(mark));
+    let mut warnings = known.arrangement.warnings(mark, &batch.calendar);
     if let Statement::Code(code) = &mark.statement
         && AttendanceCode::on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {

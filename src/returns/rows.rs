@@ -12,7 +12,7 @@ use crate::proto::v1::StoredMark;
 use crate::seal::{ChildKey, Column, Fill};
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Row, StoreError, Table, Value};
+use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
 /// A return.
 pub struct ReturnRow {
@@ -160,6 +160,16 @@ pub fn day_key(date: Date, placement: Uuid) -> Key {
     let days = Date::new(1900, 1, 1).map_or(0, |first| first.days_until(date));
     let days = u32::try_from(days).unwrap_or(0);
     Key::new(Family::Mark).bytes(&days.to_be_bytes()).id(placement)
+}
+
+/// The newest revisions of a placement's marks of a day, in the order of its sessions.
+pub async fn of_day(snapshot: &mut Snapshot, placement: Uuid, day: Date) -> Result<Vec<MarkRow>, StoreError> {
+    let (low, high) = (day_key(day, placement).bytes(&[0, 0]), day_key(day, placement).bytes(&[255, 255]));
+    let sql = select!(
+        "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
+    );
+    let rows = snapshot.fetch(sql, vec![low.as_bytes().into(), high.as_bytes().into()]).await?;
+    rows.iter().map(|row| read(row).map(|(mark, ..)| mark)).collect()
 }
 
 /// Reads a row of `select!`, with its place in the log.

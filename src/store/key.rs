@@ -36,6 +36,8 @@ pub enum Family {
     Mark = b'm',
     /// A return that was withdrawn.
     Return = b'e',
+    /// A closure.
+    Closure = b'z',
     /// A recipient's acknowledgement of a delivery.
     Acknowledgement = b'k',
 }

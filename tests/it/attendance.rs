@@ -14,7 +14,7 @@ use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::{World, deliveries};
 
 /// What was delivered to an organisation under an object id.
-async fn delivered(client: &Client, object: &str) -> Vec<Delivery> {
+pub async fn delivered(client: &Client, object: &str) -> Vec<Delivery> {
     let mut found = deliveries(client).await;
     found.retain(|delivery| delivery.object_id == object);
     found

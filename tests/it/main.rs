@@ -10,6 +10,7 @@
 mod attendance;
 mod audit;
 mod clients;
+mod closures;
 mod crash;
 mod deadlines;
 mod demo;

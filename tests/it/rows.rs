@@ -57,6 +57,13 @@ pub const ROWS: &[Row] = &[
         "la-a",
         r#"{"term_dates": {"academic_year": 2027, "terms": [{"first": "2027-09-02", "last": "2027-12-17"}]}}"#,
     ),
+    row("GetTermDates", "la-a", r#"{"organisation": "provider/riverside"}"#),
+    row(
+        "DeclareClosure",
+        "provider-a",
+        r##"{"site": "Unit 4", "from_date": "2026-11-23", "to_date": "2026-11-23",
+            "kind": "CLOSURE_KIND_PLANNED", "reason_code": "#"}"##,
+    ),
     row(
         "CreateReferral",
         "la-a",

@@ -63,6 +63,7 @@ impl<'w> Stage<'w> {
             ("ending", "ProposeAgreement", "agreement_id"),
             ("grant", "AuthoriseProcessor", "grant_id"),
             ("proposed", "ProposeAgreement", "agreement_id"),
+            ("closure", "DeclareClosure", "closure_id"),
             ("return", "SubmitAttendance", "return_id"),
         ] {
             let reply = stage.play(method).await;

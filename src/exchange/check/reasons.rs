@@ -39,6 +39,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("CODE_UNKNOWN", "not an attendance code on that date"),
     ("CODE_RETIRED", "the attendance code was withdrawn on 19 August 2024"),
     ("CODE_SESSION_MISMATCH", "the attendance code belongs to the other session"),
+    ("CODE_NOT_OF_A_CLOSURE", "registers do not hold this code for a closure of this kind"),
     ("SESSION_UNKNOWN", "the session is none of AM, PM and TIMED"),
     ("SESSION_IN_FUTURE", "the session has not begun"),
     ("MINUTES_RANGE", "the number of minutes is out of range"),

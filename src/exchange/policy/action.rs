@@ -62,6 +62,8 @@ actions! {
     CountersignAgreement RegisterService changes PARTIES;
     EndAgreement RegisterService changes PARTIES;
     PutTermDates RegisterService changes TEACHING;
+    GetTermDates RegisterService reads TEACHING;
+    DeclareClosure RegisterService changes PROVIDING;
     CreateReferral PlacementService changes COMMISSIONING;
     RespondToReferral PlacementService changes PROVIDING;
     DecidePlacement PlacementService changes COMMISSIONING;

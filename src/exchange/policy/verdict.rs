@@ -20,6 +20,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         Action::AuthoriseProcessor
         | Action::AppointAuditor
         | Action::PutTermDates
+        | Action::DeclareClosure
         | Action::ListPlacements
         | Action::WatchDeliveries
         | Action::ListDeliveries
@@ -33,6 +34,10 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
                 not_found
             }
         }
+        Action::GetTermDates => match part {
+            Part::Own | Part::Party => Ok(()),
+            _ => not_found,
+        },
         Action::EndGrant | Action::ProposeAgreement | Action::CountersignAgreement | Action::EndAgreement => {
             if part == Part::Party {
                 Ok(())

@@ -18,6 +18,7 @@ const IDS: &[(&str, &str, &str)] = &[
     ("grant_id", "$grant", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1b"),
     ("child_id", "$child", "019a7e52-93c1-4b0f-8d21-6f0e4d3c2b1c"),
     ("exchange_id", "$exchange", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1d"),
+    ("closure_id", "$closure", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1e"),
     ("return_id", "$return", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1e"),
     ("object_id", "$return", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1e"),
     ("certificate_sha256", "$old", "5d0ab1c1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d"),
@@ -52,6 +53,8 @@ const FILTERS: &[(&str, &str)] = &[
     ("ListPlacements", "commissioner"),
     ("ListExchanges", "organisation"),
     ("ListExchanges", "counterpart"),
+    // Those who share a placement may read them; others are in closures.rs.
+    ("GetTermDates", "organisation"),
 ];
 
 /// The ids that a request has room for, each as the fields that lead to it.
