@@ -69,10 +69,15 @@ pub(crate) fn say(line: &str) {
     writeln!(out, "{line}").and_then(|()| out.flush()).ok();
 }
 
-/// JSON lines on standard error; `AP_GATEWAY_LOG` chooses levels as `RUST_LOG` would.
-fn logging() {
+/// JSON lines on standard error; `AP_GATEWAY_LOG` chooses levels as `RUST_LOG` would. A panic tells its place
+/// alone: its text may hold what was being worked on.
+pub fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter);
     subscriber.try_init().ok();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a task panicked");
+    }));
 }

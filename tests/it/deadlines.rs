@@ -35,7 +35,8 @@ async fn outcomes(world: &World) -> Vec<(Outcome, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_time_at_all_is_a_deadline_that_has_passed() {
     let world = World::sqlite().await;
-    let (wire, riverside) = (Wire::of(&world, "provider-a").await, world.client("provider-a").await);
+    let (wire, riverside) =
+        (Wire::of(world.dir.path(), "provider-a").await, world.client("provider-a").await);
     let placement = world.placements("la-a", "provider-a").remove(0);
     for (day, timeout) in [("2026-11-02", "0n"), ("2026-11-03", "1n")] {
         let request = submission(vec![mark(&placement, day, "/")]);
@@ -54,7 +55,7 @@ async fn no_time_at_all_is_a_deadline_that_has_passed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_timeout_counts_as_none() {
     let world = World::sqlite().await;
-    let wire = Wire::of(&world, "provider-a").await;
+    let wire = Wire::of(world.dir.path(), "provider-a").await;
     let placement = world.placements("la-a", "provider-a").remove(0);
     for timeout in ["abc", "-1S", "999999999S", "", "5", "0s", "99999999H"] {
         let answer = sent(&wire, &submission(vec![mark(&placement, "2026-11-02", "/")]), timeout).await;
@@ -66,7 +67,8 @@ async fn what_is_not_a_timeout_counts_as_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exchange_outlives_its_caller_s_patience() {
     let world = World::sqlite().await;
-    let (wire, riverside) = (Wire::of(&world, "provider-a").await, world.client("provider-a").await);
+    let (wire, riverside) =
+        (Wire::of(world.dir.path(), "provider-a").await, world.client("provider-a").await);
     let placement = world.placements("la-a", "provider-a").remove(0);
     let request = submission(vec![mark(&placement, "2026-11-02", "/")]);
     world.queue().hold(true);
@@ -84,7 +86,7 @@ async fn an_exchange_outlives_its_caller_s_patience() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_message_is_not_waited_for() {
     let world = World::sqlite().await;
-    let wire = Wire::of(&world, "provider-a").await;
+    let wire = Wire::of(world.dir.path(), "provider-a").await;
     let placement = world.placements("la-a", "provider-a").remove(0);
     let message = frame(&submission(vec![mark(&placement, "2026-11-02", "/")]).encode_to_vec());
     let half = tokio_stream::once(Ok::<_, Infallible>(Frame::data(message.slice(..message.len() / 2))));
@@ -99,7 +101,7 @@ async fn half_a_message_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_at_its_caller_s_deadline() {
     let world = World::sqlite().await;
-    let wire = Wire::of(&world, "provider-a").await;
+    let wire = Wire::of(world.dir.path(), "provider-a").await;
     let opened =
         wire.begin(WATCH, &[("grpc-timeout", "500m")], Body::new(http_body_util::Full::new(frame(&[]))));
     let (_, mut body) = opened.await.unwrap();

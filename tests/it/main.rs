@@ -9,6 +9,7 @@
 
 mod attendance;
 mod audit;
+mod canaries;
 mod clients;
 mod closures;
 mod crash;

@@ -11,7 +11,7 @@ use super::support::{Postgres, World};
 /// Plays every row, one after the other, some of them again and some of them wrongly, and gives the answers:
 /// each has the receipt, with the signed root of the tree.
 async fn script(world: &World) -> Vec<Vec<u8>> {
-    let mut stage = Stage::set(world, Randomness::seeded(b"the caller's")).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::seeded(b"the caller's")).await;
     let mut answers = Vec::new();
     for row in ROWS {
         let streamed = proto::methods().any(|it| it.name() == row.method && it.is_server_streaming());

@@ -1,7 +1,7 @@
 //! A sandbox with one thing of every kind in it, made by playing the rows of `rows.rs` as those who may.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, Randomness, SystemClock};
@@ -10,13 +10,13 @@ use ap_gateway::proto;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::Code;
 
 use super::rows::{ROWS, Row};
-use super::support::{NOW, World};
+use super::support::NOW;
 use super::wire::{Answer, Wire};
 
 /// The pupil number of the stage's child.
@@ -30,27 +30,36 @@ const STAGES: [(&str, &str); 4] = [
 ];
 
 /// The sandbox with its things by name.
-pub struct Stage<'w> {
-    pub world: &'w World,
+pub struct Stage {
+    /// The sandbox's folder.
+    dir: PathBuf,
     /// What `$name` stands for.
     pub names: BTreeMap<String, String>,
     wires: BTreeMap<String, Wire>,
     random: Randomness,
+    /// What is written into a personal field of every request; none leaves it as its row says.
+    pub personal: fn(&str) -> Option<String>,
 }
 
-impl<'w> Stage<'w> {
+impl Stage {
     /// Sets the stage.
-    pub async fn set(world: &'w World, random: Randomness) -> Self {
-        let mut stage = Self { world, names: BTreeMap::new(), wires: BTreeMap::new(), random };
-        let made = sandbox::world::load(world.dir.path()).unwrap();
+    pub async fn set(dir: &Path, random: Randomness) -> Self {
+        Self::with(dir, random, |_| None).await
+    }
+
+    /// Sets the stage with what is personal written by a function of the field's name.
+    pub async fn with(dir: &Path, random: Randomness, personal: fn(&str) -> Option<String>) -> Self {
+        let (names, wires) = (BTreeMap::new(), BTreeMap::new());
+        let mut stage = Self { dir: dir.to_owned(), names, wires, random, personal };
+        let made = sandbox::world::load(dir).unwrap();
         let mut agreed = made.agreements.iter();
         let agreed = agreed.find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
         let old = made.organisations.iter().find(|member| member.name == "provider-a-old").unwrap();
         for (name, value) in [
             ("agreement", agreed.agreement_id.clone()),
             ("old", old.certificate_sha256.clone()),
-            ("newcomer", certificate(world, "newcomer", "partner/newcomer/hub")),
-            ("second", certificate(world, "second", "provider/riverside/second-register")),
+            ("newcomer", certificate(dir, "newcomer", "partner/newcomer/hub")),
+            ("second", certificate(dir, "second", "provider/riverside/second-register")),
             ("upn", UPN.to_owned()),
             ("today", NOW[..10].to_owned()),
         ] {
@@ -111,6 +120,7 @@ impl<'w> Stage<'w> {
             json = json.replace(&format!("${name}\""), &format!("{value}\""));
         }
         let mut request = read(row.method, &json);
+        disguise(&mut request, self.personal);
         if proto::is_mutating(&descriptor(row.method)) {
             self.renew(&mut request);
             request.set_field_by_name("validate_only", Value::Bool(validate_only));
@@ -133,9 +143,34 @@ impl<'w> Stage<'w> {
     /// A connection of one of the cast.
     pub async fn wire(&mut self, caller: &str) -> Wire {
         if !self.wires.contains_key(caller) {
-            self.wires.insert(caller.to_owned(), Wire::of(self.world, caller).await);
+            self.wires.insert(caller.to_owned(), Wire::of(&self.dir, caller).await);
         }
         self.wires[caller].clone()
+    }
+}
+
+/// Writes what is personal in a message anew, wherever there is room for it.
+fn disguise(message: &mut DynamicMessage, personal: fn(&str) -> Option<String>) {
+    for field in message.descriptor().fields() {
+        let text = personal(field.name()).filter(|_| proto::is_personal(&field)).map(Value::String);
+        match (field.kind(), text) {
+            (Kind::String, Some(text)) if field.is_list() => {
+                message.get_field_mut(&field).as_list_mut().unwrap().fill(text);
+            }
+            // One of several stays the one that the row chose.
+            (Kind::String, Some(text)) if field.containing_oneof().is_none() => {
+                message.set_field(&field, text);
+            }
+            (Kind::Message(_), _) if message.has_field(&field) => match message.get_field_mut(&field) {
+                Value::List(list) => {
+                    for one in list {
+                        disguise(one.as_message_mut().unwrap(), personal);
+                    }
+                }
+                one => disguise(one.as_message_mut().unwrap(), personal),
+            },
+            _ => {}
+        }
     }
 }
 
@@ -167,19 +202,19 @@ pub fn text(reply: &DynamicMessage, field: &str) -> String {
 }
 
 /// Makes a certificate of the sandbox's authority, unless the folder has it, and gives its DER in base64.
-pub fn certificate(world: &World, name: &str, system: &str) -> String {
-    let file = world.dir.path().join(format!("certs/{name}.pem"));
+pub fn certificate(dir: &Path, name: &str, system: &str) -> String {
+    let file = dir.join(format!("certs/{name}.pem"));
     if !file.exists() {
-        issue(world, name, system, serial(name), lately());
+        issue(dir, name, system, serial(name), lately());
     }
     STANDARD.encode(CertificateDer::from_pem_file(file).unwrap())
 }
 
 /// Makes a certificate with this serial number, valid in this time.
-pub fn issue(world: &World, name: &str, system: &str, serial: u64, validity: Validity) {
+pub fn issue(dir: &Path, name: &str, system: &str, serial: u64, validity: Validity) {
     let uri = format!("spiffe://sandbox.ap.example/{system}");
-    let issued = authority(world.dir.path()).client(&[&uri], serial, validity).unwrap();
-    let folder = world.dir.path().join("certs");
+    let issued = authority(dir).client(&[&uri], serial, validity).unwrap();
+    let folder = dir.join("certs");
     std::fs::write(folder.join(format!("{name}.pem")), issued.certificate).unwrap();
     std::fs::write(folder.join(format!("{name}.key")), issued.key).unwrap();
 }

@@ -175,6 +175,11 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// A server with further options of its command line.
+    pub fn with(options: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("ap-gateway-pg").tempdir().unwrap();
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(dir.path()));
@@ -183,7 +188,8 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (data, log) = (dir.path().join("data"), dir.path().join("log"));
         run(postgres_binary("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data));
-        let options = format!("-p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
+        let options =
+            format!("{options} -p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
         run(postgres_binary("pg_ctl")
             .args(["-w", "-o", &options, "-l"])
             .arg(log)
@@ -193,6 +199,19 @@ impl Postgres {
         let url_file = dir.path().join("url");
         std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
         Self { dir, url_file }
+    }
+}
+
+impl Postgres {
+    /// What the server itself has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// Everything in the database, as `pg_dump` writes it.
+    pub fn dump(&self) -> String {
+        let url = std::fs::read_to_string(&self.url_file).unwrap();
+        run(postgres_binary("pg_dump").args(["-d", &url]))
     }
 }
 

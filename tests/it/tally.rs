@@ -84,7 +84,8 @@ fn calls(placement: &str, repeated: &Bytes) -> Vec<Call> {
 }
 
 async fn the_log_grows_by_what_was_called(world: &World) {
-    let (wire, random) = (Wire::of(world, "provider-a").await, Randomness::seeded(b"which call is next"));
+    let (wire, random) =
+        (Wire::of(world.dir.path(), "provider-a").await, Randomness::seeded(b"which call is next"));
     let placement = world.placements("la-a", "provider-a").remove(0);
     let repeated = frame(&submission(vec![mark(&placement, "2026-11-03", "/")]).encode_to_vec());
     let first = receipt(&wire.send(SUBMIT, &[], repeated.clone()).await.unwrap()).index;

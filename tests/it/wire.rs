@@ -1,8 +1,11 @@
 //! The wire itself: a caller that sends any bytes as anybody, and tells all that came back.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ap_gateway::cli::profile::ProfileFile;
+use ap_gateway::cli::sandbox;
 use ap_gateway::proto::v1::Receipt;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
@@ -20,8 +23,6 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic_types::StatusExt;
 
-use super::support::World;
-
 /// A connection, or why there is none.
 #[derive(Clone)]
 pub struct Wire(SendRequest<Body>);
@@ -34,6 +35,13 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The first message, without its prefix.
     pub message: Bytes,
+}
+
+/// Where the sandbox in a folder is served, as its profiles say.
+pub fn address(dir: &Path) -> SocketAddr {
+    let profile = std::fs::read_to_string(sandbox::profile(dir, "operator")).unwrap();
+    let profile: ProfileFile = toml::from_str(&profile).unwrap();
+    profile.endpoint.parse().unwrap()
 }
 
 /// A client's TLS: this CA is trusted, this certificate is shown, if any.
@@ -58,7 +66,7 @@ pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> ClientConfig {
 
 impl Wire {
     /// Connects with this TLS.
-    pub async fn open(address: std::net::SocketAddr, config: ClientConfig) -> Result<Self, String> {
+    pub async fn open(address: SocketAddr, config: ClientConfig) -> Result<Self, String> {
         let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         tcp.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -72,17 +80,15 @@ impl Wire {
         Ok(Self(sender))
     }
 
-    /// Connects as one of the world.
-    pub async fn of(world: &World, name: &str) -> Self {
-        Self::with(world, &format!("certs/{name}")).await.unwrap()
+    /// Connects with a certificate of a sandbox's folder, to wherever the folder is served.
+    pub async fn with(dir: &Path, name: &str) -> Result<Self, String> {
+        let [certificate, key] = ["pem", "key"].map(|kind| dir.join(format!("certs/{name}.{kind}")));
+        Self::open(address(dir), tls(&dir.join("ca.pem"), Some((&certificate, &key)))).await
     }
 
-    /// Connects with a certificate of the world's folder.
-    pub async fn with(world: &World, certificate: &str) -> Result<Self, String> {
-        let dir = world.dir.path();
-        let (certificate, key) =
-            (dir.join(format!("{certificate}.pem")), dir.join(format!("{certificate}.key")));
-        Self::open(world.address(), tls(&dir.join("ca.pem"), Some((&certificate, &key)))).await
+    /// Connects as one whose certificate is good.
+    pub async fn of(dir: &Path, name: &str) -> Self {
+        Self::with(dir, name).await.unwrap()
     }
 
     /// One request message, one reply.

@@ -26,7 +26,7 @@ fn services() -> Vec<&'static str> {
 
 /// What is answered to a certificate of the world's folder; none when the connection is refused.
 async fn answered(world: &World, certificate: &str, path: &str) -> Result<Answer, String> {
-    Wire::with(world, &format!("certs/{certificate}")).await?.send(path, &[], frame(&[])).await
+    Wire::with(world.dir.path(), certificate).await?.send(path, &[], frame(&[])).await
 }
 
 async fn refused_at_the_handshake(world: &World, certificate: &str) {
@@ -38,8 +38,10 @@ async fn refused_at_the_handshake(world: &World, certificate: &str) {
 
 /// Number of entries, this reading's own left out.
 async fn entries(world: &World) -> u64 {
-    let answer =
-        Wire::of(world, "la-a").await.call("/apgateway.v1.PlacementService/ListPlacements", &[]).await;
+    let answer = Wire::of(world.dir.path(), "la-a")
+        .await
+        .call("/apgateway.v1.PlacementService/ListPlacements", &[])
+        .await;
     receipt(&answer).index
 }
 
@@ -49,14 +51,20 @@ async fn a_bad_certificate_gets_no_connection() {
     let certs = world.dir.path().join("certs");
     let valid = lately();
     issue(
-        &world,
+        world.dir.path(),
         "expired",
         "provider/riverside/register",
         501,
         Validity { to: valid.from + 3_600, ..valid },
     );
-    issue(&world, "future", "provider/riverside/register", 502, Validity { from: valid.to - 3_600, ..valid });
-    issue(&world, "kind", "stranger/riverside/register", 503, valid);
+    issue(
+        world.dir.path(),
+        "future",
+        "provider/riverside/register",
+        502,
+        Validity { from: valid.to - 3_600, ..valid },
+    );
+    issue(world.dir.path(), "kind", "stranger/riverside/register", 503, valid);
     let forge = |name: &str, issued: ap_gateway::identity::pki::Issued| {
         std::fs::write(certs.join(format!("{name}.pem")), issued.certificate).unwrap();
         std::fs::write(certs.join(format!("{name}.key")), issued.key).unwrap();
@@ -97,8 +105,8 @@ async fn a_bad_certificate_gets_no_connection() {
 async fn a_revocation_list_holds_and_must_be_in_date() {
     let world = World::sqlite().await;
     let (list, own) = (world.dir.path().join("ca.crl"), authority(world.dir.path()));
-    issue(&world, "lost", "provider/riverside/lost", 601, lately());
-    let open = Wire::with(&world, "certs/lost").await.unwrap();
+    issue(world.dir.path(), "lost", "provider/riverside/lost", 601, lately());
+    let open = Wire::with(world.dir.path(), "lost").await.unwrap();
     assert_eq!(open.call(services()[0], &[]).await.told(), "CERT_NOT_REGISTERED");
     std::fs::write(&list, own.crl(&[601], 2, lately()).unwrap()).unwrap();
     for round in 0.. {
@@ -127,12 +135,12 @@ async fn a_revocation_list_holds_and_must_be_in_date() {
 
 /// What every method answers to a certificate; a connection that is cut meanwhile is made again.
 async fn told_by_all(world: &World, certificate: &str, expected: &str) {
-    let mut wire = Wire::with(world, &format!("certs/{certificate}")).await.unwrap();
+    let mut wire = Wire::with(world.dir.path(), certificate).await.unwrap();
     for (path, ..) in methods() {
         let mut answer = wire.send(path, &[], frame(&[])).await;
         for _ in 0..3 {
             if answer.is_err() {
-                wire = Wire::with(world, &format!("certs/{certificate}")).await.unwrap();
+                wire = Wire::with(world.dir.path(), certificate).await.unwrap();
                 answer = wire.send(path, &[], frame(&[])).await;
             }
         }
@@ -143,7 +151,7 @@ async fn told_by_all(world: &World, certificate: &str, expected: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_not_registered_or_no_more_gets_no_answer() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     told_by_all(&world, "second", "CERT_NOT_REGISTERED").await;
     stage.play("RegisterCertificate").await;
     let get = stage.request(row("GetOrganisation").unwrap(), false);
@@ -160,7 +168,7 @@ async fn a_certificate_that_is_not_registered_or_no_more_gets_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_organisation_gets_nothing_of_any_method() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let mut request = stage.request(row("UpdateOrganisation").unwrap(), false);
     request.set_field_by_name("state", Value::EnumNumber(2));
     assert_eq!(stage.call("operator", "UpdateOrganisation", &request).await.told(), "OK");

@@ -113,7 +113,7 @@ fn compared(name: &str, answer: &Answer) -> Vec<(String, Vec<u8>)> {
 
 /// What a stranger is told of another's thing, and of one that nobody has.
 async fn told_of(
-    stage: &mut Stage<'_>,
+    stage: &mut Stage,
     (path, name, stranger): (&str, &str, &str),
     place: &[FieldDescriptor],
 ) -> [Answer; 2] {
@@ -129,7 +129,7 @@ async fn told_of(
 }
 
 async fn another_s_id_and_an_invented_one_are_one_answer(world: &World) {
-    let mut stage = Stage::set(world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     stage.play("RegisterOrganisation").await;
     let (mut pairs, mut found) = (0, Vec::new());
     for (path, name, action) in methods() {

@@ -29,7 +29,7 @@ const ENDED: &[(&str, &str)] = &[
 ];
 
 /// What each row's caller is told, of every method; nothing is done.
-async fn told(stage: &mut Stage<'_>) -> BTreeMap<String, String> {
+async fn told(stage: &mut Stage) -> BTreeMap<String, String> {
     let mut told = BTreeMap::new();
     for (_, name, _) in methods() {
         let row = row(&name).unwrap();
@@ -42,7 +42,7 @@ async fn told(stage: &mut Stage<'_>) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lapsed_agreement_stops_new_sharing_and_nothing_else() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let before = told(&mut stage).await;
     for (name, told) in &before {
         assert_eq!(told, "OK", "{name}: its row in tests/it/rows.rs is not one that its caller may send");
@@ -62,7 +62,7 @@ async fn a_lapsed_agreement_stops_new_sharing_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ended_placement_takes_facts_and_shows_its_provider_nothing() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let (ended, etag) = (stage.names["ended"].clone(), stage.names["ended.etag"].clone());
     let mut checked = 0;
     for (_, name, action) in methods() {
@@ -114,7 +114,7 @@ fn names_placement(request: &mut DynamicMessage, placement: &str, etag: &str) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn late_returns_are_flagged_and_days_outside_the_placement_are_not_its() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let riverside = world.client("provider-a").await;
     let marks = ["2026-09-03", "2026-11-20", "2026-08-31", "2026-11-23"];
     let marks = marks.map(|date| mark(&stage.names["ended"], date, "/"));
@@ -139,7 +139,7 @@ async fn late_returns_are_flagged_and_days_outside_the_placement_are_not_its() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_commissioner_s_child_is_as_good_as_unknown() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let made = ap_gateway::cli::sandbox::world::load(world.dir.path()).unwrap().agreements;
     let own = made.iter().find(|it| (&*it.commissioner, &*it.provider) == ("school", "provider-a")).unwrap();
     let theirs = stage.names["child"].clone();

@@ -55,7 +55,7 @@ fn every_method_has_a_route_and_a_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_is_for_some_kinds_of_organisation() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(&world, Randomness::system()).await;
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     stage.play("RegisterOrganisation").await;
     let (mut allowed, mut refused) = (0, 0);
     for (path, name, action) in methods() {
