@@ -32,6 +32,9 @@ pub enum Verb {
     /// Send a file to the gateway.
     #[command(subcommand)]
     Submit(SubmitVerb),
+    /// Send what a commissioner's system holds to the gateway.
+    #[command(subcommand)]
+    Push(PushVerb),
     /// Follow what is delivered to this organisation.
     #[command(subcommand)]
     Watch(WatchVerb),
@@ -50,6 +53,19 @@ pub enum Verb {
 pub enum SubmitVerb {
     /// A register or a tuition log, as a management information system writes it (CSV).
     Attendance(SubmitAttendance),
+    /// A progress return: `SubmitProgressRequest` as protobuf JSON.
+    Progress(PushFile),
+}
+
+/// What can be pushed, each a request as protobuf JSON; a `request_id` is made where there is none.
+#[derive(Debug, Subcommand)]
+pub enum PushVerb {
+    /// A referral: `CreateReferralRequest`.
+    Referral(PushFile),
+    /// A placement plan: `PutPlanRequest`.
+    Plan(PushFile),
+    /// A person passport: `PutPassportRequest`.
+    Passport(PushFile),
 }
 
 /// What can be watched.
@@ -171,6 +187,16 @@ pub struct SubmitAttendance {
     /// Why marks that were sent before are different now.
     #[arg(long)]
     pub correction_reason: Option<String>,
+}
+
+/// Sending a request that a file holds.
+#[derive(Debug, Args)]
+pub struct PushFile {
+    /// The file (JSON).
+    pub file: PathBuf,
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
 }
 
 /// Following a mailbox.

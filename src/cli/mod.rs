@@ -9,6 +9,7 @@ mod demo;
 pub mod exchanges;
 mod exit;
 mod files;
+mod message;
 mod operator;
 pub(crate) mod output;
 mod placements;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, AuditVerb, ListVerb, SubmitVerb, Verb, WatchVerb};
+use args::{Arguments, AuditVerb, ListVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
 pub use exit::Failure;
 
 /// Runs the verb that the arguments name.
@@ -51,6 +52,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Sandbox(args) => sandbox::run(&args).await,
         Verb::Demo(args) => demo::run(&args).await,
         Verb::Submit(SubmitVerb::Attendance(args)) => submit::attendance(&args).await,
+        Verb::Submit(SubmitVerb::Progress(args)) => message::send("SubmitProgress", &args).await,
+        Verb::Push(PushVerb::Referral(args)) => message::send("CreateReferral", &args).await,
+        Verb::Push(PushVerb::Plan(args)) => message::send("PutPlan", &args).await,
+        Verb::Push(PushVerb::Passport(args)) => message::send("PutPassport", &args).await,
         Verb::Watch(WatchVerb::Deliveries(args)) => deliveries::watch(&args).await,
         Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
         Verb::Audit(AuditVerb::List(args)) => exchanges::list(&args).await,

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
 use prost::Message;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -113,8 +115,25 @@ impl Client {
         request: &Req,
     ) -> Result<Reply<Resp>, ClientError> {
         let sent: Bytes = request.encode_to_vec().into();
-        let received = self.unary(rpc.path(), sent.clone()).await?;
+        let received = self.unary(PathAndQuery::from_static(rpc.path()), sent.clone()).await?;
         self.check(&sent, &received)
+    }
+
+    /// As [`Client::call`], for a method that is known by its descriptor alone.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call_described(
+        &self,
+        method: &MethodDescriptor,
+        request: &DynamicMessage,
+    ) -> Result<DynamicMessage, ClientError> {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let path = PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)?;
+        let sent: Bytes = request.encode_to_vec().into();
+        let received = self.unary(path, sent.clone()).await?;
+        let Checked { reply, .. } = receipt::check(&sent, &received, &self.verifier, &self.seen)?;
+        DynamicMessage::decode(method.output(), reply).map_err(|_| ClientError::Malformed)
     }
 
     /// One request, one reply of hashes that has no receipt.
@@ -126,7 +145,8 @@ impl Client {
         rpc: Rpc<Req, Resp>,
         request: &Req,
     ) -> Result<Resp, ClientError> {
-        let received = self.unary(rpc.path(), request.encode_to_vec().into()).await?;
+        let received =
+            self.unary(PathAndQuery::from_static(rpc.path()), request.encode_to_vec().into()).await?;
         Resp::decode(received).map_err(|_| ClientError::Malformed)
     }
 
@@ -141,7 +161,7 @@ impl Client {
     ) -> Result<Replies<Resp>, ClientError> {
         let mut grpc = self.grpc().await?;
         let sent: Bytes = request.encode_to_vec().into();
-        let path = http::uri::PathAndQuery::from_static(rpc.path());
+        let path = PathAndQuery::from_static(rpc.path());
         let response = grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?;
         Ok(Replies {
             client: self.clone(),
@@ -163,9 +183,8 @@ impl Client {
         &self.seen
     }
 
-    async fn unary(&self, path: &'static str, sent: Bytes) -> Result<Bytes, ClientError> {
+    async fn unary(&self, path: PathAndQuery, sent: Bytes) -> Result<Bytes, ClientError> {
         let mut grpc = self.grpc().await?;
-        let path = http::uri::PathAndQuery::from_static(path);
         Ok(grpc.unary(self.request(sent), path, BytesCodec).await?.into_inner())
     }
 
