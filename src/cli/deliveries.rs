@@ -97,6 +97,11 @@ fn line(delivery: &Delivery) -> String {
         }
         Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
         Some(Content::Register(content)) => content.method.clone(),
+        Some(Content::Confirmation(content)) => {
+            let sessions: usize = content.children.iter().map(|child| child.confirmations.len()).sum();
+            format!("{sessions} sessions of {} children, as a register holds them", content.children.len())
+        }
+        Some(Content::ExpectedAbsence(content)) => format!("{} sessions", content.absences.len()),
         None => "no content for this organisation any more".to_owned(),
     };
     format!("{index:>8}  {kind:<12}  from {}  {about}", delivery.sender)

@@ -13,9 +13,11 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
 use crate::placements::{self, Placement, children, plan, read};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{AttendanceContent, Delivery, DeliveryKind, PlacementContent, RegisterContent};
+use crate::proto::v1::{
+    AttendanceContent, ConfirmationContent, Delivery, DeliveryKind, PlacementContent, RegisterContent,
+};
 use crate::register::closures;
-use crate::returns;
+use crate::returns::{self, StatedChild};
 use crate::seal::ChildKey;
 use crate::store::evidence;
 
@@ -41,6 +43,8 @@ pub struct Sent {
 pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     match DeliveryKind::try_from(parcel.kind) {
         Ok(DeliveryKind::Attendance) => attendance(cx, parcel).await,
+        Ok(DeliveryKind::Confirmation) => confirmation(cx, parcel).await,
+        Ok(DeliveryKind::ExpectedAbsence) => expected_absence(cx, parcel).await,
         Ok(
             DeliveryKind::Registration
             | DeliveryKind::Grant
@@ -83,6 +87,36 @@ async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Ve
         content.children.push(child.attendance);
     }
     Ok((Some(Content::Attendance(content)), children, marks))
+}
+
+async fn confirmation(
+    cx: &mut Cx,
+    parcel: &Parcel,
+) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    let (mut children, mut content) = (Vec::new(), ConfirmationContent::default());
+    for stated in returns::confirmed_at(cx, parcel.at.index).await? {
+        children.push(of_child(cx, &stated).await?);
+        content.children.push(stated.content);
+    }
+    let sessions = content.children.iter().map(|child| child.confirmations.len()).sum();
+    Ok((Some(Content::Confirmation(content)), children, sessions))
+}
+
+async fn expected_absence(
+    cx: &mut Cx,
+    parcel: &Parcel,
+) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    let Some(stated) = returns::absences_at(cx, parcel.at.index).await? else {
+        return Ok((None, Vec::new(), 0));
+    };
+    let child = of_child(cx, &stated).await?;
+    let sessions = stated.content.absences.len();
+    Ok((Some(Content::ExpectedAbsence(stated.content)), vec![child], sessions))
+}
+
+async fn of_child<M: Message>(cx: &mut Cx, stated: &StatedChild<M>) -> Result<OfChild, Refusal> {
+    let key = children::key(cx, &stated.sender, stated.child).await?;
+    Ok(OfChild { placement: stated.placement, key, reply: stated.content.encode_to_vec() })
 }
 
 /// The version that the sender's exchange wrote, so that the digest of a delivery does not move with later
@@ -130,6 +164,8 @@ pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
         Some(Content::Attendance(content)) => content.encode_to_vec(),
         Some(Content::Placement(content)) => content.encode_to_vec(),
         Some(Content::Register(content)) => content.encode_to_vec(),
+        Some(Content::Confirmation(content)) => content.encode_to_vec(),
+        Some(Content::ExpectedAbsence(content)) => content.encode_to_vec(),
     };
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &encoded).as_ref());

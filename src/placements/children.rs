@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::rows::Placement;
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Cx, Reason, Record, Refusal};
+use crate::exchange::{Change, Cx, Reason, Record, Refusal};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, Column, SealError, WrappedKey};
 use crate::store::Kind::{Blob, Int, Text};
@@ -137,6 +137,24 @@ pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Ch
         None => None,
     };
     cx.vault.get(sender.as_str(), child.as_bytes(), wrapped.as_ref()).map_err(failed)
+}
+
+/// The sender's own key of the child; made with the change where it has none yet.
+///
+/// # Errors
+/// As [`key`] and [`new_key`].
+pub async fn own_key(
+    cx: &mut Cx,
+    change: Change,
+    sender: &OrganisationId,
+    child: Uuid,
+) -> Result<(ChildKey, Change), Refusal> {
+    let own = key_of(sender, child);
+    if cx.snapshot.version(&own).await? != 0 {
+        return Ok((key(cx, sender, child).await?, change));
+    }
+    let (key, row) = new_key(cx, sender, child)?;
+    Ok((key, change.guard(own, 0).write(&row)))
 }
 
 /// Seals an identity for its row; `version` is that of the row.

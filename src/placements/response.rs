@@ -41,16 +41,10 @@ pub(super) async fn respond_to_referral(
     if let Some(key) = taken {
         change = change.guard(key, 0);
     }
-    let own = children::key_of(&placement.provider, placement.child);
-    let key = if cx.snapshot.version(&own).await? == 0 {
-        let (key, key_row) = children::new_key(&cx, &placement.provider, placement.child)?;
-        change = change.guard(own, 0).write(&key_row);
-        key
-    } else {
-        children::key(&mut cx, &placement.provider, placement.child).await?
-    };
+    let own = children::own_key(&mut cx, change, &placement.provider, placement.child).await?;
+    let (key, change) = own;
     let to = [placement.commissioner.clone()];
-    change = draft::deliver(change, &cx, &placement, DeliveryKind::Response, &to);
+    let change = draft::deliver(change, &cx, &placement, DeliveryKind::Response, &to);
     let response = RespondToReferralResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,

@@ -32,6 +32,8 @@ pub struct Planned {
     pub weekday: i8,
     /// Session.
     pub slot: Slot,
+    /// When the mark is due.
+    pub cut_off: Option<TimeOfDay>,
     /// Where.
     pub site: String,
     online_at_home: bool,
@@ -127,7 +129,8 @@ impl Arrangement {
         self.sessions.iter().find(|planned| planned.weekday == weekday && planned.slot == slot)
     }
 
-    fn agreed_part_time(&self, date: Date) -> bool {
+    /// Whether a part-time timetable that is agreed and ends covers the day.
+    pub fn agreed_part_time(&self, date: Date) -> bool {
         self.part_time.is_some_and(|period| period.contains(date))
     }
 }
@@ -167,6 +170,7 @@ fn sessions(plan: &Plan) -> Vec<Planned> {
         Some(Planned {
             weekday: i8::try_from(sent.weekday - 1).ok()?,
             slot,
+            cut_off: TimeOfDay::parse(&sent.cut_off).ok(),
             site: sent.site.clone(),
             online_at_home: sent.online_at_home,
         })

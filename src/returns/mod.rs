@@ -1,18 +1,24 @@
 //! Returns: what providers send about the children whom they teach. Facts are never refused: a mark for any
 //! day inside a placement is taken, also after it ended, and what is unusual about it is a flag.
 
+mod absence;
 mod arrangement;
+mod confirm;
+mod due;
 mod rates;
 mod read;
 mod resolve;
 mod rows;
 mod rules;
+mod stated;
+mod statements;
 mod submit;
 mod view;
 mod void;
 mod wire;
 
 pub use read::{Returned, ReturnedChild, content};
+pub use stated::{StatedChild, absences_at, confirmed_at};
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::returns_service as rpc;
@@ -23,5 +29,8 @@ pub fn routes(routes: Routes) -> Routes {
     routes
         .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance)
         .unary(rpc::VOID_RETURN, Action::VoidReturn, void::void_return)
+        .unary(rpc::CONFIRM_MARKS, Action::ConfirmMarks, confirm::confirm_marks)
+        .unary(rpc::NOTIFY_EXPECTED_ABSENCE, Action::NotifyExpectedAbsence, absence::notify_expected_absence)
+        .unary(rpc::LIST_EXPECTED_RETURNS, Action::ListExpectedReturns, due::list_expected_returns)
         .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::rates;
 use super::rows::{self, MarkRow};
+use super::statements::{self, Stated};
 use super::view::{View, hold_back};
 use super::void;
 use crate::calendar::Date;
@@ -14,7 +15,7 @@ use crate::exchange::{
 };
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
-    AttendanceSummary, ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory,
+    AttendanceSummary, ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, StoredMark,
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
@@ -53,43 +54,22 @@ pub async fn get_attendance(
     mut cx: Cx,
     m: GetAttendanceRequest,
 ) -> Result<Decided<GetAttendanceResponse>, Refusal> {
-    let mut check = Check::new();
-    let id = check.uuid("placement_id", &m.placement_id);
-    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
-    let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
-    if let (Some(from), Some(to)) = (from, to)
-        && !(0..=DAYS).contains(&from.days_until(to))
-    {
-        check.fault("to_date", "DATE_ORDER");
-    }
-    let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
-    let pages = Pages::of(&cx, "GetAttendance", &query);
-    let mut begin = from;
-    if !m.page_token.is_empty() {
-        let opened = pages.open(&cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
-        begin = opened.and_then(|day| Date::parse(&day).ok());
-        if begin.is_none() {
-            check.fault("page_token", "PAGE_TOKEN_INVALID");
-        }
-    }
-    check.finish()?;
-    let (Some(id), Some(mut day), Some(to)) = (id, begin, to) else {
-        return Err(Reason::Malformed.into());
-    };
+    let Asked { id, from, to, page_size, pages } = asked(&cx, &m)?;
     let (placement, permit) = permitted(&mut cx, id).await?;
     let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
     let view = View::today(&placement, &reader, &calendar, today);
     let summary = match &m.page_token[..] {
-        "" => Some(summarised(&mut cx, placement.id, day, to).await?),
+        "" => Some(summarised(&mut cx, placement.id, from, to).await?),
         _ => None,
     };
-    let mut marks = Vec::new();
-    while day <= to && marks.len() < page_size as usize {
+    let (mut marks, mut day) = (Vec::new(), from);
+    while day <= to && marks.len() < page_size {
         marks.extend(of_day(&mut cx, &view, placement.id, &key, day).await?);
         day = day.plus_days(1);
     }
+    confirmed(&mut cx, &view, placement.id, (from, day), &mut marks).await?;
     let more = day <= to;
     let next_page_token = if more { pages.seal(&cx, day.to_string().as_bytes())? } else { String::new() };
     let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
@@ -104,6 +84,42 @@ pub async fn get_attendance(
     Ok(change.reply(&reply))
 }
 
+/// A request whose shape holds.
+struct Asked {
+    id: Uuid,
+    from: Date,
+    to: Date,
+    page_size: usize,
+    pages: Pages,
+}
+
+fn asked(cx: &Cx, m: &GetAttendanceRequest) -> Result<Asked, Refusal> {
+    let mut check = Check::new();
+    let id = check.uuid("placement_id", &m.placement_id);
+    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
+    let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
+    if let (Some(from), Some(to)) = (from, to)
+        && !(0..=DAYS).contains(&from.days_until(to))
+    {
+        check.fault("to_date", "DATE_ORDER");
+    }
+    let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
+    let pages = Pages::of(cx, "GetAttendance", &query);
+    let mut begin = from;
+    if !m.page_token.is_empty() {
+        let opened = pages.open(cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
+        begin = opened.and_then(|day| Date::parse(&day).ok());
+        if begin.is_none() {
+            check.fault("page_token", "PAGE_TOKEN_INVALID");
+        }
+    }
+    check.finish()?;
+    let (Some(id), Some(from), Some(to)) = (id, begin, to) else {
+        return Err(Reason::Malformed.into());
+    };
+    Ok(Asked { id, from, to, page_size: page_size as usize, pages })
+}
+
 /// The placement, and leave to read its attendance.
 async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal> {
     let found = placements::by_id(&mut cx.snapshot, id).await?;
@@ -116,6 +132,25 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
     };
     let permit = cx.permit(Action::GetAttendance, &facts)?;
     Ok((found.ok_or(Reason::NotFound)?, permit))
+}
+
+/// Puts beside each mark what registers hold for its session.
+async fn confirmed(
+    cx: &mut Cx,
+    view: &View<'_>,
+    placement: Uuid,
+    (from, to): (Date, Date),
+    marks: &mut [MarkHistory],
+) -> Result<(), Refusal> {
+    let stated = Stated::Confirmed;
+    for row in statements::of_placement(&mut cx.snapshot, stated, placement, from, to).await? {
+        let confirmation = row.confirmation(cx, view).await?;
+        let of = |mark: &StoredMark| mark.date == confirmation.date && mark.session == confirmation.session;
+        if let Some(beside) = marks.iter_mut().find(|history| history.mark.as_ref().is_some_and(of)) {
+            beside.confirmations.push(confirmation);
+        }
+    }
+    Ok(())
 }
 
 /// What the marks of a range come to.
@@ -195,7 +230,7 @@ async fn history(
     mark: MarkRow,
     most: usize,
 ) -> Result<MarkHistory, Refusal> {
-    let mut history = MarkHistory { mark: Some(view.mark(key, &mark)?), earlier: Vec::new() };
+    let mut history = MarkHistory { mark: Some(view.mark(key, &mark)?), ..MarkHistory::default() };
     let mut prior = mark.prior;
     while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");

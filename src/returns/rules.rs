@@ -108,12 +108,12 @@ pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault>
 
 /// A mark belongs to a placement's days, whatever has become of the placement since.
 pub fn inside(mark: &Entered, start: Option<Date>, end: Option<Date>) -> Result<(), Fault> {
-    let begun = start.is_some_and(|start| start <= mark.date);
-    if begun && end.is_none_or(|end| mark.date <= end) {
-        Ok(())
-    } else {
-        Err(("date", "PLACEMENT_NOT_ACTIVE"))
-    }
+    if within(mark.date, start, end) { Ok(()) } else { Err(("date", "PLACEMENT_NOT_ACTIVE")) }
+}
+
+/// Whether a day is one of a placement's.
+pub fn within(date: Date, start: Option<Date>, end: Option<Date>) -> bool {
+    start.is_some_and(|start| start <= date) && end.is_none_or(|end| date <= end)
 }
 
 /// Facts about a mark that refuse nothing.

@@ -36,6 +36,8 @@ pub enum Family {
     Mark = b'm',
     /// A return that was withdrawn.
     Return = b'e',
+    /// What an organisation states of a session.
+    Statement = b's',
     /// A closure.
     Closure = b'z',
     /// A recipient's acknowledgement of a delivery.

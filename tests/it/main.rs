@@ -27,6 +27,7 @@ mod rows;
 mod safety;
 mod sameness;
 mod stage;
+mod statements;
 mod story;
 mod support;
 mod tally;

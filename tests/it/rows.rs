@@ -118,12 +118,29 @@ pub const ROWS: &[Row] = &[
             "surname": "Kestrel", "forename": "Wren", "date_of_birth": "2012-03-04",
             "comment": "went home unwell", "correction_reason": "a parent telephoned"}]}"#,
     ),
-    row("VoidReturn", "provider-a", r#"{"return_id": "$return", "reason": "the register of another week"}"#),
+    row(
+        "ConfirmMarks",
+        "la-a",
+        r#"{"confirmations": [{"placement_id": "$active", "date": "2026-09-02", "session": "SESSION_AM", "code": "I",
+            "correction_reason": "the surgery wrote"}], "officer": {"name": "Ade Example", "role": "attendance"}}"#,
+    ),
+    row(
+        "NotifyExpectedAbsence",
+        "la-a",
+        r#"{"placement_id": "$active", "code": "M", "note": "dentist",
+            "sessions": [{"date": "2026-09-03", "session": "SESSION_AM"}]}"#,
+    ),
+    row(
+        "ListExpectedReturns",
+        "provider-a",
+        r#"{"placement_id": "$active", "from_date": "2026-11-01", "to_date": "2026-11-20"}"#,
+    ),
     row(
         "GetAttendance",
         "provider-a",
         r#"{"placement_id": "$active", "from_date": "2026-09-01", "to_date": "2026-11-20"}"#,
     ),
+    row("VoidReturn", "provider-a", r#"{"return_id": "$return", "reason": "the register of another week"}"#),
     row(
         "EndPlacement",
         "provider-a",

@@ -74,6 +74,9 @@ actions! {
     ListPlacements PlacementService reads TEACHING;
     SubmitAttendance ReturnsService changes PROVIDING;
     VoidReturn ReturnsService changes PROVIDING;
+    ConfirmMarks ReturnsService changes COMMISSIONING;
+    NotifyExpectedAbsence ReturnsService changes COMMISSIONING;
+    ListExpectedReturns ReturnsService reads TEACHING;
     GetAttendance ReturnsService reads TEACHING;
     WatchDeliveries DeliveryService reads ANYONE;
     ListDeliveries DeliveryService reads ANYONE;

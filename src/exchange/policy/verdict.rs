@@ -21,6 +21,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         | Action::AppointAuditor
         | Action::PutTermDates
         | Action::DeclareClosure
+        | Action::ListExpectedReturns
         | Action::ListPlacements
         | Action::WatchDeliveries
         | Action::ListDeliveries
@@ -60,6 +61,11 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         },
         Action::EndPlacement => match part {
             Part::Commissioner | Part::Provider => Ok(()),
+            _ => not_found,
+        },
+        // The statutory register is theirs.
+        Action::ConfirmMarks | Action::NotifyExpectedAbsence => match part {
+            Part::Commissioner | Part::SchoolOnRoll => Ok(()),
             _ => not_found,
         },
         Action::SubmitAttendance | Action::VoidReturn => match part {

@@ -42,6 +42,7 @@ const TOLD: &[(&str, &str)] = &[
     // A row whose child is not among the caller's placements, and the batch with it.
     ("SubmitAttendance", "INVALID_REQUEST marks[0]."),
     // It has no agreement under which it could refer anybody to anyone.
+    ("ConfirmMarks", "INVALID_REQUEST confirmations[0]."),
     ("CreateReferral", "AGREEMENT_NOT_IN_FORCE"),
     // What filters one's own exchanges finds nothing of another's.
     ("ListExchanges", "OK"),

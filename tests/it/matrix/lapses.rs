@@ -26,6 +26,7 @@ const ENDED: &[(&str, &str)] = &[
     ("StartPlacement", "STATE_INVALID"),
     ("EndPlacement", "STATE_INVALID"),
     ("SubmitAttendance", "OK"),
+    ("NotifyExpectedAbsence", "OK"),
 ];
 
 /// What each row's caller is told, of every method; nothing is done.

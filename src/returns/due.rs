@@ -1,0 +1,287 @@
+//! `ListExpectedReturns`: what was due by the weekly timetable, and what came. A session expected without a mark
+//! by its cut-off is a missing return, and nothing is said of the child.
+
+use std::collections::HashMap;
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::arrangement::Arrangement;
+use super::rows::{self, MarkRow};
+use super::rules::{Slot, Statement};
+use super::statements::{self, Stated, StatementRow};
+use super::view::{View, session};
+use crate::calendar::{Date, SchoolCalendar, TimeOfDay};
+use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::check::Check;
+use crate::exchange::{
+    Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal, policy,
+};
+use crate::placements::{self, Placement, children, plan, rows as placed};
+use crate::proto::v1::{
+    ExpectedReturn, ListExpectedReturnsRequest, ListExpectedReturnsResponse, ReturnState, Session,
+};
+use crate::register::terms;
+use crate::store::StoreError;
+use crate::store::key::Key;
+
+/// Days of one request.
+const DAYS: i32 = 31;
+/// Placements looked at for one answer; a page may end before it is full.
+const LOOKED_AT: i64 = 500;
+
+/// A session that is due.
+pub(super) struct Due {
+    pub date: Date,
+    /// None for a day that the plan names without a session: any mark of the day is its return.
+    pub slot: Option<Slot>,
+    pub by: Instant,
+    pub site: String,
+    pub closed: bool,
+}
+
+/// The sessions that are due in a range: those of the weekly timetable on school days, and the plan's extra
+/// dates, whatever day they are.
+pub(super) fn due(arrangement: &Arrangement, calendar: &SchoolCalendar, from: Date, to: Date) -> Vec<Due> {
+    let (mut due, mut date) = (Vec::new(), from);
+    while date <= to {
+        let extra = arrangement.extra_dates.contains(&date);
+        if extra || calendar.is_term_day(date) {
+            let weekday = date.days_since_monday();
+            let mut of_day: Vec<_> =
+                arrangement.sessions.iter().filter(|session| session.weekday == weekday).collect();
+            of_day.sort_unstable_by_key(|session| session.slot);
+            for session in &of_day {
+                due.push(Due {
+                    date,
+                    slot: Some(session.slot),
+                    by: moment(date, session.cut_off),
+                    site: session.site.clone(),
+                    closed: calendar.is_closed(date, &session.site),
+                });
+            }
+            if of_day.is_empty() && extra {
+                let (by, closed) = (moment(date, None), calendar.is_closed(date, ""));
+                due.push(Due { date, slot: None, by, site: String::new(), closed });
+            }
+        }
+        date = date.plus_days(1);
+    }
+    due
+}
+
+/// The cut-off on that day in England; without one, the end of the day.
+fn moment(date: Date, cut_off: Option<TimeOfDay>) -> Instant {
+    let midnight = TimeOfDay::from_minutes(0).and_then(|midnight| midnight.on(date.plus_days(1)).ok());
+    cut_off.and_then(|at| at.on(date).ok()).or(midnight).unwrap_or(Instant::MAX)
+}
+
+/// Gives what was due and what came, of the caller's placements.
+pub async fn list_expected_returns(
+    mut cx: Cx,
+    m: ListExpectedReturnsRequest,
+) -> Result<Decided<ListExpectedReturnsResponse>, Refusal> {
+    let query = read(&cx, &m)?;
+    let caller = cx.caller.organisation.clone();
+    let only = match query.placement {
+        Some(id) => {
+            Some(placements::by_id(&mut cx.snapshot, id).await?.filter(|found| wanted(found, &caller)))
+        }
+        None => None,
+    };
+    let part = if matches!(only, Some(None)) { Part::None } else { Part::Own };
+    let permit = cx.permit(Action::ListExpectedReturns, &Facts::own(part))?;
+    let (found, mut next) = match only.flatten() {
+        Some(one) => (vec![one], None),
+        None => page(&mut cx, &caller, query.after).await?,
+    };
+    let (mut change, mut reply) = (cx.change(&permit), ListExpectedReturnsResponse::default());
+    let (mut calendars, mut done) = (HashMap::new(), None);
+    for placement in found {
+        if reply.returns.len() >= query.size {
+            next = done;
+            break;
+        }
+        done = Some(placement.id);
+        let Ok(key) = children::key(&mut cx, &placement.commissioner, placement.child).await else {
+            continue;
+        };
+        let mut returns = of_placement(&mut cx, &placement, &query, &mut calendars).await?;
+        returns.retain(|one| query.states.is_empty() || query.states.contains(&one.state));
+        let part: Vec<u8> = returns.iter().flat_map(Message::encode_to_vec).collect();
+        let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &part };
+        change = change.child::<MarkRow>(&part, &[]).counterpart(&placement.provider);
+        reply.returns.extend(returns);
+    }
+    if let Some(next) = next {
+        reply.next_page_token = query.pages.seal(&cx, next.as_bytes())?;
+    }
+    Ok(change.reply(&reply))
+}
+
+/// A query whose shape holds.
+struct Query {
+    from: Date,
+    to: Date,
+    placement: Option<Uuid>,
+    states: Vec<i32>,
+    size: usize,
+    after: Uuid,
+    pages: Pages,
+}
+
+fn read(cx: &Cx, m: &ListExpectedReturnsRequest) -> Result<Query, Refusal> {
+    let mut check = Check::new();
+    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
+    if let (Some(from), Some(to)) = (from, to)
+        && !(0..DAYS).contains(&from.days_until(to))
+    {
+        check.fault("to_date", "DATE_ORDER");
+    }
+    let placement = check.optional_uuid("placement_id", &m.placement_id);
+    if check.list_len("states", m.states.len(), 10) {
+        for (index, state) in m.states.iter().enumerate() {
+            check.at("states").index(index).enum_value::<ReturnState>("", *state);
+        }
+    }
+    let size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
+    let query = ListExpectedReturnsRequest { page_token: String::new(), page_size: 0, ..m.clone() };
+    let pages = Pages::of(cx, "ListExpectedReturns", &query);
+    let mut after = Some(Uuid::nil());
+    if !m.page_token.is_empty() {
+        after = pages.open(cx, &m.page_token).and_then(|id| Uuid::from_slice(&id).ok());
+        if after.is_none() {
+            check.fault("page_token", "PAGE_TOKEN_INVALID");
+        }
+    }
+    check.finish()?;
+    let (Some(from), Some(to), Some(after)) = (from, to, after) else {
+        return Err(Reason::Malformed.into());
+    };
+    let states = m.states.clone();
+    Ok(Query { from, to, placement, states, size: size as usize, after, pages })
+}
+
+/// Whose return it is to know of: whoever reads the attendance, but for the LA of residence.
+fn wanted(placement: &Placement, caller: &OrganisationId) -> bool {
+    let part = placement.reader(caller);
+    part != Part::Residence
+        && policy::verdict(Action::GetAttendance, part, placement.standing(), false).is_ok()
+}
+
+/// The caller's placements behind one, and where to go on if there may be more.
+async fn page(
+    cx: &mut Cx,
+    caller: &OrganisationId,
+    after: Uuid,
+) -> Result<(Vec<Placement>, Option<Uuid>), StoreError> {
+    let ids = placed::ids_of_party(&mut cx.snapshot, caller, after, LOOKED_AT).await?;
+    let full = i64::try_from(ids.len()).is_ok_and(|looked_at| looked_at == LOOKED_AT);
+    let next = ids.last().copied().filter(|_| full);
+    let mut found = placed::by_ids(&mut cx.snapshot, &ids).await?;
+    found.retain(|placement| wanted(placement, caller));
+    Ok((found, next))
+}
+
+/// What was due of a placement and what came.
+async fn of_placement(
+    cx: &mut Cx,
+    placement: &Placement,
+    query: &Query,
+    calendars: &mut HashMap<OrganisationId, SchoolCalendar>,
+) -> Result<Vec<ExpectedReturn>, Refusal> {
+    let Some(start) = placement.start else {
+        return Ok(Vec::new());
+    };
+    let (from, to) = (query.from.max(start), query.to.min(placement.end.unwrap_or(Date::MAX)));
+    let plan = plan::newest(cx, placement).await?;
+    let arrangement = Arrangement::of(placement, plan.as_ref().map(|(_, plan)| plan));
+    if !calendars.contains_key(&placement.provider) {
+        let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
+        calendars.insert(placement.provider.clone(), calendar);
+    }
+    let due = calendars.get(&placement.provider).map(|calendar| due(&arrangement, calendar, from, to));
+    let due = due.unwrap_or_default();
+    let keys: Vec<Key> =
+        (due.iter()).filter_map(|due| Some(rows::key(due.date, placement.id, due.slot?))).collect();
+    let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
+    let mut marks = HashMap::new();
+    for row in cx.snapshot.fetch_among(sql, &keys).await? {
+        let (mark, ..) = rows::read(&row)?;
+        marks.insert((mark.date, mark.slot), mark);
+    }
+    let absences =
+        statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement.id, from, to).await?;
+    let reader = cx.caller.organisation.clone();
+    let view = View::delivered(placement, &reader);
+    let mut returns = Vec::with_capacity(due.len());
+    for due in due {
+        let mark = match due.slot {
+            Some(slot) => marks.remove(&(due.date, slot)),
+            None => rows::of_day(&mut cx.snapshot, placement.id, due.date).await?.into_iter().next(),
+        };
+        let received = received(cx, mark).await?;
+        returns.push(expected(placement, &due, received, absence(&absences, &due), cx.now, &view));
+    }
+    Ok(returns)
+}
+
+/// When the first mark of the session was received, if one stands.
+async fn received(cx: &mut Cx, mark: Option<MarkRow>) -> Result<Option<Instant>, StoreError> {
+    let Some(mut mark) = mark.filter(|mark| mark.statement != Statement::Withdrawn) else {
+        return Ok(None);
+    };
+    while let Some((idx, ordinal)) = mark.prior {
+        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
+        match cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? {
+            Some(row) => mark = rows::read(&row)?.0,
+            None => break,
+        }
+    }
+    Ok(Instant::from_micros(mark.received).ok())
+}
+
+/// The newest notice of the session that was not taken back.
+fn absence<'a>(absences: &'a [StatementRow], due: &Due) -> Option<&'a StatementRow> {
+    let of = |row: &&StatementRow| row.date == due.date && Some(row.slot) == due.slot;
+    let mut told: Vec<&OrganisationId> = Vec::new();
+    absences.iter().filter(of).find(|row| {
+        let newest = !told.contains(&&row.organisation);
+        told.push(&row.organisation);
+        newest && row.code.is_some()
+    })
+}
+
+fn expected(
+    placement: &Placement,
+    due: &Due,
+    received: Option<Instant>,
+    absence: Option<&StatementRow>,
+    now: Instant,
+    view: &View<'_>,
+) -> ExpectedReturn {
+    let state = match received {
+        Some(at) if at <= due.by => ReturnState::Received,
+        Some(_) => ReturnState::Late,
+        None if absence.is_some() => ReturnState::NotExpected,
+        None if due.closed => ReturnState::Closed,
+        None if due.by < now => ReturnState::Missing,
+        None => ReturnState::Due,
+    };
+    let absence = absence.filter(|_| state == ReturnState::NotExpected);
+    let (code, not_possible) = absence.map(|absence| absence.code_for(view)).unwrap_or_default();
+    let (session, start_time) = due.slot.map_or((Session::Unspecified, String::new()), session);
+    ExpectedReturn {
+        placement_id: placement.id.hyphenated().to_string(),
+        date: due.date.to_string(),
+        session: session as i32,
+        start_time,
+        site: due.site.clone(),
+        due_time: Some(due.by.to_proto()),
+        state: state as i32,
+        received_time: received.map(Instant::to_proto),
+        code,
+        not_possible,
+    }
+}
