@@ -12,7 +12,8 @@ use super::trace::{CALLS, Step, What, now, steps};
 const WAL: &str = "gateway.sqlite-wal";
 const ANCHOR: &str = "anchor";
 
-fn unavailable<R: std::fmt::Debug>(answer: Result<R, ClientError>) {
+/// Refused because the log cannot be written.
+pub fn unavailable<R: std::fmt::Debug>(answer: Result<R, ClientError>) {
     let status = refused(answer);
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "AUDIT_UNAVAILABLE"));
 }

@@ -2,8 +2,6 @@
 //! group, and whoever the database refuses suffers alone. And what a request id gets, whatever has happened
 //! since. On both databases.
 
-use std::collections::BTreeMap;
-
 use ap_gateway::cli::{audit, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
@@ -16,7 +14,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::safety::own;
-use super::story::{attendance, id, mark, refused, submission, submit};
+use super::story::{attendance, id, mark, outcomes, refused, submission, submit};
 use super::support::World;
 
 /// Changes of one group.
@@ -191,13 +189,8 @@ async fn the_first_answer_stands(world: World) -> World {
         assert_eq!(again.message.encode_to_vec(), first.message.encode_to_vec());
         assert_eq!(again.receipt.encode_to_vec(), first.receipt.encode_to_vec());
     }
-    let mut outcomes = BTreeMap::new();
-    for exchange in audit::exchanges(&riverside).await.unwrap() {
-        if exchange.index >= first.receipt.index && exchange.method.ends_with("SubmitAttendance") {
-            *outcomes.entry(exchange.outcome).or_insert(0) += 1;
-        }
-    }
-    assert_eq!(outcomes, BTreeMap::from([(Outcome::Ok as i32, 1), (Outcome::Replayed as i32, 2)]));
+    let outcomes = outcomes(&riverside, first.receipt.index).await;
+    assert_eq!(outcomes, [(Outcome::Ok as i32, 1), (Outcome::Replayed as i32, 2)].into());
     world
 }
 

@@ -58,7 +58,7 @@ async fn grow(dir: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_was_altered_long_ago_is_found_while_serving() {
     let world = World::sqlite().await;
-    assert!(post(&world, HEALTH, b"").contains("\u{8}\u{1}"), "SERVING");
+    assert!(post(world.dir.path(), world.address(), HEALTH).contains("\u{8}\u{1}"), "SERVING");
     let dir = world.stop().await;
     grow(dir.path()).await;
     let key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
@@ -77,7 +77,7 @@ async fn an_entry_that_was_altered_long_ago_is_found_while_serving() {
     let world = World::serve(dir).await;
     let mut told = String::new();
     for _ in 0..100 {
-        told = post(&world, HEALTH, b"");
+        told = post(world.dir.path(), world.address(), HEALTH);
         if told.contains("\u{8}\u{2}") {
             break;
         }

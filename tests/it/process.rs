@@ -1,6 +1,7 @@
 //! The gateway as a process of its own: started, followed or hindered by strace, killed, seen to end.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,10 @@ use tempfile::TempDir;
 use super::support::{NOW, gateway, run};
 
 /// A sandbox that is served by the binary; killed when it is dropped.
-pub struct Process(Child);
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+}
 
 /// strace on a running process; dropping it lets the process go on unhindered.
 pub struct Hindrance(Child);
@@ -28,7 +32,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// A sandbox that was made and is not being served.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::inside(&std::env::temp_dir())
+    }
+
+    /// The same inside a folder.
+    pub fn inside(folder: &Path) -> Self {
+        let dir = TempDir::new_in(folder).unwrap();
         drop(Process::serve(dir.path()));
         let placed = sandbox::world::load(dir.path()).unwrap().placements;
         let placed = placed.into_iter().find(|placed| placed.provider == "provider-a").unwrap();
@@ -77,16 +86,21 @@ impl Process {
 
     fn start(mut command: Command, dir: &Path) -> Self {
         command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).stdout(Stdio::piped());
-        let mut process = Self(command.spawn().unwrap());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("READY "), "{line}");
-        process
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("READY ").unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Kills it as a power cut would end it, and waits until strace has written its trace.
     pub fn cut(self, trace: &Path) {
-        let last = format!("{} ", self.0.id());
+        let last = format!("{} ", self.child.id());
         drop(self);
         until("the trace has ended", || {
             let text = std::fs::read_to_string(trace).unwrap();
@@ -99,8 +113,8 @@ impl Process {
     pub fn hinder(&self, file: &Path, inject: &str) -> Hindrance {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}"), "-P"]).arg(file);
-        let strace = strace.arg("-p").arg(self.0.id().to_string()).spawn().unwrap();
-        let tasks = format!("/proc/{}/task", self.0.id());
+        let strace = strace.arg("-p").arg(self.child.id().to_string()).spawn().unwrap();
+        let tasks = format!("/proc/{}/task", self.child.id());
         let followed = || {
             std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
                 let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -115,7 +129,7 @@ impl Process {
     pub fn ended(mut self) -> ExitStatus {
         let mut status = None;
         until("the process has ended", || {
-            status = self.0.try_wait().unwrap();
+            status = self.child.try_wait().unwrap();
             status.is_some()
         });
         status.unwrap()
@@ -124,8 +138,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().unwrap();
+        self.child.kill().ok();
+        self.child.wait().unwrap();
     }
 }
 

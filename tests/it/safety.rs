@@ -157,7 +157,7 @@ async fn a_certificate_of_another_authority_gets_no_answer() {
 async fn a_method_that_is_not_there_is_an_entry_too() {
     let world = World::sqlite().await;
     let before = head(&world).await;
-    let told = post(&world, "/apgateway.v1.NoService/NoMethod", b"");
+    let told = post(world.dir.path(), world.address(), "/apgateway.v1.NoService/NoMethod");
     assert!(told.contains("grpc-status: 12"), "{told}");
     assert_eq!(head(&world).await - before, 2, "the call, and the reading of the log");
     world.stop().await;

@@ -29,7 +29,12 @@ impl World {
     }
 
     pub async fn postgres() -> Self {
-        Self::start(TempDir::new().unwrap(), Some(Postgres::start()), &Randomness::system()).await
+        Self::of(Postgres::start()).await
+    }
+
+    /// A world in the database of a server.
+    pub async fn of(postgres: Postgres) -> Self {
+        Self::start(TempDir::new().unwrap(), Some(postgres), &Randomness::system()).await
     }
 
     /// A world whose ids, keys, salts and nonces come from a seed, with the certificates of another one.
@@ -118,17 +123,16 @@ impl World {
     }
 }
 
-/// POSTs a gRPC message to a world with curl, as la-a: headers, body and trailers as they came.
-pub fn post(world: &World, path: &str, message: &[u8]) -> String {
-    let dir = world.dir.path();
-    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
-    std::fs::write(dir.join("message"), framed).unwrap();
+/// POSTs an empty gRPC message to a sandbox with curl, as la-a: headers, body and trailers as they came.
+pub fn post(dir: &Path, address: SocketAddr, path: &str) -> String {
+    let message = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(message.path(), [0; 5]).unwrap();
     let mut curl = Command::new("curl");
     curl.args(["-s", "--http2", "-H", "content-type: application/grpc", "-H", "te: trailers", "-D", "-"]);
-    curl.arg("--data-binary").arg(format!("@{}", dir.join("message").display()));
+    curl.arg("--data-binary").arg(format!("@{}", message.path().display()));
     curl.arg("--cacert").arg(dir.join("ca.pem")).arg("--cert").arg(dir.join("certs/la-a.pem"));
     curl.arg("--key").arg(dir.join("certs/la-a.key"));
-    run(curl.arg(format!("https://{}{path}", world.address())))
+    run(curl.arg(format!("https://{address}{path}")))
 }
 
 /// Everything that was ever delivered to an organisation.
@@ -148,6 +152,15 @@ pub async fn deliveries(client: &Client) -> Vec<Delivery> {
 /// The binary under test.
 pub fn gateway() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ap-gateway"))
+}
+
+/// A command that needs root's rights.
+pub fn as_root(name: &str) -> Command {
+    let mut command = Command::new(if is_root() { name } else { "sudo" });
+    if !is_root() {
+        command.arg(name);
+    }
+    command
 }
 
 /// A tool that `tests/install` put in its folder.
