@@ -24,6 +24,11 @@ use crate::tlog::Signer;
 /// A group of 256 is halved at most this often until the culprit stands alone.
 const HALVINGS: usize = 10;
 
+/// Pages that a group writes beside one for each of its rows, about.
+const GROUP_PAGES: usize = 8;
+/// Pages after which the write-ahead log is folded back.
+const FOLD_PAGES: usize = 1_000;
+
 /// The door's end of the committer. Cheap to clone.
 #[derive(Clone)]
 pub struct Committer {
@@ -42,6 +47,8 @@ pub struct Appender {
     clock: Arc<dyn Clock>,
     head: watch::Sender<Head>,
     bells: Bells,
+    /// About how many pages have been written since the write-ahead log was last folded back.
+    unfolded: usize,
 }
 
 /// Why the committer ended; the process must end with it.
@@ -83,6 +90,7 @@ impl Committer {
             clock,
             head: sender,
             bells: bells.clone(),
+            unfolded: 0,
         };
         (Self { queue, head, bells }, appender)
     }
@@ -148,6 +156,7 @@ impl Appender {
                 group = self.queue.next_group() => self.commit(group).await?,
                 () = self.head.closed() => return Ok(()),
             }
+            self.fold_back().await?;
         }
     }
 
@@ -220,6 +229,7 @@ impl Appender {
         self.head.send_replace(written.tip.head());
         self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
         self.tip = Some(written.tip);
+        self.unfolded += GROUP_PAGES + members.iter().map(|pending| pending.proposal.weight()).sum::<usize>();
         if let Err(error) = anchored {
             tracing::warn!(error = %error, "the anchor cannot be written");
             answer_unavailable(members);
@@ -230,6 +240,24 @@ impl Appender {
             pending.answer.send(Outcome::Committed { receipt: Box::new(receipt), reply }).ok();
         }
         Ok(Attempt::Done)
+    }
+
+    /// Folds SQLite's write-ahead log back when it has grown, after the answers. SQLite would do so by itself
+    /// inside a COMMIT, and not tell of a sync that failed.
+    async fn fold_back(&mut self) -> Result<(), Fatal> {
+        if self.unfolded < FOLD_PAGES {
+            return Ok(());
+        }
+        self.unfolded = 0;
+        let folded = async { self.database.writer().await?.fold_back().await };
+        match folded.await {
+            Err(error @ StoreError::Disk(_)) => Err(Fatal::Disk(error)),
+            Err(error) => {
+                tracing::warn!(error = %error, "the write-ahead log could not be folded back");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Opens the transaction, takes the lock, and reads under it all that the group asks about.

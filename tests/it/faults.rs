@@ -2,6 +2,7 @@
 //! a sync that failed.
 
 use ap_gateway::client::{ClientError, reason};
+use ap_gateway::proto::v1::{Mark, Session};
 use tonic::Code;
 
 use super::process::{Process, Sandbox};
@@ -9,6 +10,7 @@ use super::safety::own;
 use super::story::{mark, refused, submission, submit};
 use super::trace::{CALLS, Step, What, now, steps};
 
+const DATABASE: &str = "gateway.sqlite";
 const WAL: &str = "gateway.sqlite-wal";
 const ANCHOR: &str = "anchor";
 
@@ -69,8 +71,8 @@ async fn while_the_anchor_cannot_be_written_nothing_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
     let sandbox = Sandbox::new();
-    let mut day = 0;
-    for (file, when) in [(WAL, 1), (WAL, 2), (WAL, 7), (ANCHOR, 1), (ANCHOR, 2)] {
+    let mut session = 0;
+    for (file, when) in [(WAL, 1), (WAL, 2), (WAL, 7), (DATABASE, 1), (ANCHOR, 1), (ANCHOR, 2)] {
         let path = sandbox.path().join(file);
         let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
         let strace = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
@@ -79,9 +81,11 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
         let mut sent = Vec::new();
         // strace counts for each thread, and any thread may write the anchor.
         for _ in 0..100 {
-            day += 1;
-            let date = format!("2026-{:02}-{:02}", 9 + day / 28, 1 + day % 28);
-            let request = submission(vec![mark(&sandbox.placement, &date, "/")]);
+            session += 1;
+            let (day, half) = (session / 2, [Session::Am, Session::Pm][session % 2] as i32);
+            let date = format!("2026-{:02}-{:02}", 9 + day / 30, 1 + day % 30);
+            let late = Mark { session: half, ..mark(&sandbox.placement, &date, "L") };
+            let request = submission(vec![late]);
             let answer = submit(&client, &request).await;
             let stopped = answer.is_err();
             sent.push((request, answer.ok().map(|reply| reply.message)));

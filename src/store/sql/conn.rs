@@ -62,6 +62,18 @@ impl Conn {
         }
     }
 
+    /// Copies SQLite's write-ahead log into the database, as far as no reader needs it; PostgreSQL sees to its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
+    pub async fn fold_back(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => self.command("PRAGMA wal_checkpoint(PASSIVE)").await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Opens a snapshot: whatever is read until [`Conn::end_read`] is of one moment.
     ///
     /// # Errors

@@ -204,6 +204,8 @@ async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .pragma("secure_delete", "on")
+        // The committer folds the write-ahead log back: here a failed sync would go unnoticed.
+        .pragma("wal_autocheckpoint", "0")
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(512);
     let writer = SqlitePoolOptions::new()
