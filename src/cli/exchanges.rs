@@ -193,16 +193,16 @@ fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 19] {
     ]
 }
 
-fn time(exchange: &ExchangeRecord) -> Option<Instant> {
+pub(super) fn time(exchange: &ExchangeRecord) -> Option<Instant> {
     exchange.time.as_ref().and_then(|time| Instant::from_proto(time).ok())
 }
 
-fn short(method: &str) -> &str {
+pub(super) fn short(method: &str) -> &str {
     method.rsplit('/').next().unwrap_or_default()
 }
 
 /// As a spreadsheet reads a time, whatever its language.
-fn in_london(at: Instant) -> String {
+pub(super) fn in_london(at: Instant) -> String {
     format!("{} {}:{:02}", Date::in_london(at), TimeOfDay::in_london(at), at.seconds().rem_euclid(60))
 }
 

@@ -1,7 +1,6 @@
 //! `submit attendance`: a register, read whole and checked whole before anything is sent.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
 
 use tokio::task::JoinSet;
 
@@ -225,19 +224,14 @@ async fn calls(
         };
         let reply = reply.map_err(broke_off)?.message;
         answered += reply.results.len();
-        progress(answered, rows.len(), if validate_only { "checked" } else { "sent" });
+        if rows.len() > MARKS {
+            let done = if validate_only { "checked" } else { "sent" };
+            output::progress(&format!("{answered} of {} marks {done}", rows.len()));
+        }
         if let Some(place) = replies.get_mut(at) {
             *place = reply;
         }
     }
+    output::progress("");
     Ok(replies)
-}
-
-/// Shows people how far a long file is; pipes and short files see nothing.
-fn progress(answered: usize, of: usize, done: &str) {
-    let mut err = std::io::stderr().lock();
-    if of > 2 * MARKS && err.is_terminal() {
-        let end = if answered == of { "\n" } else { "" };
-        write!(err, "\r{answered} of {of} marks {done}{end}").and_then(|()| err.flush()).ok();
-    }
 }

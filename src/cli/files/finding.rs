@@ -43,12 +43,17 @@ const WORDS: [(&str, &str); 11] = [
 ];
 
 impl Finding {
+    /// What the reason says.
+    #[must_use]
+    pub fn meaning(&self) -> &'static str {
+        let own = WORDS.iter().find(|(reason, _)| *reason == self.reason).map(|(_, words)| *words);
+        own.unwrap_or_else(|| description(&self.reason))
+    }
+
     /// For people: one line.
     #[must_use]
     pub fn words(&self) -> String {
-        let own = WORDS.iter().find(|(reason, _)| *reason == self.reason).map(|(_, words)| *words);
-        let words = own.unwrap_or_else(|| description(&self.reason));
         let warning = if self.severity == Severity::Warning { " (warning)" } else { "" };
-        format!("line {}, {}: {}: {words}{warning}", self.line, self.column, self.reason)
+        format!("line {}, {}: {}: {}{warning}", self.line, self.column, self.reason, self.meaning())
     }
 }

@@ -42,7 +42,7 @@ pub struct Register {
     /// The mapping that read it.
     mapping: Mapping,
     /// How it was encoded.
-    encoding: &'static str,
+    pub encoding: &'static str,
     headings: Vec<String>,
     columns: Vec<Column>,
     /// Its marks, in order.
