@@ -1,4 +1,5 @@
-//! Kept records against the leaves of their entries: with the key ring, a changed mark is found.
+//! Kept records against the leaves of their entries: with the key ring, a changed mark is found, and a changed
+//! confirmation or notice of absence.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +8,50 @@ use uuid::Uuid;
 
 use super::verify::Report;
 use crate::exchange::change::encode_row;
-use crate::proto::v1::{MarkResult, SubmitAttendanceResponse, VoidReturnResponse, returns_service};
+use crate::proto::v1::{
+    ConfirmMarksResponse, NotifyExpectedAbsenceResponse, SubmitAttendanceResponse, VoidReturnResponse,
+    returns_service,
+};
 use crate::seal::{ChildKey, KeyRing, WrappedKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, Value};
 use crate::tlog::{child_leaf, leaf_hash};
 
-/// Entries whose marks are read at once.
+/// Entries whose records are read at once.
 const PAGE: i64 = 500;
-/// The method that writes marks and sends none.
+const SUBMIT: &str = returns_service::SUBMIT_ATTENDANCE.path();
 const VOID: &str = returns_service::VOID_RETURN.path();
+const CONFIRM: &str = returns_service::CONFIRM_MARKS.path();
+const NOTIFY: &str = returns_service::NOTIFY_EXPECTED_ABSENCE.path();
 /// `LeafRole::Submitted`.
 const SUBMITTED: u8 = 1;
 
-/// Marks of one child in one entry.
+/// A table of records about children, with the places of its columns.
+struct Kept {
+    table: &'static str,
+    sql: &'static str,
+    placement: usize,
+    child: usize,
+    sender: usize,
+}
+
+const KEPT: [Kept; 2] = [
+    Kept {
+        table: "marks",
+        sql: "SELECT * FROM marks WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal",
+        placement: 2,
+        child: 15,
+        sender: 16,
+    },
+    Kept {
+        table: "statements",
+        sql: "SELECT * FROM statements WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal",
+        placement: 3,
+        child: 13,
+        sender: 6,
+    },
+];
+
+/// Records of one child in one entry.
 struct Submitted {
     sender: String,
     child: Uuid,
@@ -27,24 +59,23 @@ struct Submitted {
     count: u64,
 }
 
-/// Every kept mark must hash to its leaf: HMAC under the salt of (sender, child) and exchange, over the
-/// rows and over the child's part of the stored reply. Marks of a child whose key was destroyed cannot be
+/// Every kept record must hash to its leaf: HMAC under the salt of (sender, child) and exchange, over the
+/// rows and over the child's part of the stored reply. Records of a child whose key was destroyed cannot be
 /// opened, and are passed over.
 pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report) -> Result<(), StoreError> {
     let row = snapshot.fetch_one("SELECT MAX(idx) FROM leaves", vec![]).await?;
     let last = row.map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(-1);
     let mut keys = BTreeMap::new();
     for from in (0..=last).step_by(usize::try_from(PAGE).unwrap_or(1)) {
-        let sql = "SELECT * FROM marks WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
-        let rows = snapshot.fetch(sql, vec![from.into(), (from + PAGE).into()]).await?;
         let mut entries: BTreeMap<i64, BTreeMap<Uuid, Submitted>> = BTreeMap::new();
-        for row in &rows {
-            let (placement, child, sender) =
-                (row.id(PLACEMENT)?, row.id(CHILD)?, row.text(SENDER)?.to_owned());
-            let of = entries.entry(row.int(0)?).or_default().entry(placement);
-            let of = of.or_insert(Submitted { sender, child, rows: Vec::new(), count: 0 });
-            encode_row("marks", row.values().get(2..).unwrap_or_default(), &mut of.rows);
-            of.count += 1;
+        for kept in &KEPT {
+            for row in snapshot.fetch(kept.sql, vec![from.into(), (from + PAGE).into()]).await? {
+                let (child, sender) = (row.id(kept.child)?, row.text(kept.sender)?.to_owned());
+                let of = entries.entry(row.int(0)?).or_default().entry(row.id(kept.placement)?);
+                let of = of.or_insert(Submitted { sender, child, rows: Vec::new(), count: 0 });
+                encode_row(kept.table, row.values().get(2..).unwrap_or_default(), &mut of.rows);
+                of.count += 1;
+            }
         }
         removed(snapshot, from, &mut entries).await?;
         for (index, children) in entries {
@@ -54,8 +85,8 @@ pub async fn marks(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report)
     Ok(())
 }
 
-/// Children of returns of whom no mark is kept: either nothing was new, and their leaf says so, or their
-/// marks were removed, and it does not.
+/// Children of whom an entry has a leaf and no record is kept: either nothing was new, and their leaf says so,
+/// or their records were removed, and it does not.
 async fn removed(
     snapshot: &mut Snapshot,
     from: i64,
@@ -63,10 +94,9 @@ async fn removed(
 ) -> Result<(), StoreError> {
     let sql = "SELECT l.idx, l.placement, e.caller, p.child FROM leaves l JOIN entries e ON e.idx = l.idx \
                JOIN placements p ON p.placement = l.placement AND p.version = 1 \
-               WHERE l.idx >= $1 AND l.idx < $2 AND l.role = $3 AND e.method IN ($4, $5)";
-    let (submit, void) = (returns_service::SUBMIT_ATTENDANCE.path(), VOID);
-    let role = i64::from(SUBMITTED);
-    let arguments = vec![from.into(), (from + PAGE).into(), role.into(), submit.into(), void.into()];
+               WHERE l.idx >= $1 AND l.idx < $2 AND l.role = $3 AND e.method IN ($4, $5, $6, $7)";
+    let mut arguments = vec![from.into(), (from + PAGE).into(), i64::from(SUBMITTED).into()];
+    arguments.extend([SUBMIT, VOID, CONFIRM, NOTIFY].map(Value::from));
     for row in snapshot.fetch(sql, arguments).await? {
         let of = entries.entry(row.int(0)?).or_default().entry(row.id(1)?);
         let (sender, child) = (row.text(2)?.to_owned(), row.id(3)?);
@@ -95,10 +125,6 @@ async fn entry(
     let (exchange, Some(reply)) = (row.id(0)?, row.opt_blob(1)?) else {
         return Ok(());
     };
-    let Some(results) = results(row.text(2)?, reply) else {
-        report.find(format!("the stored reply of entry {index} was changed"));
-        return Ok(());
-    };
     let sql = "SELECT placement, hash FROM leaves WHERE idx = $1 AND role = $2";
     let mut leaves = BTreeMap::new();
     for row in snapshot.fetch(sql, vec![index.into(), i64::from(SUBMITTED).into()]).await? {
@@ -108,11 +134,10 @@ async fn entry(
         let Some(key) = key(snapshot, ring, keys, of).await? else {
             continue;
         };
-        let id = placement.hyphenated().to_string();
-        let part: Vec<u8> = (results.iter())
-            .filter(|result| result.placement_id == id)
-            .flat_map(Message::encode_to_vec)
-            .collect();
+        let Some(part) = part(row.text(2)?, reply, *placement) else {
+            report.find(format!("the stored reply of entry {index} was changed"));
+            return Ok(());
+        };
         let salt = key.leaf_salt(exchange.as_bytes());
         let leaf = child_leaf(&salt, SUBMITTED, &leaf_hash(&of.rows), &leaf_hash(&part));
         if leaves.get(placement) == Some(leaf.as_bytes()) {
@@ -124,13 +149,26 @@ async fn entry(
     Ok(())
 }
 
-/// What the stored reply says of each mark.
-fn results(method: &str, reply: &[u8]) -> Option<Vec<MarkResult>> {
-    if method == VOID {
-        VoidReturnResponse::decode(reply).ok().map(|reply| reply.results)
-    } else {
-        SubmitAttendanceResponse::decode(reply).ok().map(|reply| reply.results)
-    }
+/// The child's part of a stored reply.
+fn part(method: &str, reply: &[u8], placement: Uuid) -> Option<Vec<u8>> {
+    let id = placement.hyphenated().to_string();
+    let encoded = match method {
+        NOTIFY => NotifyExpectedAbsenceResponse::decode(reply).ok()?.encode_to_vec(),
+        CONFIRM => {
+            let results = ConfirmMarksResponse::decode(reply).ok()?.results;
+            let own = results.iter().filter(|result| result.placement_id == id);
+            own.flat_map(Message::encode_to_vec).collect()
+        }
+        _ => {
+            let results = match method {
+                VOID => VoidReturnResponse::decode(reply).ok()?.results,
+                _ => SubmitAttendanceResponse::decode(reply).ok()?.results,
+            };
+            let own = results.iter().filter(|result| result.placement_id == id);
+            own.flat_map(Message::encode_to_vec).collect()
+        }
+    };
+    Some(encoded)
 }
 
 async fn key(
@@ -155,8 +193,3 @@ async fn key(
     keys.insert(whose, key.clone());
     Ok(key)
 }
-
-/// Columns of `marks`.
-const PLACEMENT: usize = 2;
-const CHILD: usize = 15;
-const SENDER: usize = 16;

@@ -179,7 +179,7 @@ fn sessions(plan: &Plan) -> Vec<Planned> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::codes::organisation::OrganisationId;
     use crate::proto::v1::{PartTimeTimetable, PlacementState, TimetableSlot, Weekday};
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    fn by_school() -> Placement {
+    pub(in crate::returns) fn by_school() -> Placement {
         placement("school/134567", "provider/riverside", &["school/134567"])
     }
 

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::rates;
+use super::rates::Count;
 use super::rows::{self, MarkRow};
 use super::statements::{self, Stated};
 use super::view::{View, hold_back};
@@ -15,11 +15,10 @@ use crate::exchange::{
 };
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
-    AttendanceSummary, ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, StoredMark,
+    ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, StoredMark,
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
-use crate::store::StoreError;
 use prost::Message;
 
 /// Days of one request.
@@ -60,18 +59,26 @@ pub async fn get_attendance(
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
     let view = View::today(&placement, &reader, &calendar, today);
-    let summary = match &m.page_token[..] {
-        "" => Some(summarised(&mut cx, placement.id, from, to).await?),
-        _ => None,
-    };
-    let (mut marks, mut day) = (Vec::new(), from);
-    while day <= to && marks.len() < page_size {
-        marks.extend(of_day(&mut cx, &view, placement.id, &key, day).await?);
+    let mut count = m.page_token.is_empty().then(Count::default);
+    let (mut marks, mut day, mut next) = (Vec::new(), from, from);
+    // The first page counts the whole range.
+    while day <= to && (marks.len() < page_size || count.is_some()) {
+        let of_day = rows::of_day(&mut cx.snapshot, placement.id, day).await?;
+        if let Some(count) = &mut count {
+            count.add(&of_day);
+        }
         day = day.plus_days(1);
+        if marks.len() < page_size {
+            for mark in of_day {
+                marks.push(history(&mut cx, &view, &key, mark, EARLIER).await?);
+            }
+            next = day;
+        }
     }
-    confirmed(&mut cx, &view, placement.id, (from, day), &mut marks).await?;
-    let more = day <= to;
-    let next_page_token = if more { pages.seal(&cx, day.to_string().as_bytes())? } else { String::new() };
+    let summary = count.map(|count| count.summary());
+    confirmed(&mut cx, &view, placement.id, (from, next), &mut marks).await?;
+    let more = next <= to;
+    let next_page_token = if more { pages.seal(&cx, next.to_string().as_bytes())? } else { String::new() };
     let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
@@ -151,36 +158,6 @@ async fn confirmed(
         }
     }
     Ok(())
-}
-
-/// What the marks of a range come to.
-async fn summarised(
-    cx: &mut Cx,
-    placement: Uuid,
-    from: Date,
-    to: Date,
-) -> Result<AttendanceSummary, StoreError> {
-    let (mut marks, mut day) = (Vec::new(), from);
-    while day <= to {
-        marks.extend(rows::of_day(&mut cx.snapshot, placement, day).await?);
-        day = day.plus_days(1);
-    }
-    Ok(rates::summary(&marks))
-}
-
-/// The marks of a day, in the order of its sessions.
-async fn of_day(
-    cx: &mut Cx,
-    view: &View<'_>,
-    placement: Uuid,
-    key: &ChildKey,
-    day: Date,
-) -> Result<Vec<MarkHistory>, Refusal> {
-    let mut marks = Vec::new();
-    for mark in rows::of_day(&mut cx.snapshot, placement, day).await? {
-        marks.push(history(cx, view, key, mark, EARLIER).await?);
-    }
-    Ok(marks)
 }
 
 /// What the return or withdrawal at an entry brought a recipient: its own children only, a corrected mark with

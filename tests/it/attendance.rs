@@ -4,8 +4,8 @@ use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AttendanceContent, Delivery, Mark, MarkHistory, StoredMark, SubmitAttendanceRequest, VoidReturnRequest,
-    VoidReturnResponse, returns_service,
+    AttendanceContent, Delivery, Mark, MarkHistory, MarkOutcome, MarkResult, Session, StoredMark,
+    SubmitAttendanceRequest, SubmitMode, VoidReturnRequest, VoidReturnResponse, returns_service,
 };
 use tempfile::TempDir;
 use tonic::Code;
@@ -45,6 +45,48 @@ async fn the_home_school_is_told_its_code(world: &World) {
         let stored = newest(&attendance(&school, &placement).await.unwrap().marks, "2026-11-02");
         assert_eq!((stored.code.as_str(), stored.suggested_code.as_str()), (sent, suggested));
     }
+}
+
+/// At a school where the child is dual registered the home school holds D, whatever happened there.
+async fn a_dual_registered_child_s_home_school_holds_d(world: &World) {
+    let oakfield = world.client("provider-b").await;
+    let placement = world.placements("school", "provider-b").remove(0);
+    let marks = ["/", "I", "O"].into_iter().zip(["2026-11-02", "2026-11-03", "2026-11-04"]);
+    let marks = marks.map(|(code, date)| mark(&placement, date, code)).collect();
+    let results = submit(&oakfield, &submission(marks)).await.unwrap().message.results;
+    assert!(results.iter().all(|result| result.suggested_code == "D" && result.warnings.is_empty()));
+}
+
+/// Every code of the published table goes in as it is, and comes back so; those withdrawn are refused.
+async fn every_code_is_taken_and_kept(world: &World) {
+    let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
+    let placement = world.placements("school", "provider-a").remove(2);
+    let table = include_str!("../data/attendance-codes.csv");
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 38);
+    let (mut marks, mut expected) = (Vec::new(), Vec::new());
+    for (at, row) in rows.iter().enumerate() {
+        let day = format!("2026-{:02}-{:02}", 9 + at / 25, 2 + at % 25);
+        let mut sent = mark(&placement, &day, &row[0]);
+        if &row[0] == "\\" {
+            sent.session = Session::Pm as i32;
+        }
+        marks.push(sent);
+        let held = row[4].is_empty();
+        expected.push(if held { MarkOutcome::Stored } else { MarkOutcome::Rejected });
+        assert!(held || ["F", "H", "J", "Y"].contains(&&row[0]));
+    }
+    let request = SubmitAttendanceRequest { mode: SubmitMode::AcceptValid as i32, ..submission(marks) };
+    let results = submit(&riverside, &request).await.unwrap().message.results;
+    let outcomes: Vec<_> = results.iter().map(MarkResult::outcome).collect();
+    assert_eq!(outcomes, expected);
+    let refused = results.iter().filter(|result| result.outcome() == MarkOutcome::Rejected);
+    assert!(refused.map(|result| result.reason.as_str()).eq(["CODE_RETIRED"; 4]));
+    let stored = attendance(&school, &placement).await.unwrap().marks;
+    let stored: Vec<_> = stored.into_iter().map(|history| history.mark.unwrap().code).collect();
+    let sent: Vec<_> = rows.iter().filter(|row| row[4].is_empty()).map(|row| row[0].to_owned()).collect();
+    assert_eq!(stored, sent);
 }
 
 /// An N is suggested as N while it may be resolved, then as O; what was delivered stays what it was.
@@ -185,8 +227,20 @@ async fn another_s_return_is_not_there(world: &World) {
     }
 }
 
+/// A copy of the world's database holds so many records, each as it was written.
+pub async fn verified(dir: &TempDir, records: u64) {
+    let file = |name: &str| dir.path().join(name);
+    let log_key = std::fs::read_to_string(file("log-key")).unwrap();
+    let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
+    let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(report.records, records);
+}
+
 async fn all(world: World) -> TempDir {
     the_home_school_is_told_its_code(&world).await;
+    a_dual_registered_child_s_home_school_holds_d(&world).await;
+    every_code_is_taken_and_kept(&world).await;
     an_unresolved_reason_ends(&world).await;
     what_does_not_fit_is_taken_and_warned_of(&world).await;
     detention_is_told_to_the_closest_only(&world).await;
@@ -197,12 +251,7 @@ async fn all(world: World) -> TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attendance_by_the_book_on_sqlite() {
-    let dir = all(World::sqlite().await).await;
-    let file = |name: &str| dir.path().join(name);
-    let log_key = std::fs::read_to_string(file("log-key")).unwrap();
-    let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
-    let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
-    assert!(report.findings.is_empty() && report.records > 10, "{:?}", report.findings);
+    verified(&all(World::sqlite().await).await, 59).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,10 @@ use ap_gateway::proto::v1::{
     ListExpectedReturnsRequest, ListExpectedReturnsResponse, Mark, NotifyExpectedAbsenceRequest,
     NotifyExpectedAbsenceResponse, Officer, ReturnState, SeenMark, Session, returns_service,
 };
+use tempfile::TempDir;
 use tonic::Code;
 
-use super::attendance::delivered;
+use super::attendance::{delivered, verified};
 use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 
@@ -226,17 +227,17 @@ async fn pages_and_tuition(world: &World) {
     assert_eq!(states[&("2026-11-20".to_owned(), Session::Timed as i32)], ReturnState::Received);
 }
 
-async fn all(world: World) {
+async fn all(world: World) -> TempDir {
     a_register_s_own_code_stands_beside_the_mark(&world).await;
     a_register_holds_its_own_children_only(&world).await;
     what_was_due_and_what_came(&world).await;
     pages_and_tuition(&world).await;
-    world.stop().await;
+    world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_and_returns_on_sqlite() {
-    all(World::sqlite().await).await;
+    verified(&all(World::sqlite().await).await, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
