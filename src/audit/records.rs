@@ -143,7 +143,12 @@ async fn entry(
         if leaves.get(placement) == Some(leaf.as_bytes()) {
             report.records += of.count;
         } else {
-            report.find(format!("a mark of entry {index} was changed or removed"));
+            let what = match row.text(2)? {
+                CONFIRM => "a confirmation",
+                NOTIFY => "a notice of absence",
+                _ => "a mark",
+            };
+            report.find(format!("{what} of entry {index} was changed or removed"));
         }
     }
     Ok(())

@@ -37,7 +37,7 @@ impl StatementRow {
             mark_revision: u32::try_from(self.mark_revision).unwrap_or(u32::MAX),
             ..self.note(cx).await?
         };
-        if not_possible {
+        if !view.may_have_reason(&self.organisation) {
             sent.correction_reason.clear();
         }
         Ok(sent)

@@ -46,6 +46,11 @@ impl<'a> View<'a> {
         self.closest || self.reader == sender || !matches!(code, "Y5" | "Y6" | "Y7")
     }
 
+    /// Whether the reader may have why a register was amended: that may tell what it held before.
+    pub fn may_have_reason(&self, sender: &OrganisationId) -> bool {
+        self.closest || self.reader == sender
+    }
+
     /// A revision of a mark.
     pub fn mark(&self, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
         let (code, seen) = match &mark.statement {
@@ -85,6 +90,7 @@ impl<'a> View<'a> {
             stored.not_possible = true;
             stored.comment.clear();
             stored.correction_reason.clear();
+            stored.site.clear();
         }
         Ok(stored)
     }

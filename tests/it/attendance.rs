@@ -122,7 +122,8 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
     let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
     let residence = world.client("la-b").await;
     let placement = world.placements("school", "provider-a").remove(1);
-    let detained = Mark { comment: "remand".to_owned(), ..mark(&placement, "2026-11-04", "Y5") };
+    let (comment, site) = ("remand".to_owned(), "the secure centre".to_owned());
+    let detained = Mark { comment, site, ..mark(&placement, "2026-11-04", "Y5") };
     let marks = vec![detained, mark(&placement, "2026-11-05", "Y7"), mark(&placement, "2026-11-06", "Y1")];
     let sent = submit(&riverside, &submission(marks)).await.unwrap().message;
     let correction =
@@ -135,7 +136,7 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
             for (date, code) in ["2026-11-04", "2026-11-05", "2026-11-06"].into_iter().zip(expected) {
                 let mark = newest(marks, date);
                 assert_eq!((mark.code.as_str(), mark.not_possible), (code, code.is_empty()), "{date}");
-                assert!(!mark.not_possible || mark.comment.is_empty());
+                assert!(!mark.not_possible || (mark.comment.is_empty() && mark.site.is_empty()));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, explain, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::mark::Statement;
@@ -10,6 +11,7 @@ use ap_gateway::proto::v1::{
     ListExpectedReturnsRequest, ListExpectedReturnsResponse, Mark, NotifyExpectedAbsenceRequest,
     NotifyExpectedAbsenceResponse, Officer, ReturnState, SeenMark, Session, returns_service,
 };
+use ap_gateway::store::{Database, Location};
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -67,6 +69,8 @@ async fn a_register_s_own_code_stands_beside_the_mark(world: &World) {
         let held: Vec<_> = history.confirmations.iter().map(|held| (&*held.code, held.revision)).collect();
         assert_eq!(held, [("W", 2), ("B", 1)], "{reader}");
         assert!(history.confirmations[0].received_time.is_some());
+        let reason = if reader == "school" { "at the garage that day" } else { "" };
+        assert_eq!(history.confirmations[0].correction_reason, reason, "{reader}");
     }
 }
 
@@ -237,7 +241,22 @@ async fn all(world: World) -> TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_and_returns_on_sqlite() {
-    verified(&all(World::sqlite().await).await, 10).await;
+    let dir = all(World::sqlite().await).await;
+    verified(&dir, 10).await;
+    // A confirmation that somebody with the database in hand changed is found, as a mark is.
+    let database = dir.path().join("gateway.sqlite");
+    let opened = Database::open(&Location::Sqlite(database.clone())).await.unwrap();
+    let mut conn = opened.writer().await.unwrap();
+    let changed = "UPDATE statements SET code = 'C' WHERE code = 'W'";
+    assert_eq!(conn.execute(changed, vec![]).await.unwrap(), 1);
+    drop(conn);
+    opened.close().await;
+    let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
+    let ring = dir.path().join("key-ring");
+    let report = audit::verify_copy(&database, &log_key, None, Some(&ring)).await.unwrap();
+    let [finding] = &report.findings[..] else { panic!("{} findings", report.findings.len()) };
+    assert!(finding.what.starts_with("a confirmation of entry "), "{}", finding.what);
+    assert_eq!(report.records, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
