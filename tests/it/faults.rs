@@ -68,6 +68,13 @@ async fn while_the_anchor_cannot_be_written_nothing_is_answered() {
     sandbox.verifies().await;
 }
 
+/// A mark of a session of its own, the first of them in September.
+pub fn late(placement: &str, session: usize) -> Mark {
+    let (day, half) = (session / 2, [Session::Am, Session::Pm][session % 2] as i32);
+    let date = format!("2026-{:02}-{:02}", 9 + day / 30, 1 + day % 30);
+    Mark { session: half, ..mark(placement, &date, "L") }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
     let sandbox = Sandbox::new();
@@ -82,10 +89,7 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
         // strace counts for each thread, and any thread may write the anchor.
         for _ in 0..100 {
             session += 1;
-            let (day, half) = (session / 2, [Session::Am, Session::Pm][session % 2] as i32);
-            let date = format!("2026-{:02}-{:02}", 9 + day / 30, 1 + day % 30);
-            let late = Mark { session: half, ..mark(&sandbox.placement, &date, "L") };
-            let request = submission(vec![late]);
+            let request = submission(vec![late(&sandbox.placement, session)]);
             let answer = submit(&client, &request).await;
             let stopped = answer.is_err();
             sent.push((request, answer.ok().map(|reply| reply.message)));
@@ -107,4 +111,35 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
         drop(server);
     }
     sandbox.verifies().await;
+}
+
+/// Before or after, never between: the retry finds out which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all() {
+    let sandbox = Sandbox::new();
+    let (mut session, mut kills) = (0, 0);
+    for (file, call) in [(WAL, "pwrite64"), (WAL, "fsync"), (ANCHOR, "pwrite64"), (ANCHOR, "fdatasync")] {
+        let path = sandbox.path().join(file);
+        for when in 1..100 {
+            let inject = format!("inject={call}:signal=KILL:when={when}");
+            let strace = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
+            let server = Process::traced(sandbox.path(), &strace);
+            session += 1;
+            let request = submission(vec![late(&sandbox.placement, session)]);
+            let survived = submit(&sandbox.client("provider-a").await, &request).await.is_ok();
+            drop(server);
+            if survived {
+                break;
+            }
+            kills += 1;
+            let server = Process::serve(sandbox.path());
+            let again = submit(&sandbox.client("provider-a").await, &request).await.unwrap().message;
+            assert_eq!(again.stored, 1, "{file} {call} {when}");
+            drop(server);
+            sandbox.verifies().await;
+            let marks = sandbox.query("SELECT COUNT(*) FROM marks").await;
+            assert_eq!(marks[0].int(0).unwrap(), i64::try_from(session).unwrap(), "{file} {call} {when}");
+        }
+    }
+    assert!(kills > 10, "{kills} kills");
 }

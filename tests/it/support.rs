@@ -112,6 +112,11 @@ impl World {
         }
     }
 
+    /// Lets the world's PostgreSQL crash, and come back.
+    pub fn crash_postgres(&self) {
+        self.postgres.as_ref().unwrap().crash();
+    }
+
     /// Moves the clock of the domain on.
     pub fn advance(&self, to: &str) {
         self.served.clock.as_ref().unwrap().advance_to(to.parse().unwrap()).unwrap();
@@ -219,6 +224,13 @@ impl Postgres {
     /// What the server itself has logged.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// Ends it as a crash would, and starts it again.
+    fn crash(&self) {
+        let (data, log) = (self.dir.path().join("data"), self.dir.path().join("log"));
+        let mut restart = postgres_binary("pg_ctl");
+        run(restart.args(["-w", "-m", "immediate", "-l"]).arg(log).arg("-D").arg(data).arg("restart"));
     }
 
     /// Everything in the database, as `pg_dump` writes it.

@@ -1,16 +1,24 @@
-//! The connection to PostgreSQL is cut while a commit is under way: the caller is told that nothing is known,
-//! and the same request again finds out.
+//! PostgreSQL crashes, or its connection is cut while a commit is under way: the caller is told that nothing is
+//! known, and the same request again finds out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-use ap_gateway::proto::v1::Outcome;
+use ap_gateway::client::Client;
+use ap_gateway::proto::v1::{Outcome, SubmitAttendanceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use super::faults::unavailable;
+use super::faults::{late, unavailable};
 use super::story::{attendance, mark, outcomes, submission, submit};
 use super::support::{Postgres, World};
+
+/// Marks of each child: more than are sent before the crash.
+const SESSIONS: usize = 150;
 
 /// Where the connection of the next COMMIT is cut.
 #[derive(Clone, Copy)]
@@ -99,5 +107,47 @@ async fn a_commit_whose_outcome_is_not_known_is_found_out_by_its_retry() {
     // The first was not done and its retry was; the second was done and its retry a repetition.
     let counted = outcomes(&riverside, 0).await;
     assert_eq!(counted, [(Outcome::Ok as i32, 2), (Outcome::Replayed as i32, 1)].into());
+    world.stop().await;
+}
+
+/// Submits a mark a session, each again until it is answered; how often there was no answer.
+async fn load(client: Client, placement: String) -> (Vec<(SubmitAttendanceRequest, String)>, usize) {
+    let (mut answered, mut unanswered) = (Vec::new(), 0);
+    for session in 0..SESSIONS {
+        let request = submission(vec![late(&placement, session)]);
+        let mut reply = submit(&client, &request).await;
+        while reply.is_err() && unanswered < 500 {
+            unavailable(reply);
+            unanswered += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            reply = submit(&client, &request).await;
+        }
+        answered.push((request, reply.unwrap().message.return_id));
+    }
+    (answered, unanswered)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_a_crash_of_postgresql() {
+    let world = World::postgres().await;
+    let mut loads = JoinSet::new();
+    for placement in world.placements("la-a", "provider-a") {
+        loads.spawn(load(world.client("provider-a").await, placement));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.crash_postgres();
+    let (answered, unanswered): (Vec<_>, Vec<_>) = loads.join_all().await.into_iter().unzip();
+    assert!(unanswered.iter().sum::<usize>() > 0, "nobody was waiting when it crashed");
+    let riverside = world.client("provider-a").await;
+    let mut stored = BTreeSet::new();
+    for (request, return_id) in answered.concat() {
+        assert_eq!(submit(&riverside, &request).await.unwrap().message.return_id, return_id);
+        stored.insert(Uuid::parse_str(&return_id).unwrap());
+    }
+    let database = world.database().await;
+    let rows = database.reader().await.unwrap().fetch("SELECT return_id FROM marks", vec![]).await.unwrap();
+    database.close().await;
+    assert_eq!(rows.len(), stored.len());
+    assert_eq!(rows.iter().map(|row| row.id(0).unwrap()).collect::<BTreeSet<_>>(), stored);
     world.stop().await;
 }
