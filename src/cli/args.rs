@@ -332,7 +332,4 @@ pub struct Bench {
     /// Seconds.
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// Where an earlier run on the same folder ended, so that no mark is sent twice.
-    #[arg(long, default_value_t = 0)]
-    pub from_round: u64,
 }

@@ -90,10 +90,7 @@ impl Change {
     /// The change rests on this version of the key, 0 for its absence.
     #[must_use]
     pub fn guard(mut self, key: Key, version: i64) -> Self {
-        let guard = Guard { key, version };
-        if !self.guards.contains(&guard) {
-            self.guards.push(guard);
-        }
+        self.guards.push(Guard { key, version });
         self
     }
 

@@ -8,6 +8,7 @@ mod due;
 mod rates;
 mod read;
 mod resolve;
+mod roll;
 mod rows;
 mod rules;
 mod stated;
@@ -26,8 +27,10 @@ use crate::proto::v1::returns_service as rpc;
 /// Adds the methods of `ReturnsService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
+    let rolls = roll::Rolls::default();
+    let submit = move |cx, m| submit::submit_attendance(rolls.clone(), cx, m);
     routes
-        .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit::submit_attendance)
+        .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit)
         .unary(rpc::VOID_RETURN, Action::VoidReturn, void::void_return)
         .unary(rpc::CONFIRM_MARKS, Action::ConfirmMarks, confirm::confirm_marks)
         .unary(rpc::NOTIFY_EXPECTED_ABSENCE, Action::NotifyExpectedAbsence, absence::notify_expected_absence)

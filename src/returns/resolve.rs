@@ -1,36 +1,59 @@
 //! Whose child a row of a register is about, and whether it can be about that child on that day.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::arrangement::Arrangement;
+use super::roll::{Known, Roll};
 use super::rules::{self, Entered, Fault, Named, Statement};
-use crate::calendar::{SchoolCalendar, TimeOfDay};
+use crate::calendar::TimeOfDay;
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::names::same_name;
 use crate::exchange::check::{Check, Violations};
-use crate::exchange::{Basis, Cx, Refusal};
+use crate::exchange::{Cx, Refusal};
 use crate::placements::{self, Placement};
-use crate::proto::v1::{ChildIdentity, DataClass};
-use crate::register::agreements;
-use crate::seal::ChildKey;
-
-/// What is known of a child's placement while a batch is decided.
-pub struct Known {
-    pub placement: Placement,
-    pub key: ChildKey,
-    pub agreed: Option<Basis>,
-    pub identity: Option<ChildIdentity>,
-    pub arrangement: Arrangement,
-}
+use crate::proto::v1::ChildIdentity;
 
 /// A batch under decision.
 pub struct Batch {
-    pub known: Vec<Known>,
-    pub by_placement: HashMap<Uuid, usize>,
-    pub roll: Vec<Placement>,
-    pub calendar: SchoolCalendar,
+    pub roll: Arc<Roll>,
+    /// The children of the batch, in the order in which it first names them.
+    pub known: Vec<Arc<Known>>,
+    by_placement: HashMap<Uuid, usize>,
+    identities: HashMap<Uuid, ChildIdentity>,
+}
+
+impl Batch {
+    /// A batch of the roll's provider.
+    pub fn of(roll: Arc<Roll>) -> Self {
+        Self { roll, known: Vec::new(), by_placement: HashMap::new(), identities: HashMap::new() }
+    }
+
+    /// The place of a placement among the known ones.
+    pub fn at(&self, placement: Uuid) -> Option<usize> {
+        self.by_placement.get(&placement).copied()
+    }
+
+    /// The place among the known ones, with what is known; read on the way where it is not known yet.
+    async fn know(&mut self, cx: &mut Cx, placement: &Placement) -> Result<(usize, Arc<Known>), Refusal> {
+        if let Some((at, known)) = self.at(placement.id).and_then(|at| Some((at, self.known.get(at)?))) {
+            return Ok((at, Arc::clone(known)));
+        }
+        let known = self.roll.know(cx, placement).await?;
+        self.by_placement.insert(placement.id, self.known.len());
+        self.known.push(Arc::clone(&known));
+        Ok((self.known.len() - 1, known))
+    }
+
+    /// The child as the commissioner's record knows it, for as long as the batch is decided.
+    async fn identity(&mut self, cx: &mut Cx, placement: &Placement) -> Result<&ChildIdentity, Refusal> {
+        Ok(match self.identities.entry(placement.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(placements::children::identity(cx, placement).await?),
+        })
+    }
 }
 
 /// A row with the place of its placement on the roll and its warnings, or what is at fault in it.
@@ -69,60 +92,27 @@ async fn place(
     batch: &mut Batch,
     mark: &Entered,
 ) -> Result<Result<(usize, Vec<&'static str>), Fault>, Refusal> {
-    let Some(id) = find(cx, &batch.roll, mark) else {
+    let roll = Arc::clone(&batch.roll);
+    let Some(placement) = roll.find(cx, mark) else {
         return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
     };
-    let at = if let Some(at) = batch.by_placement.get(&id) {
-        *at
-    } else {
-        let Some(found) = batch.roll.iter().find(|placement| placement.id == id).cloned() else {
-            return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
-        };
-        let known = know(cx, found).await?;
-        batch.known.push(known);
-        batch.by_placement.insert(id, batch.known.len() - 1);
-        batch.known.len() - 1
-    };
-    let Some(known) = batch.known.get_mut(at) else {
-        return Ok(Err(("", "CHILD_NOT_FOUND")));
-    };
+    let (at, known) = batch.know(cx, placement).await?;
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
-        if known.identity.is_none() {
-            known.identity = Some(placements::children::identity(cx, &known.placement).await?);
-        }
-        if let Some(field) = known.identity.as_ref().and_then(|identity| mismatch(mark, identity)) {
+        let identity = batch.identity(cx, placement).await?;
+        if let Some(field) = mismatch(mark, identity) {
             return Ok(Err((field, "IDENTITY_MISMATCH")));
         }
     }
     if let Err(fault) = rules::inside(mark, known.placement.start, known.placement.end) {
         return Ok(Err(fault));
     }
-    let mut warnings = known.arrangement.warnings(mark, &batch.calendar);
+    let mut warnings = known.arrangement.warnings(mark, &roll.calendar);
     if let Statement::Code(code) = &mark.statement
         && AttendanceCode::on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {
         warnings.push("LEGACY_CODE");
     }
     Ok(Ok((at, warnings)))
-}
-
-/// Finds the placement that a mark names; of several with one child, the one that was there on the day.
-fn find(cx: &Cx, roll: &[Placement], mark: &Entered) -> Option<Uuid> {
-    let indexes = match &mark.child {
-        Named::Upn(upn) => cx.vault.ring().blind_indexes(cx.caller.organisation.as_str(), "upn", upn),
-        _ => Vec::new(),
-    };
-    let named = |placement: &&Placement| match &mark.child {
-        Named::Placement(id) => placement.id == *id,
-        Named::Reference(reference) => placement.provider_reference.as_ref() == Some(reference),
-        Named::Upn(_) => {
-            (placement.upn_index.as_ref()).is_some_and(|own| indexes.iter().any(|index| index[..] == own[..]))
-        }
-    };
-    let then = |placement: &&Placement| rules::inside(mark, placement.start, placement.end).is_ok();
-    let mut candidates = roll.iter().filter(named);
-    let first = candidates.clone().next()?;
-    Some(candidates.find(then).unwrap_or(first).id)
 }
 
 fn named_field(mark: &Entered) -> &'static str {
@@ -148,19 +138,6 @@ fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// What is known of a placement.
-pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
-    let provider = cx.caller.organisation.clone();
-    let key = placements::children::key(cx, &provider, placement.child).await?;
-    let parties = [&placement.commissioner, &placement.provider];
-    let agreed =
-        agreements::basis(&mut cx.snapshot, placement.agreement, &parties, DataClass::Attendance, cx.today)
-            .await?;
-    let plan = placements::plan::newest(cx, &placement).await?.map(|(_, plan)| plan);
-    let arrangement = Arrangement::of(&placement, plan.as_ref());
-    Ok(Known { placement, key, agreed, identity: None, arrangement })
 }
 
 pub fn at_fault(index: usize, (field, reason): Fault) -> Violations {

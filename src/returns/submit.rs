@@ -6,20 +6,18 @@ use std::collections::HashMap;
 use prost::Message;
 use uuid::Uuid;
 
-use super::resolve::{Batch, Known, Resolved, at_fault, resolve};
+use super::resolve::{Batch, Resolved, at_fault, resolve};
+use super::roll::{Known, Rolls};
 use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note, suggestion_bits};
 use super::rules::{self, Becomes, Entered, Slot, Standing};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
 use crate::exchange::check::{Check, Violations};
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live};
-use crate::placements;
 use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
-use crate::register::terms;
 use crate::store::key::Key;
-use crate::store::proposal::Guard;
 
 /// A row on its way.
 enum Row {
@@ -39,31 +37,25 @@ enum Row {
 
 /// Takes a register.
 pub async fn submit_attendance(
+    rolls: Rolls,
     mut cx: Cx,
     m: SubmitAttendanceRequest,
 ) -> Result<Decided<SubmitAttendanceResponse>, Refusal> {
     let Submission { accept_valid, rows: entered } = wire::submission(&m)?;
     let provider = cx.caller.organisation.clone();
-    let facts_key = Key::facts(provider.as_str());
-    let facts_version = cx.snapshot.version(&facts_key).await?;
-    let mut batch = Batch {
-        known: Vec::new(),
-        by_placement: HashMap::new(),
-        roll: placements::roll(&mut cx.snapshot, &provider).await?,
-        calendar: terms::calendar(&mut cx.snapshot, &provider).await?,
-    };
+    let mut batch = Batch::of(rolls.of(&mut cx).await?);
     let resolved = resolve(&mut cx, &mut batch, entered).await?;
     let rows = stand(&mut cx, &batch, resolved).await?;
     if !accept_valid {
         refuse_bad(&rows)?;
     }
     let basis = batch.known.first().and_then(|known| known.agreed.clone());
-    let guards = vec![Guard { key: facts_key, version: facts_version }];
+    let guards = vec![batch.roll.facts.clone()];
     let facts = Facts { part: Part::Provider, standing: Live::Live, basis, guards };
     let permit = cx.permit(Action::SubmitAttendance, &facts)?;
     let return_id = cx.random.uuid_v7(cx.now);
     let results = results(&rows, &batch, &cx);
-    let stored = written(&rows).count();
+    let stored = rows.iter().filter(|row| row.is_written()).count();
     let return_row = ReturnRow {
         id: return_id,
         provider,
@@ -71,12 +63,11 @@ pub async fn submit_attendance(
         stored: i64::try_from(stored).unwrap_or(i64::MAX),
     };
     let mut change = cx.change(&permit).write(&return_row);
-    for (at, known) in batch.known.iter().enumerate() {
-        let marks = mark_rows(&cx, &rows, at, known, &batch, return_id)?;
-        for row in &rows {
-            if let Row::Good { mark, at: of, standing, .. } = row
-                && *of == at
-            {
+    for (known, indexes) in batch.known.iter().zip(by_child(&rows, batch.known.len())) {
+        let own = indexes.iter().filter_map(|index| rows.get(*index));
+        let marks = mark_rows(&cx, own.clone(), known, &batch, return_id)?;
+        for row in own {
+            if let Row::Good { mark, standing, .. } = row {
                 let revision = standing.as_ref().map_or(0, |standing| standing.revision);
                 change = change.guard(key(mark.date, known.placement.id, mark.slot), revision);
             }
@@ -84,8 +75,7 @@ pub async fn submit_attendance(
         if marks.is_empty() {
             continue;
         }
-        let id = known.placement.id.hyphenated().to_string();
-        let of_child = results.iter().filter(|result| result.placement_id == id);
+        let of_child = indexes.iter().filter_map(|index| results.get(*index));
         let reply: Vec<u8> = of_child.flat_map(Message::encode_to_vec).collect();
         let (placement, role) = (known.placement.id, LeafRole::Submitted);
         change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &marks);
@@ -100,18 +90,21 @@ pub async fn submit_attendance(
 /// Against earlier rows of the batch, and against what is stored.
 async fn stand(cx: &mut Cx, batch: &Batch, resolved: Vec<Resolved>) -> Result<Vec<Row>, Refusal> {
     let id = |at: usize| batch.known.get(at).map_or(Uuid::nil(), |known| known.placement.id);
-    let keys: Vec<Key> =
-        (resolved.iter().flatten()).map(|(mark, at, _)| key(mark.date, id(*at), mark.slot)).collect();
-    let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
-    for row in cx.snapshot.fetch_among(sql, &keys).await? {
-        let (mark, idx, ordinal) = rows::read(&row)?;
-        let at = batch.by_placement.get(&mark.placement).copied();
-        let Some((at, known)) = at.and_then(|at| Some((at, batch.known.get(at)?))) else {
-            continue;
-        };
-        let place = (at, mark.date, mark.slot);
-        standing.insert(place, mark.standing(&known.key, idx, ordinal)?);
+    // Most marks are new: a first try takes them to be, and the guards find out.
+    if !cx.recall {
+        let keys: Vec<Key> =
+            (resolved.iter().flatten()).map(|(mark, at, _)| key(mark.date, id(*at), mark.slot)).collect();
+        let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
+        for row in cx.snapshot.fetch_among(sql, &keys).await? {
+            let (mark, idx, ordinal) = rows::read(&row)?;
+            let Some((at, known)) = batch.at(mark.placement).and_then(|at| Some((at, batch.known.get(at)?)))
+            else {
+                continue;
+            };
+            let place = (at, mark.date, mark.slot);
+            standing.insert(place, mark.standing(&known.key, idx, ordinal)?);
+        }
     }
     let mut first: HashMap<(usize, Date, Slot), Entered> = HashMap::new();
     let mut rows = Vec::with_capacity(resolved.len());
@@ -152,33 +145,50 @@ fn refuse_bad(rows: &[Row]) -> Result<(), Refusal> {
     Ok(check.finish()?)
 }
 
-fn written(rows: &[Row]) -> impl Iterator<Item = &Row> {
-    rows.iter().filter(|row| matches!(row, Row::Good { becomes: Becomes::New | Becomes::Correction, .. }))
+impl Row {
+    /// The place of its child among the known ones.
+    fn at(&self) -> Option<usize> {
+        match self {
+            Self::Good { at, .. } | Self::Repeats { at } => Some(*at),
+            Self::Bad(_) => None,
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        matches!(self, Self::Good { becomes: Becomes::New | Becomes::Correction, .. })
+    }
 }
 
-fn mark_rows(
+/// The indexes of the rows of each child.
+fn by_child(rows: &[Row], children: usize) -> Vec<Vec<usize>> {
+    let mut indexes = vec![Vec::new(); children];
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(of_child) = row.at().and_then(|at| indexes.get_mut(at)) {
+            of_child.push(index);
+        }
+    }
+    indexes
+}
+
+fn mark_rows<'a>(
     cx: &Cx,
-    rows: &[Row],
-    of: usize,
+    rows: impl Iterator<Item = &'a Row>,
     known: &Known,
     batch: &Batch,
     return_id: Uuid,
 ) -> Result<Vec<MarkRow>, Refusal> {
     let mut marks = Vec::new();
-    for row in written(rows) {
-        let Row::Good { mark, at, standing, .. } = row else {
+    for row in rows.filter(|row| row.is_written()) {
+        let Row::Good { mark, standing, .. } = row else {
             continue;
         };
-        if *at != of {
-            continue;
-        }
         let (placement, revision) =
             (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let place = (placement, mark.date, mark.slot, revision);
-        let flags = rules::flags(mark, &batch.calendar, cx.today, known.agreed.is_some());
+        let flags = rules::flags(mark, &batch.roll.calendar, cx.today, known.agreed.is_some());
         let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
-        let suggestion = known.arrangement.suggestion(mark, &batch.calendar, cx.today);
+        let suggestion = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
         let note = StoredMark {
             comment: mark.comment.clone(),
             correction_reason: mark.correction_reason.clone(),
@@ -226,9 +236,9 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
                 result.warnings = texts(warnings);
                 result.placement_id = of(*at).unwrap_or_default();
                 if let Some(known) = batch.known.get(*at) {
-                    let flags = rules::flags(mark, &batch.calendar, cx.today, known.agreed.is_some());
+                    let flags = rules::flags(mark, &batch.roll.calendar, cx.today, known.agreed.is_some());
                     result.flags = texts(&flags);
-                    let code = known.arrangement.suggestion(mark, &batch.calendar, cx.today);
+                    let code = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
                     result.suggested_code = code.map(|code| code.as_str().to_owned()).unwrap_or_default();
                 }
             }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use prost::Message;
 use uuid::Uuid;
 
-use super::resolve::{Known, know};
+use super::roll::{Known, know};
 use super::rows::{self, MarkRow, RESTORED, key, return_key, seal_note};
 use super::rules::Statement;
 use crate::codes::organisation::OrganisationId;

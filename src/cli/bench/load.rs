@@ -1,8 +1,9 @@
 //! Load: marks that were never sent before, from many providers at once, each answer's receipt verified.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -16,16 +17,14 @@ use crate::clock::{Clock, Randomness, SystemClock};
 use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, returns_service};
 
-/// Timed sessions of one day that a placement can have: one a minute, of a minute.
-const SLOTS: u64 = 900;
+/// Timed sessions of a placement's day, from six in the morning, an hour apart.
+const SLOTS: u64 = 10;
 
 /// What is sent, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// Marks a call.
     pub marks: usize,
-    /// Connections, each of a provider of its own, by turns.
-    pub connections: usize,
     /// Calls under way at once, over all connections.
     pub in_flight: usize,
     /// How long.
@@ -59,12 +58,29 @@ impl Measured {
     }
 }
 
-/// Providers with their connections, and which sessions they have sent already.
+/// What a call does with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its receipt is verified, and every mark must have been new.
+    Verified,
+    /// Nothing: for a server that only echoes.
+    Decoded,
+}
+
+/// A provider with its connection, and the number of its next mark.
+struct Sender {
+    client: Client,
+    provider: Provider,
+    next: AtomicU64,
+}
+
+/// Providers with their connections. What they sent is kept beside the sandbox, so that no mark is sent twice.
 pub struct Senders {
-    each: Vec<(Client, Provider)>,
-    /// The next round: a session for every placement.
-    round: AtomicU64,
+    each: Vec<Sender>,
+    turn: AtomicUsize,
+    answer: Answer,
     random: Randomness,
+    kept: PathBuf,
 }
 
 impl Senders {
@@ -76,43 +92,53 @@ impl Senders {
         dir: &Path,
         fleet: &[Provider],
         connections: usize,
-        from_round: u64,
+        answer: Answer,
     ) -> Result<Arc<Self>, Failure> {
-        let seen = Arc::new(Seen::default());
-        let mut senders = Vec::with_capacity(connections);
-        for at in 0..connections {
-            let Some(provider) = fleet.get(at % fleet.len().max(1)) else {
-                return Err(Failure::usage("there are no providers"));
-            };
-            senders.push((fleet::connect(dir, &provider.name, &seen).await?, provider.clone()));
+        let (seen, kept) = (Arc::new(Seen::default()), dir.join("fleet-sent.json"));
+        let sent: BTreeMap<String, u64> = std::fs::read_to_string(&kept)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        let mut each = Vec::with_capacity(connections);
+        for provider in fleet.iter().cycle().take(connections) {
+            each.push(Sender {
+                client: fleet::connect(dir, &provider.name, &seen).await?,
+                next: AtomicU64::new(sent.get(&provider.name).copied().unwrap_or(0)),
+                provider: provider.clone(),
+            });
         }
-        Ok(Arc::new(Self { each: senders, round: AtomicU64::new(from_round), random: Randomness::system() }))
+        Ok(Arc::new(Self { each, turn: AtomicUsize::new(0), answer, random: Randomness::system(), kept }))
     }
 
-    /// The next call of the load: which sender, and what it sends.
-    fn next(&self, marks: usize) -> Option<(&Client, SubmitAttendanceRequest)> {
-        let round = self.round.fetch_add(1, Ordering::Relaxed);
-        let count = self.each.len() as u64;
-        let (client, provider) = self.each.get(usize::try_from(round % count).ok()?)?;
-        let first = (round / count) * marks as u64;
-        let marks = (first..).take(marks).filter_map(|number| mark(provider, number)).collect();
-        let request_id = self.random.uuid_v7(SystemClock.now()).hyphenated().to_string();
-        Some((client, SubmitAttendanceRequest { request_id, marks, ..SubmitAttendanceRequest::default() }))
+    /// Keeps how far each provider has come.
+    ///
+    /// # Errors
+    /// Exit code 69 when it cannot be written.
+    pub fn keep(&self) -> Result<(), Failure> {
+        let come = |sender: &Sender| (sender.provider.name.clone(), sender.next.load(Ordering::Relaxed));
+        let sent: BTreeMap<String, u64> = self.each.iter().map(come).collect();
+        let text = serde_json::to_string(&sent).map_err(|error| Failure::bug("the fleet", error))?;
+        std::fs::write(&self.kept, text).map_err(|error| Failure::unavailable("the sandbox", error))
     }
 
+    /// The next call of the load, by turns: marks that its provider never sent.
     async fn send(&self, marks: usize) -> Result<(), Failure> {
-        let Some((client, request)) = self.next(marks) else {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.each.len().max(1);
+        let Some(Sender { client, provider, next }) = self.each.get(turn) else {
             return Err(Failure::usage("there are no providers"));
         };
+        let first = next.fetch_add(marks as u64, Ordering::Relaxed);
+        let sent = (first..).take(marks).filter_map(|number| mark(provider, number)).collect();
+        let request_id = self.random.uuid_v7(SystemClock.now()).hyphenated().to_string();
+        let request =
+            SubmitAttendanceRequest { request_id, marks: sent, ..SubmitAttendanceRequest::default() };
+        if self.answer == Answer::Decoded {
+            client.hashes(returns_service::SUBMIT_ATTENDANCE, &request).await?;
+            return Ok(());
+        }
         let reply = client.call(returns_service::SUBMIT_ATTENDANCE, &request).await?;
         let stored = reply.message.stored as usize;
         (stored == marks).then_some(()).ok_or_else(|| Failure::refused("marks had been sent before"))
-    }
-
-    /// The next round, for a later load on the same database.
-    #[must_use]
-    pub fn round(&self) -> u64 {
-        self.round.load(Ordering::Relaxed)
     }
 }
 
@@ -121,7 +147,7 @@ fn mark(provider: &Provider, number: u64) -> Option<Mark> {
     let placements = provider.placements.len() as u64;
     let placement = provider.placements.get(usize::try_from(number % placements).ok()?)?;
     let session = number / placements;
-    let (day, minute) = (session / SLOTS, 6 * 60 + session % SLOTS);
+    let (day, minute) = (session / SLOTS, 60 * (6 + session % SLOTS));
     let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day % 80).ok()?);
     let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
     Some(Mark {
@@ -129,7 +155,7 @@ fn mark(provider: &Provider, number: u64) -> Option<Mark> {
         date: date.to_string(),
         session: Session::Timed as i32,
         start_time: clock(minute),
-        end_time: clock(minute + 1),
+        end_time: clock(minute + 45),
         statement: Some(Statement::Seen(SeenMark::Present as i32)),
         ..Mark::default()
     })

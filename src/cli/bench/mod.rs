@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use self::load::{Measured, Senders, Shape};
+use self::load::{Answer, Measured, Senders, Shape};
 use super::args::Bench;
-use super::{Failure, output, say};
+use super::{Failure, output};
 
 /// When the load happens, for the domain.
 const NOW: &str = "2026-11-20T16:00:00Z";
@@ -25,13 +25,9 @@ pub async fn run(args: &Bench) -> Result<(), Failure> {
     let binary = std::env::current_exe().map_err(|error| Failure::unavailable("this binary", error))?;
     let server = serve(&binary, dir, args.postgres_url_file.as_deref())?;
     let fleet = fleet::make(dir, args.organisations, args.placements).await?;
-    let senders = Senders::connect(dir, &fleet, args.connections, args.from_round).await?;
-    let shape = Shape {
-        marks: args.marks,
-        connections: args.connections,
-        in_flight: args.in_flight,
-        duration: Duration::from_secs(args.seconds),
-    };
+    let senders = Senders::connect(dir, &fleet, args.connections, Answer::Verified).await?;
+    let shape =
+        Shape { marks: args.marks, in_flight: args.in_flight, duration: Duration::from_secs(args.seconds) };
     let before = server.processor_time();
     let measured = load::closed(&senders, shape).await?;
     let used = server.processor_time().saturating_sub(before);
@@ -39,8 +35,7 @@ pub async fn run(args: &Bench) -> Result<(), Failure> {
         ["marks a call", "in flight", "calls/s", "marks/s", "p50 µs", "p99 µs", "server µs a call"],
         &[row(shape, &measured, used)],
     );
-    say(&format!("next: --from-round {}", senders.round()));
-    Ok(())
+    senders.keep()
 }
 
 fn row(shape: Shape, measured: &Measured, used: Duration) -> [String; 7] {

@@ -2,7 +2,7 @@
 //! children and organisations are invented. `--clock` holds the clock of the domain; TLS uses the real one.
 
 mod clock;
-pub(super) mod files;
+pub mod files;
 mod script;
 pub mod world;
 

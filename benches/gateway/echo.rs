@@ -1,0 +1,133 @@
+//! The first ceiling: the same messages over the same mTLS and HTTP/2 to a server that does nothing with them.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ap_gateway::config::Config;
+use ap_gateway::gateway;
+use ap_gateway::proto::v1::{MarkResult, Receipt, SubmitAttendanceResponse};
+use ap_gateway::server::{self, Connections, Limits};
+use prost::Message;
+use prost::bytes::{Buf, BufMut, Bytes};
+use tokio::net::TcpListener;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::{Grpc, UnaryService};
+
+/// Serves until the process ends; prints `READY host:port`.
+pub async fn serve(dir: &Path) {
+    let config = Config::load(&dir.join("gateway.toml")).unwrap();
+    let tls = gateway::tls(&config).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("READY {}", listener.local_addr().unwrap());
+    let limits = Limits {
+        connections: 10_000,
+        per_organisation: 10_000,
+        handshake: Duration::from_secs(5),
+        drain: Duration::from_secs(1),
+    };
+    let echo = Echo(reply(1).into());
+    server::serve(listener, tls, echo, limits, Connections::default(), std::future::pending()).await;
+}
+
+/// A reply as long as the gateway's to this many marks, receipt and all.
+fn reply(marks: usize) -> Vec<u8> {
+    let result = MarkResult {
+        outcome: 1,
+        flags: vec!["LATE".to_owned()],
+        suggested_code: "K".to_owned(),
+        placement_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+        revision: 1,
+        ..MarkResult::default()
+    };
+    let hash = || Bytes::from_static(&[7; 32]);
+    let receipt = Receipt {
+        exchange_id: result.placement_id.clone(),
+        index: 1_000_000,
+        tree_size: 1_000_064,
+        entry: Bytes::from_static(&[7; 290]),
+        inclusion_proof: vec![hash(); 20],
+        checkpoint: "x".repeat(190),
+        request_salt: hash(),
+        reply_salt: hash(),
+    };
+    let reply = SubmitAttendanceResponse {
+        return_id: result.placement_id.clone(),
+        results: vec![result; marks],
+        stored: 1,
+        receipt: Some(receipt),
+        ..SubmitAttendanceResponse::default()
+    };
+    reply.encode_to_vec()
+}
+
+#[derive(Clone)]
+struct Echo(Bytes);
+
+type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl tower::Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answering<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let echo = self.clone();
+        Box::pin(async move { Ok(Grpc::new(BytesCodec).unary(echo, request).await) })
+    }
+}
+
+impl UnaryService<Bytes> for Echo {
+    type Response = Bytes;
+    type Future = Answering<Result<tonic::Response<Bytes>, Status>>;
+
+    fn call(&mut self, _: tonic::Request<Bytes>) -> Self::Future {
+        let reply = self.0.clone();
+        Box::pin(async move { Ok(tonic::Response::new(reply)) })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

@@ -1,0 +1,137 @@
+//! A provider's roll: its placements with all that a register is decided from. It is read once and remembered
+//! until the provider's facts move; whoever decides from it guards that counter, so what has changed since is
+//! found under the lock, and the register is decided again.
+//!
+//! Children's keys are remembered with it: whatever shreds one must move the facts of its sender.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::arrangement::Arrangement;
+use super::rules::{self, Entered, Named};
+use crate::calendar::{Date, SchoolCalendar};
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Basis, Cx, Refusal};
+use crate::placements::{self, Placement};
+use crate::proto::v1::DataClass;
+use crate::register::{agreements, terms};
+use crate::seal::ChildKey;
+use crate::store::key::Key;
+use crate::store::proposal::Guard;
+
+/// Most rolls that are remembered; beyond them all are forgotten, and read again.
+const REMEMBERED: usize = 10_000;
+
+/// What is known of a child's placement.
+pub struct Known {
+    pub placement: Placement,
+    pub key: ChildKey,
+    pub agreed: Option<Basis>,
+    pub arrangement: Arrangement,
+}
+
+/// A provider's placements that are or were active, on a day.
+pub struct Roll {
+    /// The provider's facts, on which all of this rests.
+    pub facts: Guard,
+    pub calendar: SchoolCalendar,
+    on: Date,
+    placements: Vec<Placement>,
+    by_id: HashMap<Uuid, Vec<usize>>,
+    by_reference: HashMap<String, Vec<usize>>,
+    by_upn: HashMap<Vec<u8>, Vec<usize>>,
+    known: Mutex<HashMap<Uuid, Arc<Known>>>,
+}
+
+/// The rolls that are remembered. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Rolls(Arc<Mutex<HashMap<OrganisationId, Arc<Roll>>>>);
+
+impl Rolls {
+    /// The caller's roll: from memory where that is allowed or as good as what is stored, else read.
+    pub async fn of(&self, cx: &mut Cx) -> Result<Arc<Roll>, Refusal> {
+        let remembered = lock(&self.0).get(&cx.caller.organisation).cloned();
+        let remembered = remembered.filter(|roll| roll.on == cx.today);
+        if let Some(roll) = remembered.as_ref().filter(|_| cx.recall) {
+            return Ok(Arc::clone(roll));
+        }
+        let key = Key::facts(cx.caller.organisation.as_str());
+        let facts = Guard { version: cx.snapshot.version(&key).await?, key };
+        if let Some(roll) = remembered.filter(|roll| roll.facts == facts) {
+            return Ok(roll);
+        }
+        let roll = Arc::new(Roll::read(cx, facts).await?);
+        let mut rolls = lock(&self.0);
+        if rolls.len() >= REMEMBERED {
+            rolls.clear();
+        }
+        rolls.insert(cx.caller.organisation.clone(), Arc::clone(&roll));
+        Ok(roll)
+    }
+}
+
+impl Roll {
+    async fn read(cx: &mut Cx, facts: Guard) -> Result<Self, Refusal> {
+        let provider = cx.caller.organisation.clone();
+        let placements = placements::roll(&mut cx.snapshot, &provider).await?;
+        let calendar = terms::calendar(&mut cx.snapshot, &provider).await?;
+        let (mut by_id, mut by_reference, mut by_upn) =
+            (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        for (at, placement) in placements.iter().enumerate() {
+            by_id.entry(placement.id).or_default().push(at);
+            if let Some(reference) = &placement.provider_reference {
+                by_reference.entry(reference.clone()).or_default().push(at);
+            }
+            if let Some(index) = &placement.upn_index {
+                by_upn.entry(index.clone()).or_default().push(at);
+            }
+        }
+        let (on, known) = (cx.today, Mutex::default());
+        Ok(Self { facts, calendar, on, placements, by_id, by_reference, by_upn, known })
+    }
+
+    /// The placement that a mark names; of several with one child, the one that was there on the day.
+    pub fn find(&self, cx: &Cx, mark: &Entered) -> Option<&Placement> {
+        let named = match &mark.child {
+            Named::Placement(id) => self.by_id.get(id),
+            Named::Reference(reference) => self.by_reference.get(reference),
+            Named::Upn(upn) => {
+                let provider = cx.caller.organisation.as_str();
+                let indexes = cx.vault.ring().blind_indexes(provider, "upn", upn);
+                indexes.iter().find_map(|index| self.by_upn.get(&index[..]))
+            }
+        };
+        let candidates = || named.into_iter().flatten().filter_map(|at| self.placements.get(*at));
+        let then = |placement: &&Placement| rules::inside(mark, placement.start, placement.end).is_ok();
+        candidates().find(then).or_else(|| candidates().next())
+    }
+
+    /// What is known of one of its placements.
+    pub async fn know(&self, cx: &mut Cx, placement: &Placement) -> Result<Arc<Known>, Refusal> {
+        if let Some(known) = lock(&self.known).get(&placement.id) {
+            return Ok(Arc::clone(known));
+        }
+        let known = Arc::new(know(cx, placement.clone()).await?);
+        lock(&self.known).insert(placement.id, Arc::clone(&known));
+        Ok(known)
+    }
+}
+
+/// What is known of a placement with the caller, read now.
+pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
+    let key = placements::children::key(cx, &cx.caller.organisation.clone(), placement.child).await?;
+    let parties = [&placement.commissioner, &placement.provider];
+    let (agreement, today) = (placement.agreement, cx.today);
+    let attendance = DataClass::Attendance;
+    let agreed = agreements::basis(&mut cx.snapshot, agreement, &parties, attendance, today).await?;
+    let plan = placements::plan::newest(cx, &placement).await?.map(|(_, plan)| plan);
+    let arrangement = Arrangement::of(&placement, plan.as_ref());
+    Ok(Known { placement, key, agreed, arrangement })
+}
+
+/// A panic elsewhere leaves these maps whole: every change is one insertion.
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}
