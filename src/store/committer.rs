@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
+use super::answers::{Answers, Committed};
 use super::bells::Bells;
 use super::group::{self, Held, Plan};
 use super::key::Key;
@@ -43,7 +44,7 @@ pub struct Appender {
     queue: Arc<Queue>,
     tip: Option<Tip>,
     signer: Signer,
-    anchor: Anchor,
+    answers: Answers,
     clock: Arc<dyn Clock>,
     head: watch::Sender<Head>,
     bells: Bells,
@@ -86,7 +87,7 @@ impl Committer {
             queue: Arc::clone(&queue),
             tip: Some(tip),
             signer,
-            anchor,
+            answers: Answers::new(anchor),
             clock,
             head: sender,
             bells: bells.clone(),
@@ -154,6 +155,7 @@ impl Appender {
         loop {
             tokio::select! {
                 group = self.queue.next_group() => self.commit(group).await?,
+                error = self.answers.failed() => return Err(Fatal::Anchor(error)),
                 () = self.head.closed() => return Ok(()),
             }
             self.fold_back().await?;
@@ -222,23 +224,11 @@ impl Appender {
         drop(conn);
         // Durable. A crash from here on loses answers, not exchanges: their retries get them. The anchor
         // is written before any answer, so no answered exchange is newer than it.
-        let anchored = self.anchor.write(&written.note);
-        if anchored.is_ok() {
-            self.anchor.sync().map_err(Fatal::Anchor)?;
-        }
         self.head.send_replace(written.tip.head());
         self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
         self.tip = Some(written.tip);
         self.unfolded += GROUP_PAGES + members.iter().map(|pending| pending.proposal.weight()).sum::<usize>();
-        if let Err(error) = anchored {
-            tracing::warn!(error = %error, "the anchor cannot be written");
-            answer_unavailable(members);
-            return Ok(Attempt::Done);
-        }
-        for (pending, receipt) in members.into_iter().zip(written.receipts) {
-            let reply = pending.proposal.reply;
-            pending.answer.send(Outcome::Committed { receipt: Box::new(receipt), reply }).ok();
-        }
+        self.answers.give(Committed { note: written.note, members, receipts: written.receipts });
         Ok(Attempt::Done)
     }
 

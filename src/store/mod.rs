@@ -6,6 +6,7 @@
 //! table, `heads`, says which row is newest and guards everything by that version.
 
 mod anchor;
+mod answers;
 mod bells;
 mod committer;
 pub mod evidence;
