@@ -4,8 +4,9 @@ use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AttendanceContent, Delivery, Mark, MarkHistory, MarkOutcome, MarkResult, Session, StoredMark,
-    SubmitAttendanceRequest, SubmitMode, VoidReturnRequest, VoidReturnResponse, returns_service,
+    AttendanceContent, Delivery, GetAttendanceRequest, GetAttendanceResponse, Mark, MarkHistory, MarkOutcome,
+    MarkResult, Session, StoredMark, SubmitAttendanceRequest, SubmitMode, VoidReturnRequest,
+    VoidReturnResponse, returns_service,
 };
 use tempfile::TempDir;
 use tonic::Code;
@@ -83,10 +84,35 @@ async fn every_code_is_taken_and_kept(world: &World) {
     assert_eq!(outcomes, expected);
     let refused = results.iter().filter(|result| result.outcome() == MarkOutcome::Rejected);
     assert!(refused.map(|result| result.reason.as_str()).eq(["CODE_RETIRED"; 4]));
-    let stored = attendance(&school, &placement).await.unwrap().marks;
+    let whole = attendance(&school, &placement).await.unwrap();
+    in_pages(&school, &placement, &whole).await;
+    let stored = whole.marks;
     let stored: Vec<_> = stored.into_iter().map(|history| history.mark.unwrap().code).collect();
     let sent: Vec<_> = rows.iter().filter(|row| row[4].is_empty()).map(|row| row[0].to_owned()).collect();
     assert_eq!(stored, sent);
+}
+
+/// Page by page it is the same, and the first page alone has the summary of all.
+async fn in_pages(client: &Client, placement: &str, whole: &GetAttendanceResponse) {
+    let mut request = GetAttendanceRequest {
+        placement_id: placement.to_owned(),
+        from_date: "2026-09-01".to_owned(),
+        to_date: "2026-11-30".to_owned(),
+        page_size: 5,
+        ..GetAttendanceRequest::default()
+    };
+    let (mut marks, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = client.call(returns_service::GET_ATTENDANCE, &request).await.unwrap().message;
+        assert_eq!(page.summary, whole.summary.filter(|_| pages == 0));
+        marks.extend(page.marks);
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert!(pages > 5 && marks == whole.marks, "{pages} pages");
 }
 
 /// An N is suggested as N while it may be resolved, then as O; what was delivered stays what it was.

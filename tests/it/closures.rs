@@ -3,8 +3,9 @@
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AttendanceSummary, ClosureKind, DeclareClosureRequest, DeclareClosureResponse, GetTermDatesRequest,
-    GetTermDatesResponse, Mark, Session, register_service,
+    AttendanceSummary, ClosureKind, DeclareClosureRequest, DeclareClosureResponse, ExpectedReturn,
+    GetTermDatesRequest, GetTermDatesResponse, ListExpectedReturnsRequest, Mark, ReturnState, Session,
+    SubmitAttendanceRequest, register_service, returns_service,
 };
 use tonic::Code;
 
@@ -36,8 +37,7 @@ async fn term_dates(client: &Client, organisation: &str) -> Result<GetTermDatesR
 }
 
 async fn warned(client: &Client, sent: Mark) -> Vec<String> {
-    let request =
-        ap_gateway::proto::v1::SubmitAttendanceRequest { validate_only: true, ..submission(vec![sent]) };
+    let request = SubmitAttendanceRequest { validate_only: true, ..submission(vec![sent]) };
     submit(client, &request).await.unwrap().message.results.remove(0).warnings
 }
 
@@ -57,6 +57,15 @@ async fn a_closure_is_told_counted_and_withdrawn(world: &World) {
         }
     }
     assert_eq!(warned(&riverside, sent("/")).await, ["CLOSURE_DECLARED"]);
+    let due = ListExpectedReturnsRequest {
+        placement_id: placement.clone(),
+        from_date: "2026-11-17".to_owned(),
+        to_date: "2026-11-17".to_owned(),
+        ..ListExpectedReturnsRequest::default()
+    };
+    let due = riverside.call(returns_service::LIST_EXPECTED_RETURNS, &due).await.unwrap().message.returns;
+    let states: Vec<_> = due.iter().map(ExpectedReturn::state).collect();
+    assert_eq!(states, [ReturnState::Closed; 2]);
     assert!(warned(&riverside, sent("Y4")).await.is_empty());
     let known = term_dates(&world.client("la-a").await, "provider/riverside").await.unwrap();
     assert_eq!((known.term_dates.len(), known.closures.len()), (1, 1));
