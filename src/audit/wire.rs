@@ -87,5 +87,6 @@ pub fn record(index: u64, entry: AuditEntry) -> ExchangeRecord {
         counterparts: entry.counterparts,
         counterpart_count: entry.counterpart_count,
         child_count: entry.child_count,
+        identity_claimed: entry.identity_claimed,
     }
 }

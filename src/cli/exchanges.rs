@@ -18,7 +18,7 @@ const PAGES: usize = 100_000;
 /// Exchanges of a page.
 const PAGE: i32 = 1_000;
 
-const HEADING: [&str; 19] = [
+const HEADING: [&str; 20] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
@@ -36,6 +36,7 @@ const HEADING: [&str; 19] = [
     "Counterparts' names",
     "Number of counterparts",
     "Number of children",
+    "Identity claimed in a header, and ignored",
     "Exchange",
     "Index in the log",
 ];
@@ -167,7 +168,7 @@ fn row(exchange: &ExchangeRecord) -> [String; 7] {
     ]
 }
 
-fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 19] {
+fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 20] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
     let utc = time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
@@ -188,6 +189,7 @@ fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 19] {
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
         exchange.counterpart_count.to_string(),
         exchange.child_count.to_string(),
+        if exchange.identity_claimed { "yes".to_owned() } else { String::new() },
         exchange.exchange_id.clone(),
         exchange.index.to_string(),
     ]

@@ -90,7 +90,7 @@ pub struct Acknowledgement {
 /// Checks an acknowledgement.
 pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let stage = check.enum_value::<DeliveryStage>("stage", m.stage);
     if matches!(stage, Some(DeliveryStage::Accepted | DeliveryStage::Collected)) {
         check.fault("stage", "STAGE_NOT_RECIPIENTS");

@@ -77,6 +77,8 @@ pub(super) struct Call {
     pub peer: Arc<PeerCertificate>,
     pub on_behalf_of: Option<String>,
     pub trace: String,
+    /// Whether a header claimed an identity, in vain.
+    pub identity_claimed: bool,
     pub exchange: Uuid,
     pub message: Bytes,
     /// How long the caller said that it waits.

@@ -104,6 +104,7 @@ fn base(call: &Call, salts: &Salts) -> AuditEntry {
         system: call.peer.system().to_owned(),
         certificate_sha256: bytes_of(&call.peer.fingerprint()),
         method: call.path.to_owned(),
+        identity_claimed: call.identity_claimed,
         trace_id: call.trace.chars().take(TRACE).collect(),
         request_commitment: bytes_of(commitment(&salts.request, &call.message).as_bytes()),
         ..AuditEntry::default()

@@ -6,12 +6,15 @@
 //! answered.
 
 pub mod caller;
+#[cfg(test)]
+mod catalogue;
 pub mod change;
 pub mod check;
 pub mod codec;
 mod deadline;
 mod door;
 mod entry;
+mod headers;
 mod page;
 pub mod policy;
 pub mod refusal;
@@ -28,7 +31,7 @@ pub use door::Door;
 pub use page::Pages;
 pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
 pub use refusal::{Reason, Refusal};
-pub use routes::{MessageLimits, Routes, Service};
+pub use routes::{MessageLimits, OtherHost, Routes, Service};
 pub use watch::{Batch, Watcher};
 
 use crate::calendar::Date;

@@ -77,13 +77,11 @@ reasons! {
     CertificateNotRegistered "CERT_NOT_REGISTERED" Unauthenticated Operator 0 "this certificate is not registered for an organisation";
     CertificateRevoked "CERT_REVOKED" Unauthenticated People 0 "this certificate is no longer registered";
     OrganisationSuspended "ORG_SUSPENDED" PermissionDenied Operator 0 "this organisation is suspended";
-    OrganisationMismatch "ORG_MISMATCH" PermissionDenied Client 0 "the request speaks for another organisation than the certificate";
     MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
     GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";
     NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
     AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";
-    PlacementNotActive "PLACEMENT_NOT_ACTIVE" FailedPrecondition People 0 "the date lies outside the placement";
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
     DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is not that of what was delivered";
@@ -92,6 +90,8 @@ reasons! {
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
+    HostMismatch "HOST_MISMATCH" Unauthenticated Client 0 "the call is for another host than the gateway's certificate names";
+    EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not taken; gzip is, and none";
     UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";
     Protocol "PROTOCOL" InvalidArgument Client 0 "the call broke a rule of gRPC";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded Time 1000 "the deadline passed before an answer was ready";
@@ -146,9 +146,12 @@ impl Refusal {
             std::collections::HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
         let (shown, mut bytes) = (self.violations.iter(), 0);
         let shown: Vec<FieldViolation> = shown
-            .map(|violation| FieldViolation::new(violation.field.as_str(), violation.description))
+            .map(|violation| FieldViolation {
+                reason: violation.reason.to_owned(),
+                ..FieldViolation::new(violation.field.as_str(), violation.description)
+            })
             .take_while(|violation| {
-                bytes += violation.field.len() + violation.description.len() + 8;
+                bytes += violation.field.len() + violation.description.len() + violation.reason.len() + 10;
                 bytes <= DETAILS
             })
             .collect();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use prost::Message;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -18,12 +18,16 @@ use tonic::{Code, Status};
 
 use super::codec::{Answer, ExchangeCodec};
 use super::door::{Call, Deciding, Decision, Door, Recall};
-use super::{Action, Cx, Decided, Reason, Refusal, deadline, watch};
+use super::{Action, Cx, Decided, Reason, Refusal, deadline, headers, watch};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
 
 /// The gRPC metadata key with which a processor names the organisation that it acts for.
 pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
+
+/// Marks a call whose `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
+#[derive(Clone, Copy)]
+pub struct OtherHost;
 
 pub(super) type Handler = Arc<dyn Fn(Cx, Bytes) -> Deciding + Send + Sync>;
 type Hashes = Arc<dyn Fn(Cx, Bytes) -> Hashing + Send + Sync>;
@@ -156,15 +160,19 @@ impl Service {
         let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
             return Status::unauthenticated("no client certificate").into_http();
         };
-        if !is_grpc(request.headers()) {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return response;
+        if request.method() != Method::POST {
+            return without_grpc(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if !headers::is_grpc(request.headers()) {
+            return without_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         let found = self.routes.get_key_value(request.uri().path());
         // An unknown method has no rights of its own; GetExchange's are anyone's.
         let (path, action) = found.map_or(("", Action::GetExchange), |(path, (action, _))| (*path, *action));
         let call = self.call_of(path, action, peer, request.headers());
+        if request.extensions().get::<OtherHost>().is_some() {
+            return self.enter(&call, Reason::HostMismatch, &HeaderMap::new()).await;
+        }
         let entered = Arc::new(AtomicBool::new(false));
         let route = found.map(|(_, (_, route))| route.clone());
         let answering = self.answer(route, &call, &entered, request);
@@ -177,7 +185,7 @@ impl Service {
         };
         match Status::from_header_map(response.headers()) {
             Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
-                self.enter(&call, reason_of(&status), response.headers()).await
+                self.enter(&call, reason_of(&call, &status), response.headers()).await
             }
             _ => response,
         }
@@ -222,13 +230,14 @@ impl Service {
     ) -> Call {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let exchange = self.door.random.uuid_v7(self.door.clock.now());
-        let trace = text("traceparent").and_then(trace_id).unwrap_or_default();
+        let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
         Call {
             path,
             action,
             peer,
             on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
             trace: trace.to_owned(),
+            identity_claimed: headers::claim_identity(headers),
             exchange,
             message: Bytes::new(),
             deadline: deadline::asked(headers),
@@ -250,27 +259,21 @@ impl Service {
 
 /// What tonic 0.14.9 refuses, as a reason of ours: it says `OUT_OF_RANGE` of a message that is too large,
 /// `RESOURCE_EXHAUSTED` of one that grows too large, `INTERNAL` of one that it cannot take apart.
-fn reason_of(status: &Status) -> Reason {
+fn reason_of(call: &Call, status: &Status) -> Reason {
     match status.code() {
-        Code::Unimplemented => Reason::UnknownMethod,
+        Code::Unimplemented if call.path.is_empty() => Reason::UnknownMethod,
+        Code::Unimplemented => Reason::EncodingUnknown,
         Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
         Code::Internal | Code::InvalidArgument => Reason::Malformed,
         _ => Reason::Protocol,
     }
 }
 
-/// `application/grpc` or `application/grpc+proto`: nothing else is spoken here.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    matches!(kind, Some(b"application/grpc" | b"application/grpc+proto"))
-}
-
-/// The trace id of a W3C `traceparent`; anything else is dropped.
-fn trace_id(header: &str) -> Option<&str> {
-    let mut parts = header.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (version == "00" && trace.len() == 32 && hex(trace) && parts.count() == 2).then_some(trace)
+/// An answer of HTTP alone.
+fn without_grpc(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 struct Unary {

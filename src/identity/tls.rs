@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
@@ -50,6 +51,8 @@ pub struct Tls {
 
 struct Live {
     config: Arc<ServerConfig>,
+    /// The server's own certificate.
+    own: CertificateDer<'static>,
     /// (issuer's name, serial number) of every revoked certificate.
     revoked: HashSet<(Vec<u8>, Vec<u8>)>,
     stamps: Vec<Option<SystemTime>>,
@@ -86,6 +89,16 @@ impl Tls {
         in_date && !self.live.load().revoked.contains(&named)
     }
 
+    /// Whether the server's certificate names this host: a name, or an address without brackets.
+    #[must_use]
+    pub fn is_own_name(&self, host: &str) -> bool {
+        let live = self.live.load();
+        match (ServerName::try_from(host), ParsedCertificate::try_from(&live.own)) {
+            (Ok(name), Ok(own)) => verify_server_name(&own, &name).is_ok(),
+            _ => false,
+        }
+    }
+
     /// Reads the files again if one has changed, or if `always`.
     ///
     /// # Errors
@@ -117,19 +130,21 @@ fn read(files: &TlsFiles) -> Result<Live, TlsError> {
         .enforce_revocation_expiration()
         .build()
         .map_err(|error| config(error.into()))?;
+    let chain = certificates(&files.certificate)?;
+    let own = chain.first().cloned().ok_or_else(|| TlsError::File(files.certificate.clone()))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|_| TlsError::File(files.key.clone()))?;
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| config(error.into()))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&files.certificate)?, key)
+        .with_single_cert(chain, key)
         .map_err(|error| config(error.into()))?;
     // rustls restores a resumed client's chain without verifying it again: a revoked one would come back.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     server.max_early_data_size = 0;
     server.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Live { config: Arc::new(server), revoked, stamps })
+    Ok(Live { config: Arc::new(server), own, revoked, stamps })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

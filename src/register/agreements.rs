@@ -46,7 +46,7 @@ pub(super) async fn countersign(
     m: CountersignAgreementRequest,
 ) -> Result<Decided<CountersignAgreementResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.required("etag", &m.etag);
     check.finish()?;
@@ -78,7 +78,7 @@ pub(super) async fn end(
     m: EndAgreementRequest,
 ) -> Result<Decided<EndAgreementResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.finish()?;
     let (permit, mut row) = of_party(&mut cx, Action::EndAgreement, id).await?;

@@ -96,7 +96,7 @@ pub(super) async fn register(
     m: RegisterCertificateRequest,
 ) -> Result<Decided<RegisterCertificateResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let certificate = parse(&mut check, "certificate", &m.certificate);
     check.finish()?;
     let certificate = certificate.ok_or(Reason::Malformed)?;
@@ -120,7 +120,7 @@ pub(super) async fn revoke(
     m: RevokeCertificateRequest,
 ) -> Result<Decided<RevokeCertificateResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let sha256 = check.parsed("certificate_sha256", &m.certificate_sha256, fingerprint);
     check.finish()?;
     let sha256 = sha256.ok_or(Reason::Malformed)?;

@@ -83,7 +83,7 @@ pub(super) async fn authorise_processor(
     m: AuthoriseProcessorRequest,
 ) -> Result<Decided<AuthoriseProcessorResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let grantee = grantee(&mut check, "processor", &m.processor, OrganisationKind::Processor);
     if m.methods.is_empty() {
         check.fault("methods", "FIELD_REQUIRED");
@@ -112,7 +112,7 @@ pub(super) async fn appoint_auditor(
     m: AppointAuditorRequest,
 ) -> Result<Decided<AppointAuditorResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let grantee = grantee(&mut check, "auditor", &m.auditor, OrganisationKind::Auditor);
     let (from, to) = period(&mut check, &m.from_date, &m.to_date);
     check.finish()?;
@@ -128,7 +128,7 @@ pub(super) async fn appoint_auditor(
 /// Ends a grant that the caller gave.
 pub(super) async fn end(mut cx: Cx, m: EndGrantRequest) -> Result<Decided<EndGrantResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let id = check.uuid("grant_id", &m.grant_id);
     check.finish()?;
     let id = id.ok_or(Reason::Malformed)?;

@@ -77,7 +77,7 @@ pub(super) async fn register(
     m: RegisterOrganisationRequest,
 ) -> Result<Decided<RegisterOrganisationResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let organisation = check.organisation("organisation", &m.organisation);
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200).required());
     let urn = optional(&mut check, "urn", &m.urn, |text| Urn::parse(text).map(drop));
@@ -125,7 +125,7 @@ pub(super) async fn update(
     m: UpdateOrganisationRequest,
 ) -> Result<Decided<UpdateOrganisationResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let organisation = check.organisation("organisation", &m.organisation);
     check.required("etag", &m.etag);
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200));

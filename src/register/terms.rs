@@ -63,7 +63,7 @@ pub(super) async fn put(
     m: PutTermDatesRequest,
 ) -> Result<Decided<PutTermDatesResponse>, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let sent = check.present("term_dates", m.term_dates.as_ref());
     if let Some(sent) = sent {
         let mut at = check.at("term_dates");

@@ -24,7 +24,7 @@ pub struct Submission {
 /// with them.
 pub fn submission(m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let mode = check.optional_enum::<SubmitMode>("mode", m.mode);
     if m.marks.is_empty() != m.nil_return {
         check.fault(if m.nil_return { "nil_return" } else { "marks" }, "BATCH_EMPTY");

@@ -8,9 +8,10 @@ mod flood;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::uri::Authority;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -23,6 +24,7 @@ use tower::{Service, ServiceExt};
 
 pub use connections::{Connections, Ending};
 
+use crate::exchange::OtherHost;
 use crate::identity::{PeerCertificate, Tls};
 use flood::Guarded;
 
@@ -88,7 +90,9 @@ pub async fn serve<S>(
             let handshake = tokio::time::timeout(limits.handshake, handshake(tcp, &tls)).await;
             drop(turn);
             match handshake {
-                Ok(Ok((stream, peer))) => connection(stream, peer, service, limits, &connections).await,
+                Ok(Ok((stream, peer))) => {
+                    connection(stream, (peer, tls), service, limits, &connections).await;
+                }
                 Ok(Err(error)) => tracing::info!(error = %error, "a TLS handshake was refused"),
                 Err(_) => tracing::info!("a TLS handshake took too long"),
             }
@@ -102,6 +106,9 @@ async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream
     // Without it a small reply can wait 40 ms for the acknowledgement of the one before.
     tcp.set_nodelay(true)?;
     let stream = TlsAcceptor::from(tls.config()).accept(tcp).await?;
+    if stream.get_ref().1.server_name().is_some_and(|name| !tls.is_own_name(name)) {
+        return Err(io::Error::other("the caller looks for another host"));
+    }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
     let peer = PeerCertificate::parse(leaf).map_err(io::Error::other)?;
@@ -113,7 +120,7 @@ async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream
 
 async fn connection<S>(
     stream: TlsStream<TcpStream>,
-    peer: Arc<PeerCertificate>,
+    (peer, tls): (Arc<PeerCertificate>, Arc<Tls>),
     service: S,
     limits: Limits,
     connections: &Connections,
@@ -128,8 +135,12 @@ async fn connection<S>(
         tracing::info!(org.id = %peer.organisation(), "an organisation has too many connections");
         return;
     };
+    let known = Arc::new(OnceLock::new());
     let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&peer));
+        if !is_for_us(request.uri().authority(), &known, &tls) {
+            request.extensions_mut().insert(OtherHost);
+        }
         request.map(Body::new)
     });
     let http = http2_settings()
@@ -147,6 +158,19 @@ async fn connection<S>(
         ended = http.as_mut() => log(ended),
         () = handle.cut() => {}
     }
+}
+
+/// Whether a call is for a host that the server's certificate names; asked once for each that a connection
+/// calls by.
+fn is_for_us(authority: Option<&Authority>, known: &OnceLock<Authority>, tls: &Tls) -> bool {
+    let Some(authority) = authority.filter(|authority| known.get() != Some(authority)) else {
+        return true;
+    };
+    let own = tls.is_own_name(authority.host().trim_matches(['[', ']']));
+    if own {
+        known.set(authority.clone()).ok();
+    }
+    own
 }
 
 fn log(ended: Result<(), hyper::Error>) {

@@ -114,18 +114,22 @@ impl Stage {
 
     /// A method's row as a message.
     pub fn request(&self, row: &Row, validate_only: bool) -> DynamicMessage {
-        let mut json = row.json.to_owned();
-        // The longer names first: one may begin another.
-        for (name, value) in self.names.iter().rev() {
-            json = json.replace(&format!("${name}\""), &format!("{value}\""));
-        }
-        let mut request = read(row.method, &json);
+        let mut request = read(row.method, &self.named(row.json));
         disguise(&mut request, self.personal);
         if proto::is_mutating(&descriptor(row.method)) {
             self.renew(&mut request);
             request.set_field_by_name("validate_only", Value::Bool(validate_only));
         }
         request
+    }
+
+    /// JSON with what the names in it stand for.
+    pub fn named(&self, json: &str) -> String {
+        // The longer names first: one may begin another.
+        let names = self.names.iter().rev();
+        names.fold(json.to_owned(), |json, (name, value)| {
+            json.replace(&format!("${name}\""), &format!("{value}\""))
+        })
     }
 
     /// Gives a request an id of its own.

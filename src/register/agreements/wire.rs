@@ -14,7 +14,7 @@ const MOST: usize = 20;
 /// The agreement that is proposed, its id still to be given.
 pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
     let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
+    check.request_id(&m.request_id);
     let Some(sent) = check.present("agreement", m.agreement.as_ref()) else {
         check.finish()?;
         return Err(Reason::Malformed.into());

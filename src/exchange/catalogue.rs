@@ -1,0 +1,105 @@
+//! The catalogue of errors for integrators, `proto/ERRORS.md`: written from the tables of reasons, and held to
+//! them and to the code.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::check::REASONS;
+use super::refusal::{Mender, Reason};
+
+const INTRODUCTION: &str = "\
+# Errors
+
+Written from the code by its tests; to write it anew: `AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue`.
+
+Every refusal carries `google.rpc.ErrorInfo` (domain `ap-gateway`) with one of the reasons below and the
+exchange's id in its metadata. Branch on reasons, never on texts: reasons are stable, texts are for people.
+`INVALID_REQUEST` also carries `google.rpc.BadRequest`, which names all fields at fault at once, each by path,
+with a reason of the second table (the first 50; `violations_omitted` counts the rest). `google.rpc.RetryInfo`
+says when the same request may be sent again, with the same `request_id`. No text repeats what was sent.
+
+";
+
+fn catalogue() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    out.push_str(
+        "## Refusals\n\n| Reason | Status | Again? | Who mends it | What it says |\n|---|---|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let again = match reason.retry_after_ms() {
+            0 => "no".to_owned(),
+            after => format!("after {after} ms"),
+        };
+        let mender = match reason.mender() {
+            Mender::Client => "the calling software",
+            Mender::People => "people: the caller's or the other party's",
+            Mender::Operator => "the gateway's operator",
+            Mender::Time => "nobody: it passes",
+        };
+        let status = screaming(&format!("{:?}", reason.code()));
+        writeln!(out, "| `{}` | {status} | {again} | {mender} | {} |", reason.name(), reason.text()).unwrap();
+    }
+    out.push_str(
+        "\n## Fields at fault\n\nOf a request, or as `reason` of a mark that was rejected alone.\n\n",
+    );
+    out.push_str("| Reason | What it says |\n|---|---|\n");
+    for (reason, words) in REASONS {
+        writeln!(out, "| `{reason}` | {words} |").unwrap();
+    }
+    out
+}
+
+fn screaming(name: &str) -> String {
+    let mut out = String::new();
+    for (at, letter) in name.chars().enumerate() {
+        if at > 0 && letter.is_uppercase() {
+            out.push('_');
+        }
+        out.extend(letter.to_uppercase());
+    }
+    out
+}
+
+#[test]
+fn the_catalogue_is_that_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/ERRORS.md");
+    if std::env::var_os("AP_GATEWAY_REGENERATE").is_some() {
+        std::fs::write(&path, catalogue()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == catalogue(), "write it anew: AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue");
+}
+
+/// The sources without the two tables and without tests: a file's own tests come last in it.
+fn sources() -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut text) = (vec![src], String::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !["tests.rs", "reasons.rs", "refusal.rs", "catalogue.rs"].contains(&name)
+            {
+                let file = std::fs::read_to_string(path).unwrap();
+                text.push_str(file.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_reason_can_be_met() {
+    let sources = sources();
+    for reason in Reason::ALL {
+        let used = format!("Reason::{reason:?}");
+        let own = ["Malformed", "Invalid"].contains(&used.trim_start_matches("Reason::"));
+        assert!(own || sources.contains(&used), "no code refuses for {}", reason.name());
+    }
+    for (reason, _) in REASONS {
+        assert!(sources.contains(&format!("\"{reason}\"")), "no field is at fault for {reason}");
+    }
+}
