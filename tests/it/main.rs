@@ -9,6 +9,7 @@
 
 mod attendance;
 mod audit;
+mod bad_input;
 mod canaries;
 mod clients;
 mod closures;

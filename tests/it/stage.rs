@@ -32,7 +32,7 @@ const STAGES: [(&str, &str); 4] = [
 /// The sandbox with its things by name.
 pub struct Stage {
     /// The sandbox's folder.
-    dir: PathBuf,
+    pub dir: PathBuf,
     /// What `$name` stands for.
     pub names: BTreeMap<String, String>,
     wires: BTreeMap<String, Wire>,

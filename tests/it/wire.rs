@@ -98,18 +98,25 @@ impl Wire {
 
     /// Any bytes as the body, any further metadata. An error is one of the transport: no answer came.
     pub async fn send(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
-        let (parts, mut body) = self.begin(path, metadata, Body::new(Full::new(body))).await?;
-        let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
-        // A stream goes on after its first message; nothing else has a second one.
-        while !(is_stream(path) && framed(&bytes).is_some()) {
-            let Some(next) = body.frame().await else { break };
-            match next.map_err(|error| error.to_string())?.into_data() {
-                Ok(data) => bytes.put(data),
-                Err(rest) => headers.extend(rest.into_trailers().unwrap()),
-            }
-        }
-        let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
-        Ok(Answer { http: parts.status.as_u16(), headers, message })
+        let (parts, body) = self.begin(path, metadata, Body::new(Full::new(body))).await?;
+        whole(path, parts, body).await
+    }
+
+    /// Any request at all.
+    pub async fn ask(&self, request: http::Request<Body>) -> Result<Answer, String> {
+        let path = request.uri().path().to_owned();
+        let (parts, body) = self.request(request).await?;
+        whole(&path, parts, body).await
+    }
+
+    async fn request(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<(http::response::Parts, Incoming), String> {
+        let mut sender = self.0.clone();
+        sender.ready().await.map_err(|error| told(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+        Ok(response.into_parts())
     }
 
     /// Sends a request with this body, and gives the answer's headers and what comes behind them.
@@ -128,11 +135,23 @@ impl Wire {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        let mut sender = self.0.clone();
-        sender.ready().await.map_err(|error| told(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
-        Ok(response.into_parts())
+        self.request(request).await
     }
+}
+
+/// An answer with all that came of it.
+async fn whole(path: &str, parts: http::response::Parts, mut body: Incoming) -> Result<Answer, String> {
+    let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
+    // A stream goes on after its first message; nothing else has a second one.
+    while !(is_stream(path) && framed(&bytes).is_some()) {
+        let Some(next) = body.frame().await else { break };
+        match next.map_err(|error| error.to_string())?.into_data() {
+            Ok(data) => bytes.put(data),
+            Err(rest) => headers.extend(rest.into_trailers().unwrap()),
+        }
+    }
+    let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
+    Ok(Answer { http: parts.status.as_u16(), headers, message })
 }
 
 impl Answer {
