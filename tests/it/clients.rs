@@ -22,6 +22,44 @@ async fn python_submits_and_watches() {
     world.stop().await;
 }
 
+/// The quickstarts of the README, as an integrator would run them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_in_python_plays_a_day() {
+    let world = World::sqlite().await;
+    let script = clients().join("quickstart.py");
+    let lines = std::fs::read_to_string(&script).unwrap().lines().count();
+    assert!(lines < 120, "a quickstart of {lines} lines");
+    let mut python = Command::new(tool("python/bin/python"));
+    let told = run(python.arg(script).arg(proto()).arg(world.dir.path()));
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        told[1..3],
+        [
+            "attendance: 1 stored",
+            "refused: INVALID_ARGUMENT fields of the request are at fault; each is named"
+        ]
+    );
+    // What the auditor reads about the new placement, the newest first; a passport is its own story.
+    let methods = told[3..].iter().map(|line| line.split(' ').nth(2).unwrap());
+    let methods: Vec<&str> = methods
+        .filter(|method| !["ListDeliveries", "SharePassport", "PutPassport"].contains(method))
+        .collect();
+    let day = ["SubmitAttendance", "StartPlacement", "PutPlan", "DecidePlacement"];
+    assert_eq!(methods, [&day[..], &["RespondToReferral", "CreateReferral"]].concat());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_in_java_compiles_and_submits() {
+    let world = World::sqlite().await;
+    let out = tempfile::TempDir::new().unwrap();
+    let mut java = Command::new(clients().join("quickstart-java"));
+    let told = run(java.arg(proto()).arg(world.dir.path()).arg(out.path()));
+    assert!(told.contains("stored: 1, the same answer again: true"), "{told}");
+    assert!(told.ends_with("refused: INVALID_ARGUMENT\n"), "{told}");
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn buf_lists_placements() {
     let world = World::sqlite().await;
