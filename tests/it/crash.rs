@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ap_gateway::cli::sandbox;
 use ap_gateway::client::Client;
-use ap_gateway::proto::v1::{SubmitAttendanceRequest, SubmitAttendanceResponse};
+use ap_gateway::proto::v1::{Receipt, SubmitAttendanceRequest, SubmitAttendanceResponse};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ const ROUNDS: i32 = 25;
 /// Callers at once, each with a child of its own.
 const CALLERS: usize = 4;
 
-type Answered = Vec<(SubmitAttendanceRequest, SubmitAttendanceResponse)>;
+type Answered = Vec<(SubmitAttendanceRequest, SubmitAttendanceResponse, Receipt)>;
 
 /// Submits until the gateway is gone.
 async fn load(client: Client, placement: String, round: i32) -> Answered {
@@ -28,7 +28,7 @@ async fn load(client: Client, placement: String, round: i32) -> Answered {
         sent.correction_reason = format!("round {round}");
         let request = submission(vec![sent]);
         match submit(&client, &request).await {
-            Ok(reply) => answered.push((request, reply.message)),
+            Ok(reply) => answered.push((request, reply.message, reply.receipt)),
             Err(_) => break,
         }
     }
@@ -58,8 +58,9 @@ async fn what_was_acknowledged_survives_kill_9() {
     }
     assert!(acknowledged.len() > 25 * CALLERS);
     let client = sandbox.client("provider-a").await;
-    for (request, reply) in &acknowledged {
-        assert_eq!(submit(&client, request).await.unwrap().message, *reply);
+    for (request, reply, receipt) in &acknowledged {
+        let again = submit(&client, request).await.unwrap();
+        assert_eq!((again.message, again.receipt), (reply.clone(), receipt.clone()));
     }
     drop(server);
     sandbox.verifies().await;
@@ -67,7 +68,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     for row in sandbox.query("SELECT return_id FROM marks").await {
         *marks.entry(row.id(0).unwrap()).or_default() += 1;
     }
-    for (_, reply) in &acknowledged {
+    for (_, reply, _) in &acknowledged {
         assert_eq!(reply.stored + reply.corrected, 1);
         assert_eq!(marks.get(&Uuid::parse_str(&reply.return_id).unwrap()), Some(&1));
     }

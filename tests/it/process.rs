@@ -11,7 +11,7 @@ use ap_gateway::client::Client;
 use ap_gateway::store::{Database, Location, Row};
 use tempfile::TempDir;
 
-use super::support::{NOW, gateway, run};
+use super::support::{NOW, as_root, gateway, run};
 
 /// A sandbox that is served by the binary; killed when it is dropped.
 pub struct Process {
@@ -111,7 +111,7 @@ impl Process {
 
     /// From now on each of these system calls on the file fails, as strace's `inject` says.
     pub fn hinder(&self, file: &Path, inject: &str) -> Hindrance {
-        let mut strace = Command::new("strace");
+        let mut strace = as_root("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}"), "-P"]).arg(file);
         let strace = strace.arg("-p").arg(self.child.id().to_string()).spawn().unwrap();
         let tasks = format!("/proc/{}/task", self.child.id());
@@ -146,7 +146,7 @@ impl Drop for Process {
 impl Drop for Hindrance {
     fn drop(&mut self) {
         // Asked to end, strace lets every thread go; killed, it could leave one stopped.
-        run(Command::new("kill").arg(self.0.id().to_string()));
+        run(as_root("kill").arg(self.0.id().to_string()));
         self.0.wait().unwrap();
     }
 }
