@@ -53,6 +53,12 @@ impl Failure {
         Self::configuration(chain(error))
     }
 
+    /// The same, said of something.
+    #[must_use]
+    pub fn of(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// The same, with what to do about it.
     #[must_use]
     pub fn and(self, note: &str) -> Self {

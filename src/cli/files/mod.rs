@@ -6,6 +6,8 @@ mod finding;
 mod mapping;
 pub mod preview;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::path::Path;
@@ -80,9 +82,13 @@ pub fn read(file: &Path, mapping: Option<&Path>) -> Result<Register, Failure> {
         return Err(told("the file is larger than 64 MiB"));
     }
     let bytes = std::fs::read(file).map_err(|_| told("the file cannot be read"))?;
-    let (text, encoding) = text::decode(&bytes).map_err(told)?;
+    parse(&bytes, mapping).map_err(|failure| failure.of(&file.display().to_string()))
+}
+
+fn parse(bytes: &[u8], mapping: Option<Mapping>) -> Result<Register, Failure> {
+    let (text, encoding) = text::decode(bytes).map_err(Failure::input)?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let headings = reader.headers().map_err(|_| told("the first line is not a CSV heading"))?;
+    let headings = reader.headers().map_err(|_| Failure::input("the first line is not a CSV heading"))?;
     let headings: Vec<String> = headings.iter().map(text::clean).collect();
     let (mapping, columns) = match mapping {
         None => Mapping::choose(&headings)?,
@@ -90,7 +96,7 @@ pub fn read(file: &Path, mapping: Option<&Path>) -> Result<Register, Failure> {
             let columns = mapping.columns(&headings);
             let missing = mapping.missing(&columns);
             if !missing.is_empty() {
-                return Err(told(&format!("no column holds {}", missing.join("; nor "))));
+                return Err(Failure::input(format!("no column holds {}", missing.join("; nor "))));
             }
             (mapping, columns)
         }
@@ -100,7 +106,7 @@ pub fn read(file: &Path, mapping: Option<&Path>) -> Result<Register, Failure> {
     rows::headings(&mut register);
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     for record in reader.records() {
-        let record = record.map_err(|_| told("the file is not CSV to its end"))?;
+        let record = record.map_err(|_| Failure::input("the file is not CSV to its end"))?;
         let line = lines.at(record.position().map_or(0, csv::Position::byte));
         rows::take(&mut register, line, &record);
     }
