@@ -202,6 +202,7 @@ pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
 pub fn routes() -> Routes {
     let routes = crate::register::routes(Routes::new());
     let routes = crate::placements::routes(routes);
+    let routes = crate::passports::routes(routes);
     let routes = crate::returns::routes(routes);
     let routes = crate::delivery::routes(routes);
     crate::audit::routes(routes)

@@ -96,6 +96,10 @@ fn line(delivery: &Delivery) -> String {
             format!("{} sessions of {} children, {corrected} corrected", marks.len(), content.children.len())
         }
         Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
+        Some(Content::Passport(content)) => {
+            let (blocks, notices) = (content.blocks.len(), content.notices.len());
+            format!("passport of placement {}: {blocks} blocks, {notices} restricted", delivery.placement_id)
+        }
         Some(Content::Register(content)) => content.method.clone(),
         Some(Content::Confirmation(content)) => {
             let sessions: usize = content.children.iter().map(|child| child.confirmations.len()).sum();

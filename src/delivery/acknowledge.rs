@@ -5,8 +5,11 @@ use prost::Message;
 use super::rows::{self, AcknowledgementRow, Place, acknowledgement};
 use super::{content, wire};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Refusal};
-use crate::proto::v1::{AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, Officer};
+use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Refusal};
+use crate::passports;
+use crate::proto::v1::{
+    AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, Officer,
+};
 use crate::seal::{Column, OrganisationKey};
 
 /// Stores the stage of every delivery that has not reached it.
@@ -26,6 +29,7 @@ pub async fn acknowledge(
     let permit = cx.permit(Action::AcknowledgeDelivery, &Facts::own(part))?;
     let mut change = cx.change(&permit);
     let mut done: Vec<Place> = Vec::new();
+    let mut rows: Vec<AcknowledgementRow> = Vec::new();
     for (parcel, digest) in parcels {
         let parcel = parcel.ok_or(Reason::NotFound)?;
         if let Some(digest) = digest {
@@ -49,11 +53,36 @@ pub async fn acknowledge(
             stage,
             time: cx.now.micros(),
             officer,
+            also: None,
         };
-        change = change.guard(key, 0).write(&row);
+        change = change.guard(key, 0);
+        rows.push(row);
+        if stage == DeliveryStage::ActedOn as i32 && parcel.kind == DeliveryKind::Passport as i32 {
+            change = act_on_passport(&mut cx, change, &mut rows, parcel.at).await?;
+        }
     }
+    let change = rows.iter().fold(change, Change::write);
     let acknowledged = u32::try_from(asked.deliveries.len()).unwrap_or(u32::MAX);
     Ok(change.reply(&AcknowledgeDeliveryResponse { acknowledged, receipt: None }))
+}
+
+/// The last row says that the provider has all that a start needs, unless an earlier one says it of a newer
+/// version: a key is written once.
+async fn act_on_passport(
+    cx: &mut Cx,
+    change: Change,
+    rows: &mut [AcknowledgementRow],
+    at: Place,
+) -> Result<Change, Refusal> {
+    let Some((key, before, version)) = passports::acknowledged(cx, at.index).await? else {
+        return Ok(change);
+    };
+    let known = rows.iter_mut().find(|row| row.also.as_ref().is_some_and(|(other, _)| *other == key));
+    let newest = known.and_then(|row| row.also.take()).map_or(version, |(_, other)| other.max(version));
+    if let Some(last) = rows.last_mut() {
+        last.also = Some((key.clone(), newest));
+    }
+    Ok(change.guard(key, before))
 }
 
 /// Who acted, sealed for the recipient: it is about no child.

@@ -11,6 +11,7 @@ use super::wire::cursor_of;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
+use crate::passports;
 use crate::placements::{self, Placement, children, plan, read};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
@@ -64,6 +65,7 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
                 0,
             ))
         }
+        Ok(DeliveryKind::Passport) => passport(cx, parcel).await,
         Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
         Ok(kind) => about_placement(cx, parcel, kind).await,
     }
@@ -119,6 +121,15 @@ async fn of_child<M: Message>(cx: &mut Cx, stated: &StatedChild<M>) -> Result<Of
     Ok(OfChild { placement: stated.placement, key, reply: stated.content.encode_to_vec() })
 }
 
+async fn passport(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+    let shared = passports::content(cx, parcel.at.index).await?;
+    let Some(((key, content), placement)) = shared.zip(parcel.placement) else {
+        return Ok((None, Vec::new(), 0));
+    };
+    let child = OfChild { placement, key, reply: content.encode_to_vec() };
+    Ok((Some(Content::Passport(content)), vec![child], 0))
+}
+
 /// The version that the sender's exchange wrote, so that the digest of a delivery does not move with later
 /// versions. Whoever may not read the placement any more is told what became of it, without the child.
 async fn about_placement(
@@ -166,6 +177,7 @@ pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
         Some(Content::Register(content)) => content.encode_to_vec(),
         Some(Content::Confirmation(content)) => content.encode_to_vec(),
         Some(Content::ExpectedAbsence(content)) => content.encode_to_vec(),
+        Some(Content::Passport(content)) => content.encode_to_vec(),
     };
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &encoded).as_ref());
@@ -199,9 +211,9 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     Ok(Sent { delivery, children, marks })
 }
 
-/// A referral waits for a named person's answer.
+/// A referral waits for a named person's answer, a passport for one who has read it.
 pub fn needs_action(kind: i32) -> bool {
-    kind == DeliveryKind::Referral as i32
+    [DeliveryKind::Referral, DeliveryKind::Passport].iter().any(|waits| *waits as i32 == kind)
 }
 
 /// Commits to what each child's part of the batch was, and names the senders.

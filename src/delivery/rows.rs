@@ -74,6 +74,8 @@ pub struct AcknowledgementRow {
     pub time: i64,
     /// `Officer`, sealed for the recipient.
     pub officer: Option<Vec<u8>>,
+    /// What else holds once this is acknowledged: a key and its version.
+    pub also: Option<(Key, i64)>,
 }
 
 impl Record for AcknowledgementRow {
@@ -104,7 +106,8 @@ impl Record for AcknowledgementRow {
     }
 
     fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(acknowledgement(&self.organisation, self.of, self.stage), 1)]
+        let own = (acknowledgement(&self.organisation, self.of, self.stage), 1);
+        std::iter::once(own).chain(self.also.clone()).collect()
     }
 }
 

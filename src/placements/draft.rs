@@ -81,7 +81,10 @@ pub fn readable(placement: &Placement, organisation: &OrganisationId) -> bool {
 }
 
 /// The etag that was sent is that of the version that was read (AIP-154).
-pub(super) fn same_version(etag: &str, version: i64) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Reason::RevisionMismatch`] where it is another.
+pub fn same_version(etag: &str, version: i64) -> Result<(), Refusal> {
     if etag == version.to_string() { Ok(()) } else { Err(Reason::RevisionMismatch.into()) }
 }
 

@@ -15,6 +15,7 @@ mod referral;
 mod response;
 pub mod rows;
 pub mod rules;
+pub mod safety;
 mod school_year;
 mod start;
 mod wire;
@@ -22,7 +23,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use draft::readable;
+pub use draft::{readable, same_version};
 pub use rows::{Placement, by_id, roll};
 
 use crate::exchange::{Action, Routes};

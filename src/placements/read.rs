@@ -9,6 +9,7 @@ use super::draft;
 use super::plan;
 use super::rows::{self, Placement};
 use super::rules;
+use super::safety;
 use super::wire::{self, Query};
 use crate::calendar::Date;
 use crate::exchange::check::Check;
@@ -34,7 +35,8 @@ pub(super) async fn get_placement(
     let plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
     let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
     let plan_active = plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
-    let open_items = open_items(message.detail.as_ref(), plan.as_ref());
+    let safety = safety::of(&mut cx, &placement).await?;
+    let open_items = open_items(message.detail.as_ref(), plan.as_ref(), safety.acknowledged);
     let response =
         GetPlacementResponse { placement: Some(message), plan, open_items, plan_active, receipt: None };
     let reply = response.encode_to_vec();
@@ -44,11 +46,13 @@ pub(super) async fn get_placement(
 }
 
 /// What a placement still lacks: what its start left open, and what its plan is without.
-fn open_items(detail: Option<&PlacementDetail>, plan: Option<&Plan>) -> Vec<OpenItem> {
+fn open_items(detail: Option<&PlacementDetail>, plan: Option<&Plan>, acknowledged: bool) -> Vec<OpenItem> {
     let missing: Vec<MissingItem> = detail.map(|detail| detail.missing_items().collect()).unwrap_or_default();
     let decided = detail.is_some_and(|detail| detail.decision.is_some());
     let due_date = detail.map(|detail| detail.open_items_due.clone()).unwrap_or_default();
-    let of_start = rules::still_open(&missing, plan.is_some(), decided).into_iter().map(rules::item_reason);
+    let of_start = rules::still_open(&missing, plan.is_some(), decided, acknowledged)
+        .into_iter()
+        .map(rules::item_reason);
     let items = of_start.chain(plan.map(rules::open_items).unwrap_or_default());
     items.map(|item| OpenItem { item: item.to_owned(), due_date: due_date.clone() }).collect()
 }

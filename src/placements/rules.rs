@@ -70,14 +70,14 @@ pub struct Opening {
     pub unpassed: Vec<MissingItem>,
 }
 
-/// Compares what is missing with what was passed. Whether safety items are acknowledged only the officer
-/// knows, so that is taken on their word; what was passed and is not missing is not an open item.
+/// Compares what is missing with what was passed; what was passed and is not missing is not an open item.
+/// `acknowledged` says whether the provider has acted on emergency contact, medical and safety items.
 #[must_use]
-pub fn opening(state: State, planned: bool, passed: &[MissingItem]) -> Opening {
+pub fn opening(state: State, planned: bool, acknowledged: bool, passed: &[MissingItem]) -> Opening {
     let missing = |item: MissingItem| match item {
         MissingItem::Plan => !planned,
         MissingItem::Decision => state == State::Accepted,
-        MissingItem::SafetyAcknowledgement => passed.contains(&item),
+        MissingItem::SafetyAcknowledgement => !acknowledged,
         MissingItem::Unspecified => false,
     };
     let all = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
@@ -132,11 +132,16 @@ pub fn warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'st
 
 /// What a start left open that is still open.
 #[must_use]
-pub fn still_open(missing: &[MissingItem], planned: bool, decided: bool) -> Vec<MissingItem> {
+pub fn still_open(
+    missing: &[MissingItem],
+    planned: bool,
+    decided: bool,
+    acknowledged: bool,
+) -> Vec<MissingItem> {
     let open = |item: &MissingItem| match item {
         MissingItem::Plan => !planned,
         MissingItem::Decision => !decided,
-        MissingItem::SafetyAcknowledgement => true,
+        MissingItem::SafetyAcknowledgement => !acknowledged,
         MissingItem::Unspecified => false,
     };
     missing.iter().copied().filter(open).collect()

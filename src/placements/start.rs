@@ -6,6 +6,7 @@ use prost::Message;
 use super::draft::{self, Draft};
 use super::plan;
 use super::rules::{self, Verb};
+use super::safety;
 use super::wire;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
@@ -27,7 +28,8 @@ pub(super) async fn start_placement(
     let mut draft = Draft::open(&mut cx, &placement).await?;
     draft.next.state = rules::next(placement.state, Verb::Start)?;
     let plan = plan::newest(&mut cx, &placement).await?;
-    let opening = rules::opening(placement.state, plan.is_some(), &start.missing);
+    let safety = safety::of(&mut cx, &placement).await?;
+    let opening = rules::opening(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
     all_passed(&opening.unpassed)?;
     let planned_version = plan.as_ref().map_or(0, |(version, _)| *version);
     draft.next.start = Some(start.date);
@@ -39,7 +41,8 @@ pub(super) async fn start_placement(
     draft.detail.started_by = start.officer;
     draft.detail.missing_items.clone_from(&open_items);
     draft.detail.missing_reason = start.reason;
-    let mut change = draft.seal(&cx, &permit)?.guard(plan::key(placement.id), planned_version);
+    let change = draft.seal(&cx, &permit)?.guard(plan::key(placement.id), planned_version);
+    let mut change = safety.guard(change);
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Start, &placement.parties());
     let response = StartPlacementResponse {
         etag: draft.next.version.to_string(),

@@ -42,6 +42,14 @@ pub enum Family {
     Closure = b'z',
     /// A recipient's acknowledgement of a delivery.
     Acknowledgement = b'k',
+    /// A sender's passport of a child.
+    Passport = b'P',
+    /// What a sender has shared of a passport with a placement.
+    PassportShare = b'S',
+    /// A sender's decisions not to share with a placement.
+    Withholding = b'W',
+    /// That a provider has acted on a passport that has all that a start needs.
+    SafetyAcknowledged = b'Z',
 }
 
 /// A key: the family's letter, then fixed-width or length-prefixed parts, so that no two names collide.

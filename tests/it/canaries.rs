@@ -33,8 +33,9 @@ const PANIC: &str = "AP_GATEWAY_TEST_PANIC";
 
 fn canary(field: &str) -> Option<String> {
     let known = CANARIES.iter().find(|(name, _)| field == *name || field.ends_with(&format!("_{name}")));
-    // A code is no text.
-    (field != "sex").then(|| known.map_or(NOTE, |(_, canary)| canary).to_owned())
+    // A code or a number is no text.
+    (!["sex", "type", "provision", "telephone", "email"].contains(&field))
+        .then(|| known.map_or(NOTE, |(_, canary)| canary).to_owned())
 }
 
 /// Which canaries are in there: as text, as hexadecimal digits, as a list of numbers.

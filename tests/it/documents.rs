@@ -1,10 +1,16 @@
 //! Plans, passports and progress as documents, on both databases.
 
-use ap_gateway::client::Client;
+use ap_gateway::cli::sandbox;
+use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
+use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
-    Delivery, DeliveryKind, GetPlacementRequest, GetPlacementResponse, ListDeliveriesRequest, PutPlanRequest,
-    delivery_service, placement_service,
+    AcknowledgeDeliveryRequest, Acknowledged, BlockNotice, Contact, Delivery, DeliveryKind, DeliveryStage,
+    EndAgreementRequest, EndPlacementRequest, GetPassportRequest, GetPlacementRequest, GetPlacementResponse,
+    ListDeliveriesRequest, ListPassportVersionsRequest, Officer, PassportBlock, PassportBlockKind as Kind,
+    PassportEmergency, PassportMedical, PassportMeta, PassportSafeguarding, PassportSafety,
+    PutPassportRequest, PutPassportResponse, PutPlanRequest, SharePassportRequest,
+    WithholdInformationRequest, delivery_service, passport_service, placement_service, register_service,
 };
 
 use super::story::id;
@@ -60,8 +66,210 @@ async fn a_plan_that_lacks_things_is_not_active(world: &World) {
     assert_eq!((content.plan_active, &content.plan_open_items[..]), (false, &lacks[..]));
 }
 
+/// A passport's blocks, shared, as the caller's system may read them: kinds of blocks and of notices.
+async fn passport(client: &Client, placement: &str) -> Result<(String, Vec<Kind>, Vec<Kind>), String> {
+    let request = GetPassportRequest { placement_id: placement.to_owned(), ..GetPassportRequest::default() };
+    match client.call(passport_service::GET_PASSPORT, &request).await {
+        Ok(reply) => {
+            let (blocks, notices) = (reply.message.blocks, reply.message.notices);
+            let blocks = blocks.iter().map(kind_of).collect();
+            Ok((reply.message.etag, blocks, notices.iter().map(BlockNotice::kind).collect()))
+        }
+        Err(refused) => Err(told(refused)),
+    }
+}
+
+fn kind_of(block: &PassportBlock) -> Kind {
+    match &block.content {
+        Some(Block::Meta(_)) => Kind::Meta,
+        Some(Block::Emergency(_)) => Kind::Emergency,
+        Some(Block::Medical(_)) => Kind::Medical,
+        Some(Block::Safety(_)) => Kind::Safety,
+        Some(Block::Safeguarding(_)) => Kind::Safeguarding,
+        _ => Kind::Unspecified,
+    }
+}
+
+fn told(refused: ClientError) -> String {
+    match refused {
+        ClientError::Refused(status) => reason(&status),
+        other => panic!("{other}"),
+    }
+}
+
+async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPassportResponse, String> {
+    let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
+    let contact = Contact { name: "Robin Example".to_owned(), ..Contact::default() };
+    let none = || "none known".to_owned();
+    let contents = [
+        Block::Meta(PassportMeta { authors: vec![author], ..PassportMeta::default() }),
+        Block::Emergency(PassportEmergency { contacts: vec![contact] }),
+        Block::Medical(PassportMedical { allergies: none(), medication: none(), ..Default::default() }),
+        Block::Safety(PassportSafety { risk_summary: none(), ..PassportSafety::default() }),
+        Block::Safeguarding(PassportSafeguarding { child_protection: true, ..Default::default() }),
+    ];
+    let request = PutPassportRequest {
+        request_id: id(),
+        placement_id: placement.to_owned(),
+        etag: etag.to_owned(),
+        blocks: contents
+            .map(|content| PassportBlock { content: Some(content), ..Default::default() })
+            .to_vec(),
+        ..PutPassportRequest::default()
+    };
+    client.call(passport_service::PUT_PASSPORT, &request).await.map(|reply| reply.message).map_err(told)
+}
+
+async fn share(client: &Client, placement: &str, etag: &str) -> Result<(), String> {
+    let request = SharePassportRequest {
+        request_id: id(),
+        placement_id: placement.to_owned(),
+        etag: etag.to_owned(),
+        ..SharePassportRequest::default()
+    };
+    client.call(passport_service::SHARE_PASSPORT, &request).await.map(drop).map_err(told)
+}
+
+async fn withhold(client: &Client, placement: &str, blocks: &[Kind]) -> Result<(), String> {
+    let request = WithholdInformationRequest {
+        request_id: id(),
+        placement_id: placement.to_owned(),
+        blocks: blocks.iter().map(|kind| *kind as i32).collect(),
+        reason: "the family asked for it".to_owned(),
+        officer: Some(Officer { name: "Ada Officer".to_owned(), ..Officer::default() }),
+        ..WithholdInformationRequest::default()
+    };
+    client.call(passport_service::WITHHOLD_INFORMATION, &request).await.map(drop).map_err(told)
+}
+
+/// Acknowledges the newest passport of a placement, and says whether the start still lacks it.
+async fn acknowledge(client: &Client, placement_id: &str, stage: DeliveryStage) -> bool {
+    let newest = delivered(client, DeliveryKind::Passport, placement_id).await.pop().unwrap();
+    assert!(newest.needs_action);
+    let acted = stage == DeliveryStage::ActedOn;
+    let request = AcknowledgeDeliveryRequest {
+        request_id: id(),
+        deliveries: vec![Acknowledged { cursor: newest.cursor, content_sha256: newest.content_sha256 }],
+        stage: stage as i32,
+        officer: acted.then(|| Officer { name: "Jo Example".to_owned(), ..Officer::default() }),
+        ..AcknowledgeDeliveryRequest::default()
+    };
+    client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.unwrap();
+    lacks_safety(client, placement_id).await
+}
+
+async fn lacks_safety(client: &Client, placement_id: &str) -> bool {
+    let read = placement(client, placement_id).await;
+    read.open_items.iter().any(|open| open.item == "SAFETY_NOT_ACKNOWLEDGED" && open.due_date == "2026-09-08")
+}
+
+/// What a passport says reaches its provider, once it is shared, and closes what the start left open, once a
+/// named person has acted on it. Restricted blocks are told of and never shown.
+async fn a_passport_is_put_shared_and_acted_on(world: &World) {
+    use Kind::{Emergency, Medical, Meta, Safeguarding, Safety};
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    // The world's own child came with one.
+    let first = world.placements("la-a", "provider-a").remove(0);
+    assert!(!lacks_safety(&riverside, &first).await);
+    assert_eq!(passport(&riverside, &first).await.unwrap().2, [Safeguarding]);
+    let id_of = world.placements("la-a", "provider-a").remove(1);
+    assert!(lacks_safety(&riverside, &id_of).await);
+    assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(passport(&la, &id_of).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(share(&la, &id_of, "1").await.unwrap_err(), "NOT_FOUND");
+    let made = put(&la, &id_of, "").await.unwrap();
+    assert_eq!((made.etag.as_str(), made.open_items.join(" ")), ("1", "NO_CHILD_VOICE NO_REVIEW".to_owned()));
+    assert_eq!(put(&la, &id_of, "").await.unwrap_err(), "REVISION_MISMATCH");
+    assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
+    share(&la, &id_of, "1").await.unwrap();
+    let all = vec![Meta, Emergency, Medical, Safety];
+    let read = Ok(("1".to_owned(), all.clone(), vec![Safeguarding]));
+    assert_eq!(passport(&riverside, &id_of).await, read);
+    // Not even to its own system.
+    assert_eq!(passport(&la, &id_of).await, read);
+    assert!(acknowledge(&riverside, &id_of, DeliveryStage::Acknowledged).await);
+    assert!(!acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
+    // A newer version that was not acted on opens it again; an older share still reads as it was.
+    put(&la, &id_of, "1").await.unwrap();
+    assert!(lacks_safety(&riverside, &id_of).await);
+    assert_eq!(passport(&riverside, &id_of).await, read);
+    assert_eq!(share(&la, &id_of, "1").await.unwrap_err(), "REVISION_MISMATCH");
+    share(&la, &id_of, "2").await.unwrap();
+    // What is withheld is as if it were not: then nobody can act on it.
+    withhold(&la, &id_of, &[Medical, Safeguarding]).await.unwrap();
+    let cut = Ok(("2".to_owned(), vec![Meta, Emergency, Safety], vec![]));
+    assert_eq!(passport(&riverside, &id_of).await, cut);
+    assert!(acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
+    withhold(&la, &id_of, &[]).await.unwrap();
+    share(&la, &id_of, "2").await.unwrap();
+    assert!(!acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
+    let request = ListPassportVersionsRequest { placement_id: id_of, page_size: 1, ..Default::default() };
+    let page = la.call(passport_service::LIST_PASSPORT_VERSIONS, &request).await.unwrap().message;
+    assert_eq!((page.versions[0].etag.as_str(), page.versions[0].blocks.len()), ("2", 5));
+    let request = ListPassportVersionsRequest { page_token: page.next_page_token, ..request };
+    let page = la.call(passport_service::LIST_PASSPORT_VERSIONS, &request).await.unwrap().message;
+    assert_eq!((page.versions[0].etag.as_str(), page.next_page_token.as_str()), ("1", ""));
+}
+
+/// Whoever has no part learns nothing; a school on roll has a passport of its own.
+async fn a_passport_is_its_sender_s_own(world: &World) {
+    let id_of = world.placements("school", "provider-a").remove(0);
+    let school = world.client("school").await;
+    put(&school, &id_of, "").await.unwrap();
+    for name in ["la-a", "la-b", "provider-b", "provider-c"] {
+        let stranger = world.client(name).await;
+        for placement in [id_of.as_str(), &id()] {
+            assert_eq!(passport(&stranger, placement).await.unwrap_err(), "NOT_FOUND", "{name}");
+            if name.starts_with("la") {
+                assert_eq!(put(&stranger, placement, "").await.unwrap_err(), "NOT_FOUND", "{name}");
+                assert_eq!(share(&stranger, placement, "1").await.unwrap_err(), "NOT_FOUND", "{name}");
+                assert_eq!(withhold(&stranger, placement, &[]).await.unwrap_err(), "NOT_FOUND", "{name}");
+            }
+        }
+    }
+    let riverside = world.client("provider-a").await;
+    assert_eq!(put(&riverside, &id_of, "").await.unwrap_err(), "METHOD_NOT_ALLOWED");
+}
+
+/// New sharing and reading rest on the agreement; both end with the placement.
+async fn access_ends_with_agreement_and_placement(world: &World) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let ended = world.placements("la-a", "provider-a").remove(1);
+    let etag = placement(&la, &ended).await.placement.unwrap().etag;
+    let request = EndPlacementRequest {
+        request_id: id(),
+        placement_id: ended.clone(),
+        etag,
+        end_date: "2026-11-20".to_owned(),
+        ..EndPlacementRequest::default()
+    };
+    la.call(placement_service::END_PLACEMENT, &request).await.unwrap();
+    assert_eq!(passport(&riverside, &ended).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(share(&la, &ended, "2").await.unwrap_err(), "STATE_INVALID");
+    assert!(passport(&la, &ended).await.is_ok());
+    assert!(
+        delivered(&riverside, DeliveryKind::Passport, &ended).await.iter().all(|it| it.content.is_none())
+    );
+    let live = world.placements("la-a", "provider-a").remove(0);
+    let made = sandbox::world::load(world.dir.path()).unwrap();
+    let agreed =
+        made.agreements.iter().find(|it| it.commissioner == "la-a" && it.provider == "provider-a").unwrap();
+    let request = EndAgreementRequest {
+        request_id: id(),
+        agreement_id: agreed.agreement_id.clone(),
+        ..EndAgreementRequest::default()
+    };
+    la.call(register_service::END_AGREEMENT, &request).await.unwrap();
+    assert_eq!(passport(&riverside, &live).await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
+    assert_eq!(share(&la, &live, "1").await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
+    assert!(delivered(&riverside, DeliveryKind::Passport, &live).await.iter().all(|it| it.content.is_none()));
+}
+
 async fn all(world: World) {
     a_plan_that_lacks_things_is_not_active(&world).await;
+    a_passport_is_put_shared_and_acted_on(&world).await;
+    a_passport_is_its_sender_s_own(&world).await;
+    access_ends_with_agreement_and_placement(&world).await;
     world.stop().await;
 }
 

@@ -55,11 +55,15 @@ impl Stage {
         let mut agreed = made.agreements.iter();
         let agreed = agreed.find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
         let old = made.organisations.iter().find(|member| member.name == "provider-a-old").unwrap();
+        // The sandbox's own child with a passport.
+        let mut placed = made.placements.iter();
+        let carried = placed.find(|it| it.commissioner == "la-a" && it.provider == "provider-a").unwrap();
         for (name, value) in [
             ("agreement", agreed.agreement_id.clone()),
             ("old", old.certificate_sha256.clone()),
             ("newcomer", certificate(dir, "newcomer", "partner/newcomer/hub")),
             ("second", certificate(dir, "second", "provider/riverside/second-register")),
+            ("carried", carried.placement_id.clone()),
             ("upn", UPN.to_owned()),
             ("today", NOW[..10].to_owned()),
         ] {

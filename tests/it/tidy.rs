@@ -51,6 +51,7 @@ fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
             "src/calendar",
             "src/store",
             "src/placements",
+            "src/passports",
             "src/returns",
         ];
         if floors.iter().any(|floor| path.starts_with(floor)) && !path.contains("tests") {
@@ -74,6 +75,7 @@ fn imports_run_one_way() {
         "exchange",
         "register",
         "placements",
+        "passports",
         "returns",
         "delivery",
         "audit",

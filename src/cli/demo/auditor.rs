@@ -7,11 +7,13 @@ use super::{Clients, ensure};
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
 
 /// What methods do, in the words of those whose job it is.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 11] = [
     ("CreateReferral", "sends the referral"),
     ("RespondToReferral", "answers it"),
     ("DecidePlacement", "decides on the placement"),
     ("PutPlan", "sends the plan"),
+    ("PutPassport", "puts the passport"),
+    ("SharePassport", "shares the passport"),
     ("StartPlacement", "starts the placement"),
     ("SubmitAttendance", "sends sessions"),
     ("ListDeliveries", "collects what was sent to it"),

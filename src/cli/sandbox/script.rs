@@ -2,6 +2,7 @@
 //! whoever would make it, so that everything in the sandbox has its entry in the log.
 
 mod documents;
+mod passport;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,11 +23,13 @@ use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, Agreement, AppointAuditorRequest, Article6, Article9, AuthoriseProcessorRequest,
     ChildIdentity, CountersignAgreementRequest, CreateReferralRequest, DataClass, DecidePlacementRequest,
-    LegalBasis, Period, PlacementReason, ProposeAgreementRequest, Purpose, PutPlanRequest,
+    LegalBasis, MissingItem, Period, PlacementReason, ProposeAgreementRequest, Purpose, PutPlanRequest,
     PutTermDatesRequest, RegisterCertificateRequest, RegisterOrganisationRequest, RespondToReferralRequest,
     StartPlacementRequest, TermDates, placement_service as placement, register_service as register,
 };
 
+/// The child who comes with a passport: the first whom local authority A places with Riverside.
+const PASSPORT_OF: usize = 2;
 const CHILDREN: &str = include_str!("children.json");
 
 #[derive(Clone, Deserialize)]
@@ -266,13 +269,21 @@ impl Script<'_> {
         if !planned.active {
             return Err(Failure::refused("a plan of the sandbox lacks something"));
         }
-        let start = StartPlacementRequest {
+        let mut start = StartPlacementRequest {
             request_id: self.id(),
             placement_id: made.placement_id.clone(),
             etag,
             start_date: "2026-09-01".to_owned(),
             ..StartPlacementRequest::default()
         };
+        // One child comes with a passport; for the others a named officer passes what is missing.
+        if number == PASSPORT_OF {
+            self.passport(&arranging, &teaching, &made.placement_id).await?;
+        } else {
+            start.missing_items = vec![MissingItem::SafetyAcknowledgement as i32];
+            start.officer = Some(officer("Sam Example", "AP commissioner"));
+            "the passport is still being written with the family".clone_into(&mut start.reason);
+        }
         let etag = arranging.call(placement::START_PLACEMENT, &start).await?.message.etag;
         self.world.placements.push(Placed {
             placement_id: made.placement_id,

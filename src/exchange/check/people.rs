@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Check, TextRule};
-use crate::proto::v1::{Contact, Officer, View};
+use crate::proto::v1::{Contact, Officer, PlanQualification, View};
 
 /// Code points of a person's name, a role, a site: one line.
 pub const LINE: usize = 200;
@@ -66,6 +66,17 @@ impl Check {
             role: self.words("role", &sent.role, TextRule::line(LINE)),
             telephone: self.phone("telephone", &sent.telephone).unwrap_or_default(),
             email: self.email("email", &sent.email).unwrap_or_default(),
+        }
+    }
+
+    /// A qualification that is worked towards, at this place.
+    pub fn qualification(&mut self, sent: &PlanQualification) -> PlanQualification {
+        PlanQualification {
+            qan: self.words("qan", &sent.qan, TextRule::line(12)),
+            title: self.words("title", &sent.title, TextRule::line(LINE).required()),
+            level: self.words("level", &sent.level, TextRule::line(20)),
+            board: self.words("board", &sent.board, TextRule::line(LINE)),
+            entry_series: self.words("entry_series", &sent.entry_series, TextRule::line(LINE)),
         }
     }
 

@@ -84,6 +84,8 @@ pub const REASONS: &[(&str, &str)] = &[
         "SAFETY_NOT_ACKNOWLEDGED",
         "the provider has not acknowledged the child's emergency contact, medical and safety items, and that is not among the items passed",
     ),
+    ("SENSITIVITY_TOO_LOW", "the block is more sensitive than that"),
+    ("META_REQUIRED", "a passport says who wrote it: a block META is required"),
     ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
     ("CORRECTION_REASON_REQUIRED", "a different mark stands; a correction needs a reason"),
 ];

@@ -72,6 +72,11 @@ actions! {
     EndPlacement PlacementService changes TEACHING;
     GetPlacement PlacementService reads TEACHING;
     ListPlacements PlacementService reads TEACHING;
+    PutPassport PassportService changes COMMISSIONING;
+    GetPassport PassportService reads TEACHING;
+    ListPassportVersions PassportService reads COMMISSIONING;
+    SharePassport PassportService changes COMMISSIONING;
+    WithholdInformation PassportService changes COMMISSIONING;
     SubmitAttendance ReturnsService changes PROVIDING;
     VoidReturn ReturnsService changes PROVIDING;
     ConfirmMarks ReturnsService changes COMMISSIONING;

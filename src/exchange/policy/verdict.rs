@@ -59,6 +59,23 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Commissioner => Ok(()),
             _ => not_found,
         },
+        // Whoever arranges, and a school on whose roll the child is, each with a passport of its own.
+        Action::PutPassport | Action::ListPassportVersions | Action::WithholdInformation => match part {
+            Part::Commissioner | Part::SchoolOnRoll => Ok(()),
+            _ => not_found,
+        },
+        Action::SharePassport => match (part, agreed) {
+            (Part::Commissioner | Part::SchoolOnRoll, _) if !live => Err(Reason::StateInvalid),
+            (Part::Commissioner | Part::SchoolOnRoll, true) => Ok(()),
+            (Part::Commissioner | Part::SchoolOnRoll, false) => Err(Reason::AgreementNotInForce),
+            _ => not_found,
+        },
+        Action::GetPassport => match (part, agreed) {
+            (Part::Commissioner | Part::SchoolOnRoll, _) => Ok(()),
+            (Part::Provider, true) if live => Ok(()),
+            (Part::Provider, false) if live => Err(Reason::AgreementNotInForce),
+            _ => not_found,
+        },
         Action::EndPlacement => match part {
             Part::Commissioner | Part::Provider => Ok(()),
             _ => not_found,

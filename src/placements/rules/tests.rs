@@ -70,13 +70,17 @@ fn what_is_missing_is_passed_or_named() {
         open: open.to_vec(),
         unpassed: unpassed.to_vec(),
     };
-    assert_eq!(opening(State::Approved, true, &[]), of(&[], &[]));
-    assert_eq!(opening(State::Accepted, false, &[]), of(&[], &[Plan, Decision]));
-    assert_eq!(opening(State::Accepted, false, &[Plan]), of(&[Plan], &[Decision]));
-    assert_eq!(opening(State::Accepted, true, &[Decision]), of(&[Decision], &[]));
-    assert_eq!(opening(State::Accepted, false, &[Decision, Plan, Decision]), of(&[Plan, Decision], &[]));
-    // Safety items are the officer's word; what is not missing is not open.
-    assert_eq!(opening(State::Approved, true, &[Safety, Plan]), of(&[Safety], &[]));
+    assert_eq!(opening(State::Approved, true, true, &[]), of(&[], &[]));
+    assert_eq!(opening(State::Accepted, false, false, &[]), of(&[], &[Plan, Decision, Safety]));
+    assert_eq!(opening(State::Accepted, false, true, &[Plan]), of(&[Plan], &[Decision]));
+    assert_eq!(opening(State::Accepted, true, true, &[Decision]), of(&[Decision], &[]));
+    assert_eq!(
+        opening(State::Accepted, false, true, &[Decision, Plan, Decision]),
+        of(&[Plan, Decision], &[])
+    );
+    assert_eq!(opening(State::Approved, true, false, &[Safety]), of(&[Safety], &[]));
+    // What is not missing is not open.
+    assert_eq!(opening(State::Approved, true, true, &[Safety, Plan]), of(&[], &[]));
 }
 
 #[test]
@@ -215,9 +219,10 @@ fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
 fn what_a_start_left_open_is_made_good() {
     use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
     let all = [Plan, Decision, Safety];
-    assert_eq!(still_open(&all, false, false), all);
-    assert_eq!(still_open(&all, true, true), [Safety]);
-    assert!(still_open(&[], false, false).is_empty());
+    assert_eq!(still_open(&all, false, false, false), all);
+    assert_eq!(still_open(&all, true, true, false), [Safety]);
+    assert!(still_open(&all, true, true, true).is_empty());
+    assert!(still_open(&[], false, false, false).is_empty());
 }
 
 fn child(surname: &str, forename: &str, born: &str, upn: &str) -> ChildIdentity {

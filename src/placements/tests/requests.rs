@@ -6,7 +6,7 @@ use super::world::AGREEMENT;
 use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, ChildIdentity, CreateReferralRequest, DecidePlacementRequest, Decision, EndPlacementRequest,
-    Officer, Plan, PutPlanRequest, RespondToReferralRequest, StartPlacementRequest,
+    MissingItem, Officer, Plan, PutPlanRequest, RespondToReferralRequest, StartPlacementRequest,
 };
 
 pub const LA: &str = "la/330";
@@ -98,6 +98,9 @@ pub fn start(placement: &str, etag: &str) -> StartPlacementRequest {
         placement_id: placement.to_owned(),
         etag: etag.to_owned(),
         start_date: "2026-09-01".to_owned(),
+        officer: Some(officer()),
+        missing_items: vec![MissingItem::SafetyAcknowledgement as i32],
+        reason: "the passport is still being written".to_owned(),
         ..StartPlacementRequest::default()
     }
 }

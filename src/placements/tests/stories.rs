@@ -1,8 +1,6 @@
 //! Placements from referral to exit.
 
-use super::requests::{
-    LA, RESIDENCE, RIVERSIDE, SCHOOL, STRANGER, accept, approve, end, id, officer, plan, start,
-};
+use super::requests::{LA, RESIDENCE, RIVERSIDE, SCHOOL, STRANGER, accept, approve, end, id, plan, start};
 use super::world::World;
 use crate::proto::v1::{
     GetPlacementResponse, MissingItem, PlacementState, StartPlacementRequest, placement_service as methods,
@@ -27,7 +25,10 @@ async fn from_referral_to_exit() {
         ["NO_OUTCOME", "NO_SUCCESS_CRITERIA", "NO_EXIT_ROUTE", "NO_REVIEW", "NO_LEAD", "DUTY_WITHOUT_OWNER"];
     assert_eq!((answer.active, &answer.open_items[..]), (false, &lacks.map(str::to_owned)[..]));
     let answer = world.call(LA, methods::START_PLACEMENT, &start(placement, "3")).await.unwrap();
-    assert_eq!((answer.state(), answer.open_items.len()), (PlacementState::Active, 0));
+    assert_eq!(
+        (answer.state(), answer.open_items),
+        (PlacementState::Active, vec![MissingItem::SafetyAcknowledgement as i32])
+    );
     let read = world.get(RIVERSIDE, placement).await;
     let seen = read.placement.unwrap();
     assert_eq!((seen.planned_end_date.as_str(), seen.plan_etag.as_str()), ("2026-12-18", "1"));
@@ -36,7 +37,9 @@ async fn from_referral_to_exit() {
     // Five school days after 20 November, a Friday.
     let items: Vec<_> =
         read.open_items.iter().map(|open| (open.item.as_str(), open.due_date.as_str())).collect();
-    assert_eq!((read.plan_active, items), (false, lacks.map(|item| (item, "2026-11-27")).to_vec()));
+    let open = ["SAFETY_NOT_ACKNOWLEDGED"].into_iter().chain(lacks);
+    let open: Vec<_> = open.map(|item| (item, "2026-11-27")).collect();
+    assert_eq!((read.plan_active, items), (false, open));
     let early = end(placement, "4", "2026-08-31");
     assert_eq!(world.refused(RIVERSIDE, methods::END_PLACEMENT, &early).await, "INVALID_REQUEST end_date");
     let over = end(placement, "4", "2026-11-13");
@@ -99,20 +102,25 @@ async fn a_child_does_not_wait_for_plan_and_panel() {
     let placement = made.placement_id.as_str();
     assert_eq!(world.refused(LA, methods::START_PLACEMENT, &start(placement, "1")).await, "STATE_INVALID");
     world.call(RIVERSIDE, methods::RESPOND_TO_REFERRAL, &accept(placement, "1", "R-1")).await.unwrap();
-    let refused = world.refused(LA, methods::START_PLACEMENT, &start(placement, "2")).await;
-    assert_eq!(refused, "INVALID_REQUEST missing_items missing_items");
+    let bare = StartPlacementRequest { missing_items: vec![], ..start(placement, "2") };
+    let refused = world.refused(LA, methods::START_PLACEMENT, &bare).await;
+    assert_eq!(refused, "INVALID_REQUEST missing_items missing_items missing_items");
     let passed = StartPlacementRequest {
-        officer: Some(officer()),
-        missing_items: vec![MissingItem::Decision as i32, MissingItem::Plan as i32],
+        missing_items: [MissingItem::SafetyAcknowledgement, MissingItem::Decision, MissingItem::Plan]
+            .map(|item| item as i32)
+            .to_vec(),
         reason: "the panel meets on Monday".to_owned(),
         ..start(placement, "2")
     };
     let answer = world.call(LA, methods::START_PLACEMENT, &passed).await.unwrap();
-    assert_eq!(answer.open_items, [MissingItem::Plan as i32, MissingItem::Decision as i32]);
+    assert_eq!(answer.open_items, [1, 2, 3]);
     let open = |read: GetPlacementResponse| -> Vec<String> {
         read.open_items.into_iter().map(|open| open.item).collect()
     };
-    assert_eq!(open(world.get(SCHOOL, placement).await), ["PLAN_MISSING", "DECISION_MISSING"]);
+    assert_eq!(
+        open(world.get(SCHOOL, placement).await),
+        ["PLAN_MISSING", "DECISION_MISSING", "SAFETY_NOT_ACKNOWLEDGED"]
+    );
     // Both are made good afterwards; the plan's end becomes the placement's.
     world.call(LA, methods::DECIDE_PLACEMENT, &approve(placement, "3")).await.unwrap();
     assert_eq!(world.refused(LA, methods::DECIDE_PLACEMENT, &approve(placement, "4")).await, "STATE_INVALID");

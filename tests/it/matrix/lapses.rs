@@ -15,7 +15,12 @@ use super::methods;
 
 /// Methods that share something new, and what they are told without an agreement. A method that is not here
 /// must go on as before: facts are never refused.
-const LAPSED: &[(&str, &str)] = &[("CreateReferral", "AGREEMENT_NOT_IN_FORCE")];
+const LAPSED: &[(&str, &str)] = &[
+    ("CreateReferral", "AGREEMENT_NOT_IN_FORCE"),
+    ("SharePassport", "AGREEMENT_NOT_IN_FORCE"),
+    // Its row's caller is the provider, to whom reading is sharing.
+    ("GetPassport", "AGREEMENT_NOT_IN_FORCE"),
+];
 
 /// What the provider of an ended placement, or its commissioner where the method is not a provider's, is
 /// told by methods that change something. A read finds nothing, as if the placement were not.
@@ -25,6 +30,10 @@ const ENDED: &[(&str, &str)] = &[
     ("PutPlan", "STATE_INVALID"),
     ("StartPlacement", "STATE_INVALID"),
     ("EndPlacement", "STATE_INVALID"),
+    // The sender's own record of its child goes on.
+    ("PutPassport", "OK"),
+    ("SharePassport", "STATE_INVALID"),
+    ("WithholdInformation", "OK"),
     ("SubmitAttendance", "OK"),
     ("NotifyExpectedAbsence", "OK"),
 ];

@@ -4,7 +4,7 @@ use crate::exchange::check::{Check, LINE, NOTE, TextRule};
 use crate::placements::rules::distinct;
 use crate::proto::v1::{
     AttendancePattern, AttendanceRoutine, ConsentKind, PartTimeTimetable, Plan, PlanConsent, PlanDuty,
-    PlanQualification, PlanSite, PlanTransport, PriceUnit, ReportingCycle, Weekday,
+    PlanSite, PlanTransport, PriceUnit, ReportingCycle, Weekday,
 };
 
 const NOTES: TextRule = TextRule::notes(NOTE);
@@ -31,7 +31,7 @@ pub(super) fn of(check: &mut Check, sent: &Plan) -> Plan {
         part_time: sent.part_time.as_ref().map(|sent| part_time(&mut check.at("part_time"), sent)),
         rest_of_week: check.words("rest_of_week", &sent.rest_of_week, NOTES),
         curriculum: check.words("curriculum", &sent.curriculum, NOTES),
-        qualifications: check.each("qualifications", &sent.qualifications, qualification),
+        qualifications: check.each("qualifications", &sent.qualifications, Check::qualification),
         continuity: check.words("continuity", &sent.continuity, NOTES),
         attendance_routine: (sent.attendance_routine.as_ref())
             .map(|sent| routine(&mut check.at("attendance_routine"), sent)),
@@ -108,16 +108,6 @@ fn part_time(check: &mut Check, sent: &PartTimeTimetable) -> PartTimeTimetable {
         reason: check.words("reason", &sent.reason, NOTES),
         agreed_by: check.words("agreed_by", &sent.agreed_by, TextRule::legal_name(LINE)),
         ..sent.clone()
-    }
-}
-
-fn qualification(check: &mut Check, sent: &PlanQualification) -> PlanQualification {
-    PlanQualification {
-        qan: check.words("qan", &sent.qan, TextRule::line(12)),
-        title: check.words("title", &sent.title, ONE_LINE.required()),
-        level: check.words("level", &sent.level, TextRule::line(20)),
-        board: check.words("board", &sent.board, ONE_LINE),
-        entry_series: check.words("entry_series", &sent.entry_series, ONE_LINE),
     }
 }
 

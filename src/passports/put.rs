@@ -1,0 +1,40 @@
+//! `PutPassport`: the sender's own record of its child, a version at a time. It tells nobody: sharing is an
+//! act of its own.
+
+use prost::Message;
+
+use super::rows::{BlockRow, seal_block};
+use super::{rules, sender, wire};
+use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
+use crate::placements::{self, children, safety};
+use crate::proto::v1::{PutPassportRequest, PutPassportResponse};
+
+/// Puts a version.
+pub async fn put_passport(
+    mut cx: Cx,
+    m: PutPassportRequest,
+) -> Result<Decided<PutPassportResponse>, Refusal> {
+    let put = wire::put(&m)?;
+    let (placement, permit) = sender::of_sender(&mut cx, Action::PutPassport, put.placement, None).await?;
+    let (sender, child) = (cx.caller.organisation.clone(), placement.child);
+    let head = safety::passport_key(&sender, child);
+    let previous = cx.snapshot.version(&head).await?;
+    if previous > 0 || !put.etag.is_empty() {
+        placements::same_version(&put.etag, previous)?;
+    }
+    let version = previous + 1;
+    let change = cx.change(&permit).guard(head, previous);
+    let (key, change) = children::own_key(&mut cx, change, &sender, child).await?;
+    let open_items = rules::open_items(&put.blocks).into_iter().map(str::to_owned).collect();
+    let mut rows = Vec::with_capacity(put.blocks.len());
+    for block in put.blocks {
+        let Some(content) = &block.content else { continue };
+        let (kind, sensitivity) = (rules::kind_of(content), block.sensitivity());
+        let sealed = seal_block(&cx, &key, (child, version, kind), &block)?;
+        rows.push(BlockRow { sender: sender.clone(), child, version, kind, sensitivity, block: sealed });
+    }
+    let response = PutPassportResponse { etag: version.to_string(), open_items, receipt: None };
+    let reply = response.encode_to_vec();
+    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    Ok(change.child(&part, &rows).reply(&response))
+}

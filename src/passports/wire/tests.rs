@@ -1,0 +1,142 @@
+//! What the checks of passport messages refuse.
+
+use super::*;
+use crate::proto::v1::passport_block::Content;
+use crate::proto::v1::{
+    Contact, PassportEmergency, PassportIdentity, PassportLearning, PassportMedical, PassportMeta,
+    PassportNeeds, PassportSafeguarding, PassportSafety, PassportTeam, PlanQualification, SpecialNeed,
+};
+
+const ID: &str = "0b6c7c4e-53a1-4d0b-9d0e-0c7a1f6b2a11";
+
+fn faults<T>(result: Result<T, Refusal>) -> Vec<String> {
+    let refusal = result.err().unwrap();
+    assert_eq!(refusal.reason, Reason::Invalid);
+    for fault in &refusal.violations {
+        assert!(!fault.description.to_lowercase().contains("canary"));
+    }
+    refusal.violations.iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()
+}
+
+fn a_put(contents: Vec<Content>) -> PutPassportRequest {
+    let block = |content| PassportBlock { content: Some(content), ..PassportBlock::default() };
+    PutPassportRequest {
+        request_id: ID.to_owned(),
+        placement_id: ID.to_owned(),
+        blocks: contents.into_iter().map(block).collect(),
+        ..PutPassportRequest::default()
+    }
+}
+
+fn authors() -> Content {
+    let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
+    Content::Meta(PassportMeta { authors: vec![author], ..PassportMeta::default() })
+}
+
+#[test]
+fn empty_requests_name_everything_that_they_lack() {
+    assert_eq!(
+        faults(put(&PutPassportRequest::default())),
+        ["request_id FIELD_REQUIRED", "placement_id FIELD_REQUIRED", "blocks META_REQUIRED"]
+    );
+    assert_eq!(
+        faults(share(&SharePassportRequest { agreement_id: "canary".to_owned(), ..Default::default() })),
+        [
+            "request_id FIELD_REQUIRED",
+            "placement_id FIELD_REQUIRED",
+            "etag FIELD_REQUIRED",
+            "agreement_id ID_FORMAT",
+        ]
+    );
+    assert_eq!(
+        faults(withhold(&WithholdInformationRequest { blocks: vec![0, 1, 99], ..Default::default() })),
+        [
+            "request_id FIELD_REQUIRED",
+            "placement_id FIELD_REQUIRED",
+            "blocks[0] ENUM_REQUIRED",
+            "blocks[2] ENUM_UNKNOWN",
+            "reason FIELD_REQUIRED",
+            "officer FIELD_REQUIRED",
+        ]
+    );
+    let sender = "canary".to_owned();
+    assert_eq!(
+        faults(get(&GetPassportRequest { sender, ..Default::default() })),
+        ["placement_id FIELD_REQUIRED", "sender ORGANISATION_FORMAT"]
+    );
+    assert_eq!(
+        faults(list(&ListPassportVersionsRequest { page_size: -1, ..Default::default() })),
+        ["placement_id FIELD_REQUIRED", "page_size PAGE_SIZE"]
+    );
+}
+
+#[test]
+fn every_fault_of_a_block_is_named_by_its_path() {
+    let need = |of: &str, rank| SpecialNeed { r#type: of.to_owned(), rank };
+    let mut sent = a_put(vec![
+        authors(),
+        Content::Identity(PassportIdentity { preferred_name: "C4n?ry".to_owned(), ..Default::default() }),
+        Content::Needs(PassportNeeds {
+            provision: "S".to_owned(),
+            types: vec![need("SEMH", 0), need("NSA", 1), need("", 3)],
+            ehcp_date: "29/02/2026".to_owned(),
+            ..Default::default()
+        }),
+        Content::Emergency(PassportEmergency::default()),
+        Content::Medical(PassportMedical { allergies: " ".to_owned(), ..Default::default() }),
+        Content::Safety(PassportSafety { risk_level: 9, ..Default::default() }),
+        Content::Learning(PassportLearning {
+            reading_age_months: 35,
+            courses: vec![PlanQualification::default()],
+            ..Default::default()
+        }),
+        Content::Team(PassportTeam {
+            members: vec![Contact { telephone: "canary".to_owned(), ..Default::default() }],
+        }),
+        Content::Safeguarding(PassportSafeguarding { no_contact: vec![String::new()], ..Default::default() }),
+        Content::Meta(PassportMeta {
+            valid_from: "2026-09-01".to_owned(),
+            review_by: "2026-08-31".to_owned(),
+            ..Default::default()
+        }),
+    ]);
+    sent.blocks[8].sensitivity = Sensitivity::Open as i32;
+    sent.blocks.push(PassportBlock::default());
+    assert_eq!(
+        faults(put(&sent)),
+        [
+            "blocks[1].identity.preferred_name TEXT_NOT_A_NAME",
+            "blocks[2].needs.provision ENUM_UNKNOWN",
+            "blocks[2].needs.types[0].rank NUMBER_RANGE",
+            "blocks[2].needs.types[1].type ENUM_UNKNOWN",
+            "blocks[2].needs.types[2].type FIELD_REQUIRED",
+            "blocks[2].needs.types[2].rank NUMBER_RANGE",
+            "blocks[2].needs.ehcp_date DATE_FORMAT",
+            "blocks[3].emergency.contacts FIELD_REQUIRED",
+            "blocks[4].medical.allergies FIELD_REQUIRED",
+            "blocks[4].medical.medication FIELD_REQUIRED",
+            "blocks[5].safety.risk_level ENUM_UNKNOWN",
+            "blocks[5].safety.risk_summary FIELD_REQUIRED",
+            "blocks[6].learning.reading_age_months NUMBER_RANGE",
+            "blocks[6].learning.courses[0].title FIELD_REQUIRED",
+            "blocks[7].team.members[0].name FIELD_REQUIRED",
+            "blocks[7].team.members[0].telephone PHONE_FORMAT",
+            "blocks[8].sensitivity SENSITIVITY_TOO_LOW",
+            "blocks[8].safeguarding.no_contact[0] FIELD_REQUIRED",
+            "blocks[9].meta.authors FIELD_REQUIRED",
+            "blocks[9].meta.review_by DATE_ORDER",
+            "blocks[9] CONFLICT_IN_BATCH",
+            "blocks[10].content FIELD_REQUIRED",
+        ]
+    );
+    let many = PutPassportRequest { blocks: vec![PassportBlock::default(); 14], ..a_put(vec![]) };
+    assert_eq!(faults(put(&many)), ["blocks LIST_TOO_LONG"]);
+}
+
+#[test]
+fn a_block_that_says_nothing_of_itself_is_as_sensitive_as_its_kind() {
+    let put =
+        put(&a_put(vec![authors(), Content::Safeguarding(PassportSafeguarding::default())])).ok().unwrap();
+    let of: Vec<_> = put.blocks.iter().map(PassportBlock::sensitivity).collect();
+    assert_eq!(of, [Sensitivity::Open, Sensitivity::Restricted]);
+}
