@@ -1,8 +1,11 @@
 //! The first ceiling: the same messages over the same mTLS and HTTP/2 to a server that does nothing with them.
 
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 
 /// Serves until the process ends; prints `READY host:port`.
-pub async fn serve(dir: &Path) {
+pub async fn serve(dir: &Path, marks: &str) {
     let config = Config::load(&dir.join("gateway.toml")).unwrap();
     let tls = gateway::tls(&config).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -30,8 +33,29 @@ pub async fn serve(dir: &Path) {
         handshake: Duration::from_secs(5),
         drain: Duration::from_secs(1),
     };
-    let echo = Echo(reply(1).into());
+    let echo = Echo(reply(marks.parse().unwrap()).into());
     server::serve(listener, tls, echo, limits, Connections::default(), std::future::pending()).await;
+}
+
+/// A process of its own that serves; ends when it is dropped.
+pub struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Starts one with the sandbox's certificates, for calls of so many marks.
+pub fn start(dir: &Path, marks: usize) -> (Process, SocketAddr) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("echo").arg(dir).arg(marks.to_string());
+    let mut process = Process(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("READY ").unwrap().parse().unwrap();
+    (process, address)
 }
 
 /// A reply as long as the gateway's to this many marks, receipt and all.

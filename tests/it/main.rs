@@ -23,6 +23,7 @@ mod full;
 mod groups;
 mod matrix;
 mod opening;
+mod postgres;
 mod power;
 mod process;
 mod rows;

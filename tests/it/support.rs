@@ -1,6 +1,6 @@
-//! A sandbox on either database, for a test; and PostgreSQL from the system's binaries.
+//! A sandbox on either database, for a test.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
 use ap_gateway::store::{Database, Location, Queue};
 use tempfile::TempDir;
+
+pub use super::postgres::{Postgres, is_root, run};
 
 /// When the sandboxes of the tests stand.
 pub const NOW: &str = "2026-11-20T16:00:00Z";
@@ -175,92 +177,4 @@ pub fn tool(name: &str) -> PathBuf {
     let tool = tools.join(name);
     assert!(tool.exists(), "{name} is missing: run tests/run, which installs what the tests need");
     tool
-}
-
-/// Runs a command to its end; what it printed, when it succeeded.
-pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
-    out.into_owned()
-}
-
-/// A PostgreSQL server of its own, stopped when it is dropped.
-pub struct Postgres {
-    dir: TempDir,
-    pub url_file: PathBuf,
-}
-
-impl Postgres {
-    pub fn start() -> Self {
-        Self::with("")
-    }
-
-    /// A server with further options of its command line.
-    pub fn with(options: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("ap-gateway-pg").tempdir().unwrap();
-        if is_root() {
-            run(Command::new("chown").arg("postgres").arg(dir.path()));
-            run(Command::new("chmod").arg("755").arg(dir.path()));
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (data, log) = (dir.path().join("data"), dir.path().join("log"));
-        run(postgres_binary("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data));
-        let options =
-            format!("{options} -p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
-        run(postgres_binary("pg_ctl")
-            .args(["-w", "-o", &options, "-l"])
-            .arg(log)
-            .arg("-D")
-            .arg(&data)
-            .arg("start"));
-        let url_file = dir.path().join("url");
-        std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
-        Self { dir, url_file }
-    }
-}
-
-impl Postgres {
-    /// What the server itself has logged.
-    pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
-    }
-
-    /// Ends it as a crash would, and starts it again.
-    fn crash(&self) {
-        let (data, log) = (self.dir.path().join("data"), self.dir.path().join("log"));
-        let mut restart = postgres_binary("pg_ctl");
-        run(restart.args(["-w", "-m", "immediate", "-l"]).arg(log).arg("-D").arg(data).arg("restart"));
-    }
-
-    /// Everything in the database, as `pg_dump` writes it.
-    pub fn dump(&self) -> String {
-        let url = std::fs::read_to_string(&self.url_file).unwrap();
-        run(postgres_binary("pg_dump").args(["-d", &url]))
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let data = self.dir.path().join("data");
-        postgres_binary("pg_ctl").args(["-w", "-m", "immediate", "-D"]).arg(data).arg("stop").output().ok();
-    }
-}
-
-/// PostgreSQL refuses to run as root: then its own user runs it.
-fn postgres_binary(name: &str) -> Command {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
-    let newest = versions.map(|version| version.unwrap().path()).max().unwrap();
-    let binary = newest.join("bin").join(name);
-    let mut command = Command::new(if is_root() { Path::new("runuser") } else { &binary });
-    if is_root() {
-        command.args(["-u", "postgres", "--"]).arg(binary);
-    }
-    // A server that inherits the pipes would keep them open.
-    command.current_dir("/").stdin(std::process::Stdio::null());
-    command
-}
-
-fn is_root() -> bool {
-    run(Command::new("id").arg("-u")).trim() == "0"
 }

@@ -95,10 +95,7 @@ impl Senders {
         answer: Answer,
     ) -> Result<Arc<Self>, Failure> {
         let (seen, kept) = (Arc::new(Seen::default()), dir.join("fleet-sent.json"));
-        let sent: BTreeMap<String, u64> = std::fs::read_to_string(&kept)
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
+        let sent = sent(&kept);
         let mut each = Vec::with_capacity(connections);
         for provider in fleet.iter().cycle().take(connections) {
             each.push(Sender {
@@ -116,13 +113,17 @@ impl Senders {
     /// Exit code 69 when it cannot be written.
     pub fn keep(&self) -> Result<(), Failure> {
         let come = |sender: &Sender| (sender.provider.name.clone(), sender.next.load(Ordering::Relaxed));
-        let sent: BTreeMap<String, u64> = self.each.iter().map(come).collect();
+        let mut sent = sent(&self.kept);
+        sent.extend(self.each.iter().map(come));
         let text = serde_json::to_string(&sent).map_err(|error| Failure::bug("the fleet", error))?;
         std::fs::write(&self.kept, text).map_err(|error| Failure::unavailable("the sandbox", error))
     }
 
     /// The next call of the load, by turns: marks that its provider never sent.
-    async fn send(&self, marks: usize) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// As the client's.
+    pub async fn send(&self, marks: usize) -> Result<(), Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.each.len().max(1);
         let Some(Sender { client, provider, next }) = self.each.get(turn) else {
             return Err(Failure::usage("there are no providers"));
@@ -140,6 +141,12 @@ impl Senders {
         let stored = reply.message.stored as usize;
         (stored == marks).then_some(()).ok_or_else(|| Failure::refused("marks had been sent before"))
     }
+}
+
+/// The number of each provider's next mark, as it was kept.
+fn sent(kept: &Path) -> BTreeMap<String, u64> {
+    let text = std::fs::read_to_string(kept).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// The `number`-th mark of a provider: placement by placement, then session by session, then day by day.

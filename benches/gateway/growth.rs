@@ -1,0 +1,89 @@
+//! The commit path as the database grows: single marks and batches at no data and at ten million marks, on
+//! SQLite and on PostgreSQL, there also while a snapshot has been open for ten minutes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ap_gateway::cli::bench::load::{self, Shape};
+use ap_gateway::store::{Database, Location};
+
+use super::postgres::Postgres;
+use super::table::{Line, Table};
+use super::{World, machine};
+
+/// Marks at which growth is measured; `AP_GATEWAY_BENCH_MARKS` sets another number.
+const MARKS: u64 = 10_000_000;
+/// How long a snapshot is held open on PostgreSQL.
+const SNAPSHOT: Duration = Duration::from_mins(10);
+
+pub async fn run() {
+    machine::print();
+    let mut table = Table::default();
+    let world = World::new(70, None).await;
+    let none = both(&mut table, &world, "SQLite, no data").await;
+    grow(&mut table, &world).await;
+    let grown = both(&mut table, &world, "SQLite, grown").await;
+    table.note(format!(
+        "SQLite grown to none: {:.2} single marks, {:.2} batches",
+        grown.0 / none.0,
+        grown.1 / none.1
+    ));
+    drop(world);
+    let postgres = Postgres::with("-c shared_buffers=1GB -c max_wal_size=8GB");
+    let world = World::new(70, Some(&postgres.url_file)).await;
+    let none = both(&mut table, &world, "PostgreSQL, no data").await;
+    grow(&mut table, &world).await;
+    let grown = both(&mut table, &world, "PostgreSQL, grown").await;
+    table.note(format!(
+        "PostgreSQL grown to none: {:.2} single marks, {:.2} batches",
+        grown.0 / none.0,
+        grown.1 / none.1
+    ));
+    let held = under_a_snapshot(&mut table, &world, &postgres.url_file).await;
+    table.note(format!("PostgreSQL with a snapshot open for ten minutes, to grown: {:.2}", held / grown.0));
+    table.print(none.0);
+}
+
+/// Single marks and batches of 200, calls a second of each.
+async fn both(table: &mut Table, world: &World, when: &str) -> (f64, f64) {
+    let mut rates = [0.0; 2];
+    for (rate, (marks, in_flight)) in rates.iter_mut().zip([(1, 64), (200, 16)]) {
+        let line = world.closed(marks, in_flight, 64).await;
+        *rate = line.calls;
+        table.add(&format!("{when}: {marks} a call, {in_flight} in flight"), line);
+    }
+    (rates[0], rates[1])
+}
+
+async fn grow(table: &mut Table, world: &World) {
+    let wanted =
+        std::env::var("AP_GATEWAY_BENCH_MARKS").ok().and_then(|marks| marks.parse().ok()).unwrap_or(MARKS);
+    let senders = world.senders(200).await;
+    let (mut sent, mut took) = (0, Duration::ZERO);
+    while sent < wanted {
+        let shape = Shape { marks: 1_000, in_flight: 8, duration: Duration::from_secs(5) };
+        let measured = load::closed(&senders, shape).await.unwrap();
+        sent += measured.calls * 1_000;
+        took += measured.elapsed;
+    }
+    senders.keep().unwrap();
+    table.note(format!("{sent} marks were stored in {} s, 1,000 a call", took.as_secs()));
+}
+
+/// Single marks while another transaction has held its snapshot open, and the heads were replaced under it.
+async fn under_a_snapshot(table: &mut Table, world: &World, url_file: &Path) -> f64 {
+    let url = std::fs::read_to_string(url_file).unwrap();
+    let database = Database::open(&Location::Postgres(url)).await.unwrap();
+    let mut conn = database.reader().await.unwrap();
+    conn.begin_read().await.unwrap();
+    conn.fetch("SELECT COUNT(*) FROM organisations", vec![]).await.unwrap();
+    let senders = world.senders(64).await;
+    let shape = Shape { marks: 1, in_flight: 64, duration: SNAPSHOT };
+    load::closed(&senders, shape).await.unwrap();
+    senders.keep().unwrap();
+    let line: Line = world.closed(1, 64, 64).await;
+    let rate = line.calls;
+    table.add("PostgreSQL, grown, a snapshot open for ten minutes: 1 a call, 64 in flight", line);
+    conn.end_read().await;
+    rate
+}
