@@ -7,7 +7,7 @@ use super::{Clients, ensure};
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
 
 /// What methods do, in the words of those whose job it is.
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 13] = [
     ("CreateReferral", "sends the referral"),
     ("RespondToReferral", "answers it"),
     ("DecidePlacement", "decides on the placement"),
@@ -16,6 +16,8 @@ const WORDS: [(&str, &str); 11] = [
     ("SharePassport", "shares the passport"),
     ("StartPlacement", "starts the placement"),
     ("SubmitAttendance", "sends sessions"),
+    ("ConfirmMarks", "states what its register holds"),
+    ("GetAttendance", "reads the sessions"),
     ("ListDeliveries", "collects what was sent to it"),
     ("WatchDeliveries", "receives what was sent to it"),
     ("AcknowledgeDelivery", "acknowledges it"),

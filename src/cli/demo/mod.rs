@@ -2,6 +2,7 @@
 //! checked, and the first that does not hold ends it with a non-zero exit code.
 
 mod auditor;
+mod home_school;
 mod mailbox;
 mod registers;
 mod tampering;

@@ -8,7 +8,7 @@ use super::super::files::{self, Register, Row};
 use super::super::submit::{self, Checked, Sent};
 use super::super::{Failure, deliveries, say};
 use super::mailbox::{Mailbox, attendance, collected};
-use super::{Clients, ensure};
+use super::{Clients, ensure, home_school};
 use crate::calendar::Date;
 use crate::client::Client;
 use crate::clock::Instant;
@@ -200,5 +200,6 @@ async fn correct(
         now.date, before.code, now.code, now.correction_reason, now.revision
     ));
     ensure(before.code == "N" && now.code == "I", "the correction is another one")?;
+    home_school::confirms(clients, mailbox, now).await?;
     Ok(without_reason.placement_id.clone())
 }
