@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use prost::Message;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -200,7 +201,10 @@ impl Service {
     ) -> Response<Body> {
         let (door, call, entered) = (self.door.clone(), call.clone(), Arc::clone(entered));
         match route {
-            None => Status::unimplemented("").into_http(),
+            None => {
+                drain(request.into_body(), self.limits.request).await;
+                Status::unimplemented("").into_http()
+            }
             Some(Route::Unary(handler)) => {
                 self.grpc().unary(Unary { door, call, handler, entered }, request).await
             }
@@ -266,6 +270,17 @@ fn reason_of(call: &Call, status: &Status) -> Reason {
         Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
         Code::Internal | Code::InvalidArgument => Reason::Malformed,
         _ => Reason::Protocol,
+    }
+}
+
+/// Reads a body that nobody wants, no longer than a message may be: an answer before its end would be followed
+/// by a reset of the stream, which some clients take for a failure of the connection.
+async fn drain(mut body: Body, most: usize) {
+    let mut read = 0;
+    while read <= most
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::support::{World, gateway, run, tool};
 
 fn proto() -> &'static Path {
@@ -60,21 +62,30 @@ async fn the_quickstart_in_java_compiles_and_submits() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn buf_lists_placements() {
-    let world = World::sqlite().await;
+/// A call with buf curl, as one of the sandbox's.
+fn buf(world: &World, who: &str, method: &str, request: &serde_json::Value) -> serde_json::Value {
     let dir = world.dir.path();
-    let url = format!("https://{}/apgateway.v1.PlacementService/ListPlacements", world.address());
     let mut buf = Command::new(tool("node_modules/.bin/buf"));
-    buf.args(["curl", "--protocol", "grpc", "--schema"]).arg(proto());
-    buf.arg("--cacert").arg(dir.join("ca.pem"));
-    buf.arg("--cert").arg(dir.join("certs/la-a.pem")).arg("--key").arg(dir.join("certs/la-a.key"));
-    let told = run(buf.args(["-d", "{}"]).arg(url));
-    let listed: serde_json::Value = serde_json::from_str(&told).unwrap();
+    buf.args(["curl", "--protocol", "grpc", "--schema"]).arg(proto()).arg("--cacert").arg(dir.join("ca.pem"));
+    buf.arg("--cert").arg(dir.join(format!("certs/{who}.pem")));
+    buf.arg("--key").arg(dir.join(format!("certs/{who}.key")));
+    buf.args(["-d", &request.to_string(), &format!("https://{}/apgateway.v1.{method}", world.address())]);
+    serde_json::from_str(&run(&mut buf)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buf_calls_as_commissioner_provider_and_auditor() {
+    let world = World::sqlite().await;
+    let listed = buf(&world, "la-a", "PlacementService/ListPlacements", &json!({}));
     let placements = listed["placements"].as_array().unwrap();
-    let world_placements =
-        world.placements("la-a", "provider-a").len() + world.placements("la-a", "provider-c").len();
-    assert!(placements.len() >= world_placements && world_placements > 0);
+    let (with_a, with_c) = (world.placements("la-a", "provider-a"), world.placements("la-a", "provider-c"));
+    assert!(placements.len() >= with_a.len() + with_c.len() && !with_a.is_empty());
+    let mark = json!({"placement_id": with_a[0], "date": "2026-11-10", "session": "SESSION_AM", "code": "/"});
+    let request = json!({"request_id": super::story::id(), "marks": [mark]});
+    assert_eq!(buf(&world, "provider-a", "ReturnsService/SubmitAttendance", &request)["stored"], 1);
+    let query = json!({"placement_id": with_a[0], "page_size": 1});
+    let read = buf(&world, "auditor", "AuditService/ListExchanges", &query);
+    assert_eq!(read["exchanges"][0]["method"], "/apgateway.v1.ReturnsService/SubmitAttendance");
     world.stop().await;
 }
 
