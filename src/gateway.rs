@@ -28,6 +28,8 @@ use crate::tlog::{NoteError, Signer, Verifier};
 
 /// Unwrapped keys of children that are remembered.
 const CHILD_KEYS: usize = 200_000;
+/// TLS handshakes under way at once: each costs a signature.
+const HANDSHAKES: usize = 512;
 /// How often files and open connections are looked at again.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -142,6 +144,7 @@ impl Node {
         let own = &self.config.limits;
         let limits = server::Limits {
             connections: own.connections,
+            handshakes: HANDSHAKES,
             per_organisation: own.connections_per_organisation,
             handshake: Duration::from_secs(own.handshake_seconds),
             drain: Duration::from_secs(own.drain_seconds),

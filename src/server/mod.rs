@@ -28,8 +28,6 @@ use crate::exchange::OtherHost;
 use crate::identity::{PeerCertificate, Tls};
 use flood::Guarded;
 
-/// Handshakes under way at once.
-const HANDSHAKES: usize = 512;
 /// Pause after a failed accept: file descriptors come back as connections end.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -38,6 +36,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Connections in all.
     pub connections: usize,
+    /// TLS handshakes under way at once.
+    pub handshakes: usize,
     /// Connections of one organisation.
     pub per_organisation: usize,
     /// How long a TLS handshake may take.
@@ -62,7 +62,7 @@ pub async fn serve<S>(
         + 'static,
     S::Future: Send,
 {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
     let open = Arc::new(Semaphore::new(limits.connections));
     tokio::pin!(stop);
     loop {

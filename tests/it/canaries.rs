@@ -1,9 +1,9 @@
 //! What names a child is nowhere but in answers to those who may read it: not in any line of a log, not in a
 //! panic, not in PostgreSQL's own log, not in the database's bytes.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use ap_gateway::cli::{self, profile, sandbox};
 use ap_gateway::client::reason;
@@ -13,10 +13,11 @@ use ap_gateway::proto::v1::Mark;
 use ap_gateway::store::{Database, Location};
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
+use super::process::Process;
 use super::rows::ROWS;
 use super::stage::{Stage, row};
 use super::story::{mark, refused, submission, submit};
-use super::support::{NOW, Postgres, gateway, run};
+use super::support::{Postgres, gateway};
 
 /// What is written into every personal field, by the field's name: invented, and found nowhere else.
 const CANARIES: [(&str, &str); 5] = [
@@ -51,18 +52,11 @@ fn found(text: &str) -> Vec<&'static str> {
 }
 
 /// A sandbox served by the binary itself, its log at its most talkative in a file.
-fn serve(dir: &Path, url_file: Option<&Path>, log: &Path) -> Child {
+fn serve(dir: &Path, url_file: Option<&Path>, log: &Path) -> Process {
     let mut command = gateway();
-    command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).env("AP_GATEWAY_LOG", "trace");
-    if let Some(url_file) = url_file {
-        command.arg("--postgres-url-file").arg(url_file);
-    }
-    let log = std::fs::File::create(log).unwrap();
-    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("READY "), "{line}");
-    child
+    command.env("AP_GATEWAY_LOG", "trace").stderr(File::create(log).unwrap());
+    let further = url_file.map(|file| ["--postgres-url-file".as_ref(), file.as_os_str()]);
+    Process::start(command, dir, further.as_ref().map_or(&[], |further| further))
 }
 
 /// Sends canaries with every method that takes any, well and badly, and has them read by one who may.
@@ -146,9 +140,9 @@ async fn provoke_an_error(dir: &Path, location: &Location) {
     assert_eq!(reason(&status), "FAILED");
 }
 
-fn stop(mut child: Child, log: &Path) -> String {
-    run(Command::new("kill").arg(child.id().to_string()));
-    assert!(child.wait().unwrap().success());
+/// What the process wrote to its log until it was told to end, and did.
+fn stop(process: Process, log: &Path) -> String {
+    assert!(process.terminated().success());
     let log = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
     for talker in ["\"h2::", "\"rustls", "\"sqlx::query", "the database refused"] {
         assert!(log.contains(talker), "the log does not hold what {talker} has to say");
@@ -160,10 +154,10 @@ fn stop(mut child: Child, log: &Path) -> String {
 async fn no_canary_is_in_a_log_or_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let (dir, log) = (folder.path().join("world"), folder.path().join("log"));
-    let child = serve(&dir, None, &log);
+    let process = serve(&dir, None, &log);
     send_everything(&dir).await;
     provoke_an_error(&dir, &Location::Sqlite(dir.join("gateway.sqlite"))).await;
-    let log = stop(child, &log);
+    let log = stop(process, &log);
     assert_eq!(found(&log), [""; 0]);
     let mut bytes = String::new();
     for file in ["gateway.sqlite", "gateway.sqlite-wal", "anchor"] {
@@ -178,11 +172,11 @@ async fn no_canary_is_in_a_log_or_in_postgresql_s_own() {
     let folder = tempfile::tempdir().unwrap();
     let (dir, log) = (folder.path().join("world"), folder.path().join("log"));
     let postgres = Postgres::with("-c log_statement=all -c log_error_verbosity=verbose");
-    let child = serve(&dir, Some(&postgres.url_file), &log);
+    let process = serve(&dir, Some(&postgres.url_file), &log);
     send_everything(&dir).await;
     let url = std::fs::read_to_string(&postgres.url_file).unwrap();
     provoke_an_error(&dir, &Location::Postgres(url)).await;
-    let log = stop(child, &log);
+    let log = stop(process, &log);
     assert_eq!(found(&log), [""; 0]);
     let own = postgres.log();
     assert!(own.contains("INSERT INTO marks") && own.contains("violates check constraint"));

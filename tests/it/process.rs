@@ -1,5 +1,6 @@
 //! The gateway as a process of its own: started, followed or hindered by strace, killed, seen to end.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -74,18 +75,19 @@ impl Sandbox {
 impl Process {
     /// Serves the sandbox in a folder, and makes it where there is none.
     pub fn serve(dir: &Path) -> Self {
-        Self::start(gateway(), dir)
+        Self::start(gateway(), dir, &[])
     }
 
     /// The same under strace. It is the gateway's grandchild, so that the process that ends is the gateway.
     pub fn traced(dir: &Path, strace: &[&str]) -> Self {
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-q"]).args(strace).arg(gateway().get_program());
-        Self::start(command, dir)
+        Self::start(command, dir, &[])
     }
 
-    fn start(mut command: Command, dir: &Path) -> Self {
-        command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).stdout(Stdio::piped());
+    /// However the binary is to be run, and with what further options of `sandbox`.
+    pub fn start(mut command: Command, dir: &Path, further: &[&OsStr]) -> Self {
+        command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).args(further).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -123,6 +125,12 @@ impl Process {
         };
         until("strace follows every thread", followed);
         Hindrance(strace)
+    }
+
+    /// Asks it to end, and waits for that as [`Process::ended`] does.
+    pub fn terminated(self) -> ExitStatus {
+        run(Command::new("kill").arg(self.child.id().to_string()));
+        self.ended()
     }
 
     /// Waits until it has ended by itself, for five seconds.

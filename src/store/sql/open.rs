@@ -179,6 +179,10 @@ impl Database {
                 if (next(), next(), next()) < SQLITE_FLOOR {
                     return Err(StoreError::Inconsistent("this SQLite has the WAL-reset bug"));
                 }
+                let row = conn.fetch_one("PRAGMA journal_mode", vec![]).await?;
+                if row.map(|row| row.text(0).map(str::to_owned)).transpose()?.as_deref() != Some("wal") {
+                    return Err(StoreError::Inconsistent("SQLite does not run with a write-ahead log"));
+                }
                 let row = conn.fetch_one("PRAGMA synchronous", vec![]).await?;
                 if row.map(|row| row.int(0)).transpose()? != Some(2) {
                     return Err(StoreError::Inconsistent("SQLite does not run with synchronous=FULL"));

@@ -1,0 +1,109 @@
+//! What our libraries do by themselves and must not do here (reliability notes §0b, facts 8, 9, 11 and 17).
+
+use ap_gateway::proto::v1::{AuditEntry, GetPlacementRequest};
+use ap_gateway::store::{Database, Value};
+use ap_gateway::tlog::commitment;
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::story::id;
+use super::support::World;
+use super::wire::{Wire, frame, receipt};
+
+const PLACEMENT: &str = "/apgateway.v1.PlacementService/GetPlacement";
+
+/// A snapshot that is dropped in the middle, as by a task that panics, leaves no open transaction to whoever
+/// gets its connection next: that may be another organisation's exchange.
+async fn no_transaction_is_left_to_the_next(world: &World) {
+    let database = world.database().await;
+    // SQLite refuses a transaction inside another one; PostgreSQL tells by the kind of it.
+    let (sql, open) = match database {
+        Database::Sqlite { .. } => ("SELECT 0", 0),
+        Database::Postgres { .. } => {
+            ("SELECT CAST(current_setting('transaction_isolation') = 'repeatable read' AS INTEGER)", 1)
+        }
+    };
+    for _ in 0..20 {
+        let mut conn = database.reader().await.unwrap();
+        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().int(0).unwrap(), 0);
+        conn.begin_read().await.unwrap();
+        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().int(0).unwrap(), open);
+        drop(conn);
+    }
+    database.close().await;
+}
+
+/// A repeated field of which the last counts, and a field that nobody knows, are taken as protobuf says; the
+/// log commits to the bytes as they came.
+async fn the_log_commits_to_the_bytes_as_they_came(world: &World) {
+    let wire = Wire::of(world.dir.path(), "la-a").await;
+    let known = GetPlacementRequest { placement_id: world.placements("la-a", "provider-a").remove(0) };
+    let other = GetPlacementRequest { placement_id: id() };
+    let unknown = [0xfa, 0x3f, 3, 1, 2, 3];
+    let sent = [&other.encode_to_vec()[..], &known.encode_to_vec(), &unknown].concat();
+    let answer = wire.call(PLACEMENT, &sent).await;
+    assert_eq!(answer.told(), "OK");
+    let receipt = receipt(&answer);
+    let entry = AuditEntry::decode(receipt.entry).unwrap();
+    let committed = |bytes: &[u8]| {
+        let salt: [u8; 32] = receipt.request_salt[..].try_into().unwrap();
+        Bytes::copy_from_slice(commitment(&salt, bytes).as_bytes())
+    };
+    assert_eq!(entry.request_commitment, committed(&sent));
+    assert_ne!(entry.request_commitment, committed(&known.encode_to_vec()));
+    // Nesting is followed 100 levels deep, also in fields that nobody knows.
+    let nested = [[0xfb, 0x3f].repeat(200), [0xfc, 0x3f].repeat(200)].concat();
+    assert_eq!(wire.call(PLACEMENT, &nested).await.told(), "MALFORMED");
+}
+
+/// A call whose caller goes away is an exchange all the same.
+async fn a_caller_that_goes_away_changes_nothing(world: &World) {
+    let wire = Wire::of(world.dir.path(), "la-a").await;
+    let before = receipt(&wire.call("/apgateway.v1.PlacementService/ListPlacements", &[]).await).index;
+    world.queue().hold(true);
+    let gone = tokio::spawn({
+        let wire = wire.clone();
+        async move { wire.send("/apgateway.v1.PlacementService/ListPlacements", &[], frame(&[])).await }
+    });
+    world.queued(1).await;
+    gone.abort();
+    assert!(gone.await.is_err_and(|error| error.is_cancelled()));
+    drop(wire);
+    world.queue().hold(false);
+    let wire = Wire::of(world.dir.path(), "la-a").await;
+    let after = receipt(&wire.call("/apgateway.v1.PlacementService/ListPlacements", &[]).await).index;
+    assert_eq!(after - before, 2);
+}
+
+async fn all(world: &World) {
+    no_transaction_is_left_to_the_next(world).await;
+    the_log_commits_to_the_bytes_as_they_came(world).await;
+    a_caller_that_goes_away_changes_nothing(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_hold_on_sqlite() {
+    let world = World::sqlite().await;
+    all(&world).await;
+    let database = world.database().await;
+    for (pragma, expected) in [
+        ("PRAGMA journal_mode", Value::from("wal")),
+        ("PRAGMA synchronous", Value::from(2_i64)),
+        ("PRAGMA secure_delete", Value::from(1_i64)),
+        ("PRAGMA foreign_keys", Value::from(1_i64)),
+    ] {
+        for mut conn in [database.writer().await.unwrap(), database.reader().await.unwrap()] {
+            let row = conn.fetch_one(pragma, vec![]).await.unwrap().unwrap();
+            assert!(row.values() == [expected.clone()], "{pragma}");
+        }
+    }
+    database.close().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_hold_on_postgresql() {
+    let world = World::postgres().await;
+    all(&world).await;
+    world.stop().await;
+}
