@@ -28,6 +28,7 @@ pub async fn serve(dir: &Path, marks: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("READY {}", listener.local_addr().unwrap());
     let limits = Limits {
+        handshakes: 512,
         connections: 10_000,
         per_organisation: 10_000,
         handshake: Duration::from_secs(5),

@@ -133,7 +133,9 @@ async fn feed(
 ) -> Result<(), Status> {
     let lives = call.deadline.map_or(LIFETIME, |asked| asked.min(LIFETIME));
     let ends = tokio::time::Instant::now() + lives;
-    let mut mail = door.committer.mailbox(call.peer.organisation().as_str());
+    // A processor that opened the stream for another waits for the other's mail.
+    let own = call.peer.organisation().as_str();
+    let mut mail = door.committer.mailbox(call.on_behalf_of.as_deref().unwrap_or(own));
     loop {
         mail.borrow_and_update();
         while let Some((answer, next)) = batch(door, &call, watcher, &at).await? {

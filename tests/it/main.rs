@@ -28,6 +28,7 @@ mod opening;
 mod postgres;
 mod power;
 mod process;
+mod roles;
 mod rows;
 mod safety;
 mod sameness;

@@ -1,0 +1,166 @@
+//! Whether the time of a refusal tells another's id from an invented one: the area under the ROC curve over
+//! 2,000 interleaved calls of each method, 0.5 where nothing is told. Cold: every id is asked for once, by a
+//! server that has just started. Warm: one id again and again.
+//!
+//! `cargo bench --bench refusals`
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a measurement ends at the first surprise, and prints its figures"
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ap_gateway::cli::{profile, sandbox};
+use ap_gateway::client::{Client, ClientError};
+use ap_gateway::clock::Randomness;
+use ap_gateway::proto::Rpc;
+use ap_gateway::proto::v1::{
+    ChildIdentity, CreateReferralRequest, GetAttendanceRequest, GetExchangeRequest, GetPlacementRequest,
+    LegalBasis, Officer, PlacementReason, audit_service, placement_service, returns_service,
+};
+use prost::Message;
+
+/// Calls of one method, half of them with another's id.
+const CALLS: usize = 2_000;
+const CLOCK: &str = "2026-11-20T16:00:00Z";
+
+/// Others' ids, and ids that nobody has.
+struct Ids {
+    placements: Vec<String>,
+    exchanges: Vec<String>,
+    invented: Vec<String>,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = serve(folder.path()).await;
+    let ids = others(folder.path()).await;
+    served.stop().await.unwrap();
+    println!("{:<16} {:>6} {:>6}", "AUC", "cold", "warm");
+    for method in ["GetPlacement", "GetAttendance", "GetExchange"] {
+        let mut areas = Vec::new();
+        for warm in [false, true] {
+            // A server that has just started remembers nothing of these ids.
+            let served = serve(folder.path()).await;
+            let stranger = profile::connect(&sandbox::profile(folder.path(), "provider-c")).await.unwrap();
+            areas.push(compare(&stranger, method, &ids, warm).await);
+            drop(stranger);
+            served.stop().await.unwrap();
+        }
+        println!("{method:<16} {:>6.3} {:>6.3}", areas[0], areas[1]);
+    }
+}
+
+async fn serve(dir: &Path) -> sandbox::Served {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    sandbox::start(dir, local, Some(CLOCK), None, &Randomness::system()).await.unwrap()
+}
+
+/// Referrals of one child after another, and the exchanges that made them.
+async fn others(dir: &Path) -> Ids {
+    let la = profile::connect(&sandbox::profile(dir, "la-a")).await.unwrap();
+    let agreed = sandbox::world::load(dir).unwrap().agreements;
+    let agreed =
+        agreed.into_iter().find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
+    let random = Randomness::system();
+    let id = || random.uuid_v4().hyphenated().to_string();
+    let mut ids = Ids { placements: Vec::new(), exchanges: Vec::new(), invented: Vec::new() };
+    for _ in 0..CALLS / 2 {
+        let request = CreateReferralRequest {
+            request_id: id(),
+            provider: "provider/riverside".to_owned(),
+            child: Some(ChildIdentity {
+                legal_surname: "Kestrel".to_owned(),
+                legal_forename: "Wren".to_owned(),
+                date_of_birth: "2012-03-04".to_owned(),
+                ..ChildIdentity::default()
+            }),
+            la_of_residence: "la/330".to_owned(),
+            legal_basis: LegalBasis::Section19 as i32,
+            reason: PlacementReason::MentalHealth as i32,
+            agreement_id: agreed.agreement_id.clone(),
+            safety: "none known".to_owned(),
+            officer: Some(Officer { name: "Sam Example".to_owned(), role: "AP officer".to_owned() }),
+            ..CreateReferralRequest::default()
+        };
+        let made = la.call(placement_service::CREATE_REFERRAL, &request).await.unwrap();
+        ids.placements.push(made.message.placement_id);
+        ids.exchanges.push(made.receipt.exchange_id);
+        ids.invented.push(id());
+    }
+    ids
+}
+
+/// Asks for others' and for invented ids as they fall, and compares how long the refusals took.
+async fn compare(stranger: &Client, method: &str, ids: &Ids, warm: bool) -> f64 {
+    let random = Randomness::system();
+    let own = if method == "GetExchange" { &ids.exchanges } else { &ids.placements };
+    let (mut others, mut invented) = (Vec::new(), Vec::new());
+    for pair in 0..CALLS / 2 {
+        let at = if warm { 0 } else { pair };
+        let mut first = [0];
+        random.fill(&mut first);
+        for turn in 0..2 {
+            if (first[0] + turn) % 2 == 0 {
+                others.push(refused(stranger, method, &own[at]).await);
+            } else {
+                invented.push(refused(stranger, method, &ids.invented[at]).await);
+            }
+        }
+    }
+    area(&others, &invented)
+}
+
+async fn refused(client: &Client, method: &str, id: &str) -> Duration {
+    let id = id.to_owned();
+    match method {
+        "GetPlacement" => {
+            timed(client, placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: id }).await
+        }
+        "GetAttendance" => {
+            let request = GetAttendanceRequest {
+                placement_id: id,
+                from_date: "2026-09-01".to_owned(),
+                to_date: "2026-11-20".to_owned(),
+                ..GetAttendanceRequest::default()
+            };
+            timed(client, returns_service::GET_ATTENDANCE, &request).await
+        }
+        _ => timed(client, audit_service::GET_EXCHANGE, &GetExchangeRequest { exchange_id: id }).await,
+    }
+}
+
+async fn timed<Req: Message, Resp: Message + Default + std::fmt::Debug>(
+    client: &Client,
+    rpc: Rpc<Req, Resp>,
+    request: &Req,
+) -> Duration {
+    let began = Instant::now();
+    let answer = client.call(rpc, request).await;
+    let took = began.elapsed();
+    assert!(matches!(answer, Err(ClientError::Refused(status)) if status.code() == tonic::Code::NotFound));
+    took
+}
+
+/// How often another's took longer than an invented one, ties for half.
+fn area(others: &[Duration], invented: &[Duration]) -> f64 {
+    let mut sorted = invented.to_vec();
+    sorted.sort_unstable();
+    let above = |other: &Duration| {
+        let (below, up_to) =
+            (sorted.partition_point(|it| it < other), sorted.partition_point(|it| it <= other));
+        (below + up_to) as f64 / 2.0
+    };
+    others.iter().map(above).sum::<f64>() / (others.len() * invented.len()) as f64
+}
