@@ -6,11 +6,12 @@ use std::{env, fmt::Write, fs, io};
 
 use prost_build::{Service, ServiceGenerator};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "apgateway/v1/options.proto",
     "apgateway/v1/register.proto",
     "apgateway/v1/placement.proto",
     "apgateway/v1/passport.proto",
+    "apgateway/v1/progress.proto",
     "apgateway/v1/returns.proto",
     "apgateway/v1/delivery.proto",
     "apgateway/v1/audit.proto",

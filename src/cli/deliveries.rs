@@ -100,6 +100,9 @@ fn line(delivery: &Delivery) -> String {
             let (blocks, notices) = (content.blocks.len(), content.notices.len());
             format!("passport of placement {}: {blocks} blocks, {notices} restricted", delivery.placement_id)
         }
+        Some(Content::Progress(content)) => {
+            format!("progress of placement {}, revision {}", content.placement_id, content.revision)
+        }
         Some(Content::Register(content)) => content.method.clone(),
         Some(Content::Confirmation(content)) => {
             let sessions: usize = content.children.iter().map(|child| child.confirmations.len()).sum();

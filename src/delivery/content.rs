@@ -66,6 +66,13 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
             ))
         }
         Ok(DeliveryKind::Passport) => passport(cx, parcel).await,
+        Ok(DeliveryKind::Progress) => {
+            let brought = returns::progress::content(cx, parcel.at.index).await?;
+            Ok(brought.map_or((None, Vec::new(), 0), |(placement, key, record)| {
+                let child = OfChild { placement, key, reply: record.encode_to_vec() };
+                (Some(Content::Progress(record)), vec![child], 0)
+            }))
+        }
         Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
         Ok(kind) => about_placement(cx, parcel, kind).await,
     }
@@ -178,6 +185,7 @@ pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
         Some(Content::Confirmation(content)) => content.encode_to_vec(),
         Some(Content::ExpectedAbsence(content)) => content.encode_to_vec(),
         Some(Content::Passport(content)) => content.encode_to_vec(),
+        Some(Content::Progress(content)) => content.encode_to_vec(),
     };
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &encoded).as_ref());

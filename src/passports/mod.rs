@@ -7,6 +7,7 @@
 
 mod acknowledged;
 mod content;
+mod need;
 mod put;
 mod read;
 mod rows;
@@ -18,6 +19,7 @@ mod withhold;
 
 pub use acknowledged::acknowledged;
 pub use content::content;
+pub use need::semh_primary;
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::passport_service as rpc;

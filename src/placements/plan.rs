@@ -76,6 +76,18 @@ pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Resul
     Ok(Some(plan))
 }
 
+/// A version of a placement's plan.
+///
+/// # Errors
+/// As [`newest`].
+pub async fn by_version(cx: &mut Cx, placement: &Placement, version: i64) -> Result<Option<Plan>, Refusal> {
+    let sql = "SELECT version, plan FROM plans WHERE placement = $1 AND version = $2";
+    let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), version.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let (_, plan) = opened(cx, placement, &row).await?;
+    Ok(Some(plan))
+}
+
 async fn opened(cx: &mut Cx, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
     let child_key = children::key(cx, &placement.commissioner, placement.child).await?;
     let version = row.int(0)?;

@@ -5,6 +5,7 @@ mod absence;
 mod arrangement;
 mod confirm;
 mod due;
+pub mod progress;
 mod rates;
 mod read;
 mod resolve;
@@ -36,4 +37,6 @@ pub fn routes(routes: Routes) -> Routes {
         .unary(rpc::NOTIFY_EXPECTED_ABSENCE, Action::NotifyExpectedAbsence, absence::notify_expected_absence)
         .unary(rpc::LIST_EXPECTED_RETURNS, Action::ListExpectedReturns, due::list_expected_returns)
         .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
+        .unary(rpc::SUBMIT_PROGRESS, Action::SubmitProgress, progress::submit_progress)
+        .unary(rpc::GET_PROGRESS, Action::GetProgress, progress::get_progress)
 }

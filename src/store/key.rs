@@ -48,6 +48,8 @@ pub enum Family {
     PassportShare = b'S',
     /// A sender's decisions not to share with a placement.
     Withholding = b'W',
+    /// A placement's progress return of a period.
+    Progress = b'G',
     /// That a provider has acted on a passport that has all that a start needs.
     SafetyAcknowledged = b'Z',
 }

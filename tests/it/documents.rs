@@ -5,12 +5,14 @@ use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, BlockNotice, Contact, Delivery, DeliveryKind, DeliveryStage,
-    EndAgreementRequest, EndPlacementRequest, GetPassportRequest, GetPlacementRequest, GetPlacementResponse,
-    ListDeliveriesRequest, ListPassportVersionsRequest, Officer, PassportBlock, PassportBlockKind as Kind,
-    PassportEmergency, PassportMedical, PassportMeta, PassportSafeguarding, PassportSafety,
-    PutPassportRequest, PutPassportResponse, PutPlanRequest, SharePassportRequest,
+    AcademicProgress, AcknowledgeDeliveryRequest, Acknowledged, BlockNotice, Contact, Delivery, DeliveryKind,
+    DeliveryStage, EndAgreementRequest, EndPlacementRequest, GetPassportRequest, GetPlacementRequest,
+    GetPlacementResponse, GetProgressRequest, ListDeliveriesRequest, ListPassportVersionsRequest, Officer,
+    OutcomeProgress, PassportBlock, PassportBlockKind as Kind, PassportEmergency, PassportMedical,
+    PassportMeta, PassportSafeguarding, PassportSafety, ProgressOutcome, ProgressReturn, PutPassportRequest,
+    PutPassportResponse, PutPlanRequest, Rag, SharePassportRequest, SubmitProgressRequest,
     WithholdInformationRequest, delivery_service, passport_service, placement_service, register_service,
+    returns_service,
 };
 
 use super::story::id;
@@ -265,10 +267,79 @@ async fn access_ends_with_agreement_and_placement(world: &World) {
     assert!(delivered(&riverside, DeliveryKind::Passport, &live).await.iter().all(|it| it.content.is_none()));
 }
 
+fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> SubmitProgressRequest {
+    let academic = AcademicProgress { subject: subject.to_owned(), ..AcademicProgress::default() };
+    let progress = ProgressReturn {
+        from_date: "2026-09-01".to_owned(),
+        to_date: "2026-10-23".to_owned(),
+        academic: vec![academic],
+        plan_etag: "1".to_owned(),
+        outcomes: vec![OutcomeProgress { outcome, rag: Rag::Amber as i32, ..OutcomeProgress::default() }],
+        author: Some(Officer { name: "Jo Example".to_owned(), ..Officer::default() }),
+        signed_on: "2026-11-02".to_owned(),
+        ..ProgressReturn::default()
+    };
+    SubmitProgressRequest {
+        request_id: id(),
+        placement_id: placement.to_owned(),
+        progress: Some(progress),
+        correction_reason: reason.to_owned(),
+        ..SubmitProgressRequest::default()
+    }
+}
+
+async fn told_progress(client: &Client, placement: &str, with_earlier: bool) -> Result<Vec<u32>, String> {
+    let request = GetProgressRequest {
+        placement_id: placement.to_owned(),
+        with_earlier,
+        ..GetProgressRequest::default()
+    };
+    let reply = client.call(returns_service::GET_PROGRESS, &request).await.map_err(told)?;
+    Ok(reply.message.records.iter().map(|record| record.revision).collect())
+}
+
+/// A period's return stands once; a correction keeps what was before. It goes to commissioner and school.
+async fn progress_is_told_against_the_plan(world: &World) {
+    let (la, school) = (world.client("la-a").await, world.client("school").await);
+    let riverside = world.client("provider-a").await;
+    let id_of = world.placements("la-a", "provider-a").remove(2);
+    let submit = async |request: &SubmitProgressRequest| {
+        let reply = riverside.call(returns_service::SUBMIT_PROGRESS, request).await.map_err(told)?;
+        Ok::<_, String>((reply.message.outcome(), reply.message.revision, reply.message.flags))
+    };
+    let (stored, unchanged, corrected) =
+        (ProgressOutcome::Stored, ProgressOutcome::Unchanged, ProgressOutcome::Corrected);
+    let unknown = a_return(&id_of, "English", 1, "");
+    assert_eq!(submit(&unknown).await.unwrap_err(), "INVALID_REQUEST");
+    assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((stored, 1, vec![])));
+    assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((unchanged, 1, vec![])));
+    assert_eq!(submit(&a_return(&id_of, "Art", 0, "")).await.unwrap_err(), "INVALID_REQUEST");
+    assert_eq!(submit(&a_return(&id_of, "Art", 0, "wrong child")).await, Ok((corrected, 2, vec![])));
+    for client in [&la, &school, &riverside] {
+        assert_eq!(told_progress(client, &id_of, false).await, Ok(vec![2]));
+        assert_eq!(told_progress(client, &id_of, true).await, Ok(vec![1, 2]));
+    }
+    for client in [&la, &school] {
+        assert_eq!(delivered(client, DeliveryKind::Progress, &id_of).await.len(), 2);
+    }
+    let newest = delivered(&la, DeliveryKind::Progress, &id_of).await.pop().unwrap();
+    let Some(Content::Progress(record)) = newest.content else { panic!("no progress") };
+    assert_eq!((record.revision, record.correction_reason.as_str()), (2, "wrong child"));
+    for name in ["la-b", "provider-b", "provider-c"] {
+        let stranger = world.client(name).await;
+        assert_eq!(told_progress(&stranger, &id_of, true).await.unwrap_err(), "NOT_FOUND", "{name}");
+    }
+    // The passport that Riverside was given says that the child's primary need is SEMH.
+    let known = world.placements("la-a", "provider-a").remove(0);
+    let incomplete = vec!["INCOMPLETE".to_owned()];
+    assert_eq!(submit(&a_return(&known, "English", 0, "")).await, Ok((stored, 1, incomplete)));
+}
+
 async fn all(world: World) {
     a_plan_that_lacks_things_is_not_active(&world).await;
     a_passport_is_put_shared_and_acted_on(&world).await;
     a_passport_is_its_sender_s_own(&world).await;
+    progress_is_told_against_the_plan(&world).await;
     access_ends_with_agreement_and_placement(&world).await;
     world.stop().await;
 }

@@ -162,6 +162,18 @@ pub const ROWS: &[Row] = &[
     ),
     row("VoidReturn", "provider-a", r#"{"return_id": "$return", "reason": "the register of another week"}"#),
     row(
+        "SubmitProgress",
+        "provider-a",
+        r#"{"placement_id": "$carried", "progress": {"from_date": "2026-09-01", "to_date": "2026-10-23",
+            "academic": [{"subject": "English", "current": "reads alone", "trajectory": "TRAJECTORY_ON_TRACK"}],
+            "semh": {"sdq": [{"informant": "INFORMANT_TEACHER", "total": 17}], "leuven_wellbeing": 3},
+            "behaviour": {"incidents": 2}, "plan_etag": "1",
+            "outcomes": [{"rag": "RAG_AMBER", "evidence": "comes four days of five"}],
+            "child_voice": {"text": "I like the kitchen"}, "author": {"name": "Jo Example", "role": "tutor"},
+            "signed_on": "2026-11-02"}}"#,
+    ),
+    row("GetProgress", "provider-a", r#"{"placement_id": "$carried"}"#),
+    row(
         "EndPlacement",
         "provider-a",
         r#"{"placement_id": "$active", "etag": "$active.etag", "end_date": "$today",

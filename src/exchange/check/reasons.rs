@@ -85,6 +85,8 @@ pub const REASONS: &[(&str, &str)] = &[
         "the provider has not acknowledged the child's emergency contact, medical and safety items, and that is not among the items passed",
     ),
     ("SENSITIVITY_TOO_LOW", "the block is more sensitive than that"),
+    ("PLAN_VERSION_UNKNOWN", "the placement's plan has no such version"),
+    ("OUTCOME_UNKNOWN", "that version of the plan has no such outcome"),
     ("META_REQUIRED", "a passport says who wrote it: a block META is required"),
     ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
     ("CORRECTION_REASON_REQUIRED", "a different mark stands; a correction needs a reason"),

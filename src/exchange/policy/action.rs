@@ -83,6 +83,8 @@ actions! {
     NotifyExpectedAbsence ReturnsService changes COMMISSIONING;
     ListExpectedReturns ReturnsService reads TEACHING;
     GetAttendance ReturnsService reads TEACHING;
+    SubmitProgress ReturnsService changes PROVIDING;
+    GetProgress ReturnsService reads TEACHING;
     WatchDeliveries DeliveryService reads ANYONE;
     ListDeliveries DeliveryService reads ANYONE;
     AcknowledgeDelivery DeliveryService changes ANYONE;

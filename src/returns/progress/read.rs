@@ -1,0 +1,109 @@
+//! `GetProgress`, and what a progress return brought a recipient.
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::rows::{self, ProgressRow};
+use super::{rules, wire};
+use crate::clock::Instant;
+use crate::exchange::check::Check;
+use crate::exchange::policy::verdict;
+use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
+use crate::placements::{self, Placement, children};
+use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
+use crate::seal::ChildKey;
+
+/// Bytes of one answer; a larger record is an answer alone.
+const BYTES: usize = 1 << 20;
+
+/// Gives a placement's progress returns.
+pub(in crate::returns) async fn get_progress(
+    mut cx: Cx,
+    m: GetProgressRequest,
+) -> Result<Decided<GetProgressResponse>, Refusal> {
+    let (id, size) = wire::get(&m)?;
+    let bare = GetProgressRequest { page_size: 0, page_token: String::new(), ..m.clone() };
+    let pages = Pages::of(&cx, "GetProgress", &bare);
+    let caller = cx.caller.organisation.clone();
+    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let facts = match &found {
+        Some(placement) => Facts { standing: placement.standing(), ..Facts::own(placement.reader(&caller)) },
+        None => Facts::own(Part::None),
+    };
+    let permit = cx.permit(Action::GetProgress, &facts)?;
+    let placement = found.ok_or(Reason::NotFound)?;
+    let after = if m.page_token.is_empty() { -1 } else { opened(&cx, &pages, &m.page_token)? };
+    let key = children::key(&mut cx, &placement.provider, placement.child).await?;
+    let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
+    // One more than the page tells whether there is another.
+    let limit = i64::from(size) + 1;
+    let rows = cx.snapshot.fetch(sql, vec![id.into(), after.into(), limit.into()]).await?;
+    let mut response = GetProgressResponse::default();
+    let (mut seen, mut bytes) = (after, 0);
+    for row in &rows {
+        if seen > after && (response.records.len() == size as usize || bytes >= BYTES) {
+            break;
+        }
+        let (row, index) = rows::read(row)?;
+        seen = index;
+        if m.with_earlier || cx.snapshot.version(&rows::key(id, &row.period)).await? == row.revision {
+            let record = record(&key, &row, caller == placement.provider)?;
+            bytes += record.encoded_len();
+            response.records.push(record);
+        }
+    }
+    let last = rows.last().map(rows::read).transpose()?.map_or(after, |(_, index)| index);
+    if seen < last {
+        response.next_page_token = pages.seal(&cx, &seen.to_be_bytes())?;
+    }
+    let reply = response.encode_to_vec();
+    let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
+    let change = cx.change(&permit).guard(placement.key(), placement.version);
+    let change = change.child::<ProgressRow>(&part, &[]);
+    let change = if caller == placement.provider { change } else { change.counterpart(&placement.provider) };
+    Ok(change.reply(&response))
+}
+
+/// What the progress return at an index brings the caller now: nothing once it may not read it any more. With
+/// the key under which it was sealed.
+///
+/// # Errors
+/// [`Reason::Failed`] when what is stored does not open.
+pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(Uuid, ChildKey, ProgressRecord)>, Refusal> {
+    let row = cx.snapshot.fetch_one(rows::select!("WHERE p.idx = $1"), vec![index.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let (row, _) = rows::read(&row)?;
+    let placement = placements::by_id(&mut cx.snapshot, row.placement).await?;
+    let Some(placement) = placement.filter(|placement| readable(cx, placement)) else {
+        return Ok(None);
+    };
+    let Ok(key) = children::key(cx, &row.sender, placement.child).await else {
+        return Ok(None);
+    };
+    let record = record(&key, &row, false)?;
+    Ok(Some((placement.id, key, record)))
+}
+
+fn readable(cx: &Cx, placement: &Placement) -> bool {
+    let part = placement.reader(&cx.caller.organisation);
+    verdict(Action::GetProgress, part, placement.standing(), false).is_ok()
+}
+
+fn record(key: &ChildKey, row: &ProgressRow, provider: bool) -> Result<ProgressRecord, Refusal> {
+    Ok(ProgressRecord {
+        placement_id: row.placement.hyphenated().to_string(),
+        revision: u32::try_from(row.revision).unwrap_or(u32::MAX),
+        received_time: Instant::from_micros(row.received).ok().map(Instant::to_proto),
+        flags: rules::flags(row.flags, provider),
+        ..rows::open(key, row)?
+    })
+}
+
+fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<i64, Refusal> {
+    let payload = pages.open(cx, token).and_then(|payload| <[u8; 8]>::try_from(payload).ok());
+    payload.map(i64::from_be_bytes).ok_or_else(|| {
+        let mut check = Check::new();
+        check.fault("page_token", "PAGE_TOKEN_INVALID");
+        check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
+    })
+}

@@ -1,0 +1,177 @@
+//! `SubmitProgress`'s message as a return: every fault at once, by its path.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::calendar::Date;
+use crate::exchange::check::{Check, LINE, NOTE, TextRule};
+use crate::exchange::{Reason, Refusal};
+use crate::proto::v1::{
+    AcademicProgress, BehaviourCounts, BoxallScore, GetProgressRequest, Informant, NextStep, OutcomeProgress,
+    PeriodAttendance, ProgressReturn, QualificationProgress, QualificationStatus, Rag, SdqScore,
+    SemhProgress, SubmitProgressRequest, Trajectory,
+};
+
+const NOTES: TextRule = TextRule::notes(NOTE);
+const ONE_LINE: TextRule = TextRule::line(LINE);
+/// Days of one period: more than a year is no period.
+const DAYS: i32 = 366;
+
+/// A progress return.
+pub struct Submission {
+    pub placement: Uuid,
+    pub progress: ProgressReturn,
+    /// Version of the plan whose outcomes it tells of; 0 for one that cannot be.
+    pub plan_version: Option<i64>,
+    /// Why it differs from what stands.
+    pub reason: String,
+}
+
+pub fn submission(m: &SubmitProgressRequest, today: Date) -> Result<Submission, Refusal> {
+    let mut check = Check::new();
+    check.request_id(&m.request_id);
+    let placement = check.uuid("placement_id", &m.placement_id);
+    let sent = check.present("progress", m.progress.as_ref());
+    let progress = sent.map(|sent| progress(&mut check.at("progress"), sent, today));
+    let reason = check.words("correction_reason", &m.correction_reason, TextRule::line(500));
+    check.finish()?;
+    let (placement, progress) = placement.zip(progress).ok_or(Reason::Malformed)?;
+    let etag = progress.plan_etag.as_str();
+    let version = etag.parse().ok().filter(|version: &i64| version.to_string() == etag).unwrap_or(0);
+    let plan_version = (!etag.is_empty()).then_some(version);
+    Ok(Submission { placement, progress, plan_version, reason })
+}
+
+pub fn get(m: &GetProgressRequest) -> Result<(Uuid, u32), Refusal> {
+    let mut check = Check::new();
+    let placement = check.uuid("placement_id", &m.placement_id);
+    let size = check.page_size("page_size", m.page_size, 20, 50);
+    check.finish()?;
+    placement.zip(size).ok_or_else(|| Reason::Malformed.into())
+}
+
+fn progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> ProgressReturn {
+    period(check, sent, today);
+    let signed = check.date("signed_on", &sent.signed_on);
+    if signed.is_some_and(|signed| signed > today) {
+        check.fault("signed_on", "DATE_IN_FUTURE");
+    }
+    check.optional_enum::<Rag>("readiness", sent.readiness);
+    if !sent.outcomes.is_empty() {
+        check.required("plan_etag", &sent.plan_etag);
+    }
+    let outcomes = check.each("outcomes", &sent.outcomes, outcome);
+    let told: BTreeSet<u32> = outcomes.iter().map(|outcome| outcome.outcome).collect();
+    if told.len() < outcomes.len() {
+        check.fault("outcomes", "CONFLICT_IN_BATCH");
+    }
+    ProgressReturn {
+        from_date: sent.from_date.clone(),
+        to_date: sent.to_date.clone(),
+        attendance: sent.attendance.as_ref().map(|sent| attendance(&mut check.at("attendance"), sent)),
+        academic: check.each("academic", &sent.academic, academic),
+        qualifications: check.each("qualifications", &sent.qualifications, qualification),
+        semh: sent.semh.as_ref().map(|sent| semh(&mut check.at("semh"), sent)),
+        behaviour: sent.behaviour.as_ref().map(|sent| behaviour(&mut check.at("behaviour"), sent)),
+        wellbeing: check.words("wellbeing", &sent.wellbeing, NOTES),
+        plan_etag: sent.plan_etag.clone(),
+        outcomes,
+        readiness: sent.readiness,
+        readiness_note: check.words("readiness_note", &sent.readiness_note, NOTES),
+        child_voice: check.view("child_voice", sent.child_voice.as_ref()),
+        family_voice: check.view("family_voice", sent.family_voice.as_ref()),
+        next_steps: check.each("next_steps", &sent.next_steps, next_step),
+        author: check.person("author", sent.author.as_ref()),
+        signed_on: sent.signed_on.clone(),
+    }
+}
+
+fn period(check: &mut Check, sent: &ProgressReturn, today: Date) {
+    let (from, to) = (check.date("from_date", &sent.from_date), check.date("to_date", &sent.to_date));
+    if from.zip(to).is_some_and(|(from, to)| !(0..=DAYS).contains(&from.days_until(to))) {
+        check.fault("to_date", "DATE_ORDER");
+    } else if to.is_some_and(|to| to > today) {
+        check.fault("to_date", "DATE_IN_FUTURE");
+    }
+}
+
+fn attendance(check: &mut Check, sent: &PeriodAttendance) -> PeriodAttendance {
+    check.int_range("sessions_offered", sent.sessions_offered, 0..=500);
+    check.int_range("sessions_attended", sent.sessions_attended, 0..=i64::from(sent.sessions_offered.max(0)));
+    PeriodAttendance { note: check.words("note", &sent.note, NOTES), ..sent.clone() }
+}
+
+fn academic(check: &mut Check, sent: &AcademicProgress) -> AcademicProgress {
+    check.optional_enum::<Trajectory>("trajectory", sent.trajectory);
+    AcademicProgress {
+        subject: check.words("subject", &sent.subject, ONE_LINE.required()),
+        baseline: check.words("baseline", &sent.baseline, ONE_LINE),
+        current: check.words("current", &sent.current, ONE_LINE),
+        target: check.words("target", &sent.target, ONE_LINE),
+        trajectory: sent.trajectory,
+    }
+}
+
+fn qualification(check: &mut Check, sent: &QualificationProgress) -> QualificationProgress {
+    let of = check.present("qualification", sent.qualification.as_ref());
+    let qualification = of.map(|sent| check.at("qualification").qualification(sent));
+    check.enum_value::<QualificationStatus>("status", sent.status);
+    let grade = check.words("grade", &sent.grade, TextRule::line(20));
+    QualificationProgress { qualification, status: sent.status, grade }
+}
+
+fn semh(check: &mut Check, sent: &SemhProgress) -> SemhProgress {
+    for (field, score) in
+        [("leuven_wellbeing", sent.leuven_wellbeing), ("leuven_involvement", sent.leuven_involvement)]
+    {
+        check.int_range(field, score, 0..=5);
+    }
+    SemhProgress {
+        sdq: check.each("sdq", &sent.sdq, sdq),
+        boxall: check.each("boxall", &sent.boxall, boxall),
+        ..sent.clone()
+    }
+}
+
+fn sdq(check: &mut Check, sent: &SdqScore) -> SdqScore {
+    check.enum_value::<Informant>("informant", sent.informant);
+    check.int_range("total", sent.total, 0..=40);
+    check.optional_date("assessed_on", &sent.assessed_on);
+    sent.clone()
+}
+
+fn boxall(check: &mut Check, sent: &BoxallScore) -> BoxallScore {
+    let items = check.int_range("items", sent.items, 1..=68).unwrap_or(68);
+    check.int_range("score", sent.score, 0..=i64::from(items) * 4);
+    check.optional_date("assessed_on", &sent.assessed_on);
+    BoxallScore { strand: check.words("strand", &sent.strand, TextRule::line(40).required()), ..sent.clone() }
+}
+
+fn behaviour(check: &mut Check, sent: &BehaviourCounts) -> BehaviourCounts {
+    for (field, count) in [
+        ("incidents", sent.incidents),
+        ("physical_interventions", sent.physical_interventions),
+        ("suspensions", sent.suspensions),
+    ] {
+        check.int_range(field, count, 0..=1_000);
+    }
+    *sent
+}
+
+fn outcome(check: &mut Check, sent: &OutcomeProgress) -> OutcomeProgress {
+    check.enum_value::<Rag>("rag", sent.rag);
+    OutcomeProgress { evidence: check.words("evidence", &sent.evidence, NOTES), ..sent.clone() }
+}
+
+fn next_step(check: &mut Check, sent: &NextStep) -> NextStep {
+    check.optional_date("due_date", &sent.due_date);
+    NextStep {
+        action: check.words("action", &sent.action, NOTES.required()),
+        owner: check.optional_person("owner", sent.owner.as_ref()),
+        due_date: sent.due_date.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
