@@ -1,5 +1,5 @@
 """A day with the gateway, in grpcio alone. A local authority's system pushes referral, plan and passport; a
-provider's accepts, acknowledges, and submits attendance; an auditor reads what was exchanged.
+provider's accepts, acknowledges, and submits attendance and progress; an auditor reads what was exchanged.
 
 Usage: quickstart.py PROTO_FOLDER SANDBOX_FOLDER
 Needs grpcio and grpcio-tools, and a sandbox: ap-gateway sandbox --dir SANDBOX_FOLDER --clock 2026-11-20T16:00:00Z
@@ -51,7 +51,7 @@ class System:
 world = json.loads((sandbox / "world.json").read_text())
 agreement = next(a for a in world["agreements"] if (a["commissioner"], a["provider"]) == ("la-a", "provider-a"))
 la, provider, auditor = System("la-a"), System("provider-a"), System("auditor")
-officer = {"name": "Sam Example", "role": "AP officer"}
+officer, head = {"name": "Sam Example", "role": "AP officer"}, {"name": "Jo Example", "role": "head of centre"}
 
 # Referral: who the child is, on what authority, and what must be known for safety.
 placement = la.call(
@@ -78,29 +78,23 @@ plan = {
     "timetable": [monday], "success_criteria": "90 % over six weeks", "exit_route": "back to school in January",
     "outcomes": [{"outcome": "attends", "baseline": "62 %", "measure": "attendance", "target": "90 %",
                   "target_date": "2026-12-11"}],
-    "commissioner_lead": officer, "provider_lead": {"name": "Jo Example", "role": "head of centre"},
+    "commissioner_lead": officer, "provider_lead": head,
 }
 print("plan lacks:", *la.call("Placement", "PutPlan", **about, plan=plan).open_items)
-if (protos / "apgateway/v1/passport.proto").exists():
-    blocks = [
-        {"meta": {"authors": [officer], "review_by": "2026-12-18"}},
-        {"emergency": {"contacts": [{"name": "Robin Kestrel", "role": "parent", "telephone": "01632 960001"}]}},
-        {"medical": {"allergies": "none known", "medication": "none"}},
-        {"safety": {"risk_summary": "none known"}},
-    ]
-    passport = la.call("Passport", "PutPassport", **about, blocks=blocks)
-    la.call("Passport", "SharePassport", **about, etag=passport.etag)
+blocks = [
+    {"meta": {"authors": [officer], "review_by": "2026-12-18"}},
+    {"emergency": {"contacts": [{"name": "Robin Kestrel", "role": "parent", "telephone": "01632 960001"}]}},
+    {"medical": {"allergies": "none known", "medication": "none"}},
+    {"safety": {"risk_summary": "none known"}},
+]
+passport = la.call("Passport", "PutPassport", **about, blocks=blocks)
+la.call("Passport", "SharePassport", **about, etag=passport.etag)
 
-    # The provider collects its mail, and a named person acts on the passport; then the placement can start.
-    cursor, mail, more = None, [], True
-    while more:
-        page = provider.call("Delivery", "ListDeliveries", **({"cursor": cursor} if cursor else {}))
-        mail += [item for item in page.deliveries if item.placement_id == placement.placement_id]
-        cursor, more = json_format.MessageToDict(page.next, preserving_proto_field_name=True), page.more
-    items = [{"cursor": {"index": item.cursor.index, "ordinal": item.cursor.ordinal}} for item in mail]
-    head = {"name": "Jo Example", "role": "head of centre"}
-    provider.call("Delivery", "AcknowledgeDelivery", deliveries=items, stage="DELIVERY_STAGE_ACTED_ON", officer=head)
-
+# The provider collects the passport, and a named person acts on it; then the placement can start.
+mail = provider.call("Delivery", "ListDeliveries", kinds=["DELIVERY_KIND_PASSPORT"]).deliveries
+ours = [item.cursor for item in mail if item.placement_id == placement.placement_id]
+items = [{"cursor": {"index": cursor.index, "ordinal": cursor.ordinal}} for cursor in ours]
+provider.call("Delivery", "AcknowledgeDelivery", deliveries=items, stage="DELIVERY_STAGE_ACTED_ON", officer=head)
 la.call("Placement", "StartPlacement", **about, etag=decided.etag, start_date="2026-09-01")
 
 # Attendance: what a register says, by the provider's own reference.
@@ -111,6 +105,14 @@ try:
     provider.call("Returns", "SubmitAttendance", marks=[{**mark, "date": "2026-02-30"}])
 except grpc.RpcError as refused:
     print("refused:", refused.code().name, refused.details())
+
+# Progress, against the outcomes of the plan.
+progress = {
+    "from_date": "2026-09-01", "to_date": "2026-10-23", "plan_etag": "1", "author": head, "signed_on": "2026-11-02",
+    "academic": [{"subject": "English", "current": "reads alone", "trajectory": "TRAJECTORY_ON_TRACK"}],
+    "outcomes": [{"rag": "RAG_AMBER", "evidence": "comes four days of five"}],
+}
+print("progress: revision", provider.call("Returns", "SubmitProgress", **about, progress=progress).revision)
 
 # The auditor whom the authority appointed: who exchanged what about this child, and on what authority.
 for exchange in auditor.call("Audit", "ListExchanges", **about).exchanges:

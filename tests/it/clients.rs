@@ -35,19 +35,18 @@ async fn the_quickstart_in_python_plays_a_day() {
     let told = run(python.arg(script).arg(proto()).arg(world.dir.path()));
     let told: Vec<&str> = told.lines().collect();
     assert_eq!(
-        told[1..3],
+        told[1..4],
         [
             "attendance: 1 stored",
-            "refused: INVALID_ARGUMENT fields of the request are at fault; each is named"
+            "refused: INVALID_ARGUMENT fields of the request are at fault; each is named",
+            "progress: revision 1"
         ]
     );
-    // What the auditor reads about the new placement, the newest first; a passport is its own story.
-    let methods = told[3..].iter().map(|line| line.split(' ').nth(2).unwrap());
-    let methods: Vec<&str> = methods
-        .filter(|method| !["ListDeliveries", "SharePassport", "PutPassport"].contains(method))
-        .collect();
-    let day = ["SubmitAttendance", "StartPlacement", "PutPlan", "DecidePlacement"];
-    assert_eq!(methods, [&day[..], &["RespondToReferral", "CreateReferral"]].concat());
+    // What the auditor reads about the new placement, the newest first.
+    let methods: Vec<&str> = told[4..].iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    let provider = ["SubmitProgress", "SubmitAttendance", "StartPlacement", "ListDeliveries"];
+    let pushed = ["SharePassport", "PutPassport", "PutPlan", "DecidePlacement"];
+    assert_eq!(methods, [&provider[..], &pushed, &["RespondToReferral", "CreateReferral"]].concat());
     world.stop().await;
 }
 
