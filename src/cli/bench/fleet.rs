@@ -211,8 +211,8 @@ impl Making {
             etag,
             start_date: "2026-09-01".to_owned(),
             officer: Some(officer()),
-            missing_items: vec![MissingItem::Plan as i32],
-            reason: "the plan follows".to_owned(),
+            missing_items: vec![MissingItem::Plan as i32, MissingItem::SafetyAcknowledgement as i32],
+            reason: "plan and passport follow".to_owned(),
             ..StartPlacementRequest::default()
         };
         self.la.call(placement::START_PLACEMENT, &start).await?;
