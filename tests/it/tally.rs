@@ -75,7 +75,7 @@ fn calls(placement: &str, repeated: &Bytes) -> Vec<Call> {
     ];
     calls.push(Call { metadata: gzip, ..call(SUBMIT, flagged(1), "MALFORMED", Outcome::Malformed) });
     let brotli: &[(&str, &str)] = &[("grpc-encoding", "br")];
-    calls.push(Call { metadata: brotli, ..call(SUBMIT, one.clone(), "UNKNOWN_METHOD", Outcome::Refused) });
+    calls.push(Call { metadata: brotli, ..call(SUBMIT, one.clone(), "ENCODING_UNKNOWN", Outcome::Refused) });
     let unentered = |path, body, told| Call { entry: None, ..call(path, body, told, Outcome::Ok) };
     calls.push(unentered(CHECKPOINT, frame(&[]), "OK"));
     calls.push(unentered(CHECKPOINT, frame(&[0xff]), "MALFORMED"));
