@@ -35,6 +35,9 @@ pub enum Verb {
     /// Send what a commissioner's system holds to the gateway.
     #[command(subcommand)]
     Push(PushVerb),
+    /// Person passports.
+    #[command(subcommand)]
+    Passport(PassportVerb),
     /// Follow what is delivered to this organisation.
     #[command(subcommand)]
     Watch(WatchVerb),
@@ -66,6 +69,13 @@ pub enum PushVerb {
     Plan(PushFile),
     /// A person passport: `PutPassportRequest`.
     Passport(PushFile),
+}
+
+/// What can be done with a passport.
+#[derive(Debug, Subcommand)]
+pub enum PassportVerb {
+    /// What this organisation's system may read of a child's passport.
+    Get(GetPassport),
 }
 
 /// What can be watched.
@@ -194,6 +204,16 @@ pub struct SubmitAttendance {
 pub struct PushFile {
     /// The file (JSON).
     pub file: PathBuf,
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+}
+
+/// Reading a passport.
+#[derive(Debug, Args)]
+pub struct GetPassport {
+    /// UUID of the child's placement.
+    pub placement: String,
     /// The connection.
     #[command(flatten)]
     pub of: OfProfile,

@@ -10,7 +10,8 @@ use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as deliveries;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, Cursor, Delivery, DeliveryKind, DeliveryStage,
-    ListDeliveriesRequest, MarkHistory, WatchDeliveriesRequest, WatchDeliveriesResponse, WatchPosition,
+    ListDeliveriesRequest, MarkHistory, Officer, WatchDeliveriesRequest, WatchDeliveriesResponse,
+    WatchPosition,
 };
 
 /// Batches of one `--once`: ten million deliveries.
@@ -60,24 +61,30 @@ async fn take(client: &Client, args: &WatchDeliveries, batch: &[Delivery]) -> Re
         }
     }
     if args.acknowledge && !batch.is_empty() {
-        acknowledge(client, batch).await?;
+        acknowledge(client, batch, None).await?;
     }
     Ok(())
 }
 
-/// Acknowledges deliveries with the digests of what was received.
+/// Acknowledges deliveries with the digests of what was received; an officer acts on them.
 ///
 /// # Errors
 /// As the client's.
-pub async fn acknowledge(client: &Client, batch: &[Delivery]) -> Result<u32, Failure> {
+pub async fn acknowledge(
+    client: &Client,
+    batch: &[Delivery],
+    officer: Option<Officer>,
+) -> Result<u32, Failure> {
     let acknowledged = batch.iter().map(|delivery| Acknowledged {
         cursor: delivery.cursor.clone(),
         content_sha256: delivery.content_sha256.clone(),
     });
+    let stage = if officer.is_some() { DeliveryStage::ActedOn } else { DeliveryStage::Acknowledged };
     let request = AcknowledgeDeliveryRequest {
         request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
         deliveries: acknowledged.collect(),
-        stage: DeliveryStage::Acknowledged as i32,
+        stage: stage as i32,
+        officer,
         ..AcknowledgeDeliveryRequest::default()
     };
     Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)

@@ -1,13 +1,14 @@
-//! `push` and `submit progress`: a request written as protobuf JSON, for any method, known by its descriptor
-//! alone. Every field at fault is named by its path, and no value is repeated.
+//! `push`, `submit progress` and `passport get`: a method that is known by its descriptor alone, its request
+//! written as protobuf JSON. Every field at fault is named by its path, and no value is repeated.
 
 use std::path::Path;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use serde_json::{Value as Json, json};
 
-use super::args::PushFile;
+use super::args::{GetPassport, PushFile};
 use super::{Failure, output, profile, say};
+use crate::client::Client;
 use crate::clock::Randomness;
 use crate::proto;
 
@@ -19,21 +20,42 @@ const LARGEST: u64 = 1 << 20;
 /// # Errors
 /// Exit code 64 for the file, with every field at fault; or the client's.
 pub async fn send(method: &str, args: &PushFile) -> Result<(), Failure> {
-    let method = find(method)?;
-    let mut request = read(&args.file, &method.input())?;
-    if request.get_field_by_name("request_id").is_some_and(|id| id.as_str() == Some("")) {
-        let id = Randomness::system().uuid_v4().hyphenated().to_string();
-        request.set_field_by_name("request_id", Value::String(id));
-    }
+    let (method, request) = read(method, &args.file)?;
     let client = profile::open(&args.of).await?;
-    let reply = client.call_described(&method, &request).await;
-    let reply = reply.map_err(|error| {
-        let id = request.get_field_by_name("request_id");
-        let id = id.as_deref().and_then(Value::as_str).unwrap_or_default();
-        Failure::from(error)
-            .and(&format!("sent with request_id {id}: it takes effect once, however often it is sent"))
-    })?;
-    show(&reply, args.of.json)
+    show(&call(&client, &method, request).await?, args.of.json)
+}
+
+/// Shows what the caller's system may read of a passport.
+///
+/// # Errors
+/// The client's.
+pub async fn passport(args: &GetPassport) -> Result<(), Failure> {
+    let method = find("GetPassport")?;
+    let mut request = DynamicMessage::new(method.input());
+    request.set_field_by_name("placement_id", Value::String(args.placement.clone()));
+    let client = profile::open(&args.of).await?;
+    show(&call(&client, &method, request).await?, args.of.json)
+}
+
+/// Calls a method; a request without an id is given one.
+///
+/// # Errors
+/// The client's.
+pub async fn call(
+    client: &Client,
+    method: &MethodDescriptor,
+    mut request: DynamicMessage,
+) -> Result<DynamicMessage, Failure> {
+    let mut id = request.get_field_by_name("request_id").and_then(|id| Some(id.as_str()?.to_owned()));
+    if let Some(id) = id.as_mut().filter(|id| id.is_empty()) {
+        *id = Randomness::system().uuid_v4().hyphenated().to_string();
+        request.set_field_by_name("request_id", Value::String(id.clone()));
+    }
+    client.call_described(method, &request).await.map_err(|error| match id {
+        Some(id) => Failure::from(error)
+            .and(&format!("sent with request_id {id}: it takes effect once, however often it is sent")),
+        None => error.into(),
+    })
 }
 
 fn find(name: &str) -> Result<MethodDescriptor, Failure> {
@@ -48,20 +70,26 @@ fn show(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     for (name, value) in reply.as_object().into_iter().flatten().filter(|(name, _)| *name != "receipt") {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| format!("{value:#}"), str::to_owned);
         say(&format!("{name}: {text}"));
     }
     Ok(())
 }
 
-fn read(file: &Path, message: &MessageDescriptor) -> Result<DynamicMessage, Failure> {
+/// Reads a request of a method from a file.
+///
+/// # Errors
+/// Exit code 64 for the file, with every field at fault.
+pub fn read(method: &str, file: &Path) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
+    let method = find(method)?;
     let told = |what: &str| Failure::input(format!("{}: {what}", file.display()));
     let size = std::fs::metadata(file).map_err(|_| told("the file cannot be read"))?.len();
     if size > LARGEST {
         return Err(told("the file is larger than 1 MiB"));
     }
     let text = std::fs::read_to_string(file).map_err(|_| told("the file is not UTF-8 text"))?;
-    parse(&text, message).map_err(|faults| told(&faults.join("\n  ")))
+    let request = parse(&text, &method.input()).map_err(|faults| told(&faults.join("\n  ")))?;
+    Ok((method, request))
 }
 
 /// Reads a message from its JSON.

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, AuditVerb, ListVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
+use args::{Arguments, AuditVerb, ListVerb, PassportVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
 pub use exit::Failure;
 
 /// Runs the verb that the arguments name.
@@ -56,6 +56,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Push(PushVerb::Referral(args)) => message::send("CreateReferral", &args).await,
         Verb::Push(PushVerb::Plan(args)) => message::send("PutPlan", &args).await,
         Verb::Push(PushVerb::Passport(args)) => message::send("PutPassport", &args).await,
+        Verb::Passport(PassportVerb::Get(args)) => message::passport(&args).await,
         Verb::Watch(WatchVerb::Deliveries(args)) => deliveries::watch(&args).await,
         Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
         Verb::Audit(AuditVerb::List(args)) => exchanges::list(&args).await,

@@ -235,7 +235,10 @@ async fn a_mapping_alone_reads_another_system_s_file() {
     let world = World::sqlite().await;
     the_same_register_from_another_system(&world);
     rows_that_disagree_between_calls(&world);
-    world.stop().await;
+    let dir = world.stop().await;
+    let mut verb = gateway();
+    verb.args(["submit", "attendance", "--profile"]).arg(sandbox::profile(dir.path(), "provider-a"));
+    assert_eq!(code(&verb.arg(export("riverside-marks.csv")).output().unwrap()), 69, "nobody answers");
 }
 
 /// A referral and a plan as protobuf prints them; what is wrong with them is named by its path.
@@ -285,6 +288,28 @@ async fn requests_are_pushed_as_protobuf_prints_them() {
     assert_eq!(code(&refused), 1);
     assert!(told.contains("child.date_of_birth") && told.contains("requested_start"), "{told}");
     assert!(!told.contains("2012-05-32") && !told.contains("soon"), "{told}");
+    let refused =
+        push("passport", &json!({ "placement_id": made["placement_id"], "blocks": [{ "voice": {} }] }));
+    assert_eq!(code(&refused), 1);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("blocks"));
+    world.stop().await;
+}
+
+/// A provider's system reads what it may of a passport, and learns of the rest that it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passport_is_read_by_whoever_teaches_the_child() {
+    let world = World::sqlite().await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let get = |name: &str| {
+        let profile = sandbox::profile(world.dir.path(), name);
+        let mut verb = gateway();
+        verb.args(["passport", "get", &placement, "--json", "--profile"]).arg(profile).output().unwrap()
+    };
+    let told: Value = serde_json::from_slice(&get("provider-a").stdout).unwrap();
+    assert!(told["blocks"].as_array().unwrap().iter().any(|block| block.get("emergency").is_some()));
+    assert_eq!(told["notices"][0]["kind"], "PASSPORT_BLOCK_KIND_SAFEGUARDING");
+    let stranger = get("provider-c");
+    assert_eq!((code(&stranger), stranger.stdout.len()), (1, 0));
     world.stop().await;
 }
 

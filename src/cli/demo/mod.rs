@@ -4,6 +4,7 @@
 mod auditor;
 mod home_school;
 mod mailbox;
+mod passport;
 mod registers;
 mod tampering;
 
@@ -79,12 +80,13 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     let placement = registers::riverside(dir, clients, &mut mailbox).await?;
     registers::oakfield(dir, clients).await?;
     registers::brightwater(dir, clients, &mut mailbox).await?;
+    passport::show(dir, clients, &placement).await?;
     revoke(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
 
 async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
-    say("6. Riverside revokes the certificate of its old system");
+    say("7. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile(dir, "provider-a-old")).await?;
     let own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     old.call(register::GET_ORGANISATION, &own).await?;

@@ -150,7 +150,7 @@ async fn acknowledged(
     register: &Delivery,
     sent: &Sent,
 ) -> Result<(), Failure> {
-    deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register)).await?;
+    deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register), None).await?;
     let object_id = sent.0.first().map(|reply| reply.return_id.clone()).unwrap_or_default();
     let request = GetDeliveryStatusRequest { object_id };
     let mut status = clients.riverside.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
