@@ -73,7 +73,7 @@ pub async fn database(options: &Options) -> Result<Report, StoreError> {
     }
     if let Some(path) = &options.key_ring {
         match KeyRing::load(path) {
-            Ok(ring) => records::marks(&mut snapshot, &ring, &mut report).await?,
+            Ok(ring) => Box::pin(records::verify(&mut snapshot, &ring, &mut report)).await?,
             Err(error) => report.find(format!("the key ring cannot be used: {error}")),
         }
     }

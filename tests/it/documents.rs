@@ -14,7 +14,9 @@ use ap_gateway::proto::v1::{
     WithholdInformationRequest, delivery_service, passport_service, placement_service, register_service,
     returns_service,
 };
+use tempfile::TempDir;
 
+use super::kept::{every_edit_is_found, what_is_out_of_place_is_found};
 use super::story::id;
 use super::support::World;
 
@@ -48,6 +50,8 @@ async fn a_plan_that_lacks_things_is_not_active(world: &World) {
     let mut plan = before.plan.unwrap();
     plan.duties[0].accountable = None;
     plan.exit_route.clear();
+    // The placement's planned end moves with it.
+    "2027-03-25".clone_into(&mut plan.planned_end_date);
     let request = PutPlanRequest {
         request_id: id(),
         placement_id: id_of.clone(),
@@ -335,18 +339,20 @@ async fn progress_is_told_against_the_plan(world: &World) {
     assert_eq!(submit(&a_return(&known, "English", 0, "")).await, Ok((stored, 1, incomplete)));
 }
 
-async fn all(world: World) {
+async fn all(world: World) -> TempDir {
     a_plan_that_lacks_things_is_not_active(&world).await;
     a_passport_is_put_shared_and_acted_on(&world).await;
     a_passport_is_its_sender_s_own(&world).await;
     progress_is_told_against_the_plan(&world).await;
     access_ends_with_agreement_and_placement(&world).await;
-    world.stop().await;
+    world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_hold_on_sqlite() {
-    all(World::sqlite().await).await;
+    let dir = all(World::sqlite().await).await;
+    every_edit_is_found(dir.path()).await;
+    what_is_out_of_place_is_found(dir.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

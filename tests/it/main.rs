@@ -22,6 +22,7 @@ mod faults;
 mod files;
 mod full;
 mod groups;
+mod kept;
 mod listener;
 mod matrix;
 mod opening;

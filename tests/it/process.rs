@@ -61,7 +61,7 @@ impl Sandbox {
         rows
     }
 
-    /// The whole log verifies, against the anchor and with the kept marks.
+    /// The whole log verifies, against the anchor and with the kept records.
     pub async fn verifies(&self) {
         let file = |name| self.path().join(name);
         let log_key = std::fs::read_to_string(file("log-key")).unwrap();

@@ -11,6 +11,8 @@ use ap_gateway::proto::v1::{
 
 use ap_gateway::store::{Database, Location};
 
+use super::attendance::verified;
+use super::kept::found;
 use super::story::{id, mark, submission, submit};
 use super::support::{World, post};
 
@@ -114,18 +116,14 @@ async fn a_mark_that_was_removed_is_missed_and_an_unchanged_one_is_not() {
     assert_eq!((first.message.stored, again.message.unchanged), (1, 1));
     let dir = world.stop().await;
     let database = dir.path().join("gateway.sqlite");
-    let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
-    let (anchor, ring) = (dir.path().join("anchor"), dir.path().join("key-ring"));
-    let whole = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
-    assert_eq!((whole.findings.as_slice(), whole.records), (&[][..], 1));
-    let opened = Database::open(&Location::Sqlite(database.clone())).await.unwrap();
+    verified(&dir, 1).await;
+    let opened = Database::open(&Location::Sqlite(database)).await.unwrap();
     let mut conn = opened.writer().await.unwrap();
     assert_eq!(conn.execute("DELETE FROM marks", vec![]).await.unwrap(), 1);
     drop(conn);
     opened.close().await;
-    let robbed = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
-    let [finding] = &robbed.findings[..] else { panic!("{} findings", robbed.findings.len()) };
-    assert_eq!(finding.what, format!("a mark of entry {} was changed or removed", first.receipt.index));
+    let (_, findings) = found(dir.path(), dir.path()).await;
+    assert_eq!(findings, [format!("a mark of entry {} was changed or removed", first.receipt.index)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

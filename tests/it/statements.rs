@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, explain, reason};
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::mark::Statement;
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use super::attendance::{delivered, verified};
+use super::kept;
 use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 
@@ -251,12 +251,11 @@ async fn registers_and_returns_on_sqlite() {
     assert_eq!(conn.execute(changed, vec![]).await.unwrap(), 1);
     drop(conn);
     opened.close().await;
-    let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
-    let ring = dir.path().join("key-ring");
-    let report = audit::verify_copy(&database, &log_key, None, Some(&ring)).await.unwrap();
-    let [finding] = &report.findings[..] else { panic!("{} findings", report.findings.len()) };
-    assert!(finding.what.starts_with("a confirmation of entry "), "{}", finding.what);
-    assert_eq!(report.records, 9);
+    let (sessions, documents) = kept::counted(dir.path()).await;
+    let (verified, findings) = kept::found(dir.path(), dir.path()).await;
+    let [finding] = &findings[..] else { panic!("{} findings", findings.len()) };
+    assert!(finding.starts_with("a confirmation of entry "), "{finding}");
+    assert_eq!(verified, sessions + documents - 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,7 @@ pub async fn show(dir: &Path) -> Result<(), Failure> {
     let report = audit::verify_copy(&unharmed, &log_key, Some(&anchor), Some(&ring)).await?;
     ensure(report.findings.is_empty(), "the log does not verify")?;
     say(&format!(
-        "9. The auditor verifies the log: {} entries and {} statements of sessions are as they were written",
+        "9. The auditor verifies the log: {} entries and {} stored records are as they were written",
         report.entries, report.records
     ));
     say("10. Somebody with the database in hand edits a copy of it");
