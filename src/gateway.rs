@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -134,7 +135,8 @@ impl Node {
     ) -> Result<(), Fatal> {
         let connections = Connections::default();
         let door = self.door(Arc::clone(&tls));
-        let watch = tokio::spawn(look_after(Arc::clone(&tls), connections.clone(), door.clone()));
+        let key_ring = self.config.log.key_ring.clone();
+        let watch = tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), door.clone()));
         let (reporter, health) = health_reporter();
         let size = self.committer.head().borrow().size;
         let verifying = tokio::spawn(verify_all(self.log.clone(), size, self.log_key, reporter));
@@ -211,14 +213,19 @@ pub fn routes() -> Routes {
     crate::audit::routes(routes)
 }
 
-/// Once a second, and on SIGHUP: takes up changed TLS files, hears of what other nodes appended, and cuts
-/// the connections of callers who may not be here any more.
-async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Once a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, hears of what other nodes
+/// appended, and cuts the connections of callers who may not be here any more.
+async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, door: Door) {
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
         return;
     };
     let mut tick = tokio::time::interval(TICK);
     let mut heard: HashMap<[u8; 32], watch::Receiver<()>> = HashMap::new();
+    let mut ring = modified(&key_ring);
     loop {
         let asked = tokio::select! {
             _ = tick.tick() => false,
@@ -226,6 +233,16 @@ async fn look_after(tls: Arc<Tls>, connections: Connections, door: Door) {
         };
         if let Err(error) = tls.reload(asked) {
             tracing::warn!(error = %error, "changed TLS files were not taken up; the old ones stay in use");
+        }
+        let now = modified(&key_ring);
+        if asked || now != ring {
+            ring = now;
+            let taken = KeyRing::load(&key_ring).map_err(|error| error.to_string());
+            if let Err(error) =
+                taken.and_then(|ring| door.vault.reload(ring).map_err(|error| error.to_string()))
+            {
+                tracing::warn!(error, "the changed key ring was not taken up; the old one stays in use");
+            }
         }
         if let Ok(size) = door.log.size().await {
             door.committer.overtaken(size);

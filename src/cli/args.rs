@@ -23,6 +23,8 @@ pub enum Verb {
     Migrate(OfConfig),
     /// Check configuration, database, log and anchor without serving.
     Check(OfConfig),
+    /// Put a new key in front of the key ring; whoever serves takes it up within a second.
+    RotateKeys(OfConfig),
     /// Serve; prints `READY host:port` once calls are accepted.
     Serve(OfConfig),
     /// Make a small whole world in a folder, and serve it.

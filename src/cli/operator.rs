@@ -1,4 +1,4 @@
-//! The verbs of whoever operates a node: init, migrate, check.
+//! The verbs of whoever operates a node: init, migrate, check, rotate-keys.
 
 use std::sync::Arc;
 
@@ -126,5 +126,20 @@ pub async fn check(args: &OfConfig) -> Result<(), Failure> {
         head.size, head.time
     ));
     say(&format!("log key: {log_key}"));
+    Ok(())
+}
+
+/// Puts a new key in front of the key ring: it seals from then on, and every older key still opens what it
+/// sealed. Several nodes need the same file before any of them seals under the new key.
+///
+/// # Errors
+/// Exit code 78 when the ring cannot be read or replaced.
+pub fn rotate_keys(args: &OfConfig) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let Surroundings { clock, random, .. } = surroundings();
+    let created = Date::in_london(clock.now());
+    let ring = KeyRing::rotate(&config.log.key_ring, created.into(), &|bytes| random.fill(bytes));
+    let ring = ring.map_err(|error| Failure::configuration(format!("the key ring: {error}")))?;
+    say(&format!("key {} seals from now on; keep the older ones, and back the ring up", ring.active().id()));
     Ok(())
 }

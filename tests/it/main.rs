@@ -30,6 +30,7 @@ mod postgres;
 mod power;
 mod process;
 mod roles;
+mod rotation;
 mod rows;
 mod safety;
 mod sameness;

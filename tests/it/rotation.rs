@@ -1,0 +1,79 @@
+//! The key ring is rotated while the gateway serves: what is new is sealed under the new key, what is old opens.
+
+use std::time::Duration;
+
+use ap_gateway::cli::sandbox;
+use ap_gateway::client::Client;
+use ap_gateway::proto::v1::mark::Child;
+use ap_gateway::proto::v1::{
+    ChildIdentity, CreateReferralRequest, LegalBasis, Officer, PlacementReason, placement_service,
+};
+
+use super::story::{attendance, id, mark, submission, submit};
+use super::support::{World, gateway, run};
+
+/// A child whom nobody referred before: its key is wrapped by the key that seals now.
+async fn refer(la: &Client, agreement_id: &str) {
+    let child = ChildIdentity {
+        legal_surname: "Example".to_owned(),
+        legal_forename: "Robin".to_owned(),
+        date_of_birth: "2012-03-04".to_owned(),
+        ..ChildIdentity::default()
+    };
+    let request = CreateReferralRequest {
+        request_id: id(),
+        provider: "provider/riverside".to_owned(),
+        child: Some(child),
+        la_of_residence: "la/330".to_owned(),
+        legal_basis: LegalBasis::Section19 as i32,
+        reason: PlacementReason::Other as i32,
+        agreement_id: agreement_id.to_owned(),
+        requested_start: "2026-11-23".to_owned(),
+        sessions_per_week: 10,
+        safety: "none known".to_owned(),
+        officer: Some(Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned() }),
+        ..CreateReferralRequest::default()
+    };
+    la.call(placement_service::CREATE_REFERRAL, &request).await.unwrap();
+}
+
+async fn newest_key(world: &World) -> i64 {
+    let database = world.database().await;
+    let sql = "SELECT kek_id FROM child_keys ORDER BY idx DESC, ordinal DESC LIMIT 1";
+    let row = database.reader().await.unwrap().fetch_one(sql, vec![]).await.unwrap();
+    database.close().await;
+    row.unwrap().int(0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_ring_is_taken_up_and_the_old_keys_still_open() {
+    let world = World::sqlite().await;
+    let made = sandbox::world::load(world.dir.path()).unwrap();
+    let agreed = made.agreements.iter().find(|agreed| agreed.provider == "provider-a").unwrap();
+    let placed = made.placements.iter().find(|placed| placed.commissioner == "la-a").unwrap();
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let mut noted = mark(&placed.placement_id, "2026-11-02", "I");
+    noted.comment = "sealed under the old key".to_owned();
+    submit(&riverside, &submission(vec![noted])).await.unwrap();
+    refer(&la, &agreed.agreement_id).await;
+    let before = newest_key(&world).await;
+    run(gateway().args(["rotate-keys", "--config"]).arg(world.dir.path().join("gateway.toml")));
+    let mut after = before;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        refer(&la, &agreed.agreement_id).await;
+        after = newest_key(&world).await;
+        if after != before {
+            break;
+        }
+    }
+    assert_eq!(after, before + 1, "a new child's key is wrapped by the new key");
+    // Found by its UPN, whose blind index is still the old key's; read with what the old key sealed.
+    let mut by_upn = mark(&placed.placement_id, "2026-11-03", "/");
+    by_upn.child = Some(Child::Upn(placed.upn.clone()));
+    assert_eq!(submit(&riverside, &submission(vec![by_upn])).await.unwrap().message.stored, 1);
+    let marks = attendance(&la, &placed.placement_id).await.unwrap().marks;
+    let comments = marks.iter().map(|history| history.mark.as_ref().unwrap().comment.as_str());
+    assert_eq!(comments.collect::<Vec<_>>(), ["sealed under the old key", ""]);
+    world.stop().await;
+}
