@@ -7,7 +7,7 @@ use super::{Clients, ensure};
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
 
 /// What methods do, in the words of those whose job it is.
-const WORDS: [(&str, &str); 14] = [
+const WORDS: [(&str, &str); 16] = [
     ("CreateReferral", "sends the referral"),
     ("RespondToReferral", "answers it"),
     ("DecidePlacement", "decides on the placement"),
@@ -16,6 +16,8 @@ const WORDS: [(&str, &str); 14] = [
     ("PutPassport", "writes the passport"),
     ("GetPassport", "reads the passport"),
     ("SharePassport", "shares the passport"),
+    ("GetPlacement", "reads the placement and its plan"),
+    ("SubmitProgress", "sends a progress return"),
     ("SubmitAttendance", "sends sessions"),
     ("ConfirmMarks", "states what its register holds"),
     ("GetAttendance", "reads the sessions"),
@@ -26,7 +28,7 @@ const WORDS: [(&str, &str); 14] = [
 
 /// Shows every exchange about a placement, and that the log is one for all.
 pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
-    say("8. The auditor, whom local authority A appointed, reads who exchanged what about one placement");
+    say("9. The auditor, whom local authority A appointed, reads who exchanged what about one placement");
     let request =
         ListExchangesRequest { placement_id: placement.to_owned(), ..ListExchangesRequest::default() };
     let mut found = exchanges::every(&clients.auditor, request).await?;
@@ -34,7 +36,8 @@ pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
     for exchange in &found {
         say(&format!("   {}  {} {}", when(exchange), who(&exchange.organisation), what(&exchange.method)));
     }
-    for method in ["CreateReferral", "SharePassport", "SubmitAttendance", "WatchDeliveries"] {
+    for method in ["CreateReferral", "SharePassport", "SubmitAttendance", "SubmitProgress", "WatchDeliveries"]
+    {
         let there = found.iter().any(|exchange| exchanges::short(&exchange.method) == method);
         ensure(there, "an exchange about the placement is missing in the log")?;
     }

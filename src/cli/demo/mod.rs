@@ -2,9 +2,11 @@
 //! checked, and the first that does not hold ends it with a non-zero exit code.
 
 mod auditor;
+mod document;
 mod home_school;
 mod mailbox;
 mod passport;
+mod progress;
 mod registers;
 mod tampering;
 
@@ -81,12 +83,13 @@ async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     registers::oakfield(dir, clients).await?;
     registers::brightwater(dir, clients, &mut mailbox).await?;
     passport::show(dir, clients, &placement).await?;
+    progress::show(dir, clients, &mut mailbox, &placement).await?;
     revoke(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
 
 async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
-    say("7. Riverside revokes the certificate of its old system");
+    say("8. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile(dir, "provider-a-old")).await?;
     let own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     old.call(register::GET_ORGANISATION, &own).await?;

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::super::{Failure, deliveries, message, say};
+use super::super::{Failure, deliveries, say};
+use super::document::Document;
 use super::mailbox::collected;
 use super::{Clients, ensure};
 use crate::client::{Client, ClientError, reason};
@@ -11,11 +12,12 @@ use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
     Delivery, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest, GetPassportRequest, Officer,
-    PassportContent, SharePassportRequest, delivery_service as delivery, passport_service as passports,
+    PassportContent, PutPassportResponse, SharePassportRequest, delivery_service as delivery,
+    passport_service as passports,
 };
 
-/// The request as the local authority's system has it, but for the placement; the child is invented.
-const PASSPORT: &str = include_str!("passport.json");
+/// The request as the local authority's system has it, but for placement and version.
+const PASSPORT: Document = Document { method: "PutPassport", text: include_str!("passport.json") };
 
 /// Pushes a passport, shares it, and has the provider act on it.
 pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), Failure> {
@@ -61,18 +63,8 @@ async fn push(dir: &Path, la: &Client, placement: &str) -> Result<String, Failur
         Err(ClientError::Refused(status)) if reason(&status) == "NOT_FOUND" => String::new(),
         Err(error) => return Err(error.into()),
     };
-    let mut request: serde_json::Value =
-        serde_json::from_str(PASSPORT).map_err(|error| Failure::bug("the demo's passport", error))?;
-    if let Some(fields) = request.as_object_mut() {
-        fields.insert("placement_id".to_owned(), placement.into());
-        fields.insert("etag".to_owned(), etag.into());
-    }
-    let file = dir.join("passport.json");
-    std::fs::write(&file, request.to_string()).map_err(|error| Failure::unavailable("a file", error))?;
-    let (method, request) = message::read("PutPassport", &file)?;
-    let reply = message::call(la, &method, request).await?;
-    let etag = reply.get_field_by_name("etag");
-    Ok(etag.as_deref().and_then(prost_reflect::Value::as_str).unwrap_or_default().to_owned())
+    let known = [("/placement_id", placement), ("/etag", etag.as_str())];
+    Ok(PASSPORT.send::<PutPassportResponse>(dir, la, &known).await?.etag)
 }
 
 /// The newest passport in a mailbox.

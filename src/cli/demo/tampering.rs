@@ -50,10 +50,10 @@ pub async fn show(dir: &Path) -> Result<(), Failure> {
     let report = audit::verify_copy(&unharmed, &log_key, Some(&anchor), Some(&ring)).await?;
     ensure(report.findings.is_empty(), "the log does not verify")?;
     say(&format!(
-        "9. The auditor verifies the log: {} entries and {} stored records are as they were written",
+        "10. The auditor verifies the log: {} entries and {} stored records are as they were written",
         report.entries, report.records
     ));
-    say("10. Somebody with the database in hand edits a copy of it");
+    say("11. Somebody with the database in hand edits a copy of it");
     for (number, edit) in EDITS.iter().enumerate() {
         let copied = copy(dir, &format!("edit-{number}"))?;
         change(&copied, edit).await?;
