@@ -6,7 +6,7 @@ use std::process::Output;
 use ap_gateway::cli::sandbox;
 use ap_gateway::client::Client;
 use ap_gateway::proto::v1::DeliveryKind;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::support::{World, deliveries, gateway};
 
@@ -239,78 +239,6 @@ async fn a_mapping_alone_reads_another_system_s_file() {
     let mut verb = gateway();
     verb.args(["submit", "attendance", "--profile"]).arg(sandbox::profile(dir.path(), "provider-a"));
     assert_eq!(code(&verb.arg(export("riverside-marks.csv")).output().unwrap()), 69, "nobody answers");
-}
-
-/// A referral and a plan as protobuf prints them; what is wrong with them is named by its path.
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_are_pushed_as_protobuf_prints_them() {
-    let world = World::sqlite().await;
-    let kept = sandbox::world::load(world.dir.path()).unwrap();
-    let agreed = kept.agreements.iter().find(|agreed| agreed.commissioner == "la-a").unwrap();
-    let push = |what: &str, request: &Value| {
-        let file = world.dir.path().join("request.json");
-        std::fs::write(&file, request.to_string()).unwrap();
-        let profile = sandbox::profile(world.dir.path(), "la-a");
-        let mut verb = gateway();
-        verb.args(["push", what, "--json", "--profile"]).arg(profile).arg(file).output().unwrap()
-    };
-    let mut referral = json!({
-        "provider": "provider/riverside",
-        "child": {
-            "legal_surname": "Ó Murchú", "legalForename": "Aoife", "date_of_birth": "2012-05-01",
-            "sex": "F", "upn": "Z303400126001", "year_group": 9,
-        },
-        "la_of_residence": "la/330",
-        "legal_basis": "LEGAL_BASIS_SECTION_19",
-        "reason": "PLACEMENT_REASON_BEHAVIOURAL_SUPPORT",
-        "agreement_id": agreed.agreement_id,
-        "requested_start": "2026-11-30",
-        "sessions_per_week": 10,
-        "safety": "none known",
-        "needs": "quiet mornings",
-        "officer": { "name": "Sam Example", "role": "AP commissioner" },
-    });
-    let made = push("referral", &referral);
-    assert_eq!(code(&made), 0, "{}", String::from_utf8_lossy(&made.stderr));
-    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-    let plan = json!({ "placement_id": made["placement_id"], "plan": { "purpose": 7, "dual": true } });
-    let refused = push("plan", &plan);
-    let told = String::from_utf8(refused.stderr.clone()).unwrap();
-    assert_eq!(code(&refused), 64);
-    assert!(
-        told.contains("plan.purpose: not a text") && told.contains("plan.dual: Plan has no such field"),
-        "{told}"
-    );
-    referral["child"]["date_of_birth"] = "2012-05-32".into();
-    referral["requested_start"] = "soon".into();
-    let refused = push("referral", &referral);
-    let told = String::from_utf8(refused.stderr.clone()).unwrap();
-    assert_eq!(code(&refused), 1);
-    assert!(told.contains("child.date_of_birth") && told.contains("requested_start"), "{told}");
-    assert!(!told.contains("2012-05-32") && !told.contains("soon"), "{told}");
-    let refused =
-        push("passport", &json!({ "placement_id": made["placement_id"], "blocks": [{ "voice": {} }] }));
-    assert_eq!(code(&refused), 1);
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("blocks"));
-    world.stop().await;
-}
-
-/// A provider's system reads what it may of a passport, and learns of the rest that it is there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_passport_is_read_by_whoever_teaches_the_child() {
-    let world = World::sqlite().await;
-    let placement = world.placements("la-a", "provider-a").remove(0);
-    let get = |name: &str| {
-        let profile = sandbox::profile(world.dir.path(), name);
-        let mut verb = gateway();
-        verb.args(["passport", "get", &placement, "--json", "--profile"]).arg(profile).output().unwrap()
-    };
-    let told: Value = serde_json::from_slice(&get("provider-a").stdout).unwrap();
-    assert!(told["blocks"].as_array().unwrap().iter().any(|block| block.get("emergency").is_some()));
-    assert_eq!(told["notices"][0]["kind"], "PASSPORT_BLOCK_KIND_SAFEGUARDING");
-    let stranger = get("provider-c");
-    assert_eq!((code(&stranger), stranger.stdout.len()), (1, 0));
-    world.stop().await;
 }
 
 #[test]

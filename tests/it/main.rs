@@ -42,4 +42,5 @@ mod tally;
 mod tidy;
 mod trace;
 mod unknown;
+mod verbs;
 mod wire;

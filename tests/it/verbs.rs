@@ -1,0 +1,191 @@
+//! Requests written as protobuf JSON, sent by the verbs that people and scripts use, over the wire.
+
+use std::process::Output;
+
+use ap_gateway::cli::sandbox;
+use ap_gateway::client::Client;
+use ap_gateway::proto::v1::{DeliveryKind, GetProgressRequest, ProgressRecord, returns_service};
+use serde_json::{Value, json};
+
+use super::support::{World, deliveries, gateway};
+
+/// Runs a verb as one of the world's organisations.
+fn verb(world: &World, name: &str, words: &[&str]) -> Output {
+    let profile = sandbox::profile(world.dir.path(), name);
+    gateway().args(words).args(["--json", "--profile"]).arg(profile).output().unwrap()
+}
+
+/// Runs a verb on a request in a file.
+fn send(world: &World, name: &str, [verb_of, what]: [&str; 2], request: &Value) -> Output {
+    let file = world.dir.path().join("request.json");
+    std::fs::write(&file, request.to_string()).unwrap();
+    verb(world, name, &[verb_of, what, file.to_str().unwrap()])
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A referral and a plan as protobuf prints them; what is wrong with them is named by its path.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_pushed_as_protobuf_prints_them() {
+    let world = World::sqlite().await;
+    let kept = sandbox::world::load(world.dir.path()).unwrap();
+    let agreed = kept.agreements.iter().find(|agreed| agreed.commissioner == "la-a").unwrap();
+    let push = |what: &str, request: &Value| send(&world, "la-a", ["push", what], request);
+    let mut referral = json!({
+        "provider": "provider/riverside",
+        "child": {
+            "legal_surname": "Ó Murchú", "legalForename": "Aoife", "date_of_birth": "2012-05-01",
+            "sex": "F", "upn": "Z303400126001", "year_group": 9,
+        },
+        "la_of_residence": "la/330",
+        "legal_basis": "LEGAL_BASIS_SECTION_19",
+        "reason": "PLACEMENT_REASON_BEHAVIOURAL_SUPPORT",
+        "agreement_id": agreed.agreement_id,
+        "requested_start": "2026-11-30",
+        "sessions_per_week": 10,
+        "safety": "none known",
+        "needs": "quiet mornings",
+        "officer": { "name": "Sam Example", "role": "AP commissioner" },
+    });
+    let made = push("referral", &referral);
+    assert_eq!(code(&made), 0, "{}", String::from_utf8_lossy(&made.stderr));
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let plan = json!({ "placement_id": made["placement_id"], "plan": { "purpose": 7, "dual": true } });
+    let refused = push("plan", &plan);
+    let told = String::from_utf8(refused.stderr.clone()).unwrap();
+    assert_eq!(code(&refused), 64);
+    assert!(
+        told.contains("plan.purpose: not a text") && told.contains("plan.dual: Plan has no such field"),
+        "{told}"
+    );
+    referral["child"]["date_of_birth"] = "2012-05-32".into();
+    referral["requested_start"] = "soon".into();
+    let refused = push("referral", &referral);
+    let told = String::from_utf8(refused.stderr.clone()).unwrap();
+    assert_eq!(code(&refused), 1);
+    assert!(told.contains("child.date_of_birth") && told.contains("requested_start"), "{told}");
+    assert!(!told.contains("2012-05-32") && !told.contains("soon"), "{told}");
+    let refused =
+        push("passport", &json!({ "placement_id": made["placement_id"], "blocks": [{ "voice": {} }] }));
+    assert_eq!(code(&refused), 1);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("blocks"));
+    world.stop().await;
+}
+
+/// A provider's system reads what it may of a passport, and learns of the rest that it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passport_is_read_by_whoever_teaches_the_child() {
+    let world = World::sqlite().await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let get = |name: &str, placement: &str| verb(&world, name, &["passport", "get", placement]);
+    let read = get("provider-a", &placement);
+    let told: Value = serde_json::from_slice(&read.stdout).unwrap();
+    assert_eq!((code(&read), &told["sender"]), (0, &"la/330".into()));
+    assert!(told["blocks"].as_array().unwrap().iter().any(|block| block.get("emergency").is_some()));
+    assert_eq!(told["notices"][0]["kind"], "PASSPORT_BLOCK_KIND_SAFEGUARDING");
+    // Not yours and not there are one answer.
+    let stranger = get("provider-c", &placement);
+    let nowhere = get("provider-a", "6f1c2a34-0000-4000-8000-000000000000");
+    for refused in [&stranger, &nowhere] {
+        assert_eq!((code(refused), refused.stdout.len()), (1, 0));
+    }
+    assert_eq!(said(&stranger), said(&nowhere));
+    let malformed = get("provider-a", "Canary");
+    assert_eq!((code(&malformed), malformed.stdout.len()), (1, 0));
+    assert!(said(&malformed).contains("placement_id") && !said(&malformed).contains("Canary"));
+    world.stop().await;
+}
+
+fn a_return(placement: &str) -> Value {
+    json!({
+        "placement_id": placement,
+        "progress": {
+            "from_date": "2026-09-01", "to_date": "2026-10-23", "planEtag": "1", "signed_on": "2026-11-02",
+            "wellbeing": "sleeps better",
+            "outcomes": [{ "outcome": 0, "rag": "RAG_GREEN", "evidence": "comes every day" }],
+            "author": { "name": "Jo Example", "role": "Head of centre" },
+        },
+    })
+}
+
+/// The returns that a commissioner reads, every revision, and how often it was told.
+async fn progress(la: &Client, placement: &str) -> (Vec<ProgressRecord>, usize) {
+    let request = GetProgressRequest {
+        placement_id: placement.to_owned(),
+        with_earlier: true,
+        ..GetProgressRequest::default()
+    };
+    let read = la.call(returns_service::GET_PROGRESS, &request).await.unwrap().message.records;
+    let told = deliveries(la).await.into_iter();
+    (read, told.filter(|one| one.kind == DeliveryKind::Progress as i32).count())
+}
+
+/// Faults of the file are found before anything is sent, faults of what it says by the gateway; each by its
+/// path. Nothing is stored of either.
+async fn a_return_at_fault(world: &World, la: &Client, placement: &str) {
+    let submit = |request: &Value| send(world, "provider-a", ["submit", "progress"], request);
+    let mut unreadable = a_return(placement);
+    unreadable["progress"]["outcomes"][0]["rag"] = "Canary".into();
+    unreadable["progress"]["semh"] = json!({ "leuven_wellbeing": "Canary" });
+    unreadable["progress"]["mood"] = "Canary".into();
+    let mut untrue = a_return(placement);
+    untrue["progress"]["to_date"] = "2031-01-02".into();
+    untrue["progress"]["semh"] = json!({ "leuven_wellbeing": 77 });
+    untrue["progress"]["outcomes"][0]["rag"] = 88.into();
+    let paths = ["progress.outcomes[0].rag", "progress.semh.leuven_wellbeing"];
+    for (request, exit, path) in [(unreadable, 64, "progress.mood"), (untrue, 1, "progress.to_date")] {
+        let refused = submit(&request);
+        let told = said(&refused);
+        assert_eq!((code(&refused), refused.stdout.len()), (exit, 0), "{told}");
+        assert!(paths.iter().chain([&path]).all(|path| told.contains(path)), "{told}");
+        assert!(!["Canary", "2031", "77,", "88,"].iter().any(|value| told.contains(value)), "{told}");
+    }
+    let mut another = a_return(placement);
+    another["progress"]["outcomes"][0]["outcome"] = 1.into();
+    let refused = submit(&another);
+    assert_eq!(code(&refused), 1);
+    assert!(said(&refused).contains("progress.outcomes[0].outcome"), "{}", said(&refused));
+    let stranger = send(world, "provider-b", ["submit", "progress"], &a_return(placement));
+    assert_eq!((code(&stranger), stranger.stdout.len()), (1, 0));
+    assert_eq!(progress(la, placement).await, (vec![], 0));
+}
+
+/// A progress return is sent, stored and read; the same again changes nothing, another needs a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_progress_return_is_sent_from_a_file() {
+    let world = World::sqlite().await;
+    let la = world.client("la-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(2);
+    a_return_at_fault(&world, &la, &placement).await;
+    let submit = |request: &Value| {
+        let sent = send(&world, "provider-a", ["submit", "progress"], request);
+        assert_eq!(code(&sent), 0, "{}", said(&sent));
+        let reply: Value = serde_json::from_slice(&sent.stdout).unwrap();
+        (reply["outcome"].as_str().unwrap().to_owned(), reply["revision"].as_u64().unwrap())
+    };
+    let mut request = a_return(&placement);
+    assert_eq!(submit(&request), ("PROGRESS_OUTCOME_STORED".to_owned(), 1));
+    assert_eq!(submit(&request), ("PROGRESS_OUTCOME_UNCHANGED".to_owned(), 1));
+    let (read, told) = progress(&la, &placement).await;
+    let kept = read[0].progress.as_ref().unwrap();
+    assert_eq!((read.len(), told), (1, 1));
+    assert_eq!(
+        (kept.wellbeing.as_str(), kept.outcomes[0].evidence.as_str()),
+        ("sleeps better", "comes every day")
+    );
+    request["progress"]["wellbeing"] = "Canary".into();
+    let refused = send(&world, "provider-a", ["submit", "progress"], &request);
+    assert_eq!((code(&refused), refused.stdout.len()), (1, 0));
+    assert!(said(&refused).contains("correction_reason") && !said(&refused).contains("Canary"));
+    request["correction_reason"] = "of another child".into();
+    assert_eq!(submit(&request), ("PROGRESS_OUTCOME_CORRECTED".to_owned(), 2));
+    let (read, told) = progress(&la, &placement).await;
+    assert_eq!((read.len(), read[1].correction_reason.as_str(), told), (2, "of another child", 2));
+    world.stop().await;
+}
