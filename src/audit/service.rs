@@ -25,10 +25,7 @@ pub async fn list_exchanges(
     let filter = wire::filter(&m)?;
     let query = ListExchangesRequest { page_token: String::new(), page_size: 0, ..m.clone() };
     let pages = Pages::of(&cx, "ListExchanges", &query);
-    let below = match m.page_token.as_str() {
-        "" => i64::MAX,
-        token => below(&pages, &cx, token)?,
-    };
+    let below = pages.begin(&cx, &m.page_token, i64::MAX, Pages::number)?;
     let permit = cx.permit(Action::ListExchanges, &Facts::own(Part::Own))?;
     let scope = query::scope(&mut cx).await?;
     let (found, next) = query::page(&mut cx.snapshot, &scope, &filter, below).await?;
@@ -137,13 +134,4 @@ fn read_about(cx: &Cx, change: Change, scope: &[OrganisationId]) -> Change {
 
 fn hashes(proof: &[Hash]) -> Vec<Bytes> {
     proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
-}
-
-fn below(pages: &Pages, cx: &Cx, token: &str) -> Result<i64, Refusal> {
-    let opened = pages.open(cx, token).and_then(|payload| payload.try_into().ok());
-    opened.map(i64::from_be_bytes).ok_or_else(|| {
-        let mut check = Check::new();
-        check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check.finish().err().map_or_else(|| Reason::Malformed.into(), Refusal::from)
-    })
 }

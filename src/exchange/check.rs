@@ -116,6 +116,14 @@ impl Check {
         Self::default()
     }
 
+    /// The one thing that is wrong with a message that was well formed: `field`, for `reason`.
+    #[must_use]
+    pub fn only(field: &'static str, reason: &'static str) -> Violations {
+        let mut check = Self::new();
+        check.fault(field, reason);
+        check.violations
+    }
+
     /// Goes into `field`; `check.at("marks").index(1)` is `marks[1]`.
     #[must_use]
     pub fn at(&mut self, field: &'static str) -> Scope<'_> {

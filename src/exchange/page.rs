@@ -3,6 +3,7 @@
 
 use prost::Message;
 
+use super::check::Check;
 use super::{Cx, Reason, Refusal};
 use crate::seal::TokenUse;
 
@@ -33,6 +34,24 @@ impl Pages {
         cx.vault.ring().open_token(TokenUse::Page, &self.context, token, cx.now.micros()).ok()
     }
 
+    /// Where a page begins, by `read` from what its token holds: the first page, which has none, at `first`.
+    ///
+    /// # Errors
+    /// `PAGE_TOKEN_INVALID` for the field `page_token`.
+    pub fn begin<T>(
+        &self,
+        cx: &Cx,
+        token: &str,
+        first: T,
+        read: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        if token.is_empty() {
+            return Ok(first);
+        }
+        let place = self.open(cx, token).and_then(|payload| read(&payload));
+        place.ok_or_else(|| Check::only("page_token", "PAGE_TOKEN_INVALID").into())
+    }
+
     /// A token for the next page.
     ///
     /// # Errors
@@ -43,5 +62,11 @@ impl Pages {
         });
         let sealed = cx.vault.ring().seal_token(TokenUse::Page, &self.context, next, expires, &fill);
         sealed.map_err(|_| Reason::Failed.into())
+    }
+
+    /// The number that a token holds, as `to_be_bytes` wrote it: a way to read for [`Pages::begin`].
+    #[must_use]
+    pub fn number(payload: &[u8]) -> Option<i64> {
+        payload.try_into().ok().map(i64::from_be_bytes)
     }
 }

@@ -8,7 +8,6 @@ use super::sender::{self, may_send};
 use super::wire;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::check::Check;
 use crate::exchange::{
     Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Permit, Reason, Refusal,
 };
@@ -97,7 +96,7 @@ pub async fn list_versions(
     if newest == 0 {
         return Err(Reason::NotFound.into());
     }
-    let before = if m.page_token.is_empty() { newest + 1 } else { opened(&cx, &pages, &m.page_token)? };
+    let before = pages.begin(&cx, &m.page_token, newest + 1, Pages::number)?;
     let from = (before - i64::from(size)).max(1);
     let mut response = ListPassportVersionsResponse::default();
     let listed = rows::versions(&mut cx.snapshot, &sender, placement.child, from, before).await?;
@@ -131,13 +130,4 @@ fn was_read(
     let change = cx.change(permit).guard(placement.key(), placement.version);
     let change = change.child::<BlockRow>(&part, &[]);
     if *sender == cx.caller.organisation { change } else { change.counterpart(sender) }
-}
-
-fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<i64, Refusal> {
-    let payload = pages.open(cx, token).and_then(|payload| <[u8; 8]>::try_from(payload).ok());
-    payload.map(i64::from_be_bytes).ok_or_else(|| {
-        let mut check = Check::new();
-        check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
-    })
 }

@@ -12,8 +12,7 @@ use super::rules;
 use super::safety;
 use super::wire::{self, Query};
 use crate::calendar::Date;
-use crate::exchange::check::Check;
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
+use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Refusal};
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
     MissingItem, OpenItem, PlacementDetail, Plan,
@@ -66,7 +65,7 @@ pub(super) async fn list_placements(
     let permit = cx.permit(Action::ListPlacements, &Facts::own(Part::Own))?;
     let bare = ListPlacementsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListPlacements", &bare);
-    let after = opened(&cx, &pages, &m.page_token)?;
+    let after = pages.begin(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
     let (page, last) = page(&mut cx, &query, after).await?;
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
@@ -88,7 +87,7 @@ pub(super) async fn list_placements(
 /// been decided by whoever asks.
 ///
 /// # Errors
-/// As [`children::key`]; [`Reason::Failed`] when what is stored does not open.
+/// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
 pub async fn message(cx: &mut Cx, placement: &Placement, with_child: bool) -> Result<v1::Placement, Refusal> {
     let plan = cx.snapshot.version(&plan::key(placement.id)).await?;
     let date = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
@@ -158,17 +157,4 @@ fn matches(query: &Query, placement: &Placement) -> bool {
         && query.provider.as_ref().is_none_or(|provider| *provider == placement.provider)
         && query.commissioner.as_ref().is_none_or(|commissioner| *commissioner == placement.commissioner)
         && query.active_on.is_none_or(active)
-}
-
-/// The id behind which the page begins.
-fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<Uuid, Refusal> {
-    if token.is_empty() {
-        return Ok(Uuid::nil());
-    }
-    let payload = pages.open(cx, token);
-    payload.and_then(|payload| Uuid::from_slice(&payload).ok()).ok_or_else(|| {
-        let mut check = Check::new();
-        check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
-    })
 }

@@ -3,8 +3,11 @@
 use std::process::Output;
 
 use ap_gateway::cli::sandbox;
-use ap_gateway::client::Client;
-use ap_gateway::proto::v1::{DeliveryKind, GetProgressRequest, ProgressRecord, returns_service};
+use ap_gateway::client::{Client, ClientError, explain};
+use ap_gateway::proto::v1::{
+    DeliveryKind, GetProgressRequest, ListPlacementsRequest, ProgressRecord, placement_service,
+    returns_service,
+};
 use serde_json::{Value, json};
 
 use super::support::{World, deliveries, gateway};
@@ -156,6 +159,35 @@ async fn a_return_at_fault(world: &World, la: &Client, placement: &str) {
     assert_eq!(progress(la, placement).await, (vec![], 0));
 }
 
+/// A page of one leads to the next, and its token to nothing else: to no other query and no other method.
+async fn pages_are_bound_to_their_query(la: &Client, placement: &str) {
+    let one = GetProgressRequest {
+        placement_id: placement.to_owned(),
+        with_earlier: true,
+        page_size: 1,
+        ..GetProgressRequest::default()
+    };
+    let first = la.call(returns_service::GET_PROGRESS, &one).await.unwrap().message;
+    let next = GetProgressRequest { page_token: first.next_page_token, ..one };
+    let second = la.call(returns_service::GET_PROGRESS, &next).await.unwrap().message;
+    assert_eq!((first.records[0].revision, second.records[0].revision), (1, 2));
+    assert_eq!((second.records.len(), second.next_page_token.as_str()), (1, ""));
+    let list = ListPlacementsRequest { page_size: 1, ..ListPlacementsRequest::default() };
+    let listed = la.call(placement_service::LIST_PLACEMENTS, &list).await.unwrap().message;
+    let after = ListPlacementsRequest { page_token: listed.next_page_token.clone(), ..list.clone() };
+    let behind = la.call(placement_service::LIST_PLACEMENTS, &after).await.unwrap().message;
+    assert!(behind.placements[0].placement_id > listed.placements[0].placement_id);
+    let newest = GetProgressRequest { with_earlier: false, ..next.clone() };
+    let of_a_list = GetProgressRequest { page_token: listed.next_page_token, ..next.clone() };
+    for request in [&newest, &of_a_list] {
+        let refused = la.call(returns_service::GET_PROGRESS, request).await.unwrap_err();
+        assert!(matches!(refused, ClientError::Refused(status) if explain(&status).contains("page_token")));
+    }
+    let of_progress = ListPlacementsRequest { page_token: next.page_token, ..list };
+    let refused = la.call(placement_service::LIST_PLACEMENTS, &of_progress).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(status) if explain(&status).contains("page_token")));
+}
+
 /// A progress return is sent, stored and read; the same again changes nothing, another needs a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_progress_return_is_sent_from_a_file() {
@@ -187,5 +219,6 @@ async fn a_progress_return_is_sent_from_a_file() {
     assert_eq!(submit(&request), ("PROGRESS_OUTCOME_CORRECTED".to_owned(), 2));
     let (read, told) = progress(&la, &placement).await;
     assert_eq!((read.len(), read[1].correction_reason.as_str(), told), (2, "of another child", 2));
+    pages_are_bound_to_their_query(&la, &placement).await;
     world.stop().await;
 }

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::rows::{self, ProgressRow};
 use super::{rules, wire};
 use crate::clock::Instant;
-use crate::exchange::check::Check;
 use crate::exchange::policy::verdict;
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::placements::{self, Placement, children};
@@ -32,7 +31,7 @@ pub(in crate::returns) async fn get_progress(
     };
     let permit = cx.permit(Action::GetProgress, &facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
-    let after = if m.page_token.is_empty() { -1 } else { opened(&cx, &pages, &m.page_token)? };
+    let after = pages.begin(&cx, &m.page_token, -1, Pages::number)?;
     let key = children::key(&mut cx, &placement.provider, placement.child).await?;
     let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
     // One more than the page tells whether there is another.
@@ -96,14 +95,5 @@ fn record(key: &ChildKey, row: &ProgressRow, provider: bool) -> Result<ProgressR
         received_time: Instant::from_micros(row.received).ok().map(Instant::to_proto),
         flags: rules::flags(row.flags, provider),
         ..rows::open(key, row)?
-    })
-}
-
-fn opened(cx: &Cx, pages: &Pages, token: &str) -> Result<i64, Refusal> {
-    let payload = pages.open(cx, token).and_then(|payload| <[u8; 8]>::try_from(payload).ok());
-    payload.map(i64::from_be_bytes).ok_or_else(|| {
-        let mut check = Check::new();
-        check.fault("page_token", "PAGE_TOKEN_INVALID");
-        check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
     })
 }

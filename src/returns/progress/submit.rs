@@ -49,7 +49,8 @@ pub(in crate::returns) async fn submit_progress(
     let standing = standing(&mut cx, &child_key, &head).await?;
     let before = standing.as_ref().map_or(0, |(row, _)| row.revision);
     let stands = standing.as_ref().and_then(|(_, record)| record.progress.as_ref());
-    let outcome = rules::against(&sent.progress, stands, &sent.reason).map_err(named)?;
+    let outcome = rules::against(&sent.progress, stands, &sent.reason)
+        .map_err(|(field, reason)| Check::only(field, reason))?;
     let revision = if outcome == ProgressOutcome::Unchanged { before } else { before + 1 };
     let flags = match &standing {
         Some((row, _)) if outcome == ProgressOutcome::Unchanged => row.flags,
@@ -119,10 +120,4 @@ async fn flags(cx: &mut Cx, placement: &Placement, progress: &ProgressReturn) ->
 
 fn lapsed(lapsed: bool) -> i64 {
     if lapsed { AGREEMENT_LAPSED } else { 0 }
-}
-
-fn named((field, reason): (&'static str, &'static str)) -> Refusal {
-    let mut check = Check::new();
-    check.fault(field, reason);
-    check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
 }
