@@ -9,16 +9,16 @@ use std::process::{Child, Command, Stdio};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ap_gateway::client::BytesCodec;
 use ap_gateway::config::Config;
 use ap_gateway::gateway;
 use ap_gateway::proto::v1::{MarkResult, Receipt, SubmitAttendanceResponse};
 use ap_gateway::server::{self, Connections, Limits};
 use prost::Message;
-use prost::bytes::{Buf, BufMut, Bytes};
+use prost::bytes::Bytes;
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 
 /// Serves until the process ends; prints `READY host:port`.
@@ -117,42 +117,5 @@ impl UnaryService<Bytes> for Echo {
     fn call(&mut self, _: tonic::Request<Bytes>) -> Self::Future {
         let reply = self.0.clone();
         Box::pin(async move { Ok(tonic::Response::new(reply)) })
-    }
-}
-
-#[derive(Clone, Copy)]
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }

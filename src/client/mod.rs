@@ -247,7 +247,7 @@ impl<R: Message + Default> Replies<R> {
 
 /// Bytes as they are: receipts are checked over what was sent and received.
 #[derive(Clone, Copy, Default)]
-struct BytesCodec;
+pub struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Bytes;
