@@ -115,9 +115,11 @@ async fn ceilings(table: &mut Table, world: &World) -> f64 {
         first = if marks == 1 { line.calls } else { first };
         table.add(&format!("ceiling: echo over the same mTLS, {marks} a call, 64 in flight"), line);
     }
-    // A batch of each, whose rows the ceiling writes again.
+    // A call of each, whose rows the ceiling writes again.
+    let senders = world.senders(1).await;
     for marks in [1, 200] {
-        world.closed(marks, 1, 1).await;
+        senders.send(marks).await.unwrap();
+        senders.keep().unwrap();
         let line = rows::ceiling(&world.dir.path().join("gateway.sqlite"), marks, LONG).await;
         table.add(&format!("ceiling: the rows of {marks} a commit by the same statements, SQLite"), line);
     }
