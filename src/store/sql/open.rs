@@ -243,7 +243,9 @@ async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
 async fn postgres(url: &str) -> Result<Database, StoreError> {
     let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
     // What was bound is children's data: it must not be repeated beside an error in PostgreSQL's own log.
-    let options = options.options([("log_parameter_max_length_on_error", "0")]);
+    // A ROLLBACK where nothing is open is no news: PostgreSQL would warn of it each time.
+    let options =
+        options.options([("log_parameter_max_length_on_error", "0"), ("client_min_messages", "error")]);
     let writer = PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(Duration::from_secs(10))
