@@ -53,9 +53,9 @@ impl Table {
         self.notes.push(text);
     }
 
-    /// Prints all of it; ratios to the echo of one mark.
-    pub fn print(&self, echo: f64) {
-        println!("\n| what | calls/s | marks/s | of the echo | p50 ms | p99 ms | server µs a call |");
+    /// Prints all of it, with the ratio of each rate to this one.
+    pub fn print(&self, base: f64) {
+        println!("\n| what | calls/s | marks/s | ratio | p50 ms | p99 ms | server µs a call |");
         println!("|---|---|---|---|---|---|---|");
         for (what, line) in &self.lines {
             let used = line.used.map_or_else(String::new, |used| {
@@ -65,7 +65,7 @@ impl Table {
                 "| {what} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {used} |",
                 line.calls,
                 line.marks,
-                line.calls / echo,
+                line.calls / base,
                 f64::from(line.p50) / 1000.0,
                 f64::from(line.p99) / 1000.0,
             );
