@@ -92,7 +92,8 @@ async fn half_a_message_is_not_waited_for() {
     let half = tokio_stream::once(Ok::<_, Infallible>(Frame::data(message.slice(..message.len() / 2))));
     let body = Body::new(StreamBody::new(half.chain(tokio_stream::pending())));
     let (parts, _) = wire.begin(SUBMIT, &[("grpc-timeout", "300m")], body).await.unwrap();
-    let answer = Answer { http: parts.status.as_u16(), headers: parts.headers, message: Bytes::new() };
+    let (http, message) = (parts.status.as_u16(), Bytes::new());
+    let answer = Answer { http, headers: parts.headers, message, messages: Vec::new() };
     assert_eq!(answer.told(), "DEADLINE_EXCEEDED");
     assert_eq!(outcomes(&world).await, [(Outcome::Refused, "DEADLINE_EXCEEDED".to_owned())]);
     world.stop().await;

@@ -16,6 +16,7 @@ mod closures;
 mod crash;
 mod deadlines;
 mod demo;
+mod disk;
 mod documents;
 mod facts;
 mod faults;

@@ -1,25 +1,32 @@
 //! A power cut. What a served sandbox writes under load is recorded by strace, and replayed into what a disk
 //! may hold when the power fails at any moment: what was synced, and of the 512-byte sectors that were not,
-//! any. Each image is opened as `serve` would, and every return acknowledged before the cut is looked for.
+//! any. Each image is opened as `serve` would, and every exchange acknowledged before the cut is looked for, with
+//! all that it wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ap_gateway::cli::{audit, profile, sandbox};
-use ap_gateway::client::Client;
+use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::clock::Randomness;
-use ap_gateway::store::{Database, Location, opened};
+use ap_gateway::proto;
+use ap_gateway::proto::v1::Receipt;
+use ap_gateway::store::{Database, Location, Row, StoreError, opened};
 use ap_gateway::tlog::Verifier;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::disk::{Disk, Image};
 use super::process::Process;
+use super::rows::ROWS;
+use super::stage::{Stage, descriptor, row};
 use super::story::{id, mark, submission, submit};
 use super::support::World;
 use super::trace::{CALLS, Step, What, now, steps};
+use super::wire::receipt_of;
 
 const IMAGES: usize = 1_000;
 /// Of these the whole log is verified, with every mark; of the others what start checks.
@@ -29,22 +36,37 @@ const UNSYNCED: usize = 50;
 /// Children of provider-a, each with a caller of its own, who submits a mark a day.
 const CHILDREN: usize = 8;
 const DAYS: usize = 60;
-const SECTOR: usize = 512;
+/// How often a call is sent again that the others, who change what it rests on, have kept from being decided.
+const AGAIN: usize = 20;
 const DATABASE: &str = "gateway.sqlite";
 const WAL: &str = "gateway.sqlite-wal";
 const ANCHOR: &str = "anchor";
 
-/// What is found on the disk.
-type Image = BTreeMap<String, Vec<u8>>;
+/// An exchange, and when its caller had the answer.
+#[derive(Clone)]
+struct Acknowledged {
+    time: u64,
+    exchange: Uuid,
+    index: u64,
+}
 
-/// A return's request id, and when its caller had the answer.
-type Acknowledged = (u64, Uuid);
+impl Acknowledged {
+    fn by(receipt: &Receipt) -> Self {
+        let exchange = Uuid::parse_str(&receipt.exchange_id).unwrap();
+        Self { time: now(), exchange, index: receipt.index }
+    }
+}
 
 struct Recording {
     dir: TempDir,
     base: BTreeMap<&'static str, Vec<u8>>,
     steps: Vec<Step>,
     acknowledged: Vec<Acknowledged>,
+    /// When an exchange of each method that changes something was acknowledged.
+    methods: Vec<u64>,
+    /// The database when all was acknowledged, and the query that counts what entries up to one wrote.
+    whole: Database,
+    counting: &'static str,
 }
 
 /// Submits one mark after another until the days are over.
@@ -53,8 +75,36 @@ async fn load(client: Client, placement: String) -> Vec<Acknowledged> {
     for day in 0..DAYS {
         let date = format!("2026-{:02}-{:02}", 9 + day / 30, day % 30 + 1);
         let request = submission(vec![mark(&placement, &date, "/")]);
-        submit(&client, &request).await.unwrap();
-        acknowledged.push((now(), Uuid::parse_str(&request.request_id).unwrap()));
+        let mut told = submit(&client, &request).await;
+        for _ in 0..AGAIN {
+            if !matches!(&told, Err(ClientError::Refused(status)) if reason(status) == "CONTENDED") {
+                break;
+            }
+            told = submit(&client, &request).await;
+        }
+        acknowledged.push(Acknowledged::by(&told.unwrap().receipt));
+    }
+    acknowledged
+}
+
+/// Calls every method that changes something, by its row.
+async fn call_every_method(stage: &mut Stage) -> Vec<Acknowledged> {
+    let mutating = |method: &str| proto::is_mutating(&descriptor(method));
+    for method in proto::methods().filter(proto::is_mutating) {
+        assert!(row(method.name()).is_some(), "{} has no row in tests/it/rows.rs", method.name());
+    }
+    let mut acknowledged = Vec::new();
+    for row in ROWS.iter().filter(|row| mutating(row.method)) {
+        let request = stage.request(row, false);
+        let mut answer = stage.call(row.caller, row.method, &request).await;
+        for _ in 0..AGAIN {
+            if answer.told() == "CONTENDED" {
+                answer = stage.call(row.caller, row.method, &request).await;
+            }
+        }
+        assert_eq!(answer.told(), "OK", "{}", row.method);
+        let receipts = answer.messages.iter().filter_map(receipt_of);
+        acknowledged.extend(receipts.map(|receipt| Acknowledged::by(&receipt)));
     }
     acknowledged
 }
@@ -63,6 +113,7 @@ async fn record() -> Recording {
     let world = World::sqlite().await;
     let mut placements = world.placements("la-a", "provider-a");
     placements.extend(world.placements("school", "provider-a"));
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let dir = world.stop().await;
     let file = |name: &str| dir.path().join(name);
     // Closing has folded the write-ahead log back: its making is part of the recording.
@@ -78,117 +129,47 @@ async fn record() -> Recording {
         let client = profile::connect(&sandbox::profile(dir.path(), "provider-a")).await.unwrap();
         loads.spawn(load(client, placement));
     }
-    let acknowledged = loads.join_all().await.concat();
+    stage.hang_up();
+    let mut acknowledged = call_every_method(&mut stage).await;
+    let methods = acknowledged.iter().map(|it| it.time).collect();
+    acknowledged.extend(loads.join_all().await.concat());
+    drop(stage);
     server.cut(&trace);
     let steps = steps(&trace);
-    Recording { dir, base, steps, acknowledged }
+    let whole = Database::open(&Location::Sqlite(file(DATABASE))).await.unwrap();
+    let counting = counting(&whole).await;
+    Recording { dir, base, steps, acknowledged, methods, whole, counting }
 }
 
-/// A file as the disk holds it.
-#[derive(Default)]
-struct File {
-    /// Whether its name is on the disk.
-    linked: bool,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-    /// How many of them the sync that is under way covers.
-    covered: usize,
+/// Counts the rows of entries up to one in every table that is keyed by the log.
+async fn counting(database: &Database) -> &'static str {
+    let sql = "SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c \
+               WHERE m.type = 'table' AND c.name = 'idx' AND m.name <> 'heads'";
+    let tables = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
+    let tables = tables.iter().map(|row| row.text(0).unwrap());
+    let counts: Vec<String> =
+        tables.map(|table| format!("SELECT '{table}', COUNT(*) FROM {table} WHERE idx <= $1")).collect();
+    assert!(counts.len() > 15, "{}", counts.len());
+    counts.join(" UNION ALL ").leak()
 }
 
-enum Change {
-    Write(usize, Vec<u8>),
-    Size(usize),
+async fn counts(database: &Database, counting: &'static str, last: i64) -> Result<Vec<Row>, StoreError> {
+    database.reader().await?.fetch(counting, vec![last.into()]).await
 }
 
-impl Change {
-    /// Applies it, or of its sectors those that `keeps` says.
-    fn apply(&self, to: &mut Vec<u8>, mut keeps: impl FnMut() -> bool) {
-        match self {
-            Self::Size(size) if keeps() => to.resize(*size, 0),
-            Self::Size(_) => {}
-            Self::Write(offset, data) => {
-                let (mut at, mut rest) = (*offset, &data[..]);
-                while !rest.is_empty() {
-                    let (sector, later) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
-                    if keeps() {
-                        to.resize(to.len().max(at + sector.len()), 0);
-                        to[at..at + sector.len()].copy_from_slice(sector);
-                    }
-                    (at, rest) = (at + sector.len(), later);
-                }
-            }
-        }
-    }
-}
-
-/// The disk, as far as a recording has been replayed.
-struct Disk<'a> {
-    folder: String,
-    files: BTreeMap<&'a str, File>,
-    /// Whether it does what a sync asks for.
-    syncs: bool,
-}
-
-impl<'a> Disk<'a> {
-    fn new(recording: &'a Recording, syncs: bool) -> Self {
-        let file = |bytes: &Vec<u8>| File { linked: true, durable: bytes.clone(), ..File::default() };
-        let files = recording.base.iter().map(|(name, bytes)| (*name, file(bytes))).collect();
-        let folder = recording.dir.path().file_name().unwrap().to_str().unwrap().to_owned();
-        Self { folder, files, syncs }
-    }
-
-    fn step(&mut self, step: &'a Step) {
-        if step.file == self.folder {
-            if matches!(step.what, What::SyncEnded) && self.syncs {
-                self.files.values_mut().for_each(|file| file.linked = true);
-            }
-            return;
-        }
-        let file = self.files.entry(&step.file).or_default();
-        match &step.what {
-            What::Wrote(at, data) => file.unsynced.push(Change::Write(*at, data.clone())),
-            What::Sized(size) => file.unsynced.push(Change::Size(*size)),
-            What::SyncBegan => file.covered = file.unsynced.len(),
-            What::SyncEnded if self.syncs => {
-                for change in file.unsynced.drain(..file.covered) {
-                    change.apply(&mut file.durable, || true);
-                }
-            }
-            What::SyncEnded => {}
-            other => panic!("{other:?} of {} is not replayed", step.file),
-        }
-    }
-
-    /// What may be on it when the power fails now.
-    fn image(&self, random: &Randomness) -> Image {
-        let draw = || {
-            let mut byte = [0];
-            random.fill(&mut byte);
-            byte[0]
-        };
-        // Some caches are written back eagerly, some hardly at all.
-        let eager = [0, 32, 128, 224, 255][usize::from(draw()) % 5];
-        let mut image = BTreeMap::new();
-        for (name, file) in &self.files {
-            let mut bytes = file.durable.clone();
-            for change in &file.unsynced {
-                change.apply(&mut bytes, || draw() <= eager && eager > 0);
-            }
-            if file.linked || draw() < 128 {
-                image.insert((*name).to_owned(), bytes);
-            }
-        }
-        image
-    }
+/// What must be found on an image.
+struct Expected {
+    exchanges: BTreeSet<Uuid>,
+    /// The last of them, and how many rows the log up to it wrote.
+    last: i64,
+    counts: Vec<Row>,
+    counting: &'static str,
+    /// For the verification of the whole log, where it is verified.
+    ring: Option<PathBuf>,
 }
 
 /// Opens an image as `serve` would; what is lost, in words.
-async fn check(
-    image: Image,
-    acknowledged: BTreeSet<Uuid>,
-    log_key: &str,
-    ring: Option<&Path>,
-) -> Result<(), String> {
+async fn check(image: Image, expected: Expected, log_key: &str) -> Result<(), String> {
     let memory = Path::new("/dev/shm");
     let dir = if memory.exists() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
     for (name, bytes) in image {
@@ -199,18 +180,23 @@ async fn check(
         Database::open(&Location::Sqlite(path.clone())).await.map_err(|error| error.to_string())?;
     let verifier = Verifier::parse(log_key.trim()).unwrap();
     drop(opened::open(&database, &anchor, &verifier).await.map_err(|error| error.to_string())?);
-    let mut conn = database.reader().await.unwrap();
-    let sql = "SELECT e.request_id FROM marks m JOIN entries e ON e.idx = m.idx";
-    let rows = conn.fetch(sql, vec![]).await.map_err(|error| error.to_string())?;
-    drop(conn);
-    database.close().await;
+    let sql = "SELECT exchange FROM entries";
+    let rows =
+        database.reader().await.unwrap().fetch(sql, vec![]).await.map_err(|error| error.to_string())?;
     let stored: BTreeSet<Uuid> = rows.iter().map(|row| row.id(0).unwrap()).collect();
-    let lost = acknowledged.difference(&stored).count();
+    let lost = expected.exchanges.difference(&stored).count();
     if lost > 0 {
-        return Err(format!("{lost} of {} acknowledged returns are lost", acknowledged.len()));
+        return Err(format!("{lost} of {} acknowledged exchanges are lost", expected.exchanges.len()));
     }
-    if let Some(ring) = ring {
-        let report = audit::verify_copy(&path, log_key, Some(&anchor), Some(ring)).await;
+    let counts = counts(&database, expected.counting, expected.last).await;
+    database.close().await;
+    for (kept, written) in counts.map_err(|error| error.to_string())?.iter().zip(&expected.counts) {
+        if kept.int(1).unwrap() != written.int(1).unwrap() {
+            return Err(format!("rows of {} are lost", written.text(0).unwrap()));
+        }
+    }
+    if let Some(ring) = expected.ring {
+        let report = audit::verify_copy(&path, log_key, Some(&anchor), Some(&ring)).await;
         let findings = report.map_err(|error| error.to_string())?.findings;
         if let Some(first) = findings.first() {
             return Err(first.what.clone());
@@ -219,32 +205,44 @@ async fn check(
     Ok(())
 }
 
-/// Cuts the power at random moments; what was lost at which.
-async fn cut(recording: &Recording, images: usize, syncs: bool, random: &Randomness) -> Vec<String> {
-    let mut moments: Vec<usize> = (0..images)
-        .map(|_| {
-            let mut bytes = [0; 8];
-            random.fill(&mut bytes);
-            usize::try_from(u64::from_be_bytes(bytes) % recording.steps.len() as u64).unwrap()
-        })
-        .collect();
+/// Random moments, and those at which a method's answer had just come.
+fn moments(recording: &Recording, images: usize, random: &Randomness) -> Vec<usize> {
+    let drawn = (0..images).map(|_| {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        usize::try_from(u64::from_be_bytes(bytes) % recording.steps.len() as u64).unwrap()
+    });
+    let behind = recording.methods.iter();
+    let behind = behind.filter_map(|time| recording.steps.iter().position(|step| step.time > *time));
+    let mut moments: Vec<usize> = drawn.chain(behind).collect();
     moments.sort_unstable();
+    moments
+}
+
+/// Cuts the power at so many moments and more; what was lost at which.
+async fn cut(recording: &Recording, images: usize, syncs: bool, random: &Randomness) -> Vec<String> {
     let log_key: Arc<str> = std::fs::read_to_string(recording.dir.path().join("log-key")).unwrap().into();
-    let (mut disk, mut at) = (Disk::new(recording, syncs), 0);
+    let (mut disk, mut at) = (Disk::new(recording.dir.path(), &recording.base, syncs), 0);
     // As many images as cores are in memory at once.
     let (turns, mut checks) = (Arc::new(Semaphore::new(2)), JoinSet::new());
-    for (number, moment) in moments.into_iter().enumerate() {
+    for (number, moment) in moments(recording, images, random).into_iter().enumerate() {
         recording.steps[at..moment].iter().for_each(|step| disk.step(step));
         at = moment;
         let time = recording.steps[moment].time;
-        let acknowledged = recording.acknowledged.iter().filter(|(when, _)| *when < time);
-        let acknowledged: BTreeSet<Uuid> = acknowledged.map(|(_, request)| *request).collect();
+        let acknowledged = recording.acknowledged.iter().filter(|it| it.time < time);
+        let last = acknowledged.clone().map(|it| i64::try_from(it.index).unwrap()).max().unwrap_or(-1);
+        let expected = Expected {
+            exchanges: acknowledged.map(|it| it.exchange).collect(),
+            last,
+            counts: counts(&recording.whole, recording.counting, last).await.unwrap(),
+            counting: recording.counting,
+            ring: (number % (IMAGES / VERIFIED) == 0).then(|| recording.dir.path().join("key-ring")),
+        };
         let image = disk.image(random);
-        let ring = (number % (IMAGES / VERIFIED) == 0).then(|| recording.dir.path().join("key-ring"));
         let (turn, log_key) = (Arc::clone(&turns).acquire_owned().await.unwrap(), Arc::clone(&log_key));
         checks.spawn(async move {
             let _turn = turn;
-            let checked = check(image, acknowledged, &log_key, ring.as_deref()).await;
+            let checked = check(image, expected, &log_key).await;
             checked.err().map(|lost| format!("image {number}, step {moment}: {lost}"))
         });
     }
@@ -259,7 +257,9 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
         writes.filter(|step| step.file == file).count()
     };
     assert!(wrote(WAL) > 1_000 && wrote(ANCHOR) > 50, "{} {}", wrote(WAL), wrote(ANCHOR));
-    assert_eq!(recording.acknowledged.len(), CHILDREN * DAYS);
+    let methods = proto::methods().filter(proto::is_mutating).count();
+    assert!(recording.methods.len() >= methods && methods > 20, "{methods}");
+    assert_eq!(recording.acknowledged.len(), CHILDREN * DAYS + recording.methods.len());
     assert!(wrote(DATABASE) > 0, "the write-ahead log was not folded back under load");
     let seed = id();
     let random = Randomness::seeded(seed.as_bytes());

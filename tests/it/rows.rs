@@ -2,12 +2,14 @@
 //! in `stage.rs`; until then `matrix` fails and says which method it misses.
 
 /// A request as protobuf JSON. `$name` stands for what the stage has under that name; `request_id` is added.
+/// A method that takes a stream is sent one message after the other: its row has them so, and what the tests
+/// change of a request they change of the first.
 pub struct Row {
     /// The method's own name.
     pub method: &'static str,
     /// Who sends it: a short name of the sandbox's cast.
     pub caller: &'static str,
-    /// The message.
+    /// The message, or the messages.
     pub json: &'static str,
 }
 

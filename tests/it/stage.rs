@@ -10,6 +10,7 @@ use ap_gateway::proto;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
+use prost::bytes::{Bytes, BytesMut};
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,7 +18,7 @@ use tonic::Code;
 
 use super::rows::{ROWS, Row};
 use super::support::NOW;
-use super::wire::{Answer, Wire};
+use super::wire::{Answer, Wire, frame};
 
 /// The pupil number of the stage's child.
 pub const UPN: &str = "B801200005001";
@@ -116,15 +117,35 @@ impl Stage {
         DynamicMessage::decode(descriptor(method).output(), answer.message).unwrap()
     }
 
-    /// A method's row as a message.
+    /// A method's row as a message; of a stream the first.
     pub fn request(&self, row: &Row, validate_only: bool) -> DynamicMessage {
-        let mut request = read(row.method, &self.named(row.json));
-        disguise(&mut request, self.personal);
-        if proto::is_mutating(&descriptor(row.method)) {
-            self.renew(&mut request);
-            request.set_field_by_name("validate_only", Value::Bool(validate_only));
+        self.messages(row, validate_only).remove(0)
+    }
+
+    /// A method's row as the messages that are sent.
+    fn messages(&self, row: &Row, validate_only: bool) -> Vec<DynamicMessage> {
+        let mut messages = read_all(row.method, &self.named(row.json));
+        for message in &mut messages {
+            disguise(message, self.personal);
+            if proto::is_mutating(&descriptor(row.method)) {
+                self.renew(message);
+                message.set_field_by_name("validate_only", Value::Bool(validate_only));
+            }
         }
-        request
+        messages
+    }
+
+    /// What is sent of a request: it, and behind it what else its row has where the method takes a stream.
+    pub fn body(&self, method: &str, request: &DynamicMessage) -> Bytes {
+        let mut body = BytesMut::from(&frame(&request.encode_to_vec())[..]);
+        if descriptor(method).is_client_streaming() {
+            let only =
+                request.get_field_by_name("validate_only").is_some_and(|it| it.as_bool() == Some(true));
+            for message in self.messages(row(method).unwrap(), only).iter().skip(1) {
+                body.extend(frame(&message.encode_to_vec()));
+            }
+        }
+        body.freeze()
     }
 
     /// JSON with what the names in it stand for.
@@ -144,8 +165,13 @@ impl Stage {
 
     /// Sends a message to a method as one of the cast.
     pub async fn call(&mut self, caller: &str, method: &str, request: &DynamicMessage) -> Answer {
-        let wire = self.wire(caller).await;
-        wire.call(&path(&descriptor(method)), &request.encode_to_vec()).await
+        let body = self.body(method, request);
+        self.wire(caller).await.send(&path(&descriptor(method)), &[], body).await.unwrap()
+    }
+
+    /// Closes every connection: the next call goes to wherever the folder is served then.
+    pub fn hang_up(&mut self) {
+        self.wires.clear();
     }
 
     /// A connection of one of the cast.
@@ -199,9 +225,17 @@ pub fn path(method: &MethodDescriptor) -> String {
 
 /// A method's request from protobuf JSON.
 pub fn read(method: &str, json: &str) -> DynamicMessage {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let read = DynamicMessage::deserialize(descriptor(method).input(), &mut reader);
-    read.unwrap_or_else(|error| panic!("the row of {method}: {error}"))
+    read_all(method, json).remove(0)
+}
+
+/// A method's requests from protobuf JSON, one after the other.
+fn read_all(method: &str, json: &str) -> Vec<DynamicMessage> {
+    let all = serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>();
+    all.map(|one| {
+        let read = one.and_then(|one| DynamicMessage::deserialize(descriptor(method).input(), one));
+        read.unwrap_or_else(|error| panic!("the row of {method}: {error}"))
+    })
+    .collect()
 }
 
 /// A text field of a reply.

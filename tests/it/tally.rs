@@ -1,16 +1,19 @@
 //! The log grows by what was called, and by nothing else: a client's own tally of exchanges against the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ap_gateway::cli::audit;
 use ap_gateway::clock::Randomness;
+use ap_gateway::proto;
 use ap_gateway::proto::v1::Outcome;
 use prost::Message;
 use prost::bytes::{Bytes, BytesMut};
 
+use super::rows::ROWS;
+use super::stage::{Stage, descriptor, path, row};
 use super::story::{id, mark, submission};
 use super::support::World;
-use super::wire::{Wire, frame, receipt};
+use super::wire::{Wire, frame, receipt, receipt_of};
 
 /// Calls in all.
 const CALLS: usize = 500;
@@ -19,6 +22,9 @@ const PLACEMENT: &str = "/apgateway.v1.PlacementService/GetPlacement";
 const LIST: &str = "/apgateway.v1.PlacementService/ListPlacements";
 const CHECKPOINT: &str = "/apgateway.v1.AuditService/GetCheckpoint";
 const WATCH: &str = "/apgateway.v1.DeliveryService/WatchDeliveries";
+
+/// How often a method had an outcome.
+type Tally = BTreeMap<(String, i32), usize>;
 
 /// A call, what it is told, and what the log keeps of it: nothing where it is on the closed list.
 struct Call {
@@ -117,10 +123,68 @@ async fn the_log_grows_by_what_was_called(world: &World) {
     assert!(tally.len() == 4 && all > CALLS * 3 / 4, "{tally:?}");
 }
 
+/// How often each method had each outcome, as its callers know it. Each method is called by its row, again,
+/// with what is no message, and in an encoding that nobody reads; the answers of a stream are exchanges each.
+async fn call_every_method(stage: &mut Stage) -> Tally {
+    let mut tally = Tally::new();
+    for row in ROWS {
+        let (method, request) = (descriptor(row.method), stage.request(row, false));
+        let (path, body) = (path(&method), stage.body(row.method, &request));
+        let wire = stage.wire(row.caller).await;
+        // Hashes only are on the closed list, unless tonic refused the call.
+        let entered = method.output().get_field(15).is_some();
+        let mut count = |outcome: Outcome, times: usize| {
+            if entered || outcome == Outcome::Refused {
+                *tally.entry((path.clone(), outcome as i32)).or_default() += times;
+            }
+        };
+        // A stream ends with its caller's patience; what it brought until then came with a receipt each.
+        let patience: &[_] = if method.is_server_streaming() { &[("grpc-timeout", "2S")] } else { &[] };
+        let answer = wire.send(&path, patience, body.clone()).await.unwrap();
+        let brought = answer.messages.iter().filter(|message| receipt_of(message).is_some()).count();
+        assert!(!answer.messages.is_empty(), "{path}: {}", answer.told());
+        count(Outcome::Ok, brought);
+        if !method.is_server_streaming() {
+            assert_eq!(wire.send(&path, &[], body.clone()).await.unwrap().told(), "OK", "{path} again");
+            count(if proto::is_mutating(&method) { Outcome::Replayed } else { Outcome::Ok }, 1);
+        }
+        assert_eq!(wire.send(&path, &[], frame(&[0xff])).await.unwrap().told(), "MALFORMED", "{path}");
+        count(Outcome::Malformed, 1);
+        let unread = wire.send(&path, &[("grpc-encoding", "br")], body).await.unwrap();
+        assert_eq!(unread.told(), "ENCODING_UNKNOWN", "{path}");
+        count(Outcome::Refused, 1);
+    }
+    tally
+}
+
+async fn the_log_grows_by_what_each_method_was_called(world: &World) {
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    let list = stage.request(row("ListPlacements").unwrap(), false);
+    let first = receipt(&stage.call("la-a", "ListPlacements", &list).await).index;
+    let tally = call_every_method(&mut stage).await;
+    for method in proto::methods() {
+        let called = tally.keys().any(|(called, _)| *called == path(&method));
+        assert!(called, "{} has no row in tests/it/rows.rs", method.name());
+    }
+    let database = world.database().await;
+    let sql = "SELECT method, outcome, COUNT(*) FROM entries WHERE idx > $1 GROUP BY method, outcome";
+    let entered =
+        database.reader().await.unwrap().fetch(sql, vec![i64::try_from(first).unwrap().into()]).await;
+    let entered = entered.unwrap().into_iter().map(|row| {
+        let outcome = i32::try_from(row.int(1).unwrap()).unwrap();
+        ((row.text(0).unwrap().to_owned(), outcome), usize::try_from(row.int(2).unwrap()).unwrap())
+    });
+    let (called, entered): (BTreeSet<_>, BTreeSet<_>) = (tally.into_iter().collect(), entered.collect());
+    assert_eq!(called.difference(&entered).collect::<Vec<_>>(), [] as [&_; 0], "called, and not entered so");
+    assert_eq!(entered.difference(&called).collect::<Vec<_>>(), [] as [&_; 0], "entered, and not called so");
+    database.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tally_holds_on_sqlite() {
     let world = World::sqlite().await;
     the_log_grows_by_what_was_called(&world).await;
+    the_log_grows_by_what_each_method_was_called(&world).await;
     world.stop().await;
 }
 
@@ -128,5 +192,6 @@ async fn the_tally_holds_on_sqlite() {
 async fn the_tally_holds_on_postgresql() {
     let world = World::postgres().await;
     the_log_grows_by_what_was_called(&world).await;
+    the_log_grows_by_what_each_method_was_called(&world).await;
     world.stop().await;
 }

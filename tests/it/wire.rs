@@ -33,8 +33,10 @@ pub struct Answer {
     pub http: u16,
     /// Headers and trailers.
     pub headers: HeaderMap,
-    /// The first message, without its prefix.
+    /// The last message, without its prefix.
     pub message: Bytes,
+    /// All of them: more than one where the method answers with a stream.
+    pub messages: Vec<Bytes>,
 }
 
 /// Where the sandbox in a folder is served, as its profiles say.
@@ -99,14 +101,15 @@ impl Wire {
     /// Any bytes as the body, any further metadata. An error is one of the transport: no answer came.
     pub async fn send(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
         let (parts, body) = self.begin(path, metadata, Body::new(Full::new(body))).await?;
-        whole(path, parts, body).await
+        // A watched stream goes on after its first message, unless its caller said how long it waits.
+        let first = is_watched(path) && metadata.iter().all(|(name, _)| *name != "grpc-timeout");
+        whole(parts, body, first).await
     }
 
     /// Any request at all.
     pub async fn ask(&self, request: http::Request<Body>) -> Result<Answer, String> {
-        let path = request.uri().path().to_owned();
         let (parts, body) = self.request(request).await?;
-        whole(&path, parts, body).await
+        whole(parts, body, false).await
     }
 
     async fn request(
@@ -139,19 +142,23 @@ impl Wire {
     }
 }
 
-/// An answer with all that came of it.
-async fn whole(path: &str, parts: http::response::Parts, mut body: Incoming) -> Result<Answer, String> {
+/// An answer with all that came of it, or with no more than its first message.
+async fn whole(parts: http::response::Parts, mut body: Incoming, first: bool) -> Result<Answer, String> {
     let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
-    // A stream goes on after its first message; nothing else has a second one.
-    while !(is_stream(path) && framed(&bytes).is_some()) {
+    while !(first && framed(&bytes).is_some()) {
         let Some(next) = body.frame().await else { break };
         match next.map_err(|error| error.to_string())?.into_data() {
             Ok(data) => bytes.put(data),
             Err(rest) => headers.extend(rest.into_trailers().unwrap()),
         }
     }
-    let message = framed(&bytes).map(Bytes::copy_from_slice).unwrap_or_default();
-    Ok(Answer { http: parts.status.as_u16(), headers, message })
+    let (mut messages, mut rest) = (Vec::new(), &bytes[..]);
+    while let Some(message) = framed(rest) {
+        messages.push(Bytes::copy_from_slice(message));
+        rest = &rest[5 + message.len()..];
+    }
+    let message = messages.last().cloned().unwrap_or_default();
+    Ok(Answer { http: parts.status.as_u16(), headers, message, messages })
 }
 
 impl Answer {
@@ -199,7 +206,12 @@ impl Answer {
 
 /// The receipt behind a reply.
 pub fn receipt(answer: &Answer) -> Receipt {
-    Proved::decode(answer.message.clone()).unwrap().receipt.unwrap()
+    receipt_of(&answer.message).unwrap()
+}
+
+/// The receipt behind a message; none where it has no entry of its own, as a stream's heartbeat.
+pub fn receipt_of(message: &Bytes) -> Option<Receipt> {
+    Proved::decode(message.clone()).unwrap().receipt
 }
 
 /// What every reply with an entry ends with.
@@ -228,7 +240,9 @@ fn told(error: &hyper::Error) -> String {
     format!("{error:?}")
 }
 
-fn is_stream(path: &str) -> bool {
+/// Whether a method sends without being asked again, for as long as its caller stays.
+fn is_watched(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap();
-    ap_gateway::proto::methods().any(|method| method.name() == name && method.is_server_streaming())
+    let method = ap_gateway::proto::methods().find(|method| method.name() == name);
+    method.is_some_and(|method| method.is_server_streaming() && !method.is_client_streaming())
 }
