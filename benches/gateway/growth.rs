@@ -9,7 +9,7 @@ use ap_gateway::store::{Database, Location};
 
 use super::postgres::Postgres;
 use super::table::{Line, Table};
-use super::{World, machine};
+use super::{Scale, World, machine};
 
 /// Marks at which growth is measured; `AP_GATEWAY_BENCH_MARKS` sets another number.
 const MARKS: u64 = 10_000_000;
@@ -18,8 +18,8 @@ const SNAPSHOT: Duration = Duration::from_mins(10);
 
 pub async fn run() {
     machine::print();
-    let mut table = Table::default();
-    let world = World::new(70, None).await;
+    let (mut table, scale) = (Table::default(), Scale { placements: 70, ..Scale::FULL });
+    let world = World::new(scale, None).await;
     let none = both(&mut table, &world, "SQLite, no data").await;
     grow(&mut table, &world).await;
     let grown = both(&mut table, &world, "SQLite, grown").await;
@@ -30,7 +30,7 @@ pub async fn run() {
     ));
     drop(world);
     let postgres = Postgres::with("-c shared_buffers=1GB -c max_wal_size=8GB");
-    let world = World::new(70, Some(&postgres.url_file)).await;
+    let world = World::new(scale, Some(&postgres.url_file)).await;
     let none = both(&mut table, &world, "PostgreSQL, no data").await;
     grow(&mut table, &world).await;
     let grown = both(&mut table, &world, "PostgreSQL, grown").await;
@@ -58,16 +58,8 @@ async fn both(table: &mut Table, world: &World, when: &str) -> (f64, f64) {
 async fn grow(table: &mut Table, world: &World) {
     let wanted =
         std::env::var("AP_GATEWAY_BENCH_MARKS").ok().and_then(|marks| marks.parse().ok()).unwrap_or(MARKS);
-    let senders = world.senders(200).await;
-    let (mut sent, mut took) = (0, Duration::ZERO);
-    while sent < wanted {
-        let shape = Shape { marks: 1_000, in_flight: 8, duration: Duration::from_secs(5) };
-        let measured = load::closed(&senders, shape).await.unwrap();
-        sent += measured.calls * 1_000;
-        took += measured.elapsed;
-    }
-    senders.keep().unwrap();
-    table.note(format!("{sent} marks were stored in {} s, 1,000 a call", took.as_secs()));
+    let (calls, took) = world.fill(1_000, 8, wanted.div_ceil(1_000)).await;
+    table.note(format!("{} marks were stored in {} s, 1,000 a call", calls * 1_000, took.as_secs()));
 }
 
 /// Single marks while another transaction has held its snapshot open, and the heads were replaced under it.

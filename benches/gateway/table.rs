@@ -53,6 +53,12 @@ impl Table {
         self.notes.push(text);
     }
 
+    /// A rate beside those that it is compared with.
+    pub fn ratios(&mut self, what: &str, rate: f64, to: &[(&str, f64)]) {
+        let ratios: Vec<_> = to.iter().map(|(name, other)| format!("{:.2} × {name}", rate / other)).collect();
+        self.note(format!("{what}: {}", ratios.join(", ")));
+    }
+
     /// Prints all of it, with the ratio of each rate to this one.
     pub fn print(&self, base: f64) {
         println!("\n| what | calls/s | marks/s | ratio | p50 ms | p99 ms | server µs a call |");

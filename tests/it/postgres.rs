@@ -74,11 +74,16 @@ impl Drop for Postgres {
     }
 }
 
-/// PostgreSQL refuses to run as root: then its own user runs it.
-pub fn postgres_binary(name: &str) -> Command {
+/// A program of the newest PostgreSQL that is installed.
+pub fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
     let newest = versions.map(|version| version.unwrap().path()).max().unwrap();
-    let binary = newest.join("bin").join(name);
+    newest.join("bin").join(name)
+}
+
+/// PostgreSQL refuses to run as root: then its own user runs it.
+pub fn postgres_binary(name: &str) -> Command {
+    let binary = program(name);
     let mut command = Command::new(if is_root() { Path::new("runuser") } else { &binary });
     if is_root() {
         command.args(["-u", "postgres", "--"]).arg(binary);

@@ -17,8 +17,10 @@ use crate::clock::{Clock, Randomness, SystemClock};
 use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, returns_service};
 
-/// Timed sessions of a placement's day, from six in the morning, twenty minutes apart.
-const SLOTS: u64 = 48;
+/// Timed sessions of a placement's day, from six in the morning, two minutes each: as many as a long load needs.
+const SLOTS: u64 = 480;
+/// Days of term; after them a provider's marks begin again, and are not new any more.
+const DAYS: u64 = 80;
 
 /// What is sent, and how.
 #[derive(Clone, Copy, Debug)]
@@ -154,15 +156,15 @@ fn mark(provider: &Provider, number: u64) -> Option<Mark> {
     let placements = provider.placements.len() as u64;
     let placement = provider.placements.get(usize::try_from(number % placements).ok()?)?;
     let session = number / placements;
-    let (day, minute) = (session / SLOTS, 6 * 60 + 20 * (session % SLOTS));
-    let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day % 80).ok()?);
+    let (day, minute) = (session / SLOTS, 6 * 60 + 2 * (session % SLOTS));
+    let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day % DAYS).ok()?);
     let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
     Some(Mark {
         child: Some(Child::PlacementId(placement.clone())),
         date: date.to_string(),
         session: Session::Timed as i32,
         start_time: clock(minute),
-        end_time: clock(minute + 15),
+        end_time: clock(minute + 2),
         statement: Some(Statement::Seen(SeenMark::Present as i32)),
         ..Mark::default()
     })
