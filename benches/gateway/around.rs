@@ -119,6 +119,7 @@ async fn to_the_stream(world: &World) -> Measured {
         while stream.next(position).await.unwrap().unwrap().0.deliveries.is_empty() {}
         latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap());
     }
+    sender.keep().unwrap();
     measured(latencies, begun)
 }
 

@@ -45,7 +45,7 @@ struct Scale {
 
 impl Scale {
     const FULL: Self = Self { long: Duration::from_secs(5), placements: 30, entries: 1_000_000 };
-    const QUICK: Self = Self { long: Duration::from_secs(1), placements: 4, entries: 30_000 };
+    const QUICK: Self = Self { long: Duration::from_secs(1), placements: 4, entries: 100_000 };
 }
 
 /// Callers at once and connections of the closed loops of single marks.
