@@ -134,7 +134,12 @@ impl Node {
         stop: impl Future<Output = ()>,
     ) -> Result<(), Fatal> {
         let connections = Connections::default();
-        let door = self.door(Arc::clone(&tls));
+        let (stopping, told) = watch::channel(false);
+        let door = self.door(Arc::clone(&tls), told);
+        let stop = async {
+            stop.await;
+            stopping.send_replace(true);
+        };
         let key_ring = self.config.log.key_ring.clone();
         let watch = tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), door.clone()));
         let (reporter, health) = health_reporter();
@@ -174,7 +179,7 @@ impl Node {
         self.log.database().close().await;
     }
 
-    fn door(&self, tls: Arc<Tls>) -> Door {
+    fn door(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Door {
         let real = Arc::clone(&self.surroundings.real);
         Door {
             log: self.log.clone(),
@@ -184,6 +189,7 @@ impl Node {
             random: self.surroundings.random.clone(),
             still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
             callers: Callers::default(),
+            stopping,
         }
     }
 }

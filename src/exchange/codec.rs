@@ -38,11 +38,15 @@ impl Committed {
 
 /// Decodes to bytes, encodes [`Answer`]s.
 #[derive(Clone, Copy, Default)]
-pub struct ExchangeCodec;
+pub struct ExchangeCodec {
+    /// Whether the method takes a stream of messages.
+    pub streams: bool,
+}
 
-/// Hands on a message as it was received; refuses a second one, which tonic 0.14.9 would let pass.
-#[derive(Default)]
+/// Hands on a message as it was received; where the method takes one, refuses a second one, which tonic 0.14.9
+/// would let pass.
 pub struct Received {
+    streams: bool,
     seen: bool,
 }
 
@@ -60,7 +64,7 @@ impl Codec for ExchangeCodec {
     }
 
     fn decoder(&mut self) -> Received {
-        Received::default()
+        Received { streams: self.streams, seen: false }
     }
 }
 
@@ -69,7 +73,7 @@ impl Decoder for Received {
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        if std::mem::replace(&mut self.seen, true) {
+        if std::mem::replace(&mut self.seen, true) && !self.streams {
             return Err(Status::invalid_argument("more than one message"));
         }
         Ok(Some(src.copy_to_bytes(src.remaining())))

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::sync::watch;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ use crate::clock::{Clock, Randomness};
 use crate::identity::PeerCertificate;
 use crate::seal::{KeyedDigest, Vault};
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
-use crate::store::{Committer, Log, Salts, Snapshot};
+use crate::store::{Committer, Log, Salts, Slot, Snapshot};
 
 /// An exchange is decided from what is remembered first; then from a snapshot, and again, at most five
 /// times, when what it rested on had changed before it could be committed.
@@ -67,6 +68,8 @@ pub struct Door {
     pub still_valid: StillValid,
     /// Who called lately.
     pub callers: Callers,
+    /// True once the node is to end.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// One call, as it came in.
@@ -114,18 +117,48 @@ impl Door {
         }
     }
 
+    /// Waits until the node is to end.
+    pub(super) async fn stopped(&self) {
+        if self.stopping.clone().wait_for(|stopping| *stopping).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A place among the exchanges of the caller's organisation that are under way.
+    pub(super) fn reserve(&self, call: &Call) -> Result<Slot, Refusal> {
+        let slot = self.committer.reserve(call.peer.organisation().as_str());
+        slot.ok_or_else(|| Reason::TooManyInFlight.into())
+    }
+
     /// Runs an exchange in its own task, which goes on when nobody waits for its answer any more.
     pub(super) async fn exchange(&self, call: Call, decide: Handler) -> Answered {
+        let slot = self.reserve(&call).map_err(|refusal| refusal.status(call.exchange))?;
+        self.exchange_in(slot, call, decide).await
+    }
+
+    /// As [`Door::exchange`], in a place that was taken before.
+    pub(super) async fn exchange_in(&self, slot: Slot, call: Call, decide: Handler) -> Answered {
         let (door, exchange) = (self.clone(), call.exchange);
-        let running = tokio::spawn(async move { door.run(&call, &decide).await });
+        let running = tokio::spawn(async move {
+            let answered = door.run(&call, &decide).await;
+            drop(slot);
+            answered
+        });
         running.await.unwrap_or_else(|_| Err(Refusal::from(Reason::Failed).status(exchange)))
+    }
+
+    /// Enters that what came of an exchange is not one. Its request id is not looked up: it may be half there.
+    pub(super) async fn give_up(&self, call: &Call, refusal: Refusal) -> Status {
+        let caller = self.context(call, Recall(true)).await.ok().map(|cx| cx.caller);
+        let of = Of::Refused(caller.as_ref(), refusal.reason);
+        match self.commit(call, of, Bytes::new(), None).await {
+            Outcome::Committed { .. } => refusal.status(call.exchange),
+            _ => unavailable(call),
+        }
     }
 
     /// Decides, again where a guard did not hold, commits, answers.
     async fn run(&self, call: &Call, decide: &Handler) -> Answered {
-        let Some(_slot) = self.committer.reserve(call.peer.organisation().as_str()) else {
-            return Err(Refusal::from(Reason::TooManyInFlight).status(call.exchange));
-        };
         let mut known = None;
         // A read needs a snapshot anyway.
         let attempts = ATTEMPTS.into_iter().skip(usize::from(!call.action.is_mutating()));

@@ -19,6 +19,7 @@ mod page;
 pub mod policy;
 pub mod refusal;
 mod routes;
+mod stream;
 mod watch;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use page::Pages;
 pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
 pub use refusal::{Reason, Refusal};
 pub use routes::{MessageLimits, OtherHost, Routes, Service};
+pub use stream::Piece;
 pub use watch::{Batch, Watcher};
 
 use crate::calendar::Date;

@@ -86,6 +86,10 @@ reasons! {
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
     DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is not that of what was delivered";
     RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request id was used for another request";
+    StreamProtocol "STREAM_PROTOCOL" InvalidArgument Client 0 "the message does not belong at this place of the stream";
+    StreamDigestMismatch "STREAM_DIGEST_MISMATCH" InvalidArgument Client 0 "the commit's count or digest is not that of the part; nothing of the part was stored";
+    StreamBroken "STREAM_BROKEN" Aborted Client 0 "the stream ended with a part open; nothing of the part was stored";
+    SequenceGap "SEQUENCE_GAP" FailedPrecondition Client 0 "this is not the part that comes next";
     Contended "CONTENDED" Aborted Time 100 "others changed the same things; nothing was done";
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";

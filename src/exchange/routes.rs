@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use super::codec::{Answer, ExchangeCodec};
 use super::door::{Call, Deciding, Decision, Door, Recall};
-use super::{Action, Cx, Decided, Reason, Refusal, deadline, headers, watch};
+use super::{Action, Cx, Decided, Piece, Reason, Refusal, deadline, headers, stream, watch};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
 
@@ -38,6 +38,7 @@ type Hashing = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
 pub(super) enum Route {
     Unary(Handler),
     Watch(watch::Watcher),
+    Stream(stream::Receiver),
     /// Hashes only: no entry, no receipt.
     Hashes(Hashes),
 }
@@ -64,15 +65,34 @@ impl Routes {
         F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
     {
-        let handler = Arc::new(move |cx: Cx, message: Bytes| -> Deciding {
-            let handler = handler.clone();
-            Box::pin(async move {
-                let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
-                let Decided { change, reply, .. } = handler(cx, message).await?;
-                Ok(Some(Decision { change, reply, position: Bytes::new() }))
-            })
+        self.routes.insert(rpc.path(), (action, Route::Unary(deciding(handler))));
+        self
+    }
+
+    /// Adds a method that takes a stream of messages: `open` answers the first, and `part` each part behind it,
+    /// whose messages reach it as one. `piece` says what a message is in its part.
+    #[must_use]
+    pub fn stream<Req, Resp, O, OFut, P, PFut>(
+        mut self,
+        rpc: Rpc<Req, Resp>,
+        action: Action,
+        piece: fn(&Req) -> Result<Piece, Refusal>,
+        open: O,
+        part: P,
+    ) -> Self
+    where
+        Req: Message + Default + 'static,
+        Resp: 'static,
+        O: Fn(Cx, Req) -> OFut + Clone + Send + Sync + 'static,
+        OFut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
+        P: Fn(Cx, Req) -> PFut + Clone + Send + Sync + 'static,
+        PFut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
+    {
+        let piece = Arc::new(move |message: Bytes| {
+            piece(&Req::decode(message).map_err(|_| Refusal::from(Reason::Malformed))?)
         });
-        self.routes.insert(rpc.path(), (action, Route::Unary(handler)));
+        let receiver = stream::Receiver { open: deciding(open), part: deciding(part), piece };
+        self.routes.insert(rpc.path(), (action, Route::Stream(receiver)));
         self
     }
 
@@ -116,6 +136,24 @@ impl Routes {
     pub fn open(self, door: Door, limits: MessageLimits) -> Service {
         Service { routes: Arc::new(self.routes), door, limits }
     }
+}
+
+/// A capability's function over the bytes of its message.
+fn deciding<Req, Resp, F, Fut>(handler: F) -> Handler
+where
+    Req: Message + Default + 'static,
+    Resp: 'static,
+    F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
+{
+    Arc::new(move |cx: Cx, message: Bytes| -> Deciding {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
+            let Decided { change, reply, .. } = handler(cx, message).await?;
+            Ok(Some(Decision { change, reply, position: Bytes::new() }))
+        })
+    })
 }
 
 /// Sizes of messages, in bytes.
@@ -206,20 +244,26 @@ impl Service {
                 Status::unimplemented("").into_http()
             }
             Some(Route::Unary(handler)) => {
-                self.grpc().unary(Unary { door, call, handler, entered }, request).await
+                self.grpc(false).unary(Unary { door, call, handler, entered }, request).await
             }
             Some(Route::Hashes(handler)) => {
-                self.grpc().unary(Proving { door, call, handler, entered }, request).await
+                self.grpc(false).unary(Proving { door, call, handler, entered }, request).await
             }
             Some(Route::Watch(watcher)) => {
                 let stream = watch::Streaming { door, call, watcher, entered };
-                self.grpc().server_streaming(stream, request).await
+                self.grpc(false).server_streaming(stream, request).await
+            }
+            Some(Route::Stream(receiver)) => {
+                let most = self.limits.request;
+                let parts = stream::Parts { door, call, receiver, entered, most };
+                let grpc = self.grpc(true).max_decoding_message_size(most.min(stream::FRAME));
+                { grpc }.streaming(parts, request).await
             }
         }
     }
 
-    fn grpc(&self) -> Grpc<ExchangeCodec> {
-        Grpc::new(ExchangeCodec)
+    fn grpc(&self, streams: bool) -> Grpc<ExchangeCodec> {
+        Grpc::new(ExchangeCodec { streams })
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(self.limits.request)
             .max_encoding_message_size(self.limits.reply)
@@ -263,7 +307,7 @@ impl Service {
 
 /// What tonic 0.14.9 refuses, as a reason of ours: it says `OUT_OF_RANGE` of a message that is too large,
 /// `RESOURCE_EXHAUSTED` of one that grows too large, `INTERNAL` of one that it cannot take apart.
-fn reason_of(call: &Call, status: &Status) -> Reason {
+pub(super) fn reason_of(call: &Call, status: &Status) -> Reason {
     match status.code() {
         Code::Unimplemented if call.path.is_empty() => Reason::UnknownMethod,
         Code::Unimplemented => Reason::EncodingUnknown,

@@ -22,7 +22,7 @@ use super::{Cx, Decided, Reason, Refusal};
 /// How long a stream without deliveries is silent.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a stream lives; the client opens the next one at its cursor.
-const LIFETIME: Duration = Duration::from_mins(15);
+pub(super) const LIFETIME: Duration = Duration::from_mins(15);
 /// How long a client may take to accept a message.
 const SEND: Duration = Duration::from_secs(30);
 
@@ -34,7 +34,7 @@ pub enum Batch<R, S> {
     None,
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A stream's three functions over positions that are opaque bytes here.
 #[derive(Clone)]
@@ -96,7 +96,7 @@ pub(super) struct Streaming {
     pub entered: Arc<AtomicBool>,
 }
 
-type Messages = ReceiverStream<Result<Answer, Status>>;
+pub(super) type Messages = ReceiverStream<Result<Answer, Status>>;
 
 impl ServerStreamingService<Bytes> for Streaming {
     type Response = Answer;
@@ -163,7 +163,7 @@ async fn feed(
 }
 
 /// How a stream ends that has lived its time: in order, unless its caller's deadline came first.
-fn over(call: &Call) -> Result<(), Status> {
+pub(super) fn over(call: &Call) -> Result<(), Status> {
     match call.deadline {
         Some(asked) if asked < LIFETIME => Err(Refusal::from(Reason::DeadlineExceeded).status(call.exchange)),
         _ => Ok(()),
@@ -178,6 +178,9 @@ async fn batch(door: &Door, call: &Call, watcher: &Watcher, at: &Bytes) -> Answe
     door.exchange(call, Arc::clone(&watcher.feed)).await
 }
 
-async fn send(to: &mpsc::Sender<Result<Answer, Status>>, message: Result<Answer, Status>) -> Result<(), ()> {
+pub(super) async fn send(
+    to: &mpsc::Sender<Result<Answer, Status>>,
+    message: Result<Answer, Status>,
+) -> Result<(), ()> {
     tokio::time::timeout(SEND, to.send(message)).await.map_err(drop)?.map_err(drop)
 }

@@ -5,6 +5,7 @@ mod absence;
 mod arrangement;
 mod confirm;
 mod due;
+mod parts;
 pub mod progress;
 mod rates;
 mod read;
@@ -29,8 +30,11 @@ use crate::proto::v1::returns_service as rpc;
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     let rolls = roll::Rolls::default();
+    let parts_rolls = rolls.clone();
     let submit = move |cx, m| submit::submit_attendance(rolls.clone(), cx, m);
+    let part = move |cx, m| parts::part(parts_rolls.clone(), cx, m);
     routes
+        .stream(rpc::STREAM_ATTENDANCE, Action::StreamAttendance, parts::piece, parts::open, part)
         .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit)
         .unary(rpc::VOID_RETURN, Action::VoidReturn, void::void_return)
         .unary(rpc::CONFIRM_MARKS, Action::ConfirmMarks, confirm::confirm_marks)

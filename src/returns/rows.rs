@@ -14,12 +14,18 @@ use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
-/// A return.
+/// A return, or a part of one.
 pub struct ReturnRow {
     pub id: Uuid,
     pub provider: OrganisationId,
     pub nil: bool,
     pub stored: i64,
+    /// From 1; 0 for a return that was sent at once.
+    pub part: i64,
+    /// Whether no further part belongs to the return.
+    pub last: bool,
+    /// Marks of the return up to here, those of this part with them.
+    pub marks: i64,
 }
 
 impl Record for ReturnRow {
@@ -32,12 +38,28 @@ impl Record for ReturnRow {
             ("provider", Text),
             ("nil", Int),
             ("stored", Int),
+            ("part", Int),
+            ("last", Int),
+            ("marks", Int),
         ],
         replace_by: &[],
     };
 
     fn values(&self) -> Vec<Value> {
-        vec![self.id.into(), self.provider.as_str().into(), self.nil.into(), self.stored.into()]
+        vec![
+            self.id.into(),
+            self.provider.as_str().into(),
+            self.nil.into(),
+            self.stored.into(),
+            self.part.into(),
+            self.last.into(),
+            self.marks.into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        let key = parts_key(&self.provider, self.id);
+        (self.part > 0).then(|| (key, self.part + 1)).into_iter().collect()
     }
 }
 
@@ -148,6 +170,12 @@ impl Record for MarkRow {
 /// The key of a return; it exists once the return was withdrawn.
 pub fn return_key(return_id: Uuid) -> Key {
     Key::new(Family::Return).id(return_id)
+}
+
+/// The key of a provider's return in parts; its version is the number of the part that comes next, until the last
+/// is in.
+pub fn parts_key(provider: &OrganisationId, return_id: Uuid) -> Key {
+    Key::new(Family::Parts).text(provider.as_str()).id(return_id)
 }
 
 /// The natural key of a mark: day first, so that one day's registers lie side by side.

@@ -13,7 +13,9 @@ use super::rules::{self, Becomes, Entered, Slot, Standing};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
 use crate::exchange::check::{Check, Violations};
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live};
+use crate::exchange::{
+    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Refusal, Standing as Live,
+};
 use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
@@ -41,31 +43,48 @@ pub async fn submit_attendance(
     mut cx: Cx,
     m: SubmitAttendanceRequest,
 ) -> Result<Decided<SubmitAttendanceResponse>, Refusal> {
-    let Submission { accept_valid, rows: entered } = wire::submission(&m)?;
-    let provider = cx.caller.organisation.clone();
-    let mut batch = Batch::of(rolls.of(&mut cx).await?);
-    let resolved = resolve(&mut cx, &mut batch, entered).await?;
-    let rows = stand(&mut cx, &batch, resolved).await?;
+    let submission = wire::submission(Check::new(), &m)?;
+    let return_id = cx.random.uuid_v7(cx.now);
+    let row = ReturnRow {
+        id: return_id,
+        provider: cx.caller.organisation.clone(),
+        nil: m.nil_return,
+        stored: 0,
+        part: 0,
+        last: true,
+        marks: i64::try_from(m.marks.len()).unwrap_or(i64::MAX),
+    };
+    let (change, results) = take(&rolls, &mut cx, Action::SubmitAttendance, submission, row).await?;
+    Ok(change.reply(&response(return_id, results)))
+}
+
+/// Takes the marks of a return, or of a part of one: what that changes, and the result of each mark.
+pub async fn take(
+    rolls: &Rolls,
+    cx: &mut Cx,
+    action: Action,
+    submission: Submission,
+    row: ReturnRow,
+) -> Result<(Change, Vec<MarkResult>), Refusal> {
+    let Submission { accept_valid, rows: entered } = submission;
+    let mut batch = Batch::of(rolls.of(cx).await?);
+    let resolved = resolve(cx, &mut batch, entered).await?;
+    let rows = stand(cx, &batch, resolved).await?;
     if !accept_valid {
         refuse_bad(&rows)?;
     }
     let basis = batch.known.first().and_then(|known| known.agreed.clone());
     let guards = vec![batch.roll.facts.clone()];
     let facts = Facts { part: Part::Provider, standing: Live::Live, basis, guards };
-    let permit = cx.permit(Action::SubmitAttendance, &facts)?;
-    let return_id = cx.random.uuid_v7(cx.now);
-    let results = results(&rows, &batch, &cx);
+    let permit = cx.permit(action, &facts)?;
+    let return_id = row.id;
+    let results = results(&rows, &batch, cx);
     let stored = rows.iter().filter(|row| row.is_written()).count();
-    let return_row = ReturnRow {
-        id: return_id,
-        provider,
-        nil: m.nil_return,
-        stored: i64::try_from(stored).unwrap_or(i64::MAX),
-    };
-    let mut change = cx.change(&permit).write(&return_row);
+    let row = ReturnRow { stored: i64::try_from(stored).unwrap_or(i64::MAX), ..row };
+    let mut change = cx.change(&permit).write(&row);
     for (known, indexes) in batch.known.iter().zip(by_child(&rows, batch.known.len())) {
         let own = indexes.iter().filter_map(|index| rows.get(*index));
-        let marks = mark_rows(&cx, own.clone(), known, &batch, return_id)?;
+        let marks = mark_rows(cx, own.clone(), known, &batch, return_id)?;
         for row in own {
             if let Row::Good { mark, standing, .. } = row {
                 let revision = standing.as_ref().map_or(0, |standing| standing.revision);
@@ -84,7 +103,7 @@ pub async fn submit_attendance(
             change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, only);
         }
     }
-    Ok(change.reply(&response(return_id, results)))
+    Ok((change, results))
 }
 
 /// Against earlier rows of the batch, and against what is stored.
@@ -261,7 +280,7 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
     rows.iter().enumerate().map(result).collect()
 }
 
-fn response(return_id: Uuid, results: Vec<MarkResult>) -> SubmitAttendanceResponse {
+pub fn response(return_id: Uuid, results: Vec<MarkResult>) -> SubmitAttendanceResponse {
     let count = |outcome: MarkOutcome| {
         let same = results.iter().filter(|result| result.outcome() == outcome).count();
         u32::try_from(same).unwrap_or(u32::MAX)

@@ -21,9 +21,8 @@ pub struct Submission {
 }
 
 /// Reads a submission. What is wrong with the batch as a whole refuses it; what is wrong with rows is kept
-/// with them.
-pub fn submission(m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
-    let mut check = Check::new();
+/// with them. `check` holds what was wrong before.
+pub fn submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
     check.request_id(&m.request_id);
     let mode = check.optional_enum::<SubmitMode>("mode", m.mode);
     if m.marks.is_empty() != m.nil_return {

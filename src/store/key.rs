@@ -36,6 +36,8 @@ pub enum Family {
     Mark = b'm',
     /// A return that was withdrawn.
     Return = b'e',
+    /// A provider's return in parts: 1 once it is opened, and one more a part.
+    Parts = b'q',
     /// What an organisation states of a session.
     Statement = b's',
     /// A closure.

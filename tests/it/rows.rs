@@ -140,6 +140,7 @@ pub const ROWS: &[Row] = &[
             "surname": "Kestrel", "forename": "Wren", "date_of_birth": "2012-03-04",
             "comment": "went home unwell", "correction_reason": "a parent telephoned"}]}"#,
     ),
+    row("StreamAttendance", "provider-a", r#"{"return_id": "$streamed"}"#),
     row(
         "ConfirmMarks",
         "la-a",

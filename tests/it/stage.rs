@@ -73,6 +73,11 @@ impl Stage {
         for reached in (0..=STAGES.len()).rev() {
             stage.place(reached).await;
         }
+        let mut opening = read("StreamAttendance", "{}");
+        stage.renew(&mut opening);
+        let opened = stage.call("provider-a", "StreamAttendance", &opening).await.message;
+        let opened = DynamicMessage::decode(descriptor("StreamAttendance").output(), opened).unwrap();
+        stage.names.insert("streamed".to_owned(), text(&opened, "return_id"));
         for (name, method, field) in [
             ("ending", "ProposeAgreement", "agreement_id"),
             ("grant", "AuthoriseProcessor", "grant_id"),

@@ -231,7 +231,7 @@ pub fn frame(message: &[u8]) -> Bytes {
 }
 
 /// The first message, once it is there whole.
-fn framed(bytes: &[u8]) -> Option<&[u8]> {
+pub fn framed(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap());
     bytes.get(5..5 + usize::try_from(length).unwrap())
 }

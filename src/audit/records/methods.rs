@@ -7,12 +7,13 @@ use prost::{DecodeError, Message};
 use uuid::Uuid;
 
 use crate::proto::v1::{
-    ConfirmMarksResponse, ConfirmationResult, MarkResult, SubmitAttendanceResponse, VoidReturnResponse,
-    passport_service as passports, placement_service as placements, returns_service as returns,
+    ConfirmMarksResponse, ConfirmationResult, MarkResult, StreamAttendanceResponse, SubmitAttendanceResponse,
+    VoidReturnResponse, passport_service as passports, placement_service as placements,
+    returns_service as returns,
 };
 
 /// Each method, and what it writes.
-const WRITTEN: [(&str, &str); 14] = [
+const WRITTEN: [(&str, &str); 15] = [
     (placements::CREATE_REFERRAL.path(), "a referral"),
     (placements::RESPOND_TO_REFERRAL.path(), "an answer to a referral"),
     (placements::DECIDE_PLACEMENT.path(), "a decision on a placement"),
@@ -23,6 +24,7 @@ const WRITTEN: [(&str, &str); 14] = [
     (passports::SHARE_PASSPORT.path(), "the sharing of a passport"),
     (passports::WITHHOLD_INFORMATION.path(), "a decision not to share"),
     (returns::SUBMIT_ATTENDANCE.path(), "a mark"),
+    (returns::STREAM_ATTENDANCE.path(), "a mark"),
     (returns::VOID_RETURN.path(), "a mark"),
     (returns::CONFIRM_MARKS.path(), "a confirmation"),
     (returns::NOTIFY_EXPECTED_ABSENCE.path(), "a notice of absence"),
@@ -62,6 +64,8 @@ fn results(method: &str, reply: &[u8]) -> Result<Option<BTreeMap<String, Vec<u8>
     let of_confirmation = |result: &ConfirmationResult| result.placement_id.clone();
     Ok(Some(if method == returns::SUBMIT_ATTENDANCE.path() {
         by_placement(&SubmitAttendanceResponse::decode(reply)?.results, of_mark)
+    } else if method == returns::STREAM_ATTENDANCE.path() {
+        by_placement(&StreamAttendanceResponse::decode(reply)?.results, of_mark)
     } else if method == returns::VOID_RETURN.path() {
         by_placement(&VoidReturnResponse::decode(reply)?.results, of_mark)
     } else if method == returns::CONFIRM_MARKS.path() {

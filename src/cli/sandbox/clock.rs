@@ -62,7 +62,7 @@ impl tower::Service<http::Request<Body>> for Controls {
             if request.uri().path() != crate::proto::sandbox::sandbox_service::ADVANCE_CLOCK.path() {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
-            Ok(Grpc::new(ExchangeCodec).unary(controls, request).await)
+            Ok(Grpc::new(ExchangeCodec::default()).unary(controls, request).await)
         })
     }
 }

@@ -72,6 +72,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("PAGE_TOKEN_INVALID", "the page token is not one for this query"),
     ("BATCH_EMPTY", "the batch holds nothing and declares no nil return"),
     ("BATCH_TOO_LARGE", "the batch holds more than 1,000 rows"),
+    ("RETURN_TOO_LARGE", "the return would have more than 20,000 marks"),
     ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
     ("MARK_NOT_FOUND", "no mark stands for this session"),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),

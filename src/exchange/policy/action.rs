@@ -78,6 +78,7 @@ actions! {
     SharePassport PassportService changes COMMISSIONING;
     WithholdInformation PassportService changes COMMISSIONING;
     SubmitAttendance ReturnsService changes PROVIDING;
+    StreamAttendance ReturnsService changes PROVIDING;
     VoidReturn ReturnsService changes PROVIDING;
     ConfirmMarks ReturnsService changes COMMISSIONING;
     NotifyExpectedAbsence ReturnsService changes COMMISSIONING;

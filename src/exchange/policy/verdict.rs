@@ -96,7 +96,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Commissioner | Part::SchoolOnRoll => Ok(()),
             _ => not_found,
         },
-        Action::SubmitAttendance | Action::VoidReturn => match part {
+        Action::SubmitAttendance | Action::StreamAttendance | Action::VoidReturn => match part {
             // For any date inside the placement, also after it ended: facts are never refused.
             Part::Provider => Ok(()),
             _ => not_found,

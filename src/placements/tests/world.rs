@@ -81,6 +81,7 @@ impl World {
             clock,
             random,
             still_valid: Arc::new(|_| true),
+            stopping: tokio::sync::watch::channel(false).1,
         };
         let service = crate::placements::routes(Routes::new()).open(door, MessageLimits::default());
         Self { service, database, certificates, _folder: folder }

@@ -108,9 +108,9 @@ async fn an_ended_placement_takes_facts_and_shows_its_provider_nothing() {
 /// A row's request about another placement; whether it names one.
 fn names_placement(request: &mut DynamicMessage, placement: &str, etag: &str) -> bool {
     let text = |value: &str| Value::String(value.to_owned());
-    if let Some(marks) = request.get_field_by_name_mut("marks") {
-        let mark = marks.as_list_mut().unwrap()[0].as_message_mut().unwrap();
-        mark.set_field_by_name("placement_id", text(placement));
+    let marks = request.get_field_by_name_mut("marks").and_then(Value::as_list_mut);
+    if let Some(mark) = marks.and_then(|marks| marks.first_mut()) {
+        mark.as_message_mut().unwrap().set_field_by_name("placement_id", text(placement));
         return true;
     }
     let names = request.get_field_by_name("placement_id").is_some_and(|id| id.as_str() != Some(""));
