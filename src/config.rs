@@ -54,7 +54,8 @@ pub struct Tls {
 pub struct Database {
     /// A SQLite file on a local disk.
     pub sqlite: Option<PathBuf>,
-    /// A file that holds a PostgreSQL connection URL, password and all.
+    /// A file that holds a PostgreSQL connection URL, password and all; or several, one a line, of a primary
+    /// and the standbys that may take over from it.
     pub postgres_url_file: Option<PathBuf>,
     /// PostgreSQL without a synchronous standby: a disk that dies takes acknowledged returns with it. Say
     /// `true` to accept that; otherwise `serve` refuses an empty `synchronous_standby_names`.
@@ -139,12 +140,12 @@ impl Config {
     /// Where the database is.
     ///
     /// # Errors
-    /// [`ConfigError`] when the file with PostgreSQL's URL cannot be read.
+    /// [`ConfigError`] when the file with PostgreSQL's URLs cannot be read.
     pub fn location(&self) -> Result<Location, ConfigError> {
         match (&self.database.sqlite, &self.database.postgres_url_file) {
             (Some(path), None) => Ok(Location::Sqlite(path.clone())),
             (None, Some(path)) => std::fs::read_to_string(path)
-                .map(|url| Location::Postgres(url.trim().to_owned()))
+                .map(Location::Postgres)
                 .map_err(|error| ConfigError::Unreadable(path.clone(), error)),
             _ => Err(ConfigError::Database),
         }

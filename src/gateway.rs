@@ -24,7 +24,9 @@ use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
 use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
 use crate::server::{self, Connections};
-use crate::store::{self, Appender, Committer, Database, Fatal, Log, StoreError, verification};
+use crate::store::{
+    self, Appender, Committer, Condition, Database, Fatal, Follower, Log, StoreError, verification,
+};
 use crate::tlog::{NoteError, Signer, Verifier};
 
 /// Unwrapped keys of children that are remembered.
@@ -32,7 +34,7 @@ const CHILD_KEYS: usize = 200_000;
 /// TLS handshakes under way at once: each costs a signature.
 const HANDSHAKES: usize = 512;
 /// How often files and open connections are looked at again.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,9 @@ pub enum StartError {
     /// The schema is not this release's.
     #[error("the database's schema is not this release's; run migrate")]
     Schema,
+    /// The log, at the first look.
+    #[error(transparent)]
+    Log(#[from] Fatal),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -83,6 +88,7 @@ pub struct Node {
     pub log_key: Verifier,
     config: Config,
     surroundings: Surroundings,
+    follower: Follower,
     appending: JoinHandle<Result<(), Fatal>>,
 }
 
@@ -116,9 +122,12 @@ impl Node {
         let log_key = signer.verifier().clone();
         let log = Log::new(database.clone());
         let (committer, appender) =
-            Committer::new(database, tip, signer, anchor, Arc::clone(&surroundings.clock));
+            Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&surroundings.clock));
+        let real = Arc::clone(&surroundings.real);
+        let follower = Follower::new(database, committer.clone(), log_key.clone(), real);
+        follower.look().await?;
         let appending = tokio::spawn(Appender::run(appender));
-        Ok(Self { committer, log, vault, log_key, config, surroundings, appending })
+        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending })
     }
 
     /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
@@ -144,7 +153,9 @@ impl Node {
         let watch = tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), door.clone()));
         let (reporter, health) = health_reporter();
         let size = self.committer.head().borrow().size;
-        let verifying = tokio::spawn(verify_all(self.log.clone(), size, self.log_key, reporter));
+        let committer = self.committer.clone();
+        let reporting = tokio::spawn(report(reporter, committer.condition().subscribe()));
+        let verifying = tokio::spawn(verify_all(self.log.clone(), size, self.log_key, committer));
         let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
         let extra = extras(&self.config, Extra::new(health), extra);
         let service = Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extra) };
@@ -161,8 +172,10 @@ impl Node {
         let ended = tokio::select! {
             () = serving => Ok(()),
             fatal = &mut appending => fatal.unwrap_or(Err(Fatal::BrokeOff)),
+            fatal = self.follower.run() => Err(fatal),
         };
         watch.abort();
+        reporting.abort();
         verifying.abort();
         // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
         ended?;
@@ -223,8 +236,8 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|metadata| metadata.modified()).ok()
 }
 
-/// Once a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, hears of what other nodes
-/// appended, and cuts the connections of callers who may not be here any more.
+/// Twice a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, and cuts the connections of
+/// callers who may not be here any more.
 async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, door: Door) {
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
         return;
@@ -249,9 +262,6 @@ async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, 
             {
                 tracing::warn!(error, "the changed key ring was not taken up; the old one stays in use");
             }
-        }
-        if let Ok(size) = door.log.size().await {
-            door.committer.overtaken(size);
         }
         let peers: HashMap<_, _> =
             connections.peers().into_iter().map(|peer| (peer.fingerprint(), peer)).collect();
@@ -278,16 +288,25 @@ async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, 
 
 /// Verifies what start did not. A log in which something was changed goes on being written, for its entries
 /// are evidence too; but the node says that it is not well, and the operator's log says where to look.
-async fn verify_all(log: Log, size: u64, key: Verifier, health: HealthReporter) {
+async fn verify_all(log: Log, size: u64, key: Verifier, committer: Committer) {
     match verification::verify(&log, size, &key).await {
-        Ok(None) => tracing::info!(log.size = size, "the whole log was verified"),
+        Ok(None) => return tracing::info!(log.size = size, "the whole log was verified"),
         Ok(Some(finding)) => {
             tracing::error!(log.index = finding.index, "the log was altered: {}", finding.what);
-            health.set_service_status("", ServingStatus::NotServing).await;
         }
-        Err(error) => {
-            tracing::error!(error = %error, "the log could not be verified");
-            health.set_service_status("", ServingStatus::NotServing).await;
+        Err(error) => tracing::error!(error = %error, "the log could not be verified"),
+    }
+    committer.condition().send_modify(|condition| condition.altered = true);
+}
+
+/// Says by the health service whether the node serves well.
+async fn report(health: HealthReporter, mut condition: watch::Receiver<Condition>) {
+    loop {
+        let is_well = *condition.borrow_and_update() == Condition::default();
+        let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.set_service_status("", status).await;
+        if condition.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
-use crate::store::StoreError;
+use crate::store::{Fatal, StoreError};
 
 /// Why a verb did not do what it was asked.
 #[derive(Debug)]
@@ -90,6 +90,15 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } => Self::refused(chain(&error)),
             _ => Self::unavailable("the database", error),
+        }
+    }
+}
+
+impl From<Fatal> for Failure {
+    fn from(fatal: Fatal) -> Self {
+        match fatal {
+            Fatal::Diverged(_) => Self::refused(chain(&fatal)),
+            _ => Self::bug("the gateway stopped", fatal),
         }
     }
 }

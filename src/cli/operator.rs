@@ -23,6 +23,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Config(error) => error.into(),
             StartError::Store(error) => error.into(),
+            StartError::Log(fatal) => fatal.into(),
             StartError::Listen(..) => Self::unavailable("could not start", error),
             StartError::Keys(..) | StartError::Signer(_) | StartError::Tls(_) | StartError::Schema => {
                 Self::configuration_of(&error)

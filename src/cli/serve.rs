@@ -21,8 +21,7 @@ pub async fn serve(args: &OfConfig) -> Result<(), Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     say(&format!("READY {bound}"));
-    let served = node.serve(listener, tls, None, asked_to_stop()).await;
-    served.map_err(|fatal| Failure::bug("the gateway stopped", fatal))
+    Ok(node.serve(listener, tls, None, asked_to_stop()).await?)
 }
 
 /// Waits for SIGTERM or SIGINT.

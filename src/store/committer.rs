@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::anchor::Anchor;
 use super::answers::{Answers, Committed};
 use super::bells::Bells;
+use super::follow::{Condition, Seen};
 use super::group::{self, Held, Plan};
 use super::key::Key;
 use super::log::{Head, Tip};
@@ -36,18 +37,23 @@ pub struct Committer {
     queue: Arc<Queue>,
     head: watch::Receiver<Head>,
     bells: Bells,
+    seen: watch::Sender<Option<Seen>>,
+    condition: watch::Sender<Condition>,
 }
 
 /// The committer's own state; [`Appender::run`] is its task.
 pub struct Appender {
     database: Database,
     queue: Arc<Queue>,
-    tip: Option<Tip>,
+    tip: Tip,
     signer: Signer,
     answers: Answers,
     clock: Arc<dyn Clock>,
     head: watch::Sender<Head>,
     bells: Bells,
+    /// What was seen of other nodes' entries.
+    seen: watch::Receiver<Option<Seen>>,
+    condition: watch::Receiver<Condition>,
     /// About how many pages have been written since the write-ahead log was last folded back.
     unfolded: usize,
 }
@@ -82,18 +88,22 @@ impl Committer {
         let queue = Arc::new(Queue::default());
         let (sender, head) = watch::channel(tip.head());
         let bells = Bells::default();
+        let (see, seen) = watch::channel(None);
+        let condition = watch::Sender::default();
         let appender = Appender {
             database,
             queue: Arc::clone(&queue),
-            tip: Some(tip),
+            tip,
             signer,
             answers: Answers::new(anchor),
             clock,
             head: sender,
             bells: bells.clone(),
+            seen,
+            condition: condition.subscribe(),
             unfolded: 0,
         };
-        (Self { queue, head, bells }, appender)
+        (Self { queue, head, bells, seen: see, condition }, appender)
     }
 
     /// A place for one exchange of the organisation, `None` when too many of its are in flight. Taken
@@ -124,11 +134,24 @@ impl Committer {
         self.bells.listen(organisation)
     }
 
-    /// Another node has brought the log to this size: whoever waits here looks again.
-    pub fn overtaken(&self, size: u64) {
-        if size > self.head.borrow().size {
-            self.bells.ring_all();
+    /// The most that is known of the log: what of it has been committed or seen here.
+    pub(super) fn known(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// This was seen in the database: where another node has appended, whoever waits here looks again.
+    pub(super) fn overtaken(&self, seen: Seen) {
+        if seen.head.size > self.head.borrow().size {
+            self.bells.owe_all();
+            self.seen.send_replace(Some(seen));
         }
+        self.bells.ring_due();
+    }
+
+    /// What keeps the node from serving well.
+    #[must_use]
+    pub fn condition(&self) -> &watch::Sender<Condition> {
+        &self.condition
     }
 
     /// The queue, which tests hold to fill a group.
@@ -156,9 +179,20 @@ impl Appender {
             tokio::select! {
                 group = self.queue.next_group() => self.commit(group).await?,
                 error = self.answers.failed() => return Err(Fatal::Anchor(error)),
+                Ok(()) = self.seen.changed() => self.keep_seen(),
                 () = self.head.closed() => return Ok(()),
             }
             self.fold_back().await?;
+        }
+    }
+
+    /// Anchors what other nodes have appended: whatever is served after them must hold it.
+    fn keep_seen(&mut self) {
+        if let Some(Seen { head, note }) = self.seen.borrow_and_update().clone()
+            && head.size > self.head.borrow().size
+        {
+            self.answers.give(Committed { note, members: Vec::new(), receipts: Vec::new() });
+            self.head.send_replace(head);
         }
     }
 
@@ -186,6 +220,10 @@ impl Appender {
     }
 
     async fn attempt(&mut self, group: Vec<Pending>) -> Result<Attempt, Fatal> {
+        if self.condition.borrow().clock_off {
+            answer_unavailable(group);
+            return Ok(Attempt::Done);
+        }
         let mut conn = match self.database.writer().await {
             Ok(conn) => conn,
             Err(error) => return Self::nothing_done(group, error),
@@ -216,9 +254,8 @@ impl Appender {
             }
         };
         // A crash before this line leaves nothing; during it, all or nothing, which the retry finds out.
-        if let Err(error) = conn.command("COMMIT").await {
+        if let Err(error) = conn.commit().await {
             conn.abandon().await;
-            self.tip = None;
             return Self::nothing_known(members, error);
         }
         drop(conn);
@@ -226,7 +263,7 @@ impl Appender {
         // is written before any answer, so no answered exchange is newer than it.
         self.head.send_replace(written.tip.head());
         self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
-        self.tip = Some(written.tip);
+        self.tip = written.tip;
         self.unfolded += GROUP_PAGES + members.iter().map(|pending| pending.proposal.weight()).sum::<usize>();
         self.answers.give(Committed { note: written.note, members, receipts: written.receipts });
         Ok(Attempt::Done)
@@ -253,8 +290,11 @@ impl Appender {
     /// Opens the transaction, takes the lock, and reads under it all that the group asks about.
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
         conn.begin_write().await?;
-        let tip = Tip::follow(conn, self.tip.take(), self.signer.verifier()).await?;
-        self.tip = Some(tip.clone());
+        let tip = Tip::follow(conn, self.tip.clone(), self.signer.verifier()).await?;
+        if tip.head().size > self.head.borrow().size {
+            self.bells.owe_all();
+        }
+        self.tip = tip.clone();
         let mut held = Held::default();
         let keys = group::keys(group);
         let rows = conn.fetch_among("SELECT key, version FROM heads WHERE key", keys).await?;

@@ -65,16 +65,6 @@ impl Log {
         row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
     }
 
-    /// Entries in the log, those of other nodes too.
-    ///
-    /// # Errors
-    /// As [`StoreError`] says.
-    pub async fn size(&self) -> Result<u64, StoreError> {
-        let mut snapshot = Snapshot::of(&self.database);
-        let row = snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
-        row.map_or(Ok(0), |row| Ok(row.opt_int(0)?.unwrap_or(0).unsigned_abs()))
-    }
-
     /// The stored reply of an exchange and its receipt, the same bytes as the first time. `None` where the
     /// reply or its salts are no longer kept.
     ///

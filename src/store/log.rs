@@ -1,9 +1,13 @@
 //! The log as it is stored: its tip, its entries, its tiles, and the proofs that are built from them.
 //! Only the committer appends; everyone else reads here.
 
-use super::sql::{Conn, StoreError};
+use super::sql::{Conn, Row, StoreError};
 use crate::clock::Instant;
 use crate::tlog::{self, Checkpoint, Edge, Hash, TILE_WIDTH, TileId, Verifier, leaf_hash};
+
+/// Entries of other nodes that are appended to the tip one by one, before it is read anew instead.
+const FEW: u64 = 1_024;
+const NO_LOG: StoreError = StoreError::Inconsistent("the database holds no log; make one with init");
 
 /// How far the log has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub struct Head {
     pub size: u64,
     /// Time of the last entry.
     pub time: Instant,
+    /// Root of the tree.
+    pub root: Hash,
 }
 
 /// The right edge of the tree with its time: all that the committer needs to append.
@@ -25,23 +31,37 @@ impl Tip {
     /// How far the log has come.
     #[must_use]
     pub fn head(&self) -> Head {
-        Head { size: self.edge.size(), time: self.time }
+        Head { size: self.edge.size(), time: self.time, root: self.edge.root() }
     }
 
-    /// The tip under the lock: the one held, if no other node has appended since, else read anew.
-    pub(super) async fn follow(
-        conn: &mut Conn,
-        held: Option<Self>,
-        verifier: &Verifier,
-    ) -> Result<Self, StoreError> {
+    /// The tip under the lock: the one held, if no other node has appended since; else with what was appended,
+    /// whose root must be the one that was signed, so that the log held is a beginning of the log stored.
+    pub(super) async fn follow(conn: &mut Conn, held: Self, verifier: &Verifier) -> Result<Self, StoreError> {
         let stored = newest(conn).await?;
-        match held {
-            Some(tip) if tip.edge.size() == stored.size => Ok(tip),
-            Some(tip) if tip.edge.size() > stored.size => {
-                Err(StoreError::Inconsistent("the log in the database is shorter than it was"))
-            }
-            _ => Self::read(conn, verifier).await,
+        let Head { size, root, .. } = held.head();
+        if stored.size == size
+            && stored.note.starts_with(&Checkpoint::new(verifier.name(), size, root).to_string())
+        {
+            return Ok(held);
         }
+        if stored.size <= size || stored.size - size > FEW {
+            newest_after(conn, size, &root, verifier).await?;
+            return Self::read(conn, verifier).await;
+        }
+        let sql = "SELECT bytes FROM entries WHERE idx >= $1 ORDER BY idx";
+        let mut grown = Self { time: stored.time, ..held };
+        for row in conn.fetch(sql, vec![place(size).into()]).await? {
+            grown.edge.append(leaf_hash(row.blob(0)?));
+        }
+        // Whoever appended them has stored them.
+        grown.edge.take_full_tiles();
+        let signed = verified(&stored.note, verifier)?;
+        if (signed.size(), signed.root()) != (grown.edge.size(), &grown.edge.root()) {
+            return Err(StoreError::Inconsistent(
+                "the database's log does not continue the one that was seen",
+            ));
+        }
+        Ok(grown)
     }
 
     /// Reads the tip and checks it: the newest checkpoint's signature, and that the tree's right edge gives
@@ -70,21 +90,54 @@ impl Tip {
     }
 }
 
+/// The newest head with its signed note, in a database that must hold all that was seen of its log: one that
+/// was rolled back does not, nor does a standby that had not caught up when it took over.
+pub(super) async fn newest_after(
+    conn: &mut Conn,
+    size: u64,
+    root: &Hash,
+    verifier: &Verifier,
+) -> Result<(Head, String), StoreError> {
+    let sql = "SELECT size, time, note FROM checkpoints \
+               WHERE size = $1 OR size = (SELECT MAX(size) FROM checkpoints) ORDER BY size";
+    let rows = conn.fetch(sql, vec![place(size).into()]).await?;
+    let mut newest = None;
+    for (row, is_first) in rows.iter().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
+        let Stored { size: at, time, note } = Stored::of(row)?;
+        let signed = verified(&note, verifier)?;
+        if at < size {
+            return Err(StoreError::Inconsistent(
+                "the database holds less than was seen of its log: it was rolled back or its tail was cut",
+            ));
+        }
+        if at != signed.size() || (is_first && (at, root) != (size, signed.root())) {
+            return Err(StoreError::Inconsistent("the database's log is not the one that was seen"));
+        }
+        newest = Some((Head { size: at, time, root: *signed.root() }, note));
+    }
+    newest.ok_or(NO_LOG)
+}
+
 struct Stored {
     size: u64,
     time: Instant,
     note: String,
 }
 
+impl Stored {
+    /// From a row of size, time and note.
+    fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            size: row.int(0)?.unsigned_abs(),
+            time: instant(row.int(1)?)?,
+            note: row.text(2)?.to_owned(),
+        })
+    }
+}
+
 async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints ORDER BY size DESC LIMIT 1";
-    let row = conn.fetch_one(sql, vec![]).await?;
-    let row = row.ok_or(StoreError::Inconsistent("the database holds no log; make one with init"))?;
-    Ok(Stored {
-        size: row.int(0)?.unsigned_abs(),
-        time: instant(row.int(1)?)?,
-        note: row.text(2)?.to_owned(),
-    })
+    Stored::of(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
 }
 
 /// The checkpoint in a signed note, if this log's key signed it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::anchor::Anchor;
-use super::log::{Head, Tip, place, verified};
+use super::log::{Tip, newest_after, verified};
 use super::sql::{Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
@@ -57,20 +57,9 @@ pub async fn open(
         _ => StoreError::Inconsistent("the anchor file cannot be read"),
     })?;
     let anchored = verified(&note, verifier)?;
-    let Head { size, .. } = tip.head();
-    if anchored.size() > size {
-        return Err(StoreError::Inconsistent(
-            "the anchor knows more entries than the database holds: it was rolled back or its tail was cut",
-        ));
-    }
-    let sql = "SELECT note FROM checkpoints WHERE size = $1";
-    let same = conn.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
-    let same = same.map(|row| verified(row.text(0)?, verifier)).transpose()?;
-    if same.is_none_or(|checkpoint| checkpoint.root() != anchored.root()) {
-        return Err(StoreError::Inconsistent("the database's log is not the one that the anchor knows"));
-    }
+    newest_after(&mut conn, anchored.size(), anchored.root(), verifier).await?;
     drop(conn);
-    check_recent(database, size).await?;
+    check_recent(database, tip.head().size).await?;
     Ok((tip, anchor))
 }
 

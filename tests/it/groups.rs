@@ -2,18 +2,18 @@
 //! group, and whoever the database refuses suffers alone. And what a request id gets, whatever has happened
 //! since. On both databases.
 
-use ap_gateway::cli::{audit, sandbox};
+use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
     EndPlacementRequest, EndReason, GetPlacementRequest, Mark, Outcome, Placement, Plan, PutPlanRequest,
-    RevokeCertificateRequest, placement_service, register_service,
+    placement_service, register_service,
 };
 use ap_gateway::store::Database;
 use prost::Message;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use super::safety::own;
+use super::safety::{own, revocation};
 use super::story::{attendance, id, mark, outcomes, refused, submission, submit};
 use super::support::World;
 
@@ -82,13 +82,7 @@ async fn a_revocation_before_what_it_revokes(world: &World) {
     let (riverside, old) = (world.client("provider-a").await, world.client("provider-a-old").await);
     let la = world.client("la-a").await;
     let placement = world.placements("la-a", "provider-a").remove(2);
-    let cast = sandbox::world::load(world.dir.path()).unwrap().organisations;
-    let certificate = cast.into_iter().find(|member| member.name == "provider-a-old").unwrap();
-    let revoke = RevokeCertificateRequest {
-        request_id: id(),
-        certificate_sha256: certificate.certificate_sha256,
-        ..RevokeCertificateRequest::default()
-    };
+    let revoke = revocation(world.dir.path(), "provider-a-old");
     world.queue().hold(true);
     let revoking =
         tokio::spawn(async move { riverside.call(register_service::REVOKE_CERTIFICATE, &revoke).await });

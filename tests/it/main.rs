@@ -26,6 +26,7 @@ mod groups;
 mod kept;
 mod listener;
 mod matrix;
+mod nodes;
 mod opening;
 mod parts;
 mod postgres;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -17,6 +18,7 @@ pub fn run(command: &mut Command) -> String {
 /// A PostgreSQL server of its own, stopped when it is dropped.
 pub struct Postgres {
     dir: TempDir,
+    options: String,
     pub url_file: PathBuf,
 }
 
@@ -27,25 +29,85 @@ impl Postgres {
 
     /// A server with further options of its command line.
     pub fn with(options: &str) -> Self {
+        let server = Self::empty(options);
+        let mut initdb = postgres_binary("initdb");
+        run(initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(server.data()));
+        server.serve();
+        server
+    }
+
+    /// A folder and a port for a server.
+    fn empty(options: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("ap-gateway-pg").tempdir().unwrap();
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(dir.path()));
             run(Command::new("chmod").arg("755").arg(dir.path()));
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (data, log) = (dir.path().join("data"), dir.path().join("log"));
-        run(postgres_binary("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data));
         let options =
             format!("{options} -p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
-        run(postgres_binary("pg_ctl")
-            .args(["-w", "-o", &options, "-l"])
-            .arg(log)
-            .arg("-D")
-            .arg(&data)
-            .arg("start"));
         let url_file = dir.path().join("url");
         std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
-        Self { dir, url_file }
+        Self { dir, options, url_file }
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn serve(&self) {
+        let log = self.dir.path().join("log");
+        let mut start = postgres_binary("pg_ctl");
+        run(start.args(["-w", "-o", &self.options, "-l"]).arg(log).arg("-D").arg(self.data()).arg("start"));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        std::fs::read_to_string(&self.url_file).unwrap()
+    }
+
+    /// A standby of it as it is now, which is not being served.
+    pub fn copy(&self) -> Self {
+        let copy = Self::empty("");
+        let mut backup = postgres_binary("pg_basebackup");
+        run(backup.args(["-R", "-c", "fast", "-d", &self.url(), "-D"]).arg(copy.data()));
+        copy
+    }
+
+    /// Lets the standby take over.
+    pub fn promote(&self) {
+        run(postgres_binary("pg_ctl").args(["-w", "-D"]).arg(self.data()).arg("promote"));
+    }
+
+    /// Kills the server with all its processes.
+    pub fn kill(&self) {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap();
+        let children = run(Command::new("pgrep").args(["-P", server]));
+        run(Command::new("kill").args(["-9", server]).args(children.split_whitespace()));
+    }
+
+    /// Changes a setting.
+    pub fn set(&self, name: &str, value: &str) {
+        self.ask(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.ask("SELECT pg_reload_conf()");
+    }
+
+    /// Waits until a standby has everything before a commit is answered.
+    pub fn has_standby(&self) {
+        let asked = "SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        for wait in 0.. {
+            if self.ask(asked).trim() == "1" {
+                return;
+            }
+            assert!(wait < 200, "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        run(postgres_binary("psql").args(["-X", "-A", "-t", "-d", &self.url(), "-c", sql]))
     }
 
     /// What the server itself has logged.
@@ -55,22 +117,25 @@ impl Postgres {
 
     /// Ends it as a crash would, and starts it again.
     pub fn crash(&self) {
-        let (data, log) = (self.dir.path().join("data"), self.dir.path().join("log"));
+        let (data, log) = (self.data(), self.dir.path().join("log"));
         let mut restart = postgres_binary("pg_ctl");
         run(restart.args(["-w", "-m", "immediate", "-l"]).arg(log).arg("-D").arg(data).arg("restart"));
     }
 
     /// Everything in the database, as `pg_dump` writes it.
     pub fn dump(&self) -> String {
-        let url = std::fs::read_to_string(&self.url_file).unwrap();
-        run(postgres_binary("pg_dump").args(["-d", &url]))
+        run(postgres_binary("pg_dump").args(["-d", &self.url()]))
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let data = self.dir.path().join("data");
-        postgres_binary("pg_ctl").args(["-w", "-m", "immediate", "-D"]).arg(data).arg("stop").output().ok();
+        postgres_binary("pg_ctl")
+            .args(["-w", "-m", "immediate", "-D"])
+            .arg(self.data())
+            .arg("stop")
+            .output()
+            .ok();
     }
 }
 

@@ -127,6 +127,11 @@ impl Process {
         Hindrance(strace)
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()));
+    }
+
     /// Asks it to end, and waits for that as [`Process::ended`] does.
     pub fn terminated(self) -> ExitStatus {
         run(Command::new("kill").arg(self.child.id().to_string()));
@@ -134,9 +139,14 @@ impl Process {
     }
 
     /// Waits until it has ended by itself, for five seconds.
-    pub fn ended(mut self) -> ExitStatus {
+    pub fn ended(self) -> ExitStatus {
+        self.ended_within(BACK)
+    }
+
+    /// The same, for as long as this.
+    pub fn ended_within(mut self, bound: Duration) -> ExitStatus {
         let mut status = None;
-        until("the process has ended", || {
+        within(bound, "the process has ended", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -159,11 +169,17 @@ impl Drop for Hindrance {
     }
 }
 
-/// Waits for five seconds, the bound within which a node is back or gone.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+/// The bound within which a node is back or gone.
+const BACK: Duration = Duration::from_secs(5);
+
+fn until(what: &str, holds: impl FnMut() -> bool) {
+    within(BACK, what, holds);
+}
+
+fn within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{what}: not within 5 s");
+        assert!(begun.elapsed() < bound, "{what}: not within {bound:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

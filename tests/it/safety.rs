@@ -1,5 +1,6 @@
 //! Rights that end, end at once; and what names a child is nowhere in the clear.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ap_gateway::cli::{audit, profile, sandbox};
@@ -21,6 +22,17 @@ pub async fn own(client: &Client) -> Result<GetOrganisationResponse, ClientError
     Ok(client.call(register_service::GET_ORGANISATION, &request).await?.message)
 }
 
+/// A request to revoke the certificate of one of the sandbox's cast.
+pub fn revocation(dir: &Path, name: &str) -> RevokeCertificateRequest {
+    let cast = sandbox::world::load(dir).unwrap().organisations;
+    let certificate = cast.into_iter().find(|member| member.name == name).unwrap();
+    RevokeCertificateRequest {
+        request_id: id(),
+        certificate_sha256: certificate.certificate_sha256,
+        ..RevokeCertificateRequest::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
     let world = World::sqlite().await;
@@ -28,13 +40,7 @@ async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
     own(&old).await.unwrap();
     let watch = WatchDeliveriesRequest::default();
     let mut stream = old.watch(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
-    let cast = sandbox::world::load(world.dir.path()).unwrap().organisations;
-    let certificate = cast.into_iter().find(|member| member.name == "provider-a-old").unwrap();
-    let request = RevokeCertificateRequest {
-        request_id: id(),
-        certificate_sha256: certificate.certificate_sha256,
-        ..RevokeCertificateRequest::default()
-    };
+    let request = revocation(world.dir.path(), "provider-a-old");
     riverside.call(register_service::REVOKE_CERTIFICATE, &request).await.unwrap();
     match own(&old).await.unwrap_err() {
         ClientError::Refused(status) => assert!(matches!(reason(&status).as_str(), "CERT_REVOKED" | "")),

@@ -93,6 +93,11 @@ impl Wire {
         Self::with(dir, name).await.unwrap()
     }
 
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// One request message, one reply.
     pub async fn call(&self, path: &str, message: &[u8]) -> Answer {
         self.send(path, &[], frame(message)).await.unwrap()

@@ -64,8 +64,7 @@ pub async fn run(args: &Sandbox) -> Result<(), Failure> {
 }
 
 fn ended(serving: Result<Result<(), Fatal>, JoinError>) -> Result<(), Failure> {
-    let served = serving.map_err(|error| Failure::bug("the sandbox stopped", error))?;
-    served.map_err(|fatal| Failure::bug("the sandbox stopped", fatal))
+    Ok(serving.map_err(|error| Failure::bug("the sandbox stopped", error))??)
 }
 
 /// Makes the world where there is none, and serves it. The same calls with the same seed, clock and

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::bind_sqlite;
+use super::conn::{bind_sqlite, within};
 use super::{Conn, Kind, StoreError, Table, Value};
 
 /// Rows of the largest multi-row statement on SQLite. Fewer go in powers of two, so that a handful of
@@ -67,7 +67,7 @@ impl Conn {
                 Kind::Blob => bound.bind(column.into_iter().map(blob).collect::<Vec<_>>()),
             };
         }
-        bound.execute(&mut **conn).await?;
+        within(bound.execute(&mut **conn)).await?;
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 
+use super::postgres::{ANSWER, GREETING, silent};
 use super::{Row, StoreError, Value};
+use crate::clock::Instant;
 
 /// A connection to either database.
 pub enum Conn {
@@ -30,7 +32,7 @@ impl Conn {
                 bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
             }
             Self::Postgres(conn) => {
-                bind_postgres(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+                within(bind_postgres(query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
             }
         })
     }
@@ -42,7 +44,7 @@ impl Conn {
     pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop)?,
-            Self::Postgres(conn) => (&mut **conn).execute(sql).await.map(drop)?,
+            Self::Postgres(conn) => within((&mut **conn).execute(sql)).await.map(drop)?,
         }
         Ok(())
     }
@@ -59,6 +61,31 @@ impl Conn {
                 self.command("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
                 self.command("SELECT pg_advisory_xact_lock(7017218301)").await
             }
+        }
+    }
+
+    /// The database's own clock; SQLite has none but this node's.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn clock(&mut self) -> Result<Option<Instant>, StoreError> {
+        if let Self::Sqlite(_) = self {
+            return Ok(None);
+        }
+        let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        let row = self.fetch_one(sql, vec![]).await?;
+        let micros = row.map(|row| row.int(0)).transpose()?;
+        Ok(micros.and_then(|micros| Instant::from_micros(micros).ok()))
+    }
+
+    /// Makes what was written durable, and hints to other nodes that there is something to read.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says: it may have happened all the same.
+    pub async fn commit(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => self.command("COMMIT").await,
+            Self::Postgres(_) => self.command("NOTIFY ap_gateway; COMMIT").await,
         }
     }
 
@@ -92,15 +119,16 @@ impl Conn {
 
     /// Rolls back what is open; a connection that cannot even do that is closed instead of reused.
     pub async fn abandon(mut self) {
-        if let Err(error) = self.command("ROLLBACK").await
-            && !matches!(error, StoreError::Refused(_))
-        {
-            let closed = match self {
-                Self::Sqlite(conn) => conn.close().await,
-                Self::Postgres(conn) => conn.close().await,
-            };
-            if let Err(error) = closed {
-                tracing::debug!(error = %error, "a broken connection did not close cleanly");
+        let ended = tokio::time::timeout(GREETING, self.command("ROLLBACK")).await;
+        if !matches!(ended, Ok(Ok(()) | Err(StoreError::Refused(_)))) {
+            match self {
+                Self::Sqlite(conn) => {
+                    if let Err(error) = conn.close().await {
+                        tracing::debug!(error = %error, "a broken connection did not close cleanly");
+                    }
+                }
+                // Without a goodbye: a server that is silent would be waited for.
+                Self::Postgres(conn) => drop(conn.detach()),
             }
         }
     }
@@ -116,7 +144,7 @@ impl Conn {
                 rows.iter().map(|row| from_sqlite(row, sql)).collect()
             }
             Self::Postgres(conn) => {
-                let rows = bind_postgres(query(sql), arguments).fetch_all(&mut **conn).await?;
+                let rows = within(bind_postgres(query(sql), arguments).fetch_all(&mut **conn)).await?;
                 rows.iter().map(|row| from_postgres(row, sql)).collect()
             }
         }
@@ -162,7 +190,7 @@ impl Conn {
                 }
                 Self::Postgres(conn) => {
                     let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
-                    for row in &bound.fetch_all(&mut **conn).await? {
+                    for row in &within(bound.fetch_all(&mut **conn)).await? {
                         found.push(from_postgres(row, sql)?);
                     }
                 }
@@ -171,6 +199,13 @@ impl Conn {
         }
         Ok(found)
     }
+}
+
+/// What PostgreSQL answers in time. The connection of an answer that did not come must be abandoned.
+pub(super) async fn within<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(silent()))
 }
 
 type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;

@@ -45,12 +45,12 @@ impl From<sqlx::Error> for StoreError {
                 _ => Self::Refused(error),
             };
         }
-        // PostgreSQL: 53100 disk_full; classes 08 connection, 57 operator intervention, 25006 read-only,
-        // 40 serialisation and deadlock, 55P03 lock not available.
+        // PostgreSQL: 53100 disk_full; classes 08 connection, 57 operator intervention, 25006 read-only, 25P03
+        // silent for too long inside a transaction, 40 serialisation and deadlock, 55P03 lock not available.
         match code.as_str() {
             "53100" => Self::Full(error),
             "58030" => Self::Disk(error),
-            "25006" | "55P03" => Self::Unreachable(error),
+            "25006" | "25P03" | "55P03" => Self::Unreachable(error),
             code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unreachable(error)
             }

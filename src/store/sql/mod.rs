@@ -9,6 +9,7 @@ mod bulk;
 mod conn;
 mod error;
 mod open;
+mod postgres;
 mod value;
 
 pub use conn::Conn;

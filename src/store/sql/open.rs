@@ -1,15 +1,15 @@
 //! Opening a database: the settings without which an acknowledged return could be lost, and the pools.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
 
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, postgres};
 
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
@@ -26,7 +26,7 @@ const SQLITE_FLOOR: (u32, u32, u32) = (3, 51, 3);
 pub enum Location {
     /// A SQLite file on a local disk, served by one node.
     Sqlite(PathBuf),
-    /// A PostgreSQL connection URL; several nodes may share it.
+    /// PostgreSQL connection URLs, one a line, of a primary and its standbys; several nodes may share them.
     Postgres(String),
 }
 
@@ -46,6 +46,8 @@ pub enum Database {
         writer: PgPool,
         /// Everyone else's.
         readers: PgPool,
+        /// The primary and its standbys, in the order in which they are asked.
+        servers: Arc<[PgConnectOptions]>,
     },
 }
 
@@ -71,7 +73,7 @@ impl Database {
     async fn connect(location: &Location, create: bool) -> Result<Self, StoreError> {
         let database = match location {
             Location::Sqlite(path) => sqlite(path, create).await?,
-            Location::Postgres(url) => postgres(url).await?,
+            Location::Postgres(urls) => postgres::open(urls).await?,
         };
         database.assert_safe().await?;
         Ok(database)
@@ -147,7 +149,7 @@ impl Database {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres { writer, readers } => {
+            Self::Postgres { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -238,28 +240,4 @@ async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
         })
         .connect_lazy_with(options.create_if_missing(false).read_only(true));
     Ok(Database::Sqlite { writer, readers })
-}
-
-async fn postgres(url: &str) -> Result<Database, StoreError> {
-    let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
-    // What was bound is children's data: it must not be repeated beside an error in PostgreSQL's own log.
-    // A ROLLBACK where nothing is open is no news: PostgreSQL would warn of it each time.
-    let options =
-        options.options([("log_parameter_max_length_on_error", "0"), ("client_min_messages", "error")]);
-    let writer = PgPoolOptions::new()
-        .max_connections(2)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options.clone())
-        .await?;
-    let readers = PgPoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(Duration::from_secs(10))
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: end what it left open.
-                sqlx::Executor::execute(conn, "ROLLBACK").await.map(|_| true)
-            })
-        })
-        .connect_lazy_with(options);
-    Ok(Database::Postgres { writer, readers })
 }

@@ -1,0 +1,70 @@
+//! PostgreSQL's primary dies. A standby that has everything takes over, and the nodes go on with it; one that
+//! has not is not served as the same log.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::opening::serve;
+use super::super::support::Postgres;
+use super::{Load, NODES, Nodes};
+
+/// Says in a node's configuration whether it may do without a standby.
+fn single_primary(dir: &Path, may: bool) {
+    let file = dir.join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, text.replace(&format!("primary = {}", !may), &format!("primary = {may}"))).unwrap();
+}
+
+/// What PostgreSQL would acknowledge before a standby has it, or before its own disk has, is not served.
+fn refused(nodes: &Nodes) {
+    let dir = nodes.dir(NODES[0]);
+    let refused = |why: &str| {
+        let (code, told) = serve(&dir);
+        assert!(code == 1 && told.contains(why), "{code}: {told}");
+    };
+    single_primary(&dir, false);
+    refused("PostgreSQL has no synchronous standby");
+    single_primary(&dir, true);
+    nodes.postgres.set("synchronous_commit", "local");
+    refused("synchronous_commit is below on");
+    nodes.postgres.set("synchronous_commit", "on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_takes_over_if_it_has_everything() {
+    let nodes = Nodes::over(Postgres::start());
+    refused(&nodes);
+    let primary = &nodes.postgres;
+    let (standby, behind) = (primary.copy(), primary.copy());
+    standby.serve();
+    primary.set("synchronous_standby_names", "*");
+    primary.has_standby();
+    let servers = [primary.url(), standby.url(), behind.url()];
+    std::fs::write(&primary.url_file, servers.join("\n")).unwrap();
+    let nodes = Arc::new(nodes);
+    single_primary(&nodes.dir(NODES[0]), false);
+    let [one, two] = nodes.serve();
+    let load = Load::on(&nodes).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    nodes.postgres.kill();
+    standby.promote();
+    let clients = nodes.clients().await;
+    let mut answered = vec![nodes.answered(&clients[..1]).await, nodes.answered(&clients[1..]).await];
+    answered.extend(load.end().await);
+    drop((one, two));
+    single_primary(&nodes.dir(NODES[0]), true);
+    nodes.hold(&answered).await;
+
+    let servers = nodes.serve();
+    standby.kill();
+    behind.serve();
+    behind.promote();
+    for server in servers {
+        assert_eq!(server.ended_within(Duration::from_secs(30)).code(), Some(1));
+    }
+    for node in NODES {
+        let (code, told) = serve(&nodes.dir(node));
+        assert!(code == 1 && told.contains("rolled back or its tail was cut"), "{code}: {told}");
+    }
+}
