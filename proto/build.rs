@@ -6,13 +6,14 @@ use std::{env, fmt::Write, fs, io};
 
 use prost_build::{Service, ServiceGenerator};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "apgateway/v1/options.proto",
     "apgateway/v1/register.proto",
     "apgateway/v1/placement.proto",
     "apgateway/v1/passport.proto",
     "apgateway/v1/progress.proto",
     "apgateway/v1/returns.proto",
+    "apgateway/v1/oversight.proto",
     "apgateway/v1/delivery.proto",
     "apgateway/v1/audit.proto",
     "apgateway/sandbox/v1/sandbox.proto",

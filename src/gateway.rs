@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
+use crate::oversight::Watchman;
 use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
 use crate::server::{self, Connections};
 use crate::store::{
@@ -151,6 +152,7 @@ impl Node {
         };
         let key_ring = self.config.log.key_ring.clone();
         let watch = tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), door.clone()));
+        let oversight = tokio::spawn(Watchman::new(door.clone()).run());
         let (reporter, health) = health_reporter();
         let size = self.committer.head().borrow().size;
         let committer = self.committer.clone();
@@ -176,6 +178,7 @@ impl Node {
         };
         watch.abort();
         reporting.abort();
+        oversight.abort();
         verifying.abort();
         // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
         ended?;
@@ -183,6 +186,12 @@ impl Node {
         appending.await.ok();
         self.log.database().close().await;
         Ok(())
+    }
+
+    /// Does once what a node that serves does by itself when a day has passed.
+    pub async fn look_over(&self, tls: Arc<Tls>) {
+        let (_stopping, told) = watch::channel(false);
+        Watchman::new(self.door(tls, told)).look().await;
     }
 
     /// Closes a node that serves nobody.
@@ -229,6 +238,7 @@ pub fn routes() -> Routes {
     let routes = crate::passports::routes(routes);
     let routes = crate::returns::routes(routes);
     let routes = crate::delivery::routes(routes);
+    let routes = crate::oversight::routes(routes);
     crate::audit::routes(routes)
 }
 

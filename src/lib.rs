@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod exchange;
 pub mod gateway;
 pub mod identity;
+pub mod oversight;
 pub mod passports;
 pub mod placements;
 pub mod proto;

@@ -12,6 +12,7 @@ use self::keys::{Keys, Opened};
 use super::verify::Report;
 use crate::exchange::LeafRole;
 use crate::exchange::change::encode_row;
+use crate::oversight::ALERT;
 use crate::seal::KeyRing;
 use crate::store::{Snapshot, StoreError};
 use crate::tlog::{child_leaf, leaf_hash};
@@ -38,10 +39,12 @@ macro_rules! kept {
     };
 }
 
-const KEPT: [Kept; 10] = [
+const KEPT: [Kept; 12] = [
     kept!("children", None),
     kept!("placements", Some(3)),
     kept!("placement_parties", Some(3)),
+    kept!("open_items", Some(3)),
+    kept!("alerts", Some(3)),
     kept!("plans", Some(2)),
     kept!("passport_blocks", None),
     kept!("passport_shares", Some(3)),
@@ -139,7 +142,9 @@ async fn entry(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let what = methods::what(&of.method);
-    let Some(parts) = of.reply.as_deref().and_then(|reply| methods::parts(&of.method, reply)) else {
+    // What the gateway did by itself has no reply.
+    let reply = of.reply.as_deref().or((of.method == ALERT).then_some(&[]));
+    let Some(parts) = reply.and_then(|reply| methods::parts(&of.method, reply)) else {
         report.find(format!("the stored reply of entry {index} was changed"));
         return Ok(());
     };

@@ -85,6 +85,8 @@ pub enum PassportVerb {
 pub enum WatchVerb {
     /// The mailbox.
     Deliveries(WatchDeliveries),
+    /// Of the mailbox the alerts, and what became of them.
+    Alerts(WatchDeliveries),
 }
 
 /// What can be listed.

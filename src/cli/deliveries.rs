@@ -9,7 +9,7 @@ use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as deliveries;
 use crate::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, Cursor, Delivery, DeliveryKind, DeliveryStage,
+    AcknowledgeDeliveryRequest, Acknowledged, AlertState, Cursor, Delivery, DeliveryKind, DeliveryStage,
     ListDeliveriesRequest, MarkHistory, Officer, WatchDeliveriesRequest, WatchDeliveriesResponse,
     WatchPosition,
 };
@@ -17,16 +17,21 @@ use crate::proto::v1::{
 /// Batches of one `--once`: ten million deliveries.
 const BATCHES: usize = 100_000;
 
-/// Follows the mailbox; a stream that has lived its time is opened again at its cursor.
+/// The kinds of delivery that tell of alerts.
+pub const ALERTS: [DeliveryKind; 2] = [DeliveryKind::Alert, DeliveryKind::AlertEnded];
+
+/// Follows the mailbox, or what is of these kinds in it; a stream that has lived its time is opened again at its cursor.
 ///
 /// # Errors
 /// As the client's.
-pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
+pub async fn watch(args: &WatchDeliveries, kinds: &[DeliveryKind]) -> Result<(), Failure> {
+    let kinds: Vec<i32> = kinds.iter().map(|kind| *kind as i32).collect();
     let client = profile::open(&args.of).await?;
     let mut cursor = None;
     if args.once {
         for _ in 0..BATCHES {
-            let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
+            let request =
+                ListDeliveriesRequest { cursor, kinds: kinds.clone(), ..ListDeliveriesRequest::default() };
             let reply = client.call(deliveries::LIST_DELIVERIES, &request).await?.message;
             take(&client, args, &reply.deliveries).await?;
             cursor = reply.next;
@@ -37,9 +42,11 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
         return Ok(());
     }
     loop {
-        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
+        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: kinds.clone() };
         let mut stream = client.watch(deliveries::WATCH_DELIVERIES, &request).await?;
-        while let Some((message, _)) = stream.next(|message| position(message, cursor.as_ref())).await? {
+        while let Some((message, _)) =
+            stream.next(|message| position(message, cursor.as_ref(), &kinds)).await?
+        {
             take(&client, args, &message.deliveries).await?;
             cursor = message.next.or(cursor);
         }
@@ -47,9 +54,13 @@ pub async fn watch(args: &WatchDeliveries) -> Result<(), Failure> {
 }
 
 /// The request that the next batch of a stream answers.
-pub fn position(message: &WatchDeliveriesResponse, before: Option<&Cursor>) -> prost::bytes::Bytes {
+pub fn position(
+    message: &WatchDeliveriesResponse,
+    before: Option<&Cursor>,
+    kinds: &[i32],
+) -> prost::bytes::Bytes {
     let cursor = message.next.clone().or_else(|| before.cloned());
-    WatchPosition { cursor, kinds: Vec::new() }.encode_to_vec().into()
+    WatchPosition { cursor, kinds: kinds.to_vec() }.encode_to_vec().into()
 }
 
 async fn take(client: &Client, args: &WatchDeliveries, batch: &[Delivery]) -> Result<(), Failure> {
@@ -114,6 +125,15 @@ fn line(delivery: &Delivery) -> String {
         Some(Content::Confirmation(content)) => {
             let sessions: usize = content.children.iter().map(|child| child.confirmations.len()).sum();
             format!("{sessions} sessions of {} children, as a register holds them", content.children.len())
+        }
+        Some(Content::Alert(alert)) => {
+            let state = AlertState::try_from(alert.state).unwrap_or_default().as_str_name();
+            let state = state.trim_start_matches("ALERT_STATE_").to_lowercase();
+            let by = if alert.resolved_by.is_empty() { "" } else { " by " };
+            format!(
+                "{} of placement {}, due {}: {state}{by}{}",
+                alert.item, alert.placement_id, alert.due_date, alert.resolved_by
+            )
         }
         Some(Content::ExpectedAbsence(content)) => format!("{} sessions", content.absences.len()),
         None => "no content for this organisation any more".to_owned(),

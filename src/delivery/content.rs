@@ -12,7 +12,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
 use crate::passports;
-use crate::placements::{self, Placement, children, plan, read};
+use crate::placements::{self, Placement, alerts, children, plan, read};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
     AttendanceContent, ConfirmationContent, Delivery, DeliveryKind, PlacementContent, RegisterContent,
@@ -71,6 +71,13 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
             Ok(brought.map_or((None, Vec::new(), 0), |(placement, key, record)| {
                 let child = OfChild { placement, key, reply: record.encode_to_vec() };
                 (Some(Content::Progress(record)), vec![child], 0)
+            }))
+        }
+        Ok(DeliveryKind::Alert | DeliveryKind::AlertEnded) => {
+            let brought = alerts::content(cx, parcel.at.index, parcel.object).await?.zip(parcel.placement);
+            Ok(brought.map_or((None, Vec::new(), 0), |((key, alert), placement)| {
+                let child = OfChild { placement, key, reply: alert.encode_to_vec() };
+                (Some(Content::Alert(alert)), vec![child], 0)
             }))
         }
         Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
@@ -186,6 +193,7 @@ pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
         Some(Content::ExpectedAbsence(content)) => content.encode_to_vec(),
         Some(Content::Passport(content)) => content.encode_to_vec(),
         Some(Content::Progress(content)) => content.encode_to_vec(),
+        Some(Content::Alert(content)) => content.encode_to_vec(),
     };
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &encoded).as_ref());
@@ -219,9 +227,11 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     Ok(Sent { delivery, children, marks })
 }
 
-/// A referral waits for a named person's answer, a passport for one who has read it.
+/// A referral waits for a named person's answer, a passport for one who has read it, an alert for one who sees to it.
 pub fn needs_action(kind: i32) -> bool {
-    [DeliveryKind::Referral, DeliveryKind::Passport].iter().any(|waits| *waits as i32 == kind)
+    [DeliveryKind::Referral, DeliveryKind::Passport, DeliveryKind::Alert]
+        .iter()
+        .any(|waits| *waits as i32 == kind)
 }
 
 /// Commits to what each child's part of the batch was, and names the senders.

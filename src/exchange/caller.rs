@@ -25,8 +25,6 @@ pub struct Caller {
     pub organisation: OrganisationId,
     /// Whose certificate it is, when a processor acts for the organisation under a grant.
     pub processor: Option<OrganisationId>,
-    /// The certificate.
-    pub certificate: Arc<PeerCertificate>,
     /// What the identity rests on, checked again under the lock.
     pub guards: Vec<Guard>,
 }
@@ -55,12 +53,12 @@ impl Callers {
     }
 
     /// Remembers a caller, in place of what was remembered of its certificate.
-    pub fn remember(&self, caller: &Caller) {
+    pub fn remember(&self, peer: &PeerCertificate, caller: &Caller) {
         let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if callers.len() >= REMEMBERED {
             callers.clear();
         }
-        callers.insert(caller.certificate.fingerprint(), caller.clone());
+        callers.insert(peer.fingerprint(), caller.clone());
     }
 }
 
@@ -70,7 +68,7 @@ impl Callers {
 /// A [`Refusal`] that tells of the caller's own registration only.
 pub async fn identify(
     snapshot: &mut Snapshot,
-    peer: &Arc<PeerCertificate>,
+    peer: &PeerCertificate,
     on_behalf_of: Option<&str>,
     today: &str,
     method: &str,
@@ -80,12 +78,7 @@ pub async fn identify(
     let mut guards = vec![certificate];
     guards.push(active(snapshot, own).await?);
     let Some(named) = on_behalf_of else {
-        return Ok(Caller {
-            organisation: own.clone(),
-            processor: None,
-            certificate: Arc::clone(peer),
-            guards,
-        });
+        return Ok(Caller { organisation: own.clone(), processor: None, guards });
     };
     let refused = || Refusal::from(Reason::GrantRequired);
     let organisation = OrganisationId::parse(named).map_err(|_| refused())?;
@@ -94,7 +87,7 @@ pub async fn identify(
     }
     granted(snapshot, own, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
     guards.push(active(snapshot, &organisation).await?);
-    Ok(Caller { organisation, processor: Some(own.clone()), certificate: Arc::clone(peer), guards })
+    Ok(Caller { organisation, processor: Some(own.clone()), guards })
 }
 
 async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {

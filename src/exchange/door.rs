@@ -224,7 +224,7 @@ impl Door {
             let today = today.to_string();
             let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.path).await?;
             if named.is_none() {
-                self.callers.remember(&caller);
+                self.callers.remember(&call.peer, &caller);
             }
             caller
         };

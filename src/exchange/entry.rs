@@ -2,10 +2,12 @@
 //! caller sent; no entry holds a name, a UPN, a date of birth or free text.
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::change::Change;
 use super::door::Call;
 use super::{Caller, Reason};
+use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AuditEntry, Outcome as Entered};
 use crate::store::Salts;
 use crate::store::proposal::{Party, Proposal, RequestKey};
@@ -13,6 +15,8 @@ use crate::tlog::commitment;
 
 /// Counterparts named in an entry; the rest are only counted, the rows of parties have all.
 const COUNTERPARTS: usize = 32;
+/// The system of an entry that is the gateway's own.
+const GATEWAY: &str = "gateway";
 /// Longest text of a caller's own making that an entry repeats.
 const TRACE: usize = 64;
 
@@ -50,31 +54,11 @@ pub(super) fn proposal(
 ) -> Proposal {
     let mut entry = base(call, &salts);
     let remember = matches!(of, Of::Done(..));
-    let mut proposal = Proposal {
-        exchange: call.exchange,
-        entry: AuditEntry::default(),
-        request,
-        remember,
-        guards: Vec::new(),
-        bumps: Vec::new(),
-        rows: Vec::new(),
-        parties: Vec::new(),
-        leaves: Vec::new(),
-        reply,
-        salts,
-        sealed_salts,
-    };
+    let mut proposal = Proposal { request, remember, reply, ..bare(call.exchange, salts, sealed_salts) };
     match of {
         Of::Done(caller, change) => {
             identify(&mut entry, caller);
-            entry.set_outcome(Entered::Ok);
-            entry.reply_commitment = bytes_of(commitment(&salts.reply, &proposal.reply).as_bytes());
-            fill(&mut entry, &change);
-            proposal.guards = change.guards;
-            proposal.bumps = change.bumps;
-            proposal.rows = change.rows;
-            proposal.parties = change.parties;
-            proposal.leaves = change.leaves;
+            done(&mut proposal, &mut entry, change);
         }
         Of::Refused(caller, reason) => {
             if let Some(caller) = caller {
@@ -95,6 +79,60 @@ pub(super) fn proposal(
     proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
     proposal.entry = entry;
     proposal
+}
+
+/// The proposal of what the gateway decided by itself for an organisation: nobody's certificate is in its entry,
+/// and no request is remembered.
+pub(super) fn by_itself(
+    method: &str,
+    organisation: &OrganisationId,
+    change: Change,
+    salts: Salts,
+    sealed_salts: Vec<u8>,
+) -> Proposal {
+    let mut proposal = bare(change.exchange, salts, sealed_salts);
+    let mut entry = AuditEntry {
+        exchange_id: bytes_of(change.exchange.as_bytes()),
+        organisation: organisation.as_str().to_owned(),
+        system: GATEWAY.to_owned(),
+        method: method.to_owned(),
+        request_commitment: bytes_of(commitment(&salts.request, b"").as_bytes()),
+        ..AuditEntry::default()
+    };
+    done(&mut proposal, &mut entry, change);
+    proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
+    proposal.entry = entry;
+    proposal
+}
+
+/// A proposal of nothing yet.
+fn bare(exchange: Uuid, salts: Salts, sealed_salts: Vec<u8>) -> Proposal {
+    Proposal {
+        exchange,
+        entry: AuditEntry::default(),
+        request: None,
+        remember: false,
+        guards: Vec::new(),
+        bumps: Vec::new(),
+        rows: Vec::new(),
+        parties: Vec::new(),
+        leaves: Vec::new(),
+        reply: Bytes::new(),
+        salts,
+        sealed_salts,
+    }
+}
+
+/// What was decided, with the proposal's reply.
+fn done(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
+    entry.set_outcome(Entered::Ok);
+    entry.reply_commitment = bytes_of(commitment(&proposal.salts.reply, &proposal.reply).as_bytes());
+    fill(entry, &change);
+    proposal.guards = change.guards;
+    proposal.bumps = change.bumps;
+    proposal.rows = change.rows;
+    proposal.parties = change.parties;
+    proposal.leaves = change.leaves;
 }
 
 fn base(call: &Call, salts: &Salts) -> AuditEntry {

@@ -15,6 +15,7 @@ mod deadline;
 mod door;
 mod entry;
 mod headers;
+mod own;
 mod page;
 pub mod policy;
 pub mod refusal;

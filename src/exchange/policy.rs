@@ -70,28 +70,14 @@ pub struct Basis {
     pub schedule_1: String,
 }
 
-/// Leave to do one thing. Only [`decide`] makes one.
+/// Leave to do one thing. Only this file makes one.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    action: Action,
-    caller: Caller,
     basis: Option<Basis>,
     guards: Vec<Guard>,
 }
 
 impl Permit {
-    /// What may be done.
-    #[must_use]
-    pub fn action(&self) -> Action {
-        self.action
-    }
-
-    /// By whom.
-    #[must_use]
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
     /// On what authority, where an agreement covers it.
     #[must_use]
     pub fn basis(&self) -> Option<&Basis> {
@@ -124,7 +110,13 @@ pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, 
     }
     verdict(action, facts.part, facts.standing, facts.basis.is_some())?;
     let guards = caller.guards.iter().chain(&facts.guards).cloned().collect();
-    Ok(Permit { action, caller: caller.clone(), basis: facts.basis.clone(), guards })
+    Ok(Permit { basis: facts.basis.clone(), guards })
+}
+
+/// Leave for what the gateway does by itself: it tells nobody anything, and what it rests on is guarded by the
+/// change.
+pub(super) fn by_itself() -> Permit {
+    Permit { basis: None, guards: Vec::new() }
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! part, keep what names a child outside a sealed column, or refuse a fact because a form is missing.
 //! Serves Education Act 1996 s.19, Education Act 2002 s.29A, Children and Families Act 2014 s.61.
 
+pub mod alerts;
 pub mod children;
 mod decision;
 mod draft;
 mod exit;
+pub mod open_items;
 pub mod plan;
 pub mod read;
 mod referral;

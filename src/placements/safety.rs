@@ -26,7 +26,8 @@ pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> Key {
 pub(super) struct Safety {
     /// They are.
     pub acknowledged: bool,
-    seen: Vec<(Key, i64)>,
+    /// What was seen.
+    pub seen: Vec<(Key, i64)>,
 }
 
 impl Safety {

@@ -4,10 +4,12 @@
 use prost::Message;
 
 use super::draft::{self, Draft};
+use super::open_items::OpenItemRow;
 use super::plan;
 use super::rules::{self, Verb};
 use super::safety;
 use super::wire;
+use crate::exchange::change::row;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
@@ -53,7 +55,14 @@ pub(super) async fn start_placement(
     let reply = response.encode_to_vec();
     let part =
         ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
-    Ok(change.child(&part, &[draft.next]).reply(&response))
+    let items = opening.open.iter().map(|item| OpenItemRow {
+        placement: placement.id,
+        item: *item,
+        due,
+        looked_at: false,
+    });
+    let rows = std::iter::once(row(&draft.next)).chain(items.map(|item| row(&item))).collect();
+    Ok(change.child_rows(&part, rows).reply(&response))
 }
 
 /// Names each item that is missing and was not passed.

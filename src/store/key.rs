@@ -54,6 +54,10 @@ pub enum Family {
     Progress = b'G',
     /// That a provider has acted on a passport that has all that a start needs.
     SafetyAcknowledged = b'Z',
+    /// What a start left open.
+    OpenItem = b'O',
+    /// An alert.
+    Alert = b'A',
 }
 
 /// A key: the family's letter, then fixed-width or length-prefixed parts, so that no two names collide.

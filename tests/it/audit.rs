@@ -69,8 +69,9 @@ async fn every_combination(world: &World) {
     let about = about.await;
     let methods: Vec<&str> = about.iter().map(short).collect();
     let told = ["GetPlacement", "GetAttendance", "SubmitAttendance", "SubmitAttendance"];
-    let made = ["StartPlacement", "PutPlan", "DecidePlacement", "RespondToReferral", "CreateReferral"];
-    assert_eq!(methods, [&told[..], &made].concat());
+    // The gateway itself raised that what the start left open was overdue.
+    let made = ["alert", "StartPlacement", "PutPlan", "DecidePlacement", "RespondToReferral"];
+    assert_eq!(methods, [&told[..], &made, &["CreateReferral"]].concat());
     let about: BTreeSet<u64> = indexes(&about).into_iter().collect();
     let newest = all[0].index;
     let example =

@@ -20,13 +20,13 @@ use super::kept::{every_edit_is_found, what_is_out_of_place_is_found};
 use super::story::id;
 use super::support::World;
 
-async fn placement(client: &Client, placement: &str) -> GetPlacementResponse {
+pub async fn placement(client: &Client, placement: &str) -> GetPlacementResponse {
     let request = GetPlacementRequest { placement_id: placement.to_owned() };
     client.call(placement_service::GET_PLACEMENT, &request).await.unwrap().message
 }
 
 /// What of one kind lies in a mailbox about a placement, the oldest first.
-async fn delivered(client: &Client, kind: DeliveryKind, placement: &str) -> Vec<Delivery> {
+pub async fn delivered(client: &Client, kind: DeliveryKind, placement: &str) -> Vec<Delivery> {
     let (mut cursor, mut found) = (None, Vec::new());
     for _ in 0..100 {
         let request =
@@ -96,14 +96,14 @@ fn kind_of(block: &PassportBlock) -> Kind {
     }
 }
 
-fn told(refused: ClientError) -> String {
+pub fn told(refused: ClientError) -> String {
     match refused {
         ClientError::Refused(status) => reason(&status),
         other => panic!("{other}"),
     }
 }
 
-async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPassportResponse, String> {
+pub async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPassportResponse, String> {
     let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
     let contact = Contact { name: "Robin Example".to_owned(), ..Contact::default() };
     let none = || "none known".to_owned();
@@ -126,7 +126,7 @@ async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPassport
     client.call(passport_service::PUT_PASSPORT, &request).await.map(|reply| reply.message).map_err(told)
 }
 
-async fn share(client: &Client, placement: &str, etag: &str) -> Result<(), String> {
+pub async fn share(client: &Client, placement: &str, etag: &str) -> Result<(), String> {
     let request = SharePassportRequest {
         request_id: id(),
         placement_id: placement.to_owned(),
@@ -149,7 +149,7 @@ async fn withhold(client: &Client, placement: &str, blocks: &[Kind]) -> Result<(
 }
 
 /// Acknowledges the newest passport of a placement, and says whether the start still lacks it.
-async fn acknowledge(client: &Client, placement_id: &str, stage: DeliveryStage) -> bool {
+pub async fn acknowledge(client: &Client, placement_id: &str, stage: DeliveryStage) -> bool {
     let newest = delivered(client, DeliveryKind::Passport, placement_id).await.pop().unwrap();
     assert!(newest.needs_action);
     let acted = stage == DeliveryStage::ActedOn;

@@ -35,13 +35,15 @@ macro_rules! edit {
     };
 }
 
-const EDITS: [Edit; 14] = [
+const EDITS: [Edit; 16] = [
     edit!("children", "identity", "version = 1", "a referral"),
     edit!("placement_parties", "placement", "1 = 1", "a referral"),
     edit!("placements", "detail", "version = 1", "a referral"),
     edit!("placements", "detail", "version = 2", "an answer to a referral"),
     edit!("placements", "detail", "version = 3", "a decision on a placement"),
     edit!("placements", "detail", "version = 4", "the start of a placement"),
+    edit!("open_items", "head", "looked_at = 0", "the start of a placement"),
+    edit!("alerts", "child", "state = 1", "an alert"),
     // A plan that moved the end of its placement.
     edit!("placements", "detail", "planned_end_date = '2027-03-25'", "a plan"),
     edit!("placements", "detail", "end_date IS NOT NULL", "the end of a placement"),
@@ -60,6 +62,7 @@ pub async fn counted(dir: &Path) -> (u64, u64) {
     let sql = "SELECT (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM statements), \
                (SELECT COUNT(*) FROM children) + (SELECT COUNT(*) FROM placements) \
                + (SELECT COUNT(*) FROM placement_parties) + (SELECT COUNT(*) FROM plans) \
+               + (SELECT COUNT(*) FROM open_items) + (SELECT COUNT(*) FROM alerts) \
                + (SELECT COUNT(*) FROM passport_blocks) + (SELECT COUNT(*) FROM passport_shares) \
                + (SELECT COUNT(*) FROM passport_withholdings) + (SELECT COUNT(*) FROM progress)";
     let row = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();

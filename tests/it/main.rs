@@ -28,6 +28,7 @@ mod listener;
 mod matrix;
 mod nodes;
 mod opening;
+mod oversight;
 mod parts;
 mod postgres;
 mod power;

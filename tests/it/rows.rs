@@ -191,6 +191,13 @@ pub const ROWS: &[Row] = &[
             "officer": {"name": "Sam Example", "role": "AP officer"}}"#,
     ),
     row("GetDeliveryStatus", "provider-a", r#"{"object_id": "$return"}"#),
+    row("ListAlerts", "la-a", "{}"),
+    row(
+        "ResolveAlert",
+        "provider-a",
+        r#"{"alert_id": "$alert", "officer": {"name": "Jo Example", "role": "safeguarding lead"},
+            "note": "the passport came by post and was read"}"#,
+    ),
     row("ListExchanges", "auditor", "{}"),
     row("GetExchange", "provider-a", r#"{"exchange_id": "$exchange"}"#),
     row("GetCheckpoint", "auditor", "{}"),

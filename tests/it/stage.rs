@@ -70,6 +70,10 @@ impl Stage {
         ] {
             stage.names.insert(name.to_owned(), value);
         }
+        let alerts = serde_json::to_value(stage.play("ListAlerts").await).unwrap();
+        let mut alerts = alerts["alerts"].as_array().unwrap().iter();
+        let alert = alerts.find(|alert| alert["provider"] == "provider/riverside").unwrap();
+        stage.names.insert("alert".to_owned(), alert["alertId"].as_str().unwrap().to_owned());
         for reached in (0..=STAGES.len()).rev() {
             stage.place(reached).await;
         }
@@ -98,7 +102,7 @@ impl Stage {
     }
 
     /// Makes a placement and takes it so many stages on.
-    async fn place(&mut self, reached: usize) {
+    pub async fn place(&mut self, reached: usize) {
         let referral = self.play("CreateReferral").await;
         let (id, mut etag) = (text(&referral, "placement_id"), text(&referral, "etag"));
         self.names.insert("child".to_owned(), text(&referral, "child_id"));

@@ -27,7 +27,7 @@ pub struct World {
 
 impl World {
     pub async fn sqlite() -> Self {
-        Self::start(TempDir::new().unwrap(), None, &Randomness::system()).await
+        Self::start(TempDir::new().unwrap(), None, NOW, &Randomness::system()).await
     }
 
     pub async fn postgres() -> Self {
@@ -36,7 +36,7 @@ impl World {
 
     /// A world in the database of a server.
     pub async fn of(postgres: Postgres) -> Self {
-        Self::start(TempDir::new().unwrap(), Some(postgres), &Randomness::system()).await
+        Self::start(TempDir::new().unwrap(), Some(postgres), NOW, &Randomness::system()).await
     }
 
     /// A world whose ids, keys, salts and nonces come from a seed, with the certificates of another one.
@@ -46,25 +46,30 @@ impl World {
             let files = ["ca.pem", "ca.key", "ca.crl", "certs"].map(|file| other.dir.path().join(file));
             run(Command::new("cp").arg("-R").args(files).arg(dir.path()));
         }
-        Self::start(dir, postgres, &Randomness::seeded(seed)).await
+        Self::start(dir, postgres, NOW, &Randomness::seeded(seed)).await
     }
 
-    async fn start(dir: TempDir, postgres: Option<Postgres>, random: &Randomness) -> Self {
+    async fn start(dir: TempDir, postgres: Option<Postgres>, clock: &str, random: &Randomness) -> Self {
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = sandbox::start(dir.path(), local, Some(NOW), url.as_deref(), random).await.unwrap();
+        let served = sandbox::start(dir.path(), local, Some(clock), url.as_deref(), random).await.unwrap();
         Self { dir, served, postgres }
     }
 
     /// Serves what is in the folder.
     pub async fn serve(dir: TempDir) -> Self {
-        Self::start(dir, None, &Randomness::system()).await
+        Self::start(dir, None, NOW, &Randomness::system()).await
     }
 
     /// The same world, served by a new node.
     pub async fn restart(self) -> Self {
+        self.restart_at(NOW).await
+    }
+
+    /// The same world, served by a new node from this instant on.
+    pub async fn restart_at(self, clock: &str) -> Self {
         self.served.stop().await.unwrap();
-        Self::start(self.dir, self.postgres, &Randomness::system()).await
+        Self::start(self.dir, self.postgres, clock, &Randomness::system()).await
     }
 
     pub async fn client(&self, name: &str) -> Client {

@@ -78,6 +78,7 @@ fn imports_run_one_way() {
         "passports",
         "returns",
         "delivery",
+        "oversight",
         "audit",
         "server",
         "config",

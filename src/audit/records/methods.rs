@@ -6,20 +6,23 @@ use std::collections::BTreeMap;
 use prost::{DecodeError, Message};
 use uuid::Uuid;
 
+use crate::oversight::ALERT;
 use crate::proto::v1::{
     ConfirmMarksResponse, ConfirmationResult, MarkResult, StreamAttendanceResponse, SubmitAttendanceResponse,
-    VoidReturnResponse, passport_service as passports, placement_service as placements,
-    returns_service as returns,
+    VoidReturnResponse, oversight_service as oversight, passport_service as passports,
+    placement_service as placements, returns_service as returns,
 };
 
 /// Each method, and what it writes.
-const WRITTEN: [(&str, &str); 15] = [
+const WRITTEN: [(&str, &str); 17] = [
     (placements::CREATE_REFERRAL.path(), "a referral"),
     (placements::RESPOND_TO_REFERRAL.path(), "an answer to a referral"),
     (placements::DECIDE_PLACEMENT.path(), "a decision on a placement"),
     (placements::PUT_PLAN.path(), "a plan"),
     (placements::START_PLACEMENT.path(), "the start of a placement"),
     (placements::END_PLACEMENT.path(), "the end of a placement"),
+    (ALERT, "an alert"),
+    (oversight::RESOLVE_ALERT.path(), "what was done about an alert"),
     (passports::PUT_PASSPORT.path(), "a passport"),
     (passports::SHARE_PASSPORT.path(), "the sharing of a passport"),
     (passports::WITHHOLD_INFORMATION.path(), "a decision not to share"),

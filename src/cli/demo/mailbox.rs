@@ -58,7 +58,8 @@ impl Mailbox {
     pub async fn next(&mut self) -> Result<Delivery, Failure> {
         for _ in 0..MESSAGES {
             let before = self.cursor.clone();
-            let message = self.stream.next(|message| deliveries::position(message, before.as_ref())).await?;
+            let message =
+                self.stream.next(|message| deliveries::position(message, before.as_ref(), &[])).await?;
             let Some((message, _)) = message else { break };
             self.cursor = message.next.or(before);
             if let Some(delivery) = message.deliveries.into_iter().next() {

@@ -26,6 +26,9 @@ const BEGINNING: &str = "2026-08-20T09:00:00Z";
 /// When the placements start.
 const FIRST_DAY: &str = "2026-09-01T08:00:00Z";
 
+/// When what most of the starts left open is overdue: five school days were given.
+const OVERDUE: &str = "2026-09-09T08:00:00Z";
+
 /// A sandbox that is being served.
 pub struct Served {
     /// Where.
@@ -102,6 +105,7 @@ pub async fn start(
         let world = script::make(dir, &clock, random.clone()).await;
         served.stop().await?;
         world::save(dir, &world?)?;
+        overdue(dir, &clock, random).await?;
         clock::save(dir, clock.now())?;
     }
     let stood = clock::load(dir)?;
@@ -114,6 +118,17 @@ pub async fn start(
         }
         None => listen_on(dir, listen, None, Arc::new(SystemClock), random).await,
     }
+}
+
+/// Lets the days pass in which what the starts left open was to be made good, so that the world has alerts.
+async fn overdue(dir: &Path, clock: &HeldClock, random: &Randomness) -> Result<(), Failure> {
+    clock.advance_to(parse(OVERDUE)?).map_err(|error| Failure::bug("the sandbox's clock", error))?;
+    let config = config(dir)?;
+    let tls = gateway::tls(&config)?;
+    let node = Node::open(config, surroundings(Arc::new(clock.clone()), random)).await?;
+    node.look_over(tls).await;
+    node.close().await;
+    Ok(())
 }
 
 async fn listen_on(

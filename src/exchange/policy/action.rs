@@ -90,6 +90,8 @@ actions! {
     ListDeliveries DeliveryService reads ANYONE;
     AcknowledgeDelivery DeliveryService changes ANYONE;
     GetDeliveryStatus DeliveryService reads ANYONE;
+    ListAlerts OversightService reads TEACHING;
+    ResolveAlert OversightService changes TEACHING;
     ListExchanges AuditService reads ANYONE;
     GetExchange AuditService reads ANYONE;
 }

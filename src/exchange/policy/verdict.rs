@@ -27,6 +27,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         | Action::ListDeliveries
         | Action::AcknowledgeDelivery
         | Action::GetDeliveryStatus
+        | Action::ListAlerts
         | Action::ListExchanges
         | Action::GetExchange => {
             if part == Part::Own {
@@ -85,6 +86,12 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             (Part::Commissioner | Part::SchoolOnRoll, _) => Ok(()),
             (Part::Provider, true) if live => Ok(()),
             (Part::Provider, false) if live => Err(Reason::AgreementNotInForce),
+            _ => not_found,
+        },
+        // Whoever can see to it.
+        Action::ResolveAlert => match part {
+            Part::Commissioner => Ok(()),
+            Part::Provider if live => Ok(()),
             _ => not_found,
         },
         Action::EndPlacement => match part {

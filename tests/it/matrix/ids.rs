@@ -23,6 +23,7 @@ const IDS: &[(&str, &str, &str)] = &[
     ("object_id", "$return", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1e"),
     ("certificate_sha256", "$old", "5d0ab1c1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d"),
     ("index", "$mail", "900000000"),
+    ("alert_id", "$alert", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1f"),
     ("upn", "$upn", "Z303400126001"),
     ("provider_reference", "$reference", "WREN-z"),
     ("organisation", "provider/riverside", "provider/riverbend"),
@@ -46,8 +47,9 @@ const TOLD: &[(&str, &str)] = &[
     // It has no agreement under which it could refer anybody to anyone.
     ("ConfirmMarks", "INVALID_REQUEST confirmations[0]."),
     ("CreateReferral", "AGREEMENT_NOT_IN_FORCE"),
-    // What filters one's own exchanges finds nothing of another's.
+    // What filters one's own exchanges or alerts finds nothing of another's.
     ("ListExchanges", "OK"),
+    ("ListAlerts", "OK"),
 ];
 
 /// Filters over one's own by whom one shares it with: naming another tells what one has oneself.

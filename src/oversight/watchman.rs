@@ -1,0 +1,256 @@
+//! The watchman: once a second he looks whether a day has passed, and raises what is overdue by it; and whether the
+//! cause of an open alert is gone, and closes it. What he does is an exchange, made for the commissioner.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::calendar::Date;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::change::row;
+use crate::exchange::{Change, ChildPart, Cx, Door, LeafRole, Permit, Reason, Refusal, Standing};
+use crate::placements::alerts::{self, AlertRow};
+use crate::placements::open_items::{self, OpenItemRow, Still};
+use crate::placements::{self, Placement};
+use crate::proto::v1::{AlertKind, AlertState, DeliveryKind};
+use crate::store::key::Key;
+use crate::store::proposal::RowWrite;
+use crate::store::{Row, Snapshot};
+
+/// What an entry names as its method where the gateway raised an alert, or looked and found nothing overdue, or closed
+/// one. Nobody calls it.
+pub const ALERT: &str = "/apgateway.v1/alert";
+
+/// How often he looks.
+const TICK: Duration = Duration::from_secs(1);
+/// Rows that are read in one step.
+const STEP: i64 = 500;
+/// Steps of one look; what is left is looked at in the next.
+const STEPS: usize = 1_000;
+
+/// Who looks, and what he has seen.
+pub struct Watchman {
+    door: Door,
+    /// The day up to which everything overdue has been raised.
+    day: Option<Date>,
+    /// Size of the log when he last looked at the open alerts.
+    size: Option<u64>,
+    /// Alerts before this one have all ended.
+    oldest_open: Uuid,
+    /// The versions from which each open alert was seen to be open.
+    seen: HashMap<Uuid, Vec<(Key, i64)>>,
+}
+
+impl Watchman {
+    /// One who has seen nothing yet.
+    #[must_use]
+    pub fn new(door: Door) -> Self {
+        Self { door, day: None, size: None, oldest_open: Uuid::nil(), seen: HashMap::new() }
+    }
+
+    /// Looks once a second, whatever moves the clock, until the node ends.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Looks once. What could not be done is tried again in the next look.
+    pub async fn look(&mut self) {
+        if let Err(refusal) = self.look_at_all().await {
+            tracing::warn!(reason = refusal.reason.name(), "what is overdue could not be looked at");
+        }
+    }
+
+    async fn look_at_all(&mut self) -> Result<(), Refusal> {
+        let today = Date::in_london(self.door.clock.now());
+        if self.day != Some(today) {
+            self.raise(today).await?;
+            self.day = Some(today);
+        }
+        let size = self.door.committer.head().borrow().size;
+        if self.size != Some(size) {
+            self.close().await?;
+            self.size = Some(size);
+        }
+        Ok(())
+    }
+
+    /// Raises what is overdue, a placement at a time.
+    async fn raise(&self, today: Date) -> Result<(), Refusal> {
+        let mut after = (String::new(), -1, -1);
+        let mut snapshot = Snapshot::of(self.door.log.database());
+        for _ in 0..STEPS {
+            let (items, last) = open_items::overdue(&mut snapshot, today, &after, STEP).await?;
+            let Some(last) = last else { return Ok(()) };
+            after = last;
+            let mut by_placement: BTreeMap<Uuid, Vec<OpenItemRow>> = BTreeMap::new();
+            for item in items {
+                by_placement.entry(item.placement).or_default().push(item);
+            }
+            for (id, items) in &by_placement {
+                let Some(placement) = placements::by_id(&mut snapshot, *id).await? else { continue };
+                let raising = |cx, permit| raise(cx, permit, *id, items);
+                self.door.by_itself(ALERT, &placement.commissioner, raising).await.or_else(gone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the open alerts whose cause is gone. Only what has changed since is looked at again.
+    async fn close(&mut self) -> Result<(), Refusal> {
+        let mut snapshot = Snapshot::of(self.door.log.database());
+        let (mut from, mut oldest) = (self.oldest_open, None);
+        let now = versions(&mut snapshot, self.seen.values().flatten()).await?;
+        let mut seen = HashMap::new();
+        for _ in 0..STEPS {
+            let open = alerts::open(&mut snapshot, from, STEP).await?;
+            let full = i64::try_from(open.len()).unwrap_or(i64::MAX) == STEP;
+            for alert in &open {
+                oldest.get_or_insert(alert.alert);
+                from = Uuid::from_u128(alert.alert.as_u128().saturating_add(1));
+                let before = self.seen.remove(&alert.alert);
+                let same =
+                    before.filter(|before| before.iter().all(|(key, at)| now.get(key).unwrap_or(&0) == at));
+                let still = match same {
+                    Some(same) => Some(same),
+                    None => self.still_open(&mut snapshot, alert).await.or_else(gone)?,
+                };
+                if let Some(still) = still {
+                    seen.insert(alert.alert, still);
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        self.seen = seen;
+        self.oldest_open = oldest.unwrap_or(from);
+        Ok(())
+    }
+
+    /// Closes an alert whose item was made good; otherwise the versions that say that it is open.
+    async fn still_open(
+        &self,
+        snapshot: &mut Snapshot,
+        alert: &AlertRow,
+    ) -> Result<Option<Vec<(Key, i64)>>, Refusal> {
+        let Some(placement) = placements::by_id(snapshot, alert.placement).await? else { return Ok(None) };
+        let mut view = self.door.own_view(&placement.commissioner);
+        let still = open_items::still_open(&mut view, &placement).await?;
+        if still.open.contains(&alert.item) {
+            return Ok(Some(still.seen));
+        }
+        let closing = |cx, permit| close(cx, permit, alert);
+        self.door.by_itself(ALERT, &placement.commissioner, closing).await?;
+        Ok(None)
+    }
+}
+
+/// A child whose record was erased has nothing overdue any more.
+fn gone<T: Default>(refusal: Refusal) -> Result<T, Refusal> {
+    if refusal.reason == Reason::NotFound { Ok(T::default()) } else { Err(refusal) }
+}
+
+async fn versions(
+    snapshot: &mut Snapshot,
+    keys: impl Iterator<Item = &(Key, i64)>,
+) -> Result<HashMap<Key, i64>, Refusal> {
+    let keys: BTreeSet<&Key> = keys.map(|(key, _)| key).collect();
+    let rows = snapshot.fetch_among("SELECT h.key, h.version FROM heads h WHERE h.key", keys).await?;
+    let version = |row: &Row| Ok((Key::from(row.blob(0)?.to_vec()), row.int(1)?));
+    rows.iter().map(version).collect()
+}
+
+/// Looks at the items of a placement whose day has passed: each that is still open is an alert, raised once.
+async fn raise(
+    mut cx: Cx,
+    permit: Permit,
+    placement: Uuid,
+    items: &[OpenItemRow],
+) -> Result<Option<Change>, Refusal> {
+    let Some(placement) = placements::by_id(&mut cx.snapshot, placement).await? else { return Ok(None) };
+    let still = open_items::still_open(&mut cx, &placement).await?;
+    let live = placement.standing() == Standing::Live;
+    let (mut change, mut rows, mut raised) = (rest_on(&cx, &permit, &still), Vec::new(), Vec::new());
+    for item in items {
+        let looked_at = OpenItemRow { looked_at: true, ..item.clone() };
+        if cx.snapshot.version(&looked_at.key()).await? == looked_at.version() {
+            continue;
+        }
+        change = change.guard(item.key(), item.version());
+        rows.push(row(&looked_at));
+        if live && still.open.contains(&item.item) {
+            let alert = alert(&cx, &placement, item);
+            rows.push(row(&alert));
+            raised.push(alert.alert);
+        }
+    }
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(tell(change, &placement, &still, DeliveryKind::Alert, &raised, rows)))
+}
+
+fn alert(cx: &Cx, placement: &Placement, item: &OpenItemRow) -> AlertRow {
+    AlertRow {
+        alert: cx.random.uuid_v7(cx.now),
+        version: 1,
+        kind: AlertKind::OpenItemOverdue,
+        placement: placement.id,
+        child: placement.child,
+        item: item.item,
+        due: item.due,
+        state: AlertState::Open,
+        raised: cx.now.micros(),
+        ended: None,
+        resolved_by: None,
+        resolution: None,
+    }
+}
+
+/// Closes an alert, unless somebody has resolved it meanwhile or its item is open again.
+async fn close(mut cx: Cx, permit: Permit, alert: &AlertRow) -> Result<Option<Change>, Refusal> {
+    let newest = alerts::by_id(&mut cx.snapshot, alert.alert).await?;
+    let Some(newest) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
+    let Some(placement) = placements::by_id(&mut cx.snapshot, newest.placement).await? else {
+        return Ok(None);
+    };
+    let still = open_items::still_open(&mut cx, &placement).await?;
+    if still.open.contains(&newest.item) {
+        return Ok(None);
+    }
+    let change = rest_on(&cx, &permit, &still).guard(alerts::key(newest.alert), newest.version);
+    let (version, ended) = (newest.version + 1, Some(cx.now.micros()));
+    let next = AlertRow { version, ended, state: AlertState::Closed, ..newest };
+    let rows = vec![row(&next)];
+    Ok(Some(tell(change, &placement, &still, DeliveryKind::AlertEnded, &[next.alert], rows)))
+}
+
+/// A change that rests on what was seen of the items.
+fn rest_on(cx: &Cx, permit: &Permit, still: &Still) -> Change {
+    let seen = still.seen.iter();
+    seen.fold(cx.change(permit), |change, (key, version)| change.guard(key.clone(), *version))
+}
+
+/// Writes the rows, and delivers the alerts to commissioner and provider.
+fn tell(
+    mut change: Change,
+    placement: &Placement,
+    still: &Still,
+    kind: DeliveryKind,
+    alerts: &[Uuid],
+    rows: Vec<RowWrite>,
+) -> Change {
+    let parties: [&OrganisationId; 2] = [&placement.commissioner, &placement.provider];
+    for alert in alerts {
+        for party in parties {
+            change = change.deliver(party, kind, *alert, Some(placement.id));
+        }
+    }
+    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &still.key, reply: b"" };
+    change.child_rows(&part, rows)
+}

@@ -1,0 +1,132 @@
+//! What a start left open: one row an item, with the day by which it is to be made good, and another once the gateway
+//! has looked whether it was.
+
+use uuid::Uuid;
+
+use super::rows::Placement;
+use super::{children, draft, plan, rules, safety};
+use crate::calendar::Date;
+use crate::exchange::{Cx, Record, Refusal};
+use crate::proto::v1::MissingItem;
+use crate::seal::ChildKey;
+use crate::store::Kind::{Blob, Int, Text};
+use crate::store::key::{Family, Key};
+use crate::store::{Row, Snapshot, StoreError, Table, Value};
+
+/// An item that a start left open.
+#[derive(Clone, Debug)]
+pub struct OpenItemRow {
+    /// Of which placement.
+    pub placement: Uuid,
+    /// What.
+    pub item: MissingItem,
+    /// The last day on which it can be made good in time.
+    pub due: Date,
+    /// Whether the gateway has looked, after that day.
+    pub looked_at: bool,
+}
+
+impl Record for OpenItemRow {
+    const TABLE: &'static Table = &Table {
+        name: "open_items",
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("head", Blob),
+            ("placement", Blob),
+            ("item", Int),
+            ("due_date", Text),
+            ("looked_at", Int),
+        ],
+        replace_by: &[],
+    };
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.key().as_bytes().into(),
+            self.placement.into(),
+            (self.item as i32).into(),
+            self.due.to_string().into(),
+            i64::from(self.looked_at).into(),
+        ]
+    }
+
+    fn heads(&self) -> Vec<(Key, i64)> {
+        vec![(self.key(), self.version())]
+    }
+}
+
+impl OpenItemRow {
+    /// A placement starts once, so an item of it is opened once.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(Family::OpenItem).id(self.placement).bytes(&(self.item as i32).to_be_bytes())
+    }
+
+    /// 1 when it is opened, 2 when it has been looked at.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        1 + i64::from(self.looked_at)
+    }
+}
+
+/// Items whose day has passed and that nobody has looked at, by day, from behind a place (day, index, ordinal) on,
+/// with the place of the last.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn overdue(
+    snapshot: &mut Snapshot,
+    today: Date,
+    after: &(String, i64, i64),
+    limit: i64,
+) -> Result<(Vec<OpenItemRow>, Option<(String, i64, i64)>), StoreError> {
+    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal FROM open_items o \
+               JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
+               WHERE o.looked_at = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
+               ORDER BY o.due_date, o.idx, o.ordinal LIMIT $5";
+    let (day, index, ordinal) = after;
+    let arguments =
+        vec![today.to_string().into(), day.as_str().into(), (*index).into(), (*ordinal).into(), limit.into()];
+    let rows = snapshot.fetch(sql, arguments).await?;
+    let last =
+        rows.last().map(|row| Ok::<_, StoreError>((row.text(2)?.to_owned(), row.int(3)?, row.int(4)?)));
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, last.transpose()?))
+}
+
+fn read(row: &Row) -> Result<OpenItemRow, StoreError> {
+    let corrupt = |column| StoreError::Corrupt { table: "open_items", column };
+    let item = i32::try_from(row.int(1)?).ok().and_then(|item| MissingItem::try_from(item).ok());
+    Ok(OpenItemRow {
+        placement: row.id(0)?,
+        item: item.ok_or(corrupt(1))?,
+        due: Date::parse(row.text(2)?).map_err(|_| corrupt(2))?,
+        looked_at: false,
+    })
+}
+
+/// What of a start is still open, and what says so.
+pub struct Still {
+    /// The items.
+    pub open: Vec<MissingItem>,
+    /// The versions that it was seen from.
+    pub seen: Vec<(Key, i64)>,
+    /// The commissioner's key of the child.
+    pub key: ChildKey,
+}
+
+/// What `GetPlacement` shows as left open by the start.
+///
+/// # Errors
+/// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
+pub async fn still_open(cx: &mut Cx, placement: &Placement) -> Result<Still, Refusal> {
+    let key = children::key(cx, &placement.commissioner, placement.child).await?;
+    let detail = draft::detail(&key, placement)?;
+    let missing: Vec<MissingItem> = detail.missing_items().collect();
+    let planned = cx.snapshot.version(&plan::key(placement.id)).await?;
+    let safety = safety::of(cx, placement).await?;
+    let open = rules::still_open(&missing, planned > 0, detail.decision.is_some(), safety.acknowledged);
+    let mut seen = safety.seen;
+    seen.extend([(placement.key(), placement.version), (plan::key(placement.id), planned)]);
+    Ok(Still { open, seen, key })
+}
