@@ -2,7 +2,7 @@
 //! brought some. A bell is a hint; what has changed is always read from the log.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -11,10 +11,15 @@ use tokio::sync::watch;
 #[derive(Clone, Default)]
 pub struct Bells(Arc<Each>);
 
-#[derive(Default)]
 struct Each {
     bells: Mutex<HashMap<String, watch::Sender<()>>>,
-    due: AtomicBool,
+    owed: AtomicU64,
+}
+
+impl Default for Each {
+    fn default() -> Self {
+        Self { bells: Mutex::default(), owed: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl Bells {
@@ -37,18 +42,21 @@ impl Bells {
         }
     }
 
-    /// Another node has appended, and nobody here knows for whom: everyone's bell is due.
-    pub fn owe_all(&self) {
-        self.0.due.store(true, Ordering::Release);
+    /// Rings for everyone.
+    pub fn ring_all(&self) {
+        for bell in self.lock().values() {
+            bell.send_replace(());
+        }
     }
 
-    /// Rings for everyone if that is due: now and then, for each of them reads what is new.
-    pub fn ring_due(&self) {
-        if self.0.due.swap(false, Ordering::AcqRel) {
-            for bell in self.lock().values() {
-                bell.send_replace(());
-            }
-        }
+    /// Another node has appended from here on, and those whom that concerns have not been rung for.
+    pub fn owe(&self, from: u64) {
+        self.0.owed.fetch_min(from, Ordering::AcqRel);
+    }
+
+    /// From where on nobody has been rung for, if that is anywhere; whoever asks sees to it.
+    pub fn take_owed(&self) -> u64 {
+        self.0.owed.swap(u64::MAX, Ordering::AcqRel)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {

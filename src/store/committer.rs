@@ -139,13 +139,14 @@ impl Committer {
         *self.head.borrow()
     }
 
-    /// This was seen in the database: where another node has appended, whoever waits here looks again.
+    /// This was seen in the database, where another node has appended.
     pub(super) fn overtaken(&self, seen: Seen) {
-        if seen.head.size > self.head.borrow().size {
-            self.bells.owe_all();
-            self.seen.send_replace(Some(seen));
-        }
-        self.bells.ring_due();
+        self.seen.send_replace(Some(seen));
+    }
+
+    /// The bells of those who wait.
+    pub(super) fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     /// What keeps the node from serving well.
@@ -291,8 +292,9 @@ impl Appender {
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
         conn.begin_write().await?;
         let tip = Tip::follow(conn, self.tip.clone(), self.signer.verifier()).await?;
-        if tip.head().size > self.head.borrow().size {
-            self.bells.owe_all();
+        let known = self.head.borrow().size;
+        if tip.edge.size() > known {
+            self.bells.owe(known);
         }
         self.tip = tip.clone();
         let mut held = Held::default();

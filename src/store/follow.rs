@@ -2,15 +2,18 @@
 //! at it. Whoever waits for it is woken, it is kept in the anchor, and a database that does not continue what
 //! was seen is not served any longer. Clocks are compared on the way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use prost::Message;
+use tokio::sync::Notify;
 
 use super::committer::{Committer, Fatal};
-use super::log::{Head, newest_after};
+use super::log::{FEW, Head, newest_after, place};
 use super::sql::{Conn, Database, StoreError};
 use crate::clock::Clock;
+use crate::proto::v1::AuditEntry;
 use crate::tlog::Verifier;
 
 /// Rest after a look, whatever is hinted: a busy node hints at each of its commits.
@@ -79,36 +82,75 @@ impl Follower {
     /// # Errors
     /// [`Fatal::Diverged`] when the database does not continue the log that was seen.
     pub async fn look(&self) -> Result<(), Fatal> {
-        let seen = tokio::time::timeout(LOOK, self.seen()).await;
-        let condition = self.committer.condition();
-        match seen {
-            Ok(Ok((seen, clock_off))) => {
-                if clock_off && !condition.borrow().clock_off {
+        // Both before the database is asked: what happens meanwhile is for the next look.
+        let (known, owed) = (self.committer.known(), self.committer.bells().take_owed());
+        let error = match tokio::time::timeout(LOOK, self.seen(known, owed)).await {
+            Ok(Ok(clock_off)) => {
+                let is_news = self.set(|now| Condition { unreachable: false, clock_off, ..now });
+                if is_news && clock_off {
                     tracing::error!("this node's clock is not the database's: it appends nothing");
                 }
-                set(condition, |now| Condition { unreachable: false, clock_off, ..now });
-                self.committer.overtaken(seen);
                 return Ok(());
             }
             Ok(Err(error @ (StoreError::Inconsistent(_) | StoreError::Corrupt { .. }))) => {
                 return Err(Fatal::Diverged(error));
             }
-            Ok(Err(error)) => tracing::warn!(error = %error, "the log could not be followed"),
-            Err(_) => tracing::warn!("the database did not answer in time"),
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        self.committer.bells().owe(owed);
+        if self.set(|now| Condition { unreachable: true, ..now }) {
+            tracing::warn!(error, "the log cannot be followed");
         }
-        set(condition, |now| Condition { unreachable: true, ..now });
         if let Err(error) = self.database.find_primary().await {
-            tracing::warn!(error = %error, "no primary was found");
+            tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "no primary was found");
         }
         Ok(())
     }
 
-    async fn seen(&self) -> Result<(Seen, bool), StoreError> {
-        let known = self.committer.known();
+    /// Reads how far the log has come, and sees to what follows from it; whether this node's clock is off.
+    async fn seen(&self, known: Head, owed: u64) -> Result<bool, StoreError> {
         let mut conn = self.database.reader().await?;
         let clock_off = self.is_clock_off(&mut conn).await?;
         let (head, note) = newest_after(&mut conn, known.size, &known.root, &self.log_key).await?;
-        Ok((Seen { head, note }, clock_off))
+        self.ring(&mut conn, owed.min(known.size), head.size).await?;
+        if head.size > known.size {
+            self.committer.overtaken(Seen { head, note });
+        }
+        Ok(clock_off)
+    }
+
+    /// Rings for those whom these entries name, so that they read what is new.
+    async fn ring(&self, conn: &mut Conn, from: u64, to: u64) -> Result<(), StoreError> {
+        let bells = self.committer.bells();
+        if to.saturating_sub(from) > FEW {
+            bells.ring_all();
+            return Ok(());
+        }
+        if from >= to {
+            return Ok(());
+        }
+        let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2";
+        let mut named = BTreeSet::new();
+        for row in conn.fetch(sql, vec![place(from).into(), place(to).into()]).await? {
+            let entry = AuditEntry::decode(row.blob(0)?).unwrap_or_default();
+            if entry.counterpart_count as usize > entry.counterparts.len() {
+                bells.ring_all();
+                return Ok(());
+            }
+            named.insert(entry.organisation);
+            named.extend(entry.counterparts);
+        }
+        bells.ring(named.iter().map(String::as_str));
+        Ok(())
+    }
+
+    /// Changes the node's condition; whether that is news.
+    fn set(&self, change: impl Fn(Condition) -> Condition) -> bool {
+        self.committer.condition().send_if_modified(|now| {
+            let then = change(*now);
+            then != std::mem::replace(now, then)
+        })
     }
 
     /// Only PostgreSQL has a clock of its own. It was read between two looks at ours.
@@ -118,11 +160,4 @@ impl Follower {
         let after = self.real.now();
         Ok(clock.is_some_and(|clock| clock.plus(APART) < before || clock.minus(APART) > after))
     }
-}
-
-fn set(condition: &watch::Sender<Condition>, change: impl Fn(Condition) -> Condition) {
-    condition.send_if_modified(|now| {
-        let then = change(*now);
-        then != std::mem::replace(now, then)
-    });
 }

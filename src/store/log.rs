@@ -5,8 +5,8 @@ use super::sql::{Conn, Row, StoreError};
 use crate::clock::Instant;
 use crate::tlog::{self, Checkpoint, Edge, Hash, TILE_WIDTH, TileId, Verifier, leaf_hash};
 
-/// Entries of other nodes that are appended to the tip one by one, before it is read anew instead.
-const FEW: u64 = 1_024;
+/// Entries of other nodes that are read one by one; more are not worth it.
+pub(super) const FEW: u64 = 1_024;
 const NO_LOG: StoreError = StoreError::Inconsistent("the database holds no log; make one with init");
 
 /// How far the log has come.

@@ -13,6 +13,7 @@ use ap_gateway::gateway::{self, Node, Surroundings};
 use ap_gateway::proto::v1::{
     WatchDeliveriesRequest, WatchDeliveriesResponse, WatchPosition, delivery_service, register_service,
 };
+use ap_gateway::store::{Database, StoreError};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -66,6 +67,19 @@ async fn stopped_and_killed(nodes: &Arc<Nodes>) -> Vec<Answered> {
     answered.push(nodes.answered(&[woken]).await);
     answered.extend(load.end().await);
     answered
+}
+
+/// Whoever takes the lock and then says nothing, as a node that is stopped or cut off, is thrown out; nobody else is
+/// refused for it, and what it wakes up to is that nothing was done.
+async fn a_silent_holder_of_the_lock(nodes: &Nodes) {
+    let client = nodes.client(NODES[0], "provider-a").await;
+    let database = Database::open(&nodes.location()).await.unwrap();
+    let mut silent = database.writer().await.unwrap();
+    silent.begin_write().await.unwrap();
+    own(&client).await.unwrap();
+    assert!(matches!(silent.commit().await, Err(StoreError::Unreachable(_))));
+    silent.abandon().await;
+    database.close().await;
 }
 
 /// Revoked on one node: on the other its stream ends before the message that follows, and its connection is cut.
@@ -147,6 +161,7 @@ async fn two_nodes_are_one_gateway() {
     let servers = nodes.serve();
     let mut answered = requests_sent_to_both(&nodes).await;
     a_revocation_on_the_other_node(&nodes).await;
+    a_silent_holder_of_the_lock(&nodes).await;
     drop(servers);
     answered.extend(stopped_and_killed(&nodes).await);
     assert!(answered.len() > CLIENTS * SHARED + CLIENTS);
