@@ -61,6 +61,14 @@ pub struct Database {
     /// `true` to accept that; otherwise `serve` refuses an empty `synchronous_standby_names`.
     #[serde(default)]
     pub single_primary: bool,
+    /// Pages of 4 KiB, about, after which SQLite's write-ahead log is folded back into the database. More make
+    /// the log larger on the disk; fewer write the same pages more often.
+    #[serde(default = "fold_after_pages")]
+    pub fold_after_pages: usize,
+}
+
+fn fold_after_pages() -> usize {
+    16_384
 }
 
 /// The log and the keys.

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -26,7 +25,7 @@ use crate::oversight::Watchman;
 use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
 use crate::server::{self, Connections};
 use crate::store::{
-    self, Appender, Committer, Condition, Database, Fatal, Follower, Log, StoreError, verification,
+    self, Appending, Committer, Condition, Database, Fatal, Follower, Log, StoreError, verification,
 };
 use crate::tlog::{NoteError, Signer, Verifier};
 
@@ -90,7 +89,7 @@ pub struct Node {
     config: Config,
     surroundings: Surroundings,
     follower: Follower,
-    appending: JoinHandle<Result<(), Fatal>>,
+    appending: Appending,
 }
 
 /// The key with which the log is signed.
@@ -122,12 +121,19 @@ impl Node {
         let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.verifier()).await?;
         let log_key = signer.verifier().clone();
         let log = Log::new(database.clone());
-        let (committer, appender) =
-            Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&surroundings.clock));
+        let fold_after = config.database.fold_after_pages;
+        let (committer, appender) = Committer::new(
+            database.clone(),
+            tip,
+            signer,
+            anchor,
+            Arc::clone(&surroundings.clock),
+            fold_after,
+        );
         let real = Arc::clone(&surroundings.real);
         let follower = Follower::new(database, committer.clone(), log_key.clone(), real);
         follower.look().await?;
-        let appending = tokio::spawn(Appender::run(appender));
+        let appending = Appending::start(appender);
         Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending })
     }
 
@@ -173,7 +179,7 @@ impl Node {
         let mut appending = self.appending;
         let ended = tokio::select! {
             () = serving => Ok(()),
-            fatal = &mut appending => fatal.unwrap_or(Err(Fatal::BrokeOff)),
+            fatal = appending.ended() => fatal,
             fatal = self.follower.run() => Err(fatal),
         };
         watch.abort();
@@ -182,8 +188,7 @@ impl Node {
         verifying.abort();
         // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
         ended?;
-        appending.abort();
-        appending.await.ok();
+        appending.stop().await;
         self.log.database().close().await;
         Ok(())
     }
@@ -196,8 +201,7 @@ impl Node {
 
     /// Closes a node that serves nobody.
     pub async fn close(self) {
-        self.appending.abort();
-        self.appending.await.ok();
+        self.appending.stop().await;
         self.log.database().close().await;
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::anchor::Anchor;
 use super::answers::{Answers, Committed};
 use super::bells::Bells;
+use super::folding::Folding;
 use super::follow::{Condition, Seen};
 use super::group::{self, Held, Plan};
 use super::key::Key;
@@ -28,8 +29,6 @@ const HALVINGS: usize = 10;
 
 /// Pages that a group writes beside one for each of its rows, about.
 const GROUP_PAGES: usize = 8;
-/// Pages after which the write-ahead log is folded back.
-const FOLD_PAGES: usize = 1_000;
 
 /// The door's end of the committer. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +40,7 @@ pub struct Committer {
     condition: watch::Sender<Condition>,
 }
 
-/// The committer's own state; [`Appender::run`] is its task.
+/// The committer's own state; [`super::Appending`] runs it.
 pub struct Appender {
     database: Database,
     queue: Arc<Queue>,
@@ -54,8 +53,7 @@ pub struct Appender {
     /// What was seen of other nodes' entries.
     seen: watch::Receiver<Option<Seen>>,
     condition: watch::Receiver<Condition>,
-    /// About how many pages have been written since the write-ahead log was last folded back.
-    unfolded: usize,
+    folding: Folding,
 }
 
 /// Why the committer ended; the process must end with it.
@@ -76,7 +74,7 @@ pub enum Fatal {
 }
 
 impl Committer {
-    /// A committer and its task over an opened log.
+    /// A committer and its task over an opened log; `fold_after` as [`Folding`] takes it.
     #[must_use]
     pub fn new(
         database: Database,
@@ -84,6 +82,7 @@ impl Committer {
         signer: Signer,
         anchor: Anchor,
         clock: Arc<dyn Clock>,
+        fold_after: usize,
     ) -> (Self, Appender) {
         let queue = Arc::new(Queue::default());
         let (sender, head) = watch::channel(tip.head());
@@ -91,6 +90,7 @@ impl Committer {
         let (see, seen) = watch::channel(None);
         let condition = watch::Sender::default();
         let appender = Appender {
+            folding: Folding::start(&database, fold_after),
             database,
             queue: Arc::clone(&queue),
             tip,
@@ -101,7 +101,6 @@ impl Committer {
             bells: bells.clone(),
             seen,
             condition: condition.subscribe(),
-            unfolded: 0,
         };
         (Self { queue, head, bells, seen: see, condition }, appender)
     }
@@ -171,19 +170,19 @@ enum Attempt {
 }
 
 impl Appender {
-    /// Commits groups until the last [`Committer`] is gone or the disk fails.
+    /// Commits groups until it is stopped or the disk fails.
     ///
     /// # Errors
     /// [`Fatal`]: the process must end, non-zero, without answering anyone.
-    pub async fn run(mut self) -> Result<(), Fatal> {
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Fatal> {
         loop {
             tokio::select! {
                 group = self.queue.next_group() => self.commit(group).await?,
                 error = self.answers.failed() => return Err(Fatal::Anchor(error)),
                 Ok(()) = self.seen.changed() => self.keep_seen(),
-                () = self.head.closed() => return Ok(()),
+                folded = self.folding.done() => self.fold_rest(folded).await?,
+                _ = &mut stopped => return Ok(()),
             }
-            self.fold_back().await?;
         }
     }
 
@@ -265,20 +264,19 @@ impl Appender {
         self.head.send_replace(written.tip.head());
         self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
         self.tip = written.tip;
-        self.unfolded += GROUP_PAGES + members.iter().map(|pending| pending.proposal.weight()).sum::<usize>();
+        let weights = members.iter().map(|pending| pending.proposal.weight());
+        self.folding.written(GROUP_PAGES + weights.sum::<usize>());
         self.answers.give(Committed { note: written.note, members, receipts: written.receipts });
         Ok(Attempt::Done)
     }
 
-    /// Folds SQLite's write-ahead log back when it has grown, after the answers. SQLite would do so by itself
-    /// inside a COMMIT, and not tell of a sync that failed.
-    async fn fold_back(&mut self) -> Result<(), Fatal> {
-        if self.unfolded < FOLD_PAGES {
-            return Ok(());
-        }
-        self.unfolded = 0;
-        let folded = async { self.database.writer().await?.fold_back().await };
-        match folded.await {
+    /// Folds back what was written while the rest of the write-ahead log was folded back.
+    async fn fold_rest(&mut self, folded: Result<(), StoreError>) -> Result<(), Fatal> {
+        let rest = async {
+            folded?;
+            self.database.writer().await?.fold_back().await
+        };
+        match rest.await {
             Err(error @ StoreError::Disk(_)) => Err(Fatal::Disk(error)),
             Err(error) => {
                 tracing::warn!(error = %error, "the write-ahead log could not be folded back");

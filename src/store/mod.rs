@@ -7,9 +7,11 @@
 
 mod anchor;
 mod answers;
+mod appending;
 mod bells;
 mod committer;
 pub mod evidence;
+mod folding;
 mod follow;
 mod group;
 pub mod key;
@@ -25,6 +27,7 @@ pub mod verification;
 mod write;
 
 pub use anchor::Anchor;
+pub use appending::Appending;
 pub use committer::{Appender, Committer, Fatal};
 pub use evidence::Log;
 pub use follow::{Condition, Follower};

@@ -19,8 +19,8 @@ struct File {
     linked: bool,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
-    /// How many of them the sync that is under way covers.
-    covered: usize,
+    /// How many of them each thread's sync covers that is under way.
+    covered: BTreeMap<String, usize>,
 }
 
 enum Change {
@@ -78,11 +78,15 @@ impl<'a> Disk<'a> {
         match &step.what {
             What::Wrote(at, data) => file.unsynced.push(Change::Write(*at, data.clone())),
             What::Sized(size) => file.unsynced.push(Change::Size(*size)),
-            What::SyncBegan => file.covered = file.unsynced.len(),
+            What::SyncBegan => {
+                file.covered.insert(step.thread.clone(), file.unsynced.len());
+            }
             What::SyncEnded if self.syncs => {
-                for change in file.unsynced.drain(..file.covered) {
+                let covered = file.covered.remove(&step.thread).unwrap();
+                for change in file.unsynced.drain(..covered) {
                     change.apply(&mut file.durable, || true);
                 }
+                file.covered.values_mut().for_each(|other| *other = other.saturating_sub(covered));
             }
             What::SyncEnded => {}
             other => panic!("{other:?} of {} is not replayed", step.file),

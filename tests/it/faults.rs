@@ -77,7 +77,7 @@ pub fn late(placement: &str, session: usize) -> Mark {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().folding();
     let mut session = 0;
     for (file, when) in [(WAL, 1), (WAL, 2), (WAL, 7), (DATABASE, 1), (ANCHOR, 1), (ANCHOR, 2)] {
         let path = sandbox.path().join(file);

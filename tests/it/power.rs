@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::disk::{Disk, Image};
-use super::process::Process;
+use super::process::{Process, fold_often};
 use super::rows::ROWS;
 use super::stage::{Stage, descriptor, row};
 use super::story::{id, mark, submission, submit};
@@ -115,6 +115,7 @@ async fn record() -> Recording {
     placements.extend(world.placements("school", "provider-a"));
     let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
     let dir = world.stop().await;
+    fold_often(dir.path());
     let file = |name: &str| dir.path().join(name);
     // Closing has folded the write-ahead log back: its making is part of the recording.
     assert!(!file(WAL).exists());

@@ -45,6 +45,12 @@ impl Sandbox {
         Self { dir, placement: placed.placement_id }
     }
 
+    /// Folds the write-ahead log back so often that it happens under a test's load.
+    pub fn folding(self) -> Self {
+        fold_often(self.path());
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -182,4 +188,13 @@ fn within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
         assert!(begun.elapsed() < bound, "{what}: not within {bound:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Has the gateway of a folder fold SQLite's write-ahead log back every few groups.
+pub fn fold_often(dir: &Path) {
+    let file = dir.join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let often = text.replace("[database]\n", "[database]\nfold_after_pages = 500\n");
+    assert_ne!(text, often);
+    std::fs::write(file, often).unwrap();
 }

@@ -11,6 +11,8 @@ use ap_gateway::clock::{Clock, SystemClock};
 pub struct Step {
     /// Microseconds since 1970, on this machine's clock.
     pub time: u64,
+    /// The thread that asked for it.
+    pub thread: String,
     /// The file, by its name, or the socket.
     pub file: String,
     /// What happened to it.
@@ -65,7 +67,7 @@ pub fn steps(trace: &Path) -> Vec<Step> {
             (rest.to_owned(), true, true)
         };
         for what in parse(&call, begins, ends) {
-            steps.push(Step { time, file: file(&call), what });
+            steps.push(Step { time, thread: thread.to_owned(), file: file(&call), what });
         }
     }
     steps

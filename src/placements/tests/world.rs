@@ -26,7 +26,7 @@ use crate::seal::{KeyRing, Vault};
 use crate::store::key::{Family, Key};
 use crate::store::log::Tip;
 use crate::store::sql::Conn;
-use crate::store::{Anchor, Committer, Database, Location, Log, Value};
+use crate::store::{Anchor, Appending, Committer, Database, Location, Log, Value};
 use crate::tlog::{Checkpoint, Signer, tree_root};
 
 pub const AGREEMENT: Uuid = Uuid::from_u128(0x0a_11ce);
@@ -44,6 +44,7 @@ pub struct World {
     service: Service,
     pub database: Database,
     certificates: Vec<Arc<PeerCertificate>>,
+    _appending: Appending,
     _folder: tempfile::TempDir,
 }
 
@@ -71,8 +72,9 @@ impl World {
         let (anchor, _) = Anchor::open(&folder.path().join("anchor")).unwrap();
         let clock: Arc<dyn Clock> =
             Arc::new(HeldClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
-        let (committer, appender) = Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock));
-        tokio::spawn(appender.run());
+        let (committer, appender) =
+            Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock), 1_000);
+        let appending = Appending::start(appender);
         let door = Door {
             callers: Callers::default(),
             log: Log::new(database.clone()),
@@ -84,7 +86,7 @@ impl World {
             stopping: tokio::sync::watch::channel(false).1,
         };
         let service = crate::placements::routes(Routes::new()).open(door, MessageLimits::default());
-        Self { service, database, certificates, _folder: folder }
+        Self { service, database, certificates, _appending: appending, _folder: folder }
     }
 
     /// Calls a method as an organisation.

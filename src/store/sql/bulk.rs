@@ -2,41 +2,21 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::{bind_sqlite, within};
+use super::conn::within;
 use super::{Conn, Kind, StoreError, Table, Value};
-
-/// Rows of the largest multi-row statement on SQLite. Fewer go in powers of two, so that a handful of
-/// prepared statements a table serves every size of group.
-const ROWS: usize = 256;
 
 impl Conn {
     /// Inserts whole rows, in order; where the table says so a row replaces the one of its key.
     ///
     /// # Errors
     /// As [`StoreError`] says; rows of an existing key are [`StoreError::Refused`] unless the table replaces.
-    pub async fn insert(&mut self, table: &Table, mut rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
-            return if rows.is_empty() { Ok(()) } else { self.insert_unnest(table, rows).await };
+    pub async fn insert(&mut self, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        match self {
+            Self::Own(own) => own.insert(table, &on_key(table), &rows),
+            Self::Sqlite(_) => Err(StoreError::Inconsistent("a reader cannot write")),
+            Self::Postgres(_) if rows.is_empty() => Ok(()),
+            Self::Postgres(_) => self.insert_unnest(table, rows).await,
         }
-        let most = (32_000 / table.columns.len().max(1)).min(ROWS);
-        while !rows.is_empty() {
-            let take = rows.len().min(most);
-            let take = if take.is_power_of_two() { take } else { take.next_power_of_two() / 2 };
-            let rest = rows.split_off(take);
-            let Self::Sqlite(conn) = self else { return Ok(()) };
-            let row = format!("({})", vec!["?"; table.columns.len()].join(","));
-            let text = format!(
-                "INSERT INTO {} ({}) VALUES {}{}",
-                table.name,
-                names(table),
-                vec![row.as_str(); take].join(","),
-                on_key(table)
-            );
-            let values = rows.into_iter().flatten().collect();
-            bind_sqlite(query(AssertSqlSafe(text)), values).execute(&mut **conn).await?;
-            rows = rest;
-        }
-        Ok(())
     }
 
     /// PostgreSQL takes a column a parameter, whatever the number of rows: one statement a table for ever.

@@ -6,13 +6,16 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 
+use super::own::{FOLD_BACK, Own};
 use super::postgres::{ANSWER, GREETING, silent};
 use super::{Row, StoreError, Value};
 use crate::clock::Instant;
 
 /// A connection to either database.
 pub enum Conn {
-    /// To the SQLite file of this node.
+    /// To the SQLite file of this node, to write.
+    Own(Own),
+    /// To the same, to read.
     Sqlite(PoolConnection<Sqlite>),
     /// To the PostgreSQL that the nodes share.
     Postgres(PoolConnection<Postgres>),
@@ -28,6 +31,7 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn execute(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<u64, StoreError> {
         Ok(match self {
+            Self::Own(own) => own.execute(sql, &arguments)?,
             Self::Sqlite(conn) => {
                 bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
             }
@@ -43,6 +47,7 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
         match self {
+            Self::Own(own) => own.command(sql)?,
             Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop)?,
             Self::Postgres(conn) => within((&mut **conn).execute(sql)).await.map(drop)?,
         }
@@ -56,7 +61,7 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn begin_write(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => self.command("BEGIN IMMEDIATE").await,
+            Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN IMMEDIATE").await,
             Self::Postgres(_) => {
                 self.command("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
                 self.command("SELECT pg_advisory_xact_lock(7017218301)").await
@@ -69,7 +74,7 @@ impl Conn {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn clock(&mut self) -> Result<Option<Instant>, StoreError> {
-        if let Self::Sqlite(_) = self {
+        if let Self::Own(_) | Self::Sqlite(_) = self {
             return Ok(None);
         }
         let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
@@ -84,7 +89,7 @@ impl Conn {
     /// As [`StoreError`] says: it may have happened all the same.
     pub async fn commit(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => self.command("COMMIT").await,
+            Self::Own(_) | Self::Sqlite(_) => self.command("COMMIT").await,
             Self::Postgres(_) => self.command("NOTIFY ap_gateway; COMMIT").await,
         }
     }
@@ -96,7 +101,7 @@ impl Conn {
     /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
     pub async fn fold_back(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => self.command("PRAGMA wal_checkpoint(PASSIVE)").await,
+            Self::Own(_) | Self::Sqlite(_) => self.command(FOLD_BACK).await,
             Self::Postgres(_) => Ok(()),
         }
     }
@@ -107,7 +112,7 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn begin_read(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
+            Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
             Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
@@ -119,9 +124,13 @@ impl Conn {
 
     /// Rolls back what is open; a connection that cannot even do that is closed instead of reused.
     pub async fn abandon(mut self) {
+        if let Self::Own(own) = self {
+            return own.abandon();
+        }
         let ended = tokio::time::timeout(GREETING, self.command("ROLLBACK")).await;
         if !matches!(ended, Ok(Ok(()) | Err(StoreError::Refused(_)))) {
             match self {
+                Self::Own(_) => {}
                 Self::Sqlite(conn) => {
                     if let Err(error) = conn.close().await {
                         tracing::debug!(error = %error, "a broken connection did not close cleanly");
@@ -139,6 +148,7 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match self {
+            Self::Own(own) => own.fetch(sql, &arguments),
             Self::Sqlite(conn) => {
                 let rows = bind_sqlite(query(sql), arguments).fetch_all(&mut **conn).await?;
                 rows.iter().map(|row| from_sqlite(row, sql)).collect()
@@ -172,10 +182,14 @@ impl Conn {
         sql: &'static str,
         mut keys: Vec<Vec<u8>>,
     ) -> Result<Vec<Row>, StoreError> {
+        if let Self::Own(own) = self {
+            return own.fetch_among(sql, &keys);
+        }
         let mut found = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
             let rest = keys.split_off(keys.len().min(KEYS));
             match self {
+                Self::Own(_) => {}
                 Self::Sqlite(conn) => {
                     // A power of two of parameters, so that few statements are prepared; what is left
                     // unbound is NULL and equals nothing.
@@ -211,7 +225,7 @@ pub(super) async fn within<T>(
 type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 type PostgresQuery<'q> = Query<'q, Postgres, sqlx::postgres::PgArguments>;
 
-pub(super) fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery<'_> {
+fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery<'_> {
     for argument in arguments {
         query = match argument {
             Value::Int(value) => query.bind(value),

@@ -2,17 +2,19 @@
 //! SQLite or PostgreSQL with one SQL text.
 //!
 //! Statements are written once with `$1…`; bulk text is built here from [`Table`] constants only, never
-//! from input. SQLite's multi-row statements use bare `?`: numbered parameters are looked up one by one
-//! there, which made them 35 times slower. Nothing above `store/` sees a driver's type.
+//! from input. Two drivers speak to SQLite: sqlx for readers and migrations, as for PostgreSQL, and rusqlite for the
+//! committer (see `own`). Nothing above `store/` sees a driver's type.
 
 mod bulk;
 mod conn;
 mod error;
 mod open;
+mod own;
 mod postgres;
 mod value;
 
 pub use conn::Conn;
 pub use error::StoreError;
 pub use open::{Database, Location};
+pub use own::Folder;
 pub use value::{Column, Kind, Row, Table, Value};

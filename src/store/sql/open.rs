@@ -7,16 +7,13 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Connection, PgPool, SqliteConnection, SqlitePool};
 
+use super::own::{Folder, Place};
 use super::{Conn, StoreError, postgres};
 
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
-
-/// Pages that the committer's connection keeps, in KiB: what it writes is spread over the day's marks and over
-/// every caller's mailbox, and SQLite's own 2 MiB would be read again and again.
-const WRITER_CACHE: &str = "-65536";
 
 /// The oldest SQLite without the WAL-reset corruption bug.
 const SQLITE_FLOOR: (u32, u32, u32) = (3, 51, 3);
@@ -33,10 +30,10 @@ pub enum Location {
 /// A database with its pools: one connection for the committer, several for readers.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// SQLite: the writer's pool holds one connection, the readers' are read-only.
+    /// SQLite: one connection writes, the readers' are read-only.
     Sqlite {
         /// The committer's.
-        writer: SqlitePool,
+        writer: Place,
         /// Everyone else's.
         readers: SqlitePool,
     },
@@ -72,7 +69,7 @@ impl Database {
 
     async fn connect(location: &Location, create: bool) -> Result<Self, StoreError> {
         let database = match location {
-            Location::Sqlite(path) => sqlite(path, create).await?,
+            Location::Sqlite(path) => sqlite(path, create)?,
             Location::Postgres(urls) => postgres::open(urls).await?,
         };
         database.assert_safe().await?;
@@ -85,7 +82,13 @@ impl Database {
     /// [`StoreError::Inconsistent`] when a newer binary made the schema or a released migration differs.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let done = match self {
-            Self::Sqlite { writer, .. } => SQLITE.run(writer).await,
+            Self::Sqlite { readers, .. } => {
+                let options = readers.connect_options().as_ref().clone().read_only(false);
+                let mut conn = SqliteConnection::connect_with(&options).await?;
+                let done = SQLITE.run(&mut conn).await;
+                conn.close().await?;
+                done
+            }
             Self::Postgres { writer, .. } => POSTGRES.run(writer).await,
         };
         done.map_err(|error| match error {
@@ -126,7 +129,7 @@ impl Database {
     /// [`StoreError::Unreachable`] when none can be had.
     pub async fn writer(&self) -> Result<Conn, StoreError> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
+            Self::Sqlite { writer, .. } => Conn::Own(writer.take().await?),
             Self::Postgres { writer, .. } => Conn::Postgres(writer.acquire().await?),
         })
     }
@@ -140,6 +143,15 @@ impl Database {
             Self::Sqlite { readers, .. } => Conn::Sqlite(readers.acquire().await?),
             Self::Postgres { readers, .. } => Conn::Postgres(readers.acquire().await?),
         })
+    }
+
+    /// What folds SQLite's write-ahead log back; PostgreSQL sees to its own.
+    #[must_use]
+    pub fn folder(&self) -> Option<Folder> {
+        match self {
+            Self::Sqlite { writer, .. } => Some(Folder::of(writer)),
+            Self::Postgres { .. } => None,
+        }
     }
 
     /// Closes every connection, the committer's last, so that SQLite folds its write-ahead log back.
@@ -206,10 +218,10 @@ impl Database {
     }
 }
 
-async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
+fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(create)
+        .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
@@ -218,13 +230,7 @@ async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
         .pragma("wal_autocheckpoint", "0")
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(512);
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(options.clone().pragma("cache_size", WRITER_CACHE))
-        .await?;
+    let writer = Place::open(path, create)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(10))
@@ -238,6 +244,6 @@ async fn sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
                 }
             })
         })
-        .connect_lazy_with(options.create_if_missing(false).read_only(true));
+        .connect_lazy_with(options.read_only(true));
     Ok(Database::Sqlite { writer, readers })
 }
