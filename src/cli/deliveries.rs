@@ -111,7 +111,9 @@ fn line(delivery: &Delivery) -> String {
         Some(Content::Attendance(content)) => {
             let marks: Vec<&MarkHistory> = content.children.iter().flat_map(|child| &child.marks).collect();
             let corrected = marks.iter().filter(|mark| !mark.earlier.is_empty()).count();
-            format!("{} sessions of {} children, {corrected} corrected", marks.len(), content.children.len())
+            let more = if content.incomplete { ", more to come" } else { "" };
+            let children = content.children.len();
+            format!("{} sessions of {children} children, {corrected} corrected{more}", marks.len())
         }
         Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
         Some(Content::Passport(content)) => {

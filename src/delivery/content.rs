@@ -92,6 +92,8 @@ async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Ve
         children: Vec::new(),
         nil_return: returned.nil,
         voided_return_id: returned.voided.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
+        part: u32::try_from(returned.part).unwrap_or(u32::MAX),
+        incomplete: returned.incomplete,
     };
     let mut children = Vec::new();
     let mut marks = 0;

@@ -7,6 +7,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
+use super::parts;
 use super::rows::{self, MarkRow};
 use super::rules::{Slot, Statement};
 use super::statements::{self, Stated, StatementRow};
@@ -215,14 +216,20 @@ async fn of_placement(
         statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement.id, from, to).await?;
     let reader = cx.caller.organisation.clone();
     let view = View::delivered(placement, &reader);
-    let mut returns = Vec::with_capacity(due.len());
+    let (mut returns, mut brought) = (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
     for due in due {
         let mark = match due.slot {
             Some(slot) => marks.remove(&(due.date, slot)),
             None => rows::of_day(&mut cx.snapshot, placement.id, due.date).await?.into_iter().next(),
         };
+        brought.push(mark.as_ref().map(|mark| mark.return_id));
         let received = received(cx, mark).await?;
         returns.push(expected(placement, &due, received, absence(&absences, &due), cx.now, &view));
+    }
+    let ids = brought.iter().flatten().copied();
+    let incomplete = parts::incomplete(&mut cx.snapshot, &placement.provider, ids).await?;
+    for (expected, id) in returns.iter_mut().zip(brought) {
+        expected.return_incomplete = id.is_some_and(|id| incomplete.contains(&id));
     }
     Ok(returns)
 }
@@ -283,6 +290,7 @@ fn expected(
         received_time: received.map(Instant::to_proto),
         code,
         not_possible,
+        return_incomplete: false,
     }
 }
 

@@ -1,6 +1,10 @@
 //! `StreamAttendance`: a return goes in part by part, each as a register goes in. The parts of a return are
 //! counted under one key, so that each number is given once, whichever stream it comes on.
 
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
 use super::roll::Rolls;
 use super::rows::{ReturnRow, parts_key};
 use super::submit::{self, take};
@@ -11,8 +15,8 @@ use crate::exchange::{Action, Cx, Decided, Facts, Part, Piece, Reason, Refusal};
 use crate::proto::v1::{
     StreamAttendanceRequest, StreamAttendanceResponse, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
+use crate::store::key::Key;
 use crate::store::{Snapshot, StoreError};
-use uuid::Uuid;
 
 /// Most marks of a message.
 const FRAME: usize = 200;
@@ -43,6 +47,33 @@ async fn progress(
         Ok(Progress { next: row.int(0)?, complete, marks: row.opt_int(2)?.unwrap_or(0) })
     })
     .transpose()
+}
+
+/// Which of a provider's returns are incomplete: in parts, and the last is not in.
+pub async fn incomplete(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+    returns: impl Iterator<Item = Uuid>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let keys: HashSet<Key> = returns.map(|id| parts_key(provider, id)).collect();
+    let sql = "SELECT r.return_id, r.last FROM heads h \
+               JOIN returns r ON r.idx = h.idx AND r.ordinal = h.ordinal WHERE h.key";
+    let mut incomplete = HashSet::new();
+    for row in snapshot.fetch_among(sql, &keys).await? {
+        if row.int(1)? == 0 {
+            incomplete.insert(row.id(0)?);
+        }
+    }
+    Ok(incomplete)
+}
+
+/// Whether a provider has a return in parts of this id.
+pub async fn is_in_parts(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+    return_id: Uuid,
+) -> Result<bool, StoreError> {
+    Ok(progress(snapshot, provider, return_id).await?.is_some())
 }
 
 /// What a message is in its part.

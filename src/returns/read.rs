@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::parts;
 use super::rates::Count;
 use super::rows::{self, MarkRow};
 use super::statements::{self, Stated};
@@ -34,6 +35,10 @@ pub struct Returned {
     pub nil: bool,
     /// The return that was withdrawn.
     pub voided: Option<Uuid>,
+    /// Of a return in parts, which; else 0.
+    pub part: i64,
+    /// It is a part, and not the last.
+    pub incomplete: bool,
 }
 
 /// What a return brought a recipient about one child.
@@ -77,6 +82,13 @@ pub async fn get_attendance(
     }
     let summary = count.map(|count| count.summary());
     confirmed(&mut cx, &view, placement.id, (from, next), &mut marks).await?;
+    let return_id = |history: &MarkHistory| Uuid::parse_str(&history.mark.as_ref()?.return_id).ok();
+    let incomplete =
+        parts::incomplete(&mut cx.snapshot, &placement.provider, marks.iter().filter_map(return_id));
+    let incomplete = incomplete.await?;
+    for history in &mut marks {
+        history.return_incomplete = return_id(history).is_some_and(|id| incomplete.contains(&id));
+    }
     let more = next <= to;
     let next_page_token = if more { pages.seal(&cx, next.to_string().as_bytes())? } else { String::new() };
     let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
@@ -166,8 +178,11 @@ async fn confirmed(
 /// # Errors
 /// [`Reason::Failed`] when what is stored does not open.
 pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Result<Returned, Refusal> {
-    let nil = cx.snapshot.fetch_one("SELECT nil FROM returns WHERE idx = $1", vec![index.into()]).await?;
-    let nil = nil.map(|row| row.int(0)).transpose()?.unwrap_or(0) != 0;
+    let sql = "SELECT nil, part, last FROM returns WHERE idx = $1";
+    let (nil, part, last) = match cx.snapshot.fetch_one(sql, vec![index.into()]).await? {
+        Some(row) => (row.int(0)? != 0, row.int(1)?, row.int(2)? != 0),
+        None => (false, 0, true),
+    };
     let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
     let mut children: Vec<(Placement, ChildKey, ReturnedChild)> = Vec::new();
     for row in cx.snapshot.fetch(sql, vec![index.into()]).await? {
@@ -196,7 +211,9 @@ pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Res
         }
     }
     let children = children.into_iter().map(|(_, _, returned)| returned).collect();
-    Ok(Returned { children, nil, voided: void::voided_at(&mut cx.snapshot, index).await? })
+    let voided = void::voided_at(&mut cx.snapshot, index).await?;
+    let (voided, part) = voided.map_or((None, part), |(id, part)| (Some(id), part));
+    Ok(Returned { children, nil, voided, part, incomplete: !last })
 }
 
 /// A mark with its earlier revisions, the newest first.

@@ -167,9 +167,10 @@ impl Record for MarkRow {
     }
 }
 
-/// The key of a return; it exists once the return was withdrawn.
-pub fn return_key(return_id: Uuid) -> Key {
-    Key::new(Family::Return).id(return_id)
+/// The key of a return, or of one of its parts; it exists once that was withdrawn.
+pub fn return_key(return_id: Uuid, part: i64) -> Key {
+    let key = Key::new(Family::Return).id(return_id);
+    if part == 0 { key } else { key.bytes(&part.to_be_bytes()) }
 }
 
 /// The key of a provider's return in parts; its version is the number of the part that comes next, until the last

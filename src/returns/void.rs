@@ -1,4 +1,4 @@
-//! `VoidReturn`: a whole return is withdrawn by its provider. Nothing is removed: each session that the return
+//! `VoidReturn`: a whole return, or a part of one, is withdrawn by its provider. Nothing is removed: each session that the return
 //! still stands for gets a revision that restores what stood before it, or that nothing stands.
 
 use std::collections::HashMap;
@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use prost::Message;
 use uuid::Uuid;
 
+use super::parts;
 use super::roll::{Known, know};
 use super::rows::{self, MarkRow, RESTORED, key, return_key, seal_note};
 use super::rules::Statement;
@@ -23,9 +24,11 @@ use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::Key;
 use crate::store::{Snapshot, StoreError, Table, Value};
 
-/// That a return was withdrawn.
+/// That a return or a part of one was withdrawn.
 struct VoidRow {
     return_id: Uuid,
+    /// 0 for a return that was sent at once.
+    part: i64,
     provider: OrganisationId,
     reason: Vec<u8>,
 }
@@ -33,26 +36,35 @@ struct VoidRow {
 impl Record for VoidRow {
     const TABLE: &'static Table = &Table {
         name: "voids",
-        columns: &[("idx", Int), ("ordinal", Int), ("return_id", Blob), ("provider", Text), ("reason", Blob)],
+        columns: &[
+            ("idx", Int),
+            ("ordinal", Int),
+            ("return_id", Blob),
+            ("provider", Text),
+            ("reason", Blob),
+            ("part", Int),
+        ],
         replace_by: &[],
     };
 
     fn values(&self) -> Vec<Value> {
-        vec![self.return_id.into(), self.provider.as_str().into(), self.reason.clone().into()]
+        let (provider, reason) = (self.provider.as_str(), self.reason.clone());
+        vec![self.return_id.into(), provider.into(), reason.into(), self.part.into()]
     }
 
     fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(return_key(self.return_id), 1)]
+        vec![(return_key(self.return_id, self.part), 1)]
     }
 }
 
-/// The return that the exchange at an index withdrew, if it withdrew one.
+/// The return that the exchange at an index withdrew, if it withdrew one, and which part of it.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<Uuid>, StoreError> {
-    let row = snapshot.fetch_one("SELECT return_id FROM voids WHERE idx = $1", vec![index.into()]).await?;
-    row.map(|row| row.id(0)).transpose()
+pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<(Uuid, i64)>, StoreError> {
+    let sql = "SELECT return_id, part FROM voids WHERE idx = $1";
+    let row = snapshot.fetch_one(sql, vec![index.into()]).await?;
+    row.map(|row| Ok((row.id(0)?, row.int(1)?))).transpose()
 }
 
 /// Withdraws a return.
@@ -65,21 +77,29 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
     let (Some(return_id), Some(reason)) = (return_id, reason) else {
         return Err(Reason::Malformed.into());
     };
-    let index = sent_at(&mut cx, return_id).await?;
+    let part = i64::from(m.part);
+    let index = sent_at(&mut cx, return_id, part).await?;
+    if part == 0 && parts::is_in_parts(&mut cx.snapshot, &cx.caller.organisation, return_id).await? {
+        let mut check = Check::new();
+        check.fault("part", "FIELD_REQUIRED");
+        check.finish()?;
+    }
     let sent = marks_at(&mut cx, index.unwrap_or(-1)).await?;
     let known = known(&mut cx, &sent).await?;
     let basis = known.first().and_then(|known| known.agreed.clone());
-    let part = if index.is_some() { Part::Provider } else { Part::None };
-    let permit = cx.permit(Action::VoidReturn, &Facts { basis, ..Facts::own(part) })?;
+    let own = if index.is_some() { Part::Provider } else { Part::None };
+    let permit = cx.permit(Action::VoidReturn, &Facts { basis, ..Facts::own(own) })?;
     let index = index.ok_or(Reason::NotFound)?;
-    if cx.snapshot.version(&return_key(return_id)).await? != 0 {
+    let key = return_key(return_id, part);
+    if cx.snapshot.version(&key).await? != 0 {
         return Err(Reason::StateInvalid.into());
     }
-    let (results, change) = restored(&mut cx, &permit, return_id, &reason, &sent, &known).await?;
+    let (results, change) = restored(&mut cx, &permit, index, &reason, &sent, &known).await?;
     let change = told(&mut cx, change, index, return_id, &known).await?;
     let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
     let row = VoidRow {
         return_id,
+        part,
         provider: cx.caller.organisation.clone(),
         reason: seal(&cx, return_id, &reason)?,
     };
@@ -90,17 +110,18 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
         results,
         receipt: None,
     };
-    Ok(change.guard(return_key(return_id), 0).write(&row).reply(&reply))
+    Ok(change.guard(key, 0).write(&row).reply(&reply))
 }
 
-/// The entry of the caller's own return. One that brought something is found by its deliveries.
-async fn sent_at(cx: &mut Cx, return_id: Uuid) -> Result<Option<i64>, StoreError> {
-    let own = [return_id.into(), cx.caller.organisation.as_str().into()];
+/// The entry of the caller's own return or part. One that brought something is found by its deliveries.
+async fn sent_at(cx: &mut Cx, return_id: Uuid, part: i64) -> Result<Option<i64>, StoreError> {
+    let own = [return_id.into(), cx.caller.organisation.as_str().into(), part.into()];
     let sql = "SELECT r.idx FROM parties p JOIN returns r ON r.idx = p.idx AND r.return_id = p.object \
-               WHERE p.object = $1 AND p.sender = $2 ORDER BY r.idx LIMIT 1";
+               WHERE p.object = $1 AND p.sender = $2 AND r.part = $3 ORDER BY r.idx LIMIT 1";
     let mut row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
     if row.is_none() {
-        let sql = "SELECT idx FROM returns WHERE return_id = $1 AND provider = $2 AND stored = 0";
+        let sql =
+            "SELECT idx FROM returns WHERE return_id = $1 AND provider = $2 AND part = $3 AND stored = 0";
         row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
     }
     row.map(|row| row.int(0)).transpose()
@@ -127,7 +148,7 @@ async fn known(cx: &mut Cx, sent: &[MarkRow]) -> Result<Vec<Known>, Refusal> {
 async fn restored(
     cx: &mut Cx,
     permit: &Permit,
-    return_id: Uuid,
+    index: i64,
     reason: &str,
     sent: &[MarkRow],
     known: &[Known],
@@ -150,13 +171,15 @@ async fn restored(
                 ..MarkResult::default()
             };
             result.set_outcome(MarkOutcome::Unchanged);
-            let now = standing.get(&(mark.placement, mark.date, mark.slot));
-            // A later return has corrected it: that one stands.
-            if let Some((now, place)) = now.filter(|(now, _)| now.return_id == return_id) {
-                let before = before(cx, now, return_id).await?;
-                if let Some(before) = &before {
-                    change = change.guard(return_key(before.return_id), 0);
+            // A later return may have corrected it: then that one stands.
+            if let Some((now, place)) = standing.get(&(mark.placement, mark.date, mark.slot))
+                && stands_for(cx, now, *place).await? == Some(index)
+            {
+                let before = before(cx, now.prior, index).await?;
+                if let Some(Before { of, .. }) = &before {
+                    change = change.guard(of.clone(), 0);
                 }
+                let before = before.map(|before| before.mark);
                 change = change.guard(key(now.date, now.placement, now.slot), now.revision);
                 let row = revision(cx, known, now, *place, before, reason)?;
                 result.set_outcome(MarkOutcome::Voided);
@@ -175,20 +198,42 @@ async fn restored(
     Ok((results, change))
 }
 
-/// What stood before: the newest revision that somebody sent with a return that still stands.
-async fn before(cx: &mut Cx, now: &MarkRow, return_id: Uuid) -> Result<Option<MarkRow>, Refusal> {
-    let mut prior = now.prior;
+/// A revision that somebody sent with a return, or a part of one, that still stands.
+struct Before {
+    mark: MarkRow,
+    /// The entry that sent it.
+    index: i64,
+    /// The key of its return or part.
+    of: Key,
+}
+
+/// The entry that sent what stands: a revision that a withdrawal restored stands for the one before it.
+async fn stands_for(cx: &mut Cx, now: &MarkRow, place: (i64, i64)) -> Result<Option<i64>, Refusal> {
+    if now.flags & RESTORED == 0 {
+        return Ok(Some(place.0));
+    }
+    Ok(before(cx, now.prior, -1).await?.map(|before| before.index))
+}
+
+/// What stood before: from a place back, the newest revision that somebody sent, besides that of an entry, with
+/// what still stands.
+async fn before(cx: &mut Cx, mut prior: Option<(i64, i64)>, besides: i64) -> Result<Option<Before>, Refusal> {
     // Revisions count down to the first, so this ends.
-    while let Some((idx, ordinal)) = prior {
+    while let Some((index, ordinal)) = prior {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else {
+        let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into(), ordinal.into()]).await? else {
             return Ok(None);
         };
-        let (earlier, ..) = rows::read(&row)?;
-        prior = earlier.prior;
-        let sent = earlier.flags & RESTORED == 0 && earlier.return_id != return_id;
-        if sent && cx.snapshot.version(&return_key(earlier.return_id)).await? == 0 {
-            return Ok(Some(earlier));
+        let (mark, ..) = rows::read(&row)?;
+        prior = mark.prior;
+        if mark.flags & RESTORED != 0 || index == besides {
+            continue;
+        }
+        let row =
+            cx.snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
+        let of = return_key(mark.return_id, row.map_or(Ok(0), |row| row.int(0))?);
+        if cx.snapshot.version(&of).await? == 0 {
+            return Ok(Some(Before { mark, index, of }));
         }
     }
     Ok(None)

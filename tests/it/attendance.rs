@@ -21,14 +21,14 @@ pub async fn delivered(client: &Client, object: &str) -> Vec<Delivery> {
     found
 }
 
-fn content(delivery: &Delivery) -> &AttendanceContent {
+pub fn content(delivery: &Delivery) -> &AttendanceContent {
     match &delivery.content {
         Some(Content::Attendance(content)) => content,
         _ => panic!("no attendance was delivered"),
     }
 }
 
-fn newest(histories: &[MarkHistory], date: &str) -> StoredMark {
+pub fn newest(histories: &[MarkHistory], date: &str) -> StoredMark {
     let of = histories.iter().filter_map(|history| history.mark.clone());
     of.into_iter().find(|mark| mark.date == date).unwrap()
 }
@@ -178,7 +178,16 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
 }
 
 async fn void(client: &Client, return_id: &str) -> Result<VoidReturnResponse, ClientError> {
+    void_part(client, return_id, 0).await
+}
+
+pub async fn void_part(
+    client: &Client,
+    return_id: &str,
+    part: u32,
+) -> Result<VoidReturnResponse, ClientError> {
     let request = VoidReturnRequest {
+        part,
         request_id: id(),
         return_id: return_id.to_owned(),
         reason: "the wrong register".to_owned(),

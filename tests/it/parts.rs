@@ -1,14 +1,17 @@
 //! A return in parts: what a commit ends is stored, delivered and entered once, and nothing else is.
 
-use ap_gateway::client::reason;
-use ap_gateway::proto::v1::{ExchangeRecord, Outcome, StreamAttendanceRequest, SubmitMode};
+use ap_gateway::client::{Client, reason};
+use ap_gateway::proto::v1::{
+    ExchangeRecord, ListExpectedReturnsRequest, Mark, MarkHistory, Outcome, Session, StreamAttendanceRequest,
+    SubmitMode, returns_service,
+};
 use prost::Message;
 use prost::bytes::Bytes;
 use tempfile::TempDir;
 use tonic::Status;
 
-use super::attendance::{delivered, verified};
-use super::story::{id, mark};
+use super::attendance::{content, delivered, newest, verified, void_part};
+use super::story::{attendance, id, mark, refused};
 use super::support::World;
 use super::upload::{Upload, commit, entered, marks, opening, part};
 use super::wire::Wire;
@@ -174,6 +177,61 @@ async fn a_part_may_be_tried_or_taken_in_part(world: &World) {
     assert_eq!(stored(world).await, before + 3);
 }
 
+/// Whether each mark of a placement is shown as part of an incomplete return; and whether any due one is.
+async fn incomplete(client: &Client, placement: &str) -> (Vec<bool>, bool) {
+    let marks = attendance(client, placement).await.unwrap().marks;
+    let request = ListExpectedReturnsRequest {
+        placement_id: placement.to_owned(),
+        from_date: "2026-11-01".to_owned(),
+        to_date: "2026-11-20".to_owned(),
+        ..ListExpectedReturnsRequest::default()
+    };
+    let due = client.call(returns_service::LIST_EXPECTED_RETURNS, &request).await.unwrap().message.returns;
+    let marks = marks.into_iter().filter(|it| it.mark.as_ref().unwrap().session() == Session::Am);
+    (marks.map(|it| it.return_incomplete).collect(), due.iter().any(|it| it.return_incomplete))
+}
+
+/// Until its last part is in, a return is shown as incomplete wherever its marks are; each part is withdrawn by
+/// itself, and leaves what another part of the same return said before it.
+async fn a_return_is_incomplete_until_its_last_part(world: &World) {
+    let wire = Wire::of(world.dir.path(), "provider-a").await;
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let days = ["2026-11-09", "2026-11-10", "2026-11-11"];
+    let corrected =
+        Mark { correction_reason: "a parent telephoned".to_owned(), ..mark(&placement, days[0], "I") };
+    let (mut upload, opened) = Upload::of(&wire, "").await;
+    let id = opened.return_id;
+    let first = [mark(&placement, days[0], "/"), mark(&placement, days[1], "/")];
+    upload.part(&part(&id, 1, &first, 1, false)).await.unwrap();
+    assert_eq!(incomplete(&la, &placement).await, (vec![true, true], true));
+    let answer =
+        upload.part(&part(&id, 2, &[corrected, mark(&placement, days[2], "/")], 2, true)).await.unwrap();
+    assert_eq!((answer.corrected, answer.stored), (1, 1));
+    assert_eq!(incomplete(&la, &placement).await, (vec![false; 3], false));
+    let told = delivered(&la, &id).await;
+    let told: Vec<_> = told.iter().map(|it| (content(it).part, content(it).incomplete)).collect();
+    assert_eq!(told, [(1, true), (2, false)]);
+    let whole = refused(void_part(&riverside, &id, 0).await);
+    assert_eq!(reason(&whole), "INVALID_REQUEST");
+    assert_eq!(reason(&refused(void_part(&riverside, &id, 3).await)), "NOT_FOUND");
+    assert_eq!(void_part(&riverside, &id, 2).await.unwrap().voided, 2);
+    let marks = attendance(&la, &placement).await.unwrap().marks;
+    let flags = |marks: &[MarkHistory]| days.map(|day| newest(marks, day).flags.concat());
+    assert_eq!(
+        (newest(&marks, days[0]).code.as_str(), flags(&marks)),
+        ("/", ["RESTORED", "", "WITHDRAWN"].map(str::to_owned))
+    );
+    assert_eq!(void_part(&riverside, &id, 1).await.unwrap().voided, 2);
+    assert_eq!(flags(&attendance(&la, &placement).await.unwrap().marks), ["WITHDRAWN"; 3]);
+    assert_eq!(reason(&refused(void_part(&riverside, &id, 1).await)), "STATE_INVALID");
+    let withdrawn = delivered(&la, &id).await;
+    assert_eq!(
+        (content(&withdrawn[2]).voided_return_id.as_str(), content(&withdrawn[2]).part),
+        (id.as_str(), 2)
+    );
+}
+
 /// Another's return, and one that never was, are one answer.
 async fn another_s_return_is_not_there(world: &World) {
     let (riverside, oakfield) =
@@ -189,13 +247,14 @@ async fn all(world: World) -> TempDir {
     a_return_is_gone_on_with(&world).await;
     a_part_may_be_tried_or_taken_in_part(&world).await;
     what_is_wrong_with_a_part_is_refused(&world).await;
+    a_return_is_incomplete_until_its_last_part(&world).await;
     another_s_return_is_not_there(&world).await;
     world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_in_parts_on_sqlite() {
-    verified(&all(World::sqlite().await).await, 12).await;
+    verified(&all(World::sqlite().await).await, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
