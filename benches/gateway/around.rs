@@ -71,7 +71,7 @@ pub async fn others(table: &mut Table, world: World) {
     table.add("return → commissioner's stream, one at a time", Line::of(&to_the_stream(&world).await, 1));
     reading(table, &world).await;
     let entries = newest(&world).await.tree_size;
-    world.fill(1, 256, world.scale.entries.saturating_sub(entries)).await;
+    world.fill(1, 256, 8, world.scale.entries.saturating_sub(entries)).await;
     let World { dir, server, fleet, scale } = world;
     table.note(format!("memory of the server after all of this: {} MiB", server.resident() >> 20));
     drop(server);

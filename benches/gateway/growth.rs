@@ -58,7 +58,7 @@ async fn both(table: &mut Table, world: &World, when: &str) -> (f64, f64) {
 async fn grow(table: &mut Table, world: &World) {
     let wanted =
         std::env::var("AP_GATEWAY_BENCH_MARKS").ok().and_then(|marks| marks.parse().ok()).unwrap_or(MARKS);
-    let (calls, took) = world.fill(1_000, 8, wanted.div_ceil(1_000)).await;
+    let (calls, took) = world.fill(1_000, 8, 200, wanted.div_ceil(1_000)).await;
     table.note(format!("{} marks were stored in {} s, 1,000 a call", calls * 1_000, took.as_secs()));
 }
 

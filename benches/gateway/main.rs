@@ -99,9 +99,9 @@ impl World {
         Line::of(&measured, marks).used(used)
     }
 
-    /// Sends, from all providers, until so many calls have been answered: how many were, and how long it took.
-    async fn fill(&self, marks: usize, in_flight: usize, calls: u64) -> (u64, Duration) {
-        let senders = self.senders(200).await;
+    /// Sends until so many calls have been answered: how many were, and how long it took.
+    async fn fill(&self, marks: usize, in_flight: usize, connections: usize, calls: u64) -> (u64, Duration) {
+        let senders = self.senders(connections).await;
         let (mut sent, mut took) = (0, Duration::ZERO);
         while sent < calls {
             let shape = Shape { marks, in_flight, duration: self.scale.long };
