@@ -52,8 +52,8 @@ pub enum ClientError {
     /// The profile's files cannot be used.
     #[error("the profile cannot be used: {0}")]
     Profile(String),
-    /// The gateway cannot be reached, or hung up.
-    #[error("the gateway cannot be reached")]
+    /// The gateway cannot be reached, or the connection was cut.
+    #[error("the gateway cannot be reached, or the connection was cut")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The gateway refused.
     #[error("refused: {}", .0.message())]
@@ -67,8 +67,13 @@ pub enum ClientError {
 }
 
 impl From<Status> for ClientError {
+    /// A status that tonic made of something else is no answer: the connection was cut.
     fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
+        if std::error::Error::source(&status).is_some() {
+            Self::Unreachable(Box::new(status))
+        } else {
+            Self::Refused(Box::new(status))
+        }
     }
 }
 

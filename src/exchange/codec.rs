@@ -19,6 +19,11 @@ pub enum Answer {
     Hashes(Bytes),
 }
 
+/// Largest message that is sent, in bytes.
+pub(super) const MESSAGE: usize = 4 << 20;
+/// Largest reply that is committed: behind it is room for its receipt, whose entry has at most 4 KiB.
+pub(super) const REPLY: usize = MESSAGE - (64 << 10);
+
 /// A reply with its receipt behind it. Only the door makes one, from the committer's outcome.
 pub struct Committed(Bytes);
 

@@ -15,7 +15,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::caller::{self, Caller, Callers};
-use super::codec::{Answer, Committed};
+use super::codec::{self, Answer, Committed};
 use super::entry::{self, Of};
 use super::routes::Handler;
 use super::{Action, Change, Cx, Reason, Refusal};
@@ -199,6 +199,10 @@ impl Door {
             return Err(Reason::MethodNotAllowed.into());
         }
         let decided = unwinding(decide(cx, call.message.clone())).await?;
+        // Found out before the commit: else the log would say that the caller had it.
+        if decided.as_ref().is_some_and(|decision| decision.reply.len() > codec::REPLY) {
+            return Err(Reason::ReplyTooLarge.into());
+        }
         Ok(decided.map(|decision| {
             if only_validates(call) {
                 Decision { change: decision.change.without_effect(), ..decision }

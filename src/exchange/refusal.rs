@@ -94,6 +94,7 @@ reasons! {
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
+    ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted Client 0 "the answer would be larger than 4 MiB; ask for less at once";
     HostMismatch "HOST_MISMATCH" Unauthenticated Client 0 "the call is for another host than the gateway's certificate names";
     EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not taken; gzip is, and none";
     UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";

@@ -17,7 +17,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
-use super::codec::{Answer, ExchangeCodec};
+use super::codec::{self, Answer, ExchangeCodec};
 use super::door::{Call, Deciding, Decision, Door, Recall};
 use super::{Action, Cx, Decided, Piece, Reason, Refusal, deadline, headers, stream, watch};
 use crate::identity::PeerCertificate;
@@ -167,7 +167,7 @@ pub struct MessageLimits {
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        Self { request: 1 << 20, reply: 4 << 20 }
+        Self { request: 1 << 20, reply: codec::MESSAGE }
     }
 }
 

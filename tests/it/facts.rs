@@ -1,12 +1,18 @@
 //! What our libraries do by themselves and must not do here (reliability notes §0b, facts 8, 9, 11 and 17).
 
-use ap_gateway::proto::v1::{AuditEntry, GetPlacementRequest};
+use ap_gateway::cli::audit;
+use ap_gateway::client::reason;
+use ap_gateway::proto::v1::mark::Statement;
+use ap_gateway::proto::v1::{
+    AuditEntry, GetAttendanceRequest, GetPlacementRequest, Mark, Outcome, SeenMark, Session, returns_service,
+};
 use ap_gateway::store::{Database, Value};
 use ap_gateway::tlog::commitment;
 use prost::Message;
 use prost::bytes::Bytes;
+use tonic::Code;
 
-use super::story::id;
+use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 use super::wire::{Wire, frame, receipt};
 
@@ -75,10 +81,42 @@ async fn a_caller_that_goes_away_changes_nothing(world: &World) {
     assert_eq!(after - before, 2);
 }
 
+/// An answer that would be too large is refused, and entered so, before anything of it is sent; less at once is
+/// answered.
+async fn an_answer_too_large_is_refused(world: &World) {
+    let riverside = world.client("provider-a").await;
+    let placement = world.placements("la-a", "provider-a").remove(1);
+    let time = |minute: usize| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let lesson = |minute: usize| Mark {
+        session: Session::Timed as i32,
+        start_time: time(minute),
+        end_time: time(minute + 1),
+        statement: Some(Statement::Seen(SeenMark::Present as i32)),
+        comment: "ü".repeat(2_000),
+        ..mark(&placement, "2026-11-03", "")
+    };
+    for call in 0..5 {
+        let lessons = (call * 240..(call + 1) * 240).map(lesson).collect();
+        assert_eq!(submit(&riverside, &submission(lessons)).await.unwrap().message.stored, 240);
+    }
+    let status = refused(attendance(&riverside, &placement).await);
+    assert_eq!((status.code(), &*reason(&status)), (Code::ResourceExhausted, "REPLY_TOO_LARGE"));
+    let entered = audit::exchanges(&riverside).await.unwrap().remove(0);
+    assert_eq!((entered.outcome(), &*entered.reason), (Outcome::Refused, "REPLY_TOO_LARGE"));
+    let request = GetAttendanceRequest {
+        placement_id: placement.clone(),
+        from_date: "2026-11-01".to_owned(),
+        to_date: "2026-11-02".to_owned(),
+        ..GetAttendanceRequest::default()
+    };
+    riverside.call(returns_service::GET_ATTENDANCE, &request).await.unwrap();
+}
+
 async fn all(world: &World) {
     no_transaction_is_left_to_the_next(world).await;
     the_log_commits_to_the_bytes_as_they_came(world).await;
     a_caller_that_goes_away_changes_nothing(world).await;
+    an_answer_too_large_is_refused(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod canaries;
 mod clients;
 mod closures;
 mod crash;
+mod cut;
 mod deadlines;
 mod demo;
 mod disk;
