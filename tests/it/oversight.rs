@@ -26,7 +26,7 @@ use super::support::{World, gateway, run};
 const ROUNDS: usize = 400;
 
 /// A child's placement that starts without what keeps it safe having been acknowledged.
-async fn start(stage: &mut Stage) -> String {
+pub async fn start(stage: &mut Stage) -> String {
     stage.place(2).await;
     stage.play("PutPlan").await;
     stage.play("StartPlacement").await;

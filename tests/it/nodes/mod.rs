@@ -1,5 +1,6 @@
 //! Several nodes over one PostgreSQL, each a process of its own.
 
+mod alerts;
 mod failover;
 mod together;
 
@@ -104,9 +105,8 @@ impl Nodes {
         rows
     }
 
-    /// One contiguous log, which continues what each node's anchor knows; every request is stored once, and gets
-    /// the bytes again that it got first, on whichever node is served.
-    async fn hold(&self, answered: &[Answered]) {
+    /// One contiguous log of more entries than these, which continues what each node's anchor knows.
+    async fn verifies(&self, entries: usize) {
         for node in NODES {
             let file = |name: &str| self.dir(node).join(name);
             let options = Options {
@@ -117,8 +117,14 @@ impl Nodes {
             };
             let report = database(&options).await.unwrap();
             assert_eq!(report.findings, []);
-            assert!(report.entries > answered.len() as u64);
+            assert!(report.entries > entries as u64);
         }
+    }
+
+    /// The log verifies; every request is stored once, and gets the bytes again that it got first, on whichever
+    /// node is served.
+    async fn hold(&self, answered: &[Answered]) {
+        self.verifies(answered.len()).await;
         assert_eq!(self.query("SELECT idx FROM marks").await.len(), answered.len());
         for node in NODES {
             let server = Process::serve(&self.dir(node));
