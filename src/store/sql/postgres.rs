@@ -73,24 +73,34 @@ pub(super) async fn open(urls: &str) -> Result<Database, StoreError> {
     Ok(Database::Postgres { writer, readers, servers })
 }
 
-/// The first server that is not a standby.
+/// The server that is not a standby; of several the one on the newest timeline, which took over last: the other
+/// was started again and is behind.
 async fn primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, StoreError> {
-    let mut why = standby();
+    let (mut newest, mut why) = (None, standby());
     for server in servers {
         let asked = tokio::time::timeout(GREETING, async {
             let mut conn = server.connect().await?;
-            let is_primary = is_primary(&mut conn).await?;
+            let timeline = timeline(&mut conn).await?;
             conn.close().await.ok();
-            Ok(is_primary)
+            Ok(timeline)
         });
         match asked.await {
-            Ok(Ok(true)) => return Ok(server.clone()),
-            Ok(Ok(false)) => {}
+            Ok(Ok(Some(timeline))) if newest.as_ref().is_none_or(|(before, _)| *before < timeline) => {
+                newest = Some((timeline, server));
+            }
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => why = error,
             Err(_) => why = silent(),
         }
     }
-    Err(why.into())
+    newest.map(|(_, server)| server.clone()).ok_or_else(|| why.into())
+}
+
+/// The timeline that a primary writes, in hexadecimal digits of one length; none of a standby.
+async fn timeline(conn: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() \
+               THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
+    query_scalar(sql).fetch_one(conn).await
 }
 
 async fn is_primary(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {

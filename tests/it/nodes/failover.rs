@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::opening::serve;
-use super::super::support::Postgres;
+use super::super::opening::{HEALTH, serve};
+use super::super::process::Process;
+use super::super::support::{Postgres, post};
 use super::{Load, NODES, Nodes};
 
 /// Says in a node's configuration whether it may do without a standby.
@@ -31,6 +32,19 @@ fn refused(nodes: &Nodes) {
     nodes.postgres.set("synchronous_commit", "on");
 }
 
+/// Waits until the first node's health service says this: 2 for `NOT_SERVING`, 1 for SERVING.
+async fn says(nodes: &Nodes, one: &Process, status: &str) {
+    let mut told = String::new();
+    for _ in 0..200 {
+        told = post(&nodes.dir(NODES[0]), one.address(), HEALTH);
+        if told.contains(status) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_takes_over_if_it_has_everything() {
     let nodes = Nodes::over(Postgres::start());
@@ -48,15 +62,20 @@ async fn a_standby_takes_over_if_it_has_everything() {
     let load = Load::on(&nodes).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     nodes.postgres.kill();
+    says(&nodes, &one, "\u{8}\u{2}").await;
     standby.promote();
     let clients = nodes.clients().await;
     let mut answered = vec![nodes.answered(&clients[..1]).await, nodes.answered(&clients[1..]).await];
     answered.extend(load.end().await);
+    says(&nodes, &one, "\u{8}\u{1}").await;
     drop((one, two));
+    // The one that died comes back, as if nothing had happened: it is passed over.
+    nodes.postgres.serve();
     single_primary(&nodes.dir(NODES[0]), true);
     nodes.hold(&answered).await;
 
     let servers = nodes.serve();
+    nodes.postgres.kill();
     standby.kill();
     behind.serve();
     behind.promote();
