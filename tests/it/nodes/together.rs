@@ -16,7 +16,7 @@ use ap_gateway::proto::v1::{
 use ap_gateway::store::{Database, StoreError};
 use prost::Message;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use super::super::faults::unavailable;
@@ -79,6 +79,24 @@ async fn a_silent_holder_of_the_lock(nodes: &Nodes) {
     own(&client).await.unwrap();
     assert!(matches!(silent.commit().await, Err(StoreError::Unreachable(_))));
     silent.abandon().await;
+    database.close().await;
+}
+
+/// A commit is hinted at, so that other nodes need not wait for their next look.
+async fn a_commit_is_hinted_at(nodes: &Nodes) {
+    let client = nodes.client(NODES[0], "provider-a").await;
+    let database = Database::open(&nodes.location()).await.unwrap();
+    let hint = Notify::new();
+    let hinted = async {
+        own(&client).await.unwrap();
+        while tokio::time::timeout(Duration::from_millis(100), hint.notified()).await.is_err() {
+            own(&client).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = database.hear(|| hint.notify_one()) => panic!("nobody listens any more"),
+        hinted = tokio::time::timeout(Duration::from_secs(10), hinted) => hinted.unwrap(),
+    }
     database.close().await;
 }
 
@@ -162,6 +180,7 @@ async fn two_nodes_are_one_gateway() {
     let mut answered = requests_sent_to_both(&nodes).await;
     a_revocation_on_the_other_node(&nodes).await;
     a_silent_holder_of_the_lock(&nodes).await;
+    a_commit_is_hinted_at(&nodes).await;
     drop(servers);
     answered.extend(stopped_and_killed(&nodes).await);
     assert!(answered.len() > CLIENTS * SHARED + CLIENTS);
