@@ -31,14 +31,14 @@ use super::stage::lately;
 use super::support::gateway;
 use super::wire::{address, tls};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u32 = 11;
 /// Against waiting for ever; nothing is measured by it.
 const GUARD: Duration = Duration::from_mins(1);
@@ -102,19 +102,19 @@ impl Listener {
     }
 }
 
-async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
+pub async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let tcp = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.unwrap()
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// The next frame: its kind and its payload; none when the connection is closed.
-async fn read(stream: &mut TlsStream<TcpStream>) -> Option<(u8, Vec<u8>)> {
+pub async fn read(stream: &mut TlsStream<TcpStream>) -> Option<(u8, Vec<u8>)> {
     let mut header = [0; 9];
     let read = tokio::time::timeout(GUARD, stream.read_exact(&mut header)).await.unwrap();
     read.ok()?;

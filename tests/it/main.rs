@@ -15,6 +15,7 @@ mod clients;
 mod closures;
 mod crash;
 mod cut;
+mod cuts;
 mod deadlines;
 mod demo;
 mod disk;

@@ -140,7 +140,15 @@ pub const ROWS: &[Row] = &[
             "surname": "Kestrel", "forename": "Wren", "date_of_birth": "2012-03-04",
             "comment": "went home unwell", "correction_reason": "a parent telephoned"}]}"#,
     ),
-    row("StreamAttendance", "provider-a", r#"{"return_id": "$streamed"}"#),
+    row(
+        "StreamAttendance",
+        "provider-a",
+        r#"{"return_id": "$streamed"}
+           {"return_id": "$streamed", "part": 1, "marks": [{"placement_id": "$active", "date": "2026-09-04",
+            "session": "SESSION_AM", "code": "I", "surname": "Kestrel", "forename": "Wren",
+            "date_of_birth": "2012-03-04", "comment": "went home unwell"}]}
+           {"commit": {"count": 1, "last": true}}"#,
+    ),
     row(
         "ConfirmMarks",
         "la-a",

@@ -61,29 +61,31 @@ async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
     world.stop().await;
 }
 
+/// Suspends or restores Riverside.
+pub async fn set(operator: &Client, state: OrganisationState) {
+    let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    let found = operator.call(register_service::GET_ORGANISATION, &request).await.unwrap().message;
+    let request = UpdateOrganisationRequest {
+        request_id: id(),
+        organisation: "provider/riverside".to_owned(),
+        etag: found.organisation.unwrap().etag,
+        state: state as i32,
+        ..UpdateOrganisationRequest::default()
+    };
+    operator.call(register_service::UPDATE_ORGANISATION, &request).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_organisation_is_refused_until_it_is_restored() {
     let world = World::sqlite().await;
     let (riverside, operator) = (world.client("provider-a").await, world.client("operator").await);
-    let set = async |state: OrganisationState| {
-        let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
-        let found = operator.call(register_service::GET_ORGANISATION, &request).await.unwrap().message;
-        let request = UpdateOrganisationRequest {
-            request_id: id(),
-            organisation: "provider/riverside".to_owned(),
-            etag: found.organisation.unwrap().etag,
-            state: state as i32,
-            ..UpdateOrganisationRequest::default()
-        };
-        operator.call(register_service::UPDATE_ORGANISATION, &request).await.unwrap();
-    };
     own(&riverside).await.unwrap();
-    set(OrganisationState::Suspended).await;
+    set(&operator, OrganisationState::Suspended).await;
     match own(&world.client("provider-a").await).await.unwrap_err() {
         ClientError::Refused(status) => assert_eq!(reason(&status), "ORG_SUSPENDED"),
         other => panic!("{other}"),
     }
-    set(OrganisationState::Active).await;
+    set(&operator, OrganisationState::Active).await;
     own(&world.client("provider-a").await).await.unwrap();
     world.stop().await;
 }

@@ -7,6 +7,7 @@ use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, Randomness, SystemClock};
 use ap_gateway::identity::pki::{Authority, Validity};
 use ap_gateway::proto;
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
@@ -134,11 +135,23 @@ impl Stage {
     /// A method's row as the messages that are sent.
     fn messages(&self, row: &Row, validate_only: bool) -> Vec<DynamicMessage> {
         let mut messages = read_all(row.method, &self.named(row.json));
-        for message in &mut messages {
+        let mut part = Context::new(&SHA256);
+        for (at, message) in messages.iter_mut().enumerate() {
+            // The end of a part names nothing but what was before it, behind the opening.
+            if message.has_field_by_name("commit") {
+                let sha256 = Value::Bytes(Bytes::copy_from_slice(part.clone().finish().as_ref()));
+                let mut commit = message.get_field_by_name("commit").unwrap().as_message().unwrap().clone();
+                commit.set_field_by_name("sha256", sha256);
+                message.set_field_by_name("commit", Value::Message(commit));
+                continue;
+            }
             disguise(message, self.personal);
             if proto::is_mutating(&descriptor(row.method)) {
                 self.renew(message);
                 message.set_field_by_name("validate_only", Value::Bool(validate_only));
+            }
+            if at > 0 {
+                part.update(&message.encode_to_vec());
             }
         }
         messages

@@ -4,6 +4,7 @@ use std::io::Error;
 
 use ap_gateway::cli::audit;
 use ap_gateway::client::Client;
+use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::{
     ExchangeRecord, Mark, SeenMark, Session, StreamAttendanceRequest, StreamAttendanceResponse, StreamCommit,
     mark,
@@ -20,10 +21,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::story::id;
 use super::wire::{Wire, frame, framed, receipt_of};
 
 pub const STREAM: &str = "/apgateway.v1.ReturnsService/StreamAttendance";
+
+fn id() -> String {
+    Randomness::system().uuid_v4().hyphenated().to_string()
+}
 
 /// A stream that was opened.
 pub struct Upload {
