@@ -184,7 +184,8 @@ async fn check(image: Image, expected: Expected, log_key: &str) -> Result<(), St
     let sql = "SELECT exchange FROM entries";
     let rows =
         database.reader().await.unwrap().fetch(sql, vec![]).await.map_err(|error| error.to_string())?;
-    let stored: BTreeSet<Uuid> = rows.iter().map(|row| row.id(0).unwrap()).collect();
+    let stored: Result<BTreeSet<Uuid>, _> = rows.iter().map(|row| row.id(0)).collect();
+    let stored = stored.map_err(|error| error.to_string())?;
     let lost = expected.exchanges.difference(&stored).count();
     if lost > 0 {
         return Err(format!("{lost} of {} acknowledged exchanges are lost", expected.exchanges.len()));
