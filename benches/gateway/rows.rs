@@ -1,11 +1,14 @@
-//! The second ceiling: the rows that one exchange wrote, written again and again by the same multi-row
-//! statements with the same durability, and nothing else: no TLS, no door, no tree, no sealing.
+//! The second ceiling: the rows that one exchange wrote, written again and again over sqlx, a multi-row statement a
+//! table and a commit an exchange, with the same durability, and nothing else: no TLS, no door, no tree, no sealing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ap_gateway::cli::bench::load::Measured;
 use ap_gateway::store::{Database, Kind, Location, Table, Value};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqliteConnection, query};
 
 use super::table::Line;
 
@@ -18,24 +21,49 @@ pub async fn ceiling(source: &Path, marks: usize, duration: Duration) -> Line {
     let folder = tempfile::tempdir().unwrap();
     let to = Database::create(&Location::Sqlite(folder.path().join("rows.sqlite"))).await.unwrap();
     to.migrate().await.unwrap();
+    to.close().await;
     let written = newest(&from).await;
+    let mut to = connect(&folder.path().join("rows.sqlite")).await;
     let (begun, mut latencies, mut turn) = (Instant::now(), Vec::new(), 0_i64);
     while begun.elapsed() < duration {
         let started = Instant::now();
         turn += 1;
-        let mut conn = to.writer().await.unwrap();
-        conn.begin_write().await.unwrap();
+        to.execute("BEGIN IMMEDIATE").await.unwrap();
         for (table, rows) in &written {
-            conn.insert(table, rows.iter().map(|row| anew(table, row, turn)).collect()).await.unwrap();
+            insert(&mut to, table, rows.iter().map(|row| anew(table, row, turn)).collect()).await;
         }
-        conn.command("COMMIT").await.unwrap();
+        to.execute("COMMIT").await.unwrap();
         latencies.push(u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     let elapsed = begun.elapsed();
     from.close().await;
-    to.close().await;
+    to.close().await.unwrap();
     latencies.sort_unstable();
     Line::of(&Measured { calls: latencies.len() as u64, elapsed, latencies }, marks)
+}
+
+/// A connection with the settings of the gateway's own, but for the folding of the write-ahead log, which SQLite
+/// does by itself.
+async fn connect(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
+    let options = options.synchronous(SqliteSynchronous::Full).foreign_keys(true);
+    let options = options.pragma("secure_delete", "on").pragma("cache_size", "-65536");
+    options.connect().await.unwrap()
+}
+
+async fn insert(to: &mut SqliteConnection, table: &Table, rows: Vec<Vec<Value>>) {
+    let row = format!("({})", vec!["?"; table.columns.len()].join(","));
+    let (name, rows_of) = (table.name, vec![row.as_str(); rows.len()].join(","));
+    let on_key = if table.replace_by.is_empty() { "INTO" } else { "OR REPLACE INTO" };
+    let mut bound = query(AssertSqlSafe(format!("INSERT {on_key} {name} VALUES {rows_of}")));
+    for value in rows.into_iter().flatten() {
+        bound = match value {
+            Value::Int(value) => bound.bind(value),
+            Value::Text(value) => bound.bind(value),
+            Value::Blob(value) => bound.bind(value),
+        };
+    }
+    bound.execute(to).await.unwrap();
 }
 
 /// The rows of the last entry that stored a return, by table.

@@ -32,7 +32,7 @@ pub async fn create(
     let empty = Checkpoint::new(signer.verifier().name(), 0, Edge::default().root());
     let note = signer.sign(&empty.to_string());
     let row = vec![0_i64.into(), now.micros().into(), note.as_str().into()];
-    conn.insert(&CHECKPOINTS, vec![row]).await?;
+    conn.insert(vec![(&CHECKPOINTS, vec![row])]).await?;
     conn.command("COMMIT").await?;
     Anchor::create(anchor, &note).map_err(|error| {
         tracing::error!(error = %error, "the anchor could not be made");

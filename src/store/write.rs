@@ -1,5 +1,5 @@
 //! Writing a group inside the committer's transaction: entries with consecutive indexes, every table's
-//! rows in one multi-row statement, the tree, one signed checkpoint. Nothing leaves this file before the
+//! rows, the tree, one signed checkpoint. Nothing leaves this file before the
 //! caller's COMMIT.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,7 @@ use super::key::Key;
 use super::log::{Tip, place};
 use super::proposal::{Proposal, RowWrite};
 use super::queue::Pending;
-use super::sql::{Conn, StoreError, Table, Value};
+use super::sql::{Conn, Rows, StoreError, Table, Value};
 use super::tables::{CHECKPOINTS, ENTRIES, HEADS, LEAVES, PARTIES, TILES};
 use crate::clock::Instant;
 use crate::proto::v1::Receipt;
@@ -28,22 +28,16 @@ pub struct Written {
 
 /// Rows gathered by table. Ordered by name, so that two runs of one script write alike.
 #[derive(Default)]
-struct Batch(BTreeMap<&'static str, (Option<&'static Table>, Vec<Vec<Value>>)>);
+struct Batch(BTreeMap<&'static str, Rows>);
 
 impl Batch {
     fn add(&mut self, table: &'static Table, row: Vec<Value>) {
-        let (of, rows) = self.0.entry(table.name).or_default();
-        *of = Some(table);
+        let (_, rows) = self.0.entry(table.name).or_insert_with(|| (table, Vec::new()));
         rows.push(row);
     }
 
     async fn insert(self, conn: &mut Conn) -> Result<(), StoreError> {
-        for (table, rows) in self.0.into_values() {
-            if let Some(table) = table {
-                conn.insert(table, rows).await?;
-            }
-        }
-        Ok(())
+        conn.insert(self.0.into_values().collect()).await
     }
 }
 

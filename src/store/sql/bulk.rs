@@ -5,51 +5,66 @@ use sqlx::{AssertSqlSafe, query};
 use super::conn::within;
 use super::{Conn, Kind, StoreError, Table, Value};
 
+/// Rows of a table, each whole.
+pub type Rows = (&'static Table, Vec<Vec<Value>>);
+
 impl Conn {
-    /// Inserts whole rows, in order; where the table says so a row replaces the one of its key.
+    /// Inserts rows, in order; where the table says so a row replaces the one of its key. A table is named once.
     ///
     /// # Errors
     /// As [`StoreError`] says; rows of an existing key are [`StoreError::Refused`] unless the table replaces.
-    pub async fn insert(&mut self, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+    pub async fn insert(&mut self, tables: Vec<Rows>) -> Result<(), StoreError> {
         match self {
-            Self::Own(own) => own.insert(table, &on_key(table), &rows),
+            Self::Own(own) => {
+                tables.iter().try_for_each(|(table, rows)| own.insert(table, &on_key(table), rows))
+            }
             Self::Sqlite(_) => Err(StoreError::Inconsistent("a reader cannot write")),
-            Self::Postgres(_) if rows.is_empty() => Ok(()),
-            Self::Postgres(_) => self.insert_unnest(table, rows).await,
+            Self::Postgres(_) if tables.is_empty() => Ok(()),
+            Self::Postgres(_) => self.insert_unnest(tables).await,
         }
     }
 
-    /// PostgreSQL takes a column a parameter, whatever the number of rows: one statement a table for ever.
-    async fn insert_unnest(&mut self, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+    /// All tables in one statement, for each statement is a journey to the server and back. PostgreSQL takes a
+    /// column a parameter, whatever the number of rows: one text a set of tables, prepared once.
+    async fn insert_unnest(&mut self, tables: Vec<Rows>) -> Result<(), StoreError> {
         let Self::Postgres(conn) = self else { return Ok(()) };
-        let arrays: Vec<String> = (table.columns.iter().enumerate())
-            .map(|(at, (_, kind))| format!("${}::{}[]", at + 1, postgres_type(*kind)))
-            .collect();
-        let text = format!(
-            "INSERT INTO {} ({}) SELECT * FROM UNNEST({}){}",
-            table.name,
-            names(table),
-            arrays.join(","),
-            on_key(table)
-        );
-        let mut columns: Vec<Vec<Value>> =
-            table.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
-        for row in rows {
-            for (column, value) in columns.iter_mut().zip(row) {
-                column.push(value);
+        let mut bound = query(AssertSqlSafe(unnest(&tables)));
+        for (table, rows) in tables {
+            let mut columns: Vec<Vec<Value>> =
+                table.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+            for row in rows {
+                for (column, value) in columns.iter_mut().zip(row) {
+                    column.push(value);
+                }
             }
-        }
-        let mut bound = query(AssertSqlSafe(text));
-        for (column, (_, kind)) in columns.into_iter().zip(table.columns) {
-            bound = match kind {
-                Kind::Int => bound.bind(column.into_iter().map(int).collect::<Vec<_>>()),
-                Kind::Text => bound.bind(column.into_iter().map(text_of).collect::<Vec<_>>()),
-                Kind::Blob => bound.bind(column.into_iter().map(blob).collect::<Vec<_>>()),
-            };
+            for (column, (_, kind)) in columns.into_iter().zip(table.columns) {
+                bound = match kind {
+                    Kind::Int => bound.bind(column.into_iter().map(int).collect::<Vec<_>>()),
+                    Kind::Text => bound.bind(column.into_iter().map(text_of).collect::<Vec<_>>()),
+                    Kind::Blob => bound.bind(column.into_iter().map(blob).collect::<Vec<_>>()),
+                };
+            }
         }
         within(bound.execute(&mut **conn)).await?;
         Ok(())
     }
+}
+
+/// `WITH t AS (INSERT …), … INSERT …`: every part is carried out, whether anyone reads it or not.
+fn unnest(tables: &[Rows]) -> String {
+    let mut parameters = 1..;
+    let mut parts: Vec<String> = (tables.iter())
+        .map(|(table, _)| {
+            let array = |((_, kind), at)| format!("${at}::{}[]", postgres_type(kind));
+            let arrays: Vec<String> = table.columns.iter().copied().zip(&mut parameters).map(array).collect();
+            let (names, arrays) = (names(table), arrays.join(","));
+            format!("INSERT INTO {} ({names}) SELECT * FROM UNNEST({arrays}){}", table.name, on_key(table))
+        })
+        .collect();
+    let last = parts.pop().unwrap_or_default();
+    let others = tables.iter().zip(parts);
+    let with: Vec<String> = others.map(|((table, _), part)| format!("{}_ AS ({part})", table.name)).collect();
+    if with.is_empty() { last } else { format!("WITH {} {last}", with.join(", ")) }
 }
 
 fn names(table: &Table) -> String {

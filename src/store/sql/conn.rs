@@ -63,8 +63,8 @@ impl Conn {
         match self {
             Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN IMMEDIATE").await,
             Self::Postgres(_) => {
-                self.command("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-                self.command("SELECT pg_advisory_xact_lock(7017218301)").await
+                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7017218301)";
+                self.command(begin).await
             }
         }
     }

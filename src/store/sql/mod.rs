@@ -13,6 +13,7 @@ mod own;
 mod postgres;
 mod value;
 
+pub use bulk::Rows;
 pub use conn::Conn;
 pub use error::StoreError;
 pub use open::{Database, Location};

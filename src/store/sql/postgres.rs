@@ -18,6 +18,8 @@ use super::{Database, StoreError};
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// How long a server may take to say whether it is the primary, or to end a transaction.
 pub(super) const GREETING: Duration = Duration::from_secs(2);
+/// How long a connection may lie idle before it is asked whether it still lives.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long a connection may be waited for.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// The channel of the hints.
@@ -61,7 +63,16 @@ pub(super) async fn open(urls: &str) -> Result<Database, StoreError> {
             Box::pin(async move { is_primary(conn).await?.then_some(()).ok_or_else(standby) })
         })
     };
-    let writer = pool().max_connections(2).connect_lazy_with(primary.clone().options(WRITER));
+    // A connection that was just in use is not asked whether it still lives: each group would wait for that.
+    let writer = pool().max_connections(2).test_before_acquire(false).before_acquire(|conn, known| {
+        Box::pin(async move {
+            if known.idle_for > FRESH {
+                tokio::time::timeout(GREETING, conn.ping()).await.map_err(|_| silent())??;
+            }
+            Ok(true)
+        })
+    });
+    let writer = writer.connect_lazy_with(primary.clone().options(WRITER));
     let readers = pool().max_connections(8).after_release(|conn, _| {
         Box::pin(async move {
             // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: end what it left open.
