@@ -32,6 +32,10 @@ use ap_gateway::cli::sandbox;
 
 use table::{Line, Table};
 
+/// The gateway's own, for the load and the echo too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Scale {
@@ -174,7 +178,7 @@ async fn closed_loops(table: &mut Table, world: &World, name: &str) -> Rates {
 }
 
 /// What the machine could do at most: the same messages to a server that does nothing with them, and the same
-/// rows by the same statements without a server.
+/// rows over sqlx without a server.
 async fn ceilings(table: &mut Table, world: &World) -> (Rates, Rates) {
     let (mut echoes, mut commits) = ([0.0; 2], [0.0; 2]);
     for (rate, marks) in echoes.iter_mut().zip([1, 200]) {
@@ -195,7 +199,7 @@ async fn ceilings(table: &mut Table, world: &World) -> (Rates, Rates) {
         senders.keep().unwrap();
         let line = rows::ceiling(&world.dir.path().join("gateway.sqlite"), marks, world.scale.long).await;
         *rate = line.calls;
-        table.add(&format!("ceiling: the rows of {marks} a commit by the same statements, SQLite"), line);
+        table.add(&format!("ceiling: the rows of {marks} a commit over sqlx, SQLite"), line);
     }
     let rates = |[single, batches]: [f64; 2]| Rates { single, batches };
     (rates(echoes), rates(commits))
