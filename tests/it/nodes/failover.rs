@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::opening::{HEALTH, serve};
 use super::super::process::Process;
 use super::super::support::{Postgres, post};
-use super::{Load, NODES, Nodes};
+use super::{BOUND, Load, NODES, Nodes};
 
 /// Says in a node's configuration whether it may do without a standby.
 fn single_primary(dir: &Path, may: bool) {
@@ -80,7 +80,7 @@ async fn a_standby_takes_over_if_it_has_everything() {
     behind.serve();
     behind.promote();
     for server in servers {
-        assert_eq!(server.ended_within(Duration::from_secs(30)).code(), Some(1));
+        assert_eq!(server.ended_within(BOUND).code(), Some(1));
     }
     for node in NODES {
         let (code, told) = serve(&nodes.dir(node));

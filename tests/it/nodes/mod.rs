@@ -27,6 +27,10 @@ use super::support::{Postgres, gateway, run};
 
 /// Clients at once, each with a connection to either node.
 const CLIENTS: usize = 8;
+/// How long a client waits for one node before it asks the other.
+const SOON: Duration = Duration::from_secs(2);
+/// The bound within which somebody answers, whatever has happened.
+const BOUND: Duration = Duration::from_secs(30);
 /// The nodes' names: each has a folder, and in it an anchor of its own.
 const NODES: [&str; 2] = ["one", "two"];
 
@@ -85,10 +89,10 @@ impl Nodes {
         let request = self.mark();
         let begun = Instant::now();
         for client in clients.iter().cycle() {
-            if let Some(first) = answer(client, &request).await {
+            if let Some(first) = answer(client, &request, SOON).await {
                 return (request, first);
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "not answered within 30 s");
+            assert!(begun.elapsed() < BOUND, "not answered within {BOUND:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         unreachable!()
@@ -130,7 +134,7 @@ impl Nodes {
             let server = Process::serve(&self.dir(node));
             let client = self.client(node, "provider-a").await;
             for (request, first) in answered {
-                assert_eq!(answer(&client, request).await.as_ref(), Some(first));
+                assert_eq!(answer(&client, request, BOUND).await.as_ref(), Some(first));
             }
             drop(server);
         }
@@ -166,8 +170,8 @@ impl Load {
     }
 }
 
-/// What a request is answered, if it is within a second or two: a node may be stopped or gone.
-async fn answer(client: &Client, request: &SubmitAttendanceRequest) -> Option<Vec<u8>> {
-    let reply = tokio::time::timeout(Duration::from_secs(2), submit(client, request)).await.ok()?.ok()?;
+/// What a request is answered, if it is in this time: a node may be stopped or gone.
+async fn answer(client: &Client, request: &SubmitAttendanceRequest, within: Duration) -> Option<Vec<u8>> {
+    let reply = tokio::time::timeout(within, submit(client, request)).await.ok()?.ok()?;
     Some([reply.message.encode_to_vec(), reply.receipt.encode_to_vec()].concat())
 }

@@ -25,7 +25,7 @@ use super::super::safety::{own, revocation};
 use super::super::story::refused;
 use super::super::support::{NOW, Postgres, post};
 use super::super::wire::Wire;
-use super::{Answered, CLIENTS, Load, NODES, Nodes, answer};
+use super::{Answered, BOUND, CLIENTS, Load, NODES, Nodes, answer};
 
 /// Requests of each that both nodes get at once.
 const SHARED: usize = 12;
@@ -40,7 +40,8 @@ async fn requests_sent_to_both(nodes: &Arc<Nodes>) -> Vec<Answered> {
             let mut answered = Vec::new();
             for _ in 0..SHARED {
                 let request = nodes.mark();
-                let (first, second) = tokio::join!(answer(&one, &request), answer(&two, &request));
+                let (first, second) =
+                    tokio::join!(answer(&one, &request, BOUND), answer(&two, &request, BOUND));
                 assert!(first.is_some() && first == second);
                 answered.extend(first.map(|first| (request, first)));
             }
