@@ -256,8 +256,8 @@ impl Service {
             Some(Route::Stream(receiver)) => {
                 let most = self.limits.request;
                 let parts = stream::Parts { door, call, receiver, entered, most };
-                let grpc = self.grpc(true).max_decoding_message_size(most.min(stream::FRAME));
-                { grpc }.streaming(parts, request).await
+                let mut grpc = self.grpc(true).max_decoding_message_size(most.min(stream::FRAME));
+                grpc.streaming(parts, request).await
             }
         }
     }

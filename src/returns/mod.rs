@@ -30,9 +30,9 @@ use crate::proto::v1::returns_service as rpc;
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     let rolls = roll::Rolls::default();
-    let parts_rolls = rolls.clone();
+    let same_rolls = rolls.clone();
     let submit = move |cx, m| submit::submit_attendance(rolls.clone(), cx, m);
-    let part = move |cx, m| parts::part(parts_rolls.clone(), cx, m);
+    let part = move |cx, m| parts::part(same_rolls.clone(), cx, m);
     routes
         .stream(rpc::STREAM_ATTENDANCE, Action::StreamAttendance, parts::piece, parts::open, part)
         .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit)

@@ -24,7 +24,7 @@ const FRAME: usize = 200;
 const RETURN: i64 = 20_000;
 
 /// How far a return has come.
-struct Progress {
+struct Reached {
     /// Number of the part that comes next.
     next: i64,
     /// Whether the last part is in.
@@ -33,18 +33,18 @@ struct Progress {
     marks: i64,
 }
 
-async fn progress(
+async fn reached(
     snapshot: &mut Snapshot,
     provider: &OrganisationId,
     return_id: Uuid,
-) -> Result<Option<Progress>, StoreError> {
+) -> Result<Option<Reached>, StoreError> {
     let sql = "SELECT h.version, r.last, r.marks FROM heads h \
                LEFT JOIN returns r ON r.idx = h.idx AND r.ordinal = h.ordinal WHERE h.key = $1";
     let key = parts_key(provider, return_id);
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     row.map(|row| {
         let complete = row.opt_int(1)?.is_some_and(|last| last != 0);
-        Ok(Progress { next: row.int(0)?, complete, marks: row.opt_int(2)?.unwrap_or(0) })
+        Ok(Reached { next: row.int(0)?, complete, marks: row.opt_int(2)?.unwrap_or(0) })
     })
     .transpose()
 }
@@ -73,7 +73,7 @@ pub async fn is_in_parts(
     provider: &OrganisationId,
     return_id: Uuid,
 ) -> Result<bool, StoreError> {
-    Ok(progress(snapshot, provider, return_id).await?.is_some())
+    Ok(reached(snapshot, provider, return_id).await?.is_some())
 }
 
 /// What a message is in its part.
@@ -111,13 +111,13 @@ pub async fn open(
     check.finish()?;
     let provider = cx.caller.organisation.clone();
     let return_id = named.unwrap_or_else(|| cx.random.uuid_v7(cx.now));
-    let found = progress(&mut cx.snapshot, &provider, return_id).await?;
+    let found = reached(&mut cx.snapshot, &provider, return_id).await?;
     let part = if named.is_some() && found.is_none() { Part::None } else { Part::Provider };
     let permit = cx.permit(Action::StreamAttendance, &Facts::own(part))?;
     let key = parts_key(&provider, return_id);
     let (change, found) = match found {
         Some(found) => (cx.change(&permit).guard(key, found.next), found),
-        None => (cx.change(&permit).bump(key), Progress { next: 1, complete: false, marks: 0 }),
+        None => (cx.change(&permit).bump(key), Reached { next: 1, complete: false, marks: 0 }),
     };
     let next = if found.complete { 0 } else { found.next };
     Ok(change.reply(&StreamAttendanceResponse {
@@ -141,7 +141,7 @@ pub async fn part(
     let submission = wire::submission(check, &of_part)?;
     let (return_id, last) = (return_id.unwrap_or_default(), m.commit.is_some_and(|commit| commit.last));
     let provider = cx.caller.organisation.clone();
-    let found = progress(&mut cx.snapshot, &provider, return_id).await?.ok_or(Reason::NotFound)?;
+    let found = reached(&mut cx.snapshot, &provider, return_id).await?.ok_or(Reason::NotFound)?;
     if found.complete {
         return Err(Reason::StateInvalid.into());
     }

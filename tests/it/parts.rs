@@ -232,6 +232,36 @@ async fn a_return_is_incomplete_until_its_last_part(world: &World) {
     );
 }
 
+/// Each number is given to one part, whoever else sends one of that number at the same time; and a part counts
+/// among its organisation's exchanges under way from its header on.
+async fn a_part_has_its_number_and_its_place(world: &World) {
+    let wire = Wire::of(world.dir.path(), "provider-a").await;
+    let all = marks(&placements(world), 16).split_off(12);
+    let (mut one, opened) = Upload::of(&wire, "").await;
+    let id = &opened.return_id;
+    let (mut other, _) = Upload::of(&wire, id).await;
+    let (first, second) = (part(id, 1, &all[..1], 1, false), part(id, 1, &all[1..2], 1, false));
+    world.queue().hold(true);
+    let sent = tokio::spawn(async move { one.part(&first).await });
+    world.queued(1).await;
+    let also = tokio::spawn(async move { other.part(&second).await });
+    world.queued(2).await;
+    world.queue().hold(false);
+    assert_eq!(sent.await.unwrap().unwrap().next_part, 2);
+    assert_eq!(told(also.await.unwrap()), "SEQUENCE_GAP");
+    let riverside = world.client("provider-a").await;
+    let entries = entered(&riverside).await.len();
+    let (mut upload, again) = Upload::of(&wire, id).await;
+    assert_eq!(again.next_part, 2);
+    let occupied = world.occupied("provider/riverside");
+    let rest = part(id, 2, &all[2..], 2, true);
+    assert_eq!(told(upload.part(&rest).await), "TOO_MANY_IN_FLIGHT");
+    drop(occupied);
+    let (mut upload, _) = Upload::of(&wire, id).await;
+    assert!(upload.part(&rest).await.unwrap().complete);
+    assert_eq!(entered(&riverside).await.len(), entries + 3, "overload is not entered");
+}
+
 /// Another's return, and one that never was, are one answer.
 async fn another_s_return_is_not_there(world: &World) {
     let (riverside, oakfield) =
@@ -248,13 +278,14 @@ async fn all(world: World) -> TempDir {
     a_part_may_be_tried_or_taken_in_part(&world).await;
     what_is_wrong_with_a_part_is_refused(&world).await;
     a_return_is_incomplete_until_its_last_part(&world).await;
+    a_part_has_its_number_and_its_place(&world).await;
     another_s_return_is_not_there(&world).await;
     world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_in_parts_on_sqlite() {
-    verified(&all(World::sqlite().await).await, 20).await;
+    verified(&all(World::sqlite().await).await, 23).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
-use ap_gateway::store::{Database, Location, Queue};
+use ap_gateway::store::{Database, Location, Queue, Slot};
 use tempfile::TempDir;
 
 pub use super::postgres::{Postgres, is_root, run};
@@ -93,6 +93,11 @@ impl World {
     /// The committer's queue, which a test holds to fill a group.
     pub fn queue(&self) -> &Queue {
         self.served.committer.queue()
+    }
+
+    /// Takes every place among an organisation's exchanges under way, until they are dropped.
+    pub fn occupied(&self, organisation: &str) -> Vec<Slot> {
+        std::iter::from_fn(|| self.served.committer.reserve(organisation)).collect()
     }
 
     /// Waits until this many proposals wait in the held queue, so that those sent one after the other stand in
