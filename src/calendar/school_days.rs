@@ -97,6 +97,22 @@ impl SchoolCalendar {
         count
     }
 
+    /// The earliest day from which no more than `count` school days lead up to and including `to`: from a day before
+    /// it, [`Self::school_days_between`] counts more.
+    #[must_use]
+    pub fn earliest_within(&self, to: Date, count: u32) -> Date {
+        let (mut day, mut left) = (to, count);
+        while day > Date::MIN {
+            let counts = u32::from(self.is_school_day(day));
+            if counts > left {
+                break;
+            }
+            left -= counts;
+            day = day.plus_days(-1);
+        }
+        day
+    }
+
     /// The `count`-th school day after `date` (`date` itself for 0), held to [`Date::MAX`].
     #[must_use]
     pub fn add_school_days(&self, date: Date, count: u32) -> Date {
@@ -173,6 +189,17 @@ mod tests {
             ("2026-11-21", "2026-11-30"),
         ] {
             assert_eq!(example().sixth_school_day(date(first)), date(sixth), "{first}");
+        }
+    }
+
+    #[test]
+    fn the_earliest_day_within_is_where_the_count_turns() {
+        let mut calendar = example();
+        calendar.closures.push(period("2026-11-18", "2026-11-19"));
+        for (to, count) in [("2026-11-20", 0), ("2026-11-20", 5), ("2026-11-22", 5), ("2026-11-20", 60)] {
+            let earliest = calendar.earliest_within(date(to), count);
+            assert!(calendar.school_days_between(earliest, date(to)) <= count, "{to} {count}");
+            assert!(calendar.school_days_between(earliest.plus_days(-1), date(to)) > count, "{to} {count}");
         }
     }
 

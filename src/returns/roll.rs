@@ -37,6 +37,8 @@ pub struct Roll {
     /// The provider's facts, on which all of this rests.
     pub facts: Guard,
     pub calendar: SchoolCalendar,
+    /// A mark of an earlier day is late.
+    pub late_before: Date,
     on: Date,
     placements: Vec<Placement>,
     by_id: HashMap<Uuid, Vec<usize>>,
@@ -89,7 +91,8 @@ impl Roll {
             }
         }
         let (on, known) = (cx.today, Mutex::default());
-        Ok(Self { facts, calendar, on, placements, by_id, by_reference, by_upn, known })
+        let late_before = calendar.earliest_within(on, rules::LATE_AFTER);
+        Ok(Self { facts, calendar, late_before, on, placements, by_id, by_reference, by_upn, known })
     }
 
     /// The placement that a mark names; of several with one child, the one that was there on the day.

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::calendar::{Date, SchoolCalendar, TimeOfDay};
+use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::{AttendanceCode, CodeError, RegisterSession};
 
 /// School days after which a mark is late.
@@ -117,9 +117,9 @@ pub fn within(date: Date, start: Option<Date>, end: Option<Date>) -> bool {
 }
 
 /// Facts about a mark that refuse nothing.
-pub fn flags(mark: &Entered, calendar: &SchoolCalendar, today: Date, agreed: bool) -> Vec<&'static str> {
+pub fn flags(mark: &Entered, late_before: Date, agreed: bool) -> Vec<&'static str> {
     let mut flags = Vec::new();
-    if calendar.school_days_between(mark.date, today) > LATE_AFTER {
+    if mark.date < late_before {
         flags.push("LATE");
     }
     if !agreed {

@@ -205,7 +205,7 @@ fn mark_rows<'a>(
             (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let place = (placement, mark.date, mark.slot, revision);
-        let flags = rules::flags(mark, &batch.roll.calendar, cx.today, known.agreed.is_some());
+        let flags = rules::flags(mark, batch.roll.late_before, known.agreed.is_some());
         let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
         let suggestion = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
         let note = StoredMark {
@@ -255,7 +255,7 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
                 result.warnings = texts(warnings);
                 result.placement_id = of(*at).unwrap_or_default();
                 if let Some(known) = batch.known.get(*at) {
-                    let flags = rules::flags(mark, &batch.roll.calendar, cx.today, known.agreed.is_some());
+                    let flags = rules::flags(mark, batch.roll.late_before, known.agreed.is_some());
                     result.flags = texts(&flags);
                     let code = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
                     result.suggested_code = code.map(|code| code.as_str().to_owned()).unwrap_or_default();
