@@ -25,7 +25,7 @@ const SUBMITTED: u8 = LeafRole::Submitted as u8;
 struct Kept {
     table: &'static str,
     sql: &'static str,
-    /// Its column of the placement; without one, a row belongs to the one child of its entry.
+    /// Its column of the placement; without one, a row belongs to every child of its entry.
     placement: Option<usize>,
 }
 
@@ -39,7 +39,15 @@ macro_rules! kept {
     };
 }
 
-const KEPT: [Kept; 12] = [
+/// An acknowledgement of what is about no child has no leaf.
+const ACKNOWLEDGEMENTS: Kept = Kept {
+    table: "acknowledgements",
+    sql: "SELECT * FROM acknowledgements WHERE idx >= $1 AND idx < $2 \
+          AND EXISTS (SELECT 1 FROM leaves l WHERE l.idx = acknowledgements.idx)",
+    placement: None,
+};
+
+const KEPT: [Kept; 13] = [
     kept!("children", None),
     kept!("placements", Some(3)),
     kept!("placement_parties", Some(3)),
@@ -52,6 +60,7 @@ const KEPT: [Kept; 12] = [
     kept!("progress", Some(2)),
     kept!("marks", Some(2)),
     kept!("statements", Some(3)),
+    ACKNOWLEDGEMENTS,
 ];
 
 /// A row as its leaf takes it.
@@ -148,17 +157,16 @@ async fn entry(
         report.find(format!("the stored reply of entry {index} was changed"));
         return Ok(());
     };
-    let only = of.leaves.keys().next().filter(|_| of.leaves.len() == 1).copied();
     let mut own: BTreeMap<Uuid, (u64, Vec<u8>)> = of.leaves.keys().map(|id| (*id, (0, Vec::new()))).collect();
     let mut whole = true;
     for record in records {
-        match record.placement.or(only).and_then(|placement| own.get_mut(&placement)) {
-            Some((count, rows)) => {
-                *count += 1;
-                rows.extend(record.bytes);
-            }
-            None => whole = false,
+        let about = own.iter_mut().filter(|(id, _)| record.placement.is_none_or(|only| only == **id));
+        let mut counts = 1;
+        for (_, (count, rows)) in about {
+            *count += std::mem::take(&mut counts);
+            rows.extend(&record.bytes);
         }
+        whole &= counts == 0;
     }
     for (placement, (count, rows)) in own {
         match keys.of_child(snapshot, &of.sender, placement).await? {

@@ -1,16 +1,21 @@
 //! `AcknowledgeDelivery`: the recipient says what it has, and who acted on it. Again is no fault.
 
-use prost::Message;
+use std::collections::BTreeSet;
 
-use super::rows::{self, AcknowledgementRow, Place, acknowledgement};
+use prost::Message;
+use uuid::Uuid;
+
+use super::rows::{self, AcknowledgementRow, Parcel, Place, acknowledgement};
 use super::{content, wire};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Refusal};
-use crate::passports;
+use crate::exchange::change::row;
+use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::placements::{children, rows as placed};
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, Officer,
 };
-use crate::seal::{Column, OrganisationKey};
+use crate::seal::{ChildKey, Column, OrganisationKey};
+use crate::{passports, returns};
 
 /// Stores the stage of every delivery that has not reached it.
 pub async fn acknowledge(
@@ -30,6 +35,7 @@ pub async fn acknowledge(
     let mut change = cx.change(&permit);
     let mut done: Vec<Place> = Vec::new();
     let mut rows: Vec<AcknowledgementRow> = Vec::new();
+    let mut placements = BTreeSet::new();
     for (parcel, digest) in parcels {
         let parcel = parcel.ok_or(Reason::NotFound)?;
         if let Some(digest) = digest {
@@ -41,6 +47,7 @@ pub async fn acknowledge(
         if let Ok(sender) = OrganisationId::parse(&parcel.sender) {
             change = change.counterpart(&sender);
         }
+        placements.extend(brought(&mut cx, &parcel).await?);
         let key = acknowledgement(&organisation, parcel.at, stage);
         if done.contains(&parcel.at) || cx.snapshot.version(&key).await? != 0 {
             continue;
@@ -61,9 +68,54 @@ pub async fn acknowledge(
             change = act_on_passport(&mut cx, change, &mut rows, parcel.at).await?;
         }
     }
-    let change = rows.iter().fold(change, Change::write);
     let acknowledged = u32::try_from(asked.deliveries.len()).unwrap_or(u32::MAX);
-    Ok(change.reply(&AcknowledgeDeliveryResponse { acknowledged, receipt: None }))
+    let response = AcknowledgeDeliveryResponse { acknowledged, receipt: None };
+    let reply = response.encode_to_vec();
+    let (change, concerned) = concerned(&mut cx, change, &placements).await?;
+    let part = |(placement, key)| ChildPart { placement, role: LeafRole::Submitted, key, reply: &reply };
+    let parts: Vec<_> = concerned.iter().map(|(placement, key)| part((*placement, key))).collect();
+    Ok(change.children_rows(&parts, rows.iter().map(row).collect()).reply(&response))
+}
+
+/// The placements whose children a delivery brings; one that brings several has them in what its sender wrote.
+async fn brought(cx: &mut Cx, parcel: &Parcel) -> Result<Vec<Uuid>, Refusal> {
+    match parcel.placement {
+        Some(placement) => Ok(vec![placement]),
+        None => Ok(returns::placements_at(&mut cx.snapshot, parcel.at.index).await?),
+    }
+}
+
+/// Of these placements the recipient's own, each with its key of the child: an acknowledgement is the
+/// recipient's record. A child whose key it destroyed is passed over.
+async fn concerned(
+    cx: &mut Cx,
+    mut change: Change,
+    placements: &BTreeSet<Uuid>,
+) -> Result<(Change, Vec<(Uuid, ChildKey)>), Refusal> {
+    let recipient = cx.caller.organisation.clone();
+    let ids: Vec<Uuid> = placements.iter().copied().collect();
+    let (mut found, mut made) = (Vec::new(), Vec::<(Uuid, ChildKey)>::new());
+    for placement in placed::by_ids(&mut cx.snapshot, &ids).await? {
+        if !placement.parties().contains(&recipient) {
+            continue;
+        }
+        let child = placement.child;
+        let key = match made.iter().find(|(of, _)| *of == child) {
+            Some((_, key)) => key.clone(),
+            None => match children::key(cx, &recipient, child).await {
+                Ok(key) => key,
+                Err(_) if cx.snapshot.version(&children::key_of(&recipient, child)).await? != 0 => continue,
+                Err(_) => {
+                    let (key, with_key) = children::own_key(cx, change, &recipient, child).await?;
+                    change = with_key;
+                    made.push((child, key.clone()));
+                    key
+                }
+            },
+        };
+        found.push((placement.id, key));
+    }
+    Ok((change, found))
 }
 
 /// The last row says that the provider has all that a start needs, unless an earlier one says it of a newer

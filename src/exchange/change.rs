@@ -119,19 +119,25 @@ impl Change {
 
     /// As [`Change::child`] for records of several tables: still one leaf, over the rows in this order.
     #[must_use]
-    pub fn child_rows(mut self, part: &ChildPart<'_>, rows: Vec<RowWrite>) -> Self {
+    pub fn child_rows(self, part: &ChildPart<'_>, rows: Vec<RowWrite>) -> Self {
+        self.children_rows(std::slice::from_ref(part), rows)
+    }
+
+    /// As [`Change::child_rows`] for records that are about each of several children: they are written once,
+    /// and each child's leaf is over all of them.
+    #[must_use]
+    pub fn children_rows(mut self, parts: &[ChildPart<'_>], rows: Vec<RowWrite>) -> Self {
         let mut bytes = Vec::new();
         for row in rows {
             encode_row(row.table.name, &row.values, &mut bytes);
             self.rows.push(row);
         }
-        let salt = part.key.leaf_salt(self.exchange.as_bytes());
-        let hash = child_leaf(&salt, part.role as u8, &leaf_hash(&bytes), &leaf_hash(part.reply));
-        self.leaves.push(ChildLeaf {
-            placement: part.placement,
-            role: part.role as u8,
-            hash: *hash.as_bytes(),
-        });
+        for part in parts {
+            let salt = part.key.leaf_salt(self.exchange.as_bytes());
+            let hash = child_leaf(&salt, part.role as u8, &leaf_hash(&bytes), &leaf_hash(part.reply));
+            let (placement, role) = (part.placement, part.role as u8);
+            self.leaves.push(ChildLeaf { placement, role, hash: *hash.as_bytes() });
+        }
         self
     }
 

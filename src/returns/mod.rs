@@ -21,6 +21,7 @@ mod void;
 mod wire;
 
 pub use read::{Returned, ReturnedChild, content};
+pub use rows::placements_at;
 pub use stated::{StatedChild, absences_at, confirmed_at};
 
 use crate::exchange::{Action, Routes};

@@ -201,6 +201,16 @@ pub async fn of_day(snapshot: &mut Snapshot, placement: Uuid, day: Date) -> Resu
     rows.iter().map(|row| read(row).map(|(mark, ..)| mark)).collect()
 }
 
+/// The placements of what a return, its withdrawal or a register's statements wrote at an index, each once.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn placements_at(snapshot: &mut Snapshot, index: i64) -> Result<Vec<Uuid>, StoreError> {
+    let sql =
+        "SELECT placement FROM marks WHERE idx = $1 UNION SELECT placement FROM statements WHERE idx = $1";
+    snapshot.fetch(sql, vec![index.into()]).await?.iter().map(|row| row.id(0)).collect()
+}
+
 /// Reads a row of `select!`, with its place in the log.
 pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "marks", column };

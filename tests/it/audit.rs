@@ -6,12 +6,16 @@ use std::collections::BTreeSet;
 use ap_gateway::cli::exchanges::every;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
-    AppointAuditorRequest, EndGrantRequest, ExchangeRecord, GetAttendanceRequest, GetOrganisationRequest,
-    GetPlacementRequest, ListExchangesRequest, ListExchangesResponse, Outcome, Purpose,
-    UpdateOrganisationRequest, audit_service, placement_service, register_service, returns_service,
+    AcknowledgeDeliveryRequest, Acknowledged, AppointAuditorRequest, Delivery, DeliveryStage,
+    EndGrantRequest, ExchangeRecord, GetAttendanceRequest, GetOrganisationRequest, GetPlacementRequest,
+    ListExchangesRequest, ListExchangesResponse, Outcome, Purpose, UpdateOrganisationRequest, audit_service,
+    delivery_service, placement_service, register_service, returns_service,
 };
 use prost_types::Timestamp;
+use tempfile::TempDir;
 
+use super::attendance::delivered;
+use super::kept::found;
 use super::story::{id, mark, submission, submit};
 use super::support::{World, gateway, run};
 
@@ -194,6 +198,51 @@ async fn only_what_was_opened(world: &World) {
     assert_eq!(reason(&status), "INVALID_REQUEST");
 }
 
+async fn acknowledge(client: &Client, delivery: Delivery) {
+    let Delivery { cursor, content_sha256, .. } = delivery;
+    let request = AcknowledgeDeliveryRequest {
+        request_id: id(),
+        deliveries: vec![Acknowledged { cursor, content_sha256 }],
+        stage: DeliveryStage::Acknowledged as i32,
+        ..AcknowledgeDeliveryRequest::default()
+    };
+    client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.unwrap();
+}
+
+/// The newest exchange about a placement, and how many of its children the exchange concerns.
+async fn newest(client: &Client, placement: &str) -> (String, String, u32) {
+    let request = ListExchangesRequest { placement_id: placement.to_owned(), ..Default::default() };
+    let record = read(client, request).await.remove(0);
+    (record.organisation.clone(), short(&record).to_owned(), record.child_count)
+}
+
+/// Whoever acknowledges a return is seen at each child that it brought it, and at no other of the return; so is
+/// a school that has to make its own key of the child, and one that says it again.
+async fn who_acknowledged_is_seen(world: &World) {
+    let [la, school, riverside] = ["la-a", "school", "provider-a"].map(|name| world.client(name));
+    let (la, school, riverside) = (la.await, school.await, riverside.await);
+    let (of_la, of_school) =
+        (world.placements("la-a", "provider-a"), world.placements("school", "provider-a"));
+    let placements = [&of_la[1], &of_la[2], &of_school[0]];
+    let marks = placements.map(|placement| mark(placement, "2026-11-04", "/")).to_vec();
+    let sent = submit(&riverside, &submission(marks)).await.unwrap().message.return_id;
+    let brought = delivered(&la, &sent).await.remove(0);
+    let told = |who: &str, children| (who.to_owned(), "AcknowledgeDelivery".to_owned(), children);
+    for _ in 0..2 {
+        acknowledge(&la, brought.clone()).await;
+        for placement in &placements[..2] {
+            assert_eq!(newest(&riverside, placement).await, told("la/330", 2));
+        }
+    }
+    let before = newest(&riverside, placements[2]).await;
+    assert_ne!(before.1, "AcknowledgeDelivery");
+    let brought = delivered(&school, &sent).await.remove(0);
+    acknowledge(&school, brought).await;
+    for placement in placements {
+        assert_eq!(newest(&riverside, placement).await, told("school/134567", 3));
+    }
+}
+
 /// The export has every exchange once, in words, and no cell that a spreadsheet would run.
 async fn the_export_is_safe(world: &World) {
     let operator = world.client("operator").await;
@@ -228,17 +277,20 @@ async fn the_export_is_safe(world: &World) {
     }
 }
 
-async fn all(world: World) {
+async fn all(world: World) -> TempDir {
     every_combination(&world).await;
     pages_join(&world).await;
     only_what_was_opened(&world).await;
     the_export_is_safe(&world).await;
-    world.stop().await;
+    who_acknowledged_is_seen(&world).await;
+    world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_read_on_sqlite() {
-    all(World::sqlite().await).await;
+    let dir = all(World::sqlite().await).await;
+    let (verified, findings) = found(dir.path(), dir.path()).await;
+    assert!(verified > 100 && findings.is_empty(), "{verified}: {findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

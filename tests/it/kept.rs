@@ -35,7 +35,7 @@ macro_rules! edit {
     };
 }
 
-const EDITS: [Edit; 16] = [
+const EDITS: [Edit; 17] = [
     edit!("children", "identity", "version = 1", "a referral"),
     edit!("placement_parties", "placement", "1 = 1", "a referral"),
     edit!("placements", "detail", "version = 1", "a referral"),
@@ -53,6 +53,7 @@ const EDITS: [Edit; 16] = [
     edit!("passport_shares", "agreement", "1 = 1", "the sharing of a passport"),
     edit!("passport_withholdings", "decision", "1 = 1", "a decision not to share"),
     edit!("progress", "progress", "revision = 1", "a progress return"),
+    edit!("acknowledgements", "officer", "officer IS NOT NULL", "an acknowledgement"),
 ];
 
 /// How many records a database holds about children: marks and statements, and all others.
@@ -64,7 +65,9 @@ pub async fn counted(dir: &Path) -> (u64, u64) {
                + (SELECT COUNT(*) FROM placement_parties) + (SELECT COUNT(*) FROM plans) \
                + (SELECT COUNT(*) FROM open_items) + (SELECT COUNT(*) FROM alerts) \
                + (SELECT COUNT(*) FROM passport_blocks) + (SELECT COUNT(*) FROM passport_shares) \
-               + (SELECT COUNT(*) FROM passport_withholdings) + (SELECT COUNT(*) FROM progress)";
+               + (SELECT COUNT(*) FROM passport_withholdings) + (SELECT COUNT(*) FROM progress) \
+               + (SELECT COUNT(*) FROM acknowledgements a WHERE EXISTS \
+               (SELECT 1 FROM leaves l WHERE l.idx = a.idx))";
     let row = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();
     drop(conn);
     database.close().await;

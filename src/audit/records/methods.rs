@@ -9,12 +9,12 @@ use uuid::Uuid;
 use crate::oversight::ALERT;
 use crate::proto::v1::{
     ConfirmMarksResponse, ConfirmationResult, MarkResult, StreamAttendanceResponse, SubmitAttendanceResponse,
-    VoidReturnResponse, oversight_service as oversight, passport_service as passports,
-    placement_service as placements, returns_service as returns,
+    VoidReturnResponse, delivery_service as deliveries, oversight_service as oversight,
+    passport_service as passports, placement_service as placements, returns_service as returns,
 };
 
 /// Each method, and what it writes.
-const WRITTEN: [(&str, &str); 17] = [
+const WRITTEN: [(&str, &str); 18] = [
     (placements::CREATE_REFERRAL.path(), "a referral"),
     (placements::RESPOND_TO_REFERRAL.path(), "an answer to a referral"),
     (placements::DECIDE_PLACEMENT.path(), "a decision on a placement"),
@@ -32,6 +32,7 @@ const WRITTEN: [(&str, &str); 17] = [
     (returns::CONFIRM_MARKS.path(), "a confirmation"),
     (returns::NOTIFY_EXPECTED_ABSENCE.path(), "a notice of absence"),
     (returns::SUBMIT_PROGRESS.path(), "a progress return"),
+    (deliveries::ACKNOWLEDGE_DELIVERY.path(), "an acknowledgement"),
 ];
 
 /// What a method writes, in words.
