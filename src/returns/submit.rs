@@ -91,7 +91,7 @@ pub async fn take(
                 change = change.guard(key(mark.date, known.placement.id, mark.slot), revision);
             }
         }
-        if marks.is_empty() {
+        if indexes.is_empty() {
             continue;
         }
         let of_child = indexes.iter().filter_map(|index| results.get(*index));
@@ -100,7 +100,12 @@ pub async fn take(
         change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &marks);
         let only = (batch.known.len() == 1).then_some(placement);
         for recipient in known.placement.recipients(&cx.caller.organisation) {
-            change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, only);
+            // What is there already is delivered to nobody, but whose child it is may see that it was sent.
+            change = if marks.is_empty() {
+                change.counterpart(&recipient)
+            } else {
+                change.deliver(&recipient, DeliveryKind::Attendance, return_id, only)
+            };
         }
     }
     Ok((change, results))

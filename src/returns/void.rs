@@ -189,10 +189,8 @@ async fn restored(
             result.encode(&mut reply).map_err(|_| Reason::Failed)?;
             results.push(result);
         }
-        if !rows.is_empty() {
-            let (placement, role) = (known.placement.id, LeafRole::Submitted);
-            change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &rows);
-        }
+        let (placement, role) = (known.placement.id, LeafRole::Submitted);
+        change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &rows);
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok((results, change))

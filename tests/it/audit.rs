@@ -8,8 +8,9 @@ use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, AppointAuditorRequest, Delivery, DeliveryStage,
     EndGrantRequest, ExchangeRecord, GetAttendanceRequest, GetOrganisationRequest, GetPlacementRequest,
-    ListExchangesRequest, ListExchangesResponse, Outcome, Purpose, UpdateOrganisationRequest, audit_service,
-    delivery_service, placement_service, register_service, returns_service,
+    ListExchangesRequest, ListExchangesResponse, Outcome, Purpose, SubmitAttendanceRequest,
+    UpdateOrganisationRequest, audit_service, delivery_service, placement_service, register_service,
+    returns_service,
 };
 use prost_types::Timestamp;
 use tempfile::TempDir;
@@ -35,12 +36,14 @@ async fn page(client: &Client, request: &ListExchangesRequest) -> Result<ListExc
     Ok(client.call(audit_service::LIST_EXCHANGES, request).await?.message)
 }
 
-/// What happens to one placement of local authority A's: two marks, one of them again, two readings, a
+/// What happens to one placement of local authority A's: two marks, one of them repeated and
+/// sent again, two readings, a
 /// refused reading.
 async fn happenings(world: &World, placement: &str) {
     let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
     let first = submission(vec![mark(placement, "2026-11-02", "/")]);
-    for request in [&first, &first, &submission(vec![mark(placement, "2026-11-03", "I")])] {
+    let again = SubmitAttendanceRequest { request_id: id(), ..first.clone() };
+    for request in [&first, &first, &again, &submission(vec![mark(placement, "2026-11-03", "I")])] {
         submit(&riverside, request).await.unwrap();
     }
     let attendance = GetAttendanceRequest {
@@ -72,7 +75,9 @@ async fn every_combination(world: &World) {
         read(&auditor, ListExchangesRequest { placement_id: placement.clone(), ..Default::default() });
     let about = about.await;
     let methods: Vec<&str> = about.iter().map(short).collect();
-    let told = ["GetPlacement", "GetAttendance", "SubmitAttendance", "SubmitAttendance"];
+    // What was sent again, and is UNCHANGED, is among them.
+    let submitted = ["SubmitAttendance"; 3];
+    let told = [&["GetPlacement", "GetAttendance"], &submitted[..]].concat();
     // The gateway itself raised that what the start left open was overdue.
     let made = ["alert", "StartPlacement", "PutPlan", "DecidePlacement", "RespondToReferral"];
     assert_eq!(methods, [&told[..], &made, &["CreateReferral"]].concat());
@@ -262,7 +267,7 @@ async fn the_export_is_safe(world: &World) {
     list.args(["audit", "list", "--counterpart", "provider/riverside", "--method", "SubmitAttendance"]);
     list.args(["--from", "2026-11-20", "--to", "2026-11-20", "--outcome", "ok", "--profile"]);
     list.arg(world.dir.path().join("profiles/auditor.toml")).arg("--csv").arg(&path);
-    assert_eq!(run(&mut list), "2 exchanges written\n");
+    assert_eq!(run(&mut list), "3 exchanges written\n");
     let text = std::fs::read_to_string(path).unwrap();
     let mut rows = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let heading = rows.headers().unwrap().clone();

@@ -1,5 +1,6 @@
 //! Plans, passports and progress as documents, on both databases.
 
+use ap_gateway::cli::audit;
 use ap_gateway::cli::sandbox;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
@@ -317,6 +318,12 @@ async fn progress_is_told_against_the_plan(world: &World) {
     assert_eq!(submit(&unknown).await.unwrap_err(), "INVALID_REQUEST");
     assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((stored, 1, vec![])));
     assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((unchanged, 1, vec![])));
+    // Nobody is told of what is there already, but whoever has the first may see that it was sent again.
+    for client in [&la, &school] {
+        let seen = audit::exchanges(client).await.unwrap();
+        assert_eq!(seen.iter().filter(|exchange| exchange.method.ends_with("SubmitProgress")).count(), 2);
+        assert_eq!(delivered(client, DeliveryKind::Progress, &id_of).await.len(), 1);
+    }
     assert_eq!(submit(&a_return(&id_of, "Art", 0, "")).await.unwrap_err(), "INVALID_REQUEST");
     assert_eq!(submit(&a_return(&id_of, "Art", 0, "wrong child")).await, Ok((corrected, 2, vec![])));
     for client in [&la, &school, &riverside] {

@@ -6,7 +6,7 @@ use super::rows::{self, ProgressRow, key, seal};
 use super::rules::{self, AGREEMENT_LAPSED, INCOMPLETE, INCOMPLETE_TOLD};
 use super::wire;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::passports;
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
@@ -66,7 +66,10 @@ pub(in crate::returns) async fn submit_progress(
     let part =
         ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &child_key, reply: &reply };
     let mut change = cx.change(&permit).guard(head, before).guard(placement.key(), placement.version);
+    let recipients = [&placement.commissioner].into_iter().chain(&placement.schools);
+    let recipients: Vec<_> = recipients.filter(|recipient| **recipient != provider).collect();
     if outcome == ProgressOutcome::Unchanged {
+        let change = recipients.into_iter().fold(change, Change::counterpart);
         return Ok(change.child::<ProgressRow>(&part, &[]).reply(&response));
     }
     let record = ProgressRecord {
@@ -84,10 +87,8 @@ pub(in crate::returns) async fn submit_progress(
         flags,
         received: cx.now.micros(),
     };
-    for recipient in [&placement.commissioner].into_iter().chain(&placement.schools) {
-        if *recipient != provider {
-            change = change.deliver(recipient, DeliveryKind::Progress, placement.id, Some(placement.id));
-        }
+    for recipient in recipients {
+        change = change.deliver(recipient, DeliveryKind::Progress, placement.id, Some(placement.id));
     }
     Ok(change.child(&part, &[row]).reply(&response))
 }
