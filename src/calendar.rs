@@ -95,6 +95,13 @@ impl Date {
         Self::held(LONDON.to_datetime(at.to_timestamp()).date())
     }
 
+    /// The moment at which the day is over on London's clocks.
+    #[must_use]
+    pub fn ends(self) -> Instant {
+        let midnight = TimeOfDay::from_minutes(0).and_then(|midnight| midnight.on(self.plus_days(1)).ok());
+        midnight.unwrap_or(Instant::MAX)
+    }
+
     /// Year, as 2026.
     #[must_use]
     pub fn year(self) -> i16 {

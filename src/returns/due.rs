@@ -1,4 +1,4 @@
-//! `ListExpectedReturns`: what was due by the weekly timetable, and what came. A session expected without a mark
+//! `ListExpectedReturns`: what was due by the weekly timetable of the day's plan, and what came. A session expected without a mark
 //! by its cut-off is a missing return, and nothing is said of the child.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use crate::exchange::{
 };
 use crate::placements::{self, Placement, children, plan, rows as placed};
 use crate::proto::v1::{
-    ExpectedReturn, ListExpectedReturnsRequest, ListExpectedReturnsResponse, ReturnState, Session,
+    ExpectedReturn, ListExpectedReturnsRequest, ListExpectedReturnsResponse, Plan, ReturnState, Session,
 };
 use crate::register::terms;
 use crate::store::StoreError;
@@ -74,8 +74,17 @@ pub(super) fn due(arrangement: &Arrangement, calendar: &SchoolCalendar, from: Da
 
 /// The cut-off on that day in England; without one, the end of the day.
 fn moment(date: Date, cut_off: Option<TimeOfDay>) -> Instant {
-    let midnight = TimeOfDay::from_minutes(0).and_then(|midnight| midnight.on(date.plus_days(1)).ok());
-    cut_off.and_then(|at| at.on(date).ok()).or(midnight).unwrap_or(Instant::MAX)
+    cut_off.and_then(|at| at.on(date).ok()).unwrap_or_else(|| date.ends())
+}
+
+/// What is due in a range by the plans that were in force in it, each with its first day.
+fn due_by(placement: &Placement, plans: &[(Date, Plan)], calendar: &SchoolCalendar, to: Date) -> Vec<Due> {
+    let ends = plans.iter().skip(1).map(|(next, _)| next.plus_days(-1)).chain([to]);
+    let in_turn = plans
+        .iter()
+        .zip(ends)
+        .map(|((since, plan), until)| due(&Arrangement::of(placement, Some(plan)), calendar, *since, until));
+    in_turn.flatten().collect()
 }
 
 /// Gives what was due and what came, of the caller's placements.
@@ -196,13 +205,12 @@ async fn of_placement(
         return Ok(Vec::new());
     };
     let (from, to) = (query.from.max(start), query.to.min(placement.end.unwrap_or(Date::MAX)));
-    let plan = plan::newest(cx, placement).await?;
-    let arrangement = Arrangement::of(placement, plan.as_ref().map(|(_, plan)| plan));
+    let plans = plan::in_force(cx, placement, from, to).await?;
     if !calendars.contains_key(&placement.provider) {
         let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
         calendars.insert(placement.provider.clone(), calendar);
     }
-    let due = calendars.get(&placement.provider).map(|calendar| due(&arrangement, calendar, from, to));
+    let due = calendars.get(&placement.provider).map(|calendar| due_by(placement, &plans, calendar, to));
     let due = due.unwrap_or_default();
     let keys: Vec<Key> =
         (due.iter()).filter_map(|due| Some(rows::key(due.date, placement.id, due.slot?))).collect();
@@ -298,7 +306,7 @@ fn expected(
 mod tests {
     use super::*;
     use crate::calendar::Period;
-    use crate::proto::v1::{Plan, TimetableSlot, Weekday};
+    use crate::proto::v1::{TimetableSlot, Weekday};
     use crate::returns::arrangement::tests::by_school;
 
     fn date(text: &str) -> Date {

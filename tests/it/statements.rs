@@ -8,13 +8,15 @@ use ap_gateway::proto::v1::mark::Statement;
 use ap_gateway::proto::v1::{
     ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, DaySession, ExpectedReturn,
     ListExpectedReturnsRequest, ListExpectedReturnsResponse, Mark, NotifyExpectedAbsenceRequest,
-    NotifyExpectedAbsenceResponse, Officer, ReturnState, SeenMark, Session, returns_service,
+    NotifyExpectedAbsenceResponse, Officer, PutPlanRequest, ReturnState, SeenMark, Session, Weekday,
+    placement_service, returns_service,
 };
 use ap_gateway::store::{Database, Location};
 use tempfile::TempDir;
 use tonic::Code;
 
 use super::attendance::{delivered, verified};
+use super::documents::placement;
 use super::kept;
 use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
@@ -231,11 +233,39 @@ async fn pages_and_tuition(world: &World) {
     assert_eq!(states[&("2026-11-20".to_owned(), Session::Timed as i32)], ReturnState::Received);
 }
 
+/// A day goes by the plan as it stood on that day: another timetable holds from the day on which it was put, the
+/// last of that day, and leaves the days before as they were.
+async fn a_day_goes_by_the_plan_of_that_day(world: &World) {
+    let school = world.client("school").await;
+    let id_of = world.placements("school", "provider-a").remove(1);
+    let first = placement(&school, &id_of).await.plan.unwrap();
+    let put = async |weekday: Weekday| {
+        let mut plan = first.clone();
+        plan.timetable.retain(|slot| slot.weekday == weekday as i32 && slot.session() == Session::Am);
+        let request = PutPlanRequest {
+            request_id: id(),
+            placement_id: id_of.clone(),
+            etag: placement(&school, &id_of).await.placement.unwrap().plan_etag,
+            plan: Some(plan),
+            ..PutPlanRequest::default()
+        };
+        school.call(placement_service::PUT_PLAN, &request).await.unwrap();
+        let due = expected(&school, query(&id_of, "2026-11-18", "2026-11-23")).await.unwrap().returns;
+        due.iter().map(|due| due.date[8..].to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    // Friday 20 November.
+    assert_eq!(put(Weekday::Monday).await, "18 18 19 19 23");
+    assert_eq!(put(Weekday::Friday).await, "18 18 19 19 20");
+    world.advance("2026-11-23T00:00:00Z");
+    assert_eq!(put(Weekday::Monday).await, "18 18 19 19 20 23");
+}
+
 async fn all(world: World) -> TempDir {
     a_register_s_own_code_stands_beside_the_mark(&world).await;
     a_register_holds_its_own_children_only(&world).await;
     what_was_due_and_what_came(&world).await;
     pages_and_tuition(&world).await;
+    a_day_goes_by_the_plan_of_that_day(&world).await;
     world.stop().await
 }
 
