@@ -44,7 +44,8 @@ async fn the_quickstart_in_python_plays_a_day() {
     );
     // What the auditor reads about the new placement, the newest first.
     let methods: Vec<&str> = told[4..].iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
-    let provider = ["SubmitProgress", "SubmitAttendance", "StartPlacement", "ListDeliveries"];
+    let provider =
+        ["SubmitProgress", "SubmitAttendance", "StartPlacement", "AcknowledgeDelivery", "ListDeliveries"];
     let pushed = ["SharePassport", "PutPassport", "PutPlan", "DecidePlacement"];
     assert_eq!(methods, [&provider[..], &pushed, &["RespondToReferral", "CreateReferral"]].concat());
     world.stop().await;
