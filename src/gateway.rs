@@ -27,7 +27,7 @@ use crate::server::{self, Connections};
 use crate::store::{
     self, Appending, Committer, Condition, Database, Fatal, Follower, Log, StoreError, verification,
 };
-use crate::tlog::{NoteError, Signer, Verifier};
+use crate::tlog::{Lineage, NoteError, Signer};
 
 /// Unwrapped keys of children that are remembered.
 const CHILD_KEYS: usize = 200_000;
@@ -84,8 +84,8 @@ pub struct Node {
     pub log: Log,
     /// Its keys.
     pub vault: Arc<Vault>,
-    /// The key that verifies its log.
-    pub log_key: Verifier,
+    /// The keys that verify its log.
+    pub log_key: Lineage,
     config: Config,
     surroundings: Surroundings,
     follower: Follower,
@@ -98,7 +98,7 @@ pub struct Node {
 /// [`StartError`].
 pub fn signer(config: &Config) -> Result<Signer, StartError> {
     let key = LogSigningKey::load(&config.log.signing_key)?;
-    Ok(Signer::from_seed(key.origin(), key.seed())?)
+    Ok(Signer::from_seed(key.origin(), key.seed())?.after(key.replaced())?)
 }
 
 impl Node {
@@ -118,8 +118,8 @@ impl Node {
         if !config.database.single_primary {
             database.assert_replicated().await?;
         }
-        let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.verifier()).await?;
-        let log_key = signer.verifier().clone();
+        let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.lineage()).await?;
+        let log_key = signer.lineage().clone();
         let log = Log::new(database.clone());
         let fold_after = config.database.fold_after_pages;
         let (committer, appender) = Committer::new(
@@ -211,6 +211,7 @@ impl Node {
             log: self.log.clone(),
             committer: self.committer.clone(),
             vault: Arc::clone(&self.vault),
+            logs: Arc::new(self.log_key.clone()),
             clock: Arc::clone(&self.surroundings.clock),
             random: self.surroundings.random.clone(),
             still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
@@ -302,7 +303,7 @@ async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, 
 
 /// Verifies what start did not. A log in which something was changed goes on being written, for its entries
 /// are evidence too; but the node says that it is not well, and the operator's log says where to look.
-async fn verify_all(log: Log, size: u64, key: Verifier, committer: Committer) {
+async fn verify_all(log: Log, size: u64, key: Lineage, committer: Committer) {
     match verification::verify(&log, size, &key).await {
         Ok(None) => return tracing::info!(log.size = size, "the whole log was verified"),
         Ok(Some(finding)) => {

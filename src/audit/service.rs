@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use prost::Message;
+use uuid::Uuid;
 
 use super::{query, wire};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
-    ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
+    AuditEntry, ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
     GetConsistencyProofResponse, GetExchangeRequest, GetExchangeResponse, GetInclusionProofRequest,
     GetInclusionProofResponse, ListExchangesRequest, ListExchangesResponse, NamedOrganisation,
 };
@@ -68,7 +70,14 @@ pub async fn get_exchange(
 /// A signed checkpoint.
 pub async fn get_checkpoint(mut cx: Cx, m: GetCheckpointRequest) -> Result<GetCheckpointResponse, Refusal> {
     let note = evidence::note(&mut cx.snapshot, m.tree_size).await?;
-    Ok(GetCheckpointResponse { checkpoint: note.ok_or(Reason::NotFound)? })
+    let mut replacements = Vec::new();
+    for index in cx.logs.boundaries().filter(|_| m.tree_size == 0) {
+        let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
+        let entry = AuditEntry::decode(evidence.entry.clone()).unwrap_or_default();
+        let exchange = Uuid::from_slice(&entry.exchange_id).map_err(|_| Reason::Failed)?;
+        replacements.push(evidence::receipt(exchange, index, evidence, None));
+    }
+    Ok(GetCheckpointResponse { checkpoint: note.ok_or(Reason::NotFound)?, replacements })
 }
 
 /// The proof of an entry that the caller may read.

@@ -9,10 +9,10 @@ use prost::Message;
 
 use super::records;
 use crate::clock::Instant;
-use crate::proto::v1::AuditEntry;
+use crate::proto::v1::{AuditEntry, LogReplaced};
 use crate::seal::KeyRing;
 use crate::store::{Anchor, Database, Location, Row, Snapshot, StoreError};
-use crate::tlog::{Checkpoint, Edge, Hash, TILE_WIDTH, Verifier, leaf_hash, tree_root};
+use crate::tlog::{Checkpoint, Edge, Hash, Lineage, LineageError, TILE_WIDTH, leaf_hash, tree_root};
 
 /// Entries read at once.
 const PAGE: i64 = 2_000;
@@ -22,8 +22,8 @@ const PAGE: i64 = 2_000;
 pub struct Options {
     /// A copy of the database.
     pub database: Location,
-    /// The log's verifier key.
-    pub log_key: Verifier,
+    /// The log's verifier key, with those of the logs that it replaced.
+    pub log_key: Lineage,
     /// The anchor file, or a copy: finds a tail that was cut.
     pub anchor: Option<PathBuf>,
     /// The key ring: finds a record that was changed.
@@ -46,6 +46,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Record rows that were opened and compared; 0 without the key ring.
     pub records: u64,
+    /// What accepted rollbacks lost, in plain words.
+    pub lost: Vec<String>,
     /// What does not hold; empty when all does.
     pub findings: Vec<Finding>,
 }
@@ -83,9 +85,9 @@ pub async fn database(options: &Options) -> Result<Report, StoreError> {
 }
 
 /// Rebuilds the tree from the entries and compares everything on the way.
-async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> Result<Edge, StoreError> {
+async fn tree(snapshot: &mut Snapshot, keys: &Lineage, report: &mut Report) -> Result<Edge, StoreError> {
     let mut edge = Edge::default();
-    let mut checkpoints = checkpoints(snapshot, key, report).await?;
+    let mut checkpoints = checkpoints(snapshot, keys, report).await?;
     let mut last = i64::MIN;
     loop {
         let (from, to) = (place(edge.size()), place(edge.size()) + PAGE);
@@ -98,7 +100,7 @@ async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> R
                 report.find(format!("entry {} is missing", edge.size()));
                 return Ok(edge);
             }
-            entry(row, &mut last, children.get(&row.int(0)?), report)?;
+            entry(row, &mut last, children.get(&row.int(0)?), keys, report)?;
             edge.append(leaf_hash(row.blob(7)?));
             tiles(snapshot, &mut edge, report).await?;
             if let Some(checkpoint) = checkpoints.remove(&edge.size())
@@ -118,6 +120,9 @@ async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> R
             break;
         }
     }
+    if let Some(begins) = keys.boundaries().find(|begins| *begins >= edge.size()) {
+        report.find(format!("the log ends at {} entries, but a log began at {begins}", edge.size()));
+    }
     if let Some((size, _)) = checkpoints.last_key_value().filter(|(size, _)| **size > edge.size()) {
         report.find(format!("the log ends at {} entries, but {size} were signed", edge.size()));
     }
@@ -127,15 +132,14 @@ async fn tree(snapshot: &mut Snapshot, key: &Verifier, report: &mut Report) -> R
 /// Every checkpoint by its size, each with its signature verified.
 async fn checkpoints(
     snapshot: &mut Snapshot,
-    key: &Verifier,
+    keys: &Lineage,
     report: &mut Report,
 ) -> Result<BTreeMap<u64, Checkpoint>, StoreError> {
     let mut found = BTreeMap::new();
     for row in snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await? {
         let size = row.int(0)?.unsigned_abs();
         report.checkpoints += 1;
-        let checkpoint = key.open(row.text(1)?).ok().and_then(|text| Checkpoint::parse(&text).ok());
-        match checkpoint.filter(|found| found.size() == size && found.origin() == key.name()) {
+        match keys.open(row.text(1)?).ok().filter(|found| found.size() == size) {
             Some(checkpoint) => {
                 found.insert(size, checkpoint);
             }
@@ -164,6 +168,7 @@ fn entry(
     row: &Row,
     last: &mut i64,
     children: Option<&Vec<Hash>>,
+    keys: &Lineage,
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let index = row.int(0)?;
@@ -171,6 +176,9 @@ fn entry(
         report.find(format!("entry {index} was changed: it is not an entry any more"));
         return Ok(());
     };
+    if let Err(what) = replaced(keys, index.unsigned_abs(), entry.log_replaced.as_ref(), &mut report.lost) {
+        report.find(format!("entry {index} was changed: {what}"));
+    }
     let same = entry.time_us == row.int(1)?
         && entry.exchange_id[..] == row.id(2)?.as_bytes()[..]
         && entry.organisation == row.text(3)?
@@ -195,6 +203,25 @@ fn entry(
     Ok(())
 }
 
+/// A log that replaced another begins with an entry that says so, and no other entry does.
+fn replaced(
+    keys: &Lineage,
+    index: u64,
+    said: Option<&LogReplaced>,
+    lost: &mut Vec<String>,
+) -> Result<(), &'static str> {
+    match (keys.boundaries().any(|begins| begins == index), said) {
+        (false, None) => Ok(()),
+        (true, Some(said)) => {
+            let end = keys.lost_at(index, &said.last_checkpoint, &said.kept_checkpoint);
+            lost.push(keys.loss(index, &end.map_err(LineageError::what)?));
+            Ok(())
+        }
+        (true, None) => Err("it does not say which log was replaced there"),
+        (false, Some(_)) => Err("it says that a log was replaced, which is not known by its keys"),
+    }
+}
+
 /// Tiles that became full must be stored as they are.
 async fn tiles(snapshot: &mut Snapshot, edge: &mut Edge, report: &mut Report) -> Result<(), StoreError> {
     for tile in edge.take_full_tiles() {
@@ -217,10 +244,12 @@ async fn against_anchor(
     size: u64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    let anchored = options.log_key.open(note).ok().and_then(|text| Checkpoint::parse(&text).ok());
-    let Some(anchored) = anchored else {
-        report.find("the anchor is not signed by this log's key");
-        return Ok(());
+    let anchored = match options.log_key.open(note) {
+        Ok(anchored) => anchored,
+        Err(error) => {
+            report.find(format!("the anchor is not signed by this log's key: {error}"));
+            return Ok(());
+        }
     };
     if anchored.size() > size {
         report.find(format!(
@@ -232,8 +261,7 @@ async fn against_anchor(
     let sql = "SELECT note FROM checkpoints WHERE size = $1";
     let stored = snapshot.fetch_one(sql, vec![place(anchored.size()).into()]).await?;
     let stored = stored.map(|row| row.text(0).map(str::to_owned)).transpose()?;
-    let stored = stored.and_then(|note| options.log_key.open(&note).ok());
-    if stored.and_then(|text| Checkpoint::parse(&text).ok()).as_ref() != Some(&anchored) {
+    if stored.and_then(|note| options.log_key.open(&note).ok()).as_ref() != Some(&anchored) {
         report.find(format!("the log at size {} is not the one that the anchor knows", anchored.size()));
     }
     Ok(())

@@ -25,6 +25,8 @@ pub enum Verb {
     Check(OfConfig),
     /// Put a new key in front of the key ring; whoever serves takes it up within a second.
     RotateKeys(OfConfig),
+    /// Go on as a new log where the database has lost entries that its anchor knows, for good.
+    AcceptRollback(AcceptRollback),
     /// Serve; prints `READY host:port` once calls are accepted.
     Serve(OfConfig),
     /// Make a small whole world in a folder, and serve it.
@@ -136,6 +138,17 @@ pub struct Init {
     /// The operator's name as others see it.
     #[arg(long, default_value = "Gateway operator")]
     pub operator_name: String,
+}
+
+/// Accepting a rollback.
+#[derive(Debug, Args)]
+pub struct AcceptRollback {
+    /// The configuration file.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// The name that the new log signs under; none that a log of this gateway had.
+    #[arg(long)]
+    pub log: String,
 }
 
 /// A small whole world.
@@ -281,7 +294,7 @@ pub struct Verify {
     /// A copy of the database (SQLite); without it the log is verified over the wire.
     #[arg(long, conflicts_with = "profile")]
     pub database: Option<PathBuf>,
-    /// The log's verifier key, for --database.
+    /// The log's verifier key, for --database; of a log that replaced others, with theirs as `check` prints them.
     #[arg(long, requires = "database")]
     pub log_key: Option<String>,
     /// The anchor file, to find a cut tail, for --database.

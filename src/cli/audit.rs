@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use prost::Message;
+
 use super::args::{Compare, Export, OfProfile, Prove, Verify};
 use super::{Failure, exchanges, output, profile, say};
 use crate::audit::export as tiles;
@@ -10,11 +12,11 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::proto::v1::audit_service as audit;
 use crate::proto::v1::{
-    ExchangeRecord, GetCheckpointRequest, GetConsistencyProofRequest, GetExchangeRequest,
-    ListExchangesRequest,
+    AuditEntry, ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
+    GetExchangeRequest, ListExchangesRequest, Receipt,
 };
 use crate::store::{Database, Location, Log};
-use crate::tlog::{Checkpoint, Hash, Verifier, verify_consistency};
+use crate::tlog::{Checkpoint, Hash, Lineage, leaf_hash, verify_consistency, verify_inclusion};
 
 /// Every exchange that the caller may read, the newest first.
 ///
@@ -31,20 +33,15 @@ pub async fn exchanges(client: &Client) -> Result<Vec<ExchangeRecord>, Failure> 
 /// The client's; exit code 1 when its signature does not hold.
 pub async fn head(of: &OfProfile) -> Result<(), Failure> {
     let client = profile::open(of).await?;
-    let (_, note) = newest(&client).await?;
-    say(note.trim_end());
+    let (_, reply) = newest(&client).await?;
+    say(reply.checkpoint.trim_end());
     Ok(())
 }
 
-async fn newest(client: &Client) -> Result<(Checkpoint, String), Failure> {
+async fn newest(client: &Client) -> Result<(Checkpoint, GetCheckpointResponse), Failure> {
     let reply = client.hashes(audit::GET_CHECKPOINT, &GetCheckpointRequest { tree_size: 0 }).await?;
-    Ok((open(&reply.checkpoint, client.verifier())?, reply.checkpoint))
-}
-
-fn open(note: &str, verifier: &Verifier) -> Result<Checkpoint, Failure> {
-    let wrong = |_| Failure::refused("a checkpoint's signature does not hold");
-    let text = verifier.open(note).map_err(wrong)?;
-    Checkpoint::parse(&text).map_err(|_| Failure::refused("a checkpoint cannot be read"))
+    let newest = client.log_key().open(&reply.checkpoint);
+    Ok((newest.map_err(|error| Failure::refused(error.to_string()))?, reply))
 }
 
 /// Verifies a copy of the database, or over the wire that the log still holds every checkpoint seen.
@@ -58,7 +55,7 @@ pub async fn verify(args: &Verify) -> Result<(), Failure> {
         };
         let client = profile::connect(path).await?;
         let notes = client.seen().notes();
-        let (size, count) = consistent(&client, &notes).await?;
+        let (size, count) = told(consistent(&client, &notes).await?);
         say(&format!("verified: the log of {size} entries holds all of {count} checkpoints seen"));
         return Ok(());
     };
@@ -68,6 +65,9 @@ pub async fn verify(args: &Verify) -> Result<(), Failure> {
         "{} entries, {} checkpoints, {} kept records",
         report.entries, report.checkpoints, report.records
     ));
+    for lost in &report.lost {
+        say(lost);
+    }
     match report.findings.as_slice() {
         [] => {
             say("verified: nothing was altered");
@@ -90,7 +90,7 @@ pub async fn verify_copy(
     anchor: Option<&Path>,
     key_ring: Option<&Path>,
 ) -> Result<Report, Failure> {
-    let log_key = Verifier::parse(log_key.trim()).map_err(|_| Failure::configuration("not a log key"))?;
+    let log_key = Lineage::parse(log_key).map_err(|_| Failure::configuration("not a log key"))?;
     let options = Options {
         database: Location::Sqlite(path.to_owned()),
         log_key,
@@ -110,7 +110,7 @@ pub async fn prove(args: &Prove) -> Result<(), Failure> {
     let reply = client.call(audit::GET_EXCHANGE, &request).await?.message;
     let receipt = reply.exchange_receipt.unwrap_or_default();
     let bundle = serde_json::json!({
-        "log_key": client.verifier().to_string(),
+        "log_key": client.log_key().key_of(receipt.tree_size).to_string(),
         "exchange": output::to_json("ExchangeRecord", &reply.exchange.unwrap_or_default())?,
         "receipt": output::to_json("Receipt", &receipt)?,
     });
@@ -144,19 +144,61 @@ pub async fn compare(args: &Compare) -> Result<(), Failure> {
         let seen = crate::client::Seen::in_folder(folder);
         notes.extend(seen.map_err(|error| Failure::unavailable("a folder of checkpoints", error))?.notes());
     }
-    let (size, count) = consistent(&client, &notes).await?;
+    let (size, count) = told(consistent(&client, &notes).await?);
     say(&format!("one log: {count} checkpoints lie on the tree of {size} entries"));
     Ok(())
 }
 
-/// Asks for the proof that the newest tree begins with that of each checkpoint.
+/// What was compared.
+pub struct Compared {
+    /// Entries of the newest tree.
+    pub size: u64,
+    /// Checkpoints that lie on it.
+    pub on_it: usize,
+    /// What accepted rollbacks lost, in plain words.
+    pub lost: Vec<String>,
+}
+
+fn told(Compared { size, on_it, lost }: Compared) -> (u64, usize) {
+    for lost in lost {
+        say(&lost);
+    }
+    (size, on_it)
+}
+
+/// Asks for the proof that the newest tree begins with that of each checkpoint; but for those of a log that was
+/// replaced, beyond what was kept of it.
 ///
 /// # Errors
 /// Exit code 1 when a proof or a signature does not hold; or the client's.
-pub async fn consistent(client: &Client, notes: &[String]) -> Result<(u64, usize), Failure> {
-    let (newest, _) = newest(client).await?;
+pub async fn consistent(client: &Client, notes: &[String]) -> Result<Compared, Failure> {
+    let (newest, reply) = newest(client).await?;
+    let keys = client.log_key();
+    let ends = replacements(keys, &reply.replacements)?;
+    let mut lost: Vec<String> = ends.iter().map(|(index, last)| keys.loss(*index, last)).collect();
+    let mut on_it = 0;
     for note in notes {
-        let seen = open(note, client.verifier())?;
+        let (seen, is_lost) = keys.read(note).map_err(|error| Failure::refused(error.to_string()))?;
+        if is_lost {
+            let end = ends.iter().find(|(_, last)| last.origin() == seen.origin());
+            let told = end.is_none_or(|(_, last)| {
+                seen.size() < last.size() || (seen.size(), seen.root()) == (last.size(), last.root())
+            });
+            if !told {
+                return Err(Failure::refused(format!(
+                    "{} was replaced, and the checkpoint of {} entries that was seen is not in what it is said to have lost",
+                    seen.origin(),
+                    seen.size()
+                )));
+            }
+            lost.push(format!(
+                "the checkpoint of {} entries that was seen is of {}, which was replaced, and of the part that was lost",
+                seen.size(),
+                seen.origin()
+            ));
+            continue;
+        }
+        on_it += 1;
         let mut proof = Vec::new();
         if seen.size() > newest.size() {
             return Err(Failure::refused(format!(
@@ -181,5 +223,27 @@ pub async fn consistent(client: &Client, notes: &[String]) -> Result<(u64, usize
             ))
         })?;
     }
-    Ok((newest.size(), notes.len()))
+    Ok(Compared { size: newest.size(), on_it, lost })
+}
+
+/// The last checkpoints of the logs that were replaced, by the index at which the next one begins: each by an entry
+/// that is in the next one's tree.
+fn replacements(keys: &Lineage, entries: &[Receipt]) -> Result<Vec<(u64, Checkpoint)>, Failure> {
+    let begins: Vec<u64> = keys.boundaries().collect();
+    if begins.len() != entries.len() {
+        return Err(Failure::refused("the log does not tell of the replacements that its keys tell of"));
+    }
+    let wrong = || Failure::refused("the entry of a log's replacement does not hold");
+    let read = |(index, receipt): (u64, &Receipt)| {
+        let signed =
+            keys.open(&receipt.checkpoint).ok().filter(|signed| signed.size() == receipt.tree_size)?;
+        let proof =
+            receipt.inclusion_proof.iter().map(|hash| <[u8; 32]>::try_from(&hash[..]).map(Hash::from));
+        let proof: Vec<Hash> = proof.collect::<Result<_, _>>().ok()?;
+        let leaf = leaf_hash(&receipt.entry);
+        verify_inclusion(&leaf, index, signed.size(), &proof, signed.root()).ok()?;
+        let said = AuditEntry::decode(receipt.entry.clone()).ok()?.log_replaced?;
+        Some((index, keys.lost_at(index, &said.last_checkpoint, &said.kept_checkpoint).ok()?))
+    };
+    begins.into_iter().zip(entries).map(|each| read(each).ok_or_else(wrong)).collect()
 }

@@ -14,6 +14,7 @@ mod operator;
 pub(crate) mod output;
 mod placements;
 pub mod profile;
+mod rollback;
 pub mod sandbox;
 mod serve;
 mod spreadsheet;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
 async fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Init(args) => operator::init(&args).await,
+        Verb::AcceptRollback(args) => rollback::accept(&args).await,
         Verb::Migrate(args) => operator::migrate(&args).await,
         Verb::Check(args) => operator::check(&args).await,
         Verb::RotateKeys(args) => operator::rotate_keys(&args),

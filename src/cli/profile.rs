@@ -20,7 +20,7 @@ pub struct ProfileFile {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
-    /// The key that verifies the gateway's log.
+    /// The key that verifies the gateway's log; after an accepted rollback the whole line that it prints.
     pub log_key: String,
     /// Folder of the checkpoints that were seen; made where there is none.
     pub seen: PathBuf,

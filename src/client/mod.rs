@@ -27,7 +27,7 @@ pub use seen::Seen;
 
 use crate::proto::Rpc;
 use crate::proto::v1::Receipt;
-use crate::tlog::Verifier;
+use crate::tlog::Lineage;
 
 /// How to reach a gateway, and as whom.
 #[derive(Clone, Debug)]
@@ -40,7 +40,8 @@ pub struct Profile {
     pub certificate: PathBuf,
     /// PEM file: its private key.
     pub key: PathBuf,
-    /// The log's verifier key (`name+hash+key`); without it receipts cannot be checked, so it is required.
+    /// The log's verifier key (`name+hash+key`), before it those of the logs that it replaced, each with how many
+    /// entries were kept; without it receipts cannot be checked, so it is required.
     pub log_key: String,
     /// The organisation that a processor acts for.
     pub on_behalf_of: Option<String>,
@@ -81,7 +82,7 @@ impl From<Status> for ClientError {
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
-    verifier: Verifier,
+    log_key: Lineage,
     seen: Arc<Seen>,
     on_behalf_of: Option<AsciiMetadataValue>,
 }
@@ -101,13 +102,13 @@ impl Client {
     /// # Errors
     /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
     pub async fn connect(profile: &Profile, seen: impl Into<Arc<Seen>>) -> Result<Self, ClientError> {
-        let verifier = Verifier::parse(&profile.log_key)
+        let log_key = Lineage::parse(&profile.log_key)
             .map_err(|_| ClientError::Profile("log_key is not a verifier key".to_owned()))?;
         let on_behalf_of = profile.on_behalf_of.as_deref().map(str::parse).transpose();
         let on_behalf_of = on_behalf_of
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel = connect::channel(profile).await?;
-        Ok(Self { channel, verifier, seen: seen.into(), on_behalf_of })
+        Ok(Self { channel, log_key, seen: seen.into(), on_behalf_of })
     }
 
     /// One request, one reply, its receipt checked.
@@ -137,7 +138,7 @@ impl Client {
         let path = PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)?;
         let sent: Bytes = request.encode_to_vec().into();
         let received = self.unary(path, sent.clone()).await?;
-        let Checked { reply, .. } = receipt::check(&sent, &received, &self.verifier, &self.seen)?;
+        let Checked { reply, .. } = receipt::check(&sent, &received, &self.log_key, &self.seen)?;
         DynamicMessage::decode(method.output(), reply).map_err(|_| ClientError::Malformed)
     }
 
@@ -176,10 +177,10 @@ impl Client {
         })
     }
 
-    /// The log's key, as this client was given it.
+    /// The log's keys, as this client was given them.
     #[must_use]
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+    pub fn log_key(&self) -> &Lineage {
+        &self.log_key
     }
 
     /// Every checkpoint that this client saw.
@@ -212,7 +213,7 @@ impl Client {
         sent: &Bytes,
         received: &Bytes,
     ) -> Result<Reply<Resp>, ClientError> {
-        let Checked { reply, receipt } = receipt::check(sent, received, &self.verifier, &self.seen)?;
+        let Checked { reply, receipt } = receipt::check(sent, received, &self.log_key, &self.seen)?;
         let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })
     }

@@ -7,7 +7,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use super::seen::Seen;
 use crate::proto::v1::{AuditEntry, Receipt};
-use crate::tlog::{Checkpoint, Hash, Verifier, commitment, leaf_hash, verify_inclusion};
+use crate::tlog::{Checkpoint, Hash, Lineage, LineageError, commitment, leaf_hash, verify_inclusion};
 
 /// The field of every response message that carries the receipt.
 const RECEIPT_FIELD: u32 = 15;
@@ -22,8 +22,13 @@ pub enum ReceiptError {
     #[error("the receipt is not a message")]
     Malformed,
     /// The checkpoint is not signed by the log's key.
-    #[error("the checkpoint is not signed by the log's key")]
+    #[error(
+        "the checkpoint is not signed by the log's key; a log that was replaced has a new one, from its operator"
+    )]
     Signature,
+    /// The checkpoint is of a log that was replaced, beyond what was kept of it.
+    #[error("the log was replaced, and the checkpoint is of the part that was lost")]
+    Replaced,
     /// The entry is not in the tree of the checkpoint.
     #[error("the entry is not in the tree of the checkpoint")]
     Inclusion,
@@ -49,18 +54,13 @@ pub struct Checked {
 ///
 /// # Errors
 /// [`ReceiptError`].
-pub fn check(
-    sent: &[u8],
-    received: &Bytes,
-    verifier: &Verifier,
-    seen: &Seen,
-) -> Result<Checked, ReceiptError> {
+pub fn check(sent: &[u8], received: &Bytes, log_key: &Lineage, seen: &Seen) -> Result<Checked, ReceiptError> {
     let (reply, receipt) = split(received)?;
     let checkpoint = match seen.just_verified(&receipt.checkpoint) {
         Some(checkpoint) => checkpoint,
-        None => verified(&receipt.checkpoint, verifier)?,
+        None => verified(&receipt.checkpoint, log_key)?,
     };
-    if checkpoint.origin() != verifier.name() || checkpoint.size() != receipt.tree_size {
+    if checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
     }
     let hash = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map(Hash::from);
@@ -85,9 +85,11 @@ pub fn check(
     Ok(Checked { reply, receipt })
 }
 
-fn verified(note: &str, verifier: &Verifier) -> Result<Checkpoint, ReceiptError> {
-    let text = verifier.open(note).map_err(|_| ReceiptError::Signature)?;
-    Checkpoint::parse(&text).map_err(|_| ReceiptError::Signature)
+fn verified(note: &str, log_key: &Lineage) -> Result<Checkpoint, ReceiptError> {
+    log_key.open(note).map_err(|error| match error {
+        LineageError::Replaced => ReceiptError::Replaced,
+        _ => ReceiptError::Signature,
+    })
 }
 
 /// Whether the message ends with a receipt.

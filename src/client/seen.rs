@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::tlog::Checkpoint;
 
-/// Checkpoints by size, as signed notes; in memory, or in a folder of one file a checkpoint.
+/// Checkpoints by size and log, as signed notes; in memory, or in a folder of one file a checkpoint.
 #[derive(Debug, Default)]
 pub struct Seen {
-    notes: Mutex<BTreeMap<u64, String>>,
+    notes: Mutex<BTreeMap<(u64, String), String>>,
     folder: Option<PathBuf>,
     /// The note that was verified last, with its checkpoint.
     last: Mutex<Option<(String, Checkpoint)>>,
@@ -26,8 +26,11 @@ impl Seen {
         let mut notes = BTreeMap::new();
         for file in std::fs::read_dir(folder)? {
             let file = file?;
-            if let Some(size) = file.file_name().to_str().and_then(|name| name.parse().ok()) {
-                notes.insert(size, std::fs::read_to_string(file.path())?);
+            let name = file.file_name();
+            let size = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
+            if let Some(size) = size {
+                let note = std::fs::read_to_string(file.path())?;
+                notes.insert((size, origin(&note)), note);
             }
         }
         Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()), last: Mutex::default() })
@@ -46,12 +49,19 @@ impl Seen {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((note.to_owned(), checkpoint.clone()));
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        if notes.contains_key(&checkpoint.size()) {
+        let size = checkpoint.size();
+        let key = (size, origin(note));
+        if notes.contains_key(&key) {
             return;
         }
-        notes.insert(checkpoint.size(), note.to_owned());
+        // A log that replaced another has checkpoints of the sizes that were lost: both are kept.
+        let name = match notes.range((size, String::new())..).take_while(|((at, _), _)| *at == size).count() {
+            0 => size.to_string(),
+            others => format!("{size}-{others}"),
+        };
+        notes.insert(key, note.to_owned());
         if let Some(folder) = &self.folder
-            && let Err(error) = std::fs::write(folder.join(checkpoint.size().to_string()), note)
+            && let Err(error) = std::fs::write(folder.join(name), note)
         {
             tracing::warn!(error = %error, "a checkpoint could not be kept");
         }
@@ -62,4 +72,9 @@ impl Seen {
     pub fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
+}
+
+/// The log that a note is of, by its first line.
+fn origin(note: &str) -> String {
+    note.lines().next().unwrap_or_default().to_owned()
 }

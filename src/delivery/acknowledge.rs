@@ -22,7 +22,7 @@ pub async fn acknowledge(
     mut cx: Cx,
     m: AcknowledgeDeliveryRequest,
 ) -> Result<Decided<AcknowledgeDeliveryResponse>, Refusal> {
-    let asked = wire::acknowledgement(&m)?;
+    let asked = wire::acknowledgement(&cx, &m)?;
     let organisation = cx.caller.organisation.clone();
     let stage = asked.stage as i32;
     let mut parcels = Vec::new();

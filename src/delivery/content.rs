@@ -208,7 +208,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     let index = u64::try_from(parcel.at.index).map_err(|_| Reason::Failed)?;
     let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
     let delivery = Delivery {
-        cursor: Some(cursor_of(parcel.at)),
+        cursor: Some(cursor_of(cx, parcel.at)),
         kind: parcel.kind,
         sender: parcel.sender.clone(),
         sent_time: Instant::from_micros(parcel.sent).ok().map(Instant::to_proto),

@@ -22,7 +22,7 @@ pub async fn open(
     m: WatchDeliveriesRequest,
 ) -> Result<(Decided<WatchDeliveriesResponse>, WatchPosition), Refusal> {
     let at = WatchPosition { cursor: m.cursor, kinds: m.kinds };
-    wire::position(&at)?;
+    wire::position(&cx, &at)?;
     let permit = cx.permit(Action::WatchDeliveries, &Facts::own(Part::Own))?;
     let reply = WatchDeliveriesResponse { next: at.cursor.clone(), ..WatchDeliveriesResponse::default() };
     Ok((cx.change(&permit).reply(&reply), at))
@@ -33,11 +33,11 @@ pub async fn feed(
     mut cx: Cx,
     at: WatchPosition,
 ) -> Result<Batch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
-    let from = wire::position(&at)?;
+    let from = wire::position(&cx, &at)?;
     let Some(batch) = batch(&mut cx, Action::WatchDeliveries, from).await? else {
         return Ok(Batch::None);
     };
-    let next = Some(cursor_of(batch.next));
+    let next = Some(cursor_of(&cx, batch.next));
     let reply = WatchDeliveriesResponse {
         deliveries: batch.deliveries,
         next: next.clone(),
@@ -53,7 +53,7 @@ pub fn beat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
 
 /// One batch, asked for.
 pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
-    let from = wire::list(&m)?;
+    let from = wire::list(&cx, &m)?;
     match batch(&mut cx, Action::ListDeliveries, from).await? {
         None => {
             let permit = cx.permit(Action::ListDeliveries, &Facts::own(Part::Own))?;
@@ -61,7 +61,7 @@ pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDe
             Ok(cx.change(&permit).reply(&reply))
         }
         Some(Collected { change, deliveries, next, more }) => {
-            let next = Some(cursor_of(next));
+            let next = Some(cursor_of(&cx, next));
             Ok(change.reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
         }
     }

@@ -63,7 +63,7 @@ async fn of(
         |micros: Option<i64>| micros.and_then(|at| Instant::from_micros(at).ok()).map(Instant::to_proto);
     Ok(DeliveryStatus {
         recipient: recipient.to_string(),
-        cursor: Some(cursor_of(at)),
+        cursor: Some(cursor_of(cx, at)),
         kind,
         stage: stage as i32,
         accepted_time: time(Some(accepted)),

@@ -1,8 +1,8 @@
 //! Requests as they are checked: cursors, kinds, acknowledgements.
 
 use super::rows::Place;
-use crate::exchange::Refusal;
 use crate::exchange::check::Check;
+use crate::exchange::{Cx, Refusal};
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest,
     ListDeliveriesRequest, Officer, WatchPosition,
@@ -26,35 +26,37 @@ pub struct From {
 }
 
 /// Checks a request to list.
-pub fn list(m: &ListDeliveriesRequest) -> Result<From, Refusal> {
+pub fn list(cx: &Cx, m: &ListDeliveriesRequest) -> Result<From, Refusal> {
     let mut check = Check::new();
     let size = check.page_size("page_size", m.page_size, 100, 100).unwrap_or(100);
-    let (after, kinds) = (cursor(&mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
+    let (after, kinds) = (cursor(cx, &mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
     check.finish()?;
     Ok(From { after, kinds, size: i64::from(size) })
 }
 
 /// Checks a position of a stream.
-pub fn position(m: &WatchPosition) -> Result<From, Refusal> {
+pub fn position(cx: &Cx, m: &WatchPosition) -> Result<From, Refusal> {
     let mut check = Check::new();
-    let (after, kinds) = (cursor(&mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
+    let (after, kinds) = (cursor(cx, &mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
     check.finish()?;
     Ok(From { after, kinds, size: 100 })
 }
 
-fn cursor(check: &mut Check, sent: Option<&Cursor>) -> Place {
+fn cursor(cx: &Cx, check: &mut Check, sent: Option<&Cursor>) -> Place {
     match sent {
         None => Place::START,
-        Some(sent) => place(check, "cursor", sent),
+        Some(sent) => place(cx, check, "cursor", sent),
     }
 }
 
-/// A cursor of this log. One of another log is told from one of this by its origin, which stays empty
-/// until a gateway serves more than one.
-fn place(check: &mut Check, field: &'static str, sent: &Cursor) -> Place {
-    let index = i64::try_from(sent.index).ok().filter(|_| sent.log.is_empty());
-    if index.is_none() {
-        check.fault(field, "CURSOR_UNKNOWN");
+/// A cursor of this gateway's logs. Where one was replaced, what it had lost has the indexes of other entries now,
+/// and a reader that went on from there would miss those.
+fn place(cx: &Cx, check: &mut Check, field: &'static str, sent: &Cursor) -> Place {
+    let index = i64::try_from(sent.index).ok();
+    match index.and_then(|_| cx.logs.is_lost(&sent.log, sent.index)) {
+        Some(false) => {}
+        Some(true) => check.fault(field, "CURSOR_LOST"),
+        None => check.fault(field, "CURSOR_UNKNOWN"),
     }
     Place { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
 }
@@ -69,12 +71,9 @@ fn kinds(check: &mut Check, sent: &[i32]) -> i64 {
 }
 
 /// A place in the mailbox, as a cursor.
-pub fn cursor_of(at: Place) -> Cursor {
-    Cursor {
-        log: String::new(),
-        index: u64::try_from(at.index).unwrap_or(0),
-        ordinal: u32::try_from(at.ordinal).unwrap_or(0),
-    }
+pub fn cursor_of(cx: &Cx, at: Place) -> Cursor {
+    let index = u64::try_from(at.index).unwrap_or(0);
+    Cursor { log: cx.logs.log_of(index).to_owned(), index, ordinal: u32::try_from(at.ordinal).unwrap_or(0) }
 }
 
 /// An acknowledgement.
@@ -88,7 +87,7 @@ pub struct Acknowledgement {
 }
 
 /// Checks an acknowledgement.
-pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement, Refusal> {
+pub fn acknowledgement(cx: &Cx, m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let stage = check.enum_value::<DeliveryStage>("stage", m.stage);
@@ -108,7 +107,7 @@ pub fn acknowledgement(m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement
         for (index, sent) in m.deliveries.iter().enumerate() {
             let (read, violations) = check.row("deliveries", index, |row| {
                 let cursor = row.present("cursor", sent.cursor.as_ref());
-                let at = cursor.map(|cursor| place(row, "cursor", cursor));
+                let at = cursor.map(|cursor| place(cx, row, "cursor", cursor));
                 let digest = <[u8; 32]>::try_from(sent.content_sha256.as_ref()).ok();
                 if digest.is_none() && !sent.content_sha256.is_empty() {
                     row.fault("content_sha256", "SHA256_LENGTH");

@@ -25,6 +25,7 @@ use crate::identity::PeerCertificate;
 use crate::seal::{KeyedDigest, Vault};
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Slot, Snapshot};
+use crate::tlog::Lineage;
 
 /// An exchange is decided from what is remembered first; then from a snapshot, and again, at most five
 /// times, when what it rested on had changed before it could be committed.
@@ -60,6 +61,8 @@ pub struct Door {
     pub committer: Committer,
     /// Keys.
     pub vault: Arc<Vault>,
+    /// The logs that cursors may be of.
+    pub logs: Arc<Lineage>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -240,6 +243,7 @@ impl Door {
             snapshot,
             recall: recall.0,
             vault: Arc::clone(&self.vault),
+            logs: Arc::clone(&self.logs),
             random: self.random.clone(),
         })
     }

@@ -1,14 +1,17 @@
 //! The entry of an exchange: what the log keeps of it. A refusal's entry is built only from what the
 //! caller sent; no entry holds a name, a UPN, a date of birth or free text.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::change::Change;
 use super::door::Call;
 use super::{Caller, Reason};
+use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
-use crate::proto::v1::{AuditEntry, Outcome as Entered};
+use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
+use crate::seal::{SealError, Vault};
 use crate::store::Salts;
 use crate::store::proposal::{Party, Proposal, RequestKey};
 use crate::tlog::commitment;
@@ -17,6 +20,8 @@ use crate::tlog::commitment;
 const COUNTERPARTS: usize = 32;
 /// The system of an entry that is the gateway's own.
 const GATEWAY: &str = "gateway";
+/// What the first entry of a log that replaces another names as its method.
+const REPLACED: &str = "/apgateway.v1/accept-rollback";
 /// Longest text of a caller's own making that an entry repeats.
 const TRACE: usize = 64;
 
@@ -91,18 +96,51 @@ pub(super) fn by_itself(
     sealed_salts: Vec<u8>,
 ) -> Proposal {
     let mut proposal = bare(change.exchange, salts, sealed_salts);
-    let mut entry = AuditEntry {
-        exchange_id: bytes_of(change.exchange.as_bytes()),
-        organisation: organisation.as_str().to_owned(),
-        system: GATEWAY.to_owned(),
-        method: method.to_owned(),
-        request_commitment: bytes_of(commitment(&salts.request, b"").as_bytes()),
-        ..AuditEntry::default()
-    };
+    let mut entry = own(change.exchange, organisation.as_str(), method, &salts);
     done(&mut proposal, &mut entry, change);
     proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
     proposal.entry = entry;
     proposal
+}
+
+fn own(exchange: Uuid, organisation: &str, method: &str, salts: &Salts) -> AuditEntry {
+    AuditEntry {
+        exchange_id: bytes_of(exchange.as_bytes()),
+        organisation: organisation.to_owned(),
+        system: GATEWAY.to_owned(),
+        method: method.to_owned(),
+        request_commitment: bytes_of(commitment(&salts.request, b"").as_bytes()),
+        ..AuditEntry::default()
+    }
+}
+
+/// The first entry of a log that goes on after a rollback, for the operator: the last checkpoint that was known of
+/// the log that it replaces, and that of what was kept. No node serves meanwhile; `accept-rollback` makes it.
+///
+/// # Errors
+/// [`SealError::Library`] only.
+pub fn log_replaced(
+    random: &Randomness,
+    now: Instant,
+    vault: &Vault,
+    operator: &str,
+    last_checkpoint: &str,
+    kept_checkpoint: &str,
+) -> Result<Proposal, SealError> {
+    let (exchange, salts) = (random.uuid_v7(now), Salts::new(random));
+    let mut entry = own(exchange, operator, REPLACED, &salts);
+    entry.set_outcome(Entered::Ok);
+    entry.reply_commitment = bytes_of(commitment(&salts.reply, b"").as_bytes());
+    entry.previous_log = bytes_of(digest(&SHA256, last_checkpoint.as_bytes()).as_ref());
+    entry.log_replaced = Some(LogReplaced {
+        last_checkpoint: last_checkpoint.to_owned(),
+        kept_checkpoint: kept_checkpoint.to_owned(),
+    });
+    let sealed_salts = salts.seal(&vault.ring(), operator, exchange, random)?;
+    let mut proposal = bare(exchange, salts, sealed_salts);
+    proposal.parties.push(Party { organisation: operator.to_owned(), delivery: None });
+    proposal.entry = entry;
+    Ok(proposal)
 }
 
 /// A proposal of nothing yet.

@@ -30,6 +30,7 @@ use uuid::Uuid;
 pub use caller::Caller;
 pub use change::{Change, ChildPart, Decided, LeafRole, Record};
 pub use door::Door;
+pub use entry::log_replaced;
 pub use page::Pages;
 pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
 pub use refusal::{Reason, Refusal};
@@ -41,6 +42,7 @@ use crate::calendar::Date;
 use crate::clock::{Instant, Randomness};
 use crate::seal::Vault;
 use crate::store::Snapshot;
+use crate::tlog::Lineage;
 
 /// What a capability is given for one exchange.
 pub struct Cx {
@@ -59,6 +61,8 @@ pub struct Cx {
     pub recall: bool,
     /// Opens and seals what belongs to children and organisations.
     pub vault: Arc<Vault>,
+    /// The logs of this gateway: the present one, and those that it replaced.
+    pub logs: Arc<Lineage>,
     /// Where new ids, keys and nonces come from.
     pub random: Randomness,
 }

@@ -63,6 +63,7 @@ impl Door {
             snapshot: Snapshot::of(self.log.database()),
             recall: false,
             vault: self.vault.clone(),
+            logs: self.logs.clone(),
             random: self.random.clone(),
         }
     }

@@ -1,5 +1,5 @@
 //! Page tokens (AIP-158): sealed, so that a caller can neither read nor make one, and bound to the caller,
-//! the method and the query.
+//! the method and the query; and to the log, for what one of another log points to may be something else.
 
 use prost::Message;
 
@@ -20,7 +20,7 @@ impl Pages {
     #[must_use]
     pub fn of(cx: &Cx, method: &str, query: &impl Message) -> Self {
         let mut context = Vec::new();
-        for part in [method, cx.caller.organisation.as_str()] {
+        for part in [method, cx.caller.organisation.as_str(), cx.logs.log_of(u64::MAX)] {
             context.extend_from_slice(part.as_bytes());
             context.push(0);
         }

@@ -18,9 +18,10 @@ const HEADING: &str = "\
 # Mode 0600, outside the data folder; back it up apart from the data.
 ";
 
-/// The log's name and the seed of its Ed25519 key.
+/// The log's name and the seed of its Ed25519 key; and the public keys of the logs that it replaced.
 pub struct LogSigningKey {
     origin: String,
+    replaced: String,
     seed: Zeroizing<[u8; 32]>,
 }
 
@@ -28,6 +29,8 @@ pub struct LogSigningKey {
 #[serde(deny_unknown_fields)]
 struct SigningFile {
     origin: String,
+    #[serde(default)]
+    replaced: String,
     seed: String,
 }
 
@@ -37,16 +40,19 @@ impl LogSigningKey {
     /// # Errors
     /// [`FileError::Exists`] when the file is there; [`FileError::Invalid`] for an origin that no checkpoint takes.
     pub fn create(path: &Path, origin: &str, fill: Fill<'_>) -> Result<Self, FileError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        fill(&mut seed[..]);
-        let text = Zeroizing::new(format!(
-            "{HEADING}\norigin = \"{origin}\"\nseed = \"{}\"\n",
-            *secret_file::secret_text(&seed)
-        ));
-        check_origin(origin)?;
+        let text = compose(origin, "", fill)?;
         let key = parse(&text)?;
         secret_file::create(path, &text)?;
         Ok(key)
+    }
+
+    /// Puts the key of a new log in the place of the old one, whose seed is gone then; `replaced` tells the public
+    /// keys of the logs that it replaces.
+    ///
+    /// # Errors
+    /// As [`Self::create`] and [`Self::load`].
+    pub fn replace(path: &Path, origin: &str, replaced: &str, fill: Fill<'_>) -> Result<Self, FileError> {
+        parse(&secret_file::replace(path, |_| compose(origin, replaced, fill))?)
     }
 
     /// Reads the key from its file.
@@ -63,6 +69,12 @@ impl LogSigningKey {
         &self.origin
     }
 
+    /// The logs that this one replaced, with their public keys; empty where there are none.
+    #[must_use]
+    pub fn replaced(&self) -> &str {
+        &self.replaced
+    }
+
     /// The Ed25519 seed (RFC 8032 private key), for `tlog`'s signer only.
     #[must_use]
     pub fn seed(&self) -> &[u8; 32] {
@@ -76,10 +88,24 @@ impl fmt::Debug for LogSigningKey {
     }
 }
 
+/// The text of a file with a new seed.
+fn compose(origin: &str, replaced: &str, fill: Fill<'_>) -> Result<Zeroizing<String>, FileError> {
+    check_origin(origin)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    fill(&mut seed[..]);
+    let replaced = match replaced.trim() {
+        "" => String::new(),
+        keys => format!("replaced = \"{keys}\"\n"),
+    };
+    let seed = secret_file::secret_text(&seed);
+    Ok(Zeroizing::new(format!("{HEADING}\norigin = \"{origin}\"\n{replaced}seed = \"{}\"\n", *seed)))
+}
+
 fn parse(text: &str) -> Result<LogSigningKey, FileError> {
     let file: SigningFile = toml::from_str(text).map_err(|error| secret_file::malformed(text, &error))?;
     check_origin(&file.origin)?;
-    Ok(LogSigningKey { origin: file.origin.clone(), seed: secret_file::secret_bytes(&file.seed)? })
+    let seed = secret_file::secret_bytes(&file.seed)?;
+    Ok(LogSigningKey { origin: file.origin.clone(), replaced: file.replaced.clone(), seed })
 }
 
 /// A signed note's key name has no spaces and no plus sign (C2SP signed-note); quotes would break the file.

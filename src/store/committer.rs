@@ -289,7 +289,7 @@ impl Appender {
     /// Opens the transaction, takes the lock, and reads under it all that the group asks about.
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
         conn.begin_write().await?;
-        let tip = Tip::follow(conn, self.tip.clone(), self.signer.verifier()).await?;
+        let tip = Tip::follow(conn, self.tip.clone(), self.signer.lineage()).await?;
         let known = self.head.borrow().size;
         if tip.edge.size() > known {
             self.bells.owe(known);

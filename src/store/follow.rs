@@ -14,7 +14,7 @@ use super::log::{FEW, Head, newest_after, place};
 use super::sql::{Conn, Database, StoreError};
 use crate::clock::Clock;
 use crate::proto::v1::AuditEntry;
-use crate::tlog::Verifier;
+use crate::tlog::Lineage;
 
 /// Rest after a look, whatever is hinted: a busy node hints at each of its commits.
 const PACE: Duration = Duration::from_millis(250);
@@ -47,14 +47,14 @@ pub struct Seen {
 pub struct Follower {
     database: Database,
     committer: Committer,
-    log_key: Verifier,
+    log_key: Lineage,
     real: Arc<dyn Clock>,
 }
 
 impl Follower {
     /// A follower that tells the committer; `real` is the clock that is compared with the database's.
     #[must_use]
-    pub fn new(database: Database, committer: Committer, log_key: Verifier, real: Arc<dyn Clock>) -> Self {
+    pub fn new(database: Database, committer: Committer, log_key: Lineage, real: Arc<dyn Clock>) -> Self {
         Self { database, committer, log_key, real }
     }
 

@@ -3,7 +3,7 @@
 
 use super::sql::{Conn, Row, StoreError};
 use crate::clock::Instant;
-use crate::tlog::{self, Checkpoint, Edge, Hash, TILE_WIDTH, TileId, Verifier, leaf_hash};
+use crate::tlog::{self, Checkpoint, Edge, Hash, Lineage, TILE_WIDTH, TileId, leaf_hash};
 
 /// Entries of other nodes that are read one by one; more are not worth it.
 pub(super) const FEW: u64 = 1_024;
@@ -36,17 +36,17 @@ impl Tip {
 
     /// The tip under the lock: the one held, if no other node has appended since; else with what was appended,
     /// whose root must be the one that was signed, so that the log held is a beginning of the log stored.
-    pub(super) async fn follow(conn: &mut Conn, held: Self, verifier: &Verifier) -> Result<Self, StoreError> {
+    pub(super) async fn follow(conn: &mut Conn, held: Self, keys: &Lineage) -> Result<Self, StoreError> {
         let stored = newest(conn).await?;
         let Head { size, root, .. } = held.head();
         if stored.size == size
-            && stored.note.starts_with(&Checkpoint::new(verifier.name(), size, root).to_string())
+            && stored.note.starts_with(&Checkpoint::new(keys.key_of(size).name(), size, root).to_string())
         {
             return Ok(held);
         }
         if stored.size <= size || stored.size - size > FEW {
-            newest_after(conn, size, &root, verifier).await?;
-            return Self::read(conn, verifier).await;
+            newest_after(conn, size, &root, keys).await?;
+            return Self::read(conn, keys).await;
         }
         let sql = "SELECT bytes FROM entries WHERE idx >= $1 ORDER BY idx";
         let mut grown = Self { time: stored.time, ..held };
@@ -55,7 +55,7 @@ impl Tip {
         }
         // Whoever appended them has stored them.
         grown.edge.take_full_tiles();
-        let signed = verified(&stored.note, verifier)?;
+        let signed = verified(&stored.note, keys)?;
         if (signed.size(), signed.root()) != (grown.edge.size(), &grown.edge.root()) {
             return Err(StoreError::Inconsistent(
                 "the database's log does not continue the one that was seen",
@@ -69,9 +69,9 @@ impl Tip {
     ///
     /// # Errors
     /// [`StoreError::Inconsistent`] when it does not; or as [`StoreError`] says.
-    pub async fn read(conn: &mut Conn, verifier: &Verifier) -> Result<Self, StoreError> {
+    pub async fn read(conn: &mut Conn, keys: &Lineage) -> Result<Self, StoreError> {
         let stored = newest(conn).await?;
-        let checkpoint = verified(&stored.note, verifier)?;
+        let checkpoint = verified(&stored.note, keys)?;
         if checkpoint.size() != stored.size {
             return Err(StoreError::Inconsistent(
                 "the newest checkpoint is not of the size that it stands at",
@@ -96,7 +96,7 @@ pub(super) async fn newest_after(
     conn: &mut Conn,
     size: u64,
     root: &Hash,
-    verifier: &Verifier,
+    keys: &Lineage,
 ) -> Result<(Head, String), StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints \
                WHERE size = $1 OR size = (SELECT MAX(size) FROM checkpoints) ORDER BY size";
@@ -104,7 +104,7 @@ pub(super) async fn newest_after(
     let mut newest = None;
     for (row, is_first) in rows.iter().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
         let Stored { size: at, time, note } = Stored::of(row)?;
-        let signed = verified(&note, verifier)?;
+        let signed = verified(&note, keys)?;
         if at < size {
             return Err(StoreError::Inconsistent(
                 "the database holds less than was seen of its log: it was rolled back or its tail was cut",
@@ -140,16 +140,9 @@ async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
     Stored::of(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
 }
 
-/// The checkpoint in a signed note, if this log's key signed it.
-pub(super) fn verified(note: &str, verifier: &Verifier) -> Result<Checkpoint, StoreError> {
-    let text =
-        verifier.open(note).map_err(|_| StoreError::Inconsistent("a checkpoint's signature is wrong"))?;
-    let checkpoint = Checkpoint::parse(&text);
-    let checkpoint = checkpoint.map_err(|_| StoreError::Inconsistent("a checkpoint is not one"))?;
-    if checkpoint.origin() != verifier.name() {
-        return Err(StoreError::Inconsistent("a checkpoint is of another log"));
-    }
-    Ok(checkpoint)
+/// The checkpoint in a signed note, if this log's key signed it, or that of the log which it replaced there.
+pub(super) fn verified(note: &str, keys: &Lineage) -> Result<Checkpoint, StoreError> {
+    keys.open(note).map_err(|error| StoreError::Inconsistent(error.what()))
 }
 
 /// An instant as it is stored.

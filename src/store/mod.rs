@@ -19,6 +19,7 @@ pub mod log;
 pub mod opened;
 pub mod proposal;
 mod queue;
+pub mod rollback;
 mod salts;
 mod snapshot;
 pub mod sql;

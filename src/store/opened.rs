@@ -8,7 +8,7 @@ use super::sql::{Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
 use crate::clock::Instant;
-use crate::tlog::{Checkpoint, Edge, Signer, TILE_WIDTH, Tile, TileId, Verifier};
+use crate::tlog::{Checkpoint, Edge, Lineage, Signer, TILE_WIDTH, Tile, TileId};
 
 /// Entries whose leaves are compared with the tree before anything is served; [`verification`] reads the rest.
 const RECENT: u64 = 10_000;
@@ -44,28 +44,32 @@ pub async fn create(
 ///
 /// # Errors
 /// [`StoreError::Inconsistent`] when any of it does not fit, with what does not; or as [`StoreError`] says.
-pub async fn open(
-    database: &Database,
-    anchor: &Path,
-    verifier: &Verifier,
-) -> Result<(Tip, Anchor), StoreError> {
+pub async fn open(database: &Database, anchor: &Path, keys: &Lineage) -> Result<(Tip, Anchor), StoreError> {
     let mut conn = database.writer().await?;
-    let tip = Tip::read(&mut conn, verifier).await?;
-    let (anchor, note) = Anchor::open(anchor).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => StoreError::Inconsistent("the anchor file is missing"),
-        std::io::ErrorKind::WouldBlock => StoreError::Inconsistent("another process has the anchor open"),
-        _ => StoreError::Inconsistent("the anchor file cannot be read"),
-    })?;
-    let anchored = verified(&note, verifier)?;
-    newest_after(&mut conn, anchored.size(), anchored.root(), verifier).await?;
+    let tip = Tip::read(&mut conn, keys).await?;
+    let (anchor, note) = anchored_at(anchor)?;
+    let anchored = verified(&note, keys)?;
+    newest_after(&mut conn, anchored.size(), anchored.root(), keys).await?;
     drop(conn);
+    if keys.boundaries().last().is_some_and(|kept| tip.head().size <= kept) {
+        return Err(StoreError::Inconsistent("a rollback was half accepted: run accept-rollback again"));
+    }
     check_recent(database, tip.head().size).await?;
     Ok((tip, anchor))
 }
 
+/// The anchor, and the newest note in it.
+pub(super) fn anchored_at(path: &Path) -> Result<(Anchor, String), StoreError> {
+    Anchor::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Inconsistent("the anchor file is missing"),
+        std::io::ErrorKind::WouldBlock => StoreError::Inconsistent("another process has the anchor open"),
+        _ => StoreError::Inconsistent("the anchor file cannot be read"),
+    })
+}
+
 /// The leaves of the newest entries are those of the tree's tiles, without gaps. The last, growing tile was
 /// compared with the signed root when the tip was read.
-async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> {
+pub(super) async fn check_recent(database: &Database, size: u64) -> Result<(), StoreError> {
     let mut conn = database.reader().await?;
     let first = size.saturating_sub(RECENT) / TILE_WIDTH * TILE_WIDTH;
     for begin in (first..size).step_by(256) {

@@ -7,7 +7,7 @@ use super::Snapshot;
 use super::evidence::{self, Log};
 use super::log::{place, verified};
 use super::sql::{Conn, StoreError};
-use crate::tlog::{Edge, Hash, TILE_WIDTH, Tile, Verifier, leaf_hash};
+use crate::tlog::{Edge, Hash, Lineage, TILE_WIDTH, Tile, leaf_hash};
 
 /// Pause after each page of 256 entries: whoever is served comes first.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -28,7 +28,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// As [`StoreError`] says; a database that cannot be reached is tried again instead.
-pub async fn verify(log: &Log, size: u64, key: &Verifier) -> Result<Option<Finding>, StoreError> {
+pub async fn verify(log: &Log, size: u64, keys: &Lineage) -> Result<Option<Finding>, StoreError> {
     let mut edge = Edge::default();
     while edge.size() < size {
         match page(log, &mut edge, size).await {
@@ -39,7 +39,7 @@ pub async fn verify(log: &Log, size: u64, key: &Verifier) -> Result<Option<Findi
     }
     let mut snapshot = Snapshot::of(log.database());
     let note = evidence::note(&mut snapshot, size).await?;
-    let signed = note.map(|note| verified(&note, key)).transpose()?;
+    let signed = note.map(|note| verified(&note, keys)).transpose()?;
     let same = signed.is_some_and(|signed| *signed.root() == edge.root());
     Ok((!same).then_some(Finding { index: 0, what: "the tree does not have the root that was signed" }))
 }

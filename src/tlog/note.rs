@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::hash;
+use super::lineage::Lineage;
 
 /// The algorithm byte of Ed25519.
 const ED25519_KEY: u8 = 0x01;
@@ -38,6 +39,7 @@ pub enum NoteError {
 #[derive(Clone)]
 pub struct Signer {
     verifier: Verifier,
+    lineage: Lineage,
     pair: Arc<Ed25519KeyPair>,
 }
 
@@ -57,7 +59,22 @@ impl Signer {
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Key)?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Key)?;
-        Ok(Self { verifier: Verifier::new(name, public)?, pair: Arc::new(pair) })
+        let verifier = Verifier::new(name, public)?;
+        Ok(Self { lineage: verifier.clone().into(), verifier, pair: Arc::new(pair) })
+    }
+
+    /// The same of a log that replaced others, which are told as [`Lineage::before`] tells them.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`].
+    pub fn after(self, replaced: &str) -> Result<Self, NoteError> {
+        Ok(Self { lineage: Lineage::parse(&format!("{replaced} {}", self.verifier))?, ..self })
+    }
+
+    /// The keys of this log and of those that it replaced.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// The key that verifies what this one signs.

@@ -36,6 +36,7 @@ mod postgres;
 mod power;
 mod process;
 mod roles;
+mod rollback;
 mod rotation;
 mod rows;
 mod safety;

@@ -13,7 +13,7 @@ use ap_gateway::proto::v1::AuditEntry;
 use ap_gateway::store::proposal::{Outcome, Proposal};
 use ap_gateway::store::verification::{Finding, verify};
 use ap_gateway::store::{Database, Location, Log, Salts};
-use ap_gateway::tlog::Verifier;
+use ap_gateway::tlog::Lineage;
 use prost::bytes::Bytes;
 use tokio::task::JoinSet;
 
@@ -62,7 +62,7 @@ async fn an_entry_that_was_altered_long_ago_is_found_while_serving() {
     let dir = world.stop().await;
     grow(dir.path()).await;
     let key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
-    let key = Verifier::parse(key.trim()).unwrap();
+    let key = Lineage::parse(key.trim()).unwrap();
     let database = Database::open(&Location::Sqlite(dir.path().join("gateway.sqlite"))).await.unwrap();
     let log = Log::new(database.clone());
     assert_eq!(verify(&log, ENTRIES, &key).await.unwrap(), None);

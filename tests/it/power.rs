@@ -13,7 +13,7 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::proto;
 use ap_gateway::proto::v1::Receipt;
 use ap_gateway::store::{Database, Location, Row, StoreError, opened};
-use ap_gateway::tlog::Verifier;
+use ap_gateway::tlog::Lineage;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -179,8 +179,8 @@ async fn check(image: Image, expected: Expected, log_key: &str) -> Result<(), St
     let (path, anchor) = (dir.path().join(DATABASE), dir.path().join(ANCHOR));
     let database =
         Database::open(&Location::Sqlite(path.clone())).await.map_err(|error| error.to_string())?;
-    let verifier = Verifier::parse(log_key.trim()).unwrap();
-    drop(opened::open(&database, &anchor, &verifier).await.map_err(|error| error.to_string())?);
+    let keys = Lineage::parse(log_key.trim()).unwrap();
+    drop(opened::open(&database, &anchor, &keys).await.map_err(|error| error.to_string())?);
     let sql = "SELECT exchange FROM entries";
     let rows =
         database.reader().await.unwrap().fetch(sql, vec![]).await.map_err(|error| error.to_string())?;

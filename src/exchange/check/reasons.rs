@@ -66,6 +66,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("SCHEDULE_1_REQUIRED", "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1"),
     ("CURSOR_UNKNOWN", "the cursor is not one of this log"),
+    (
+        "CURSOR_LOST",
+        "the log was replaced and this place was lost: go on from an earlier cursor, or without one from the first",
+    ),
     ("STAGE_NOT_RECIPIENTS", "a recipient says ACKNOWLEDGED or ACTED_ON"),
     ("OFFICER_NOT_EXPECTED", "an officer is named with ACTED_ON only"),
     ("SHA256_LENGTH", "a SHA-256 is 32 bytes"),

@@ -66,18 +66,20 @@ impl World {
         let checkpoint = "INSERT INTO checkpoints (size, time, note) VALUES (0, 0, $1)";
         conn.execute(checkpoint, vec![note.as_str().into()]).await.unwrap();
         register(&mut conn, &certificates).await;
-        let tip = Tip::read(&mut conn, signer.verifier()).await.unwrap();
+        let tip = Tip::read(&mut conn, signer.lineage()).await.unwrap();
         drop(conn);
         Anchor::create(&folder.path().join("anchor"), &note).unwrap();
         let (anchor, _) = Anchor::open(&folder.path().join("anchor")).unwrap();
         let clock: Arc<dyn Clock> =
             Arc::new(HeldClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
+        let keys = signer.lineage().clone();
         let (committer, appender) =
             Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock), 1_000);
         let appending = Appending::start(appender);
         let door = Door {
             callers: Callers::default(),
             log: Log::new(database.clone()),
+            logs: Arc::new(keys),
             committer,
             vault: Arc::new(Vault::new(ring, 100)),
             clock,

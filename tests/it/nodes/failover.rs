@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::opening::{HEALTH, serve};
 use super::super::process::Process;
+use super::super::rollback::accepted;
 use super::super::support::{Postgres, post};
 use super::{BOUND, Load, NODES, Nodes};
 
@@ -86,4 +87,18 @@ async fn a_standby_takes_over_if_it_has_everything() {
         let (code, told) = serve(&nodes.dir(node));
         assert!(code == 1 && told.contains("rolled back or its tail was cut"), "{code}: {told}");
     }
+
+    // What the standby had not is given up: the nodes go on as a new log, once the second has its keys.
+    let [one, two] = NODES.map(|node| nodes.dir(node));
+    accepted(&one, "ap-gateway-sandbox/log-2");
+    let (code, told) = serve(&two);
+    assert!(code == 1 && told.contains("signature is wrong"), "{code}: {told}");
+    for file in ["log-signing-key", "log-key", "anchor"] {
+        std::fs::copy(one.join(file), two.join(file)).unwrap();
+    }
+    let servers = nodes.serve();
+    let clients = nodes.clients().await;
+    let answered = vec![nodes.answered(&clients[..1]).await, nodes.answered(&clients[1..]).await];
+    drop(servers);
+    nodes.hold(&answered).await;
 }

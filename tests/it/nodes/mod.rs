@@ -15,7 +15,7 @@ use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::proto::v1::SubmitAttendanceRequest;
 use ap_gateway::store::{Database, Location, Row};
-use ap_gateway::tlog::Verifier;
+use ap_gateway::tlog::Lineage;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -115,7 +115,7 @@ impl Nodes {
             let file = |name: &str| self.dir(node).join(name);
             let options = Options {
                 database: self.location(),
-                log_key: Verifier::parse(std::fs::read_to_string(file("log-key")).unwrap().trim()).unwrap(),
+                log_key: Lineage::parse(std::fs::read_to_string(file("log-key")).unwrap().trim()).unwrap(),
                 anchor: Some(file("anchor")),
                 key_ring: Some(file("key-ring")),
             };
