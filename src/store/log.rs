@@ -150,7 +150,7 @@ pub(super) fn instant(micros: i64) -> Result<Instant, StoreError> {
     Instant::from_micros(micros).map_err(|_| StoreError::Inconsistent("a stored instant is out of range"))
 }
 
-/// The first `width` hashes of a tile: from the tile's row where it is full, else from what lies below it.
+/// The first `width` hashes of a tile: from the tile's row where it has them, else from what lies below it.
 pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Vec<Hash>, StoreError> {
     let begin = id.number * TILE_WIDTH;
     if width == 0 {
@@ -160,7 +160,11 @@ pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Ve
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
     if let Some(row) = conn.fetch_one(sql, vec![level.into(), number.into()]).await? {
         let hashes = row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok());
-        return Ok(hashes.take(width).collect());
+        let hashes: Vec<Hash> = hashes.take(width).collect();
+        // A growing one is shorter than it is in a log that was begun before growing ones were stored.
+        if hashes.len() == width {
+            return Ok(hashes);
+        }
     }
     let (first, last) = (place(begin), place(begin + width as u64 - 1));
     if id.level == 0 {

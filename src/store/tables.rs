@@ -24,9 +24,12 @@ pub const ENTRIES: Table = Table {
     replace_by: &[],
 };
 
-/// Full tiles of the tree.
-pub const TILES: Table =
-    Table { name: "tiles", columns: &[("level", Int), ("number", Int), ("hashes", Blob)], replace_by: &[] };
+/// Full tiles of the tree, and above the leaves the growing ones: without them a proof would hash up to 256 tiles.
+pub const TILES: Table = Table {
+    name: "tiles",
+    columns: &[("level", Int), ("number", Int), ("hashes", Blob)],
+    replace_by: &["level", "number"],
+};
 
 /// One row a group.
 pub const CHECKPOINTS: Table =

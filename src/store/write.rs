@@ -74,7 +74,10 @@ pub async fn group(
         let version = versions.get(key).copied().unwrap_or(0) + 1;
         batch.add(&HEADS, head_row(key, version, index, -1));
     }
-    for tile in tip.edge.take_full_tiles() {
+    let full = tip.edge.take_full_tiles();
+    let growing = full.iter().filter_map(|tile| tip.edge.growing_above(tile.id));
+    let growing: BTreeMap<_, _> = growing.map(|tile| (tile.id, tile)).collect();
+    for tile in full.into_iter().chain(growing.into_values()) {
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
         batch.add(&TILES, vec![i64::from(tile.id.level).into(), place(tile.id.number).into(), hashes.into()]);
     }

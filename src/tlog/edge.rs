@@ -2,6 +2,7 @@
 //! appended, without a look at what is stored.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::hash::{Hash, empty_root, node_hash};
 use super::proof::Prover;
@@ -19,18 +20,18 @@ pub struct Tile {
     pub hashes: Vec<Hash>,
 }
 
-/// The right edge. Cloning costs a few hundred KiB at most.
+/// The right edge. Cloning is cheap: a level is copied when one of two clones changes it.
 #[derive(Clone, Debug)]
 pub struct Edge {
     size: u64,
     /// All 64 levels that a tree can have, the leaves first.
-    levels: Vec<Level>,
+    levels: Vec<Arc<Level>>,
     full: Vec<Tile>,
 }
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { size: 0, levels: vec![Level::default(); 64], full: Vec::new() }
+        Self { size: 0, levels: vec![Arc::default(); 64], full: Vec::new() }
     }
 }
 
@@ -71,7 +72,7 @@ impl Edge {
             }
             let (mut first, mut nodes) = (id.number * TILE_WIDTH, hashes.clone());
             for level in levels {
-                *level = Level { first, nodes: nodes.iter().copied().collect() };
+                *level = Arc::new(Level { first, nodes: nodes.iter().copied().collect() });
                 first /= 2;
                 nodes = nodes.chunks_exact(2).filter_map(pair).collect();
             }
@@ -90,6 +91,7 @@ impl Edge {
         let mut hash = leaf;
         self.size += 1;
         for (level, nodes) in (0_u8..).zip(&mut self.levels) {
+            let nodes = Arc::make_mut(nodes);
             let index = nodes.push(hash);
             if level % 8 == 0 && (index + 1) % TILE_WIDTH == 0 {
                 let id = TileId { level: level / 8, number: index / TILE_WIDTH };
@@ -114,6 +116,17 @@ impl Edge {
     #[must_use]
     pub fn prover(&self) -> Option<Prover<impl Fn(u8, u64) -> Option<Hash>>> {
         Prover::new(self.size, |level, index| self.levels.get(usize::from(level))?.node(index))
+    }
+
+    /// The growing tile above a full one, as far as it has grown; `None` when it is just full, or empty.
+    #[must_use]
+    pub fn growing_above(&self, full: TileId) -> Option<Tile> {
+        let mut growing = partial_tiles(self.size).skip(usize::from(full.level) + 1);
+        let (id, width) = growing.next().filter(|(_, width)| *width > 0)?;
+        let nodes = self.levels.get(8 * usize::from(id.level))?;
+        let hashes: Vec<Hash> =
+            (id.number * TILE_WIDTH..).take(width).filter_map(|at| nodes.node(at)).collect();
+        (hashes.len() == width).then_some(Tile { id, hashes })
     }
 
     /// Tiles that became full since this was last asked; they must be stored.
