@@ -284,7 +284,14 @@ async fn a_failed_accept_is_no_hot_loop_and_no_end() {
     for _ in 0..150 {
         silent.push(TcpStream::connect(address(&dir)).await.unwrap());
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let warnings = || std::fs::read_to_string(&log).unwrap().matches("could not be accepted").count();
+    // So many that a hot loop would have told itself by them, however fast the machine is.
+    for _ in 0..3_000 {
+        if warnings() >= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     drop(silent);
     let mut answered = Err(String::new());
     for _ in 0..100 {
@@ -300,8 +307,7 @@ async fn a_failed_accept_is_no_hot_loop_and_no_end() {
     let most = 1 + began.elapsed().as_millis() / 100;
     drop(process);
     answered.unwrap();
-    let log = std::fs::read_to_string(log).unwrap();
-    let warnings = log.matches("could not be accepted").count();
+    let warnings = warnings();
     // One every 100 ms at most, however long this took.
-    assert!(warnings > 0 && warnings as u128 <= most, "{warnings} warnings, {most} at most");
+    assert!(warnings >= 5 && warnings as u128 <= most, "{warnings} warnings, {most} at most");
 }

@@ -59,8 +59,8 @@ async fn a_rotated_ring_is_taken_up_and_the_old_keys_still_open() {
     let before = newest_key(&world).await;
     run(gateway().args(["rotate-keys", "--config"]).arg(world.dir.path().join("gateway.toml")));
     let mut after = before;
-    for _ in 0..30 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..120 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
         refer(&la, &agreed.agreement_id).await;
         after = newest_key(&world).await;
         if after != before {
