@@ -40,8 +40,10 @@ pub async fn head(of: &OfProfile) -> Result<(), Failure> {
 
 async fn newest(client: &Client) -> Result<(Checkpoint, GetCheckpointResponse), Failure> {
     let reply = client.hashes(audit::GET_CHECKPOINT, &GetCheckpointRequest { tree_size: 0 }).await?;
-    let newest = client.log_key().open(&reply.checkpoint);
-    Ok((newest.map_err(|error| Failure::refused(error.to_string()))?, reply))
+    let newest = client.log_key().open(&reply.checkpoint).map_err(|error| {
+        Failure::refused(error.to_string()).and("a log that was replaced has a new key, from its operator")
+    })?;
+    Ok((newest, reply))
 }
 
 /// Verifies a copy of the database, or over the wire that the log still holds every checkpoint seen.

@@ -91,6 +91,8 @@ impl Rollback {
             conn.abandon().await;
             (newest.size() - 1, stored)
         } else {
+            // By the database's clock where it has one: a node whose own is off appends nothing.
+            let now = conn.clock().await?.unwrap_or(now);
             let members = [Pending { proposal: first, answer: oneshot::channel().0 }];
             let written = write::group(&mut conn, tip, &members, &HashMap::new(), signer, now).await?;
             conn.commit().await?;

@@ -175,9 +175,7 @@ impl Lineage {
         let fits = last.origin() == key.name() && last.size() > index && self.open(kept)?.size() == index;
         if fits { Ok(last) } else { Err(LineageError::Other) }
     }
-}
 
-impl Lineage {
     /// What was lost when a log was replaced at an index, with its last checkpoint, in plain words.
     #[must_use]
     pub fn loss(&self, index: u64, last: &Checkpoint) -> String {

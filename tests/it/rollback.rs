@@ -3,15 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::{Client, ClientError, ReceiptError};
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, Cursor, DeliveryStage, ListDeliveriesRequest,
     ListDeliveriesResponse, ListExchangesRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
-    audit_service, delivery_service,
+    WatchPosition, audit_service, delivery_service,
 };
 use ap_gateway::store::{Database, Location};
+use prost::Message;
 use tonic_types::StatusExt;
 
 use super::opening::serve;
@@ -70,6 +72,21 @@ async fn behind(client: &Client, mut cursor: Option<Cursor>) -> (Vec<(u64, Strin
             return (found, cursor);
         }
     }
+}
+
+/// The same by a stream, until nothing comes for a while.
+async fn streamed(client: &Client, cursor: Option<Cursor>) -> Vec<(u64, String)> {
+    let watch = WatchDeliveriesRequest { cursor, ..WatchDeliveriesRequest::default() };
+    let mut stream = client.watch(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
+    let position = |message: &WatchDeliveriesResponse| {
+        WatchPosition { cursor: message.next.clone(), ..WatchPosition::default() }.encode_to_vec().into()
+    };
+    let mut found = Vec::new();
+    while let Ok(next) = tokio::time::timeout(Duration::from_secs(1), stream.next(position)).await {
+        let (message, _) = next.unwrap().unwrap();
+        found.extend(message.deliveries.into_iter().map(|one| (one.cursor.unwrap().index, one.object_id)));
+    }
+    found
 }
 
 fn violation<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> (String, String) {
@@ -215,7 +232,8 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let stored = submit(&provider, &lost).await.unwrap();
     assert!(stored.receipt.index > stood && stored.receipt.checkpoint.starts_with(NEXT));
     let stored = [stored, submit(&provider, &fresh).await.unwrap()].map(|reply| reply.message.return_id);
-    let (after, newest) = behind(&la, at_kept).await;
+    let (after, newest) = behind(&la, at_kept.clone()).await;
+    assert_eq!(streamed(&la, at_kept).await, after);
     assert_eq!(after.iter().map(|(_, object)| object).collect::<Vec<_>>(), stored.iter().collect::<Vec<_>>());
     let (all, _) = behind(&la, None).await;
     assert!(all.ends_with(&after) && all.is_sorted_by(|one, next| one.0 < next.0), "once each, in order");
@@ -239,6 +257,8 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let (both, old) = (provider.log_key().to_string(), old_keys.log_key().to_string());
     assert!(text.contains(&both) && both != old);
     std::fs::write(&stale, text.replace(&both, &old)).unwrap();
+    let (code, told) = verify(&["--profile", stale.to_str().unwrap()]);
+    assert!(code == 1 && told.contains("a log that was replaced has a new key"), "{code}: {told}");
     let answer = submit(&profile::connect(&stale).await.unwrap(), &of_day("2026-11-05")).await;
     assert!(matches!(answer, Err(ClientError::Receipt(ReceiptError::Signature))), "{answer:?}");
     assert!(server.terminated().success());
