@@ -2,7 +2,7 @@
 //! its signature and root, every kept record against its entry. It trusts nothing but the log's public key
 //! and, where it is given them, the anchor and the key ring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use prost::Message;
@@ -84,41 +84,31 @@ pub async fn database(options: &Options) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-/// Rebuilds the tree from the entries and compares everything on the way.
+/// Rebuilds the tree from the entries and compares everything on the way. Signatures take as long as all the rest:
+/// they are verified beside it.
 async fn tree(snapshot: &mut Snapshot, keys: &Lineage, report: &mut Report) -> Result<Edge, StoreError> {
-    let mut edge = Edge::default();
-    let mut checkpoints = checkpoints(snapshot, keys, report).await?;
-    let mut last = i64::MIN;
-    loop {
-        let (from, to) = (place(edge.size()), place(edge.size()) + PAGE);
-        let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
-                   WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-        let rows = snapshot.fetch(sql, vec![from.into(), to.into()]).await?;
-        let children = children(snapshot, from, to).await?;
-        for row in &rows {
-            if row.int(0)? != place(edge.size()) {
-                report.find(format!("entry {} is missing", edge.size()));
-                return Ok(edge);
-            }
-            entry(row, &mut last, children.get(&row.int(0)?), keys, report)?;
-            edge.append(leaf_hash(row.blob(7)?));
-            tiles(snapshot, &mut edge, report).await?;
-            if let Some(checkpoint) = checkpoints.remove(&edge.size())
-                && *checkpoint.root() != edge.root()
-            {
-                // The first tree that differs names the entries that were changed, as closely as it can.
-                report.find(format!(
-                    "an entry up to {} was changed: the tree has not the root that was signed at size {}",
-                    edge.size() - 1,
-                    edge.size()
-                ));
-                checkpoints.clear();
-            }
-        }
-        report.entries = edge.size();
-        if rows.is_empty() {
-            break;
-        }
+    let notes = notes(snapshot).await?;
+    report.checkpoints = notes.len() as u64;
+    let sizes: BTreeSet<u64> = notes.iter().map(|(size, _)| *size).collect();
+    let signed = tokio::task::spawn_blocking({
+        let keys = keys.clone();
+        move || open(&keys, &notes)
+    });
+    let Grown { edge, roots, whole } = grow(snapshot, keys, &sizes, report).await?;
+    let opened = signed.await;
+    let (checkpoints, changed) =
+        opened.map_err(|_| StoreError::Inconsistent("the checkpoints could not be verified"))?;
+    report.findings.splice(0..0, changed);
+    let differs = |(size, root): &&(u64, Hash)| checkpoints.get(size).is_some_and(|it| it.root() != root);
+    // The first tree that differs names the entries that were changed, as closely as it can.
+    if let Some((size, _)) = roots.iter().find(differs) {
+        report.find(format!(
+            "an entry up to {} was changed: the tree has not the root that was signed at size {size}",
+            size - 1
+        ));
+    }
+    if !whole {
+        return Ok(edge);
     }
     if let Some(begins) = keys.boundaries().find(|begins| *begins >= edge.size()) {
         report.find(format!("the log ends at {} entries, but a log began at {begins}", edge.size()));
@@ -129,24 +119,66 @@ async fn tree(snapshot: &mut Snapshot, keys: &Lineage, report: &mut Report) -> R
     Ok(edge)
 }
 
-/// Every checkpoint by its size, each with its signature verified.
-async fn checkpoints(
+/// The tree of the entries, as far as they go.
+struct Grown {
+    edge: Edge,
+    /// Its roots at the sizes of the checkpoints.
+    roots: Vec<(u64, Hash)>,
+    /// Whether no entry is missing.
+    whole: bool,
+}
+
+async fn grow(
     snapshot: &mut Snapshot,
     keys: &Lineage,
+    sizes: &BTreeSet<u64>,
     report: &mut Report,
-) -> Result<BTreeMap<u64, Checkpoint>, StoreError> {
-    let mut found = BTreeMap::new();
-    for row in snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await? {
-        let size = row.int(0)?.unsigned_abs();
-        report.checkpoints += 1;
-        match keys.open(row.text(1)?).ok().filter(|found| found.size() == size) {
-            Some(checkpoint) => {
-                found.insert(size, checkpoint);
+) -> Result<Grown, StoreError> {
+    let (mut edge, mut roots) = (Edge::default(), Vec::with_capacity(sizes.len()));
+    let mut last = i64::MIN;
+    loop {
+        let (from, to) = (place(edge.size()), place(edge.size()) + PAGE);
+        let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
+                   WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+        let rows = snapshot.fetch(sql, vec![from.into(), to.into()]).await?;
+        let children = children(snapshot, from, to).await?;
+        for row in &rows {
+            if row.int(0)? != place(edge.size()) {
+                report.find(format!("entry {} is missing", edge.size()));
+                return Ok(Grown { edge, roots, whole: false });
             }
-            None => report.find(format!("the checkpoint at size {size} was changed")),
+            entry(row, &mut last, children.get(&row.int(0)?), keys, report)?;
+            edge.append(leaf_hash(row.blob(7)?));
+            tiles(snapshot, &mut edge, report).await?;
+            if sizes.contains(&edge.size()) {
+                roots.push((edge.size(), edge.root()));
+            }
+        }
+        report.entries = edge.size();
+        if rows.is_empty() {
+            return Ok(Grown { edge, roots, whole: true });
         }
     }
-    Ok(found)
+}
+
+/// Every checkpoint's note, by its size.
+async fn notes(snapshot: &mut Snapshot) -> Result<Vec<(u64, String)>, StoreError> {
+    let rows = snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await?;
+    rows.iter().map(|row| Ok((row.int(0)?.unsigned_abs(), row.text(1)?.to_owned()))).collect()
+}
+
+/// The checkpoints whose signatures hold, by their sizes, and what is found of the others.
+fn open(keys: &Lineage, notes: &[(u64, String)]) -> (BTreeMap<u64, Checkpoint>, Vec<Finding>) {
+    let (mut checkpoints, mut changed) = (BTreeMap::new(), Vec::new());
+    for (size, note) in notes {
+        match keys.open(note).ok().filter(|found| found.size() == *size) {
+            Some(checkpoint) => {
+                checkpoints.insert(*size, checkpoint);
+            }
+            None => changed.push(Finding { what: format!("the checkpoint at size {size} was changed") }),
+        }
+    }
+    (checkpoints, changed)
 }
 
 /// The leaves of the entries in a range, by entry.
