@@ -74,7 +74,8 @@ pub enum Fatal {
 }
 
 impl Committer {
-    /// A committer and its task over an opened log; `fold_after` as [`Folding`] takes it.
+    /// A committer and its task over an opened log; SQLite's log is folded back after about
+    /// `fold_after` pages.
     #[must_use]
     pub fn new(
         database: Database,
