@@ -76,6 +76,6 @@ async fn under_a_snapshot(table: &mut Table, world: &World, url_file: &Path) -> 
     let line: Line = world.closed(1, 64, 64).await;
     let rate = line.calls;
     table.add("PostgreSQL, grown, a snapshot open for ten minutes: 1 a call, 64 in flight", line);
-    conn.end_read().await;
+    conn.abandon().await;
     rate
 }

@@ -1,5 +1,5 @@
-//! `ListExpectedReturns`: what was due by the weekly timetable of the day's plan, and what came. A session expected without a mark
-//! by its cut-off is a missing return, and nothing is said of the child.
+//! `ListExpectedReturns`: what was due by the weekly timetable of the day's plan, and what came. A session expected
+//! without a mark by its cut-off is a missing return, and nothing is said of the child.
 
 use std::collections::HashMap;
 

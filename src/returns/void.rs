@@ -1,5 +1,6 @@
-//! `VoidReturn`: a whole return, or a part of one, is withdrawn by its provider. Nothing is removed: each session that the return
-//! still stands for gets a revision that restores what stood before it, or that nothing stands.
+//! `VoidReturn`: a whole return, or a part of one, is withdrawn by its provider. Nothing is removed:
+//! each session that the return still stands for gets a revision that restores what stood before it, or that nothing
+//! stands.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The committer: one task a node, the only one that writes. It takes a group of proposals and makes all
+//! The committer: one thread a node, the only one that writes. It takes a group of proposals and makes all
 //! their rows, their entries and one signed checkpoint durable in one transaction; only then does anyone
 //! get an answer.
 //!
@@ -74,8 +74,8 @@ pub enum Fatal {
 }
 
 impl Committer {
-    /// A committer and its task over an opened log; SQLite's log is folded back after about
-    /// `fold_after` pages.
+    /// A committer over an opened log, and what its thread runs; SQLite's write-ahead log is folded back after
+    /// about `fold_after` pages.
     #[must_use]
     pub fn new(
         database: Database,

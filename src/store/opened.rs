@@ -33,7 +33,7 @@ pub async fn create(
     let note = signer.sign(&empty.to_string());
     let row = vec![0_i64.into(), now.micros().into(), note.as_str().into()];
     conn.insert(vec![(&CHECKPOINTS, vec![row])]).await?;
-    conn.command("COMMIT").await?;
+    conn.commit().await?;
     Anchor::create(anchor, &note).map_err(|error| {
         tracing::error!(error = %error, "the anchor could not be made");
         StoreError::Inconsistent("the anchor file cannot be made, or is there already")

@@ -1,6 +1,5 @@
-//! Writing a group inside the committer's transaction: entries with consecutive indexes, every table's
-//! rows, the tree, one signed checkpoint. Nothing leaves this file before the
-//! caller's COMMIT.
+//! Writing a group inside the committer's transaction: entries with consecutive indexes, every table's rows, the tree,
+//! one signed checkpoint. Nothing leaves this file before the caller's COMMIT.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -21,7 +21,7 @@ pub enum Conn {
     Postgres(PoolConnection<Postgres>),
 }
 
-/// Keys looked up with one statement: a power of two below SQLite's own bound of 32,766 parameters.
+/// Keys looked up with one statement of a reader's: a power of two below SQLite's own bound of 32,766 parameters.
 const KEYS: usize = 16_384;
 
 impl Conn {
@@ -106,7 +106,7 @@ impl Conn {
         }
     }
 
-    /// Opens a snapshot: whatever is read until [`Conn::end_read`] is of one moment.
+    /// Opens a snapshot: whatever is read until [`Conn::abandon`] is of one moment.
     ///
     /// # Errors
     /// As [`StoreError`] says.
@@ -115,11 +115,6 @@ impl Conn {
             Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
             Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
-    }
-
-    /// Ends the snapshot. A connection that cannot is closed.
-    pub async fn end_read(self) {
-        self.abandon().await;
     }
 
     /// Rolls back what is open; a connection that cannot even do that is closed instead of reused.
@@ -182,15 +177,12 @@ impl Conn {
         sql: &'static str,
         mut keys: Vec<Vec<u8>>,
     ) -> Result<Vec<Row>, StoreError> {
-        if let Self::Own(own) = self {
-            return own.fetch_among(sql, &keys);
-        }
-        let mut found = Vec::with_capacity(keys.len());
-        while !keys.is_empty() {
-            let rest = keys.split_off(keys.len().min(KEYS));
-            match self {
-                Self::Own(_) => {}
-                Self::Sqlite(conn) => {
+        match self {
+            Self::Own(own) => own.fetch_among(sql, &keys),
+            Self::Sqlite(conn) => {
+                let mut found = Vec::with_capacity(keys.len());
+                while !keys.is_empty() {
+                    let rest = keys.split_off(keys.len().min(KEYS));
                     // A power of two of parameters, so that few statements are prepared; what is left
                     // unbound is NULL and equals nothing.
                     let marks = vec!["?"; keys.len().next_power_of_two()].join(",");
@@ -201,17 +193,17 @@ impl Conn {
                     for row in &bound.fetch_all(&mut **conn).await? {
                         found.push(from_sqlite(row, sql)?);
                     }
+                    keys = rest;
                 }
-                Self::Postgres(conn) => {
-                    let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
-                    for row in &within(bound.fetch_all(&mut **conn)).await? {
-                        found.push(from_postgres(row, sql)?);
-                    }
-                }
+                Ok(found)
             }
-            keys = rest;
+            Self::Postgres(_) if keys.is_empty() => Ok(Vec::new()),
+            Self::Postgres(conn) => {
+                let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
+                let rows = within(bound.fetch_all(&mut **conn)).await?;
+                rows.iter().map(|row| from_postgres(row, sql)).collect()
+            }
         }
-        Ok(found)
     }
 }
 
