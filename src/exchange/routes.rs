@@ -380,6 +380,9 @@ impl UnaryService<Bytes> for Proving {
             let told = |refusal: Refusal| refusal.status(call.exchange);
             let cx = door.context(&call, Recall(false)).await.map_err(told)?;
             let hashes = handler(cx, call.message.clone()).await.map_err(told)?;
+            if !door.committer.settled().await {
+                return Err(told(Reason::LogUnavailable.into()));
+            }
             Ok(tonic::Response::new(Answer::Hashes(hashes)))
         })
     }

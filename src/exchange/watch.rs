@@ -151,6 +151,9 @@ async fn feed(
             changed = mail.changed() => if changed.is_err() { return Ok(()) },
             () = tokio::time::sleep(HEARTBEAT) => {
                 let checkpoint = door.log.newest_note().await.unwrap_or_default();
+                if !door.committer.settled().await {
+                    return Ok(());
+                }
                 let beat = (watcher.beat)(at.clone(), checkpoint);
                 if send(to, Ok(Answer::Hashes(beat))).await.is_err() {
                     return Ok(());

@@ -3,14 +3,15 @@
 //! get an answer.
 //!
 //! The order is the design, and each step says what a crash there would mean:
-//! lock → head → guards → rows and entries → tree → checkpoint → COMMIT → anchor → answers.
+//! lock → head → guards → rows and entries → tree → checkpoint → COMMIT → sync → anchor → answers.
+//! The last three are [`Answers`]', while the next group is taken.
 
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
-use super::answers::{Answers, Committed};
+use super::answers::{Answers, Committed, Settled};
 use super::bells::Bells;
 use super::folding::Folding;
 use super::follow::{Condition, Seen};
@@ -19,8 +20,8 @@ use super::key::Key;
 use super::log::{Head, Tip};
 use super::proposal::{Outcome, Proposal, Remembered};
 use super::queue::{Pending, Queue, Slot};
-use super::sql::{Conn, Database, StoreError};
-use super::write;
+use super::sql::{Conn, Database, StoreError, Unsynced};
+use super::write::{self, Written};
 use crate::clock::Clock;
 use crate::tlog::Signer;
 
@@ -38,6 +39,7 @@ pub struct Committer {
     bells: Bells,
     seen: watch::Sender<Option<Seen>>,
     condition: watch::Sender<Condition>,
+    settled: Settled,
 }
 
 /// The committer's own state; [`super::Appending`] runs it.
@@ -48,7 +50,8 @@ pub struct Appender {
     signer: Signer,
     answers: Answers,
     clock: Arc<dyn Clock>,
-    head: watch::Sender<Head>,
+    /// How far the log is known to be durable.
+    head: watch::Receiver<Head>,
     bells: Bells,
     /// What was seen of other nodes' entries.
     seen: watch::Receiver<Option<Seen>>,
@@ -90,20 +93,22 @@ impl Committer {
         let bells = Bells::default();
         let (see, seen) = watch::channel(None);
         let condition = watch::Sender::default();
+        let answers = Answers::new(anchor, sender, bells.clone());
+        let settled = answers.settled();
         let appender = Appender {
             folding: Folding::start(&database, fold_after),
             database,
             queue: Arc::clone(&queue),
             tip,
             signer,
-            answers: Answers::new(anchor),
+            answers,
             clock,
-            head: sender,
+            head: head.clone(),
             bells: bells.clone(),
             seen,
             condition: condition.subscribe(),
         };
-        (Self { queue, head, bells, seen: see, condition }, appender)
+        (Self { queue, head, bells, seen: see, condition, settled }, appender)
     }
 
     /// A place for one exchange of the organisation, `None` when too many of its are in flight. Taken
@@ -126,6 +131,12 @@ impl Committer {
     #[must_use]
     pub fn head(&self) -> watch::Receiver<Head> {
         self.head.clone()
+    }
+
+    /// Waits until what can be read by now is durable, for an answer that has no entry of its own; false when that
+    /// will never be known.
+    pub async fn settled(&self) -> bool {
+        self.settled.wait().await
     }
 
     /// Waits for the organisation's mail, or for news of its authority.
@@ -179,7 +190,7 @@ impl Appender {
         loop {
             tokio::select! {
                 group = self.queue.next_group() => self.commit(group).await?,
-                error = self.answers.failed() => return Err(Fatal::Anchor(error)),
+                fatal = self.answers.failed() => return Err(fatal),
                 Ok(()) = self.seen.changed() => self.keep_seen(),
                 folded = self.folding.done() => self.fold_rest(folded).await?,
                 _ = &mut stopped => return Ok(()),
@@ -189,12 +200,18 @@ impl Appender {
 
     /// Anchors what other nodes have appended: whatever is served after them must hold it.
     fn keep_seen(&mut self) {
-        if let Some(Seen { head, note }) = self.seen.borrow_and_update().clone()
-            && head.size > self.head.borrow().size
+        let seen = self.seen.borrow_and_update().clone();
+        if let Some(Seen { head, note }) = seen
+            && head.size > self.known()
         {
-            self.answers.give(Committed { note, members: Vec::new(), receipts: Vec::new() });
-            self.head.send_replace(head);
+            let (members, receipts, ticket) = (Vec::new(), Vec::new(), self.answers.begin());
+            self.answers.give(Committed { head, note, members, receipts, unsynced: Unsynced::NONE, ticket });
         }
+    }
+
+    /// Entries that this node has committed or seen.
+    fn known(&self) -> u64 {
+        self.head.borrow().size.max(self.tip.edge.size())
     }
 
     /// Commits a group, or halves of it until whoever the database refuses stands alone.
@@ -255,19 +272,21 @@ impl Appender {
             }
         };
         // A crash before this line leaves nothing; during it, all or nothing, which the retry finds out.
-        if let Err(error) = conn.commit().await {
-            conn.abandon().await;
-            return Self::nothing_known(members, error);
-        }
+        let ticket = self.answers.begin();
+        let unsynced = match conn.commit_unsynced().await {
+            Ok(unsynced) => unsynced,
+            Err(error) => {
+                self.answers.forget(ticket);
+                conn.abandon().await;
+                return Self::nothing_known(members, error);
+            }
+        };
         drop(conn);
-        // Durable. A crash from here on loses answers, not exchanges: their retries get them. The anchor
-        // is written before any answer, so no answered exchange is newer than it.
-        self.head.send_replace(written.tip.head());
-        self.bells.ring(members.iter().flat_map(|pending| pending.proposal.concerned()));
-        self.tip = written.tip;
+        let Written { tip, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.folding.written(GROUP_PAGES + weights.sum::<usize>());
-        self.answers.give(Committed { note: written.note, members, receipts: written.receipts });
+        self.answers.give(Committed { head: tip.head(), note, members, receipts, unsynced, ticket });
+        self.tip = tip;
         Ok(Attempt::Done)
     }
 
@@ -290,8 +309,8 @@ impl Appender {
     /// Opens the transaction, takes the lock, and reads under it all that the group asks about.
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
         conn.begin_write().await?;
+        let known = self.known();
         let tip = Tip::follow(conn, self.tip.clone(), self.signer.lineage()).await?;
-        let known = self.head.borrow().size;
         if tip.edge.size() > known {
             self.bells.owe(known);
         }

@@ -118,7 +118,8 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
 async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all() {
     let sandbox = Sandbox::new();
     let (mut session, mut kills) = (0, 0);
-    for (file, call) in [(WAL, "pwrite64"), (WAL, "fsync"), (ANCHOR, "pwrite64"), (ANCHOR, "fdatasync")] {
+    let calls = [(WAL, "pwrite64"), (WAL, "fdatasync"), (ANCHOR, "pwrite64"), (ANCHOR, "fdatasync")];
+    for (file, call) in calls {
         let path = sandbox.path().join(file);
         for when in 1..100 {
             let inject = format!("inject={call}:signal=KILL:when={when}");

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::within;
+use super::conn::{READER, within};
 use super::{Conn, Kind, StoreError, Table, Value};
 
 /// Rows of a table, each whole.
@@ -18,7 +18,7 @@ impl Conn {
             Self::Own(own) => {
                 tables.iter().try_for_each(|(table, rows)| own.insert(table, &on_key(table), rows))
             }
-            Self::Sqlite(_) => Err(StoreError::Inconsistent("a reader cannot write")),
+            Self::Sqlite(_) => Err(READER),
             Self::Postgres(_) if tables.is_empty() => Ok(()),
             Self::Postgres(_) => self.insert_unnest(tables).await,
         }

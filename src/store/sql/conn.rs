@@ -6,7 +6,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 
-use super::own::{FOLD_BACK, Own};
+use super::own::{FOLD_BACK, Own, Unsynced};
 use super::postgres::{ANSWER, GREETING, silent};
 use super::{Row, StoreError, Value};
 use crate::clock::Instant;
@@ -23,6 +23,8 @@ pub enum Conn {
 
 /// Keys looked up with one statement of a reader's: a power of two below SQLite's own bound of 32,766 parameters.
 const KEYS: usize = 16_384;
+
+pub(super) const READER: StoreError = StoreError::Inconsistent("a reader cannot write");
 
 impl Conn {
     /// Runs a statement without a result.
@@ -61,7 +63,8 @@ impl Conn {
     /// As [`StoreError`] says.
     pub async fn begin_write(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN IMMEDIATE").await,
+            Self::Own(own) => own.command("BEGIN IMMEDIATE"),
+            Self::Sqlite(_) => Err(READER),
             Self::Postgres(_) => {
                 let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7017218301)";
                 self.command(begin).await
@@ -88,9 +91,19 @@ impl Conn {
     /// # Errors
     /// As [`StoreError`] says: it may have happened all the same.
     pub async fn commit(&mut self) -> Result<(), StoreError> {
+        self.commit_unsynced().await?.sync()
+    }
+
+    /// As [`Conn::commit`], but what was written to SQLite is durable only once it is synced. PostgreSQL syncs by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says: it may have happened all the same.
+    pub async fn commit_unsynced(&mut self) -> Result<Unsynced, StoreError> {
         match self {
-            Self::Own(_) | Self::Sqlite(_) => self.command("COMMIT").await,
-            Self::Postgres(_) => self.command("NOTIFY ap_gateway; COMMIT").await,
+            Self::Own(own) => own.commit(),
+            Self::Sqlite(_) => Err(READER),
+            Self::Postgres(_) => self.command("NOTIFY ap_gateway; COMMIT").await.map(|()| Unsynced::NONE),
         }
     }
 
@@ -101,7 +114,8 @@ impl Conn {
     /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
     pub async fn fold_back(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Own(_) | Self::Sqlite(_) => self.command(FOLD_BACK).await,
+            Self::Own(own) => own.command(FOLD_BACK),
+            Self::Sqlite(_) => Err(READER),
             Self::Postgres(_) => Ok(()),
         }
     }

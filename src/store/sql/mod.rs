@@ -17,5 +17,5 @@ pub use bulk::Rows;
 pub use conn::Conn;
 pub use error::StoreError;
 pub use open::{Database, Location};
-pub use own::Folder;
+pub use own::{Folder, Unsynced};
 pub use value::{Column, Kind, Row, Table, Value};

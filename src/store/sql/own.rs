@@ -2,6 +2,7 @@
 //! each of them would go to another thread and back, and on a busy machine that was nearly all of what a group
 //! cost. So whoever holds one waits for the disk with it, and the committer has a thread to itself.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,13 +15,15 @@ use super::{Row, StoreError, Table, Value};
 /// Statements kept prepared: a handful a table.
 const STATEMENTS: usize = 256;
 
-/// Settings without which an acknowledged return could be lost, or not be erased. The write-ahead log is folded
-/// back by the committer alone: SQLite would do so inside a COMMIT, and not tell of a sync that failed. Pages kept
+/// Settings without which an acknowledged return could be lost, or not be erased. A COMMIT writes to the
+/// write-ahead log and [`Unsynced`] syncs it. The log is folded back by the committer alone: SQLite would do so inside a COMMIT, and not tell of a sync that failed. Pages kept
 /// are 64 MiB: what is written is spread over the day's marks and every caller's mailbox, and SQLite's own 2 MiB
 /// would be read again and again.
-const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
      PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA cache_size = -65536;";
+
+const CLOSED: StoreError = StoreError::Inconsistent("the committer's connection is closed");
 
 /// Copies what it can without making anybody wait.
 pub(super) const FOLD_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
@@ -29,7 +32,32 @@ pub(super) const FOLD_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 #[derive(Clone, Debug)]
 pub struct Place {
     path: Arc<PathBuf>,
-    connection: Arc<Mutex<Option<Connection>>>,
+    connection: Arc<Mutex<Option<Connected>>>,
+}
+
+/// A connection with the write-ahead log that it writes to, once it has: SQLite keeps that file for as long as
+/// somebody is connected.
+#[derive(Debug)]
+pub(super) struct Connected {
+    connection: Connection,
+    log: Option<Arc<File>>,
+}
+
+/// What was committed but may not be on the disk yet: until it is synced nobody may be told of it.
+#[must_use = "what was committed is not durable before it is synced"]
+pub struct Unsynced(Option<Arc<File>>);
+
+impl Unsynced {
+    /// What the database has synced by itself.
+    pub const NONE: Self = Self(None);
+
+    /// Makes this and everything that was committed before durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`]: what is on the disk is not known any more.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.0.as_ref().map_or(Ok(()), |log| log.sync_data())?)
+    }
 }
 
 /// Folds the write-ahead log back over a connection of its own, opened when it is first needed.
@@ -57,27 +85,27 @@ impl Folder {
 }
 
 /// The connection, while it is held.
-pub struct Own(OwnedMutexGuard<Option<Connection>>);
+pub struct Own(OwnedMutexGuard<Option<Connected>>);
 
 impl Place {
     /// Opens the file; makes it when told to.
     pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
-        let connection = Arc::new(Mutex::new(Some(connect(path, create)?)));
-        Ok(Self { path: Arc::new(path.to_owned()), connection })
+        let connected = Connected { connection: connect(path, create)?, log: None };
+        Ok(Self { path: Arc::new(path.to_owned()), connection: Arc::new(Mutex::new(Some(connected))) })
     }
 
     /// The connection, when its turn has come, without an open transaction.
     pub async fn take(&self) -> Result<Own, StoreError> {
         let mut held = Arc::clone(&self.connection).lock_owned().await;
         // Whoever was dropped in the middle left its transaction open.
-        if let Some(connection) = held.as_ref()
+        if let Some(Connected { connection, .. }) = held.as_ref()
             && !connection.is_autocommit()
             && connection.execute_batch("ROLLBACK").is_err()
         {
             *held = None;
         }
         if held.is_none() {
-            *held = Some(connect(&self.path, false)?);
+            *held = Some(Connected { connection: connect(&self.path, false)?, log: None });
         }
         Ok(Own(held))
     }
@@ -99,7 +127,22 @@ fn connect(path: &Path, create: bool) -> Result<Connection, StoreError> {
 
 impl Own {
     fn connection(&self) -> Result<&Connection, StoreError> {
-        self.0.as_ref().ok_or(StoreError::Inconsistent("the committer's connection is closed"))
+        let connected = self.0.as_ref().ok_or(CLOSED)?;
+        Ok(&connected.connection)
+    }
+
+    /// Commits: what was written is readable then, and durable once it is synced.
+    pub fn commit(&mut self) -> Result<Unsynced, StoreError> {
+        let Connected { connection, log } = self.0.as_mut().ok_or(CLOSED)?;
+        connection.execute_batch("COMMIT")?;
+        let log = match log {
+            Some(log) => log,
+            None => {
+                let database = connection.path().ok_or(CLOSED)?;
+                log.insert(Arc::new(File::open(format!("{database}-wal"))?))
+            }
+        };
+        Ok(Unsynced(Some(Arc::clone(log))))
     }
 
     /// Runs statements that take no arguments.
@@ -151,7 +194,7 @@ impl Own {
 
     /// Rolls back what is open; a connection that cannot is given up, and the next is a new one.
     pub fn abandon(mut self) {
-        let open = self.0.as_ref().is_some_and(|connection| !connection.is_autocommit());
+        let open = self.connection().is_ok_and(|connection| !connection.is_autocommit());
         if open && let Err(error) = self.command("ROLLBACK") {
             tracing::debug!(error = %error, "a broken connection is given up");
             *self.0 = None;
