@@ -132,10 +132,10 @@ async fn known(cx: &mut Cx, stating: &[Stating]) -> Result<Known, Refusal> {
     let placements = by_ids(&mut cx.snapshot, &ids).await?.into_iter().filter(own);
     let placements: HashMap<Uuid, Placement> =
         placements.map(|placement| (placement.id, placement)).collect();
-    let of = stating.iter().filter(|stating| placements.contains_key(&stating.placement));
+    let of = stating.iter().filter_map(|stating| Some((stating, placements.get(&stating.placement)?)));
     let (mut marks, mut keys): (Vec<Key>, Vec<Key>) = (Vec::new(), Vec::new());
-    for stating in of {
-        marks.push(rows::key(stating.date, stating.placement, stating.slot));
+    for (stating, placement) in of {
+        marks.push(rows::key(stating.date, &placement.provider, placement.id, stating.slot));
         keys.push(stating.key(cx));
     }
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
@@ -231,7 +231,7 @@ impl Of<'_> {
             let mark = self.known.marks.get(&stating.place()).ok_or(Reason::Failed)?;
             let before = stating.revision(self.known);
             change = change.guard(stating.key(cx), before);
-            change = change.guard(rows::key(stating.date, stating.placement, stating.slot), mark.revision);
+            change = change.guard(mark.key(), mark.revision);
             if result.outcome() == MarkOutcome::Unchanged {
                 continue;
             }

@@ -212,8 +212,8 @@ async fn of_placement(
     }
     let due = calendars.get(&placement.provider).map(|calendar| due_by(placement, &plans, calendar, to));
     let due = due.unwrap_or_default();
-    let keys: Vec<Key> =
-        (due.iter()).filter_map(|due| Some(rows::key(due.date, placement.id, due.slot?))).collect();
+    let key = |due: &Due| Some(rows::key(due.date, &placement.provider, placement.id, due.slot?));
+    let keys: Vec<Key> = due.iter().filter_map(key).collect();
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut marks = HashMap::new();
     for row in cx.snapshot.fetch_among(sql, &keys).await? {
@@ -228,7 +228,7 @@ async fn of_placement(
     for due in due {
         let mark = match due.slot {
             Some(slot) => marks.remove(&(due.date, slot)),
-            None => rows::of_day(&mut cx.snapshot, placement.id, due.date).await?.into_iter().next(),
+            None => rows::of_day(&mut cx.snapshot, placement, due.date).await?.into_iter().next(),
         };
         brought.push(mark.as_ref().map(|mark| mark.return_id));
         let received = received(cx, mark).await?;

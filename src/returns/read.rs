@@ -68,7 +68,7 @@ pub async fn get_attendance(
     let (mut marks, mut day, mut next) = (Vec::new(), from, from);
     // The first page counts the whole range.
     while day <= to && (marks.len() < page_size || count.is_some()) {
-        let of_day = rows::of_day(&mut cx.snapshot, placement.id, day).await?;
+        let of_day = rows::of_day(&mut cx.snapshot, &placement, day).await?;
         if let Some(count) = &mut count {
             count.add(&of_day);
         }

@@ -1,5 +1,6 @@
 //! Returns and marks as they are stored: one row a return, one row a revision of a mark.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message;
 use uuid::Uuid;
 
@@ -8,6 +9,7 @@ use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Record, Refusal};
+use crate::placements::rows::Placement;
 use crate::proto::v1::StoredMark;
 use crate::seal::{ChildKey, Column, Fill};
 use crate::store::Kind::{Blob, Int, Text};
@@ -82,6 +84,9 @@ pub struct MarkRow {
     pub note: Option<Vec<u8>>,
     pub prior: Option<(i64, i64)>,
 }
+
+/// Bytes of a provider's hash in the key of a mark.
+const PROVIDER: usize = 8;
 
 /// Bits of a mark's flags.
 pub const LATE: i64 = 1;
@@ -163,7 +168,14 @@ impl Record for MarkRow {
     }
 
     fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(key(self.date, self.placement, self.slot), self.revision)]
+        vec![(self.key(), self.revision)]
+    }
+}
+
+impl MarkRow {
+    /// Its natural key.
+    pub fn key(&self) -> Key {
+        key(self.date, &self.sender, self.placement, self.slot)
     }
 }
 
@@ -179,21 +191,34 @@ pub fn parts_key(provider: &OrganisationId, return_id: Uuid) -> Key {
     Key::new(Family::Parts).text(provider.as_str()).id(return_id)
 }
 
-/// The natural key of a mark: day first, so that one day's registers lie side by side.
-pub fn key(date: Date, placement: Uuid, slot: Slot) -> Key {
-    day_key(date, placement).bytes(&slot.number().to_be_bytes())
+/// The natural key of a mark. The day comes first and then its provider, so that what a provider sends for a day
+/// lies side by side, on few pages of the database.
+pub fn key(date: Date, provider: &OrganisationId, placement: Uuid, slot: Slot) -> Key {
+    day_key(date, provider, placement).bytes(&slot.number().to_be_bytes())
 }
 
-/// The beginning of the keys of a placement's marks of a day.
-pub fn day_key(date: Date, placement: Uuid) -> Key {
+/// The beginning of the keys of a placement's marks of a day. Half a hash stands for the provider: two that share
+/// it only lie closer together, for a placement is of one.
+fn day_key(date: Date, provider: &OrganisationId, placement: Uuid) -> Key {
+    let provider = digest(&SHA256, provider.as_str().as_bytes());
+    let (half, _) = provider.as_ref().split_at(PROVIDER.min(provider.as_ref().len()));
+    Key::new(Family::Mark).bytes(&days(date)).bytes(half).id(placement)
+}
+
+/// A date in the order of days.
+fn days(date: Date) -> [u8; 4] {
     let days = Date::new(1900, 1, 1).map_or(0, |first| first.days_until(date));
-    let days = u32::try_from(days).unwrap_or(0);
-    Key::new(Family::Mark).bytes(&days.to_be_bytes()).id(placement)
+    u32::try_from(days).unwrap_or(0).to_be_bytes()
 }
 
 /// The newest revisions of a placement's marks of a day, in the order of its sessions.
-pub async fn of_day(snapshot: &mut Snapshot, placement: Uuid, day: Date) -> Result<Vec<MarkRow>, StoreError> {
-    let (low, high) = (day_key(day, placement).bytes(&[0, 0]), day_key(day, placement).bytes(&[255, 255]));
+pub async fn of_day(
+    snapshot: &mut Snapshot,
+    placement: &Placement,
+    day: Date,
+) -> Result<Vec<MarkRow>, StoreError> {
+    let key = day_key(day, &placement.provider, placement.id);
+    let (low, high) = (key.clone().bytes(&[0, 0]), key.bytes(&[255, 255]));
     let sql = select!(
         "JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key BETWEEN $1 AND $2 ORDER BY h.key"
     );
@@ -305,7 +330,8 @@ pub fn seal_note(
 }
 
 fn note_row(placement: Uuid, date: Date, slot: Slot, revision: i64) -> Vec<u8> {
-    [key(date, placement, slot).as_bytes(), &revision.to_be_bytes()].concat()
+    let (date, slot, revision) = (days(date), slot.number().to_be_bytes(), revision.to_be_bytes());
+    [&date[..], placement.as_bytes(), &slot, &revision].concat()
 }
 
 fn at(row: &[u8]) -> Column<'_> {

@@ -88,7 +88,7 @@ pub async fn take(
         for row in own {
             if let Row::Good { mark, standing, .. } = row {
                 let revision = standing.as_ref().map_or(0, |standing| standing.revision);
-                change = change.guard(key(mark.date, known.placement.id, mark.slot), revision);
+                change = change.guard(key(mark.date, &known.placement.provider, known.placement.id, mark.slot), revision);
             }
         }
         if indexes.is_empty() {
@@ -113,12 +113,14 @@ pub async fn take(
 
 /// Against earlier rows of the batch, and against what is stored.
 async fn stand(cx: &mut Cx, batch: &Batch, resolved: Vec<Resolved>) -> Result<Vec<Row>, Refusal> {
-    let id = |at: usize| batch.known.get(at).map_or(Uuid::nil(), |known| known.placement.id);
     let mut standing = HashMap::new();
     // Most marks are new: a first try takes them to be, and the guards find out.
     if !cx.recall {
-        let keys: Vec<Key> =
-            (resolved.iter().flatten()).map(|(mark, at, _)| key(mark.date, id(*at), mark.slot)).collect();
+        let of = |(mark, at, _): &(Entered, usize, Vec<&str>)| {
+            let placement = &batch.known.get(*at)?.placement;
+            Some(key(mark.date, &placement.provider, placement.id, mark.slot))
+        };
+        let keys: Vec<Key> = resolved.iter().flatten().filter_map(of).collect();
         let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
         for row in cx.snapshot.fetch_among(sql, &keys).await? {
             let (mark, idx, ordinal) = rows::read(&row)?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::parts;
 use super::roll::{Known, know};
-use super::rows::{self, MarkRow, RESTORED, key, return_key, seal_note};
+use super::rows::{self, MarkRow, RESTORED, return_key, seal_note};
 use super::rules::Statement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
@@ -154,7 +154,7 @@ async fn restored(
     sent: &[MarkRow],
     known: &[Known],
 ) -> Result<(Vec<MarkResult>, Change), Refusal> {
-    let keys: Vec<Key> = sent.iter().map(|mark| key(mark.date, mark.placement, mark.slot)).collect();
+    let keys: Vec<Key> = sent.iter().map(|mark| mark.key()).collect();
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
     for row in cx.snapshot.fetch_among(sql, &keys).await? {
@@ -181,7 +181,7 @@ async fn restored(
                     change = change.guard(of.clone(), 0);
                 }
                 let before = before.map(|before| before.mark);
-                change = change.guard(key(now.date, now.placement, now.slot), now.revision);
+                change = change.guard(now.key(), now.revision);
                 let row = revision(cx, known, now, *place, before, reason)?;
                 result.set_outcome(MarkOutcome::Voided);
                 result.revision = u32::try_from(row.revision).unwrap_or(u32::MAX);

@@ -17,9 +17,10 @@ use crate::clock::{Clock, Randomness, SystemClock};
 use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, returns_service};
 
-/// Timed sessions of a placement's day, from six in the morning, two minutes each: as many as a long load needs.
-const SLOTS: u64 = 480;
-/// Days of term; after them a provider's marks begin again, and are not new any more.
+/// Sessions of a placement's day, as a day has. They are timed, two minutes each, so that there are as many as a long
+/// load needs.
+const SESSIONS: u64 = 2;
+/// Days of term; after them they begin again with the next sessions of each.
 const DAYS: u64 = 80;
 
 /// What is sent, and how.
@@ -151,13 +152,15 @@ fn sent(kept: &Path) -> BTreeMap<String, u64> {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// The `number`-th mark of a provider: placement by placement, then session by session, then day by day.
+/// The `number`-th mark of a provider: placement by placement, then session by session, then day by day. From six in
+/// the morning a day has room for 240 rounds of a term; after them marks are not new any more.
 fn mark(provider: &Provider, number: u64) -> Option<Mark> {
     let placements = provider.placements.len() as u64;
     let placement = provider.placements.get(usize::try_from(number % placements).ok()?)?;
     let session = number / placements;
-    let (day, minute) = (session / SLOTS, 6 * 60 + 2 * (session % SLOTS));
-    let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day % DAYS).ok()?);
+    let (day, term) = (session / SESSIONS % DAYS, session / SESSIONS / DAYS);
+    let minute = 6 * 60 + 2 * (term * SESSIONS + session % SESSIONS);
+    let date = Date::parse("2026-09-01").ok()?.plus_days(i32::try_from(day).ok()?);
     let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
     Some(Mark {
         child: Some(Child::PlacementId(placement.clone())),
