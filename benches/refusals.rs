@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ap_gateway::cli::sandbox::Time;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError};
 use ap_gateway::clock::Randomness;
@@ -64,7 +65,7 @@ async fn measure() {
 
 async fn serve(dir: &Path) -> sandbox::Served {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    sandbox::start(dir, local, Some(CLOCK), None, &Randomness::system()).await.unwrap()
+    sandbox::start(dir, local, Time::Held(CLOCK), None, &Randomness::system()).await.unwrap()
 }
 
 /// Referrals of one child after another, and the exchanges that made them.

@@ -192,6 +192,27 @@ impl Clock for HeldClock {
     }
 }
 
+/// A clock that was set once and runs on from there.
+#[derive(Clone, Copy, Debug)]
+pub struct SetClock {
+    to: Instant,
+    since: std::time::Instant,
+}
+
+impl SetClock {
+    /// A clock that shows `to` now.
+    #[must_use]
+    pub fn new(to: Instant) -> Self {
+        Self { to, since: std::time::Instant::now() }
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Instant {
+        self.to.plus(self.since.elapsed())
+    }
+}
+
 /// Where random bytes come from: the system, or a seed for scripts that must repeat. Clones draw from one stream.
 ///
 /// When the system has no entropy the process ends with a logged reason. No caller could do anything else: without

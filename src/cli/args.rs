@@ -163,6 +163,9 @@ pub struct Sandbox {
     /// Hold the clock of the domain at this instant (RFC 3339); it moves by `AdvanceClock` only.
     #[arg(long)]
     pub clock: Option<String>,
+    /// Let the clock of the domain run on from there instead.
+    #[arg(long, requires = "clock")]
+    pub clock_runs: bool,
     /// A file with a PostgreSQL URL, to use instead of SQLite.
     #[arg(long)]
     pub postgres_url_file: Option<PathBuf>,

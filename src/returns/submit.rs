@@ -88,7 +88,10 @@ pub async fn take(
         for row in own {
             if let Row::Good { mark, standing, .. } = row {
                 let revision = standing.as_ref().map_or(0, |standing| standing.revision);
-                change = change.guard(key(mark.date, &known.placement.provider, known.placement.id, mark.slot), revision);
+                change = change.guard(
+                    key(mark.date, &known.placement.provider, known.placement.id, mark.slot),
+                    revision,
+                );
             }
         }
         if indexes.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use ap_gateway::cli::sandbox::Time;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
@@ -52,7 +53,8 @@ impl World {
     async fn start(dir: TempDir, postgres: Option<Postgres>, clock: &str, random: &Randomness) -> Self {
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = sandbox::start(dir.path(), local, Some(clock), url.as_deref(), random).await.unwrap();
+        let served =
+            sandbox::start(dir.path(), local, Time::Held(clock), url.as_deref(), random).await.unwrap();
         Self { dir, served, postgres }
     }
 

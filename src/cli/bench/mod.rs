@@ -13,7 +13,8 @@ use self::load::{Answer, Measured, Senders, Shape};
 use super::args::Bench;
 use super::{Failure, output};
 
-/// When the load happens, for the domain.
+/// When the load begins, for the domain. Time runs on, or ids that are made within one millisecond would lie
+/// anywhere in its indexes.
 const NOW: &str = "2026-11-20T16:00:00Z";
 
 /// Serves a sandbox, makes the fleet, runs one closed loop, prints what it measured.
@@ -90,7 +91,7 @@ impl Drop for Server {
 pub fn serve(binary: &Path, dir: &Path, postgres_url_file: Option<&Path>) -> Result<Server, Failure> {
     let failed = |error| Failure::unavailable("the sandbox", error);
     let mut command = Command::new(binary);
-    command.arg("sandbox").arg("--dir").arg(dir).args(["--clock", NOW]);
+    command.arg("sandbox").arg("--dir").arg(dir).args(["--clock", NOW, "--clock-runs"]);
     if let Some(path) = postgres_url_file {
         command.arg("--postgres-url-file").arg(path);
     }

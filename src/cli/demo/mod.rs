@@ -13,6 +13,7 @@ mod tampering;
 use std::path::Path;
 
 use super::args::Demo;
+use super::sandbox::Time;
 use super::{Failure, profile, sandbox, say};
 use crate::client::{Client, ClientError, reason};
 use crate::clock::Randomness;
@@ -44,7 +45,7 @@ pub async fn run(args: &Demo) -> Result<(), Failure> {
 async fn show(dir: &Path) -> Result<(), Failure> {
     say("1. A small world: two local authorities, a school, three providers, an auditor");
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let served = sandbox::start(dir, local, Some(EVENING), None, &Randomness::system()).await?;
+    let served = sandbox::start(dir, local, Time::Held(EVENING), None, &Randomness::system()).await?;
     let clients = Clients::connect(dir).await?;
     let told = tell(dir, &clients).await;
     drop(clients);

@@ -1,5 +1,5 @@
 //! The sandbox: a small whole world in a folder, made by the gateway's own front door, and served. Its
-//! children and organisations are invented. `--clock` holds the clock of the domain; TLS uses the real one.
+//! children and organisations are invented. `--clock` sets the clock of the domain; TLS uses the real one.
 
 mod clock;
 pub mod files;
@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::args::Sandbox;
 use super::{Failure, operator, say, serve};
-use crate::clock::{Clock, HeldClock, Instant, Randomness, SystemClock};
+use crate::clock::{Clock, HeldClock, Instant, Randomness, SetClock, SystemClock};
 use crate::config::{Config, Limits};
 use crate::gateway::{self, Node, StartError, Surroundings};
 use crate::store::{Committer, Fatal};
@@ -57,8 +57,13 @@ impl Served {
 /// # Errors
 /// As [`start`]; exit code 70 when the disk failed.
 pub async fn run(args: &Sandbox) -> Result<(), Failure> {
-    let (clock, database) = (args.clock.as_deref(), args.postgres_url_file.as_deref());
-    let mut served = start(&args.dir, args.listen, clock, database, &Randomness::system()).await?;
+    let time = match args.clock.as_deref() {
+        None => Time::Real,
+        Some(from) if args.clock_runs => Time::From(from),
+        Some(at) => Time::Held(at),
+    };
+    let database = args.postgres_url_file.as_deref();
+    let mut served = start(&args.dir, args.listen, time, database, &Randomness::system()).await?;
     say(&format!("READY {}", served.address));
     tokio::select! {
         () = serve::asked_to_stop() => served.stop().await,
@@ -70,6 +75,17 @@ fn ended(serving: Result<Result<(), Fatal>, JoinError>) -> Result<(), Failure> {
     Ok(serving.map_err(|error| Failure::bug("the sandbox stopped", error))??)
 }
 
+/// What the clock of the domain shows; instants as RFC 3339 writes them.
+#[derive(Clone, Copy, Debug)]
+pub enum Time<'a> {
+    /// The present moment.
+    Real,
+    /// This one, until it is advanced.
+    Held(&'a str),
+    /// This one, and what passes from then on.
+    From(&'a str),
+}
+
 /// Makes the world where there is none, and serves it. The same calls with the same seed, clock and
 /// certificates make the same log.
 ///
@@ -78,12 +94,15 @@ fn ended(serving: Result<Result<(), Fatal>, JoinError>) -> Result<(), Failure> {
 pub async fn start(
     dir: &Path,
     listen: SocketAddr,
-    held_at: Option<&str>,
+    time: Time<'_>,
     postgres_url_file: Option<&Path>,
     random: &Randomness,
 ) -> Result<Served, Failure> {
     let is_new = !dir.join("world.json").exists();
-    let to = held_at.map(parse).transpose()?;
+    let to = match time {
+        Time::Real => None,
+        Time::Held(at) | Time::From(at) => Some(parse(at)?),
+    };
     if is_new {
         std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
         let made = files::make(dir, postgres_url_file)?;
@@ -112,8 +131,11 @@ pub async fn start(
     match to {
         Some(to) if to < stood => Err(Failure::usage("--clock is earlier than the folder's clock stands")),
         Some(to) => {
-            let clock = HeldClock::new(to);
             clock::save(dir, to)?;
+            if let Time::From(_) = time {
+                return listen_on(dir, listen, None, Arc::new(SetClock::new(to)), random).await;
+            }
+            let clock = HeldClock::new(to);
             listen_on(dir, listen, Some(clock.clone()), Arc::new(clock), random).await
         }
         None => listen_on(dir, listen, None, Arc::new(SystemClock), random).await,
