@@ -2,6 +2,7 @@
 //! needs nothing but a copy of the database and the log's public key.
 
 pub mod export;
+mod pages;
 mod query;
 mod records;
 mod service;

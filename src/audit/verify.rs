@@ -7,15 +7,13 @@ use std::path::PathBuf;
 
 use prost::Message;
 
+use super::pages::{Page, Pages, place};
 use super::records;
 use crate::clock::Instant;
 use crate::proto::v1::{AuditEntry, LogReplaced};
 use crate::seal::KeyRing;
 use crate::store::{Anchor, Database, Location, Row, Snapshot, StoreError};
 use crate::tlog::{Checkpoint, Edge, Hash, Lineage, LineageError, TILE_WIDTH, leaf_hash, tree_root};
-
-/// Entries read at once.
-const PAGE: i64 = 2_000;
 
 /// What is verified, with what.
 #[derive(Clone, Debug)]
@@ -66,7 +64,9 @@ pub async fn database(options: &Options) -> Result<Report, StoreError> {
     let database = Database::open(&options.database).await?;
     let mut snapshot = Snapshot::of(&database);
     let mut report = Report::default();
-    let edge = tree(&mut snapshot, &options.log_key, &mut report).await?;
+    let notes = notes(&mut snapshot).await?;
+    let pages = Pages::of(database.writer().await?);
+    let edge = tree(notes, pages, &options.log_key, &mut report).await?;
     if let Some(anchor) = &options.anchor {
         match Anchor::read(anchor) {
             Ok(note) => against_anchor(&mut snapshot, &note, options, edge.size(), &mut report).await?,
@@ -84,17 +84,21 @@ pub async fn database(options: &Options) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-/// Rebuilds the tree from the entries and compares everything on the way. Signatures take as long as all the rest:
-/// they are verified beside it.
-async fn tree(snapshot: &mut Snapshot, keys: &Lineage, report: &mut Report) -> Result<Edge, StoreError> {
-    let notes = notes(snapshot).await?;
+/// Rebuilds the tree from the entries and compares everything on the way. Signatures take as long as all the rest,
+/// and so does reading: they are verified, and pages read, beside it.
+async fn tree(
+    notes: Vec<(u64, String)>,
+    pages: Pages,
+    keys: &Lineage,
+    report: &mut Report,
+) -> Result<Edge, StoreError> {
     report.checkpoints = notes.len() as u64;
     let sizes: BTreeSet<u64> = notes.iter().map(|(size, _)| *size).collect();
     let signed = tokio::task::spawn_blocking({
         let keys = keys.clone();
         move || open(&keys, &notes)
     });
-    let Grown { edge, roots, whole } = grow(snapshot, keys, &sizes, report).await?;
+    let Grown { edge, roots, whole } = grow(pages, keys, &sizes, report).await?;
     let opened = signed.await;
     let (checkpoints, changed) =
         opened.map_err(|_| StoreError::Inconsistent("the checkpoints could not be verified"))?;
@@ -129,36 +133,29 @@ struct Grown {
 }
 
 async fn grow(
-    snapshot: &mut Snapshot,
+    mut pages: Pages,
     keys: &Lineage,
     sizes: &BTreeSet<u64>,
     report: &mut Report,
 ) -> Result<Grown, StoreError> {
     let (mut edge, mut roots) = (Edge::default(), Vec::with_capacity(sizes.len()));
     let mut last = i64::MIN;
-    loop {
-        let (from, to) = (place(edge.size()), place(edge.size()) + PAGE);
-        let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
-                   WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-        let rows = snapshot.fetch(sql, vec![from.into(), to.into()]).await?;
-        let children = children(snapshot, from, to).await?;
-        for row in &rows {
+    while let Some(page) = pages.next().await? {
+        for row in &page.entries {
             if row.int(0)? != place(edge.size()) {
                 report.find(format!("entry {} is missing", edge.size()));
                 return Ok(Grown { edge, roots, whole: false });
             }
-            entry(row, &mut last, children.get(&row.int(0)?), keys, report)?;
+            entry(row, &mut last, page.leaves.get(&row.int(0)?), keys, report)?;
             edge.append(leaf_hash(row.blob(7)?));
-            tiles(snapshot, &mut edge, report).await?;
+            tiles(&page, &mut edge, report);
             if sizes.contains(&edge.size()) {
                 roots.push((edge.size(), edge.root()));
             }
         }
         report.entries = edge.size();
-        if rows.is_empty() {
-            return Ok(Grown { edge, roots, whole: true });
-        }
     }
+    Ok(Grown { edge, roots, whole: true })
 }
 
 /// Every checkpoint's note, by its size.
@@ -179,20 +176,6 @@ fn open(keys: &Lineage, notes: &[(u64, String)]) -> (BTreeMap<u64, Checkpoint>, 
         }
     }
     (checkpoints, changed)
-}
-
-/// The leaves of the entries in a range, by entry.
-async fn children(
-    snapshot: &mut Snapshot,
-    from: i64,
-    to: i64,
-) -> Result<BTreeMap<i64, Vec<Hash>>, StoreError> {
-    let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
-    let mut found: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
-    for row in snapshot.fetch(sql, vec![from.into(), to.into()]).await? {
-        found.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
-    }
-    Ok(found)
 }
 
 /// An entry against the columns beside it and the leaves below it.
@@ -255,18 +238,14 @@ fn replaced(
 }
 
 /// Tiles that became full must be stored as they are.
-async fn tiles(snapshot: &mut Snapshot, edge: &mut Edge, report: &mut Report) -> Result<(), StoreError> {
+fn tiles(page: &Page, edge: &mut Edge, report: &mut Report) {
     for tile in edge.take_full_tiles() {
-        let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
-        let arguments = vec![i64::from(tile.id.level).into(), place(tile.id.number).into()];
-        let stored = snapshot.fetch_one(sql, arguments).await?;
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        if stored.map(|row| row.blob(0).map(<[u8]>::to_vec)).transpose()? != Some(hashes) {
+        if page.tiles.get(&tile.id) != Some(&hashes) {
             let first = tile.id.number * TILE_WIDTH;
             report.find(format!("a tile of level {} from {first} on was changed", tile.id.level));
         }
     }
-    Ok(())
 }
 
 async fn against_anchor(
@@ -297,8 +276,4 @@ async fn against_anchor(
         report.find(format!("the log at size {} is not the one that the anchor knows", anchored.size()));
     }
     Ok(())
-}
-
-fn place(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

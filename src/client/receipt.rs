@@ -56,10 +56,9 @@ pub struct Checked {
 /// [`ReceiptError`].
 pub fn check(sent: &[u8], received: &Bytes, log_key: &Lineage, seen: &Seen) -> Result<Checked, ReceiptError> {
     let (reply, receipt) = split(received)?;
-    let checkpoint = match seen.just_verified(&receipt.checkpoint) {
-        Some(checkpoint) => checkpoint,
-        None => verified(&receipt.checkpoint, log_key)?,
-    };
+    let known = seen.just_verified(&receipt.checkpoint);
+    let is_new = known.is_none();
+    let checkpoint = known.map_or_else(|| verified(&receipt.checkpoint, log_key), Ok)?;
     if checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
     }
@@ -81,7 +80,9 @@ pub fn check(sent: &[u8], received: &Bytes, log_key: &Lineage, seen: &Seen) -> R
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
         return Err(ReceiptError::Reply);
     }
-    seen.keep(&checkpoint, &receipt.checkpoint);
+    if is_new {
+        seen.keep(&checkpoint, &receipt.checkpoint);
+    }
     Ok(Checked { reply, receipt })
 }
 

@@ -1,19 +1,22 @@
 //! The checkpoints that a client saw. Kept for ever: two of them that do not lie on one tree prove that the
 //! log was changed, or that two callers were shown different ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::tlog::Checkpoint;
+
+/// Notes that are remembered to have been verified: answers that come at once are of a few groups.
+const VERIFIED: usize = 16;
 
 /// Checkpoints by size and log, as signed notes; in memory, or in a folder of one file a checkpoint.
 #[derive(Debug, Default)]
 pub struct Seen {
     notes: Mutex<BTreeMap<(u64, String), String>>,
     folder: Option<PathBuf>,
-    /// The note that was verified last, with its checkpoint.
-    last: Mutex<Option<(String, Checkpoint)>>,
+    /// The notes that were verified last, with their checkpoints, the newest first.
+    verified: Mutex<VecDeque<(String, Checkpoint)>>,
 }
 
 impl Seen {
@@ -33,21 +36,23 @@ impl Seen {
                 notes.insert((size, origin(&note)), note);
             }
         }
-        Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()), last: Mutex::default() })
+        Ok(Self { notes: Mutex::new(notes), folder: Some(folder.to_owned()), verified: Mutex::default() })
     }
 
-    /// The checkpoint of a note, if it is the one that was kept last: then its signature was verified.
+    /// The checkpoint of a note, if it is one of those that were kept last: then its signature was verified.
     #[must_use]
     pub fn just_verified(&self, note: &str) -> Option<Checkpoint> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(kept, _)| kept == note).map(|(_, checkpoint)| checkpoint.clone())
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.iter().find(|(kept, _)| kept == note).map(|(_, checkpoint)| checkpoint.clone())
     }
 
-    /// Keeps a checkpoint whose signature was verified. Of two with one size both are kept apart by the caller's `compare`, so the first
-    /// stays: a second with another root is what it looks for.
+    /// Keeps a checkpoint whose signature was verified. Of two with one size both are kept apart by the caller's
+    /// `compare`, so the first stays: a second with another root is what it looks for.
     pub fn keep(&self, checkpoint: &Checkpoint, note: &str) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((note.to_owned(), checkpoint.clone()));
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.truncate(VERIFIED - 1);
+        verified.push_front((note.to_owned(), checkpoint.clone()));
+        drop(verified);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let size = checkpoint.size();
         let key = (size, origin(note));

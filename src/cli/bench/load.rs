@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -207,9 +208,9 @@ pub async fn open(
 ) -> Result<Measured, Failure> {
     let (begun, mut calls) = (Instant::now(), JoinSet::new());
     let count = u64::from(rate) * duration.as_secs();
-    for number in 0..count {
-        let due = begun + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate.max(1)));
-        tokio::time::sleep_until(due).await;
+    let mut due = paced(begun.into_std(), count, Duration::from_secs(1) / rate.max(1));
+    while let Some(due) = due.recv().await {
+        let due = Instant::from_std(due);
         let senders = Arc::clone(senders);
         calls.spawn(async move {
             senders.send(marks).await?;
@@ -217,6 +218,27 @@ pub async fn open(
         });
     }
     gather(calls, begun).await
+}
+
+/// The instants at which calls are due, each as it comes. From a thread that sleeps by itself: the runtime's timer
+/// is up to a millisecond late, which would be counted as the gateway's.
+fn paced(
+    begun: std::time::Instant,
+    count: u64,
+    interval: Duration,
+) -> mpsc::UnboundedReceiver<std::time::Instant> {
+    let (due, comes) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let mut next = begun;
+        for _ in 0..count {
+            std::thread::sleep(next.saturating_duration_since(std::time::Instant::now()));
+            if due.send(next).is_err() {
+                return;
+            }
+            next += interval;
+        }
+    });
+    comes
 }
 
 async fn gather(mut tasks: JoinSet<Result<Vec<u32>, Failure>>, begun: Instant) -> Result<Measured, Failure> {

@@ -1,0 +1,99 @@
+//! The log in pages, read by a task of its own while the pages before are verified.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::sync::mpsc;
+
+use crate::store::sql::Conn;
+use crate::store::{Row, StoreError};
+use crate::tlog::{Hash, TILE_WIDTH, TileId};
+
+/// Entries of a page: eight tiles.
+const PAGE: u64 = 8 * TILE_WIDTH;
+/// Pages that are read before somebody takes them.
+const AHEAD: usize = 2;
+
+/// Entries one after the other, with what is stored of them beside.
+pub(super) struct Page {
+    /// Index, time, exchange, caller, system, method, outcome and bytes of each.
+    pub entries: Vec<Row>,
+    /// The leaves of each that has some.
+    pub leaves: BTreeMap<i64, Vec<Hash>>,
+    /// The tiles, of any level, that become full with one of them.
+    pub tiles: HashMap<TileId, Vec<u8>>,
+}
+
+/// Pages from the first entry on, all of one moment.
+pub(super) struct Pages(mpsc::Receiver<Result<Page, StoreError>>);
+
+impl Pages {
+    /// Begins to read. Over the committer's connection: what it reads from SQLite does not go from thread to thread row
+    /// by row, and nobody else needs it where a copy is verified.
+    pub fn of(conn: Conn) -> Self {
+        let (to, pages) = mpsc::channel(AHEAD);
+        tokio::spawn(read(conn, to));
+        Self(pages)
+    }
+
+    /// The next page; `None` behind the last entry.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn next(&mut self) -> Result<Option<Page>, StoreError> {
+        self.0.recv().await.transpose()
+    }
+}
+
+async fn read(mut conn: Conn, to: mpsc::Sender<Result<Page, StoreError>>) {
+    if let Err(error) = conn.begin_read().await {
+        to.send(Err(error)).await.ok();
+        return;
+    }
+    for from in (0..).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
+        match page(&mut conn, from).await {
+            Ok(page) if page.entries.is_empty() => break,
+            page => {
+                let is_last = page.is_err();
+                if to.send(page).await.is_err() || is_last {
+                    break;
+                }
+            }
+        }
+    }
+    conn.abandon().await;
+}
+
+async fn page(conn: &mut Conn, from: u64) -> Result<Page, StoreError> {
+    let range = || vec![place(from).into(), place(from + PAGE).into()];
+    let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
+               WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+    let entries = conn.fetch(sql, range()).await?;
+    let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
+    let mut leaves: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
+    for row in conn.fetch(sql, range()).await? {
+        leaves.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
+    }
+    Ok(Page { entries, leaves, tiles: tiles(conn, from).await? })
+}
+
+async fn tiles(conn: &mut Conn, from: u64) -> Result<HashMap<TileId, Vec<u8>>, StoreError> {
+    let sql = "SELECT number, hashes FROM tiles WHERE level = $1 AND number >= $2 AND number < $3";
+    let (mut found, mut first, mut end) = (HashMap::new(), from / TILE_WIDTH, (from + PAGE) / TILE_WIDTH);
+    for level in 0_u8.. {
+        if first == end {
+            break;
+        }
+        let range = vec![i64::from(level).into(), place(first).into(), place(end).into()];
+        for row in conn.fetch(sql, range).await? {
+            let id = TileId { level, number: row.int(0)?.unsigned_abs() };
+            found.insert(id, row.blob(1)?.to_vec());
+        }
+        (first, end) = (first / TILE_WIDTH, end / TILE_WIDTH);
+    }
+    Ok(found)
+}
+
+/// An index or a size as the database has it.
+pub(super) fn place(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
