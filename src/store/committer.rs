@@ -17,7 +17,7 @@ use super::folding::Folding;
 use super::follow::{Condition, Seen};
 use super::group::{self, Held, Plan};
 use super::key::Key;
-use super::log::{Head, Tip};
+use super::log::{Head, Tip, UnderLock};
 use super::proposal::{Outcome, Proposal, Remembered};
 use super::queue::{Pending, Queue, Slot};
 use super::sql::{Conn, Database, StoreError, Unsynced};
@@ -310,21 +310,19 @@ impl Appender {
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
         conn.begin_write().await?;
         let known = self.known();
-        let tip = Tip::follow(conn, self.tip.clone(), self.signer.lineage()).await?;
+        let read = UnderLock::read(conn, &self.tip, group::keys(group), group::request_ids(group)).await?;
+        let tip = Tip::follow(conn, self.tip.clone(), self.signer.lineage(), &read).await?;
         if tip.edge.size() > known {
             self.bells.owe(known);
         }
         self.tip = tip.clone();
         let mut held = Held::default();
-        let keys = group::keys(group);
-        let rows = conn.fetch_among("SELECT key, version FROM heads WHERE key", keys).await?;
-        for row in rows {
-            held.versions.insert(Key::from(row.blob(0)?.to_vec()), row.int(1)?);
+        for row in &read.versions {
+            held.versions.insert(Key::from(row.blob(3)?.to_vec()), row.int(0)?);
         }
-        let sql = "SELECT caller, request_id, request_mac, idx FROM entries WHERE request_id";
-        for row in conn.fetch_among(sql, group::request_ids(group)).await? {
-            let remembered = Remembered { mac: row.blob(2)?.to_vec(), index: row.int(3)?.unsigned_abs() };
-            held.requests.insert((row.text(0)?.to_owned(), row.id(1)?), remembered);
+        for row in &read.requests {
+            let remembered = Remembered { mac: row.blob(4)?.to_vec(), index: row.int(0)?.unsigned_abs() };
+            held.requests.insert((row.text(2)?.to_owned(), row.id(3)?), remembered);
         }
         Ok((tip, held))
     }

@@ -1,7 +1,7 @@
 //! The log as it is stored: its tip, its entries, its tiles, and the proofs that are built from them.
 //! Only the committer appends; everyone else reads here.
 
-use super::sql::{Conn, Row, StoreError};
+use super::sql::{Conn, Of, Question, Row, StoreError};
 use crate::clock::Instant;
 use crate::tlog::{self, Checkpoint, Edge, Hash, Lineage, TILE_WIDTH, TileId, leaf_hash};
 
@@ -20,6 +20,52 @@ pub struct Head {
     pub root: Hash,
 }
 
+/// What is read under the lock before a group is written.
+pub(super) struct UnderLock {
+    newest: Vec<Row>,
+    /// The entries behind those that this node holds, up to [`FEW`] of them.
+    appended: Vec<Row>,
+    /// Of the keys that have one: version, nothing, nothing, key.
+    pub versions: Vec<Row>,
+    /// Of the request ids that are known: index, nothing, caller, request id, HMAC.
+    pub requests: Vec<Row>,
+}
+
+impl UnderLock {
+    /// Reads the newest checkpoint, what others have appended, versions of keys, first exchanges of request ids.
+    pub async fn read(
+        conn: &mut Conn,
+        held: &Tip,
+        keys: Vec<Vec<u8>>,
+        request_ids: Vec<Vec<u8>>,
+    ) -> Result<Self, StoreError> {
+        let questions = [
+            Question {
+                sql: "SELECT size, time, note, CAST(NULL AS BYTEA), CAST(NULL AS BYTEA) FROM checkpoints \
+                      ORDER BY size DESC LIMIT 1",
+                of: Of::Itself,
+            },
+            Question {
+                sql: "SELECT idx, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), bytes, CAST(NULL AS BYTEA) \
+                      FROM entries WHERE idx >= $1 ORDER BY idx LIMIT 1024",
+                of: Of::Number(place(held.edge.size())),
+            },
+            Question {
+                sql: "SELECT version, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), key, CAST(NULL AS BYTEA) \
+                      FROM heads WHERE key",
+                of: Of::Keys(keys),
+            },
+            Question {
+                sql: "SELECT idx, CAST(NULL AS BIGINT), caller, request_id, request_mac FROM entries \
+                      WHERE request_id",
+                of: Of::Keys(request_ids),
+            },
+        ];
+        let [newest, appended, versions, requests] = conn.fetch_together(questions).await?;
+        Ok(Self { newest, appended, versions, requests })
+    }
+}
+
 /// The right edge of the tree with its time: all that the committer needs to append.
 #[derive(Clone)]
 pub struct Tip {
@@ -36,8 +82,13 @@ impl Tip {
 
     /// The tip under the lock: the one held, if no other node has appended since; else with what was appended,
     /// whose root must be the one that was signed, so that the log held is a beginning of the log stored.
-    pub(super) async fn follow(conn: &mut Conn, held: Self, keys: &Lineage) -> Result<Self, StoreError> {
-        let stored = newest(conn).await?;
+    pub(super) async fn follow(
+        conn: &mut Conn,
+        held: Self,
+        keys: &Lineage,
+        UnderLock { newest, appended, .. }: &UnderLock,
+    ) -> Result<Self, StoreError> {
+        let stored = Stored::of(newest.first().ok_or(NO_LOG)?)?;
         let Head { size, root, .. } = held.head();
         if stored.size == size
             && stored.note.starts_with(&Checkpoint::new(keys.key_of(size).name(), size, root).to_string())
@@ -48,10 +99,9 @@ impl Tip {
             newest_after(conn, size, &root, keys).await?;
             return Self::read(conn, keys).await;
         }
-        let sql = "SELECT bytes FROM entries WHERE idx >= $1 ORDER BY idx";
         let mut grown = Self { time: stored.time, ..held };
-        for row in conn.fetch(sql, vec![place(size).into()]).await? {
-            grown.edge.append(leaf_hash(row.blob(0)?));
+        for row in appended {
+            grown.edge.append(leaf_hash(row.blob(3)?));
         }
         // Whoever appended them has stored them.
         grown.edge.take_full_tiles();

@@ -269,7 +269,7 @@ fn from_sqlite(row: &SqliteRow, sql: &'static str) -> Result<Row, StoreError> {
     Ok(Row::new(values, sql))
 }
 
-fn from_postgres(row: &PgRow, sql: &'static str) -> Result<Row, StoreError> {
+pub(super) fn from_postgres(row: &PgRow, sql: &'static str) -> Result<Row, StoreError> {
     let mut values = Vec::with_capacity(row.columns().len());
     for (column, described) in row.columns().iter().enumerate() {
         values.push(match described.type_info().name() {

@@ -11,6 +11,7 @@ mod error;
 mod open;
 mod own;
 mod postgres;
+mod together;
 mod value;
 
 pub use bulk::Rows;
@@ -18,4 +19,5 @@ pub use conn::Conn;
 pub use error::StoreError;
 pub use open::{Database, Location};
 pub use own::{Folder, Unsynced};
+pub use together::{Of, Question};
 pub use value::{Column, Kind, Row, Table, Value};

@@ -93,6 +93,11 @@ impl Row {
         Self { values, table }
     }
 
+    pub(super) fn without_first(mut self) -> Self {
+        self.values.drain(..1.min(self.values.len()));
+        self
+    }
+
     /// An integer that must be there.
     ///
     /// # Errors
