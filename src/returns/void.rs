@@ -154,7 +154,7 @@ async fn restored(
     sent: &[MarkRow],
     known: &[Known],
 ) -> Result<(Vec<MarkResult>, Change), Refusal> {
-    let keys: Vec<Key> = sent.iter().map(|mark| mark.key()).collect();
+    let keys: Vec<Key> = sent.iter().map(MarkRow::key).collect();
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
     for row in cx.snapshot.fetch_among(sql, &keys).await? {

@@ -294,7 +294,7 @@ impl Appender {
     async fn fold_rest(&mut self, folded: Result<(), StoreError>) -> Result<(), Fatal> {
         let rest = async {
             folded?;
-            self.database.writer().await?.fold_back().await
+            self.database.writer().await?.fold_back()
         };
         match rest.await {
             Err(error @ StoreError::Disk(_)) => Err(Fatal::Disk(error)),

@@ -112,7 +112,7 @@ impl Conn {
     ///
     /// # Errors
     /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
-    pub async fn fold_back(&mut self) -> Result<(), StoreError> {
+    pub fn fold_back(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Own(own) => own.command(FOLD_BACK),
             Self::Sqlite(_) => Err(READER),

@@ -135,12 +135,11 @@ impl Own {
     pub fn commit(&mut self) -> Result<Unsynced, StoreError> {
         let Connected { connection, log } = self.0.as_mut().ok_or(CLOSED)?;
         connection.execute_batch("COMMIT")?;
-        let log = match log {
-            Some(log) => log,
-            None => {
-                let database = connection.path().ok_or(CLOSED)?;
-                log.insert(Arc::new(File::open(format!("{database}-wal"))?))
-            }
+        let log = if let Some(log) = log {
+            log
+        } else {
+            let database = connection.path().ok_or(CLOSED)?;
+            log.insert(Arc::new(File::open(format!("{database}-wal"))?))
         };
         Ok(Unsynced(Some(Arc::clone(log))))
     }
