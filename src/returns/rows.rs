@@ -197,12 +197,12 @@ pub fn key(date: Date, provider: &OrganisationId, placement: Uuid, slot: Slot) -
     day_key(date, provider, placement).bytes(&slot.number().to_be_bytes())
 }
 
-/// The beginning of the keys of a placement's marks of a day. Half a hash stands for the provider: two that share
-/// it only lie closer together, for a placement is of one.
+/// The beginning of the keys of a placement's marks of a day. The beginning of a hash stands for the provider: two
+/// that share it only lie closer together, for a placement is of one.
 fn day_key(date: Date, provider: &OrganisationId, placement: Uuid) -> Key {
     let provider = digest(&SHA256, provider.as_str().as_bytes());
-    let (half, _) = provider.as_ref().split_at(PROVIDER.min(provider.as_ref().len()));
-    Key::new(Family::Mark).bytes(&days(date)).bytes(half).id(placement)
+    let provider = provider.as_ref().get(..PROVIDER).unwrap_or_default();
+    Key::new(Family::Mark).bytes(&days(date)).bytes(provider).id(placement)
 }
 
 /// A date in the order of days.

@@ -57,13 +57,6 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl From<std::io::Error> for StoreError {
-    /// Of a file that was opened or synced beside the driver.
-    fn from(error: std::io::Error) -> Self {
-        Self::Disk(error.into())
-    }
-}
-
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         // Without a code it is a statement that was used wrongly.

@@ -15,10 +15,10 @@ use super::{Row, StoreError, Table, Value};
 /// Statements kept prepared: a handful a table.
 const STATEMENTS: usize = 256;
 
-/// Settings without which an acknowledged return could be lost, or not be erased. A COMMIT writes to the
-/// write-ahead log and [`Unsynced`] syncs it. The log is folded back by the committer alone: SQLite would do so inside a COMMIT, and not tell of a sync that failed. Pages kept
-/// are 64 MiB: what is written is spread over the day's marks and every caller's mailbox, and SQLite's own 2 MiB
-/// would be read again and again.
+/// Settings without which an acknowledged return could be lost, or not be erased. A COMMIT writes to the write-ahead
+/// log and [`Unsynced`] syncs it. The log is folded back by the committer alone: SQLite would do so inside a COMMIT,
+/// and not tell of a sync that failed. Pages kept are 64 MiB: what is written is spread over the day's marks and every
+/// caller's mailbox, and SQLite's own 2 MiB would be read again and again.
 const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
      PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA cache_size = -65536;";
@@ -56,7 +56,7 @@ impl Unsynced {
     /// # Errors
     /// [`StoreError::Disk`]: what is on the disk is not known any more.
     pub fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.0.as_ref().map_or(Ok(()), |log| log.sync_data())?)
+        self.0.as_ref().map_or(Ok(()), |log| log.sync_data()).map_err(unknown)
     }
 }
 
@@ -139,7 +139,7 @@ impl Own {
             log
         } else {
             let database = connection.path().ok_or(CLOSED)?;
-            log.insert(Arc::new(File::open(format!("{database}-wal"))?))
+            log.insert(Arc::new(File::open(format!("{database}-wal")).map_err(unknown)?))
         };
         Ok(Unsynced(Some(Arc::clone(log))))
     }
@@ -199,6 +199,11 @@ impl Own {
             *self.0 = None;
         }
     }
+}
+
+/// What was committed could not be synced: whether it is on the disk is not known.
+fn unknown(error: std::io::Error) -> StoreError {
+    StoreError::Disk(error.into())
 }
 
 /// Binds by the number in `$1`: SQLite itself numbers such parameters in the order in which they appear.
