@@ -47,8 +47,8 @@ impl UnderLock {
             },
             Question {
                 sql: "SELECT idx, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), bytes, CAST(NULL AS BYTEA) \
-                      FROM entries WHERE idx >= $1 ORDER BY idx LIMIT 1024",
-                of: Of::Number(place(held.edge.size())),
+                      FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx",
+                of: Of::Range(place(held.edge.size()), place(held.edge.size().saturating_add(FEW))),
             },
             Question {
                 sql: "SELECT version, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), key, CAST(NULL AS BYTEA) \

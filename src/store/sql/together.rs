@@ -8,7 +8,7 @@ use super::{Conn, Row, StoreError};
 
 /// A question. All that are asked together have as many columns, of the same types.
 pub struct Question {
-    /// Of keys it ends where they begin (`… WHERE key`); of a number it has `$1`.
+    /// Of keys it ends where they begin (`… WHERE key`); of a range it has `$1` and `$2`.
     pub sql: &'static str,
     /// What it is about.
     pub of: Of,
@@ -20,8 +20,8 @@ pub enum Of {
     Itself,
     /// Rows whose blob column is one of these.
     Keys(Vec<Vec<u8>>),
-    /// A number.
-    Number(i64),
+    /// Numbers from the first up to the second, without it.
+    Range(i64, i64),
 }
 
 impl Conn {
@@ -40,7 +40,7 @@ impl Conn {
                 bound = match of {
                     Of::Itself => bound,
                     Of::Keys(keys) => bound.bind(keys),
-                    Of::Number(number) => bound.bind(number),
+                    Of::Range(from, to) => bound.bind(from).bind(to),
                 };
             }
             for row in &within(bound.fetch_all(&mut **conn)).await? {
@@ -56,7 +56,7 @@ impl Conn {
             *answer = match of {
                 Of::Itself => self.fetch(sql, vec![]).await?,
                 Of::Keys(keys) => self.fetch_among(sql, keys).await?,
-                Of::Number(number) => self.fetch(sql, vec![number.into()]).await?,
+                Of::Range(from, to) => self.fetch(sql, vec![from.into(), to.into()]).await?,
             };
         }
         Ok(answers)
@@ -71,7 +71,11 @@ fn union(questions: &[Question]) -> String {
         let sql = match of {
             Of::Itself => (*sql).to_owned(),
             Of::Keys(_) => format!("{sql} = ANY(${})", parameter()),
-            Of::Number(_) => sql.replace("$1", &format!("${}", parameter())),
+            // The second first: its number must not be taken for the other's new one.
+            Of::Range(..) => {
+                let (from, to) = (parameter(), parameter());
+                sql.replace("$2", &format!("${to}")).replace("$1", &format!("${from}"))
+            }
         };
         format!("SELECT CAST({number} AS BIGINT), q{number}.* FROM ({sql}) q{number}")
     };
