@@ -23,8 +23,8 @@ pub(super) struct Page {
     pub tiles: HashMap<TileId, Vec<u8>>,
 }
 
-/// Pages from the first entry on, all of one moment.
-pub(super) struct Pages(mpsc::Receiver<Result<Page, StoreError>>);
+/// Pages from the first entry on, all of one moment; nothing stands for what is behind the last.
+pub(super) struct Pages(mpsc::Receiver<Result<Option<Page>, StoreError>>);
 
 impl Pages {
     /// Begins to read. Over the committer's connection: what it reads from SQLite does not go from thread to thread row
@@ -40,24 +40,21 @@ impl Pages {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn next(&mut self) -> Result<Option<Page>, StoreError> {
-        self.0.recv().await.transpose()
+        // Whoever reads says when it is the end: without a word it broke off, and the log may be longer.
+        self.0.recv().await.unwrap_or(Err(StoreError::Inconsistent("the reader of the log broke off")))
     }
 }
 
-async fn read(mut conn: Conn, to: mpsc::Sender<Result<Page, StoreError>>) {
+async fn read(mut conn: Conn, to: mpsc::Sender<Result<Option<Page>, StoreError>>) {
     if let Err(error) = conn.begin_read().await {
         to.send(Err(error)).await.ok();
         return;
     }
     for from in (0..).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
-        match page(&mut conn, from).await {
-            Ok(page) if page.entries.is_empty() => break,
-            page => {
-                let is_last = page.is_err();
-                if to.send(page).await.is_err() || is_last {
-                    break;
-                }
-            }
+        let page = page(&mut conn, from).await.map(|page| Some(page).filter(|page| !page.entries.is_empty()));
+        let is_last = !matches!(page, Ok(Some(_)));
+        if to.send(page).await.is_err() || is_last {
+            break;
         }
     }
     conn.abandon().await;
