@@ -12,7 +12,7 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::Cx;
 use crate::proto::v1::AuditEntry;
 use crate::register::grants;
-use crate::store::{Row, Snapshot, StoreError, Value};
+use crate::store::{Row, Snapshot, StoreError, Value, callers_sorted_in};
 
 /// Rows that are looked at for one page and organisation: a filter that matches little gives a short page
 /// and a token, and no page takes long, however long the log is.
@@ -35,7 +35,6 @@ pub struct Found {
 }
 
 /// A page of entries of these organisations below an index, the newest first, and the index to go on from.
-/// Two statements an organisation, each along an index that ends in the entry's own.
 pub async fn page(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
@@ -48,7 +47,7 @@ pub async fn page(
     let below = first_not_before(snapshot, filter.to).await?.map_or(below, |to| below.min(to));
     let mut floor = from;
     for organisation in &scope {
-        floor = floor.max(lowest_looked_at(snapshot, organisation, filter, from, below).await?);
+        floor = floor.max(lowest_looked_at(snapshot, organisation, from, below).await?);
     }
     let mut found = BTreeMap::new();
     for organisation in &scope {
@@ -77,48 +76,64 @@ async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Resul
     Ok(Some(row.map_or(Ok(0), |row| row.int(0))?))
 }
 
-/// How far down an organisation's rows, or a placement's, reach that one page may look at.
+/// How far down an organisation's rows reach that one page may look at.
 async fn lowest_looked_at(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
-    filter: &Filter,
     from: i64,
     below: i64,
 ) -> Result<i64, StoreError> {
-    let (sql, whose) = match filter.placement {
-        None => (
-            "SELECT idx FROM parties WHERE organisation = $1 AND idx >= $2 AND idx < $3 \
-             ORDER BY idx DESC LIMIT 1 OFFSET $4",
-            organisation.as_str().into(),
-        ),
-        Some(placement) => (
-            "SELECT idx FROM leaves WHERE placement = $1 AND idx >= $2 AND idx < $3 \
-             ORDER BY idx DESC LIMIT 1 OFFSET $4",
-            placement.into(),
-        ),
-    };
-    let arguments: Vec<Value> = vec![whose, from.into(), below.into(), (LOOKED_AT - 1).into()];
-    snapshot.fetch_one(sql, arguments).await?.map_or(Ok(from), |row| row.int(0))
+    let mut lowest = from;
+    for sql in [
+        "SELECT idx FROM callers WHERE organisation = $1 AND idx >= $2 AND idx < $3 \
+         ORDER BY idx DESC LIMIT 1 OFFSET $4",
+        "SELECT idx FROM parties WHERE organisation = $1 AND idx >= $2 AND idx < $3 \
+         ORDER BY idx DESC LIMIT 1 OFFSET $4",
+    ] {
+        let arguments = vec![organisation.as_str().into(), from.into(), below.into(), (LOOKED_AT - 1).into()];
+        if let Some(row) = snapshot.fetch_one(sql, arguments).await? {
+            lowest = lowest.max(row.int(0)?);
+        }
+    }
+    Ok(lowest)
 }
 
 /// What every walk asks of an entry, one more than fills a page. A counterpart is another organisation than
-/// the one whose exchanges are read, and stands in the rows of parties, which have all of them.
+/// the one whose exchanges are read. The order is asked of the table that is walked along: of another, SQLite
+/// would read and sort all that may be looked at.
 macro_rules! walk {
-    ($rows:literal) => {
+    ($along:literal, $rows:literal) => {
         concat!(
             "SELECT e.idx, e.bytes FROM ",
             $rows,
             " AND e.idx >= $2 AND e.idx < $3 AND ($4 IS NULL OR e.system = $4) \
              AND ($5 IS NULL OR e.method = $5) AND ($6 IS NULL OR e.outcome = $6) \
-             AND ($7 IS NULL OR ($7 <> $1 AND EXISTS \
-             (SELECT 1 FROM parties c WHERE c.organisation = $7 AND c.idx = e.idx))) \
-             ORDER BY e.idx DESC LIMIT $8"
+             AND ($7 IS NULL OR ($7 <> $1 AND (e.caller = $7 OR EXISTS \
+             (SELECT 1 FROM parties c WHERE c.organisation = $7 AND c.idx = e.idx)))) \
+             AND ($8 IS NULL OR EXISTS (SELECT 1 FROM leaves l WHERE l.idx = e.idx AND l.placement = $8)) \
+             ORDER BY ",
+            $along,
+            ".idx DESC LIMIT $9"
         )
     };
 }
 
-/// The entries that match in everything that is a column: index and bytes, the newest first. Where several
-/// rows of an organisation or a placement belong to one entry, the first of them stands for it.
+/// Entries of which the organisation is the caller.
+const CALLED: &str = walk!(
+    "a",
+    "callers a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3"
+);
+/// The same of the newest entries, whose callers are not sorted in yet.
+const JUST_CALLED: &str = walk!("e", "entries e WHERE e.caller = $1");
+/// Entries that concern the organisation otherwise; the first of its rows stands for the entry.
+const CONCERNED: &str = walk!(
+    "a",
+    "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
+     AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
+     AND f.idx = a.idx AND f.ordinal < a.ordinal)"
+);
+
+/// The entries that match in everything that is a column: index and bytes, of each walk the newest first.
 async fn matching(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
@@ -128,32 +143,31 @@ async fn matching(
 ) -> Result<Vec<Row>, StoreError> {
     // The purpose is in the entry's bytes alone: it is looked for among all that the page may look at.
     let most = if filter.purpose.is_some() { LOOKED_AT } else { most(filter.page_size) };
-    let mut arguments: Vec<Value> = vec![
-        organisation.as_str().into(),
-        floor.into(),
-        below.into(),
-        filter.system.clone().into(),
-        filter.method.clone().into(),
-        filter.outcome.map(|outcome| outcome as i32).into(),
-        filter.counterpart.as_ref().map(OrganisationId::as_str).into(),
-        most.into(),
-    ];
-    let Some(placement) = filter.placement else {
-        let sql = walk!(
-            "parties p JOIN entries e ON e.idx = p.idx WHERE p.organisation = $1 AND p.idx >= $2 AND p.idx < $3 \
-             AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = p.organisation \
-             AND f.idx = p.idx AND f.ordinal < p.ordinal)"
-        );
-        return snapshot.fetch(sql, arguments).await;
+    let arguments = |floor: i64| -> Vec<Value> {
+        vec![
+            organisation.as_str().into(),
+            floor.into(),
+            below.into(),
+            filter.system.clone().into(),
+            filter.method.clone().into(),
+            filter.outcome.map(|outcome| outcome as i32).into(),
+            filter.counterpart.as_ref().map(OrganisationId::as_str).into(),
+            filter.placement.into(),
+            most.into(),
+        ]
     };
-    arguments.push(placement.into());
-    let sql = walk!(
-        "leaves l JOIN entries e ON e.idx = l.idx WHERE l.placement = $9 AND l.idx >= $2 AND l.idx < $3 \
-         AND NOT EXISTS (SELECT 1 FROM leaves f WHERE f.placement = l.placement \
-         AND f.idx = l.idx AND f.ordinal < l.ordinal) \
-         AND EXISTS (SELECT 1 FROM parties p WHERE p.organisation = $1 AND p.idx = l.idx)"
-    );
-    snapshot.fetch(sql, arguments).await
+    let sorted_in = sorted_in(snapshot).await?;
+    let mut found = snapshot.fetch(CALLED, arguments(floor)).await?;
+    found.extend(snapshot.fetch(JUST_CALLED, arguments(floor.max(sorted_in))).await?);
+    found.extend(snapshot.fetch(CONCERNED, arguments(floor)).await?);
+    Ok(found)
+}
+
+/// The index up to which callers are sorted in.
+async fn sorted_in(snapshot: &mut Snapshot) -> Result<i64, StoreError> {
+    let row = snapshot.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
+    let size = row.map_or(Ok(0), |row| row.int(0))?;
+    Ok(i64::try_from(callers_sorted_in(size.unsigned_abs())).unwrap_or(i64::MAX))
 }
 
 fn most(page_size: usize) -> i64 {
@@ -189,7 +203,8 @@ pub async fn concerns(
 ) -> Result<bool, StoreError> {
     let index = i64::try_from(index).unwrap_or(i64::MAX);
     for organisation in scope {
-        let sql = "SELECT 1 FROM parties WHERE organisation = $1 AND idx = $2 LIMIT 1";
+        let sql = "SELECT 1 FROM entries WHERE caller = $1 AND idx = $2 \
+                   UNION ALL SELECT 1 FROM parties WHERE organisation = $1 AND idx = $2 LIMIT 1";
         let arguments = vec![organisation.as_str().into(), index.into()];
         if snapshot.fetch_one(sql, arguments).await?.is_some() {
             return Ok(true);

@@ -13,7 +13,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
 use crate::seal::{SealError, Vault};
 use crate::store::Salts;
-use crate::store::proposal::{Party, Proposal, RequestKey};
+use crate::store::proposal::{Proposal, RequestKey};
 use crate::tlog::commitment;
 
 /// Counterparts named in an entry; the rest are only counted, the rows of parties have all.
@@ -81,7 +81,6 @@ pub(super) fn proposal(
             entry.set_outcome(Entered::Replayed);
         }
     }
-    proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
     proposal.entry = entry;
     proposal
 }
@@ -98,7 +97,6 @@ pub(super) fn by_itself(
     let mut proposal = bare(change.exchange, salts, sealed_salts);
     let mut entry = own(change.exchange, organisation.as_str(), method, &salts);
     done(&mut proposal, &mut entry, change);
-    proposal.parties.push(Party { organisation: entry.organisation.clone(), delivery: None });
     proposal.entry = entry;
     proposal
 }
@@ -138,7 +136,6 @@ pub fn log_replaced(
     });
     let sealed_salts = salts.seal(&vault.ring(), operator, exchange, random)?;
     let mut proposal = bare(exchange, salts, sealed_salts);
-    proposal.parties.push(Party { organisation: operator.to_owned(), delivery: None });
     proposal.entry = entry;
     Ok(proposal)
 }

@@ -11,7 +11,7 @@ use crate::identity::PeerCertificate;
 use crate::proto::v1::{AuditEntry, OrganisationState, Outcome};
 use crate::seal::{SealError, Vault};
 use crate::store::Salts;
-use crate::store::proposal::{Guard, Party, Proposal, RowWrite};
+use crate::store::proposal::{Guard, Proposal, RowWrite};
 use crate::tlog::commitment;
 
 /// What the first entry names as its method.
@@ -50,7 +50,7 @@ pub fn found(
         guards: guards.collect(),
         bumps: Vec::new(),
         rows,
-        parties: vec![Party { organisation: operator.organisation().as_str().to_owned(), delivery: None }],
+        parties: Vec::new(),
         leaves: Vec::new(),
         reply: Bytes::new(),
         salts,

@@ -42,7 +42,7 @@ pub const HEADS: Table = Table {
     replace_by: &["key"],
 };
 
-/// Whom an entry concerns, and what is delivered to them.
+/// Whom an entry concerns beside its caller, and what is delivered to them.
 pub const PARTIES: Table = Table {
     name: "parties",
     columns: &[
@@ -63,3 +63,13 @@ pub const LEAVES: Table = Table {
     columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("role", Int), ("hash", Blob)],
     replace_by: &[],
 };
+
+/// Entries whose callers are sorted in at once. Every caller has a page of its own there, so one by one they would
+/// cost as many pages as entries; those that are not sorted in yet are found among the newest entries.
+const CALLERS: u64 = 1_024;
+
+/// How many of the first entries of a log of this size have their callers sorted in.
+#[must_use]
+pub fn callers_sorted_in(size: u64) -> u64 {
+    size - size % CALLERS
+}

@@ -10,7 +10,7 @@ use super::log::{Tip, place};
 use super::proposal::{Proposal, RowWrite};
 use super::queue::Pending;
 use super::sql::{Conn, Rows, StoreError, Table, Value};
-use super::tables::{CHECKPOINTS, ENTRIES, HEADS, LEAVES, PARTIES, TILES};
+use super::tables::{CHECKPOINTS, ENTRIES, HEADS, LEAVES, PARTIES, TILES, callers_sorted_in};
 use crate::clock::Instant;
 use crate::proto::v1::Receipt;
 use crate::tlog::{Checkpoint, Signer, leaf_hash};
@@ -84,6 +84,7 @@ pub async fn group(
     let note = signer.sign(&checkpoint.to_string());
     batch.add(&CHECKPOINTS, vec![place(size).into(), tip.time.micros().into(), note.as_str().into()]);
     batch.insert(conn).await?;
+    sort_callers_in(conn, first, size).await?;
     let prover = tip.edge.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
     let receipts = (first..).zip(members).zip(leaves);
     let receipts = receipts.map(|((index, pending), bytes)| {
@@ -103,6 +104,17 @@ pub async fn group(
     let receipts = receipts.collect::<Result<_, StoreError>>()?;
     drop(prover);
     Ok(Written { tip, note, receipts })
+}
+
+/// Sorts in the callers of the entries that this group makes a full number of.
+async fn sort_callers_in(conn: &mut Conn, before: u64, now: u64) -> Result<(), StoreError> {
+    let (before, now) = (callers_sorted_in(before), callers_sorted_in(now));
+    if before < now {
+        let sql = "INSERT INTO callers (organisation, idx) SELECT caller, idx FROM entries \
+                   WHERE idx >= $1 AND idx < $2 ORDER BY caller, idx";
+        conn.execute(sql, vec![place(before).into(), place(now).into()]).await?;
+    }
+    Ok(())
 }
 
 fn entry_row(index: i64, size: i64, proposal: &Proposal, bytes: &[u8], time: Instant) -> Vec<Value> {

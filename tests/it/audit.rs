@@ -2,6 +2,7 @@
 //! it should, pages join, and nobody reads more than was opened to them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ap_gateway::cli::exchanges::every;
 use ap_gateway::client::{Client, ClientError, reason};
@@ -14,6 +15,7 @@ use ap_gateway::proto::v1::{
 };
 use prost_types::Timestamp;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::attendance::delivered;
 use super::kept::found;
@@ -282,12 +284,40 @@ async fn the_export_is_safe(world: &World) {
     }
 }
 
+/// The index of an exchange that reads the caller's own record.
+async fn own_record(la_b: Arc<Client>) -> u64 {
+    let request = GetOrganisationRequest { organisation: "la/331".to_owned() };
+    la_b.call(register_service::GET_ORGANISATION, &request).await.unwrap().receipt.index
+}
+
+/// A caller's exchanges are found whether or not it is sorted in with a thousand others yet, each once.
+async fn callers_are_found(world: &World) {
+    let la_b = Arc::new(world.client("la-b").await);
+    let mut made = BTreeSet::new();
+    for _ in 0..36 {
+        let calls: JoinSet<_> = (0..32).map(|_| own_record(Arc::clone(&la_b))).collect();
+        made.extend(calls.join_all().await);
+    }
+    let mut conn = world.database().await.reader().await.unwrap();
+    let sql = "SELECT MIN(idx), MAX(idx) FROM callers WHERE organisation = 'la/331'";
+    let sorted_in = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();
+    let (first, last) = (sorted_in.int(0).unwrap().unsigned_abs(), sorted_in.int(1).unwrap().unsigned_abs());
+    assert!(first < *made.first().unwrap() && last >= *made.first().unwrap() && last < *made.last().unwrap());
+    for page_size in [100, 1_000] {
+        let method = "GetOrganisation".to_owned();
+        let request = ListExchangesRequest { page_size, method, ..ListExchangesRequest::default() };
+        let found = indexes(&read(&la_b, request).await);
+        assert!(found.iter().rev().eq(&made), "{page_size}");
+    }
+}
+
 async fn all(world: World) -> TempDir {
     every_combination(&world).await;
     pages_join(&world).await;
     only_what_was_opened(&world).await;
     the_export_is_safe(&world).await;
     who_acknowledged_is_seen(&world).await;
+    callers_are_found(&world).await;
     world.stop().await
 }
 

@@ -42,7 +42,7 @@ CREATE TABLE heads (
   ordinal BIGINT NOT NULL
 );
 
--- Who is concerned by an entry: kind 0 for the caller and mere counterparts, a delivery's kind otherwise.
+-- Whom an entry concerns beside its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
 CREATE TABLE parties (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,
@@ -55,13 +55,20 @@ CREATE TABLE parties (
 );
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- One leaf a child and role of an exchange (the per-child root of its entry is taken over them).
+-- Entries by their callers, but for the newest: callers_sorted_in in store/tables.rs.
+CREATE TABLE callers (
+  organisation TEXT COLLATE "C" NOT NULL,
+  idx          BIGINT NOT NULL,
+  PRIMARY KEY (organisation, idx)
+);
+
+-- One leaf a child and role of an exchange (the per-child root of its entry is taken over them, by ordinal).
+-- Not by placement: a row here would be on a page of its own for each child of each return.
 CREATE TABLE leaves (
   idx       BIGINT NOT NULL,
   ordinal   BIGINT NOT NULL,
   placement BYTEA NOT NULL,
   role      BIGINT NOT NULL,
   hash      BYTEA NOT NULL,
-  PRIMARY KEY (idx, ordinal)
+  PRIMARY KEY (idx, placement, ordinal)
 );
-CREATE INDEX leaves_placement ON leaves (placement, idx);

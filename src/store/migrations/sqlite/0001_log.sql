@@ -42,7 +42,7 @@ CREATE TABLE heads (
   ordinal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Who is concerned by an entry: kind 0 for the caller and mere counterparts, a delivery's kind otherwise.
+-- Whom an entry concerns beside its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
 CREATE TABLE parties (
   organisation TEXT NOT NULL,
   idx          INTEGER NOT NULL,
@@ -55,13 +55,20 @@ CREATE TABLE parties (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- One leaf a child and role of an exchange (the per-child root of its entry is taken over them).
+-- Entries by their callers, but for the newest: callers_sorted_in in store/tables.rs.
+CREATE TABLE callers (
+  organisation TEXT NOT NULL,
+  idx          INTEGER NOT NULL,
+  PRIMARY KEY (organisation, idx)
+) STRICT, WITHOUT ROWID;
+
+-- One leaf a child and role of an exchange (the per-child root of its entry is taken over them, by ordinal).
+-- Not by placement: a row here would be on a page of its own for each child of each return.
 CREATE TABLE leaves (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,
   placement BLOB NOT NULL,
   role      INTEGER NOT NULL,
   hash      BLOB NOT NULL,
-  PRIMARY KEY (idx, ordinal)
+  PRIMARY KEY (idx, placement, ordinal)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX leaves_placement ON leaves (placement, idx);
