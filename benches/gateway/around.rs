@@ -141,13 +141,18 @@ async fn reading(table: &mut Table, world: &World) {
         latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
     }
     table.add("inclusion proofs, one at a time", Line::of(&measured(latencies, begun), 1));
-    let (begun, mut latencies) = (Instant::now(), Vec::new());
-    for _ in 0..100 {
-        let asked = Instant::now();
-        la.call(audit_service::LIST_EXCHANGES, &ListExchangesRequest::default()).await.unwrap();
-        latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
+    let placement_id = world.fleet.last().unwrap().placements.last().unwrap().clone();
+    let of_one = ListExchangesRequest { placement_id, ..ListExchangesRequest::default() };
+    for (what, request) in [("", ListExchangesRequest::default()), (" of one placement", of_one)] {
+        let (begun, mut latencies) = (Instant::now(), Vec::new());
+        for _ in 0..100 {
+            let asked = Instant::now();
+            la.call(audit_service::LIST_EXCHANGES, &request).await.unwrap();
+            latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
+        }
+        let what = format!("ListExchanges{what}, 100 a page, one at a time");
+        table.add(&what, Line::of(&measured(latencies, begun), 1));
     }
-    table.add("ListExchanges, 100 a page, one at a time", Line::of(&measured(latencies, begun), 1));
 }
 
 /// New connections, and what each keeps of the server's memory while it is idle.

@@ -1,5 +1,5 @@
-//! The commit path as the database grows: single marks and batches at no data and at ten million marks, on
-//! SQLite and on PostgreSQL, there also while a snapshot has been open for ten minutes.
+//! The commit path as the database grows: single marks and batches at no data and at ten million marks with a million
+//! entries, on SQLite and on PostgreSQL, there also while a snapshot has been open for ten minutes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use super::postgres::Postgres;
 use super::table::{Line, Table};
 use super::{Scale, World, machine};
 
-/// Marks at which growth is measured; `AP_GATEWAY_BENCH_MARKS` sets another number.
+/// Marks at which growth is measured, and entries; `AP_GATEWAY_BENCH_MARKS` sets another number of marks, and a tenth
+/// of it of entries.
 const MARKS: u64 = 10_000_000;
 /// How long a snapshot is held open on PostgreSQL.
 const SNAPSHOT: Duration = Duration::from_mins(10);
@@ -58,8 +59,11 @@ async fn both(table: &mut Table, world: &World, when: &str) -> (f64, f64) {
 async fn grow(table: &mut Table, world: &World) {
     let wanted =
         std::env::var("AP_GATEWAY_BENCH_MARKS").ok().and_then(|marks| marks.parse().ok()).unwrap_or(MARKS);
-    let (calls, took) = world.fill(1_000, 8, 200, wanted.div_ceil(1_000)).await;
+    let entries = wanted / 10;
+    let (calls, took) = world.fill(1_000, 8, 200, (wanted - entries).div_ceil(1_000)).await;
     table.note(format!("{} marks were stored in {} s, 1,000 a call", calls * 1_000, took.as_secs()));
+    let (calls, took) = world.fill(1, 256, 8, entries.saturating_sub(calls)).await;
+    table.note(format!("{calls} marks were stored in {} s, one a call", took.as_secs()));
 }
 
 /// Single marks while another transaction has held its snapshot open, and the heads were replaced under it.

@@ -135,9 +135,7 @@ async fn run(scale: Scale) {
     let server = postgres::Postgres::with(POSTGRES);
     let world = World::new(scale, Some(&server.url_file)).await;
     let postgres = closed_loops(&mut table, &world, "PostgreSQL").await;
-    let two = nodes::two(&world, &server.url_file).await;
-    let together = two.calls;
-    table.add("PostgreSQL, two nodes, 1 a call, 32 in flight at each", two);
+    nodes::measure(&mut table, &world, &server.url_file).await;
     drop((world, server));
     let reference = reference::run(POSTGRES, scale.long);
     let inserts = reference.calls;
@@ -148,7 +146,6 @@ async fn run(scale: Scale) {
         let others = [("echo", echo.batches), ("the rows on SQLite", rows.batches)];
         table.ratios(&format!("{name}, batches of 200"), rates.batches, &others);
     }
-    table.ratios("PostgreSQL, two nodes together", together, &[("one node", postgres.single)]);
     table.print(echo.single);
 }
 
