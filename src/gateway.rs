@@ -157,8 +157,9 @@ impl Node {
             stopping.send_replace(true);
         };
         let key_ring = self.config.log.key_ring.clone();
-        let watch = tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), door.clone()));
-        let oversight = tokio::spawn(Watchman::new(door.clone()).run());
+        let watch =
+            tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), Arc::clone(&door)));
+        let oversight = tokio::spawn(Watchman::new(Arc::clone(&door)).run());
         let (reporter, health) = health_reporter();
         let size = self.committer.head().borrow().size;
         let committer = self.committer.clone();
@@ -205,9 +206,9 @@ impl Node {
         self.log.database().close().await;
     }
 
-    fn door(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Door {
+    fn door(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<Door> {
         let real = Arc::clone(&self.surroundings.real);
-        Door {
+        Arc::new(Door {
             log: self.log.clone(),
             committer: self.committer.clone(),
             vault: Arc::clone(&self.vault),
@@ -217,7 +218,7 @@ impl Node {
             still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
             callers: Callers::default(),
             stopping,
-        }
+        })
     }
 }
 
@@ -253,7 +254,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// Twice a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, and cuts the connections of
 /// callers who may not be here any more.
-async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, door: Door) {
+async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, door: Arc<Door>) {
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
         return;
     };
@@ -354,7 +355,7 @@ impl tower::Service<http::Request<Body>> for Dispatch {
     fn call(&mut self, request: http::Request<Body>) -> Answering {
         match self.extra.iter().find(|extra| request.uri().path().starts_with(&extra.prefix)) {
             Some(extra) => (extra.answer)(request),
-            None => Box::pin(tower::Service::call(&mut self.gateway, request)),
+            None => tower::Service::call(&mut self.gateway, request),
         }
     }
 }

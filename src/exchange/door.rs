@@ -52,8 +52,7 @@ pub(super) struct Recall(pub bool);
 /// Says whether a certificate that was accepted at the handshake still may be used.
 pub type StillValid = Arc<dyn Fn(&PeerCertificate) -> bool + Send + Sync>;
 
-/// Everything that an exchange needs. Cheap to clone.
-#[derive(Clone)]
+/// Everything that an exchange needs; one a node, shared by all of them.
 pub struct Door {
     /// The log, the database under it, and its readers.
     pub log: Log,
@@ -134,14 +133,14 @@ impl Door {
     }
 
     /// Runs an exchange in its own task, which goes on when nobody waits for its answer any more.
-    pub(super) async fn exchange(&self, call: Call, decide: Handler) -> Answered {
+    pub(super) async fn exchange(self: &Arc<Self>, call: Call, decide: Handler) -> Answered {
         let slot = self.reserve(&call).map_err(|refusal| refusal.status(call.exchange))?;
         self.exchange_in(slot, call, decide).await
     }
 
     /// As [`Door::exchange`], in a place that was taken before.
-    pub(super) async fn exchange_in(&self, slot: Slot, call: Call, decide: Handler) -> Answered {
-        let (door, exchange) = (self.clone(), call.exchange);
+    pub(super) async fn exchange_in(self: &Arc<Self>, slot: Slot, call: Call, decide: Handler) -> Answered {
+        let (door, exchange) = (Arc::clone(self), call.exchange);
         let running = tokio::spawn(async move {
             let answered = door.run(&call, &decide).await;
             drop(slot);

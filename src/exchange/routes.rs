@@ -133,7 +133,7 @@ impl Routes {
 
     /// Opens the door: the service that hyper calls.
     #[must_use]
-    pub fn open(self, door: Door, limits: MessageLimits) -> Service {
+    pub fn open(self, door: Arc<Door>, limits: MessageLimits) -> Service {
         Service { routes: Arc::new(self.routes), door, limits }
     }
 }
@@ -175,7 +175,7 @@ impl Default for MessageLimits {
 #[derive(Clone)]
 pub struct Service {
     routes: Arc<HashMap<&'static str, (Action, Route)>>,
-    door: Door,
+    door: Arc<Door>,
     limits: MessageLimits,
 }
 
@@ -240,7 +240,7 @@ impl Service {
         entered: &Arc<AtomicBool>,
         request: Request<Body>,
     ) -> Response<Body> {
-        let (door, call, entered) = (self.door.clone(), call.clone(), Arc::clone(entered));
+        let (door, call, entered) = (Arc::clone(&self.door), call.clone(), Arc::clone(entered));
         match route {
             None => {
                 drain(request.into_body(), self.limits.request).await;
@@ -339,7 +339,7 @@ fn without_grpc(status: StatusCode) -> Response<Body> {
 }
 
 struct Unary {
-    door: Door,
+    door: Arc<Door>,
     call: Call,
     handler: Handler,
     entered: Arc<AtomicBool>,
@@ -352,7 +352,7 @@ impl UnaryService<Bytes> for Unary {
     type Future = Answering;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
-        let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
+        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
@@ -365,7 +365,7 @@ impl UnaryService<Bytes> for Unary {
 }
 
 struct Proving {
-    door: Door,
+    door: Arc<Door>,
     call: Call,
     handler: Hashes,
     entered: Arc<AtomicBool>,
@@ -376,7 +376,7 @@ impl UnaryService<Bytes> for Proving {
     type Future = Answering;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
-        let (door, handler) = (self.door.clone(), Arc::clone(&self.handler));
+        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {

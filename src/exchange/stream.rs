@@ -51,7 +51,7 @@ pub(super) struct Receiver {
 
 /// A stream of parts, as tonic calls it.
 pub(super) struct Parts {
-    pub door: Door,
+    pub door: Arc<Door>,
     pub call: Call,
     pub receiver: Receiver,
     pub entered: Arc<AtomicBool>,
@@ -75,7 +75,7 @@ impl StreamingService<Bytes> for Parts {
     type Future = Boxed<Result<tonic::Response<Messages>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (door, receiver, most) = (self.door.clone(), self.receiver.clone(), self.most);
+        let (door, receiver, most) = (Arc::clone(&self.door), self.receiver.clone(), self.most);
         let (call, entered) = (self.call.clone(), Arc::clone(&self.entered));
         Box::pin(async move {
             let mut messages = request.into_inner();
@@ -100,7 +100,7 @@ impl StreamingService<Bytes> for Parts {
 
 /// A stream that was opened.
 struct Stream {
-    door: Door,
+    door: Arc<Door>,
     call: Call,
     receiver: Receiver,
     most: usize,

@@ -90,7 +90,7 @@ fn decision<R>(Decided { change, reply, .. }: Decided<R>, at: &impl Message) -> 
 }
 
 pub(super) struct Streaming {
-    pub door: Door,
+    pub door: Arc<Door>,
     pub call: Call,
     pub watcher: Watcher,
     pub entered: Arc<AtomicBool>,
@@ -104,7 +104,7 @@ impl ServerStreamingService<Bytes> for Streaming {
     type Future = Boxed<Result<tonic::Response<Messages>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (door, watcher) = (self.door.clone(), self.watcher.clone());
+        let (door, watcher) = (Arc::clone(&self.door), self.watcher.clone());
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.entered.store(true, Ordering::Release);
         Box::pin(async move {
@@ -125,7 +125,7 @@ impl ServerStreamingService<Bytes> for Streaming {
 
 /// Runs exchanges, one a batch, until the client goes, its rights do, or the stream has lived its time.
 async fn feed(
-    door: &Door,
+    door: &Arc<Door>,
     call: Call,
     watcher: &Watcher,
     mut at: Bytes,
@@ -175,7 +175,7 @@ pub(super) fn over(call: &Call) -> Result<(), Status> {
 
 /// One batch as an exchange of its own, over the position as its message; `None` when there is nothing
 /// behind the position, and then nothing is entered.
-async fn batch(door: &Door, call: &Call, watcher: &Watcher, at: &Bytes) -> Answered {
+async fn batch(door: &Arc<Door>, call: &Call, watcher: &Watcher, at: &Bytes) -> Answered {
     let exchange = door.random.uuid_v7(door.clock.now());
     let call = Call { exchange, message: at.clone(), ..call.clone() };
     door.exchange(call, Arc::clone(&watcher.feed)).await

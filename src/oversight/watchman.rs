@@ -2,6 +2,7 @@
 //! cause of an open alert is gone, and closes it. What he does is an exchange, made for the commissioner.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -31,7 +32,7 @@ const STEPS: usize = 1_000;
 
 /// Who looks, and what he has seen.
 pub struct Watchman {
-    door: Door,
+    door: Arc<Door>,
     /// The day up to which everything overdue has been raised.
     day: Option<Date>,
     /// Size of the log when he last looked at the open alerts.
@@ -45,7 +46,7 @@ pub struct Watchman {
 impl Watchman {
     /// One who has seen nothing yet.
     #[must_use]
-    pub fn new(door: Door) -> Self {
+    pub fn new(door: Arc<Door>) -> Self {
         Self { door, day: None, size: None, oldest_open: Uuid::nil(), seen: HashMap::new() }
     }
 

@@ -22,7 +22,8 @@ impl Snapshot {
         let conn = if let Some(conn) = self.conn.take() {
             conn
         } else {
-            let mut conn = self.database.reader().await?;
+            // In a box: four kilobytes that every decision would carry, whether or not it reads.
+            let mut conn = Box::pin(self.database.reader()).await?;
             conn.begin_read().await?;
             conn
         };

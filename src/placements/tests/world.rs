@@ -87,7 +87,7 @@ impl World {
             still_valid: Arc::new(|_| true),
             stopping: tokio::sync::watch::channel(false).1,
         };
-        let service = crate::placements::routes(Routes::new()).open(door, MessageLimits::default());
+        let service = crate::placements::routes(Routes::new()).open(Arc::new(door), MessageLimits::default());
         Self { service, database, certificates, _appending: appending, _folder: folder }
     }
 
