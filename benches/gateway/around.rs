@@ -93,7 +93,7 @@ pub async fn others(table: &mut Table, world: World) {
 }
 
 /// The receipt of a reading that was made now: the newest entry.
-async fn newest(world: &World) -> Receipt {
+pub async fn newest(world: &World) -> Receipt {
     let la = profile::connect(&sandbox::profile(world.dir.path(), "la-a")).await.unwrap();
     let newest = ListDeliveriesRequest { page_size: 1, ..ListDeliveriesRequest::default() };
     la.call(delivery_service::LIST_DELIVERIES, &newest).await.unwrap().receipt

@@ -9,17 +9,19 @@ use ap_gateway::store::{Database, Location};
 
 use super::postgres::Postgres;
 use super::table::{Line, Table};
-use super::{Scale, World, machine};
+use super::{Scale, World, around, machine};
 
-/// Marks at which growth is measured, and entries; `AP_GATEWAY_BENCH_MARKS` sets another number of marks, and a tenth
-/// of it of entries.
+/// Marks at which growth is measured; `AP_GATEWAY_BENCH_MARKS` sets another number. Entries are a tenth of it.
 const MARKS: u64 = 10_000_000;
+/// Placements of each provider: as many as the marks need, two a day of the term. Were there fewer, days long past
+/// would be filled anew, which no register does, each mark on a page of its own.
+const PLACEMENTS: usize = 600;
 /// How long a snapshot is held open on PostgreSQL.
 const SNAPSHOT: Duration = Duration::from_mins(10);
 
 pub async fn run() {
     machine::print();
-    let (mut table, scale) = (Table::default(), Scale { placements: 70, ..Scale::FULL });
+    let (mut table, scale) = (Table::default(), Scale { placements: PLACEMENTS, ..Scale::FULL });
     let world = World::new(scale, None).await;
     let none = both(&mut table, &world, "SQLite, no data").await;
     grow(&mut table, &world).await;
@@ -59,11 +61,12 @@ async fn both(table: &mut Table, world: &World, when: &str) -> (f64, f64) {
 async fn grow(table: &mut Table, world: &World) {
     let wanted =
         std::env::var("AP_GATEWAY_BENCH_MARKS").ok().and_then(|marks| marks.parse().ok()).unwrap_or(MARKS);
-    let entries = wanted / 10;
-    let (calls, took) = world.fill(1_000, 8, 200, (wanted - entries).div_ceil(1_000)).await;
+    let (calls, took) = world.fill(1_000, 8, 200, wanted.div_ceil(1_000)).await;
     table.note(format!("{} marks were stored in {} s, 1,000 a call", calls * 1_000, took.as_secs()));
-    let (calls, took) = world.fill(1, 256, 8, entries.saturating_sub(calls)).await;
+    let entries = around::newest(world).await.tree_size;
+    let (calls, took) = world.fill(1, 256, 8, (wanted / 10).saturating_sub(entries)).await;
     table.note(format!("{calls} marks were stored in {} s, one a call", took.as_secs()));
+    table.note(format!("{} entries", around::newest(world).await.tree_size));
 }
 
 /// Single marks while another transaction has held its snapshot open, and the heads were replaced under it.

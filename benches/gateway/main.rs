@@ -41,14 +41,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Scale {
     /// How long each figure is measured.
     long: Duration,
-    /// Placements of each provider.
+    /// Placements of each provider: enough that no load comes back to a day that it has filled.
     placements: usize,
     /// Entries of the log that is verified and started with.
     entries: u64,
 }
 
 impl Scale {
-    const FULL: Self = Self { long: Duration::from_secs(5), placements: 30, entries: 1_000_000 };
+    const FULL: Self = Self { long: Duration::from_secs(5), placements: 100, entries: 1_000_000 };
     const QUICK: Self = Self { long: Duration::from_secs(1), placements: 4, entries: 100_000 };
 }
 
