@@ -85,7 +85,18 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let server = bench::serve(&binary(), dir.path(), postgres_url_file).unwrap();
         let fleet = fleet::make(dir.path(), 200, scale.placements).await.unwrap();
-        Self { dir, server, fleet, scale }
+        let world = Self { dir, server, fleet, scale };
+        world.warm().await;
+        world
+    }
+
+    /// A mark of every placement: what a register is decided from is read once, and not again for days.
+    async fn warm(&self) {
+        let senders = self.senders(self.fleet.len()).await;
+        for _ in &self.fleet {
+            senders.send(self.scale.placements).await.unwrap();
+        }
+        senders.keep().unwrap();
     }
 
     async fn senders(&self, connections: usize) -> Arc<Senders> {

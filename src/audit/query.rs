@@ -110,8 +110,9 @@ macro_rules! walk {
              AND ($5 IS NULL OR e.method = $5) AND ($6 IS NULL OR e.outcome = $6) \
              AND ($7 IS NULL OR ($7 <> $1 AND (e.caller = $7 OR EXISTS \
              (SELECT 1 FROM parties c WHERE c.organisation = $7 AND c.idx = e.idx)))) \
-             AND ($8 IS NULL OR EXISTS (SELECT 1 FROM leaves l WHERE l.idx = e.idx AND l.placement = $8)) \
-             ORDER BY ",
+             AND ($8 IS NULL OR EXISTS (SELECT 1 FROM leaves l WHERE l.placement = $8 AND l.idx = ",
+            $along,
+            ".idx)) ORDER BY ",
             $along,
             ".idx DESC LIMIT $9"
         )

@@ -3,7 +3,7 @@
 //! get an answer.
 //!
 //! The order is the design, and each step says what a crash there would mean:
-//! lock → head → guards → rows and entries → tree → checkpoint → COMMIT → sync → anchor → answers.
+//! lock → group → head → guards → rows and entries → tree → checkpoint → COMMIT → sync → anchor → answers.
 //! The last three are [`Answers`]', while the next group is taken.
 
 use std::sync::Arc;
@@ -173,6 +173,14 @@ impl Committer {
     }
 }
 
+/// Who is to be committed.
+enum Part {
+    /// Whoever waits once it is this node's turn.
+    Waiting,
+    /// Some of a group that the database refused.
+    Halved(Vec<Pending>),
+}
+
 /// What became of an attempt to commit some members.
 enum Attempt {
     /// Everyone has an answer or waits for the next group.
@@ -189,7 +197,7 @@ impl Appender {
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Fatal> {
         loop {
             tokio::select! {
-                group = self.queue.next_group() => self.commit(group).await?,
+                () = self.queue.ready() => self.commit().await?,
                 fatal = self.answers.failed() => return Err(fatal),
                 Ok(()) = self.seen.changed() => self.keep_seen(),
                 folded = self.folding.done() => self.fold_rest(folded).await?,
@@ -215,16 +223,16 @@ impl Appender {
     }
 
     /// Commits a group, or halves of it until whoever the database refuses stands alone.
-    async fn commit(&mut self, group: Vec<Pending>) -> Result<(), Fatal> {
-        let mut work = vec![group];
+    async fn commit(&mut self) -> Result<(), Fatal> {
+        let mut work = vec![Part::Waiting];
         for _ in 0..=HALVINGS * super::queue::GROUP {
             let Some(part) = work.pop() else { break };
             match self.attempt(part).await? {
                 Attempt::Done => {}
                 Attempt::Refused(mut part) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
-                    work.push(second);
-                    work.push(part);
+                    work.push(Part::Halved(second));
+                    work.push(Part::Halved(part));
                 }
                 Attempt::Refused(part) => {
                     for pending in part {
@@ -237,15 +245,29 @@ impl Appender {
         Ok(())
     }
 
-    async fn attempt(&mut self, group: Vec<Pending>) -> Result<Attempt, Fatal> {
+    /// Whoever is to be committed, by now.
+    fn members(&self, part: Part) -> Vec<Pending> {
+        match part {
+            Part::Waiting => self.queue.take(),
+            Part::Halved(members) => members,
+        }
+    }
+
+    async fn attempt(&mut self, part: Part) -> Result<Attempt, Fatal> {
         if self.condition.borrow().clock_off {
-            answer_unavailable(group);
+            answer_unavailable(self.members(part));
             return Ok(Attempt::Done);
         }
         let mut conn = match self.database.writer().await {
             Ok(conn) => conn,
-            Err(error) => return Self::nothing_done(group, error),
+            Err(error) => return Self::nothing_done(self.members(part), error),
         };
+        if let Err(error) = conn.begin_write().await {
+            conn.abandon().await;
+            return Self::nothing_done(self.members(part), error);
+        }
+        // Only now, for while another node had its turn more have come.
+        let group = self.members(part);
         let looked_up = self.look_up(&mut conn, &group).await;
         let (tip, held) = match looked_up {
             Ok(looked_up) => looked_up,
@@ -306,9 +328,8 @@ impl Appender {
         }
     }
 
-    /// Opens the transaction, takes the lock, and reads under it all that the group asks about.
+    /// Reads under the lock all that the group asks about.
     async fn look_up(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(Tip, Held), StoreError> {
-        conn.begin_write().await?;
         let known = self.known();
         let read = UnderLock::read(conn, &self.tip, group::keys(group), group::request_ids(group)).await?;
         let tip = Tip::follow(conn, self.tip.clone(), self.signer.lineage(), &read).await?;

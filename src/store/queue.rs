@@ -30,7 +30,7 @@ pub struct Pending {
 #[derive(Default)]
 pub struct Queue {
     lanes: Mutex<Lanes>,
-    ready: Notify,
+    filled: Notify,
 }
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Queue {
         let mut lanes = self.lock();
         lanes.lane(pending.proposal.organisation()).proposals.push_back(pending);
         drop(lanes);
-        self.ready.notify_one();
+        self.filled.notify_one();
     }
 
     /// Puts proposals back where they were: in front, in their order.
@@ -82,24 +82,26 @@ impl Queue {
             lanes.lane(pending.proposal.organisation()).proposals.push_front(pending);
         }
         drop(lanes);
-        self.ready.notify_one();
+        self.filled.notify_one();
     }
 
-    /// The next group, in the order in which guards are checked; waits until there is one.
-    pub async fn next_group(&self) -> Vec<Pending> {
-        loop {
-            let group = self.lock().take();
-            if !group.is_empty() {
-                return group;
-            }
-            self.ready.notified().await;
+    /// Waits until there is something to take.
+    pub async fn ready(&self) {
+        while self.lock().is_empty() {
+            self.filled.notified().await;
         }
+    }
+
+    /// The next group, in the order in which guards are checked; empty when nothing waits.
+    #[must_use]
+    pub fn take(&self) -> Vec<Pending> {
+        self.lock().take()
     }
 
     /// While held, nothing is taken: a test fills a group with it.
     pub fn hold(&self, held: bool) {
         self.lock().held = held;
-        self.ready.notify_one();
+        self.filled.notify_one();
     }
 
     /// How many proposals wait.
@@ -126,6 +128,10 @@ impl Lanes {
             self.turns.push_back(organisation.to_owned());
         }
         self.waiting.entry(organisation.to_owned()).or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.held || self.turns.is_empty()
     }
 
     fn take(&mut self) -> Vec<Pending> {
