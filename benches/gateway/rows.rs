@@ -47,7 +47,7 @@ pub async fn ceiling(source: &Path, marks: usize, duration: Duration) -> Line {
 async fn connect(path: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
     let options = options.synchronous(SqliteSynchronous::Full).foreign_keys(true);
-    let options = options.pragma("secure_delete", "on").pragma("cache_size", "-65536");
+    let options = options.pragma("secure_delete", "on").pragma("cache_size", "-16384");
     options.connect().await.unwrap()
 }
 
