@@ -76,7 +76,8 @@ async fn under_a_snapshot(table: &mut Table, world: &World, url_file: &Path) -> 
     let mut conn = database.reader().await.unwrap();
     conn.begin_read().await.unwrap();
     conn.fetch("SELECT COUNT(*) FROM organisations", vec![]).await.unwrap();
-    let senders = world.senders(64).await;
+    // All of them: 64 would come back to days that they have filled.
+    let senders = world.senders(world.fleet.len()).await;
     let shape = Shape { marks: 1, in_flight: 64, duration: SNAPSHOT };
     load::closed(&senders, shape).await.unwrap();
     senders.keep().unwrap();
