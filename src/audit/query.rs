@@ -119,10 +119,11 @@ macro_rules! walk {
     };
 }
 
-/// Entries of which the organisation is the caller.
+/// Entries of which the organisation is the caller; the entry has the last word on it.
 const CALLED: &str = walk!(
     "a",
-    "callers a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3"
+    "callers a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
+     AND e.caller = $1"
 );
 /// The same of the newest entries, whose callers are not sorted in yet.
 const JUST_CALLED: &str = walk!("e", "entries e WHERE e.caller = $1");
