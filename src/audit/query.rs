@@ -14,8 +14,8 @@ use crate::proto::v1::AuditEntry;
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value, callers_sorted_in};
 
-/// Rows that are looked at for one page and organisation: a filter that matches little gives a short page
-/// and a token, and no page takes long, however long the log is.
+/// Rows of either table that are looked at for one page and organisation, beside the newest entries: a filter that
+/// matches little gives a short page and a token, and no page takes long, however long the log is.
 const LOOKED_AT: i64 = 10_000;
 
 /// The organisations whose exchanges the caller may read.

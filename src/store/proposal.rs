@@ -25,7 +25,7 @@ pub struct Proposal {
     pub bumps: Vec<Key>,
     /// Record rows, in the order of their ordinals.
     pub rows: Vec<RowWrite>,
-    /// The counterparts and the recipients.
+    /// The counterparts and the recipients; the caller is in the entry.
     pub parties: Vec<Party>,
     /// Per-child leaves, in the order in which the entry's root was taken over them.
     pub leaves: Vec<ChildLeaf>,

@@ -42,7 +42,7 @@ pub const HEADS: Table = Table {
     replace_by: &["key"],
 };
 
-/// Whom an entry concerns beside its caller, and what is delivered to them.
+/// Whom an entry concerns otherwise than as its caller, and what is delivered to them.
 pub const PARTIES: Table = Table {
     name: "parties",
     columns: &[

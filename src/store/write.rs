@@ -106,12 +106,13 @@ pub async fn group(
     Ok(Written { tip, note, receipts })
 }
 
-/// Sorts in the callers of the entries that this group makes a full number of.
+/// Sorts in the callers of the entries that this group makes a full number of. A row that is there already, which
+/// nobody of this program wrote, must not keep the log from going on.
 async fn sort_callers_in(conn: &mut Conn, before: u64, now: u64) -> Result<(), StoreError> {
     let (before, now) = (callers_sorted_in(before), callers_sorted_in(now));
     if before < now {
         let sql = "INSERT INTO callers (organisation, idx) SELECT caller, idx FROM entries \
-                   WHERE idx >= $1 AND idx < $2 ORDER BY caller, idx";
+                   WHERE idx >= $1 AND idx < $2 ORDER BY caller, idx ON CONFLICT DO NOTHING";
         conn.execute(sql, vec![place(before).into(), place(now).into()]).await?;
     }
     Ok(())

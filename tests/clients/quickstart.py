@@ -114,6 +114,6 @@ progress = {
 }
 print("progress: revision", provider.call("Returns", "SubmitProgress", **about, progress=progress).revision)
 
-# The auditor whom the authority appointed: who exchanged what about this child, and on what authority.
+# The auditor: who exchanged what about this child, and on what authority; older pages by next_page_token.
 for exchange in auditor.call("Audit", "ListExchanges", **about).exchanges:
     print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], exchange.agreement_id[:8])

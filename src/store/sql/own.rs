@@ -17,8 +17,8 @@ const STATEMENTS: usize = 256;
 
 /// Settings without which an acknowledged return could be lost, or not be erased. A COMMIT writes to the write-ahead
 /// log and [`Unsynced`] syncs it. The log is folded back by the committer alone: SQLite would do so inside a COMMIT,
-/// and not tell of a sync that failed. Pages kept are 16 MiB: what is written is spread over the day's marks and every
-/// caller's mailbox, and SQLite's own 2 MiB would be read again and again.
+/// and not tell of a sync that failed. Pages kept are 16 MiB: what is written is spread over the day's marks, and
+/// SQLite's own 2 MiB would be read again and again.
 const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
      PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA cache_size = -16384;";

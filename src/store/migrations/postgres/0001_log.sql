@@ -42,7 +42,7 @@ CREATE TABLE heads (
   ordinal BIGINT NOT NULL
 );
 
--- Whom an entry concerns beside its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
+-- Whom an entry concerns otherwise than as its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
 CREATE TABLE parties (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,

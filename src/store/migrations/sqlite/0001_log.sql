@@ -42,7 +42,7 @@ CREATE TABLE heads (
   ordinal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Whom an entry concerns beside its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
+-- Whom an entry concerns otherwise than as its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
 CREATE TABLE parties (
   organisation TEXT NOT NULL,
   idx          INTEGER NOT NULL,
