@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
 
 use crate::store::sql::Conn;
-use crate::store::{Row, StoreError};
+use crate::store::{Row, StoreError, callers_sorted_in};
 use crate::tlog::{Hash, TILE_WIDTH, TileId};
 
 /// Entries of a page: eight tiles.
@@ -21,6 +21,8 @@ pub(super) struct Page {
     pub leaves: BTreeMap<i64, Vec<Hash>>,
     /// The tiles, of any level, that become full with one of them.
     pub tiles: HashMap<TileId, Vec<u8>>,
+    /// Indexes of those that an audit of their caller would not find.
+    pub unlisted: Vec<u64>,
 }
 
 /// Pages from the first entry on, all of one moment; nothing stands for what is behind the last.
@@ -50,8 +52,17 @@ async fn read(mut conn: Conn, to: mpsc::Sender<Result<Option<Page>, StoreError>>
         to.send(Err(error)).await.ok();
         return;
     }
+    let sorted_in = match sorted_in(&mut conn).await {
+        Ok(sorted_in) => sorted_in,
+        Err(error) => {
+            to.send(Err(error)).await.ok();
+            return conn.abandon().await;
+        }
+    };
     for from in (0..).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
-        let page = page(&mut conn, from).await.map(|page| Some(page).filter(|page| !page.entries.is_empty()));
+        let page = page(&mut conn, from, sorted_in)
+            .await
+            .map(|page| Some(page).filter(|page| !page.entries.is_empty()));
         let is_last = !matches!(page, Ok(Some(_)));
         if to.send(page).await.is_err() || is_last {
             break;
@@ -60,7 +71,13 @@ async fn read(mut conn: Conn, to: mpsc::Sender<Result<Option<Page>, StoreError>>
     conn.abandon().await;
 }
 
-async fn page(conn: &mut Conn, from: u64) -> Result<Page, StoreError> {
+/// How many of the first entries must have their callers sorted in.
+async fn sorted_in(conn: &mut Conn) -> Result<u64, StoreError> {
+    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
+    Ok(callers_sorted_in(row.map_or(Ok(0), |row| row.int(0))?.unsigned_abs()))
+}
+
+async fn page(conn: &mut Conn, from: u64, sorted_in: u64) -> Result<Page, StoreError> {
     let range = || vec![place(from).into(), place(from + PAGE).into()];
     let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
                WHERE idx >= $1 AND idx < $2 ORDER BY idx";
@@ -70,7 +87,13 @@ async fn page(conn: &mut Conn, from: u64) -> Result<Page, StoreError> {
     for row in conn.fetch(sql, range()).await? {
         leaves.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
     }
-    Ok(Page { entries, leaves, tiles: tiles(conn, from).await? })
+    let sql = "SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND NOT EXISTS (SELECT 1 FROM callers \
+               WHERE callers.organisation = entries.caller AND callers.idx = entries.idx) ORDER BY idx";
+    let sorted_in = vec![place(from).into(), place(sorted_in.min(from + PAGE)).into()];
+    let unlisted = conn.fetch(sql, sorted_in).await?;
+    let unlisted = unlisted.iter().map(|row| Ok(row.int(0)?.unsigned_abs()));
+    let unlisted = unlisted.collect::<Result<_, StoreError>>()?;
+    Ok(Page { entries, leaves, tiles: tiles(conn, from).await?, unlisted })
 }
 
 async fn tiles(conn: &mut Conn, from: u64) -> Result<HashMap<TileId, Vec<u8>>, StoreError> {

@@ -153,6 +153,9 @@ async fn grow(
                 roots.push((edge.size(), edge.root()));
             }
         }
+        for index in &page.unlisted {
+            report.find(format!("entry {index} was taken from the list of its caller's exchanges"));
+        }
         report.entries = edge.size();
     }
     Ok(Grown { edge, roots, whole: true })

@@ -13,6 +13,7 @@ use ap_gateway::proto::v1::{
     UpdateOrganisationRequest, audit_service, delivery_service, placement_service, register_service,
     returns_service,
 };
+use ap_gateway::store::{Database, Location};
 use prost_types::Timestamp;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -328,6 +329,14 @@ async fn the_log_is_read_on_sqlite() {
     let dir = all(World::sqlite().await).await;
     let (verified, findings) = found(dir.path(), dir.path()).await;
     assert!(verified > 100 && findings.is_empty(), "{verified}: {findings:?}");
+    // Hidden from whoever lists its caller's exchanges.
+    let database = Database::open(&Location::Sqlite(dir.path().join("gateway.sqlite"))).await.unwrap();
+    let mut conn = database.writer().await.unwrap();
+    conn.execute("DELETE FROM callers WHERE idx = 700", vec![]).await.unwrap();
+    drop(conn);
+    database.close().await;
+    let (_, findings) = found(dir.path(), dir.path()).await;
+    assert_eq!(findings, ["entry 700 was taken from the list of its caller's exchanges"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
