@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
 
 use crate::store::sql::Conn;
-use crate::store::{Row, StoreError, callers_sorted_in};
+use crate::store::{Row, StoreError, log};
 use crate::tlog::{Hash, TILE_WIDTH, TileId};
 
 /// Entries of a page: eight tiles.
@@ -22,7 +22,7 @@ pub(super) struct Page {
     /// The tiles, of any level, that become full with one of them.
     pub tiles: HashMap<TileId, Vec<u8>>,
     /// Indexes of those that an audit of their caller would not find.
-    pub unlisted: Vec<u64>,
+    pub unlisted: Vec<i64>,
 }
 
 /// Pages from the first entry on, all of one moment; nothing stands for what is behind the last.
@@ -48,11 +48,7 @@ impl Pages {
 }
 
 async fn read(mut conn: Conn, to: mpsc::Sender<Result<Option<Page>, StoreError>>) {
-    if let Err(error) = conn.begin_read().await {
-        to.send(Err(error)).await.ok();
-        return;
-    }
-    let sorted_in = match sorted_in(&mut conn).await {
+    let sorted_in = match begin(&mut conn).await {
         Ok(sorted_in) => sorted_in,
         Err(error) => {
             to.send(Err(error)).await.ok();
@@ -71,13 +67,13 @@ async fn read(mut conn: Conn, to: mpsc::Sender<Result<Option<Page>, StoreError>>
     conn.abandon().await;
 }
 
-/// How many of the first entries must have their callers sorted in.
-async fn sorted_in(conn: &mut Conn) -> Result<u64, StoreError> {
-    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
-    Ok(callers_sorted_in(row.map_or(Ok(0), |row| row.int(0))?.unsigned_abs()))
+/// Opens the snapshot of which all pages are, and tells up to which entry it must have the callers sorted in.
+async fn begin(conn: &mut Conn) -> Result<i64, StoreError> {
+    conn.begin_read().await?;
+    log::callers_sorted_in(conn).await
 }
 
-async fn page(conn: &mut Conn, from: u64, sorted_in: u64) -> Result<Page, StoreError> {
+async fn page(conn: &mut Conn, from: u64, sorted_in: i64) -> Result<Page, StoreError> {
     let range = || vec![place(from).into(), place(from + PAGE).into()];
     let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
                WHERE idx >= $1 AND idx < $2 ORDER BY idx";
@@ -89,10 +85,9 @@ async fn page(conn: &mut Conn, from: u64, sorted_in: u64) -> Result<Page, StoreE
     }
     let sql = "SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND NOT EXISTS (SELECT 1 FROM callers \
                WHERE callers.organisation = entries.caller AND callers.idx = entries.idx) ORDER BY idx";
-    let sorted_in = vec![place(from).into(), place(sorted_in.min(from + PAGE)).into()];
-    let unlisted = conn.fetch(sql, sorted_in).await?;
-    let unlisted = unlisted.iter().map(|row| Ok(row.int(0)?.unsigned_abs()));
-    let unlisted = unlisted.collect::<Result<_, StoreError>>()?;
+    let unlisted =
+        conn.fetch(sql, vec![place(from).into(), place(from + PAGE).min(sorted_in).into()]).await?;
+    let unlisted = unlisted.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
     Ok(Page { entries, leaves, tiles: tiles(conn, from).await?, unlisted })
 }
 

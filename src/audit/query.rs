@@ -12,7 +12,7 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::Cx;
 use crate::proto::v1::AuditEntry;
 use crate::register::grants;
-use crate::store::{Row, Snapshot, StoreError, Value, callers_sorted_in};
+use crate::store::{Row, Snapshot, StoreError, Value};
 
 /// Rows of either table that are looked at for one page and organisation, beside the newest entries: a filter that
 /// matches little gives a short page and a token, and no page takes long, however long the log is.
@@ -49,9 +49,9 @@ pub async fn page(
     for organisation in &scope {
         floor = floor.max(lowest_looked_at(snapshot, organisation, from, below).await?);
     }
-    let mut found = BTreeMap::new();
+    let (unsorted, mut found) = (snapshot.callers_sorted_in().await?, BTreeMap::new());
     for organisation in &scope {
-        for row in matching(snapshot, organisation, filter, floor, below).await? {
+        for row in matching(snapshot, organisation, filter, floor, unsorted, below).await? {
             let entry = entry(row.blob(1)?)?;
             if filter.purpose.is_none_or(|wanted| wanted == entry.purpose()) {
                 found.insert(row.int(0)?, entry);
@@ -135,12 +135,14 @@ const CONCERNED: &str = walk!(
      AND f.idx = a.idx AND f.ordinal < a.ordinal)"
 );
 
-/// The entries that match in everything that is a column: index and bytes, of each walk the newest first.
+/// The entries that match in everything that is a column: index and bytes, of each walk the newest first. From
+/// `unsorted` on callers are not sorted in.
 async fn matching(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     filter: &Filter,
     floor: i64,
+    unsorted: i64,
     below: i64,
 ) -> Result<Vec<Row>, StoreError> {
     // The purpose is in the entry's bytes alone: it is looked for among all that the page may look at.
@@ -158,18 +160,10 @@ async fn matching(
             most.into(),
         ]
     };
-    let sorted_in = sorted_in(snapshot).await?;
     let mut found = snapshot.fetch(CALLED, arguments(floor)).await?;
-    found.extend(snapshot.fetch(JUST_CALLED, arguments(floor.max(sorted_in))).await?);
+    found.extend(snapshot.fetch(JUST_CALLED, arguments(floor.max(unsorted))).await?);
     found.extend(snapshot.fetch(CONCERNED, arguments(floor)).await?);
     Ok(found)
-}
-
-/// The index up to which callers are sorted in.
-async fn sorted_in(snapshot: &mut Snapshot) -> Result<i64, StoreError> {
-    let row = snapshot.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
-    let size = row.map_or(Ok(0), |row| row.int(0))?;
-    Ok(i64::try_from(callers_sorted_in(size.unsigned_abs())).unwrap_or(i64::MAX))
 }
 
 fn most(page_size: usize) -> i64 {

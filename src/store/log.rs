@@ -2,6 +2,7 @@
 //! Only the committer appends; everyone else reads here.
 
 use super::sql::{Conn, Of, Question, Row, StoreError};
+use super::tables;
 use crate::clock::Instant;
 use crate::tlog::{self, Checkpoint, Edge, Hash, Lineage, TILE_WIDTH, TileId, leaf_hash};
 
@@ -188,6 +189,16 @@ impl Stored {
 async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints ORDER BY size DESC LIMIT 1";
     Stored::of(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
+}
+
+/// The index up to which the callers of entries are sorted in.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn callers_sorted_in(conn: &mut Conn) -> Result<i64, StoreError> {
+    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
+    let size = row.map_or(Ok(0), |row| row.int(0))?;
+    Ok(place(tables::callers_sorted_in(size.unsigned_abs())))
 }
 
 /// The checkpoint in a signed note, if this log's key signed it, or that of the log which it replaced there.

@@ -36,4 +36,3 @@ pub use queue::{Queue, Slot};
 pub use salts::Salts;
 pub use snapshot::Snapshot;
 pub use sql::{Database, Kind, Location, Row, StoreError, Table, Value};
-pub use tables::callers_sorted_in;

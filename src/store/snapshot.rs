@@ -2,6 +2,7 @@
 //! name what they rested on as guards; they never hold a write transaction.
 
 use super::key::Key;
+use super::log;
 use super::sql::{Conn, Database, Row, StoreError, Value};
 
 /// A read transaction, opened by the first query. Dropping it gives the connection back, which ends the
@@ -61,6 +62,14 @@ impl Snapshot {
     ) -> Result<Vec<Row>, StoreError> {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
         self.conn().await?.fetch_among(sql, keys).await
+    }
+
+    /// The index up to which the callers of entries are sorted in.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn callers_sorted_in(&mut self) -> Result<i64, StoreError> {
+        log::callers_sorted_in(self.conn().await?).await
     }
 
     /// The version of a key, 0 where it has none.

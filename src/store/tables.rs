@@ -70,6 +70,6 @@ const CALLERS: u64 = 1_024;
 
 /// How many of the first entries of a log of this size have their callers sorted in.
 #[must_use]
-pub fn callers_sorted_in(size: u64) -> u64 {
+pub(super) fn callers_sorted_in(size: u64) -> u64 {
     size - size % CALLERS
 }
