@@ -253,21 +253,30 @@ impl Appender {
         }
     }
 
+    /// A transaction under the lock.
+    async fn begin(&self) -> Result<Conn, StoreError> {
+        let mut conn = self.database.writer().await?;
+        match conn.begin_write().await {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
     async fn attempt(&mut self, part: Part) -> Result<Attempt, Fatal> {
         if self.condition.borrow().clock_off {
             answer_unavailable(self.members(part));
             return Ok(Attempt::Done);
         }
-        let mut conn = match self.database.writer().await {
-            Ok(conn) => conn,
-            Err(error) => return Self::nothing_done(self.members(part), error),
-        };
-        if let Err(error) = conn.begin_write().await {
-            conn.abandon().await;
-            return Self::nothing_done(self.members(part), error);
-        }
+        let begun = self.begin().await;
         // Only now, for while another node had its turn more have come.
         let group = self.members(part);
+        let mut conn = match begun {
+            Ok(conn) => conn,
+            Err(error) => return Self::nothing_done(group, error),
+        };
         let looked_up = self.look_up(&mut conn, &group).await;
         let (tip, held) = match looked_up {
             Ok(looked_up) => looked_up,

@@ -87,7 +87,7 @@ impl Queue {
 
     /// Waits until there is something to take.
     pub async fn ready(&self) {
-        while self.lock().is_empty() {
+        while !self.lock().gives() {
             self.filled.notified().await;
         }
     }
@@ -130,13 +130,14 @@ impl Lanes {
         self.waiting.entry(organisation.to_owned()).or_default()
     }
 
-    fn is_empty(&self) -> bool {
-        self.held || self.turns.is_empty()
+    /// Whether there is something to take, and it may be taken.
+    fn gives(&self) -> bool {
+        !self.held && !self.turns.is_empty()
     }
 
     fn take(&mut self) -> Vec<Pending> {
         let (mut group, mut rows) = (Vec::new(), 0);
-        if self.held {
+        if !self.gives() {
             return group;
         }
         while group.len() < GROUP && rows < GROUP_ROWS {
