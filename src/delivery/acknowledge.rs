@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::rows::{self, AcknowledgementRow, Parcel, Place, acknowledgement};
 use super::{content, wire};
-use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row;
 use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::placements::{children, rows as placed};
@@ -44,9 +43,7 @@ pub async fn acknowledge(
                 return Err(Reason::DigestMismatch.into());
             }
         }
-        if let Ok(sender) = OrganisationId::parse(&parcel.sender) {
-            change = change.counterpart(&sender);
-        }
+        change = change.counterpart(&parcel.sender);
         placements.extend(brought(&mut cx, &parcel).await?);
         let key = acknowledgement(&organisation, parcel.at, stage);
         if done.contains(&parcel.at) || cx.snapshot.version(&key).await? != 0 {
@@ -102,10 +99,10 @@ async fn concerned(
         let child = placement.child;
         let key = match made.iter().find(|(of, _)| *of == child) {
             Some((_, key)) => key.clone(),
-            None => match children::key(cx, &recipient, child).await {
-                Ok(key) => key,
-                Err(_) if cx.snapshot.version(&children::key_of(&recipient, child)).await? != 0 => continue,
-                Err(_) => {
+            None => match children::key(cx, &recipient, child).await? {
+                Some(key) => key,
+                None if cx.snapshot.version(&children::key_of(&recipient, child)).await? != 0 => continue,
+                None => {
                     let (key, with_key) = children::own_key(cx, change, &recipient, child).await?;
                     change = with_key;
                     made.push((child, key.clone()));

@@ -20,7 +20,7 @@ use crate::proto::v1::{
 use crate::register::closures;
 use crate::returns::{self, StatedChild};
 use crate::seal::ChildKey;
-use crate::store::evidence;
+use crate::store::{StoreError, evidence};
 
 /// What is delivered of one child: it becomes one leaf.
 pub struct OfChild {
@@ -33,6 +33,8 @@ pub struct OfChild {
 pub struct Sent {
     /// The message.
     pub delivery: Delivery,
+    /// The organisation whose exchange it is from.
+    pub sender: OrganisationId,
     /// The children in it.
     pub children: Vec<OfChild>,
     /// Marks in it.
@@ -53,7 +55,7 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
             | DeliveryKind::Closure,
         ) => {
             let closure = closures::written_at(&mut cx.snapshot, parcel.at.index).await?;
-            let organisation = parcel.sender.clone();
+            let organisation = parcel.sender.to_string();
             let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
             Ok((
                 Some(Content::Register(RegisterContent {
@@ -80,7 +82,9 @@ pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
                 (Some(Content::Alert(alert)), vec![child], 0)
             }))
         }
-        Ok(DeliveryKind::Unspecified) | Err(_) => Ok((None, Vec::new(), 0)),
+        Ok(DeliveryKind::Unspecified) | Err(_) => {
+            Err(StoreError::Corrupt { table: "parties", column: 2 }.into())
+        }
         Ok(kind) => about_placement(cx, parcel, kind).await,
     }
 }
@@ -99,7 +103,7 @@ async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Ve
     let mut marks = 0;
     for child in returned.children {
         marks += child.attendance.marks.len();
-        let key = children::key(cx, &child.sender, child.child).await?;
+        let key = children::required_key(cx, &child.sender, child.child).await?;
         let reply = child.attendance.encode_to_vec();
         children.push(OfChild { placement: child.placement, key, reply });
         content.children.push(child.attendance);
@@ -133,7 +137,7 @@ async fn expected_absence(
 }
 
 async fn of_child<M: Message>(cx: &mut Cx, stated: &StatedChild<M>) -> Result<OfChild, Refusal> {
-    let key = children::key(cx, &stated.sender, stated.child).await?;
+    let key = children::required_key(cx, &stated.sender, stated.child).await?;
     Ok(OfChild { placement: stated.placement, key, reply: stated.content.encode_to_vec() })
 }
 
@@ -161,7 +165,7 @@ async fn about_placement(
     let Some(newest) = newest.filter(|newest| newest.parties().contains(&cx.caller.organisation)) else {
         return Ok(nothing);
     };
-    let Ok(key) = children::key(cx, &newest.commissioner, newest.child).await else {
+    let Some(key) = children::key(cx, &newest.commissioner, newest.child).await? else {
         return Ok(nothing);
     };
     let mut content = PlacementContent::default();
@@ -210,7 +214,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     let delivery = Delivery {
         cursor: Some(cursor_of(cx, parcel.at)),
         kind: parcel.kind,
-        sender: parcel.sender.clone(),
+        sender: parcel.sender.to_string(),
         sent_time: Instant::from_micros(parcel.sent).ok().map(Instant::to_proto),
         object_id: parcel.object.hyphenated().to_string(),
         placement_id: parcel.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
@@ -226,7 +230,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
             .collect(),
         sender_checkpoint: evidence.checkpoint,
     };
-    Ok(Sent { delivery, children, marks })
+    Ok(Sent { delivery, sender: parcel.sender.clone(), children, marks })
 }
 
 /// A referral waits for a named person's answer, a passport for one who has read it, an alert for one who sees to it.
@@ -238,14 +242,12 @@ pub fn needs_action(kind: i32) -> bool {
 
 /// Commits to what each child's part of the batch was, and names the senders.
 pub fn commit_to(mut change: Change, sent: &[Sent]) -> Change {
-    for Sent { delivery, children, .. } in sent {
+    for Sent { sender, children, .. } in sent {
         for OfChild { placement, key, reply } in children {
             let part = ChildPart { placement: *placement, role: LeafRole::Delivered, key, reply };
             change = change.child::<Placement>(&part, &[]);
         }
-        if let Ok(sender) = OrganisationId::parse(&delivery.sender) {
-            change = change.counterpart(&sender);
-        }
+        change = change.counterpart(sender);
     }
     change
 }

@@ -124,7 +124,7 @@ pub fn acknowledgement(organisation: &OrganisationId, of: Place, stage: i32) -> 
 pub struct Parcel {
     pub at: Place,
     pub kind: i32,
-    pub sender: String,
+    pub sender: OrganisationId,
     pub object: Uuid,
     pub placement: Option<Uuid>,
     /// Microseconds UTC: time of the sender's entry.
@@ -175,7 +175,7 @@ fn parcel(row: &Row) -> Result<Parcel, StoreError> {
     Ok(Parcel {
         at: Place { index: row.int(0)?, ordinal: row.int(1)? },
         kind: i32::try_from(row.int(2)?).map_err(|_| corrupt(2))?,
-        sender: row.text(3)?.to_owned(),
+        sender: OrganisationId::parse(row.text(3)?).map_err(|_| corrupt(3))?,
         object: id(4)?.ok_or_else(|| corrupt(4))?,
         placement: id(5)?,
         sent: row.int(6)?,

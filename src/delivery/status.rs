@@ -50,7 +50,7 @@ async fn of(
     let collected = collected(cx, recipient, at, kind).await?;
     let acknowledged = reached(cx, recipient, at, DeliveryStage::Acknowledged).await?;
     let acted_on = reached(cx, recipient, at, DeliveryStage::ActedOn).await?;
-    let kind = i32::try_from(kind).unwrap_or(0);
+    let kind = i32::try_from(kind).map_err(|_| StoreError::Corrupt { table: "parties", column: 3 })?;
     let (stage, due) = match (collected, acknowledged, acted_on) {
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
         (_, Some(_), None) => {

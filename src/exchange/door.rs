@@ -22,7 +22,7 @@ use super::{Action, Change, Cx, Reason, Refusal};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::PeerCertificate;
-use crate::seal::{KeyedDigest, Vault};
+use crate::seal::{KeyedDigest, SealError, Vault};
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Slot, Snapshot};
 use crate::tlog::Lineage;
@@ -264,8 +264,11 @@ impl Door {
     /// The same request again gets the same bytes; another under its id is refused. Either is entered.
     async fn replay(&self, call: &Call, caller: &Caller, first: &Remembered) -> Answered {
         let kept = KeyedDigest::from_bytes(&first.mac);
-        let same =
-            kept.is_some_and(|kept| self.vault.ring().is_same_request(&kept, &bound(call)) == Ok(true));
+        let same = kept.ok_or(SealError::Format);
+        let same = match same.and_then(|kept| self.vault.ring().is_same_request(&kept, &bound(call))) {
+            Ok(same) => same,
+            Err(error) => return Err(self.give_up(call, Refusal::from(error)).await),
+        };
         let of = if same { Of::Replayed(caller) } else { Of::Refused(Some(caller), Reason::RequestIdReused) };
         let Outcome::Committed { .. } = self.commit(call, of, Bytes::new(), None).await else {
             return Err(unavailable(call));

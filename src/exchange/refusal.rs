@@ -93,6 +93,7 @@ reasons! {
     Contended "CONTENDED" Aborted Time 100 "others changed the same things; nothing was done";
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";
+    KeyUnavailable "KEY_UNAVAILABLE" Unavailable Operator 1000 "this node does not hold the key to a record that the answer needs; nothing was done";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted Client 0 "the answer would be larger than 4 MiB; ask for less at once";
     HostMismatch "HOST_MISMATCH" Unauthenticated Client 0 "the call is for another host than the gateway's certificate names";
@@ -134,6 +135,17 @@ impl From<crate::store::StoreError> for Refusal {
             crate::store::StoreError::Unreachable(_) | crate::store::StoreError::Full(_) => {
                 Reason::LogUnavailable.into()
             }
+            _ => Reason::Failed.into(),
+        }
+    }
+}
+
+impl From<crate::seal::SealError> for Refusal {
+    /// Refuses an exchange that met sealed bytes which do not open on this node. The operator's log says why.
+    fn from(error: crate::seal::SealError) -> Self {
+        tracing::error!(error = %error, "a sealed column could not be used");
+        match error {
+            crate::seal::SealError::KeyMissing { .. } => Reason::KeyUnavailable.into(),
             _ => Reason::Failed.into(),
         }
     }

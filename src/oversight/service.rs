@@ -41,7 +41,7 @@ pub(super) async fn list_alerts(
         let placement = placements::by_id(&mut cx.snapshot, alert.placement).await?;
         let Some(placement) = placement.filter(|placement| sees(placement, &caller)) else { continue };
         // An erased child is in no list.
-        let Ok(key) = children::key(&mut cx, &placement.commissioner, placement.child).await else {
+        let Some(key) = children::key(&mut cx, &placement.commissioner, placement.child).await? else {
             continue;
         };
         let message = alerts::message(&mut cx, alert, &placement).await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row;
-use crate::exchange::{Change, ChildPart, Cx, Door, LeafRole, Permit, Reason, Refusal, Standing};
+use crate::exchange::{Change, ChildPart, Cx, Door, LeafRole, Permit, Refusal, Standing};
 use crate::placements::alerts::{self, AlertRow};
 use crate::placements::open_items::{self, OpenItemRow, Still};
 use crate::placements::{self, Placement};
@@ -95,7 +95,7 @@ impl Watchman {
             for (id, items) in &by_placement {
                 let Some(placement) = placements::by_id(&mut snapshot, *id).await? else { continue };
                 let raising = |cx, permit| raise(cx, permit, *id, items);
-                self.door.by_itself(ALERT, &placement.commissioner, raising).await.or_else(gone)?;
+                self.door.by_itself(ALERT, &placement.commissioner, raising).await?;
             }
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Watchman {
                     before.filter(|before| before.iter().all(|(key, at)| now.get(key).unwrap_or(&0) == at));
                 let still = match same {
                     Some(same) => Some(same),
-                    None => self.still_open(&mut snapshot, alert).await.or_else(gone)?,
+                    None => self.still_open(&mut snapshot, alert).await?,
                 };
                 if let Some(still) = still {
                     seen.insert(alert.alert, still);
@@ -141,7 +141,8 @@ impl Watchman {
     ) -> Result<Option<Vec<(Key, i64)>>, Refusal> {
         let Some(placement) = placements::by_id(snapshot, alert.placement).await? else { return Ok(None) };
         let mut view = self.door.own_view(&placement.commissioner);
-        let still = open_items::still_open(&mut view, &placement).await?;
+        // Nothing of a child whose record was erased is overdue any more.
+        let Some(still) = open_items::still_open(&mut view, &placement).await? else { return Ok(None) };
         if still.open.contains(&alert.item) {
             return Ok(Some(still.seen));
         }
@@ -149,11 +150,6 @@ impl Watchman {
         self.door.by_itself(ALERT, &placement.commissioner, closing).await?;
         Ok(None)
     }
-}
-
-/// A child whose record was erased has nothing overdue any more.
-fn gone<T: Default>(refusal: Refusal) -> Result<T, Refusal> {
-    if refusal.reason == Reason::NotFound { Ok(T::default()) } else { Err(refusal) }
 }
 
 async fn versions(
@@ -174,7 +170,7 @@ async fn raise(
     items: &[OpenItemRow],
 ) -> Result<Option<Change>, Refusal> {
     let Some(placement) = placements::by_id(&mut cx.snapshot, placement).await? else { return Ok(None) };
-    let still = open_items::still_open(&mut cx, &placement).await?;
+    let Some(still) = open_items::still_open(&mut cx, &placement).await? else { return Ok(None) };
     let live = placement.standing() == Standing::Live;
     let (mut change, mut rows, mut raised) = (rest_on(&cx, &permit, &still), Vec::new(), Vec::new());
     for item in items {
@@ -220,7 +216,7 @@ async fn close(mut cx: Cx, permit: Permit, alert: &AlertRow) -> Result<Option<Ch
     let Some(placement) = placements::by_id(&mut cx.snapshot, newest.placement).await? else {
         return Ok(None);
     };
-    let still = open_items::still_open(&mut cx, &placement).await?;
+    let Some(still) = open_items::still_open(&mut cx, &placement).await? else { return Ok(None) };
     if still.open.contains(&newest.item) {
         return Ok(None);
     }

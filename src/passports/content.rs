@@ -54,7 +54,7 @@ pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(ChildKey, Passpo
     let Some((share, placement)) = still_shared(cx, index).await? else {
         return Ok(None);
     };
-    let Ok(key) = children::key(cx, &share.sender, placement.child).await else {
+    let Some(key) = children::key(cx, &share.sender, placement.child).await? else {
         return Ok(None);
     };
     let withheld = withheld(cx, &share.sender, placement.id).await?;

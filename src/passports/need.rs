@@ -25,7 +25,7 @@ pub async fn semh_primary(cx: &mut Cx, placement: &Placement) -> Result<SemhPrim
     let (commissioner, child) = (&placement.commissioner, placement.child);
     let newest = cx.snapshot.version(&safety::passport_key(commissioner, child)).await?;
     let mut primary = SemhPrimary { holds: false, provider_may_read: false };
-    let Ok(key) = children::key(cx, commissioner, child).await else {
+    let Some(key) = children::key(cx, commissioner, child).await? else {
         return Ok(primary);
     };
     for row in rows::blocks(&mut cx.snapshot, commissioner, child, newest).await? {

@@ -36,7 +36,7 @@ pub async fn get_passport(
     if version == 0 && !(own && decision.is_some()) {
         return Err(Reason::NotFound.into());
     }
-    let key = children::key(&mut cx, &sender, placement.child).await?;
+    let key = children::required_key(&mut cx, &sender, placement.child).await?;
     let withheld = decision.as_ref().filter(|_| !own).map_or(0, |decision| decision.kinds);
     let View { blocks, notices } =
         content::view(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
@@ -113,7 +113,7 @@ pub async fn list_versions(
     if from > 1 {
         response.next_page_token = pages.seal(&cx, &from.to_be_bytes())?;
     }
-    let key = children::key(&mut cx, &sender, placement.child).await?;
+    let key = children::required_key(&mut cx, &sender, placement.child).await?;
     let reply = response.encode_to_vec();
     Ok(was_read(&cx, &permit, (&placement, &sender), &key, &reply).reply(&response))
 }

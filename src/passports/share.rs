@@ -27,7 +27,7 @@ pub async fn share_passport(
         return Err(Reason::NotFound.into());
     }
     placements::same_version(&asked.etag, version)?;
-    let key = children::key(&mut cx, &sender, placement.child).await?;
+    let key = children::required_key(&mut cx, &sender, placement.child).await?;
     let shares = share_key(&sender, placement.id);
     let before = cx.snapshot.version(&shares).await?;
     // Nobody is given anything on an authority that has been narrowed since it was read.

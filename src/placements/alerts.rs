@@ -210,7 +210,7 @@ pub async fn message(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Re
     };
     if let Some((by, sealed)) = alert.resolved_by.as_ref().zip(alert.resolution.as_ref()) {
         message.resolved_by = by.to_string();
-        if let Ok(key) = children::key(cx, by, alert.child).await {
+        if let Some(key) = children::key(cx, by, alert.child).await? {
             let plain = key.open(at(&row_of(alert)), sealed).map_err(children::failed)?;
             let resolution = StoredResolution::decode(&plain[..]).map_err(|_| Reason::Failed)?;
             message.officer = resolution.officer;
@@ -249,7 +249,7 @@ pub async fn content(cx: &mut Cx, index: i64, alert: Uuid) -> Result<Option<(Chi
     let Some(placement) = placement.filter(|found| draft::readable(found, &cx.caller.organisation)) else {
         return Ok(None);
     };
-    let Ok(key) = children::key(cx, &placement.commissioner, placement.child).await else {
+    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
     Ok(Some((key, message(cx, &row, &placement).await?)))

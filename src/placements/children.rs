@@ -121,28 +121,37 @@ pub fn new_key(cx: &Cx, sender: &OrganisationId, child: Uuid) -> Result<(ChildKe
     Ok((key, ChildKeyRow { sender: sender.clone(), child, wrapped }))
 }
 
-/// The key of (sender, child).
+/// Reads and unwraps the key of (sender, child). `None`: it was destroyed or never made, and nothing else. A key that
+/// cannot be read or unwrapped is an error, so that a fault never looks like an erasure.
 ///
 /// # Errors
-/// [`Reason::NotFound`] when it was destroyed or never made; [`Reason::Failed`] when the ring lacks its key.
-pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<ChildKey, Refusal> {
+/// [`Reason::KeyUnavailable`] when this node's ring lacks the wrapping key; [`Reason::Failed`] when what is stored
+/// does not unwrap; as [`crate::store::StoreError`] says.
+pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Option<ChildKey>, Refusal> {
     let sql = "SELECT k.kek_id, k.wrapped FROM heads h \
                JOIN child_keys k ON k.idx = h.idx AND k.ordinal = h.ordinal WHERE h.key = $1";
     let row = cx.snapshot.fetch_one(sql, vec![key_of(sender, child).as_bytes().into()]).await?;
-    let wrapped = match &row {
-        Some(row) => {
-            let kek_id = u32::try_from(row.int(0)?).map_err(|_| Reason::Failed)?;
-            Some(WrappedKey::from_row(kek_id, row.blob(1)?).map_err(failed)?)
-        }
-        None => None,
+    let Some(row) = &row else {
+        cx.vault.forget(sender.as_str(), child.as_bytes());
+        return Ok(None);
     };
-    cx.vault.get(sender.as_str(), child.as_bytes(), wrapped.as_ref()).map_err(failed)
+    let kek_id = u32::try_from(row.int(0)?).map_err(|_| Reason::Failed)?;
+    let wrapped = WrappedKey::from_row(kek_id, row.blob(1)?).map_err(failed)?;
+    cx.vault.get(sender.as_str(), child.as_bytes(), &wrapped).map(Some).map_err(failed)
+}
+
+/// Reads the key of (sender, child) for an exchange that is impossible without it.
+///
+/// # Errors
+/// [`Reason::NotFound`] when it was destroyed or never made; otherwise as [`key`].
+pub async fn required_key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<ChildKey, Refusal> {
+    Ok(key(cx, sender, child).await?.ok_or(Reason::NotFound)?)
 }
 
 /// The sender's own key of the child; made with the change where it has none yet.
 ///
 /// # Errors
-/// As [`key`] and [`new_key`].
+/// As [`required_key`] and [`new_key`].
 pub async fn own_key(
     cx: &mut Cx,
     change: Change,
@@ -151,7 +160,7 @@ pub async fn own_key(
 ) -> Result<(ChildKey, Change), Refusal> {
     let own = key_of(sender, child);
     if cx.snapshot.version(&own).await? != 0 {
-        return Ok((key(cx, sender, child).await?, change));
+        return Ok((required_key(cx, sender, child).await?, change));
     }
     let (key, row) = new_key(cx, sender, child)?;
     Ok((key, change.guard(own, 0).write(&row)))
@@ -173,13 +182,15 @@ pub fn seal(
     key.seal(at(&row), &plain, &|bytes: &mut [u8]| cx.random.fill(bytes)).map_err(failed)
 }
 
-/// The child of a placement, as its commissioner's newest record says.
+/// The child of a placement, as its commissioner's newest record says. `None`: the record was erased.
 ///
 /// # Errors
 /// As [`key`]; [`Reason::Failed`] when what is stored does not open.
-pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<ChildIdentity, Refusal> {
-    let child = newest(cx, &placement.commissioner, placement.child).await?;
-    Ok(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity })
+pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
+    let Some(key) = key(cx, &placement.commissioner, placement.child).await? else { return Ok(None) };
+    let child =
+        newest_under(cx, key, &placement.commissioner, placement.child).await?.ok_or(Reason::Failed)?;
+    Ok(Some(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity }))
 }
 
 /// A sender's newest record of a child, opened.
@@ -195,17 +206,27 @@ pub struct Known {
 /// The sender's newest record of the child.
 ///
 /// # Errors
-/// As [`identity`]; [`Reason::NotFound`] also for a child that is not the sender's.
+/// As [`required_key`]; [`Reason::NotFound`] also for a child that is not the sender's.
 pub async fn newest(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Known, Refusal> {
-    let key = key(cx, sender, child).await?;
+    let key = required_key(cx, sender, child).await?;
+    Ok(newest_under(cx, key, sender, child).await?.ok_or(Reason::NotFound)?)
+}
+
+/// Opens the sender's newest record of the child; `None`: the sender has none.
+async fn newest_under(
+    cx: &mut Cx,
+    key: ChildKey,
+    sender: &OrganisationId,
+    child: Uuid,
+) -> Result<Option<Known>, Refusal> {
     let sql = "SELECT c.version, c.identity FROM heads h \
                JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = cx.snapshot.fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()]).await?;
-    let row = row.ok_or(Reason::NotFound)?;
+    let Some(row) = row else { return Ok(None) };
     let version = row.int(0)?;
     let plain = key.open(at(&row_of(child, version)), row.blob(1)?).map_err(failed)?;
     let identity = ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed)?;
-    Ok(Known { key, version, identity })
+    Ok(Some(Known { key, version, identity }))
 }
 
 /// Where a sender's child is looked up by UPN: a key for each key of the ring, and whose they are.
@@ -247,13 +268,7 @@ fn at(row: &[u8]) -> Column<'_> {
     Column { table: "children", row, column: "identity" }
 }
 
-/// A destroyed key is as good as no record; everything else is ours to mend.
+/// Refuses an exchange that met sealed bytes which do not open on this node.
 pub(crate) fn failed(error: SealError) -> Refusal {
-    match error {
-        SealError::Shredded => Reason::NotFound.into(),
-        other => {
-            tracing::error!(error = %other, "a sealed column could not be used");
-            Reason::Failed.into()
-        }
-    }
+    error.into()
 }

@@ -28,7 +28,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Opens the placement's detail for a new version.
     pub(super) async fn open(cx: &mut Cx, placement: &Placement) -> Result<Self, Refusal> {
-        let key = children::key(cx, &placement.commissioner, placement.child).await?;
+        let key = children::required_key(cx, &placement.commissioner, placement.child).await?;
         let detail = detail(&key, placement)?;
         let next = Placement { version: placement.version + 1, ..placement.clone() };
         Ok(Self { key, detail, next })

@@ -34,7 +34,7 @@ pub(super) async fn end_placement(
     change = draft::deliver(change, &cx, &placement, DeliveryKind::End, &placement.parties());
     // The leaf is under the sender's own key of the child.
     let sender = cx.caller.organisation.clone();
-    let key = children::key(&mut cx, &sender, placement.child).await?;
+    let key = children::required_key(&mut cx, &sender, placement.child).await?;
     let response = EndPlacementResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,

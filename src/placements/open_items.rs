@@ -115,12 +115,14 @@ pub struct Still {
     pub key: ChildKey,
 }
 
-/// What `GetPlacement` shows as left open by the start.
+/// What `GetPlacement` shows as left open by the start. `None`: the child's record was erased.
 ///
 /// # Errors
 /// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
-pub async fn still_open(cx: &mut Cx, placement: &Placement) -> Result<Still, Refusal> {
-    let key = children::key(cx, &placement.commissioner, placement.child).await?;
+pub async fn still_open(cx: &mut Cx, placement: &Placement) -> Result<Option<Still>, Refusal> {
+    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
+        return Ok(None);
+    };
     let detail = draft::detail(&key, placement)?;
     let missing: Vec<MissingItem> = detail.missing_items().collect();
     let planned = cx.snapshot.version(&plan::key(placement.id)).await?;
@@ -128,5 +130,5 @@ pub async fn still_open(cx: &mut Cx, placement: &Placement) -> Result<Still, Ref
     let open = rules::still_open(&missing, planned > 0, detail.decision.is_some(), safety.acknowledged);
     let mut seen = safety.seen;
     seen.extend([(placement.key(), placement.version), (plan::key(placement.id), planned)]);
-    Ok(Still { open, seen, key })
+    Ok(Some(Still { open, seen, key }))
 }

@@ -56,7 +56,7 @@ pub fn key(placement: Uuid) -> Key {
 /// The newest plan of a placement with its version, if there is one.
 ///
 /// # Errors
-/// As [`children::key`]; [`Reason::Failed`] when what is stored does not open.
+/// As [`children::required_key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, Plan)>, Refusal> {
     let sql = "SELECT p.version, p.plan FROM heads h \
                JOIN plans p ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1";
@@ -120,7 +120,7 @@ pub async fn in_force(
 }
 
 async fn opened(cx: &mut Cx, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
-    let child_key = children::key(cx, &placement.commissioner, placement.child).await?;
+    let child_key = children::required_key(cx, &placement.commissioner, placement.child).await?;
     let version = row.int(0)?;
     let sealed_at = draft::row_of(placement.id, version);
     let opened = child_key.open(at(&sealed_at), row.blob(1)?).map_err(failed)?;

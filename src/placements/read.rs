@@ -12,7 +12,7 @@ use super::rules;
 use super::safety;
 use super::wire::{self, Query};
 use crate::calendar::Date;
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Refusal};
+use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
     MissingItem, OpenItem, PlacementDetail, Plan,
@@ -32,7 +32,7 @@ pub(super) async fn get_placement(
     let (placement, permit) = draft::permitted(&mut cx, Action::GetPlacement, id).await?;
     let message = message(&mut cx, &placement, true).await?;
     let plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
-    let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
+    let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
     let plan_active = plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
     let safety = safety::of(&mut cx, &placement).await?;
     let open_items = open_items(message.detail.as_ref(), plan.as_ref(), safety.acknowledged);
@@ -72,7 +72,7 @@ pub(super) async fn list_placements(
     for placement in &page {
         let message = message(&mut cx, placement, false).await?;
         let reply = message.encode_to_vec();
-        let key = children::key(&mut cx, &placement.commissioner, placement.child).await?;
+        let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
         let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
         change = change.child(&part, &[] as &[Placement]).counterpart(&placement.commissioner);
         response.placements.push(message);
@@ -87,7 +87,7 @@ pub(super) async fn list_placements(
 /// been decided by whoever asks.
 ///
 /// # Errors
-/// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
+/// As [`children::required_key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
 pub async fn message(cx: &mut Cx, placement: &Placement, with_child: bool) -> Result<v1::Placement, Refusal> {
     let plan = cx.snapshot.version(&plan::key(placement.id)).await?;
     let date = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
@@ -111,9 +111,9 @@ pub async fn message(cx: &mut Cx, placement: &Placement, with_child: bool) -> Re
         detail: None,
     };
     if with_child {
-        let key = children::key(cx, &placement.commissioner, placement.child).await?;
+        let key = children::required_key(cx, &placement.commissioner, placement.child).await?;
         message.detail = Some(draft::detail(&key, placement)?);
-        message.child = Some(children::identity(cx, placement).await?);
+        message.child = Some(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?);
     }
     Ok(message)
 }
@@ -147,8 +147,7 @@ async fn page(cx: &mut Cx, query: &Query, after: Uuid) -> Result<(Vec<Placement>
 
 /// Whether the child's record still stands: an erased one is in no list, as `GetPlacement` gives none.
 async fn kept(cx: &mut Cx, placement: &Placement) -> Result<bool, Refusal> {
-    let key = children::key_of(&placement.commissioner, placement.child);
-    Ok(cx.snapshot.version(&key).await? != 0)
+    Ok(children::key(cx, &placement.commissioner, placement.child).await?.is_some())
 }
 
 fn matches(query: &Query, placement: &Placement) -> bool {

@@ -6,10 +6,10 @@ use crate::codes::urn::{PlaceNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Record, Refusal};
 use crate::proto::v1::{
-    CertificateState, DeliveryKind, GetOrganisationRequest, GetOrganisationResponse,
-    ListOrganisationsRequest, ListOrganisationsResponse, Organisation, OrganisationState,
-    RegisterOrganisationRequest, RegisterOrganisationResponse, RegisteredCertificate,
-    UpdateOrganisationRequest, UpdateOrganisationResponse,
+    DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
+    ListOrganisationsResponse, Organisation, OrganisationState, RegisterOrganisationRequest,
+    RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest,
+    UpdateOrganisationResponse,
 };
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
@@ -220,8 +220,9 @@ pub(super) async fn deliver_registration(
     let sql = "SELECT DISTINCT organisation FROM organisations WHERE organisation LIKE 'operator/%' \
                ORDER BY organisation";
     for row in cx.snapshot.fetch(sql, vec![]).await? {
-        let operator = OrganisationId::parse(row.text(0)?);
-        if let Some(operator) = operator.ok().filter(|operator| operator != organisation) {
+        let corrupt = StoreError::Corrupt { table: "organisations", column: 0 };
+        let operator = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
+        if operator != *organisation {
             change = change.deliver(&operator, DeliveryKind::Registration, object, None);
         }
     }
@@ -284,7 +285,8 @@ async fn message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organi
                WHERE c.organisation = $1 ORDER BY c.sha256";
     let mut certificates = Vec::new();
     for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {
-        let state = i32::try_from(found.int(3)?).unwrap_or(CertificateState::Unspecified as i32);
+        let corrupt = StoreError::Corrupt { table: "certificates", column: 3 };
+        let state = i32::try_from(found.int(3)?).map_err(|_| corrupt)?;
         certificates.push(RegisteredCertificate {
             sha256: Hash::from(found.hash(0)?).to_string(),
             system: found.text(1)?.to_owned(),

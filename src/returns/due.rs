@@ -114,7 +114,7 @@ pub async fn list_expected_returns(
             break;
         }
         done = Some(placement.id);
-        let Ok(key) = children::key(&mut cx, &placement.commissioner, placement.child).await else {
+        let Some(key) = children::key(&mut cx, &placement.commissioner, placement.child).await? else {
             continue;
         };
         let mut returns = of_placement(&mut cx, &placement, &query, &mut calendars).await?;

@@ -20,6 +20,7 @@ use crate::proto::v1::{
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
+use crate::store::StoreError;
 use prost::Message;
 
 /// Days of one request.
@@ -60,7 +61,7 @@ pub async fn get_attendance(
 ) -> Result<Decided<GetAttendanceResponse>, Refusal> {
     let Asked { id, from, to, page_size, pages } = asked(&cx, &m)?;
     let (placement, permit) = permitted(&mut cx, id).await?;
-    let key = placements::children::key(&mut cx, &placement.provider, placement.child).await?;
+    let key = placements::children::required_key(&mut cx, &placement.provider, placement.child).await?;
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
     let view = View::today(&placement, &reader, &calendar, today);
@@ -194,10 +195,10 @@ pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Res
             if !found.recipients(&found.provider).contains(recipient) {
                 continue;
             }
-            let Ok(key) = placements::children::key(cx, &mark.sender, mark.child).await else {
+            let Some(key) = placements::children::key(cx, &mark.sender, mark.child).await? else {
                 continue;
             };
-            let child = placements::children::identity(cx, &found).await.ok();
+            let child = placements::children::identity(cx, &found).await?;
             let placement_id = found.id.hyphenated().to_string();
             let attendance = ChildAttendance { placement_id, child, marks: Vec::new() };
             let (placement, sender, child) = (found.id, mark.sender.clone(), mark.child);
@@ -228,9 +229,9 @@ async fn history(
     let mut prior = mark.prior;
     while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let Some(row) = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? else {
-            break;
-        };
+        let row = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await?;
+        let row =
+            row.ok_or(StoreError::Inconsistent("a mark names an earlier revision that is not stored"))?;
         let (earlier, ..) = rows::read(&row)?;
         history.earlier.push(view.mark(key, &earlier)?);
         prior = earlier.prior;

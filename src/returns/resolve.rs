@@ -12,7 +12,7 @@ use crate::calendar::TimeOfDay;
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::names::same_name;
 use crate::exchange::check::{Check, Violations};
-use crate::exchange::{Cx, Refusal};
+use crate::exchange::{Cx, Reason, Refusal};
 use crate::placements::{self, Placement};
 use crate::proto::v1::ChildIdentity;
 
@@ -51,7 +51,10 @@ impl Batch {
     async fn identity(&mut self, cx: &mut Cx, placement: &Placement) -> Result<&ChildIdentity, Refusal> {
         Ok(match self.identities.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(placements::children::identity(cx, placement).await?),
+            Entry::Vacant(place) => {
+                let identity = placements::children::identity(cx, placement).await?;
+                place.insert(identity.ok_or(Reason::NotFound)?)
+            }
         })
     }
 }

@@ -124,7 +124,8 @@ impl Roll {
 
 /// What is known of a placement with the caller, read now.
 pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
-    let key = placements::children::key(cx, &cx.caller.organisation.clone(), placement.child).await?;
+    let key =
+        placements::children::required_key(cx, &cx.caller.organisation.clone(), placement.child).await?;
     let parties = [&placement.commissioner, &placement.provider];
     let (agreement, today) = (placement.agreement, cx.today);
     let attendance = DataClass::Attendance;

@@ -105,7 +105,7 @@ pub async fn confirmed_at(cx: &mut Cx, index: i64) -> Result<Vec<StatedChild<Con
         let view = View::delivered(&placement, &reader);
         let mut content = ConfirmedChild {
             placement_id: placement.id.hyphenated().to_string(),
-            child: children::identity(cx, &placement).await.ok(),
+            child: children::identity(cx, &placement).await?,
             confirmations: Vec::new(),
         };
         for row in &rows {
@@ -133,7 +133,7 @@ pub async fn absences_at(
     let view = View::delivered(&placement, &reader);
     let mut content = ExpectedAbsenceContent {
         placement_id: placement.id.hyphenated().to_string(),
-        child: children::identity(cx, &placement).await.ok(),
+        child: children::identity(cx, &placement).await?,
         absences: Vec::new(),
     };
     for row in &rows {
@@ -158,7 +158,7 @@ async fn readable_at(cx: &mut Cx, index: i64) -> Result<Vec<(Placement, Vec<Stat
         let Some(placement) = placement.filter(|placement| placements::readable(placement, &reader)) else {
             continue;
         };
-        if children::key(cx, &row.organisation, row.child).await.is_ok() {
+        if children::key(cx, &row.organisation, row.child).await?.is_some() {
             found.push((placement, vec![row]));
         }
     }

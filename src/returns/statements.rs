@@ -186,7 +186,7 @@ impl StatementRow {
         let Some(sealed) = &self.note else {
             return Ok(M::default());
         };
-        let key = children::key(cx, &self.organisation, self.child).await?;
+        let key = children::required_key(cx, &self.organisation, self.child).await?;
         let plain = key.open(at(&self.note_row()), sealed).map_err(children::failed)?;
         M::decode(&plain[..]).map_err(|_| Reason::Failed.into())
     }

@@ -46,9 +46,6 @@ pub enum SealError {
         /// The id that the sealed bytes name.
         id: u32,
     },
-    /// The child's key has been destroyed; what it sealed is gone for good.
-    #[error("the key of this record has been destroyed")]
-    Shredded,
     /// Wrong key, wrong place (sender, child, table, row, column), or changed bytes.
     #[error("sealed bytes do not open here")]
     Refused,

@@ -217,26 +217,26 @@ fn the_vault_remembers_within_bounds_and_forgets_the_shredded() {
     let wrap = |n: u8| ChildKey::new(fill).wrap(&ring, SENDER, &[n; 16], fill).unwrap();
     let wrapped: Vec<_> = (0..20).map(wrap).collect();
     let vault = Vault::new(KeyRing::load(&path).unwrap(), 8);
-    let get = |n: u8, row: Option<&WrappedKey>| vault.get(SENDER, &[n; 16], row);
+    let get = |n: u8, row: &WrappedKey| vault.get(SENDER, &[n; 16], row);
     for _ in 0..3 {
         for n in 0..20 {
             let row = &wrapped[usize::from(n)];
             let direct = row.unwrap(&ring, SENDER, &[n; 16]).unwrap();
-            assert_eq!(get(n, Some(row)).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
-            assert_eq!(get(0, Some(&wrapped[0])).unwrap().leaf_salt(&CHILD), {
+            assert_eq!(get(n, row).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
+            assert_eq!(get(0, &wrapped[0]).unwrap().leaf_salt(&CHILD), {
                 wrapped[0].unwrap(&ring, SENDER, &[0; 16]).unwrap().leaf_salt(&CHILD)
             });
             assert!(vault.remembers() <= 8);
         }
     }
     let before = vault.remembers();
-    assert_eq!(get(0, None).unwrap_err(), SealError::Shredded);
+    vault.forget(SENDER, &[0; 16]);
     assert_eq!(vault.remembers(), before - 1);
     // A new key of the same child is the one that is given, not the remembered one.
     let again = wrap(19);
     let direct = again.unwrap(&ring, SENDER, &[19; 16]).unwrap();
-    assert_eq!(get(19, Some(&again)).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
-    assert_eq!(get(1, Some(&wrapped[0])).unwrap_err(), SealError::Refused);
+    assert_eq!(get(19, &again).unwrap().leaf_salt(&CHILD), direct.leaf_salt(&CHILD));
+    assert_eq!(get(1, &wrapped[0]).unwrap_err(), SealError::Refused);
 }
 
 #[test]

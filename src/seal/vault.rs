@@ -61,20 +61,12 @@ impl Vault {
         Ok(())
     }
 
-    /// The key of (sender, child), from the wrapped key as it stands in its row now; `None` is a destroyed one.
+    /// Unwraps the key of (sender, child), from the wrapped key that its row holds now. Call [`Vault::forget`] where
+    /// the row is gone.
     ///
     /// # Errors
-    /// [`SealError::Shredded`] for `None`, which is also forgotten here; those of [`WrappedKey::unwrap`].
-    pub fn get(
-        &self,
-        sender: &str,
-        child: &[u8; 16],
-        wrapped: Option<&WrappedKey>,
-    ) -> Result<ChildKey, SealError> {
-        let Some(wrapped) = wrapped else {
-            self.forget(sender, child);
-            return Err(SealError::Shredded);
-        };
+    /// Those of [`WrappedKey::unwrap`].
+    pub fn get(&self, sender: &str, child: &[u8; 16], wrapped: &WrappedKey) -> Result<ChildKey, SealError> {
         let whose: Whose = (sender.into(), *child);
         if let Some(key) = self.remembered(&whose, wrapped) {
             return Ok(key);

@@ -133,7 +133,11 @@ impl Follower {
         let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2";
         let mut named = BTreeSet::new();
         for row in conn.fetch(sql, vec![place(from).into(), place(to).into()]).await? {
-            let entry = AuditEntry::decode(row.blob(0)?).unwrap_or_default();
+            // An entry that does not decode may concern anyone.
+            let Ok(entry) = AuditEntry::decode(row.blob(0)?) else {
+                bells.ring_all();
+                return Ok(());
+            };
             if entry.counterpart_count as usize > entry.counterparts.len() {
                 bells.ring_all();
                 return Ok(());

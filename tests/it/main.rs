@@ -49,6 +49,7 @@ mod tally;
 mod tidy;
 mod trace;
 mod unknown;
+mod unreadable;
 mod upload;
 mod verbs;
 mod wire;

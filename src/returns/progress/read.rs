@@ -32,7 +32,7 @@ pub(in crate::returns) async fn get_progress(
     let permit = cx.permit(Action::GetProgress, &facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
     let after = pages.begin(&cx, &m.page_token, -1, Pages::number)?;
-    let key = children::key(&mut cx, &placement.provider, placement.child).await?;
+    let key = children::required_key(&mut cx, &placement.provider, placement.child).await?;
     let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
     // One more than the page tells whether there is another.
     let limit = i64::from(size) + 1;
@@ -76,7 +76,7 @@ pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(Uuid, ChildKey, 
     let Some(placement) = placement.filter(|placement| readable(cx, placement)) else {
         return Ok(None);
     };
-    let Ok(key) = children::key(cx, &row.sender, placement.child).await else {
+    let Some(key) = children::key(cx, &row.sender, placement.child).await? else {
         return Ok(None);
     };
     let record = record(&key, &row, false)?;

@@ -43,7 +43,7 @@ pub(in crate::returns) async fn submit_progress(
     };
     rules::fits(&mut check, &sent.progress, &placement, plan.as_ref());
     check.finish()?;
-    let child_key = children::key(&mut cx, &provider, placement.child).await?;
+    let child_key = children::required_key(&mut cx, &provider, placement.child).await?;
     let period = (sent.progress.from_date.clone(), sent.progress.to_date.clone());
     let head = key(placement.id, &period);
     let standing = standing(&mut cx, &child_key, &head).await?;

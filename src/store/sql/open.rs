@@ -110,7 +110,11 @@ impl Database {
         let rows = (self.reader().await?)
             .fetch("SELECT version, checksum FROM _sqlx_migrations ORDER BY version", vec![])
             .await;
-        let Ok(rows) = rows else { return Ok(false) };
+        let rows = match rows {
+            // A database without the table has no schema yet.
+            Err(StoreError::Refused(_)) => return Ok(false),
+            read => read?,
+        };
         let mut applied = rows.iter();
         for migration in expected.iter() {
             let Some(row) = applied.next() else {

@@ -1,0 +1,132 @@
+//! A record that cannot be read is not an erased one: the exchange is refused, and nothing is entered as delivered.
+
+use ap_gateway::client::{Client, ClientError, reason};
+use ap_gateway::proto::v1::{
+    ListAlertsRequest, ListDeliveriesRequest, ListExpectedReturnsRequest, ListPlacementsRequest, Outcome,
+    delivery_service, oversight_service, placement_service, returns_service,
+};
+use tonic::Code;
+
+use super::story::{mark, submission, submit};
+use super::support::{World, deliveries};
+
+/// Executes a statement in the world's database and returns how many rows it changed.
+async fn execute(world: &World, sql: &'static str) -> u64 {
+    let database = world.database().await;
+    let changed = database.writer().await.unwrap().execute(sql, vec![]).await.unwrap();
+    database.close().await;
+    changed
+}
+
+async fn count(world: &World, sql: &'static str) -> i64 {
+    let database = world.database().await;
+    let row = database.reader().await.unwrap().fetch_one(sql, vec![]).await.unwrap();
+    database.close().await;
+    row.unwrap().int(0).unwrap()
+}
+
+/// Calls each method whose answer is made of several children's records, and returns what each was refused with.
+async fn answers(client: &Client) -> [Result<usize, (Code, String)>; 4] {
+    fn told(error: ClientError) -> (Code, String) {
+        match error {
+            ClientError::Refused(status) => (status.code(), reason(&status)),
+            other => panic!("{other}"),
+        }
+    }
+    let expected = ListExpectedReturnsRequest {
+        from_date: "2026-11-16".to_owned(),
+        to_date: "2026-11-20".to_owned(),
+        ..ListExpectedReturnsRequest::default()
+    };
+    let (list, alerts) = (ListPlacementsRequest::default(), ListAlertsRequest::default());
+    [
+        client
+            .call(delivery_service::LIST_DELIVERIES, &ListDeliveriesRequest::default())
+            .await
+            .map(|reply| reply.message.deliveries.len())
+            .map_err(told),
+        client
+            .call(returns_service::LIST_EXPECTED_RETURNS, &expected)
+            .await
+            .map(|reply| reply.message.returns.len())
+            .map_err(told),
+        client
+            .call(placement_service::LIST_PLACEMENTS, &list)
+            .await
+            .map(|reply| reply.message.placements.len())
+            .map_err(told),
+        client
+            .call(oversight_service::LIST_ALERTS, &alerts)
+            .await
+            .map(|reply| reply.message.alerts.len())
+            .map_err(told),
+    ]
+}
+
+async fn world_with_marks() -> World {
+    let world = World::sqlite().await;
+    let riverside = world.client("provider-a").await;
+    for placement in world.placements("la-a", "provider-a") {
+        submit(&riverside, &submission(vec![mark(&placement, "2026-11-19", "/")])).await.unwrap();
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_ring_lacks_is_no_erasure() {
+    let world = world_with_marks().await;
+    let before = answers(&world.client("la-a").await).await;
+    assert!(before.iter().all(|answer| answer.as_ref().is_ok_and(|found| *found > 0)), "{before:?}");
+    let lost = execute(&world, "UPDATE child_keys SET kek_id = kek_id + 7").await;
+    // A new node: it remembers no unwrapped key.
+    let world = world.restart().await;
+    let la = world.client("la-a").await;
+    let collected = "SELECT COUNT(*) FROM collections";
+    let before_calls = count(&world, collected).await;
+    let refused = answers(&la).await;
+    for answer in &refused {
+        assert_eq!(*answer, Err((Code::Unavailable, "KEY_UNAVAILABLE".to_owned())), "{refused:?}");
+    }
+    assert_eq!(count(&world, collected).await, before_calls, "nothing was collected");
+    let entered = ap_gateway::cli::audit::exchanges(&la).await.unwrap();
+    let reasons = entered.iter().filter(|exchange| exchange.reason == "KEY_UNAVAILABLE");
+    assert_eq!(reasons.filter(|exchange| exchange.outcome() == Outcome::Refused).count(), refused.len());
+    assert_eq!(execute(&world, "UPDATE child_keys SET kek_id = kek_id - 7").await, lost);
+    assert_eq!(answers(&la).await, before, "the same node serves once it has the key");
+    assert!(deliveries(&la).await.iter().all(|delivery| delivery.content.is_some()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_fails_the_call() {
+    let world = world_with_marks().await;
+    execute(&world, "ALTER TABLE child_keys RENAME TO hidden").await;
+    let world = world.restart().await;
+    let la = world.client("la-a").await;
+    for answer in answers(&la).await {
+        assert_eq!(answer, Err((Code::Internal, "FAILED".to_owned())));
+    }
+    execute(&world, "ALTER TABLE hidden RENAME TO child_keys").await;
+    assert!(answers(&la).await.iter().all(Result::is_ok));
+    world.stop().await;
+}
+
+/// Only a wrapped key that is not there any more is an erasure: every other child's records go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_child_is_in_no_list_and_hides_no_other() {
+    let world = world_with_marks().await;
+    let la = world.client("la-a").await;
+    let before = answers(&la).await;
+    // The first placement's child: every organisation's key of it.
+    let erased = "DELETE FROM child_keys WHERE child = (SELECT child FROM placements WHERE idx = \
+                  (SELECT MIN(idx) FROM placements WHERE commissioner = 'la/330'))";
+    assert!(execute(&world, erased).await > 0);
+    let after = answers(&la).await;
+    let fewer = |at: usize| after[at].as_ref().unwrap() < before[at].as_ref().unwrap();
+    assert!(fewer(1) && fewer(2), "{before:?} {after:?}");
+    assert_eq!(after[0], before[0], "every delivery goes on being delivered");
+    let contents = deliveries(&la).await;
+    assert!(contents.iter().any(|delivery| delivery.content.is_some()));
+    assert!(contents.iter().any(|delivery| delivery.content.is_none()));
+    world.stop().await;
+}
