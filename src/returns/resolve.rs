@@ -99,6 +99,9 @@ async fn place(
     let Some(placement) = roll.find(cx, mark) else {
         return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
     };
+    if let Some(field) = roll.identifier_of_another(cx, mark, placement) {
+        return Ok(Err((field, "IDENTIFIERS_DIFFER")));
+    }
     let (at, known) = batch.know(cx, placement).await?;
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
         let identity = batch.identity(cx, placement).await?;

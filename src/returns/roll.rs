@@ -111,6 +111,32 @@ impl Roll {
         candidates().find(then).or_else(|| candidates().next())
     }
 
+    /// Returns the field of a further identifier that does not name the child of this placement.
+    pub fn identifier_of_another(
+        &self,
+        cx: &Cx,
+        mark: &Entered,
+        placement: &Placement,
+    ) -> Option<&'static str> {
+        let same_child = |other: &Placement| {
+            other.id == placement.id || (other.upn_index.is_some() && other.upn_index == placement.upn_index)
+        };
+        // A placement without a UPN or reference of its own contradicts only an identifier of another child.
+        let names_another = |named: Option<&Vec<usize>>, has_own: bool| match named {
+            Some(named) => !named.iter().filter_map(|at| self.placements.get(*at)).any(same_child),
+            None => has_own,
+        };
+        if let Some(reference) = &mark.check_reference
+            && names_another(self.by_reference.get(reference), placement.provider_reference.is_some())
+        {
+            return Some("check_provider_reference");
+        }
+        let upn = mark.check_upn.as_ref()?;
+        let indexes = cx.vault.ring().blind_indexes(cx.caller.organisation.as_str(), "upn", upn);
+        let named = indexes.iter().find_map(|index| self.by_upn.get(&index[..]));
+        names_another(named, placement.upn_index.is_some()).then_some("check_upn")
+    }
+
     /// What is known of one of its placements.
     pub async fn know(&self, cx: &mut Cx, placement: &Placement) -> Result<Arc<Known>, Refusal> {
         if let Some(known) = lock(&self.known).get(&placement.id) {

@@ -66,6 +66,10 @@ pub enum Named {
 #[derive(Clone)]
 pub struct Entered {
     pub child: Named,
+    /// A further identifier, which must name the same child.
+    pub check_upn: Option<String>,
+    /// A further identifier, which must name the same child.
+    pub check_reference: Option<String>,
     pub date_of_birth: Option<Date>,
     pub surname: Option<String>,
     pub forename: Option<String>,
@@ -188,6 +192,8 @@ pub(super) mod tests {
     pub(in crate::returns) fn mark(date: &str, slot: Slot, code: &str) -> Entered {
         Entered {
             child: Named::Reference("RV-001".to_owned()),
+            check_upn: None,
+            check_reference: None,
             date_of_birth: None,
             surname: None,
             forename: None,

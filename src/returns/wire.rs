@@ -45,6 +45,11 @@ pub fn submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result<Submi
 
 fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
     let child = child(row, mark.child.as_ref());
+    let check_upn = (!mark.check_upn.is_empty())
+        .then(|| row.upn("check_upn", &mark.check_upn).map(|upn| upn.as_str().to_owned()))
+        .flatten();
+    let check_reference =
+        row.text("check_provider_reference", &mark.check_provider_reference, TextRule::line(40));
     let date_of_birth = row.optional_date("date_of_birth", &mark.date_of_birth);
     let surname = row.text("surname", &mark.surname, TextRule::claimed_name(100));
     let forename = row.text("forename", &mark.forename, TextRule::claimed_name(100));
@@ -82,6 +87,8 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
     };
     Some(Entered {
         child: child?,
+        check_upn,
+        check_reference,
         date_of_birth,
         surname,
         forename,

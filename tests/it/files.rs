@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use ap_gateway::cli::sandbox;
+use ap_gateway::cli::sandbox::{self, world};
 use ap_gateway::client::Client;
-use ap_gateway::proto::v1::DeliveryKind;
+use ap_gateway::proto::v1::mark::Child;
+use ap_gateway::proto::v1::{DeliveryKind, Mark, SubmitMode};
 use serde_json::Value;
 
+use super::story::{mark, submission, submit as send};
 use super::support::{World, deliveries, gateway};
 
 fn export(name: &str) -> PathBuf {
@@ -214,7 +216,38 @@ fn rows_that_disagree_between_calls(world: &World) {
     assert_eq!((&error["line"], &error["reason"]), (&1_202.into(), &"CONFLICT_IN_BATCH".into()));
 }
 
+/// A mark that carries two identifiers is stored only if both name one child.
+async fn identifiers_name_one_child(world: &World) {
+    let placed = world::load(world.dir.path()).unwrap().placements;
+    let mut placed = placed.iter().filter(|placed| placed.provider == "provider-a");
+    let (one, other) = (placed.next().unwrap(), placed.next().unwrap());
+    let client = world.client("provider-a").await;
+    let sent = |upn: &str, reference: &str| Mark {
+        check_upn: upn.to_owned(),
+        check_provider_reference: reference.to_owned(),
+        ..mark(&one.placement_id, "2026-11-05", "/")
+    };
+    let named = |child, reference: &str| Mark { child: Some(child), ..sent("", reference) };
+    let by_upn = |reference: &str| named(Child::Upn(one.upn.clone()), reference);
+    for (mark, fault) in [
+        (by_upn(&other.provider_reference), "check_provider_reference"),
+        (by_upn("RV-999"), "check_provider_reference"),
+        (sent(&other.upn, ""), "check_upn"),
+        (sent(&other.upn, &one.provider_reference), "check_upn"),
+        (by_upn(&one.provider_reference), ""),
+        (sent(&one.upn, &one.provider_reference), ""),
+    ] {
+        let mut request = submission(vec![mark]);
+        (request.validate_only, request.mode) = (true, SubmitMode::AcceptValid as i32);
+        let reply = send(&client, &request).await.unwrap().message;
+        let result = &reply.results[0];
+        let reason = if fault.is_empty() { "" } else { "IDENTIFIERS_DIFFER" };
+        assert_eq!((result.field.as_str(), result.reason.as_str()), (fault, reason));
+    }
+}
+
 async fn all(world: World) {
+    identifiers_name_one_child(&world).await;
     messy_marks(&world).await;
     a_wide_register_and_a_tuition_log(&world);
     world.stop().await;

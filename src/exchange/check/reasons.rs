@@ -83,6 +83,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("TIME_ORDER", "only a timed session has times, and it ends after it starts"),
     ("CONFLICT_IN_BATCH", "an earlier row of the batch says otherwise"),
     ("IDEMPOTENCY_KEY_FORMAT", "not a request id: a UUID in lower case with hyphens, not all zero"),
+    ("IDENTIFIERS_DIFFER", "the identifiers that were sent do not name one child"),
     ("IDENTITY_MISMATCH", "the name or date of birth is not that of the child"),
     ("PLAN_MISSING", "there is no plan, and it is not among the items passed"),
     (
