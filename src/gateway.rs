@@ -1,9 +1,10 @@
 //! A node, put together: keys, database, log, committer, door, methods, listener. The only place that
 //! knows everything.
 
+mod files;
+
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,23 +12,26 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
-use crate::identity::{PeerCertificate, Tls, TlsError, TlsFiles};
+use crate::identity::{PeerCertificate, Tls};
 use crate::oversight::Watchman;
-use crate::seal::{FileError, KeyRing, LogSigningKey, Vault};
-use crate::server::{self, Connections};
+use crate::seal::{KeyRing, Vault};
+use crate::server::{self, Connections, RevocationReviewer};
 use crate::store::{
-    self, Appending, Committer, Condition, Database, Fatal, Follower, Log, StoreError, verification,
+    self, Appending, Committer, Condition, Database, Fatal, Follower, Log, Revocation, verification,
 };
-use crate::tlog::{Lineage, NoteError, Signer};
+use crate::tlog::Lineage;
+
+pub use files::{StartError, check_database_files, key_ring, signer, tls};
 
 /// Unwrapped keys of children that are remembered.
 const CHILD_KEYS: usize = 200_000;
@@ -35,35 +39,6 @@ const CHILD_KEYS: usize = 200_000;
 const HANDSHAKES: usize = 512;
 /// How often files and open connections are looked at again.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Why a node cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A key file.
-    #[error("a key file cannot be used")]
-    Keys(#[from] FileError),
-    /// The log's signing key.
-    #[error("the log's signing key cannot be used")]
-    Signer(#[from] NoteError),
-    /// The database or the log in it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The schema is not this release's.
-    #[error("the database's schema is not this release's; run migrate")]
-    Schema,
-    /// The log, at the first look.
-    #[error(transparent)]
-    Log(#[from] Fatal),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The address.
-    #[error("could not listen on {0}")]
-    Listen(SocketAddr, #[source] std::io::Error),
-}
 
 /// What a sandbox may set that a gateway may not.
 #[derive(Clone)]
@@ -90,15 +65,7 @@ pub struct Node {
     surroundings: Surroundings,
     follower: Follower,
     appending: Appending,
-}
-
-/// The key with which the log is signed.
-///
-/// # Errors
-/// [`StartError`].
-pub fn signer(config: &Config) -> Result<Signer, StartError> {
-    let key = LogSigningKey::load(&config.log.signing_key)?;
-    Ok(Signer::from_seed(key.origin(), key.seed())?.after(key.replaced())?)
+    hangup: Signal,
 }
 
 impl Node {
@@ -107,8 +74,10 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
-        let vault = Arc::new(Vault::new(KeyRing::load(&config.log.key_ring)?, CHILD_KEYS));
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let vault = Arc::new(Vault::new(key_ring(&config)?, CHILD_KEYS));
         let signer = signer(&config)?;
+        check_database_files(&config)?;
         let database = Database::open(&config.location()?).await?;
         if config.migrate_on_start {
             database.migrate().await?;
@@ -134,7 +103,7 @@ impl Node {
         let follower = Follower::new(database, committer.clone(), log_key.clone(), real);
         follower.look().await?;
         let appending = Appending::start(appender);
-        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending })
+        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending, hangup })
     }
 
     /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
@@ -157,8 +126,9 @@ impl Node {
             stopping.send_replace(true);
         };
         let key_ring = self.config.log.key_ring.clone();
+        let watched = (Arc::clone(&tls), Arc::clone(&self.surroundings.real));
         let watch =
-            tokio::spawn(look_after(Arc::clone(&tls), key_ring, connections.clone(), Arc::clone(&door)));
+            tokio::spawn(look_after(watched, self.hangup, key_ring, connections.clone(), Arc::clone(&door)));
         let oversight = tokio::spawn(Watchman::new(Arc::clone(&door)).run());
         let (reporter, health) = health_reporter();
         let size = self.committer.head().borrow().size;
@@ -215,25 +185,11 @@ impl Node {
             logs: Arc::new(self.log_key.clone()),
             clock: Arc::clone(&self.surroundings.clock),
             random: self.surroundings.random.clone(),
-            still_valid: Arc::new(move |peer: &PeerCertificate| tls.still_valid(peer, real.now())),
+            status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
             callers: Callers::default(),
             stopping,
         })
     }
-}
-
-/// The TLS that a configuration names.
-///
-/// # Errors
-/// [`StartError::Tls`].
-pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
-    let files = TlsFiles {
-        certificate: config.tls.certificate.clone(),
-        key: config.tls.key.clone(),
-        client_ca: config.tls.client_ca.clone(),
-        crls: config.tls.crls.clone(),
-    };
-    Ok(Arc::new(Tls::load(files, &config.trust_domain)?))
 }
 
 /// Every method of the gateway.
@@ -254,10 +210,14 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// Twice a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, and cuts the connections of
 /// callers who may not be here any more.
-async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, door: Arc<Door>) {
-    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return;
-    };
+async fn look_after(
+    (tls, real): (Arc<Tls>, Arc<dyn Clock>),
+    mut hangup: Signal,
+    key_ring: PathBuf,
+    connections: Connections,
+    door: Arc<Door>,
+) {
+    let mut lists = RevocationReviewer::new(Arc::clone(&tls), connections.clone());
     let mut tick = tokio::time::interval(TICK);
     let mut heard: HashMap<[u8; 32], watch::Receiver<()>> = HashMap::new();
     let mut ring = modified(&key_ring);
@@ -266,9 +226,13 @@ async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, 
             _ = tick.tick() => false,
             Some(()) = hangup.recv() => true,
         };
-        if let Err(error) = tls.reload(asked) {
+        if let Err(error) = tls.reload(asked, real.now()) {
             tracing::warn!(error = %error, "changed TLS files were not taken up; the old ones stay in use");
         }
+        let revocation = if lists.review(real.now()) { Revocation::Known } else { Revocation::Unknown };
+        door.committer.condition().send_if_modified(|condition| {
+            std::mem::replace(&mut condition.revocation, revocation) != revocation
+        });
         let now = modified(&key_ring);
         if asked || now != ring {
             ring = now;
@@ -276,7 +240,7 @@ async fn look_after(tls: Arc<Tls>, key_ring: PathBuf, connections: Connections, 
             if let Err(error) =
                 taken.and_then(|ring| door.vault.reload(ring).map_err(|error| error.to_string()))
             {
-                tracing::warn!(error, "the changed key ring was not taken up; the old one stays in use");
+                tracing::warn!(path = %key_ring.display(), error, "the changed key ring was not taken up; the old one stays in use");
             }
         }
         let peers: HashMap<_, _> =

@@ -88,7 +88,9 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } => Self::refused(chain(&error)),
+            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
+                Self::refused(chain(&error))
+            }
             _ => Self::unavailable("the database", error),
         }
     }

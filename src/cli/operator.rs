@@ -11,9 +11,9 @@ use crate::calendar::Date;
 use crate::clock::{Clock, Randomness, SystemClock};
 use crate::config::Config;
 use crate::gateway::{self, Node, StartError, Surroundings};
-use crate::identity::PeerCertificate;
+use crate::identity::{IssuerReport, ListState, PeerCertificate};
 use crate::register::founding;
-use crate::seal::{KeyRing, LogSigningKey};
+use crate::seal::{KeyRing, LogSigningKey, create_private};
 use crate::store::proposal::Outcome;
 use crate::store::{self, Database};
 use crate::tlog::Signer;
@@ -25,9 +25,12 @@ impl From<StartError> for Failure {
             StartError::Store(error) => error.into(),
             StartError::Log(fatal) => fatal.into(),
             StartError::Listen(..) => Self::unavailable("could not start", error),
-            StartError::Keys(..) | StartError::Signer(_) | StartError::Tls(_) | StartError::Schema => {
-                Self::configuration_of(&error)
-            }
+            StartError::Signals(error) => Self::bug("could not set up signals", error),
+            StartError::File { .. }
+            | StartError::NotSqlite(_)
+            | StartError::Signer(_)
+            | StartError::Tls(_)
+            | StartError::Schema => Self::configuration_of(&error),
         }
     }
 }
@@ -71,17 +74,22 @@ pub async fn found(
         .chain(&config.database.sqlite)
     {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Failure::unavailable("a folder", error))?;
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| Failure::unavailable(&format!("the folder {}", folder.display()), error))?;
         }
     }
     let now = surroundings.clock.now();
     let created = Date::in_london(now);
-    let ring = KeyRing::create(&config.log.key_ring, created.into(), &fill);
-    ring.map_err(|error| Failure::configuration(format!("the key ring: {error}")))?;
-    let key = LogSigningKey::create(&config.log.signing_key, origin, &fill);
-    let key = key.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
+    let (ring, key) = (&config.log.key_ring, &config.log.signing_key);
+    KeyRing::create(ring, created.into(), &fill).map_err(StartError::file("log.key_ring", ring))?;
+    let made = LogSigningKey::create(key, origin, &fill);
+    let key = made.map_err(StartError::file("log.signing_key", key))?;
     let signer = Signer::from_seed(key.origin(), key.seed());
     let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
+    // SQLite would make it readable to others, and gives the files beside it the same mode.
+    if let Some(path) = &config.database.sqlite {
+        create_private(path).map_err(StartError::file("database.sqlite", path))?;
+    }
     let database = Database::create(&config.location()?).await?;
     database.migrate().await?;
     store::opened::create(&database, &config.log.anchor, &signer, now).await?;
@@ -104,6 +112,7 @@ pub async fn found(
 /// Exit code 1 when another release made it, 69 when the database cannot be reached.
 pub async fn migrate(args: &OfConfig) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
+    gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
     database.migrate().await?;
     database.close().await;
@@ -117,7 +126,7 @@ pub async fn migrate(args: &OfConfig) -> Result<(), Failure> {
 /// The code of whatever does not hold.
 pub async fn check(args: &OfConfig) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    gateway::tls(&config)?;
+    let tls = gateway::tls(&config)?;
     let node = Node::open(config, surroundings()).await?;
     let head = *node.committer.head().borrow();
     let log_key = node.log_key.clone();
@@ -127,7 +136,22 @@ pub async fn check(args: &OfConfig) -> Result<(), Failure> {
         head.size, head.time
     ));
     say(&format!("log key: {log_key}"));
-    Ok(())
+    let issuers = tls.issuers(surroundings().real.now());
+    let named = |issuer: &IssuerReport| {
+        format!("the revocation list of {} ends at {}", issuer.name, issuer.next_update)
+    };
+    for issuer in issuers.iter().filter(|issuer| issuer.state == ListState::Ageing) {
+        say(&format!("{}: it is past half of its life, publish a new one", named(issuer)));
+    }
+    let lapsed: Vec<_> =
+        issuers.iter().filter(|issuer| issuer.state == ListState::Lapsed).map(named).collect();
+    if lapsed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "{}: its issuer's callers are refused, publish a new one",
+        lapsed.join("; ")
+    )))
 }
 
 /// Puts a new key in front of the key ring: it seals from then on, and every older key still opens what it
@@ -139,8 +163,9 @@ pub fn rotate_keys(args: &OfConfig) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let Surroundings { clock, random, .. } = surroundings();
     let created = Date::in_london(clock.now());
-    let ring = KeyRing::rotate(&config.log.key_ring, created.into(), &|bytes| random.fill(bytes));
-    let ring = ring.map_err(|error| Failure::configuration(format!("the key ring: {error}")))?;
+    let path = &config.log.key_ring;
+    let ring = KeyRing::rotate(path, created.into(), &|bytes| random.fill(bytes));
+    let ring = ring.map_err(StartError::file("log.key_ring", path))?;
     say(&format!("key {} seals from now on; keep the older ones, and back the ring up", ring.active().id()));
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Failure, say};
 use crate::config::Config;
 use crate::exchange::log_replaced;
 use crate::gateway::{self, StartError, Surroundings};
-use crate::seal::{KeyRing, LogSigningKey, Vault};
+use crate::seal::{LogSigningKey, Vault};
 use crate::store::Database;
 use crate::store::rollback::Rollback;
 
@@ -18,7 +18,8 @@ pub async fn accept(args: &AcceptRollback) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let Surroundings { clock, random, .. } = surroundings();
     let signer = gateway::signer(&config)?;
-    let vault = Vault::new(KeyRing::load(&config.log.key_ring).map_err(StartError::from)?, 1);
+    let vault = Vault::new(gateway::key_ring(&config)?, 1);
+    gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
     if !database.is_migrated().await? {
         return Err(StartError::Schema.into());
@@ -33,8 +34,9 @@ pub async fn accept(args: &AcceptRollback) -> Result<(), Failure> {
     } else {
         let replaced = keys.before(rollback.size());
         let fill = |bytes: &mut [u8]| random.fill(bytes);
-        LogSigningKey::replace(&config.log.signing_key, &args.log, &replaced, &fill)
-            .map_err(StartError::from)?;
+        let path = &config.log.signing_key;
+        LogSigningKey::replace(path, &args.log, &replaced, &fill)
+            .map_err(StartError::file("log.signing_key", path))?;
         gateway::signer(&config)?
     };
     let (kept, lost) = rollback.accept(&signer, first, now).await?;

@@ -21,7 +21,7 @@ use super::routes::Handler;
 use super::{Action, Change, Cx, Reason, Refusal};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
-use crate::identity::PeerCertificate;
+use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::seal::{KeyedDigest, SealError, Vault};
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Slot, Snapshot};
@@ -49,8 +49,8 @@ pub(super) type Answered = Result<Option<(Answer, Bytes)>, Status>;
 #[derive(Clone, Copy)]
 pub(super) struct Recall(pub bool);
 
-/// Says whether a certificate that was accepted at the handshake still may be used.
-pub type StillValid = Arc<dyn Fn(&PeerCertificate) -> bool + Send + Sync>;
+/// Judges a certificate that was accepted at the handshake by what is known now.
+pub type JudgeCertificate = Arc<dyn Fn(&PeerCertificate) -> CertificateStatus + Send + Sync>;
 
 /// Everything that an exchange needs; one a node, shared by all of them.
 pub struct Door {
@@ -67,7 +67,7 @@ pub struct Door {
     /// Chance.
     pub random: Randomness,
     /// Revocation and expiry since the handshake.
-    pub still_valid: StillValid,
+    pub status: JudgeCertificate,
     /// Who called lately.
     pub callers: Callers,
     /// True once the node is to end.
@@ -100,10 +100,11 @@ struct Once {
 }
 
 impl Door {
-    /// Whether a certificate is neither expired nor on a revocation list by now.
+    /// Whether a certificate is neither expired nor on a revocation list by now. One whose revocation list has lapsed is
+    /// refused in its calls, where the caller can read why.
     #[must_use]
     pub fn is_still_valid(&self, peer: &PeerCertificate) -> bool {
-        (self.still_valid)(peer)
+        (self.status)(peer) != CertificateStatus::Invalid
     }
 
     /// Whether a connection may stay: not when its certificate was revoked or its organisation suspended. A
@@ -216,8 +217,10 @@ impl Door {
 
     /// Finds out who calls, from memory or in the snapshot from which everything else will be read.
     pub(super) async fn context(&self, call: &Call, recall: Recall) -> Result<Cx, Refusal> {
-        if !(self.still_valid)(&call.peer) {
-            return Err(Reason::CertificateRevoked.into());
+        match (self.status)(&call.peer) {
+            CertificateStatus::Valid => {}
+            CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
+            CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
         }
         let mut snapshot = Snapshot::of(self.log.database());
         let now = self.clock.now();

@@ -76,6 +76,7 @@ reasons! {
     Invalid "INVALID_REQUEST" InvalidArgument Client 0 "fields of the request are at fault; each is named";
     CertificateNotRegistered "CERT_NOT_REGISTERED" Unauthenticated Operator 0 "this certificate is not registered for an organisation";
     CertificateRevoked "CERT_REVOKED" Unauthenticated People 0 "this certificate is no longer registered";
+    RevocationListExpired "REVOCATION_LIST_EXPIRED" Unavailable Operator 60000 "the revocation list of this certificate's issuer has expired; its issuer must publish a new one";
     OrganisationSuspended "ORG_SUSPENDED" PermissionDenied Operator 0 "this organisation is suspended";
     MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
     GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";

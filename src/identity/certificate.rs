@@ -2,6 +2,7 @@
 //! form; the subject's names say nothing here.
 
 use std::fmt;
+use std::sync::Arc;
 
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
@@ -38,8 +39,7 @@ pub struct PeerCertificate {
     system: System,
     trust_domain: String,
     fingerprint: [u8; 32],
-    serial: Vec<u8>,
-    issuer: Vec<u8>,
+    der: Arc<[u8]>,
     not_before: Instant,
     not_after: Instant,
 }
@@ -75,8 +75,7 @@ impl PeerCertificate {
             system,
             trust_domain,
             fingerprint: fingerprint(der),
-            serial: certificate.raw_serial().to_vec(),
-            issuer: certificate.issuer().as_raw().to_vec(),
+            der: der.into(),
             not_before: instant(validity.not_before.timestamp())?,
             not_after: instant(validity.not_after.timestamp())?,
         })
@@ -106,16 +105,10 @@ impl PeerCertificate {
         self.fingerprint
     }
 
-    /// Its serial number, as encoded.
+    /// The certificate itself, DER.
     #[must_use]
-    pub fn serial(&self) -> &[u8] {
-        &self.serial
-    }
-
-    /// Its issuer's name, DER.
-    #[must_use]
-    pub fn issuer(&self) -> &[u8] {
-        &self.issuer
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The instant from which it is valid.

@@ -1,9 +1,16 @@
 //! Who is on the other end of a connection: organisation and system from a verified client certificate,
 //! and the TLS that verifies it.
 
+mod authorities;
 mod certificate;
+mod files;
 pub mod pki;
+mod revocation;
+mod server_certificate;
 mod tls;
+mod verifier;
 
 pub use certificate::{CertificateError, PeerCertificate};
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use files::{TlsError, TlsFiles};
+pub use revocation::ListState;
+pub use tls::{CertificateStatus, IssuerReport, Tls};

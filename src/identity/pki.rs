@@ -78,11 +78,27 @@ impl Authority {
     /// # Errors
     /// [`PkiError`].
     pub fn server(&self, serial: u64) -> Result<Issued, PkiError> {
-        let mut params = params("ap-gateway", self.validity, serial);
-        params.subject_alt_names = vec![
-            SanType::DnsName("localhost".try_into()?),
-            SanType::IpAddress(std::net::IpAddr::from([127, 0, 0, 1])),
-        ];
+        let local = SanType::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]));
+        self.server_for(vec![SanType::DnsName("localhost".try_into()?), local], serial, self.validity)
+    }
+
+    /// A server certificate that names no host, or is valid at another time: none that a gateway takes.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn bad_server(
+        &self,
+        host: Option<&str>,
+        serial: u64,
+        validity: Validity,
+    ) -> Result<Issued, PkiError> {
+        let host = host.map(|host| Ok::<_, rcgen::Error>(SanType::DnsName(host.try_into()?))).transpose()?;
+        self.server_for(host.into_iter().collect(), serial, validity)
+    }
+
+    fn server_for(&self, names: Vec<SanType>, serial: u64, validity: Validity) -> Result<Issued, PkiError> {
+        let mut params = params("ap-gateway", validity, serial);
+        params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(&params)
     }

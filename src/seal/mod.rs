@@ -29,7 +29,7 @@ pub use envelope::Column;
 pub use index::{BLIND_INDEX_BYTES, BlindIndex};
 pub use organisation::OrganisationKey;
 pub use ring::{KeyRing, RingKey};
-pub use secret_file::FileError;
+pub use secret_file::{FileError, check_private, create_private};
 pub use signing::LogSigningKey;
 pub use token::{TokenInvalid, TokenUse};
 pub use vault::Vault;

@@ -18,30 +18,33 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system refused; `doing` says at what.
-    #[error("secret file: cannot {doing}")]
+    #[error("cannot {doing}: {cause}")]
     Io {
         /// What was tried, as a verb and its object.
         doing: &'static str,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
-    /// Group or others may read or write it, or it is not a plain file.
-    #[error("secret file: must be a plain file of mode 0600 or 0400, is {mode:04o}")]
+    /// Group or others may read or write it.
+    #[error("group or others have rights to it (mode {mode:04o}): run chmod 600 on it")]
     Exposed {
         /// The permission bits found.
         mode: u32,
     },
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a plain file")]
+    NotPlain,
     /// Not the expected TOML; only the place is told, because the line may hold a key.
-    #[error("secret file: not understood at line {line}")]
+    #[error("it is not understood at line {line}")]
     Malformed {
         /// Line number, from 1; 0 when unknown.
         line: usize,
     },
     /// Understood, but what it says cannot be.
-    #[error("secret file: {0}")]
+    #[error("{0}")]
     Invalid(&'static str),
     /// A file of that name is there already and is never overwritten.
-    #[error("secret file: exists already")]
+    #[error("it exists already")]
     Exists,
     /// The cryptographic library took no key from it.
     #[error(transparent)]
@@ -53,6 +56,8 @@ pub enum FileError {
 /// # Errors
 /// [`FileError::Exposed`] when anyone but the owner has a right to it (Unix), [`FileError::Io`] otherwise.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    // Before it is opened: a named pipe would block.
+    check_private(path)?;
     let file = File::open(path).map_err(doing("open it"))?;
     let about = file.metadata().map_err(doing("look at its mode"))?;
     check_mode(&about)?;
@@ -64,6 +69,25 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(LONGEST).read_to_string(&mut text).map_err(doing("read it"))?;
     Ok(text)
+}
+
+/// Checks that a file is plain and that only its owner has rights to it; where modes are not Unix's, that it is plain.
+///
+/// # Errors
+/// [`FileError::Exposed`], [`FileError::NotPlain`], or [`FileError::Io`] when it is not there.
+pub fn check_private(path: &Path) -> Result<(), FileError> {
+    check_mode(&fs::metadata(path).map_err(doing("find it"))?)
+}
+
+/// Makes an empty file that only its owner can read, whatever the umask, unless it is there already.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn create_private(path: &Path) -> Result<(), FileError> {
+    match new_file(path) {
+        Err(FileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// Writes a new secret file of mode 0600.
@@ -126,15 +150,24 @@ fn write(path: &Path, text: &str, folder: &File) -> Result<(), FileError> {
         }
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside).map_err(doing("create a temporary file beside it"))?;
+    let mut file = new_file(&beside)?;
     file.write_all(text.as_bytes()).map_err(doing("write it"))?;
     file.sync_all().map_err(doing("make it durable"))?;
     fs::rename(&beside, path).map_err(doing("put it in place"))?;
     folder.sync_all().map_err(doing("make its name durable"))
+}
+
+/// Makes a file of mode 0600; a umask can only take rights away, so they are set again.
+fn new_file(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(doing("create it"))?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(doing("set its mode"))?;
+    Ok(file)
 }
 
 fn lock_folder(path: &Path) -> Result<File, FileError> {
@@ -144,17 +177,20 @@ fn lock_folder(path: &Path) -> Result<File, FileError> {
     Ok(folder)
 }
 
-#[cfg(unix)]
 fn check_mode(about: &fs::Metadata) -> Result<(), FileError> {
-    let mode = std::os::unix::fs::MetadataExt::mode(about) & 0o7777;
-    if about.is_file() && mode.is_multiple_of(0o100) { Ok(()) } else { Err(FileError::Exposed { mode }) }
-}
-
-#[cfg(not(unix))]
-fn check_mode(about: &fs::Metadata) -> Result<(), FileError> {
-    if about.is_file() { Ok(()) } else { Err(FileError::Exposed { mode: 0 }) }
+    if !about.is_file() {
+        return Err(FileError::NotPlain);
+    }
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::MetadataExt::mode(about) & 0o7777;
+        if !mode.is_multiple_of(0o100) {
+            return Err(FileError::Exposed { mode });
+        }
+    }
+    Ok(())
 }
 
 fn doing(what: &'static str) -> impl Fn(io::Error) -> FileError {
-    move |source| FileError::Io { doing: what, source }
+    move |cause| FileError::Io { doing: what, cause }
 }

@@ -5,6 +5,7 @@
 
 mod connections;
 mod flood;
+mod revocation;
 
 use std::convert::Infallible;
 use std::io;
@@ -23,6 +24,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 pub use connections::{Connections, Ending};
+pub use revocation::RevocationReviewer;
 
 use crate::exchange::OtherHost;
 use crate::identity::{PeerCertificate, Tls};

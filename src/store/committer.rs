@@ -361,7 +361,9 @@ impl Appender {
     fn nothing_done(members: Vec<Pending>, error: StoreError) -> Result<Attempt, Fatal> {
         match error {
             StoreError::Disk(_) => Err(Fatal::Disk(error)),
-            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } => Err(Fatal::Diverged(error)),
+            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
+                Err(Fatal::Diverged(error))
+            }
             StoreError::Refused(_) => Ok(Attempt::Refused(members)),
             StoreError::Full(_) | StoreError::Unreachable(_) => {
                 tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");

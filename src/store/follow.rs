@@ -34,6 +34,18 @@ pub struct Condition {
     pub clock_off: bool,
     /// An entry of the log was changed.
     pub altered: bool,
+    /// Whether any caller can be told from a revoked one.
+    pub revocation: Revocation,
+}
+
+/// Whether revocation is known of any issuer's callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// Of at least one.
+    #[default]
+    Known,
+    /// The revocation lists of every issuer have lapsed: nobody is served.
+    Unknown,
 }
 
 /// The newest of the log that was seen in the database, with its signed note.

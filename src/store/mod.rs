@@ -31,7 +31,7 @@ pub use anchor::Anchor;
 pub use appending::Appending;
 pub use committer::{Appender, Committer, Fatal};
 pub use evidence::Log;
-pub use follow::{Condition, Follower};
+pub use follow::{Condition, Follower, Revocation};
 pub use queue::{Queue, Slot};
 pub use salts::Salts;
 pub use snapshot::Snapshot;

@@ -34,9 +34,9 @@ pub async fn create(
     let row = vec![0_i64.into(), now.micros().into(), note.as_str().into()];
     conn.insert(vec![(&CHECKPOINTS, vec![row])]).await?;
     conn.commit().await?;
-    Anchor::create(anchor, &note).map_err(|error| {
-        tracing::error!(error = %error, "the anchor could not be made");
-        StoreError::Inconsistent("the anchor file cannot be made, or is there already")
+    Anchor::create(anchor, &note).map_err(|error| StoreError::Anchor {
+        path: anchor.to_owned(),
+        cause: format!("the anchor file cannot be made: {error}"),
     })
 }
 
@@ -60,10 +60,13 @@ pub async fn open(database: &Database, anchor: &Path, keys: &Lineage) -> Result<
 
 /// The anchor, and the newest note in it.
 pub(super) fn anchored_at(path: &Path) -> Result<(Anchor, String), StoreError> {
-    Anchor::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => StoreError::Inconsistent("the anchor file is missing"),
-        std::io::ErrorKind::WouldBlock => StoreError::Inconsistent("another process has the anchor open"),
-        _ => StoreError::Inconsistent("the anchor file cannot be read"),
+    Anchor::open(path).map_err(|error| {
+        let cause = match error.kind() {
+            std::io::ErrorKind::NotFound => "the anchor file is missing".to_owned(),
+            std::io::ErrorKind::WouldBlock => "another process has the anchor open".to_owned(),
+            _ => format!("the anchor file cannot be read: {error}"),
+        };
+        StoreError::Anchor { path: path.to_owned(), cause }
     })
 }
 

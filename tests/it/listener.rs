@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ap_gateway::cli::{profile, sandbox};
+use ap_gateway::clock::{Clock, SystemClock};
 use ap_gateway::identity::pki::{Authority, Issued};
 use ap_gateway::identity::{Tls, TlsFiles};
 use ap_gateway::server::{Connections, Limits, serve};
@@ -25,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::body::Body;
 
+use super::postgres::write_private;
 use super::process::Process;
 use super::safety::own;
 use super::stage::lately;
@@ -62,7 +64,7 @@ impl Listener {
     async fn start(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new("a listener's", lately()).unwrap();
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let write = |name: &str, text: &str| write_private(&dir.path().join(name), text);
         let pair = |name: &str, issued: Issued| {
             write(&format!("{name}.pem"), &issued.certificate);
             write(&format!("{name}.key"), &issued.key);
@@ -78,7 +80,7 @@ impl Listener {
             client_ca: file("ca.pem"),
             crls: vec![file("ca.crl")],
         };
-        let tls = Arc::new(Tls::load(files, "ap.example").unwrap());
+        let tls = Arc::new(Tls::load(files, "ap.example", SystemClock.now()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = tower::service_fn(|_: http::Request<Body>| async {

@@ -1,6 +1,8 @@
 //! PostgreSQL from the system's binaries, for the tests and the benches.
 
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -47,7 +49,7 @@ impl Postgres {
         let options =
             format!("{options} -p {port} -c listen_addresses=127.0.0.1 -k {}", dir.path().display());
         let url_file = dir.path().join("url");
-        std::fs::write(&url_file, format!("postgres://postgres@127.0.0.1:{port}/postgres")).unwrap();
+        write_private(&url_file, &format!("postgres://postgres@127.0.0.1:{port}/postgres"));
         Self { dir, options, url_file }
     }
 
@@ -160,4 +162,11 @@ pub fn postgres_binary(name: &str) -> Command {
 
 pub fn is_root() -> bool {
     run(Command::new("id").arg("-u")).trim() == "0"
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
 }

@@ -15,8 +15,8 @@ use super::requests::{LA, a_child, a_referral};
 use crate::clock::{Clock, HeldClock, Instant, Randomness};
 use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
-use crate::identity::PeerCertificate;
 use crate::identity::pki::{Authority, Validity};
+use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::proto::Rpc;
 use crate::proto::v1::{
     AgreementState, CreateReferralResponse, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest,
@@ -84,7 +84,7 @@ impl World {
             vault: Arc::new(Vault::new(ring, 100)),
             clock,
             random,
-            still_valid: Arc::new(|_| true),
+            status: Arc::new(|_| CertificateStatus::Valid),
             stopping: tokio::sync::watch::channel(false).1,
         };
         let service = crate::placements::routes(Routes::new()).open(Arc::new(door), MessageLimits::default());

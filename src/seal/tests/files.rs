@@ -37,7 +37,7 @@ fn a_file_others_can_read_is_refused_and_none_is_overwritten() {
     }
     assert!(matches!(KeyRing::create(&path, DAY, &counting(9)), Err(FileError::Exists)));
     assert!(matches!(LogSigningKey::create(&log, "x", &counting(9)), Err(FileError::Exists)));
-    assert!(matches!(KeyRing::load(folder.path()), Err(FileError::Exposed { .. })));
+    assert!(matches!(KeyRing::load(folder.path()), Err(FileError::NotPlain)));
 }
 
 #[test]

@@ -29,6 +29,14 @@ pub enum StoreError {
     /// What is stored does not fit together, or not with what is kept outside the database.
     #[error("{0}")]
     Inconsistent(&'static str),
+    /// The anchor cannot be used.
+    #[error("log.anchor ({}): {cause}", path.display())]
+    Anchor {
+        /// The anchor file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
 }
 
 impl From<sqlx::Error> for StoreError {

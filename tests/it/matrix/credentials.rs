@@ -8,6 +8,7 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::identity::pki::{Authority, Validity};
 use prost_reflect::Value;
 
+use super::super::opening::HEALTH;
 use super::super::stage::{Stage, authority, issue, lately, row};
 use super::super::support::World;
 use super::super::wire::{Answer, Wire, frame, receipt, tls};
@@ -15,6 +16,8 @@ use super::methods;
 
 /// Rounds in which a change of files or of the register is waited for, 50 ms each.
 const ROUNDS: usize = 200;
+/// A method that la-a may call without a message.
+const READ: &str = "/apgateway.v1.PlacementService/ListPlacements";
 
 /// The first method of each service.
 fn services() -> Vec<&'static str> {
@@ -38,10 +41,7 @@ async fn refused_at_the_handshake(world: &World, certificate: &str) {
 
 /// Number of entries, this reading's own left out.
 async fn entries(world: &World) -> u64 {
-    let answer = Wire::of(world.dir.path(), "la-a")
-        .await
-        .call("/apgateway.v1.PlacementService/ListPlacements", &[])
-        .await;
+    let answer = Wire::of(world.dir.path(), "la-a").await.call(READ, &[]).await;
     receipt(&answer).index
 }
 
@@ -99,8 +99,8 @@ async fn a_bad_certificate_gets_no_connection() {
     world.stop().await;
 }
 
-/// A revocation list is enforced from when it is read, on connections that are open too; one out of date
-/// leaves nobody valid, and a new one mends that.
+/// A revocation list is enforced from when it is read, on connections that are open too. While the newest is out of
+/// date every call is refused with that cause, who is on it gets no connection, and a new list mends it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_list_holds_and_must_be_in_date() {
     let world = World::sqlite().await;
@@ -119,17 +119,21 @@ async fn a_revocation_list_holds_and_must_be_in_date() {
     refused_at_the_handshake(&world, "lost").await;
     answered(&world, "la-a", services()[0]).await.unwrap();
     let past = Validity { to: lately().from + 3_600, ..lately() };
-    for (number, (validity, may)) in [(past, false), (lately(), true)].into_iter().enumerate() {
+    let lapsed = "REVOCATION_LIST_EXPIRED";
+    for (number, (validity, told)) in [(past, lapsed), (lately(), "OK")].into_iter().enumerate() {
         std::fs::write(&list, own.crl(&[601], 3 + number as u64, validity).unwrap()).unwrap();
         for round in 0.. {
-            if answered(&world, "la-a", services()[0]).await.is_ok() == may {
+            // A connection that was opened just before its list lapsed is cut.
+            if answered(&world, "la-a", READ).await.is_ok_and(|answer| answer.told() == told) {
                 break;
             }
             assert!(round < ROUNDS, "the new list was not taken up");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        refused_at_the_handshake(&world, "lost").await;
+        let health = answered(&world, "la-a", HEALTH).await.unwrap();
+        assert_eq!(health.message[..] == [8, 1], told == "OK", "SERVING only while an issuer is current");
     }
-    refused_at_the_handshake(&world, "lost").await;
     world.stop().await;
 }
 
