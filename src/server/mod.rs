@@ -140,7 +140,8 @@ async fn connection<S>(
     let known = Arc::new(OnceLock::new());
     let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&peer));
-        if !is_for_us(request.uri().authority(), &known, &tls) {
+        let own = is_for_us(request.uri().authority(), &known, &tls) && is_host_own(request.headers(), &tls);
+        if !own {
             request.extensions_mut().insert(OtherHost);
         }
         request.map(Body::new)
@@ -173,6 +174,14 @@ fn is_for_us(authority: Option<&Authority>, known: &OnceLock<Authority>, tls: &T
         known.set(authority.clone()).ok();
     }
     own
+}
+
+/// Whether every `host` header names the server: HTTP/2 allows it in place of `:authority`, and no other host beside it.
+fn is_host_own(headers: &http::HeaderMap, tls: &Tls) -> bool {
+    headers.get_all(http::header::HOST).iter().all(|host| {
+        let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+        authority.is_some_and(|authority| tls.is_own_name(authority.host().trim_matches(['[', ']'])))
+    })
 }
 
 fn log(ended: Result<(), hyper::Error>) {

@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
+use ap_gateway::clock::{Clock, SystemClock};
+use ap_gateway::identity::pki::{Authority, Validity};
+use http::Version;
+use http_body_util::Full;
+use tonic::body::Body;
+
 use super::opening::HEALTH;
 use super::served::{Folder, READ, ROUNDS, until_cut};
 use super::stage::{issue, lately};
-use ap_gateway::clock::{Clock, SystemClock};
-use ap_gateway::identity::pki::{Authority, Validity};
+use super::wire::frame;
 
 const SERVING: [u8; 2] = [8, 1];
 const REFUSED: &str = "changed TLS files were not taken up";
@@ -149,4 +154,26 @@ async fn an_authority_that_is_taken_out_loses_its_connections() {
     until_cut(&open).await;
     assert!(folder.call(&served, "other", READ).await.is_err());
     assert_eq!(staying.call(READ, &[]).await.told(), "OK");
+}
+
+/// HTTP/2 allows a `host` header in place of `:authority`, and the two must not differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_header_counts_as_the_host() {
+    let folder = Folder::new();
+    let served = folder.serve();
+    let wire = folder.connect(&served, "la-a").await.unwrap();
+    for (uri, host, told) in [
+        (READ.to_owned(), "evil.example", "HOST_MISMATCH"),
+        (READ.to_owned(), "localhost:8443", "OK"),
+        (format!("https://localhost{READ}"), "evil.example", "HOST_MISMATCH"),
+        (format!("https://evil.example{READ}"), "localhost", "HOST_MISMATCH"),
+    ] {
+        let body = Body::new(Full::new(frame(&[])));
+        let request = http::Request::post(uri)
+            .version(Version::HTTP_11)
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("host", host);
+        assert_eq!(wire.ask(request.body(body).unwrap()).await.unwrap().told(), told, "{host}");
+    }
 }
