@@ -1,6 +1,8 @@
 //! The configuration of a node. This struct is the manual: every key, its unit, its default. Secrets are
 //! paths to files, never values. `deploy/gateway.toml` holds every key and is parsed by a test.
 
+mod text;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -39,12 +41,12 @@ pub struct Config {
 pub struct Tls {
     /// PEM file: the server's certificate, then its intermediates.
     pub certificate: PathBuf,
-    /// PEM file: the server's private key, PKCS#8.
+    /// PEM file, mode 0600: the server's private key, PKCS#8.
     pub key: PathBuf,
-    /// PEM file: the CAs that issue client certificates.
+    /// PEM file: the CAs that issue client certificates, an intermediate one beside the CA that issued it.
     pub client_ca: PathBuf,
-    /// PEM or DER files: a certificate revocation list for every issuer of client certificates. An issuer
-    /// without a current list has no valid certificates.
+    /// PEM or DER files: a certificate revocation list, verified when it is read, of every CA in `client_ca`. The
+    /// callers of a CA whose list has lapsed are refused, those of the others are not.
     pub crls: Vec<PathBuf>,
 }
 
@@ -52,9 +54,9 @@ pub struct Tls {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// A SQLite file on a local disk.
+    /// A SQLite file on a local disk, mode 0600.
     pub sqlite: Option<PathBuf>,
-    /// A file that holds a PostgreSQL connection URL, password and all; or several, one a line, of a primary
+    /// A file, mode 0600, that holds a PostgreSQL connection URL, password and all; or several, one a line, of a primary
     /// and the standbys that may take over from it.
     pub postgres_url_file: Option<PathBuf>,
     /// PostgreSQL without a synchronous standby: a disk that dies takes acknowledged returns with it. Say
@@ -62,7 +64,7 @@ pub struct Database {
     #[serde(default)]
     pub single_primary: bool,
     /// Pages of 4 KiB, about, after which SQLite's write-ahead log is folded back into the database. More make
-    /// the log larger on the disk; fewer write the same pages more often.
+    /// the log larger on the disk; fewer write the same pages more often. 100 to 1,000,000.
     #[serde(default = "fold_after_pages")]
     pub fold_after_pages: usize,
 }
@@ -89,15 +91,15 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Largest request message, in bytes, after decompression.
+    /// Largest request message, in bytes, after decompression; 4,096 to 16,777,216.
     pub request_bytes: usize,
-    /// Connections in all.
+    /// Connections in all; 1 to 1,000,000.
     pub connections: usize,
-    /// Connections of one organisation.
+    /// Connections of one organisation; 1 to 1,000,000.
     pub connections_per_organisation: usize,
-    /// Seconds that a TLS handshake may take.
+    /// Seconds that a TLS handshake may take; 1 to 60.
     pub handshake_seconds: u64,
-    /// Seconds from SIGTERM until connections that are still open are closed.
+    /// Seconds from SIGTERM until connections that are still open are closed; 1 to 300.
     pub drain_seconds: u64,
 }
 
@@ -120,11 +122,18 @@ pub enum ConfigError {
     #[error("could not read {0}")]
     Unreadable(PathBuf, #[source] std::io::Error),
     /// The file is not a configuration.
-    #[error("{0} is not a configuration of this release")]
-    Malformed(PathBuf, #[source] toml::de::Error),
+    #[error("{} line {line}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, and what it must be.
+        what: String,
+    },
     /// Neither or both databases are given.
-    #[error("[database] needs exactly one of sqlite and postgres_url_file")]
-    Database,
+    #[error("{}: [database] needs exactly one of sqlite and postgres_url_file", .0.display())]
+    Database(PathBuf),
 }
 
 impl Config {
@@ -135,10 +144,13 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
-        let parsed: Result<Self, _> = toml::from_str(&text);
-        let mut config = parsed.map_err(|error| ConfigError::Malformed(path.to_owned(), error))?;
+        let mut config = text::parse(&text).map_err(|fault| ConfigError::Malformed {
+            path: path.to_owned(),
+            line: fault.line,
+            what: fault.what,
+        })?;
         if config.database.sqlite.is_some() == config.database.postgres_url_file.is_some() {
-            return Err(ConfigError::Database);
+            return Err(ConfigError::Database(path.to_owned()));
         }
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         config.for_each_path(|named| *named = folder.join(&*named));
@@ -155,7 +167,7 @@ impl Config {
             (None, Some(path)) => std::fs::read_to_string(path)
                 .map(Location::Postgres)
                 .map_err(|error| ConfigError::Unreadable(path.clone(), error)),
-            _ => Err(ConfigError::Database),
+            _ => Err(ConfigError::Database(PathBuf::new())),
         }
     }
 
@@ -203,6 +215,6 @@ mod tests {
         let path = folder.path().join("gateway.toml");
         let sample = include_str!("../deploy/gateway.toml");
         std::fs::write(&path, format!("colour = 1\n{sample}")).unwrap();
-        assert!(matches!(Config::load(&path), Err(ConfigError::Malformed(..))));
+        assert!(matches!(Config::load(&path), Err(ConfigError::Malformed { .. })));
     }
 }

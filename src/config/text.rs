@@ -1,0 +1,141 @@
+//! The text of a configuration: a fault in it is one line that names the place, the key and what the key may be.
+
+use std::ops::{Range, RangeInclusive};
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+
+/// The bounds of every number, by its key. A test holds the list to the configuration's struct.
+pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 6] = [
+    ("database.fold_after_pages", 100..=1_000_000, "pages of 4 KiB"),
+    ("limits.request_bytes", 4_096..=16_777_216, "bytes"),
+    ("limits.connections", 1..=1_000_000, "connections"),
+    ("limits.connections_per_organisation", 1..=1_000_000, "connections"),
+    ("limits.handshake_seconds", 1..=60, "seconds"),
+    ("limits.drain_seconds", 1..=300, "seconds"),
+];
+
+/// The keys that name a file, or several.
+const PATHS: [&str; 9] = [
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
+    "tls.crls",
+    "database.sqlite",
+    "database.postgres_url_file",
+    "log.anchor",
+    "log.signing_key",
+    "log.key_ring",
+];
+
+/// A fault of a configuration's text.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Its line, from 1.
+    pub line: usize,
+    /// The key and what is wrong with it.
+    pub what: String,
+}
+
+/// Parses a configuration and checks every value that can be checked by itself.
+pub(super) fn parse(text: &str) -> Result<Config, Fault> {
+    let table = DeTable::parse(text).map_err(|error| Fault::of(text, None, &error))?;
+    for (key, range, unit) in &RANGES {
+        if let Some(value) = find(table.get_ref(), key)
+            && !integer(value.get_ref()).is_some_and(|number| range.contains(&number))
+        {
+            let what = format!("must be a whole number of {unit} from {} to {}", range.start(), range.end());
+            return Err(Fault::at(text, &value.span(), key, &what));
+        }
+    }
+    for key in PATHS {
+        let Some(value) = find(table.get_ref(), key) else { continue };
+        let named = value.get_ref().as_array().map_or_else(|| vec![value], |array| array.iter().collect());
+        if named.is_empty() || named.iter().any(|path| path.get_ref().as_str() == Some("")) {
+            return Err(Fault::at(text, &value.span(), key, "must name a file"));
+        }
+    }
+    if let Some(value) = find(table.get_ref(), "trust_domain")
+        && value.get_ref().as_str().is_some_and(|name| !is_trust_domain(name))
+    {
+        let what = "must be a SPIFFE trust domain: 1 to 255 of a-z 0-9 . - _, such as ap.example";
+        return Err(Fault::at(text, &value.span(), "trust_domain", what));
+    }
+    Config::deserialize(toml::Deserializer::from(table.clone()))
+        .map_err(|error| Fault::of(text, Some(table.get_ref()), &error))
+}
+
+impl Fault {
+    fn at(text: &str, span: &Range<usize>, key: &str, what: &str) -> Self {
+        let before = text.get(..span.start).unwrap_or_default();
+        Self { line: before.matches('\n').count() + 1, what: format!("{key} {what}") }
+    }
+
+    /// Makes a fault from the parser's own words, with the key that they are about.
+    fn of(text: &str, table: Option<&DeTable<'_>>, error: &toml::de::Error) -> Self {
+        let span = error.span().unwrap_or(0..0);
+        let key = table.map(|table| key_at(table, &span)).unwrap_or_default();
+        let what = error.message().lines().collect::<Vec<_>>().join(" ");
+        let key = if key.is_empty() { "the file".to_owned() } else { key };
+        Self::at(text, &span, &format!("{key}:"), &what)
+    }
+}
+
+/// Finds the value of a key with dots.
+fn find<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((section, key)) => table.get(section)?.get_ref().as_table()?.get(key),
+    }
+}
+
+/// Returns the innermost key whose value holds a place of the text.
+fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
+    for (name, value) in table {
+        let inner = value.get_ref().as_table().map(|table| key_at(table, span)).filter(|key| !key.is_empty());
+        let name = name.get_ref();
+        if let Some(inner) = inner {
+            return format!("{name}.{inner}");
+        }
+        if value.span().contains(&span.start) && span.start < span.end {
+            return name.to_string();
+        }
+    }
+    String::new()
+}
+
+/// Returns a whole number; beyond 64 bits there is none.
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Whether a name is a trust domain as SPIFFE writes it.
+fn is_trust_domain(name: &str) -> bool {
+    let letter =
+        |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b".-_".contains(&letter);
+    (1..=255).contains(&name.len()) && name.bytes().all(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_configuration_has_a_range() {
+        let manual = include_str!("../config.rs");
+        let number = |line: &str| {
+            ["usize", "u64", "u32", "u16"].map(|kind| format!("{kind},")).iter().any(|it| line.ends_with(it))
+        };
+        let numbers = manual.lines().map(str::trim).filter(|line| line.starts_with("pub ") && number(line));
+        let mut numbers: Vec<_> =
+            numbers.filter_map(|line| line.strip_prefix("pub ")?.split(':').next()).collect();
+        let mut bounded: Vec<_> = RANGES.iter().filter_map(|(key, ..)| key.split('.').next_back()).collect();
+        numbers.sort_unstable();
+        bounded.sort_unstable();
+        assert_eq!(numbers, bounded);
+    }
+}
