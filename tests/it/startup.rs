@@ -1,4 +1,5 @@
-//! The start: every key of the configuration with what is no value for it, and files that others can read.
+//! The start: every key of the configuration with what is no value for it, files that others can read, and signals
+//! that come early.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -232,5 +233,22 @@ fn what_init_makes_is_private_whatever_the_umask() {
             found += 1;
         }
         assert!(found >= 4, "{found}");
+    }
+}
+
+/// A signal without a handler would kill the process.
+#[test]
+fn signals_right_at_the_start_are_heard() {
+    let folder = Folder::new();
+    for _ in 0..8 {
+        let mut served = folder.serve();
+        served.signal("HUP");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(served.is_running(), "{}", served.log());
+        served.signal("TERM");
+        assert_eq!(served.ended().code(), Some(0));
+        let served = folder.serve();
+        served.signal("TERM");
+        assert_eq!(served.ended().code(), Some(0));
     }
 }

@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::args::Sandbox;
-use super::{Failure, operator, say, serve};
+use super::serve::Signals;
+use super::{Failure, operator, say};
 use crate::clock::{Clock, HeldClock, Instant, Randomness, SetClock, SystemClock};
 use crate::config::{Config, Limits};
 use crate::gateway::{self, Node, StartError, Surroundings};
@@ -62,11 +63,17 @@ pub async fn run(args: &Sandbox) -> Result<(), Failure> {
         Some(from) if args.clock_runs => Time::From(from),
         Some(at) => Time::Held(at),
     };
+    let mut signals = Signals::install()?;
     let database = args.postgres_url_file.as_deref();
-    let mut served = start(&args.dir, args.listen, time, database, &Randomness::system()).await?;
+    let random = Randomness::system();
+    let started = Box::pin(start(&args.dir, args.listen, time, database, &random));
+    let Some(served) = signals.unless_stopped(started).await else {
+        return Ok(());
+    };
+    let mut served = served?;
     say(&format!("READY {}", served.address));
     tokio::select! {
-        () = serve::asked_to_stop() => served.stop().await,
+        () = signals.stopped() => served.stop().await,
         serving = &mut served.serving => ended(serving),
     }
 }
