@@ -1,5 +1,6 @@
 //! The verbs of whoever operates a node: init, migrate, check, rotate-keys.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -8,7 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use super::args::{Init, OfConfig};
 use super::{Failure, say};
 use crate::calendar::Date;
-use crate::clock::{Clock, Randomness, SystemClock};
+use crate::clock::{Clock, Instant, Randomness, SystemClock};
+use crate::codes::organisation::OrganisationKind;
 use crate::config::Config;
 use crate::gateway::{self, Node, StartError, Surroundings};
 use crate::identity::{IssuerReport, ListState, PeerCertificate};
@@ -48,12 +50,37 @@ pub fn surroundings() -> Surroundings {
 /// Exit code 78 for what is there already or cannot be made.
 pub async fn init(args: &Init) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    let der = CertificateDer::from_pem_file(&args.operator_certificate)
-        .map_err(|_| Failure::configuration("the operator's certificate is not a PEM certificate"))?;
-    let operator = PeerCertificate::parse(&der).map_err(|error| Failure::configuration(error.to_string()))?;
-    let log_key = found(config, surroundings(), &args.origin, &operator, &args.operator_name).await?;
+    let surroundings = surroundings();
+    let operator = first_operator(&args.operator_certificate, &config.trust_domain, surroundings.real.now())?;
+    let log_key = found(config, surroundings, &args.origin, &operator, &args.operator_name).await?;
     say(&format!("made a new log; give its key to everyone who checks receipts:\n{log_key}"));
     Ok(())
+}
+
+/// Reads the certificate of the first operator, who registers everybody else: nobody else's would do.
+fn first_operator(path: &Path, trust_domain: &str, now: Instant) -> Result<PeerCertificate, Failure> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Failure::configuration(format!("the operator's certificate ({}): {why}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
+    let der =
+        CertificateDer::from_pem_slice(&bytes).map_err(|_| refused(&"it holds no PEM block CERTIFICATE"))?;
+    let operator = PeerCertificate::parse(&der).map_err(|error| refused(&error))?;
+    if operator.organisation().kind() != OrganisationKind::Operator {
+        return Err(refused(
+            &"it is not an operator's: its URI must be spiffe://<trust domain>/operator/<id>/<system>",
+        ));
+    }
+    if operator.trust_domain() != trust_domain {
+        return Err(refused(&"its trust domain is not the configuration's"));
+    }
+    if now < operator.not_before() {
+        return Err(refused(&format!("it is not valid before {}", operator.not_before())));
+    }
+    if operator.not_after() < now {
+        return Err(refused(&format!("it expired at {}", operator.not_after())));
+    }
+    Ok(operator)
 }
 
 /// As [`init`], from values.

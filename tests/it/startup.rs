@@ -1,10 +1,13 @@
-//! The start: every key of the configuration with what is no value for it, files that others can read, and signals
-//! that come early.
+//! The start: every key of the configuration with what is no value for it, files that others can read, signals that come
+//! early, and who may be the first operator.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use ap_gateway::identity::pki::Validity;
+
 use super::served::Folder;
+use super::stage::lately;
 use super::support::{gateway, run};
 
 /// A key, a value that is none, and words of the line that says so.
@@ -234,6 +237,49 @@ fn what_init_makes_is_private_whatever_the_umask() {
         }
         assert!(found >= 4, "{found}");
     }
+}
+
+#[test]
+fn only_an_operator_s_certificate_is_the_first_operator_s() {
+    let folder = Folder::new();
+    let own = folder.authority();
+    let good = folder.configuration();
+    let fresh = |text: &str, file: &str| text.replace(&format!("\"{file}\""), &format!("\"fresh/{file}\""));
+    let fresh = ["gateway.sqlite", "log-signing-key", "key-ring", "anchor"]
+        .iter()
+        .fold(good, |text, file| fresh(&text, file));
+    folder.write("gateway.toml", &fresh);
+    let uri = "spiffe://sandbox.ap.example/operator/second/console";
+    let past = Validity { to: lately().from + 3_600, ..lately() };
+    let future = Validity { from: lately().to - 3_600, ..lately() };
+    folder.pair(
+        "elsewhere",
+        &own.client(&["spiffe://other.example/operator/second/console"], 8, lately()).unwrap(),
+    );
+    folder.pair("past", &own.client(&[uri], 9, past).unwrap());
+    folder.pair("future", &own.client(&[uri], 10, future).unwrap());
+    folder.pair("usage", &own.client_without_usage(uri, 11).unwrap());
+    let init = |file: &str| {
+        let mut init = gateway();
+        init.args(["init", "--origin", "ap.example/log", "--config"]).arg(folder.file("gateway.toml"));
+        let output = init.arg("--operator-certificate").arg(folder.file(file)).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (file, cause) in [
+        ("certs/la-a.pem", "it is not an operator's"),
+        ("certs/elsewhere.pem", "its trust domain is not the configuration's"),
+        ("certs/past.pem", "it expired at"),
+        ("certs/future.pem", "it is not valid before"),
+        ("certs/usage.pem", "not for TLS client authentication"),
+        ("certs/operator.key", "holds no PEM block CERTIFICATE"),
+        ("gone.pem", "No such file"),
+    ] {
+        let (code, told) = init(file);
+        assert!(code == 78 && told.contains(cause) && told.contains(file), "{file}: {code} {told}");
+        assert!(!folder.file("fresh").exists(), "nothing was made");
+    }
+    let (code, told) = init("certs/operator.pem");
+    assert_eq!(code, 0, "{told}");
 }
 
 /// A signal without a handler would kill the process.
