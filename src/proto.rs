@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(receipt.is_none(), HASHES.contains(&method.name()), "{}", method.name());
             with += usize::from(receipt.is_some());
         }
-        assert_eq!(with, 45);
+        assert_eq!(with, 46);
     }
 
     #[test]

@@ -93,7 +93,7 @@ async fn concerned(
     let ids: Vec<Uuid> = placements.iter().copied().collect();
     let (mut found, mut made) = (Vec::new(), Vec::<(Uuid, ChildKey)>::new());
     for placement in placed::by_ids(&mut cx.snapshot, &ids).await? {
-        if !placement.parties().contains(&recipient) {
+        if !placement.parties().contains(&recipient) && !placement.had_part(&recipient) {
             continue;
         }
         let child = placement.child;

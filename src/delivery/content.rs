@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::rows::Parcel;
 use super::wire::cursor_of;
+use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Change, ChildPart, Cx, LeafRole, Reason, Refusal};
+use crate::exchange::{Change, ChildPart, Cx, LeafRole, Part, Reason, Refusal};
 use crate::passports;
+use crate::placements::parties::Access;
 use crate::placements::{self, Placement, alerts, children, plan, read};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
@@ -151,37 +153,47 @@ async fn passport(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<
 }
 
 /// The version that the sender's exchange wrote, so that the digest of a delivery does not move with later
-/// versions. Whoever may not read the placement any more is told what became of it, without the child.
+/// versions. A recipient that may not read the placement any more is given what became of it, without the child; one
+/// that was no party on the day of the delivery is given nothing. The LA of residence is given the outline of each
+/// version that was written before the start, also after it.
 async fn about_placement(
     cx: &mut Cx,
     parcel: &Parcel,
     kind: DeliveryKind,
 ) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     let nothing = (None, Vec::new(), 0);
-    let Some(id) = parcel.placement else {
+    let (Some(id), reader) = (parcel.placement, cx.caller.organisation.clone()) else {
         return Ok(nothing);
     };
+    let sent_on = Date::in_london(Instant::from_micros(parcel.sent).map_err(|_| Reason::Failed)?);
     let newest = placements::by_id(&mut cx.snapshot, id).await?;
-    let Some(newest) = newest.filter(|newest| newest.parties().contains(&cx.caller.organisation)) else {
+    let Some(newest) = newest.filter(|newest| newest.part_on(&reader, sent_on) != Part::None) else {
         return Ok(nothing);
     };
     let Some(key) = children::key(cx, &newest.commissioner, newest.child).await? else {
         return Ok(nothing);
     };
     let mut content = PlacementContent::default();
-    let readable = placements::readable(&newest, &cx.caller.organisation);
-    if kind == DeliveryKind::Plan {
-        let plan = if readable { plan::written_at(cx, &newest, parcel.at.index).await? } else { None };
-        if let Some(plan) = &plan {
-            content.plan_open_items = plan::open_items(plan).into_iter().map(str::to_owned).collect();
-            content.plan_active = content.plan_open_items.is_empty();
-        }
-        content.plan = plan;
-    } else if let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await? {
-        let mut message = read::message(cx, &written, readable).await?;
+    let readable = placements::readable(&newest, &reader);
+    let mut access = Access::Whole;
+    if kind != DeliveryKind::Plan
+        && let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await?
+    {
+        access = written.access(&reader).unwrap_or(Access::Outline);
+        let mut message = read::message(cx, &written, access, readable).await?;
         // The plan has deliveries of its own; its etag moves without this placement's version.
         message.plan_etag.clear();
         content.placement = Some(message);
+    }
+    if readable && access == Access::Whole && matches!(kind, DeliveryKind::Plan | DeliveryKind::Parties) {
+        content.plan = match kind {
+            DeliveryKind::Plan => plan::written_at(cx, &newest, parcel.at.index).await?,
+            _ => plan::newest_at(cx, &newest, parcel.at.index).await?,
+        };
+        if let Some(plan) = &content.plan {
+            content.plan_open_items = plan::open_items(plan).into_iter().map(str::to_owned).collect();
+            content.plan_active = content.plan_open_items.is_empty();
+        }
     }
     let reply = content.encode_to_vec();
     let child = OfChild { placement: id, key, reply };

@@ -6,7 +6,9 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::children::{self, failed};
+use super::parties::Access;
 use super::rows::{self, Placement};
+use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Action, Change, Cx, Facts, Part, Permit, Reason, Refusal, policy};
 use crate::proto::v1::{DataClass, DeliveryKind, PlacementDetail};
@@ -59,7 +61,7 @@ pub(super) async fn permitted(cx: &mut Cx, action: Action, id: Uuid) -> Result<(
 async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Facts, StoreError> {
     let caller = &cx.caller.organisation;
     let part = match action {
-        Action::GetPlacement => placement.reader(caller),
+        Action::GetPlacement => placement.reader_of_any_day(caller),
         _ => placement.part_of(caller),
     };
     let class = if action == Action::PutPlan { DataClass::Plan } else { DataClass::Referral };
@@ -78,6 +80,21 @@ async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Fac
 pub fn readable(placement: &Placement, organisation: &OrganisationId) -> bool {
     let part = placement.reader(organisation);
     policy::verdict(Action::GetPlacement, part, placement.standing(), false).is_ok()
+}
+
+/// Reports whether an organisation may read what the placement holds of a day.
+#[must_use]
+pub fn readable_on(placement: &Placement, organisation: &OrganisationId, day: Date) -> bool {
+    let part = placement.reader_on(organisation, day);
+    policy::verdict(Action::GetPlacement, part, placement.standing(), false).is_ok()
+}
+
+/// Returns how much of a placement `GetPlacement` gives an organisation; none where it may read nothing.
+#[must_use]
+pub fn access(placement: &Placement, organisation: &OrganisationId) -> Option<Access> {
+    let part = placement.reader_of_any_day(organisation);
+    policy::verdict(Action::GetPlacement, part, placement.standing(), false).ok()?;
+    placement.access(organisation)
 }
 
 /// The etag that was sent is that of the version that was read (AIP-154).

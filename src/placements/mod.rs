@@ -11,6 +11,7 @@ mod decision;
 mod draft;
 mod exit;
 pub mod open_items;
+pub mod parties;
 pub mod plan;
 pub mod read;
 mod referral;
@@ -20,12 +21,13 @@ pub mod rules;
 pub mod safety;
 mod school_year;
 mod start;
+mod update_parties;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use draft::{readable, same_version};
+pub use draft::{access, readable, readable_on, same_version};
 pub use rows::{Placement, by_id, roll};
 
 use crate::exchange::{Action, Routes};
@@ -41,6 +43,7 @@ pub fn routes(routes: Routes) -> Routes {
         .unary(methods::PUT_PLAN, Action::PutPlan, plan::put_plan)
         .unary(methods::START_PLACEMENT, Action::StartPlacement, start::start_placement)
         .unary(methods::END_PLACEMENT, Action::EndPlacement, exit::end_placement)
+        .unary(methods::UPDATE_PARTIES, Action::UpdateParties, update_parties::update_parties)
         .unary(methods::GET_PLACEMENT, Action::GetPlacement, read::get_placement)
         .unary(methods::LIST_PLACEMENTS, Action::ListPlacements, read::list_placements)
         .unary(register::DECLARE_CLOSURE, Action::DeclareClosure, school_year::declare_closure)

@@ -78,6 +78,18 @@ pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Resul
     Ok(Some(plan))
 }
 
+/// The newest plan of a placement that an exchange up to an index wrote.
+///
+/// # Errors
+/// As [`newest`].
+pub async fn newest_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
+    let sql =
+        "SELECT version, plan FROM plans WHERE placement = $1 AND idx <= $2 ORDER BY version DESC LIMIT 1";
+    let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), index.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(opened(cx, placement, &row).await?.1))
+}
+
 /// A version of a placement's plan.
 ///
 /// # Errors

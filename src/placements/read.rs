@@ -6,16 +6,18 @@ use uuid::Uuid;
 
 use super::children;
 use super::draft;
+use super::parties::{Access, PartyPeriod};
 use super::plan;
 use super::rows::{self, Placement};
 use super::rules;
 use super::safety;
 use super::wire::{self, Query};
 use crate::calendar::Date;
+use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
-    MissingItem, OpenItem, PlacementDetail, Plan,
+    MissingItem, OpenItem, PlacementDetail, PlacementState, Plan,
 };
 
 /// Placements looked at in one step of a list.
@@ -30,17 +32,22 @@ pub(super) async fn get_placement(
 ) -> Result<Decided<GetPlacementResponse>, Refusal> {
     let id = wire::get(&m)?;
     let (placement, permit) = draft::permitted(&mut cx, Action::GetPlacement, id).await?;
-    let message = message(&mut cx, &placement, true).await?;
-    let plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
+    let access = draft::access(&placement, &cx.caller.organisation).ok_or(Reason::NotFound)?;
+    let message = message(&mut cx, &placement, access, true).await?;
     let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
-    let plan_active = plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
-    let safety = safety::of(&mut cx, &placement).await?;
-    let open_items = open_items(message.detail.as_ref(), plan.as_ref(), safety.acknowledged);
-    let response =
-        GetPlacementResponse { placement: Some(message), plan, open_items, plan_active, receipt: None };
+    let mut response = GetPlacementResponse { placement: Some(message), ..GetPlacementResponse::default() };
+    if access == Access::Whole {
+        response.plan = plan::newest(&mut cx, &placement).await?.map(|(_, plan)| plan);
+        response.plan_active = response.plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
+        let safety = safety::of(&mut cx, &placement).await?;
+        let detail = response.placement.as_ref().and_then(|placement| placement.detail.as_ref());
+        response.open_items = open_items(detail, response.plan.as_ref(), safety.acknowledged);
+    }
     let reply = response.encode_to_vec();
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
-    let change = cx.change(&permit).counterpart(&placement.commissioner);
+    // What was cut rests on who has a part in this version.
+    let change = cx.change(&permit).guard(placement.key(), placement.version);
+    let change = change.counterpart(&placement.commissioner);
     Ok(change.child(&part, &[] as &[Placement]).reply(&response))
 }
 
@@ -69,8 +76,8 @@ pub(super) async fn list_placements(
     let (page, last) = page(&mut cx, &query, after).await?;
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
-    for placement in &page {
-        let message = message(&mut cx, placement, false).await?;
+    for (placement, access) in &page {
+        let message = message(&mut cx, placement, *access, false).await?;
         let reply = message.encode_to_vec();
         let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
         let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
@@ -83,43 +90,92 @@ pub(super) async fn list_placements(
     Ok(change.reply(&response))
 }
 
-/// A placement as it is sent; with the child, also what was said about it. The reader's right to it has
-/// been decided by whoever asks.
+/// Builds the message of a placement, cut to what its reader has access to; with the child, also what was said about
+/// it. The reader's right to it has been decided before.
 ///
 /// # Errors
 /// As [`children::required_key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
-pub async fn message(cx: &mut Cx, placement: &Placement, with_child: bool) -> Result<v1::Placement, Refusal> {
+pub async fn message(
+    cx: &mut Cx,
+    placement: &Placement,
+    access: Access,
+    with_child: bool,
+) -> Result<v1::Placement, Refusal> {
+    if let Access::Former(until) = access {
+        return Ok(former(placement, &cx.caller.organisation, until));
+    }
+    let mut message = outline(placement);
+    if with_child {
+        let key = children::required_key(cx, &placement.commissioner, placement.child).await?;
+        let detail = draft::detail(&key, placement)?;
+        let requested_start = detail.requested_start.clone();
+        message.detail = Some(match access {
+            Access::Whole => detail,
+            _ => PlacementDetail { requested_start, ..PlacementDetail::default() },
+        });
+        message.child = Some(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?);
+    }
+    if access != Access::Whole {
+        return Ok(message);
+    }
     let plan = cx.snapshot.version(&plan::key(placement.id)).await?;
+    message.schools_on_roll = placement.schools.iter().map(ToString::to_string).collect();
+    message.provider_reference = placement.provider_reference.clone().unwrap_or_default();
+    message.reason = placement.reason;
+    message.agreement_id = placement.agreement.hyphenated().to_string();
+    message.plan_etag = if plan == 0 { String::new() } else { plan.to_string() };
+    if matches!(placement.part_of(&cx.caller.organisation), Part::Commissioner | Part::Provider) {
+        message.party_periods = placement.periods.iter().map(PartyPeriod::message).collect();
+    }
+    Ok(message)
+}
+
+/// Builds what every party may read of a placement.
+fn outline(placement: &Placement) -> v1::Placement {
     let date = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
-    let mut message = v1::Placement {
+    v1::Placement {
         placement_id: placement.id.hyphenated().to_string(),
         etag: placement.version.to_string(),
         state: placement.state as i32,
         commissioner: placement.commissioner.to_string(),
         provider: placement.provider.to_string(),
-        schools_on_roll: placement.schools.iter().map(ToString::to_string).collect(),
         la_of_residence: placement.residence.to_string(),
-        provider_reference: placement.provider_reference.clone().unwrap_or_default(),
         legal_basis: placement.legal_basis,
-        reason: placement.reason,
         start_date: date(placement.start),
         planned_end_date: date(placement.planned_end),
         end_date: date(placement.end),
-        agreement_id: placement.agreement.hyphenated().to_string(),
-        plan_etag: if plan == 0 { String::new() } else { plan.to_string() },
-        child: None,
-        detail: None,
-    };
-    if with_child {
-        let key = children::required_key(cx, &placement.commissioner, placement.child).await?;
-        message.detail = Some(draft::detail(&key, placement)?);
-        message.child = Some(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?);
+        ..v1::Placement::default()
     }
-    Ok(message)
 }
 
-/// The placements of a page, and the id behind which the next begins, if there may be more.
-async fn page(cx: &mut Cx, query: &Query, after: Uuid) -> Result<(Vec<Placement>, Option<Uuid>), Refusal> {
+/// Builds what a former party may read: what stood on its last day, with itself as the only other party.
+fn former(placement: &Placement, party: &OrganisationId, until: Date) -> v1::Placement {
+    let mut message = outline(&as_it_stood(placement, until));
+    message.etag.clear();
+    message.la_of_residence.clear();
+    if party.kind() == OrganisationKind::La {
+        message.la_of_residence = party.to_string();
+    } else {
+        message.schools_on_roll = vec![party.to_string()];
+    }
+    message.party_until = until.to_string();
+    message
+}
+
+/// The placement without what happened after a day.
+fn as_it_stood(placement: &Placement, day: Date) -> Placement {
+    let end = placement.end.filter(|end| *end <= day);
+    let state = if end.is_some() { PlacementState::Ended } else { PlacementState::Active };
+    Placement { state, end, planned_end: None, ..placement.clone() }
+}
+
+/// The placements of a page, each with the caller's access, and the id behind which the next begins, if there may be
+/// more.
+async fn page(
+    cx: &mut Cx,
+    query: &Query,
+    after: Uuid,
+) -> Result<(Vec<(Placement, Access)>, Option<Uuid>), Refusal> {
     let size = usize::try_from(query.size).unwrap_or(usize::MAX);
     let caller = cx.caller.organisation.clone();
     let (mut page, mut seen, mut looked_at) = (Vec::new(), after, 0);
@@ -129,13 +185,16 @@ async fn page(cx: &mut Cx, query: &Query, after: Uuid) -> Result<(Vec<Placement>
             return Ok((page, None));
         }
         for placement in rows::by_ids(&mut cx.snapshot, &ids).await? {
-            let wanted = draft::readable(&placement, &caller) && matches(query, &placement);
-            if wanted && page.len() == size {
+            let access =
+                draft::access(&placement, &caller).filter(|access| matches(query, &placement, *access));
+            if access.is_some() && page.len() == size {
                 return Ok((page, Some(seen)));
             }
             seen = placement.id;
-            if wanted && kept(cx, &placement).await? {
-                page.push(placement);
+            if let Some(access) = access
+                && kept(cx, &placement).await?
+            {
+                page.push((placement, access));
             }
         }
         looked_at += ids.len();
@@ -150,7 +209,12 @@ async fn kept(cx: &mut Cx, placement: &Placement) -> Result<bool, Refusal> {
     Ok(children::key(cx, &placement.commissioner, placement.child).await?.is_some())
 }
 
-fn matches(query: &Query, placement: &Placement) -> bool {
+/// Compares with the query only what the reader is given, or a filter would reveal the rest.
+fn matches(query: &Query, placement: &Placement, access: Access) -> bool {
+    if let Access::Former(until) = access {
+        let stood = as_it_stood(placement, until);
+        return query.active_on.is_none_or(|day| day <= until) && matches(query, &stood, Access::Whole);
+    }
     let active = |day| rules::active_on(placement.state, placement.start, placement.end, day);
     query.state.is_none_or(|state| state == placement.state)
         && query.provider.as_ref().is_none_or(|provider| *provider == placement.provider)

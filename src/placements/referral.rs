@@ -178,6 +178,7 @@ fn placement(cx: &Cx, referral: Referral, subject: &Subject) -> Result<Placement
         provider: referral.provider,
         residence: referral.residence,
         schools: referral.schools,
+        periods: Vec::new(),
         child: subject.child,
         agreement: referral.agreement,
         provider_reference: None,

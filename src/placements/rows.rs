@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::parties::{self, PartyPeriod};
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Part, Record, Standing};
@@ -27,6 +28,8 @@ pub struct Placement {
     pub residence: OrganisationId,
     /// Schools on whose roll the child is.
     pub schools: Vec<OrganisationId>,
+    /// Every period of a school on roll or an LA of residence; empty while none has changed.
+    pub periods: Vec<PartyPeriod>,
     /// The child, as the commissioner's record knows it.
     pub child: Uuid,
     /// The agreement under which the child was referred.
@@ -63,6 +66,7 @@ pub const PLACEMENTS: Table = Table {
         ("provider", Text),
         ("residence", Text),
         ("schools", Text),
+        ("party_periods", Text),
         ("child", Blob),
         ("agreement", Blob),
         ("provider_reference", Text),
@@ -83,7 +87,7 @@ macro_rules! written {
         concat!(
             "SELECT p.placement, p.version, p.state, p.commissioner, p.provider, p.residence, p.schools, ",
             "p.child, p.agreement, p.provider_reference, p.upn_index, p.start_date, p.planned_end_date, ",
-            "p.end_date, p.legal_basis, p.reason, p.detail FROM placements p ",
+            "p.end_date, p.legal_basis, p.reason, p.detail, p.party_periods FROM placements p ",
             $rest
         )
     };
@@ -114,6 +118,7 @@ impl Record for Placement {
             self.provider.as_str().into(),
             self.residence.as_str().into(),
             schools.join(",").into(),
+            parties::to_text(&self.periods).into(),
             self.child.into(),
             self.agreement.into(),
             self.provider_reference.clone().into(),
@@ -137,7 +142,7 @@ impl Record for Placement {
     }
 }
 
-/// That an organisation has a part in a placement: one row each, from the referral on.
+/// An organisation that has or had a part in a placement: one row each, never taken away.
 pub struct PartyRow {
     /// Commissioner, provider, school on roll or LA of residence.
     pub organisation: OrganisationId,
@@ -307,6 +312,7 @@ pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
         schools: schools
             .map(|id| OrganisationId::parse(id).map_err(|_| corrupt(6)))
             .collect::<Result<_, _>>()?,
+        periods: parties::from_text(row.text(17)?).ok_or(corrupt(17))?,
         child: row.id(7)?,
         agreement: row.id(8)?,
         provider_reference: row.opt_text(9)?.map(str::to_owned),

@@ -27,6 +27,8 @@ pub enum Verb {
     Reject,
     /// The commissioner puts a version of the plan.
     Plan,
+    /// The commissioner changes schools on roll or LA of residence.
+    UpdateParties,
     /// The child begins.
     Start,
     /// The placement is over.
@@ -48,6 +50,10 @@ pub fn next(state: State, verb: Verb) -> Result<State, Reason> {
         // Only a decision that was missing at the start.
         | (State::Active, Verb::Approve) => Ok(State::Active),
         (State::Referred | State::Accepted | State::Approved | State::Active, Verb::Plan) => Ok(state),
+        (
+            State::Referred | State::Accepted | State::Approved | State::Active | State::Ended,
+            Verb::UpdateParties,
+        ) => Ok(state),
         (State::Active, Verb::End) => Ok(State::Ended),
         _ => Err(Reason::StateInvalid),
     }

@@ -20,7 +20,7 @@ use crate::proto::v1::respond_to_referral_request::Answer as SentAnswer;
 use crate::proto::v1::{
     DecidePlacementRequest, Decision, DeclineReason, EndPlacementRequest, EndReason, GetPlacementRequest,
     ListPlacementsRequest, MissingItem, Officer, PlacementState, RespondToReferralRequest,
-    StartPlacementRequest,
+    StartPlacementRequest, UpdatePartiesRequest,
 };
 
 /// Code points of what must be known for safety, and of a summary of needs.
@@ -67,6 +67,20 @@ pub(super) struct End {
     pub destination: String,
     /// Note.
     pub note: String,
+}
+
+/// A change of parties.
+pub(super) struct PartiesUpdate {
+    /// The placement.
+    pub target: Target,
+    /// Schools on roll from the day on.
+    pub schools: Vec<OrganisationId>,
+    /// LA of residence from the day on.
+    pub residence: OrganisationId,
+    /// First day.
+    pub from: Date,
+    /// Why.
+    pub reason: String,
 }
 
 /// A query over the caller's placements.
@@ -167,6 +181,22 @@ pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
     let note = check.words("note", &m.note, TextRule::notes(NOTE));
     let end = target.zip(date).map(|(target, date)| End { target, date, reason, destination, note });
     finish(check, end)
+}
+
+pub(super) fn update_parties(m: &UpdatePartiesRequest, today: Date) -> Result<PartiesUpdate, Refusal> {
+    let mut check = Check::new();
+    check.request_id(&m.request_id);
+    let target = target(&mut check, &m.placement_id, &m.etag);
+    let schools = referral::schools(&mut check, &m.schools_on_roll);
+    let residence = referral::residence(&mut check, &m.la_of_residence);
+    let from = check.date("from_date", &m.from_date);
+    if from.is_some_and(|from| from > today) {
+        check.fault("from_date", "DATE_IN_FUTURE");
+    }
+    let reason = check.words("reason", &m.reason, TextRule::notes(NOTE).required());
+    let update =
+        (|| Some(PartiesUpdate { target: target?, schools, residence: residence?, from: from?, reason }))();
+    finish(check, update)
 }
 
 pub(super) fn get(m: &GetPlacementRequest) -> Result<Uuid, Refusal> {

@@ -12,6 +12,7 @@ use super::stated::tell;
 use super::statements::{self, Stated, StatementRow};
 use crate::calendar::Date;
 use crate::codes::attendance::AttendanceCode;
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::placements::{self, Placement, children, plan};
@@ -39,10 +40,10 @@ pub async fn notify_expected_absence(
 ) -> Result<Decided<NotifyExpectedAbsenceResponse>, Refusal> {
     let notice = read(&m)?;
     let found = placements::by_id(&mut cx.snapshot, notice.placement).await?;
-    let part = found.as_ref().map_or(Part::None, |found| found.part_of(&cx.caller.organisation));
+    let part = found.as_ref().map_or(Part::None, |found| found.reader_of_any_day(&cx.caller.organisation));
     let permit = cx.permit(Action::NotifyExpectedAbsence, &Facts::own(part))?;
     let placement = found.ok_or(Reason::NotFound)?;
-    hold(&notice, &placement)?;
+    hold(&notice, &placement, &cx.caller.organisation)?;
     let warnings = warnings(&mut cx, &notice, &placement).await?;
     let sender = cx.caller.organisation.clone();
     let key_of = |date, slot| statements::key(Stated::NotExpected, placement.id, date, slot, &sender);
@@ -91,7 +92,7 @@ pub async fn notify_expected_absence(
         let (placement_id, role) = (placement.id, LeafRole::Submitted);
         let part = ChildPart { placement: placement_id, role, key: &key, reply: &encoded };
         let kind = DeliveryKind::ExpectedAbsence;
-        change = tell(change.child(&part, &rows), &cx, &placement, kind, object, Some(placement_id));
+        change = tell(change.child(&part, &rows), &cx, (&placement, &rows), kind, object, Some(placement_id));
     }
     Ok(change.reply(&reply))
 }
@@ -144,11 +145,13 @@ fn code(check: &mut Check, code: &str, sessions: &[(Date, Slot)]) {
 }
 
 /// Sessions lie inside the placement.
-fn hold(notice: &Notice, placement: &Placement) -> Result<(), Refusal> {
+fn hold(notice: &Notice, placement: &Placement, caller: &OrganisationId) -> Result<(), Refusal> {
     let mut check = Check::new();
     for (index, (date, _)) in notice.sessions.iter().enumerate() {
         if !within(*date, placement.start, placement.end) {
             check.at("sessions").index(index).fault("date", "PLACEMENT_NOT_ACTIVE");
+        } else if placement.part_on(caller, *date) == Part::None {
+            check.at("sessions").index(index).fault("date", "NOT_PARTY_ON_DAY");
         }
     }
     Ok(check.finish()?)

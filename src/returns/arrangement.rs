@@ -7,6 +7,7 @@ use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationKind;
 use crate::codes::suggestion::{ArrangedBy, Circumstances, ProviderMark, Seen, suggest_home_code};
 use crate::placements::Placement;
+use crate::placements::parties::PartyPeriod;
 use crate::proto::v1::{Plan, SeenMark, Session};
 
 /// School days in which a reason not yet established (N) is to be established; from then on it is O.
@@ -17,6 +18,8 @@ const UNRESOLVED: u32 = 5;
 pub struct Arrangement {
     by: ArrangedBy,
     on_a_roll: bool,
+    /// Periods on the rolls of schools other than the provider; none while no party has changed.
+    on_rolls: Option<Vec<PartyPeriod>>,
     dual_registered: bool,
     part_time: Option<Period>,
     /// The weekly timetable.
@@ -49,6 +52,7 @@ impl Arrangement {
         Self {
             by: if by_la { ArrangedBy::LocalAuthority } else { ArrangedBy::School },
             on_a_roll: placement.schools.iter().any(|school| school != provider),
+            on_rolls: placement.school_periods_without(provider),
             dual_registered: dual && provider.kind() == OrganisationKind::School,
             part_time: plan.and_then(part_time),
             sessions: plan.map(sessions).unwrap_or_default(),
@@ -115,13 +119,19 @@ impl Arrangement {
         };
         let circumstances = Circumstances {
             arranged_by: self.by,
-            on_a_roll: self.on_a_roll,
+            on_a_roll: self.is_on_a_roll(mark.date),
             dual_registered: self.dual_registered,
             online_at_home: self.planned(mark.date, mark.slot).is_some_and(|planned| planned.online_at_home),
             part_time_agreed: self.agreed_part_time(mark.date),
         };
         let code = suggest_home_code(sent, circumstances)?;
         Some(resolved(code, mark.date, calendar, today))
+    }
+
+    /// Reports whether the child is on the roll of a school other than the provider on a day.
+    fn is_on_a_roll(&self, day: Date) -> bool {
+        let changed = self.on_rolls.as_ref();
+        changed.map_or(self.on_a_roll, |periods| periods.iter().any(|period| period.contains(day)))
     }
 
     fn planned(&self, date: Date, slot: Slot) -> Option<&Planned> {
@@ -195,6 +205,7 @@ pub(super) mod tests {
             provider: organisation(provider),
             residence: organisation("la/331"),
             schools: schools.iter().map(|school| organisation(school)).collect(),
+            periods: Vec::new(),
             child: Uuid::from_u128(2),
             agreement: Uuid::from_u128(3),
             provider_reference: None,

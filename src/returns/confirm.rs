@@ -14,6 +14,7 @@ use super::statements::{self, Stated, StatementRow};
 use super::wire::MARKS;
 use crate::calendar::Date;
 use crate::codes::attendance::{AttendanceCode, CodeError, RegisterSession};
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::placements::{Placement, children, rows::by_ids};
@@ -46,8 +47,12 @@ pub async fn confirm_marks(
 ) -> Result<Decided<ConfirmMarksResponse>, Refusal> {
     let (stating, officer) = read(&m)?;
     let known = known(&mut cx, &stating).await?;
-    hold(&stating, &known)?;
-    let part = known.placements.values().map(|placement| placement.part_of(&cx.caller.organisation)).next();
+    hold(&stating, &known, &cx.caller.organisation)?;
+    let part = known
+        .placements
+        .values()
+        .map(|placement| placement.reader_of_any_day(&cx.caller.organisation))
+        .next();
     let permit = cx.permit(Action::ConfirmMarks, &Facts::own(part.unwrap_or(Part::None)))?;
     let object = cx.random.uuid_v7(cx.now);
     let results: Vec<ConfirmationResult> =
@@ -126,8 +131,9 @@ fn one(row: &mut Check, sent: &Confirmation) -> Option<Stating> {
 async fn known(cx: &mut Cx, stating: &[Stating]) -> Result<Known, Refusal> {
     let caller = cx.caller.organisation.clone();
     let ids: HashSet<Uuid> = stating.iter().map(|stating| stating.placement).collect();
-    let own =
-        |placement: &Placement| matches!(placement.part_of(&caller), Part::Commissioner | Part::SchoolOnRoll);
+    let own = |placement: &Placement| {
+        matches!(placement.reader_of_any_day(&caller), Part::Commissioner | Part::SchoolOnRoll)
+    };
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let placements = by_ids(&mut cx.snapshot, &ids).await?.into_iter().filter(own);
     let placements: HashMap<Uuid, Placement> =
@@ -149,14 +155,16 @@ async fn known(cx: &mut Cx, stating: &[Stating]) -> Result<Known, Refusal> {
     Ok(Known { placements, marks: found, standing })
 }
 
-/// Each row is about a mark of a child whom the caller placed or has on its roll, once, and says why where
+/// Each row is about a mark of a child whom the caller placed, or has on its roll on that day, once, and says why where
 /// another code stands.
-fn hold(stating: &[Stating], known: &Known) -> Result<(), Refusal> {
+fn hold(stating: &[Stating], known: &Known, caller: &OrganisationId) -> Result<(), Refusal> {
     let (mut check, mut seen) = (Check::new(), HashSet::new());
     for (index, stating) in stating.iter().enumerate() {
         let mut row = check.at("confirmations").index(index);
         let marked = known.marks.get(&stating.place());
-        if !known.placements.contains_key(&stating.placement) {
+        let of_day =
+            known.placements.get(&stating.placement).map(|found| found.part_on(caller, stating.date));
+        if !matches!(of_day, Some(Part::Commissioner | Part::SchoolOnRoll)) {
             row.fault("placement_id", "CHILD_NOT_FOUND");
         } else if !seen.insert(stating.place()) {
             row.fault("", "CONFLICT_IN_BATCH");
@@ -265,6 +273,6 @@ impl Of<'_> {
             ChildPart { placement: self.placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
         let only = (self.known.placements.len() == 1).then_some(self.placement.id);
         let change = change.child(&part, &rows);
-        Ok(tell(change, cx, self.placement, DeliveryKind::Confirmation, self.object, only))
+        Ok(tell(change, cx, (self.placement, &rows), DeliveryKind::Confirmation, self.object, only))
     }
 }

@@ -175,7 +175,7 @@ fn read(cx: &Cx, m: &ListExpectedReturnsRequest) -> Result<Query, Refusal> {
 
 /// Whose return it is to know of: whoever reads the attendance, but for the LA of residence.
 fn wanted(placement: &Placement, caller: &OrganisationId) -> bool {
-    let part = placement.reader(caller);
+    let part = placement.reader_of_any_day(caller);
     part != Part::Residence
         && policy::verdict(Action::GetAttendance, part, placement.standing(), false).is_ok()
 }
@@ -211,7 +211,9 @@ async fn of_placement(
         calendars.insert(placement.provider.clone(), calendar);
     }
     let due = calendars.get(&placement.provider).map(|calendar| due_by(placement, &plans, calendar, to));
-    let due = due.unwrap_or_default();
+    let mut due = due.unwrap_or_default();
+    let reader = cx.caller.organisation.clone();
+    due.retain(|due| placements::readable_on(placement, &reader, due.date));
     let key = |due: &Due| Some(rows::key(due.date, &placement.provider, placement.id, due.slot?));
     let keys: Vec<Key> = due.iter().filter_map(key).collect();
     let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
@@ -222,8 +224,6 @@ async fn of_placement(
     }
     let absences =
         statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement.id, from, to).await?;
-    let reader = cx.caller.organisation.clone();
-    let view = View::delivered(placement, &reader);
     let (mut returns, mut brought) = (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
     for due in due {
         let mark = match due.slot {
@@ -232,6 +232,7 @@ async fn of_placement(
         };
         brought.push(mark.as_ref().map(|mark| mark.return_id));
         let received = received(cx, mark).await?;
+        let view = View::delivered(placement, &reader, due.date);
         returns.push(expected(placement, &due, received, absence(&absences, &due), cx.now, &view));
     }
     let ids = brought.iter().flatten().copied();

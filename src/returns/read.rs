@@ -14,6 +14,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{
     Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Permit, Reason, Refusal,
 };
+use crate::placements::parties::Access;
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
     ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, StoredMark,
@@ -64,25 +65,30 @@ pub async fn get_attendance(
     let key = placements::children::required_key(&mut cx, &placement.provider, placement.child).await?;
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
-    let view = View::today(&placement, &reader, &calendar, today);
+    let view = |day| View::today(&placement, &reader, day, &calendar, today);
     let mut count = m.page_token.is_empty().then(Count::default);
     let (mut marks, mut day, mut next) = (Vec::new(), from, from);
     // The first page counts the whole range.
     while day <= to && (marks.len() < page_size || count.is_some()) {
-        let of_day = rows::of_day(&mut cx.snapshot, &placement, day).await?;
+        // The days of another party's time in the placement are not the reader's.
+        let of_day = if placements::readable_on(&placement, &reader, day) {
+            rows::of_day(&mut cx.snapshot, &placement, day).await?
+        } else {
+            Vec::new()
+        };
         if let Some(count) = &mut count {
             count.add(&of_day);
         }
         day = day.plus_days(1);
         if marks.len() < page_size {
             for mark in of_day {
-                marks.push(history(&mut cx, &view, &key, mark, EARLIER).await?);
+                marks.push(history(&mut cx, &view(mark.date), &key, mark, EARLIER).await?);
             }
             next = day;
         }
     }
     let summary = count.map(|count| count.summary());
-    confirmed(&mut cx, &view, placement.id, (from, next), &mut marks).await?;
+    confirmed(&mut cx, view, placement.id, (from, next), &mut marks).await?;
     let return_id = |history: &MarkHistory| Uuid::parse_str(&history.mark.as_ref()?.return_id).ok();
     let incomplete =
         parts::incomplete(&mut cx.snapshot, &placement.provider, marks.iter().filter_map(return_id));
@@ -145,7 +151,7 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
     let found = placements::by_id(&mut cx.snapshot, id).await?;
     let facts = match &found {
         Some(placement) => {
-            let part = placement.reader(&cx.caller.organisation);
+            let part = placement.reader_of_any_day(&cx.caller.organisation);
             Facts { standing: placement.standing(), ..Facts::own(part) }
         }
         None => Facts::own(Part::None),
@@ -155,16 +161,16 @@ async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal
 }
 
 /// Puts beside each mark what registers hold for its session.
-async fn confirmed(
+async fn confirmed<'a>(
     cx: &mut Cx,
-    view: &View<'_>,
+    view: impl Fn(Date) -> View<'a>,
     placement: Uuid,
     (from, to): (Date, Date),
     marks: &mut [MarkHistory],
 ) -> Result<(), Refusal> {
     let stated = Stated::Confirmed;
     for row in statements::of_placement(&mut cx.snapshot, stated, placement, from, to).await? {
-        let confirmation = row.confirmation(cx, view).await?;
+        let confirmation = row.confirmation(cx, &view(row.date)).await?;
         let of = |mark: &StoredMark| mark.date == confirmation.date && mark.session == confirmation.session;
         if let Some(beside) = marks.iter_mut().find(|history| history.mark.as_ref().is_some_and(of)) {
             beside.confirmations.push(confirmation);
@@ -192,13 +198,14 @@ pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Res
             let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else {
                 continue;
             };
-            if !found.recipients(&found.provider).contains(recipient) {
-                continue;
-            }
             let Some(key) = placements::children::key(cx, &mark.sender, mark.child).await? else {
                 continue;
             };
-            let child = placements::children::identity(cx, &found).await?;
+            // A former party is given no record of the child that was made after its time.
+            let child = match placements::access(&found, recipient) {
+                Some(Access::Whole | Access::Outline) => placements::children::identity(cx, &found).await?,
+                Some(Access::Former(_)) | None => None,
+            };
             let placement_id = found.id.hyphenated().to_string();
             let attendance = ChildAttendance { placement_id, child, marks: Vec::new() };
             let (placement, sender, child) = (found.id, mark.sender.clone(), mark.child);
@@ -206,12 +213,16 @@ pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Res
         }
         let of = children.iter_mut().find(|(placement, ..)| placement.id == mark.placement);
         if let Some((placement, key, returned)) = of {
-            let view = View::delivered(placement, recipient);
+            if !placement.recipients_on([mark.date], &placement.provider).contains(recipient) {
+                continue;
+            }
+            let view = View::delivered(placement, recipient, mark.date);
             let history = history(cx, &view, key, mark, 1).await?;
             returned.attendance.marks.push(history);
         }
     }
-    let children = children.into_iter().map(|(_, _, returned)| returned).collect();
+    let children = children.into_iter().map(|(_, _, returned)| returned);
+    let children = children.filter(|returned| !returned.attendance.marks.is_empty()).collect();
     let voided = void::voided_at(&mut cx.snapshot, index).await?;
     let (voided, part) = voided.map_or((None, part), |(id, part)| (Some(id), part));
     Ok(Returned { children, nil, voided, part, incomplete: !last })

@@ -7,9 +7,11 @@ use super::view::{View, session};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Cx, Refusal};
+use crate::placements::parties::Access;
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
-    ConfirmedChild, DeliveryKind, ExpectedAbsenceContent, StoredConfirmation, StoredExpectedAbsence,
+    ChildIdentity, ConfirmedChild, DeliveryKind, ExpectedAbsenceContent, StoredConfirmation,
+    StoredExpectedAbsence,
 };
 
 impl StatementRow {
@@ -66,17 +68,23 @@ impl StatementRow {
     }
 }
 
-/// Tells the provider and the other of commissioner and home school; the LA of residence is not concerned.
+/// Delivers to the provider and the other of commissioner and the home schools of the days that are stated of; the LA
+/// of residence is not concerned.
 pub fn tell(
     change: Change,
     cx: &Cx,
-    placement: &Placement,
+    (placement, rows): (&Placement, &[StatementRow]),
     kind: DeliveryKind,
     object: Uuid,
     only: Option<Uuid>,
 ) -> Change {
-    let all = [&placement.provider, &placement.commissioner].into_iter().chain(&placement.schools);
-    let others = all.filter(|organisation| **organisation != cx.caller.organisation);
+    let mut all = vec![&placement.provider, &placement.commissioner];
+    for school in rows.iter().flat_map(|row| placement.schools_on(row.date)) {
+        if !all.contains(&school) {
+            all.push(school);
+        }
+    }
+    let others = all.into_iter().filter(|organisation| **organisation != cx.caller.organisation);
     others.fold(change, |change, organisation| change.deliver(organisation, kind, object, only))
 }
 
@@ -102,13 +110,13 @@ pub async fn confirmed_at(cx: &mut Cx, index: i64) -> Result<Vec<StatedChild<Con
         let Some(first) = rows.first() else { continue };
         let (sender, child) = (first.organisation.clone(), first.child);
         let reader = cx.caller.organisation.clone();
-        let view = View::delivered(&placement, &reader);
         let mut content = ConfirmedChild {
             placement_id: placement.id.hyphenated().to_string(),
-            child: children::identity(cx, &placement).await?,
+            child: identity(cx, &placement).await?,
             confirmations: Vec::new(),
         };
         for row in &rows {
+            let view = View::delivered(&placement, &reader, row.date);
             content.confirmations.push(row.confirmation(cx, &view).await?);
         }
         children.push(StatedChild { placement: placement.id, sender, child, content });
@@ -130,13 +138,13 @@ pub async fn absences_at(
     let Some(first) = rows.first() else { return Ok(None) };
     let (sender, child) = (first.organisation.clone(), first.child);
     let reader = cx.caller.organisation.clone();
-    let view = View::delivered(&placement, &reader);
     let mut content = ExpectedAbsenceContent {
         placement_id: placement.id.hyphenated().to_string(),
-        child: children::identity(cx, &placement).await?,
+        child: identity(cx, &placement).await?,
         absences: Vec::new(),
     };
     for row in &rows {
+        let view = View::delivered(&placement, &reader, row.date);
         content.absences.push(row.absence(cx, &view).await?);
     }
     Ok(Some(StatedChild { placement: placement.id, sender, child, content }))
@@ -149,13 +157,16 @@ async fn readable_at(cx: &mut Cx, index: i64) -> Result<Vec<(Placement, Vec<Stat
     let mut found: Vec<(Placement, Vec<StatementRow>)> = Vec::new();
     for row in &rows {
         let row = statements::read(row)?;
-        if let Some((_, rows)) = found.iter_mut().find(|(placement, _)| placement.id == row.placement) {
-            rows.push(row);
+        let reader = cx.caller.organisation.clone();
+        if let Some((placement, rows)) = found.iter_mut().find(|(found, _)| found.id == row.placement) {
+            if placements::readable_on(placement, &reader, row.date) {
+                rows.push(row);
+            }
             continue;
         }
         let placement = placements::by_id(&mut cx.snapshot, row.placement).await?;
-        let reader = cx.caller.organisation.clone();
-        let Some(placement) = placement.filter(|placement| placements::readable(placement, &reader)) else {
+        let theirs = |placement: &Placement| placements::readable_on(placement, &reader, row.date);
+        let Some(placement) = placement.filter(theirs) else {
             continue;
         };
         if children::key(cx, &row.organisation, row.child).await?.is_some() {
@@ -163,4 +174,12 @@ async fn readable_at(cx: &mut Cx, index: i64) -> Result<Vec<(Placement, Vec<Stat
         }
     }
     Ok(found)
+}
+
+/// The child as the commissioner's record knows it; a former party is given no record that was made after its time.
+async fn identity(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
+    match placement.access(&cx.caller.organisation) {
+        Some(Access::Former(_)) => Ok(None),
+        _ => children::identity(cx, placement).await,
+    }
 }

@@ -102,7 +102,8 @@ pub async fn take(
         let (placement, role) = (known.placement.id, LeafRole::Submitted);
         change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &marks);
         let only = (batch.known.len() == 1).then_some(placement);
-        for recipient in known.placement.recipients(&cx.caller.organisation) {
+        let days = indexes.iter().filter_map(|index| rows.get(*index)).filter_map(Row::date);
+        for recipient in known.placement.recipients_on(days, &cx.caller.organisation) {
             // What is there already is delivered to nobody, but whose child it is may see that it was sent.
             change = if marks.is_empty() {
                 change.counterpart(&recipient)
@@ -180,6 +181,14 @@ impl Row {
         match self {
             Self::Good { at, .. } | Self::Repeats { at } => Some(*at),
             Self::Bad(_) => None,
+        }
+    }
+
+    /// The day of a mark that is, or will be, stored.
+    fn date(&self) -> Option<Date> {
+        match self {
+            Self::Good { mark, .. } => Some(mark.date),
+            Self::Repeats { .. } | Self::Bad(_) => None,
         }
     }
 

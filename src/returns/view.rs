@@ -22,21 +22,22 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// A delivery to a recipient. It is what it was when the sender's exchange was committed, so that its
-    /// digest never moves.
-    pub fn delivered(placement: &Placement, reader: &'a OrganisationId) -> Self {
-        let part = placement.reader(reader);
-        let on_roll = placement.schools.contains(reader) && *reader != placement.provider;
+    /// digest never moves. The reader's part is that of the day to which the content belongs.
+    pub fn delivered(placement: &Placement, reader: &'a OrganisationId, day: Date) -> Self {
+        let part = placement.reader_on(reader, day);
+        let on_roll = placement.is_on_roll(reader, day) && *reader != placement.provider;
         Self { reader, closest: part == Part::Commissioner || on_roll, today: None }
     }
 
-    /// An answer to a reader, today.
+    /// An answer to a reader, today, about a day.
     pub fn today(
         placement: &Placement,
         reader: &'a OrganisationId,
+        day: Date,
         calendar: &'a SchoolCalendar,
         today: Date,
     ) -> Self {
-        Self { today: Some((calendar, today)), ..Self::delivered(placement, reader) }
+        Self { today: Some((calendar, today)), ..Self::delivered(placement, reader, day) }
     }
 
     /// Whether the reader may have this code from this sender. Criminal justice detention (Y5) is data of

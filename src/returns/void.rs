@@ -96,7 +96,7 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
         return Err(Reason::StateInvalid.into());
     }
     let (results, change) = restored(&mut cx, &permit, index, &reason, &sent, &known).await?;
-    let change = told(&mut cx, change, index, return_id, &known).await?;
+    let change = told(&mut cx, change, index, return_id, (&known, &sent)).await?;
     let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
     let row = VoidRow {
         return_id,
@@ -280,7 +280,7 @@ async fn told(
     mut change: Change,
     index: i64,
     return_id: Uuid,
-    known: &[Known],
+    (known, sent): (&[Known], &[MarkRow]),
 ) -> Result<Change, Refusal> {
     let kind = DeliveryKind::Attendance;
     let only = match known {
@@ -295,8 +295,11 @@ async fn told(
         let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
         change = change.deliver(&recipient, kind, return_id, only);
     }
-    for recipient in known.iter().flat_map(|known| known.placement.recipients(&cx.caller.organisation)) {
-        change = change.deliver(&recipient, kind, return_id, only);
+    for Known { placement, .. } in known {
+        let days = sent.iter().filter(|mark| mark.placement == placement.id).map(|mark| mark.date);
+        for recipient in placement.recipients_on(days, &cx.caller.organisation) {
+            change = change.deliver(&recipient, kind, return_id, only);
+        }
     }
     Ok(change)
 }

@@ -31,6 +31,7 @@ mod matrix;
 mod nodes;
 mod opening;
 mod oversight;
+mod parties;
 mod parts;
 mod postgres;
 mod power;

@@ -112,6 +112,12 @@ pub const ROWS: &[Row] = &[
             "MISSING_ITEM_SAFETY_ACKNOWLEDGEMENT"],
             "reason": "the child cannot wait for it"}"#,
     ),
+    row(
+        "UpdateParties",
+        "la-a",
+        r#"{"placement_id": "$carried", "etag": "$carried.etag", "schools_on_roll": ["school/134567"],
+            "la_of_residence": "la/330", "from_date": "2026-11-20", "reason": "moved within the area"}"#,
+    ),
     row("GetPlacement", "provider-a", r#"{"placement_id": "$active"}"#),
     row("ListPlacements", "provider-a", "{}"),
     row(

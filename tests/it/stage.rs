@@ -66,6 +66,7 @@ impl Stage {
             ("newcomer", certificate(dir, "newcomer", "partner/newcomer/hub")),
             ("second", certificate(dir, "second", "provider/riverside/second-register")),
             ("carried", carried.placement_id.clone()),
+            ("carried.etag", carried.etag.clone()),
             ("upn", UPN.to_owned()),
             ("today", NOW[..10].to_owned()),
         ] {

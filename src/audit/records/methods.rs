@@ -14,13 +14,14 @@ use crate::proto::v1::{
 };
 
 /// Each method, and what it writes.
-const WRITTEN: [(&str, &str); 18] = [
+const WRITTEN: [(&str, &str); 19] = [
     (placements::CREATE_REFERRAL.path(), "a referral"),
     (placements::RESPOND_TO_REFERRAL.path(), "an answer to a referral"),
     (placements::DECIDE_PLACEMENT.path(), "a decision on a placement"),
     (placements::PUT_PLAN.path(), "a plan"),
     (placements::START_PLACEMENT.path(), "the start of a placement"),
     (placements::END_PLACEMENT.path(), "the end of a placement"),
+    (placements::UPDATE_PARTIES.path(), "a change of parties"),
     (ALERT, "an alert"),
     (oversight::RESOLVE_ALERT.path(), "what was done about an alert"),
     (passports::PUT_PASSPORT.path(), "a passport"),

@@ -79,6 +79,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("RETURN_TOO_LARGE", "the return would have more than 20,000 marks"),
     ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
     ("MARK_NOT_FOUND", "no mark stands for this session"),
+    ("NOT_PARTY_ON_DAY", "the organisation has no part in the placement on that day"),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),
     ("TIME_ORDER", "only a timed session has times, and it ends after it starts"),
     ("CONFLICT_IN_BATCH", "an earlier row of the batch says otherwise"),

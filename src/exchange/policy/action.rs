@@ -70,6 +70,7 @@ actions! {
     PutPlan PlacementService changes COMMISSIONING;
     StartPlacement PlacementService changes COMMISSIONING;
     EndPlacement PlacementService changes TEACHING;
+    UpdateParties PlacementService changes COMMISSIONING;
     GetPlacement PlacementService reads TEACHING;
     ListPlacements PlacementService reads TEACHING;
     PutPassport PassportService changes COMMISSIONING;

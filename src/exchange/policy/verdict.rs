@@ -56,10 +56,12 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Provider => Ok(()),
             _ => not_found,
         },
-        Action::DecidePlacement | Action::PutPlan | Action::StartPlacement => match part {
-            Part::Commissioner => Ok(()),
-            _ => not_found,
-        },
+        Action::DecidePlacement | Action::PutPlan | Action::StartPlacement | Action::UpdateParties => {
+            match part {
+                Part::Commissioner => Ok(()),
+                _ => not_found,
+            }
+        }
         // Whoever arranges, and a school on whose roll the child is, each with a passport of its own.
         Action::PutPassport | Action::ListPassportVersions | Action::WithholdInformation => match part {
             Part::Commissioner | Part::SchoolOnRoll => Ok(()),
@@ -71,12 +73,7 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             (Part::Commissioner | Part::SchoolOnRoll, false) => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
-        // Facts are never refused, also after the end; who reads what is told of the child is fewer than who
-        // reads where it is.
-        Action::SubmitProgress => match part {
-            Part::Provider => Ok(()),
-            _ => not_found,
-        },
+        // Who reads what is said of the child is fewer than who reads where it is.
         Action::GetProgress => match part {
             Part::Provider if live => Ok(()),
             Part::Commissioner | Part::SchoolOnRoll => Ok(()),
@@ -103,11 +100,13 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Commissioner | Part::SchoolOnRoll => Ok(()),
             _ => not_found,
         },
-        Action::SubmitAttendance | Action::StreamAttendance | Action::VoidReturn => match part {
-            // For any date inside the placement, also after it ended: facts are never refused.
-            Part::Provider => Ok(()),
-            _ => not_found,
-        },
+        // For any date inside the placement, also after it ended: facts are never refused.
+        Action::SubmitAttendance | Action::StreamAttendance | Action::VoidReturn | Action::SubmitProgress => {
+            match part {
+                Part::Provider => Ok(()),
+                _ => not_found,
+            }
+        }
         Action::GetPlacement | Action::GetAttendance => match part {
             Part::Provider if live => Ok(()),
             Part::Commissioner | Part::SchoolOnRoll | Part::Residence => Ok(()),

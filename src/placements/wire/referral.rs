@@ -54,10 +54,7 @@ pub(in crate::placements) fn create_referral(
     let child = check.present("child", m.child.as_ref());
     let child = child.map(|sent| named(&mut check.at("child"), sent, today));
     let schools = schools(&mut check, &m.schools_on_roll);
-    let residence = check.organisation("la_of_residence", &m.la_of_residence);
-    if residence.as_ref().is_some_and(|id| id.kind() != OrganisationKind::La) {
-        check.fault("la_of_residence", "ORGANISATION_FORMAT");
-    }
+    let residence = residence(&mut check, &m.la_of_residence);
     let legal_basis = check.enum_value::<LegalBasis>("legal_basis", m.legal_basis);
     let reason = check.enum_value::<PlacementReason>("reason", m.reason);
     let agreement = check.uuid("agreement_id", &m.agreement_id);
@@ -92,7 +89,15 @@ fn detail(check: &mut Check, m: &CreateReferralRequest) -> PlacementDetail {
     }
 }
 
-fn schools(check: &mut Check, sent: &[String]) -> Vec<OrganisationId> {
+pub(super) fn residence(check: &mut Check, sent: &str) -> Option<OrganisationId> {
+    let residence = check.organisation("la_of_residence", sent);
+    if residence.as_ref().is_some_and(|id| id.kind() != OrganisationKind::La) {
+        check.fault("la_of_residence", "ORGANISATION_FORMAT");
+    }
+    residence
+}
+
+pub(super) fn schools(check: &mut Check, sent: &[String]) -> Vec<OrganisationId> {
     let mut schools = Vec::new();
     if check.list_len("schools_on_roll", sent.len(), SCHOOLS) {
         for (at, sent) in sent.iter().enumerate() {

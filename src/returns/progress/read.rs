@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::rows::{self, ProgressRow};
 use super::{rules, wire};
+use crate::calendar::Date;
 use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::policy::verdict;
 use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal};
 use crate::placements::{self, Placement, children};
@@ -26,7 +28,9 @@ pub(in crate::returns) async fn get_progress(
     let caller = cx.caller.organisation.clone();
     let found = placements::by_id(&mut cx.snapshot, id).await?;
     let facts = match &found {
-        Some(placement) => Facts { standing: placement.standing(), ..Facts::own(placement.reader(&caller)) },
+        Some(placement) => {
+            Facts { standing: placement.standing(), ..Facts::own(placement.reader_of_any_day(&caller)) }
+        }
         None => Facts::own(Part::None),
     };
     let permit = cx.permit(Action::GetProgress, &facts)?;
@@ -45,6 +49,9 @@ pub(in crate::returns) async fn get_progress(
         }
         let (row, index) = rows::read(row)?;
         seen = index;
+        if !readable(&caller, &placement, &row) {
+            continue;
+        }
         if m.with_earlier || cx.snapshot.version(&rows::key(id, &row.period)).await? == row.revision {
             let record = record(&key, &row, caller == placement.provider)?;
             bytes += record.encoded_len();
@@ -73,7 +80,8 @@ pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(Uuid, ChildKey, 
     let Some(row) = row else { return Ok(None) };
     let (row, _) = rows::read(&row)?;
     let placement = placements::by_id(&mut cx.snapshot, row.placement).await?;
-    let Some(placement) = placement.filter(|placement| readable(cx, placement)) else {
+    let Some(placement) = placement.filter(|placement| readable(&cx.caller.organisation, placement, &row))
+    else {
         return Ok(None);
     };
     let Some(key) = children::key(cx, &row.sender, placement.child).await? else {
@@ -83,8 +91,9 @@ pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(Uuid, ChildKey, 
     Ok(Some((placement.id, key, record)))
 }
 
-fn readable(cx: &Cx, placement: &Placement) -> bool {
-    let part = placement.reader(&cx.caller.organisation);
+/// Reports whether an organisation may read a return: the parties of the last day of its period may.
+fn readable(reader: &OrganisationId, placement: &Placement, row: &ProgressRow) -> bool {
+    let part = Date::parse(&row.period.1).map_or(Part::None, |last| placement.reader_on(reader, last));
     verdict(Action::GetProgress, part, placement.standing(), false).is_ok()
 }
 

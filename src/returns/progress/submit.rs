@@ -5,6 +5,7 @@ use prost::Message;
 use super::rows::{self, ProgressRow, key, seal};
 use super::rules::{self, AGREEMENT_LAPSED, INCOMPLETE, INCOMPLETE_TOLD};
 use super::wire;
+use crate::calendar::Date;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::passports;
@@ -66,7 +67,9 @@ pub(in crate::returns) async fn submit_progress(
     let part =
         ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &child_key, reply: &reply };
     let mut change = cx.change(&permit).guard(head, before).guard(placement.key(), placement.version);
-    let recipients = [&placement.commissioner].into_iter().chain(&placement.schools);
+    // A return belongs to the school on roll on the last day of its period.
+    let schools = Date::parse(&period.1).map_or_else(|_| Vec::new(), |last| placement.schools_on(last));
+    let recipients = [&placement.commissioner].into_iter().chain(schools);
     let recipients: Vec<_> = recipients.filter(|recipient| **recipient != provider).collect();
     if outcome == ProgressOutcome::Unchanged {
         let change = recipients.into_iter().fold(change, Change::counterpart);

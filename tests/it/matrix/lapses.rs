@@ -30,6 +30,8 @@ const ENDED: &[(&str, &str)] = &[
     ("PutPlan", "STATE_INVALID"),
     ("StartPlacement", "STATE_INVALID"),
     ("EndPlacement", "STATE_INVALID"),
+    // A change of roll before the end may be recorded after it.
+    ("UpdateParties", "OK"),
     // The sender's own record of its child goes on.
     ("PutPassport", "OK"),
     ("SharePassport", "STATE_INVALID"),

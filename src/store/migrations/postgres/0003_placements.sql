@@ -33,6 +33,7 @@ CREATE TABLE placements (
   provider           TEXT COLLATE "C" NOT NULL,
   residence          TEXT COLLATE "C" NOT NULL,     -- LA where the child lives
   schools            TEXT COLLATE "C" NOT NULL,     -- schools on whose roll the child is, comma-separated
+  party_periods      TEXT COLLATE "C" NOT NULL,     -- their periods and those of residence; empty while none has changed
   child              BYTEA NOT NULL,
   agreement          BYTEA NOT NULL,
   provider_reference TEXT COLLATE "C",
@@ -47,7 +48,7 @@ CREATE TABLE placements (
 );
 CREATE INDEX placements_provider ON placements (provider, placement);
 
--- Everyone who has a part in a placement finds it here: one row each, from the referral on.
+-- Everyone who has or had a part in a placement finds it here: one row each.
 CREATE TABLE placement_parties (
   idx          BIGINT NOT NULL,
   ordinal      BIGINT NOT NULL,

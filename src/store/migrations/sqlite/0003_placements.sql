@@ -33,6 +33,7 @@ CREATE TABLE placements (
   provider           TEXT NOT NULL,
   residence          TEXT NOT NULL,     -- LA where the child lives
   schools            TEXT NOT NULL,     -- schools on whose roll the child is, comma-separated
+  party_periods      TEXT NOT NULL,     -- their periods and those of residence; empty while none has changed
   child              BLOB NOT NULL,
   agreement          BLOB NOT NULL,
   provider_reference TEXT,
@@ -47,7 +48,7 @@ CREATE TABLE placements (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX placements_provider ON placements (provider, placement);
 
--- Everyone who has a part in a placement finds it here: one row each, from the referral on.
+-- Everyone who has or had a part in a placement finds it here: one row each.
 CREATE TABLE placement_parties (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,

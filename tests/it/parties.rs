@@ -1,0 +1,246 @@
+//! A child that changes school or home during a placement: each day belongs to its parties.
+
+use ap_gateway::client::Client;
+use ap_gateway::proto::v1::delivery::Content;
+use ap_gateway::proto::v1::{
+    ConfirmMarksRequest, Confirmation, DaySession, DeliveryKind, ExpectedReturn, GetPlacementRequest,
+    ListExpectedReturnsRequest, ListPlacementsRequest, Mark, NotifyExpectedAbsenceRequest, PlacementState,
+    Session, UpdatePartiesRequest, UpdatePartiesResponse, placement_service, returns_service,
+};
+
+use tonic_types::StatusExt;
+
+use super::attendance::{content, delivered as delivered_of};
+use super::documents::{delivered, placement, told};
+use super::story::{attendance, id, mark, refused, submission, submit};
+use super::support::World;
+
+const SCHOOL: &str = "school/134567";
+const OTHER: &str = "school/145678";
+
+async fn update(
+    client: &Client,
+    placement_id: &str,
+    etag: &str,
+    change: (&[&str], &str, &str),
+) -> Result<UpdatePartiesResponse, String> {
+    let (schools, residence, from) = change;
+    let request = UpdatePartiesRequest {
+        request_id: id(),
+        placement_id: placement_id.to_owned(),
+        etag: etag.to_owned(),
+        schools_on_roll: schools.iter().map(|school| (*school).to_owned()).collect(),
+        la_of_residence: residence.to_owned(),
+        from_date: from.to_owned(),
+        reason: "moved across the border".to_owned(),
+        ..UpdatePartiesRequest::default()
+    };
+    client.call(placement_service::UPDATE_PARTIES, &request).await.map(|reply| reply.message).map_err(told)
+}
+
+async fn etag(client: &Client, placement_id: &str) -> String {
+    placement(client, placement_id).await.placement.unwrap().etag
+}
+
+/// The days whose marks a reader is given.
+async fn days(client: &Client, placement_id: &str) -> Vec<String> {
+    let read = attendance(client, placement_id).await.unwrap();
+    read.marks
+        .into_iter()
+        .map(|history| history.mark.unwrap().date)
+        .filter(|day| day.as_str() >= "2026-11-09")
+        .collect()
+}
+
+/// The days that a return brought a recipient.
+async fn brought(client: &Client, return_id: &str) -> Vec<String> {
+    let mut days = Vec::new();
+    for delivery in delivered_of(client, return_id).await {
+        for child in &content(&delivery).children {
+            let marks = child.marks.iter().filter_map(|history| history.mark.as_ref());
+            days.extend(marks.map(|mark| mark.date.clone()));
+        }
+    }
+    days
+}
+
+fn corrected(placement_id: &str, day: &str) -> Mark {
+    Mark { correction_reason: "the register was wrong".to_owned(), ..mark(placement_id, day, "I") }
+}
+
+fn violations(refusal: &tonic::Status) -> Vec<String> {
+    let details = refusal.get_error_details();
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    violations.into_iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()
+}
+
+/// A day's marks go to the school on roll that day, whenever they are sent, corrected or read.
+async fn each_day_belongs_to_its_school(world: &World) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let (school, other) = (world.client("school").await, world.client("provider-b").await);
+    let id_of = world.placements("la-a", "provider-a").remove(0);
+    let both = |code| vec![mark(&id_of, "2026-11-13", code), mark(&id_of, "2026-11-16", code)];
+    // Marks of both days are sent before the change is recorded: the roster of the provider is warm.
+    submit(&riverside, &submission(both("/"))).await.unwrap();
+    let before = etag(&la, &id_of).await;
+    assert_eq!(
+        update(&riverside, &id_of, &before, (&[OTHER], "la/330", "2026-11-16")).await.unwrap_err(),
+        "METHOD_NOT_ALLOWED"
+    );
+    assert_eq!(
+        update(&school, &id_of, &before, (&[OTHER], "la/330", "2026-11-16")).await.unwrap_err(),
+        "NOT_FOUND"
+    );
+    assert_eq!(
+        update(&la, &id_of, &before, (&[OTHER], "la/330", "2026-11-21")).await.unwrap_err(),
+        "INVALID_REQUEST"
+    );
+    update(&la, &id_of, &before, (&[OTHER], "la/330", "2026-11-16")).await.unwrap();
+    assert_eq!(
+        update(&la, &id_of, &before, (&[OTHER], "la/330", "2026-11-16")).await.unwrap_err(),
+        "REVISION_MISMATCH"
+    );
+    let again = submission(vec![
+        corrected(&id_of, "2026-11-13"),
+        corrected(&id_of, "2026-11-16"),
+        mark(&id_of, "2026-11-17", "/"),
+    ]);
+    let return_id = submit(&riverside, &again).await.unwrap().message.return_id;
+    assert_eq!(brought(&school, &return_id).await, ["2026-11-13"]);
+    assert_eq!(brought(&other, &return_id).await, ["2026-11-16", "2026-11-17"]);
+    let only_new = submission(vec![mark(&id_of, "2026-11-18", "/")]);
+    let return_id = submit(&riverside, &only_new).await.unwrap().message.return_id;
+    assert!(delivered_of(&school, &return_id).await.is_empty());
+    assert_eq!(days(&school, &id_of).await, ["2026-11-13"]);
+    assert_eq!(days(&other, &id_of).await, ["2026-11-16", "2026-11-17", "2026-11-18"]);
+    assert_eq!(days(&la, &id_of).await.len(), 4);
+}
+
+/// Who leaves reads what stood until then, and is sent nothing more about the placement; who comes is sent it whole.
+async fn who_leaves_gets_nothing_more_and_who_comes_gets_the_placement(world: &World) {
+    let la = world.client("la-a").await;
+    let (school, other) = (world.client("school").await, world.client("provider-b").await);
+    let id_of = world.placements("la-a", "provider-a").remove(0);
+    let brought = delivered(&other, DeliveryKind::Parties, &id_of).await;
+    let Some(Content::Placement(content)) = &brought[0].content else { panic!("no placement") };
+    let given = content.placement.as_ref().unwrap();
+    assert_eq!(given.schools_on_roll, [OTHER]);
+    assert!(given.child.is_some() && given.detail.is_some() && content.plan.is_some());
+    assert!(given.party_periods.is_empty());
+    assert!(delivered(&school, DeliveryKind::Parties, &id_of).await.is_empty());
+    let left = placement(&school, &id_of).await;
+    let stood = left.placement.unwrap();
+    assert_eq!(stood.party_until, "2026-11-15");
+    assert_eq!(
+        (stood.schools_on_roll.as_slice(), stood.la_of_residence.as_str()),
+        (&[SCHOOL.to_owned()][..], "")
+    );
+    assert!(
+        stood.child.is_none() && stood.detail.is_none() && left.plan.is_none() && left.open_items.is_empty()
+    );
+    assert_eq!(placement(&la, &id_of).await.placement.unwrap().party_periods.len(), 3);
+    let list = |state: PlacementState| ListPlacementsRequest {
+        state: state as i32,
+        ..ListPlacementsRequest::default()
+    };
+    let listed =
+        school.call(placement_service::LIST_PLACEMENTS, &list(PlacementState::Active)).await.unwrap();
+    let listed = listed.message.placements.into_iter().find(|listed| listed.placement_id == id_of).unwrap();
+    assert_eq!(listed, stood);
+    // Its old deliveries name the child no more.
+    for delivery in delivered(&school, DeliveryKind::Start, &id_of).await {
+        let Some(Content::Placement(content)) = delivery.content else { panic!("no placement") };
+        assert!(content.placement.unwrap().child.is_none());
+    }
+}
+
+/// What registers hold and what is due follow the days too.
+async fn registers_and_what_is_due_follow_the_roll(world: &World) {
+    let (school, other) = (world.client("school").await, world.client("provider-b").await);
+    let id_of = world.placements("la-a", "provider-a").remove(0);
+    let confirm = async |client: &Client, day: &str| {
+        let confirmation = Confirmation {
+            placement_id: id_of.clone(),
+            date: day.to_owned(),
+            session: Session::Am as i32,
+            code: "I".to_owned(),
+            ..Confirmation::default()
+        };
+        let request =
+            ConfirmMarksRequest { request_id: id(), confirmations: vec![confirmation], ..Default::default() };
+        client
+            .call(returns_service::CONFIRM_MARKS, &request)
+            .await
+            .map(|reply| reply.message.stored)
+            .map_err(told)
+    };
+    assert_eq!(confirm(&school, "2026-11-13").await, Ok(1));
+    assert_eq!(confirm(&school, "2026-11-16").await.unwrap_err(), "INVALID_REQUEST");
+    assert_eq!(confirm(&other, "2026-11-16").await, Ok(1));
+    assert_eq!(confirm(&other, "2026-11-13").await.unwrap_err(), "INVALID_REQUEST");
+    let absent = NotifyExpectedAbsenceRequest {
+        request_id: id(),
+        placement_id: id_of.clone(),
+        sessions: vec![DaySession {
+            date: "2026-11-16".to_owned(),
+            session: Session::Am as i32,
+            ..DaySession::default()
+        }],
+        code: "M".to_owned(),
+        ..NotifyExpectedAbsenceRequest::default()
+    };
+    let refusal = refused(school.call(returns_service::NOTIFY_EXPECTED_ABSENCE, &absent).await);
+    assert_eq!(violations(&refusal), ["sessions[0].date NOT_PARTY_ON_DAY"]);
+    let due = async |client: &Client| {
+        let request = ListExpectedReturnsRequest {
+            placement_id: id_of.clone(),
+            from_date: "2026-11-09".to_owned(),
+            to_date: "2026-11-20".to_owned(),
+            ..ListExpectedReturnsRequest::default()
+        };
+        let reply = client.call(returns_service::LIST_EXPECTED_RETURNS, &request).await.unwrap();
+        reply.message.returns
+    };
+    let before = |expected: &ExpectedReturn| expected.date.as_str() < "2026-11-16";
+    let (old, new) = (due(&school).await, due(&other).await);
+    assert!(!old.is_empty() && old.iter().all(before));
+    assert!(!new.is_empty() && !new.iter().any(before));
+}
+
+/// The LA to which a child moves is a party from then on, and the one that it left no longer.
+async fn the_la_of_residence_changes(world: &World) {
+    let (school, la_a, la_b) =
+        (world.client("school").await, world.client("la-a").await, world.client("la-b").await);
+    let id_of = world.placements("school", "provider-a").remove(0);
+    let get = GetPlacementRequest { placement_id: id_of.clone() };
+    let refused = la_a.call(placement_service::GET_PLACEMENT, &get).await.map(|_| ()).unwrap_err();
+    assert_eq!(told(refused), "NOT_FOUND");
+    let newest = etag(&school, &id_of).await;
+    update(&school, &id_of, &newest, (&[SCHOOL], "la/330", "2026-11-16")).await.unwrap();
+    assert!(placement(&la_a, &id_of).await.placement.unwrap().child.is_some());
+    assert_eq!(placement(&la_b, &id_of).await.placement.unwrap().party_until, "2026-11-15");
+    // Recorded by mistake: from the same day on all is as it was.
+    let newest = etag(&school, &id_of).await;
+    update(&school, &id_of, &newest, (&[SCHOOL], "la/331", "2026-11-16")).await.unwrap();
+    let refused = la_a.call(placement_service::GET_PLACEMENT, &get).await.map(|_| ()).unwrap_err();
+    assert_eq!(told(refused), "NOT_FOUND");
+    assert_eq!(placement(&la_b, &id_of).await.placement.unwrap().party_until, "");
+}
+
+async fn all(world: World) {
+    each_day_belongs_to_its_school(&world).await;
+    who_leaves_gets_nothing_more_and_who_comes_gets_the_placement(&world).await;
+    registers_and_what_is_due_follow_the_roll(&world).await;
+    the_la_of_residence_changes(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite() {
+    all(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgresql() {
+    all(World::postgres().await).await;
+}
