@@ -7,7 +7,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
-use super::rules::{Slot, within};
+use super::rules::{self, Slot, within};
 use super::stated::tell;
 use super::statements::{self, Stated, StatementRow};
 use crate::calendar::Date;
@@ -49,6 +49,7 @@ pub async fn notify_expected_absence(
     let key_of = |date, slot| statements::key(Stated::NotExpected, placement.id, date, slot, &sender);
     let keys: Vec<Key> = notice.sessions.iter().map(|(date, slot)| key_of(*date, *slot)).collect();
     let standing = statements::standing(&mut cx.snapshot, &keys).await?;
+    let restricted = is_restricted(&mut cx, &notice, placement.id).await?;
     let object = cx.random.uuid_v7(cx.now);
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let (key, mut change) = children::own_key(&mut cx, change, &sender, placement.child).await?;
@@ -75,7 +76,15 @@ pub async fn notify_expected_absence(
             child: placement.child,
             note: None,
         };
-        let note = StoredExpectedAbsence { note: notice.note.clone(), ..StoredExpectedAbsence::default() };
+        // The note is one for all sessions of the notice, those that are not written again with them.
+        let note = match notice.note.as_str() {
+            "" => StoredExpectedAbsence::default(),
+            text => StoredExpectedAbsence {
+                note: text.to_owned(),
+                not_possible: restricted,
+                ..StoredExpectedAbsence::default()
+            },
+        };
         row.seal(&cx, &key, &note)?;
         rows.push(row);
     }
@@ -155,6 +164,21 @@ fn hold(notice: &Notice, placement: &Placement, caller: &OrganisationId) -> Resu
         }
     }
     Ok(check.finish()?)
+}
+
+/// Reports whether a restricted code was stated of a session of the notice, now or before, by anybody: then the note
+/// may say so, and only the closest readers get it.
+async fn is_restricted(cx: &mut Cx, notice: &Notice, placement: Uuid) -> Result<bool, Refusal> {
+    if notice.code.as_deref().is_some_and(rules::is_restricted) {
+        return Ok(true);
+    }
+    let days = || notice.sessions.iter().map(|(date, _)| *date);
+    let Some((from, to)) = days().min().zip(days().max()) else {
+        return Ok(false);
+    };
+    let stated = statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement, from, to).await?;
+    let restricted = |row: &StatementRow| row.code.as_deref().is_some_and(rules::is_restricted);
+    Ok(stated.iter().any(|row| restricted(row) && notice.sessions.contains(&(row.date, row.slot))))
 }
 
 /// Leave under a part-time timetable rests on one that is agreed and ends.

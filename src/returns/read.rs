@@ -6,7 +6,7 @@ use super::parts;
 use super::rates::Count;
 use super::rows::{self, MarkRow};
 use super::statements::{self, Stated};
-use super::view::{View, hold_back};
+use super::view::View;
 use super::void;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
@@ -247,6 +247,5 @@ async fn history(
         history.earlier.push(view.mark(key, &earlier)?);
         prior = earlier.prior;
     }
-    hold_back(&mut history);
     Ok(history)
 }

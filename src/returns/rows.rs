@@ -94,6 +94,13 @@ pub const LATE: i64 = 1;
 pub const AGREEMENT_LAPSED: i64 = 2;
 /// The revision stands because a return was withdrawn; nobody sent it.
 pub const RESTORED: i64 = 4;
+/// This revision or an earlier one of the session has a code of [`is_restricted`](super::rules::is_restricted):
+/// only the closest readers get the texts of this revision. Set when the revision is written, so that what is
+/// delivered rests on no later revision.
+pub const AFTER_RESTRICTED: i64 = 8;
+/// The reason of this revision was given for several sessions of the child at once, and for one of them
+/// [`AFTER_RESTRICTED`] is set: only the closest readers get the reason. It does not pass to later revisions.
+pub const REASON_RESTRICTED: i64 = 16;
 /// From this bit on: what was suggested for the home school when the mark was received, as its place in
 /// `AttendanceCode::ALL` and one; 0 for nothing. Kept, so that what is delivered never moves.
 const SUGGESTED: u32 = 8;
@@ -271,6 +278,11 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
 }
 
 impl MarkRow {
+    /// Whether a restricted code stands in this revision or in an earlier one of the session.
+    pub fn is_after_restricted(&self) -> bool {
+        self.flags & AFTER_RESTRICTED != 0
+    }
+
     /// What was suggested when the mark was received.
     pub fn suggested(&self) -> Option<AttendanceCode> {
         let place = usize::try_from(self.flags >> SUGGESTED).ok()?.checked_sub(1)?;
@@ -291,6 +303,7 @@ impl MarkRow {
     pub fn standing(self, key: &ChildKey, idx: i64, ordinal: i64) -> Result<Standing, Refusal> {
         let note = self.note(key)?;
         Ok(Standing {
+            after_restricted: self.is_after_restricted(),
             revision: self.revision,
             idx,
             ordinal,

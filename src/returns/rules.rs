@@ -54,6 +54,19 @@ pub enum Statement {
     Withdrawn,
 }
 
+/// Reports whether only the closest readers and its sender get a code: Y5 (criminal justice detention) is data of
+/// Article 10 UK GDPR, and Y6 and Y7 are restricted with it, because Y5 restricted alone would be known by that.
+pub fn is_restricted(code: &str) -> bool {
+    matches!(code, "Y5" | "Y6" | "Y7")
+}
+
+impl Statement {
+    /// Reports whether its code is restricted.
+    pub fn is_restricted(&self) -> bool {
+        matches!(self, Self::Code(code) if is_restricted(code))
+    }
+}
+
 /// What names the child.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Named {
@@ -136,6 +149,8 @@ pub fn flags(mark: &Entered, late_before: Date, agreed: bool) -> Vec<&'static st
 #[derive(Clone)]
 pub struct Standing {
     pub revision: i64,
+    /// A restricted code stands in this revision or in an earlier one.
+    pub after_restricted: bool,
     pub idx: i64,
     pub ordinal: i64,
     pub statement: Statement,
@@ -251,6 +266,7 @@ pub(super) mod tests {
     fn the_same_again_is_unchanged_and_another_needs_a_reason() {
         let standing = Standing {
             revision: 1,
+            after_restricted: false,
             idx: 0,
             ordinal: 0,
             statement: Statement::Code("O".to_owned()),

@@ -49,7 +49,9 @@ impl StatementRow {
     async fn absence(&self, cx: &mut Cx, view: &View<'_>) -> Result<StoredExpectedAbsence, Refusal> {
         let (session, start_time) = session(self.slot);
         let (code, not_possible) = self.code_for(view);
-        let mut sent = StoredExpectedAbsence {
+        let kept: StoredExpectedAbsence = self.note(cx).await?;
+        let cut = not_possible || (kept.not_possible && !view.may_have_reason(&self.organisation));
+        Ok(StoredExpectedAbsence {
             date: self.date.to_string(),
             session: session as i32,
             start_time,
@@ -59,12 +61,8 @@ impl StatementRow {
             notified_by: self.organisation.to_string(),
             revision: u32::try_from(self.revision).unwrap_or(u32::MAX),
             received_time: Instant::from_micros(self.received).ok().map(Instant::to_proto),
-            ..self.note(cx).await?
-        };
-        if not_possible {
-            sent.note.clear();
-        }
-        Ok(sent)
+            note: if cut { String::new() } else { kept.note },
+        })
     }
 }
 

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::resolve::{Batch, Resolved, at_fault, resolve};
 use super::roll::{Known, Rolls};
-use super::rows::{self, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note, suggestion_bits};
+use super::rows::{
+    self, AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note, suggestion_bits,
+};
 use super::rules::{self, Becomes, Entered, Slot, Standing};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
@@ -226,6 +228,8 @@ fn mark_rows<'a>(
         let place = (placement, mark.date, mark.slot, revision);
         let flags = rules::flags(mark, batch.roll.late_before, known.agreed.is_some());
         let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
+        let after = standing.as_ref().is_some_and(|standing| standing.after_restricted);
+        let restricted = if after || mark.statement.is_restricted() { AFTER_RESTRICTED } else { 0 };
         let suggestion = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
         let note = StoredMark {
             comment: mark.comment.clone(),
@@ -244,7 +248,7 @@ fn mark_rows<'a>(
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            flags: bits.sum::<i64>() + suggestion_bits(suggestion),
+            flags: bits.sum::<i64>() + restricted + suggestion_bits(suggestion),
             received: cx.now.micros(),
             child: known.placement.child,
             sender: cx.caller.organisation.clone(),

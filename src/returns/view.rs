@@ -2,14 +2,14 @@
 //! this reader.
 
 use super::arrangement::resolved;
-use super::rows::{AGREEMENT_LAPSED, LATE, MarkRow, RESTORED};
-use super::rules::{Slot, Statement};
+use super::rows::{AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, REASON_RESTRICTED, RESTORED};
+use super::rules::{Slot, Statement, is_restricted};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Part, Refusal};
 use crate::placements::Placement;
-use crate::proto::v1::{MarkHistory, Session, StoredMark};
+use crate::proto::v1::{Session, StoredMark};
 use crate::seal::ChildKey;
 
 /// Who reads, and when.
@@ -40,11 +40,10 @@ impl<'a> View<'a> {
         Self { today: Some((calendar, today)), ..Self::delivered(placement, reader, day) }
     }
 
-    /// Whether the reader may have this code from this sender. Criminal justice detention (Y5) is data of
-    /// Article 10 UK GDPR: commissioner and home school alone have it. The other causes that lie in the
-    /// child, Y6 and Y7, are held back with it: held back alone it would be told by being held back.
+    /// Reports whether the reader gets this code of this sender: commissioner and home school get every code,
+    /// others all that are not restricted.
     pub fn may_have(&self, code: &str, sender: &OrganisationId) -> bool {
-        self.closest || self.reader == sender || !matches!(code, "Y5" | "Y6" | "Y7")
+        self.closest || self.reader == sender || !is_restricted(code)
     }
 
     /// Whether the reader may have why a register was amended: that may tell what it held before.
@@ -89,23 +88,26 @@ impl<'a> View<'a> {
             stored.code = code;
         } else {
             stored.not_possible = true;
-            stored.comment.clear();
-            stored.correction_reason.clear();
-            stored.site.clear();
+            stored.suggested_code.clear();
+            (stored.minutes_late, stored.minutes_planned, stored.minutes_attended) = (None, None, None);
         }
+        self.cut_texts(mark, &mut stored);
         Ok(stored)
     }
-}
 
-/// Why a mark took the place of one that is held back may tell what that one was.
-pub fn hold_back(history: &mut MarkHistory) {
-    let mut newer = history.mark.as_mut();
-    for earlier in &mut history.earlier {
-        if let Some(newer) = newer.filter(|_| earlier.not_possible) {
-            newer.correction_reason.clear();
-            newer.comment.clear();
+    /// Removes the texts of a revision that is restricted or follows one that is: they may say what that one was.
+    /// Decided from the revision's own flags, because a delivery shows only some of the earlier revisions.
+    fn cut_texts(&self, mark: &MarkRow, stored: &mut StoredMark) {
+        if self.closest || *self.reader == mark.sender {
+            return;
         }
-        newer = Some(earlier);
+        if mark.flags & (AFTER_RESTRICTED | REASON_RESTRICTED) != 0 {
+            stored.correction_reason.clear();
+        }
+        if mark.is_after_restricted() {
+            stored.comment.clear();
+            stored.site.clear();
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 //! each session that the return still stands for gets a revision that restores what stood before it, or that nothing
 //! stands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use uuid::Uuid;
 
 use super::parts;
 use super::roll::{Known, know};
-use super::rows::{self, MarkRow, RESTORED, return_key, seal_note};
+use super::rows::{self, AFTER_RESTRICTED, MarkRow, REASON_RESTRICTED, RESTORED, return_key, seal_note};
 use super::rules::Statement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
@@ -161,8 +161,14 @@ async fn restored(
         let (mark, idx, ordinal) = rows::read(&row)?;
         standing.insert((mark.placement, mark.date, mark.slot), (mark, (idx, ordinal)));
     }
+    let restricted: HashSet<Uuid> = standing
+        .values()
+        .filter(|(mark, _)| mark.is_after_restricted())
+        .map(|(mark, _)| mark.placement)
+        .collect();
     let (mut change, mut results) = (cx.change(permit), Vec::new());
     for known in known {
+        let reason = Why::new(reason, &restricted, known.placement.id);
         let (mut rows, mut reply) = (Vec::new(), Vec::new());
         for (at, mark) in sent.iter().enumerate().filter(|(_, mark)| mark.placement == known.placement.id) {
             let mut result = MarkResult {
@@ -182,7 +188,7 @@ async fn restored(
                 }
                 let before = before.map(|before| before.mark);
                 change = change.guard(now.key(), now.revision);
-                let row = revision(cx, known, now, *place, before, reason)?;
+                let row = revision(cx, known, now, *place, before, &reason)?;
                 result.set_outcome(MarkOutcome::Voided);
                 result.revision = u32::try_from(row.revision).unwrap_or(u32::MAX);
                 rows.push(row);
@@ -195,6 +201,23 @@ async fn restored(
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok((results, change))
+}
+
+/// The reason of a withdrawal as the revisions of one child keep it.
+struct Why<'a> {
+    text: &'a str,
+    flags: i64,
+}
+
+impl<'a> Why<'a> {
+    /// Decides what one child's revisions keep of a reason that was given for a whole return. Where a restricted code
+    /// stands for some of its children (`restricted`), the reason may say so: revisions of those children keep it for
+    /// the closest readers, and revisions of the others do not keep it.
+    fn new(reason: &'a str, restricted: &HashSet<Uuid>, placement: Uuid) -> Self {
+        let own = restricted.contains(&placement);
+        let text = if own || restricted.is_empty() { reason } else { "" };
+        Self { text, flags: if own { REASON_RESTRICTED } else { 0 } }
+    }
 }
 
 /// A revision that somebody sent with a return, or a part of one, that still stands.
@@ -245,11 +268,11 @@ fn revision(
     now: &MarkRow,
     place: (i64, i64),
     before: Option<MarkRow>,
-    reason: &str,
+    reason: &Why<'_>,
 ) -> Result<MarkRow, Refusal> {
     let revision = now.revision + 1;
     let said = before.as_ref().map(|before| before.note(&known.key)).transpose()?.unwrap_or_default();
-    let note = StoredMark { correction_reason: reason.to_owned(), ..said };
+    let note = StoredMark { correction_reason: reason.text.to_owned(), ..said };
     let of = (now.placement, now.date, now.slot, revision);
     let note = seal_note(&known.key, of, &note, &|bytes: &mut [u8]| cx.random.fill(bytes))?;
     let nothing = || MarkRow {
@@ -266,7 +289,7 @@ fn revision(
     let stands = before.unwrap_or_else(nothing);
     Ok(MarkRow {
         revision,
-        flags: stands.flags | RESTORED,
+        flags: stands.flags & !REASON_RESTRICTED | (now.flags & AFTER_RESTRICTED) | reason.flags | RESTORED,
         received: cx.now.micros(),
         note,
         prior: Some(place),

@@ -36,6 +36,7 @@ mod parts;
 mod postgres;
 mod power;
 mod process;
+mod restricted;
 mod revocation;
 mod roles;
 mod rollback;

@@ -24,7 +24,7 @@ CREATE TABLE marks (
   minutes_late     BIGINT,
   minutes_planned  BIGINT,
   minutes_attended BIGINT,
-  flags            BIGINT NOT NULL,  -- bit 0 LATE
+  flags            BIGINT NOT NULL,  -- the bits of `returns/rows.rs`
   received         BIGINT NOT NULL,  -- microseconds UTC
   child            BYTEA NOT NULL,
   sender           TEXT COLLATE "C" NOT NULL,     -- the provider, whose key seals note

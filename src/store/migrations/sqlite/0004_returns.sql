@@ -24,7 +24,7 @@ CREATE TABLE marks (
   minutes_late     INTEGER,
   minutes_planned  INTEGER,
   minutes_attended INTEGER,
-  flags            INTEGER NOT NULL,  -- bit 0 LATE
+  flags            INTEGER NOT NULL,  -- the bits of `returns/rows.rs`
   received         INTEGER NOT NULL,  -- microseconds UTC
   child            BLOB NOT NULL,
   sender           TEXT NOT NULL,     -- the provider, whose key seals note
