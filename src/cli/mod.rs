@@ -4,6 +4,8 @@
 mod args;
 pub mod audit;
 pub mod bench;
+#[cfg(test)]
+mod catalogue;
 mod deliveries;
 mod demo;
 pub mod exchanges;

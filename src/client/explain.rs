@@ -12,7 +12,13 @@ pub fn explain(status: &Status) -> String {
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     let mut text = format!("{reason}: {}", status.message());
     for violation in details.bad_request().map_or(&[][..], |request| &request.field_violations) {
-        write!(text, "\n  {}: {}", violation.field, violation.description).ok();
+        // A refusal with many violations leaves texts out where they do not fit.
+        let words = [&violation.description, &violation.reason].into_iter().find(|words| !words.is_empty());
+        write!(text, "\n  {}: {}", violation.field, words.map_or("", String::as_str)).ok();
+    }
+    let omitted = details.error_info().and_then(|info| info.metadata.get("violations_omitted"));
+    if let Some(omitted) = omitted {
+        write!(text, "\n  and {omitted} more").ok();
     }
     text
 }

@@ -16,6 +16,8 @@ mod tests;
 use std::fmt::Write;
 use std::ops::{Deref, DerefMut};
 
+use uuid::Uuid;
+
 pub use people::{LINE, LIST, NOTE};
 pub use reasons::{REASONS, description};
 pub use text::{NameRule, TextRule};
@@ -32,6 +34,21 @@ pub struct Violation {
     pub reason: &'static str,
     /// The reason in words.
     pub description: &'static str,
+    /// Ids of the caller's own things that the fault is about, such as the placements of an ambiguous child.
+    pub about: Vec<Uuid>,
+}
+
+impl Violation {
+    /// Returns the reason in words, with the ids that it is about. It never repeats a value that was sent.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let ids: Vec<String> = self.about.iter().map(|id| id.hyphenated().to_string()).collect();
+        if ids.is_empty() {
+            self.description.to_owned()
+        } else {
+            format!("{}: {}", self.description, ids.join(", "))
+        }
+    }
 }
 
 /// The faults of a message: the first [`KEPT`], and how many more there were.
@@ -155,9 +172,19 @@ impl Check {
 
     /// Records that `field` is wrong for `reason`, one of [`REASONS`]; an empty `field` is the place itself.
     pub fn fault(&mut self, field: &'static str, reason: &'static str) {
+        self.fault_about(field, reason, &[]);
+    }
+
+    /// As [`Check::fault`]; `about` are ids of things that the caller may know of.
+    pub fn fault_about(&mut self, field: &'static str, reason: &'static str, about: &[Uuid]) {
+        debug_assert!(REASONS.iter().any(|(listed, _)| *listed == reason), "{reason} is not in REASONS");
         let path = &self.path;
-        let violation =
-            || Violation { field: written(path, field), reason, description: description(reason) };
+        let violation = || Violation {
+            field: written(path, field),
+            reason,
+            description: description(reason),
+            about: about.to_vec(),
+        };
         self.violations.push(violation);
     }
 

@@ -6,12 +6,11 @@
 //! answered.
 
 pub mod caller;
-#[cfg(test)]
-mod catalogue;
 pub mod change;
 pub mod check;
 pub mod codec;
 mod deadline;
+mod details;
 mod door;
 mod entry;
 mod headers;

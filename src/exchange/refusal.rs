@@ -4,6 +4,7 @@
 //! not exist* are one reason. Its texts never repeat a value. The catalogue of reasons in the
 //! documentation is printed from [`Reason::ALL`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -11,6 +12,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use uuid::Uuid;
 
 use super::check::{Violation, Violations};
+use super::details;
 
 /// Who can mend what a refusal complains of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,28 +154,21 @@ impl From<crate::seal::SealError> for Refusal {
     }
 }
 
-/// Trailers stay below 4 KiB, whatever was wrong.
-const DETAILS: usize = 2_600;
-
 impl Refusal {
-    /// The status as the caller gets it, with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193).
+    /// The status as the caller gets it, with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193). Where not all
+    /// violations fit, `violations_omitted` counts the rest.
     #[must_use]
     pub fn status(&self, exchange: Uuid) -> Status {
-        let mut details = ErrorDetails::new();
-        let mut metadata =
-            std::collections::HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
-        let (shown, mut bytes) = (self.violations.iter(), 0);
-        let shown: Vec<FieldViolation> = shown
-            .map(|violation| FieldViolation {
-                reason: violation.reason.to_owned(),
-                ..FieldViolation::new(violation.field.as_str(), violation.description)
-            })
-            .take_while(|violation| {
-                bytes += violation.field.len() + violation.description.len() + violation.reason.len() + 10;
-                bytes <= DETAILS
-            })
-            .collect();
+        // Measured with a count, because whether there is one is known only when the violations are chosen.
+        let most = self.with_details(exchange, Vec::new(), usize::MAX).details().len();
+        let shown = details::fitting(&self.violations, most);
         let omitted = self.omitted + self.violations.len() - shown.len();
+        self.with_details(exchange, shown, omitted)
+    }
+
+    fn with_details(&self, exchange: Uuid, shown: Vec<FieldViolation>, omitted: usize) -> Status {
+        let mut details = ErrorDetails::new();
+        let mut metadata = HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
         if omitted > 0 {
             metadata.insert("violations_omitted".to_owned(), omitted.to_string());
         }

@@ -28,11 +28,13 @@ pub struct Finding {
 }
 
 /// What only a file can be told, and what warnings say.
-const WORDS: [(&str, &str); 11] = [
+pub const WORDS: &[(&str, &str)] = &[
     ("DATE_FORMAT", "not a date that the mapping knows, such as 23/11/2026"),
     ("ROW_LENGTH", "the row has more or fewer cells than the heading"),
     ("NOT_A_MONDAY", "a week begins on a Monday"),
     ("COLUMN_REPEATED", "an earlier column is headed the same"),
+    ("SESSION_UNKNOWN", "not a session: AM, PM or TIMED"),
+    ("CLOSURE_DECLARED", "the provider declared a closure for the day"),
     ("NOT_A_SCHOOL_DAY", "no school day, and not named by the plan"),
     ("DUPLICATE_IN_BATCH", "an earlier row says the same"),
     ("CODE_NEEDS_LA", "K is for what a local authority arranged"),

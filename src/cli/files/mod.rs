@@ -2,7 +2,7 @@
 //! is a mapping's to say; what a row lacks is told by line, column and reason.
 
 mod cells;
-mod finding;
+pub(super) mod finding;
 mod mapping;
 pub mod preview;
 mod rows;

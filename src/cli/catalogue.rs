@@ -1,11 +1,13 @@
 //! The catalogue of errors for integrators, `proto/ERRORS.md`: written from the tables of reasons, and held to
 //! them and to the code.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::check::REASONS;
-use super::refusal::{Mender, Reason};
+use super::files::finding::WORDS;
+use crate::exchange::check::REASONS;
+use crate::exchange::refusal::{Mender, Reason};
 
 const INTRODUCTION: &str = "\
 # Errors
@@ -15,8 +17,10 @@ Written from the code by its tests; to write it anew: `AP_GATEWAY_REGENERATE=1 c
 Every refusal carries `google.rpc.ErrorInfo` (domain `ap-gateway`) with one of the reasons below and the
 exchange's id in its metadata. Branch on reasons, never on texts: reasons are stable, texts are for people.
 `INVALID_REQUEST` also carries `google.rpc.BadRequest`, which names all fields at fault at once, each by path,
-with a reason of the second table (the first 50; `violations_omitted` counts the rest). `google.rpc.RetryInfo`
-says when the same request may be sent again, with the same `request_id`. No text repeats what was sent.
+with a reason of the second table. Of more than 50 faults the first 50 are named, fewer only where their paths and
+reasons alone would take more than 4 KiB of trailers; texts are left out where they do not fit, and
+`violations_omitted` counts the faults that are not named. `google.rpc.RetryInfo` says when the same request may be
+sent again, with the same `request_id`. No text repeats what was sent.
 
 ";
 
@@ -44,6 +48,14 @@ fn catalogue() -> String {
     );
     out.push_str("| Reason | What it says |\n|---|---|\n");
     for (reason, words) in REASONS {
+        writeln!(out, "| `{reason}` | {words} |").unwrap();
+    }
+    out.push_str(
+        "\n## Files and warnings\n\nWhat `ap-gateway submit` also says of a row of a file, and warnings of marks, \
+         which refuse nothing.\n\n| Reason | What it says |\n|---|---|\n",
+    );
+    let listed: BTreeSet<&str> = REASONS.iter().map(|(reason, _)| *reason).collect();
+    for (reason, words) in WORDS.iter().filter(|(reason, _)| !listed.contains(reason)) {
         writeln!(out, "| `{reason}` | {words} |").unwrap();
     }
     out
@@ -102,4 +114,34 @@ fn every_reason_can_be_met() {
     for (reason, _) in REASONS {
         assert!(sources.contains(&format!("\"{reason}\"")), "no field is at fault for {reason}");
     }
+}
+
+/// Reports whether a text is written as reasons are.
+fn is_reason(text: &str) -> bool {
+    let mut parts = text.split('_');
+    let part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    text.contains('_') && text.starts_with(|first: char| first.is_ascii_uppercase()) && parts.all(part)
+}
+
+/// Every text in the code that is written as a reason is explained, in ERRORS.md or where the interface names it as
+/// a warning, a flag or an open item. So no reason can be given that integrators cannot look up.
+#[test]
+fn every_reason_in_the_code_is_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let mut explained = std::fs::read_to_string(root.join("ERRORS.md")).unwrap();
+    for entry in std::fs::read_dir(root.join("apgateway/v1")).unwrap() {
+        explained.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(|other: char| !other.is_ascii_alphanumeric() && other != '_').map(str::to_owned).collect()
+    };
+    let explained = words(&explained);
+    let ours = |text: &str| text.starts_with("AP_GATEWAY_") || text == "OUT_DIR";
+    let sources = sources();
+    let texts: BTreeSet<&str> = sources.split('"').filter(|text| is_reason(text) && !ours(text)).collect();
+    assert!(texts.len() > 100 && texts.contains("CHILD_NOT_FOUND"), "{}", texts.len());
+    let unexplained: Vec<_> = texts.into_iter().filter(|text| !explained.contains(*text)).collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
 }
