@@ -134,6 +134,17 @@ impl Arrangement {
         changed.map_or(self.on_a_roll, |periods| periods.iter().any(|period| period.contains(day)))
     }
 
+    /// Reports whether the weekly timetable holds a session of that day, or the plan names the day without sessions
+    /// of its own.
+    pub fn expects(&self, date: Date, slot: Slot) -> bool {
+        let weekday = date.days_since_monday();
+        let mut of_day = self.sessions.iter().filter(|planned| planned.weekday == weekday).peekable();
+        if of_day.peek().is_none() {
+            return self.extra_dates.contains(&date);
+        }
+        of_day.any(|planned| planned.slot == slot)
+    }
+
     fn planned(&self, date: Date, slot: Slot) -> Option<&Planned> {
         let weekday = date.days_since_monday();
         self.sessions.iter().find(|planned| planned.weekday == weekday && planned.slot == slot)

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::roll::{Known, Roll};
+use super::arrangement::Arrangement;
+use super::roll::{Found, Known, Roll};
 use super::rules::{self, Entered, Fault, Named, Statement};
-use crate::calendar::TimeOfDay;
+use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::names::same_name;
 use crate::exchange::check::{Check, Violations};
 use crate::exchange::{Cx, Reason, Refusal};
-use crate::placements::{self, Placement};
-use crate::proto::v1::ChildIdentity;
+use crate::placements::{self, Placement, children};
+use crate::proto::v1::{ChildIdentity, Plan};
 
 /// A batch under decision.
 pub struct Batch {
@@ -23,12 +24,15 @@ pub struct Batch {
     pub known: Vec<Arc<Known>>,
     by_placement: HashMap<Uuid, usize>,
     identities: HashMap<Uuid, ChildIdentity>,
+    /// What was arranged, from which day on, for placements of children who have several.
+    timetables: HashMap<Uuid, Vec<(Date, Arrangement)>>,
 }
 
 impl Batch {
     /// A batch of the roll's provider.
     pub fn of(roll: Arc<Roll>) -> Self {
-        Self { roll, known: Vec::new(), by_placement: HashMap::new(), identities: HashMap::new() }
+        let (known, by_placement) = (Vec::new(), HashMap::new());
+        Self { roll, known, by_placement, identities: HashMap::new(), timetables: HashMap::new() }
     }
 
     /// The place of a placement among the known ones.
@@ -52,9 +56,59 @@ impl Batch {
         Ok(match self.identities.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let identity = placements::children::identity(cx, placement).await?;
-                place.insert(identity.ok_or(Reason::NotFound)?)
+                place.insert(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?)
             }
+        })
+    }
+
+    /// Reports whether a placement's timetable of the mark's day holds the mark's session.
+    async fn expects(&mut self, cx: &mut Cx, placement: &Placement, mark: &Entered) -> Result<bool, Refusal> {
+        let timetables = match self.timetables.entry(placement.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let from = placement.start.unwrap_or(cx.today).min(cx.today);
+                let plans = placements::plan::in_force(cx, placement, from, cx.today).await?;
+                let arranged =
+                    |(since, plan): &(Date, Plan)| (*since, Arrangement::of(placement, Some(plan)));
+                place.insert(plans.iter().map(arranged).collect())
+            }
+        };
+        let of_day = timetables.iter().rev().find(|(since, _)| *since <= mark.date);
+        Ok(of_day.is_some_and(|(_, arrangement)| arrangement.expects(mark.date, mark.slot)))
+    }
+
+    /// Chooses the one placement whose timetable holds the mark's session, of several that the day lies in.
+    ///
+    /// # Errors
+    /// The ids of the placements between which the timetables do not decide.
+    async fn by_timetable<'a>(
+        &mut self,
+        cx: &mut Cx,
+        found: Found<'a>,
+        mark: &Entered,
+    ) -> Result<Result<&'a Placement, Vec<Uuid>>, Refusal> {
+        if found.others.is_empty() {
+            return Ok(Ok(found.placement));
+        }
+        let mut all: Vec<&Placement> = found.others;
+        all.push(found.placement);
+        // A reference beside the UPN names one placement.
+        let referred = |it: &&&Placement| {
+            it.provider_reference.is_some() && it.provider_reference == mark.check_reference
+        };
+        if let Some(referred) = all.iter().find(referred) {
+            return Ok(Ok(*referred));
+        }
+        all.sort_unstable_by_key(|placement| placement.id);
+        let mut expecting = Vec::new();
+        for placement in &all {
+            if self.expects(cx, placement, mark).await? {
+                expecting.push(*placement);
+            }
+        }
+        Ok(match expecting[..] {
+            [one] => Ok(one),
+            _ => Err(all.iter().map(|placement| placement.id).collect()),
         })
     }
 }
@@ -80,8 +134,8 @@ pub async fn resolve(
         };
         resolved.push(match rules::meaning(&mark, cx.today, now) {
             Err(fault) => Err(at_fault(index, fault)),
-            Ok(()) => match place(cx, batch, &mark).await? {
-                Err(fault) => Err(at_fault(index, fault)),
+            Ok(()) => match place(cx, batch, index, &mark).await? {
+                Err(violations) => Err(violations),
                 Ok((at, warnings)) => Ok((mark, at, warnings)),
             },
         });
@@ -93,24 +147,30 @@ pub async fn resolve(
 async fn place(
     cx: &mut Cx,
     batch: &mut Batch,
+    index: usize,
     mark: &Entered,
-) -> Result<Result<(usize, Vec<&'static str>), Fault>, Refusal> {
+) -> Result<Result<(usize, Vec<&'static str>), Violations>, Refusal> {
     let roll = Arc::clone(&batch.roll);
-    let Some(placement) = roll.find(cx, mark) else {
-        return Ok(Err((named_field(mark), "CHILD_NOT_FOUND")));
+    let refused = |field, reason| Ok(Err(at_fault(index, (field, reason))));
+    let Some(found) = roll.find(cx, mark) else {
+        return refused(named_field(mark), "CHILD_NOT_FOUND");
+    };
+    let placement = match batch.by_timetable(cx, found, mark).await? {
+        Ok(placement) => placement,
+        Err(several) => return Ok(Err(ambiguous(index, named_field(mark), &several))),
     };
     if let Some(field) = roll.identifier_of_another(cx, mark, placement) {
-        return Ok(Err((field, "IDENTIFIERS_DIFFER")));
+        return refused(field, "IDENTIFIERS_DIFFER");
     }
     let (at, known) = batch.know(cx, placement).await?;
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
         let identity = batch.identity(cx, placement).await?;
         if let Some(field) = mismatch(mark, identity) {
-            return Ok(Err((field, "IDENTITY_MISMATCH")));
+            return refused(field, "IDENTITY_MISMATCH");
         }
     }
-    if let Err(fault) = rules::inside(mark, known.placement.start, known.placement.end) {
-        return Ok(Err(fault));
+    if let Err((field, reason)) = rules::inside(mark, known.placement.start, known.placement.end) {
+        return refused(field, reason);
     }
     let mut warnings = known.arrangement.warnings(mark, &roll.calendar);
     if let Statement::Code(code) = &mark.statement
@@ -149,5 +209,13 @@ fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
 pub fn at_fault(index: usize, (field, reason): Fault) -> Violations {
     let mut check = Check::new();
     let ((), violations) = check.row("marks", index, |row| row.fault(field, reason));
+    violations
+}
+
+/// The fault of a row whose child has several placements on its day. They are the caller's own, so they are named.
+fn ambiguous(index: usize, field: &'static str, placements: &[Uuid]) -> Violations {
+    let mut check = Check::new();
+    let fault = |row: &mut Check| row.fault_about(field, "PLACEMENT_AMBIGUOUS", placements);
+    let ((), violations) = check.row("marks", index, fault);
     violations
 }

@@ -47,6 +47,14 @@ pub struct Roll {
     known: Mutex<HashMap<Uuid, Arc<Known>>>,
 }
 
+/// The placements that a mark can be about.
+pub struct Found<'a> {
+    /// The first that the mark's day lies in, or the first of all where it lies in none.
+    pub placement: &'a Placement,
+    /// Further ones that the day lies in. Nearly always there are none.
+    pub others: Vec<&'a Placement>,
+}
+
 /// The rolls that are remembered. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Rolls(Arc<Mutex<HashMap<OrganisationId, Arc<Roll>>>>);
@@ -95,20 +103,29 @@ impl Roll {
         Ok(Self { facts, calendar, late_before, on, placements, by_id, by_reference, by_upn, known })
     }
 
-    /// The placement that a mark names; of several with one child, the one that was there on the day.
-    pub fn find(&self, cx: &Cx, mark: &Entered) -> Option<&Placement> {
-        let named = match &mark.child {
-            Named::Placement(id) => self.by_id.get(id),
-            Named::Reference(reference) => self.by_reference.get(reference),
+    /// Finds the placements that a mark names. A UPN is looked for under every key of the ring, because each
+    /// placement keeps the index of the key that was active when it was made.
+    pub fn find(&self, cx: &Cx, mark: &Entered) -> Option<Found<'_>> {
+        let (named, indexes) = match &mark.child {
+            Named::Placement(id) => (self.by_id.get(id), Vec::new()),
+            Named::Reference(reference) => (self.by_reference.get(reference), Vec::new()),
             Named::Upn(upn) => {
-                let provider = cx.caller.organisation.as_str();
-                let indexes = cx.vault.ring().blind_indexes(provider, "upn", upn);
-                indexes.iter().find_map(|index| self.by_upn.get(&index[..]))
+                (None, cx.vault.ring().blind_indexes(cx.caller.organisation.as_str(), "upn", upn))
             }
         };
-        let candidates = || named.into_iter().flatten().filter_map(|at| self.placements.get(*at));
-        let then = |placement: &&Placement| rules::inside(mark, placement.start, placement.end).is_ok();
-        candidates().find(then).or_else(|| candidates().next())
+        let by_upn = indexes.iter().filter_map(|index| self.by_upn.get(&index[..]));
+        let candidates = named.into_iter().chain(by_upn).flatten().filter_map(|at| self.placements.get(*at));
+        let (mut of_day, mut first, mut others) = (None, None, Vec::new());
+        for placement in candidates {
+            if rules::inside(mark, placement.start, placement.end).is_err() {
+                first = first.or(Some(placement));
+            } else if of_day.is_none() {
+                of_day = Some(placement);
+            } else {
+                others.push(placement);
+            }
+        }
+        Some(Found { placement: of_day.or(first)?, others })
     }
 
     /// Returns the field of a further identifier that does not name the child of this placement.
@@ -118,23 +135,40 @@ impl Roll {
         mark: &Entered,
         placement: &Placement,
     ) -> Option<&'static str> {
-        let same_child = |other: &Placement| {
-            other.id == placement.id || (other.upn_index.is_some() && other.upn_index == placement.upn_index)
-        };
-        // A placement without a UPN or reference of its own contradicts only an identifier of another child.
-        let names_another = |named: Option<&Vec<usize>>, has_own: bool| match named {
-            Some(named) => !named.iter().filter_map(|at| self.placements.get(*at)).any(same_child),
-            None => has_own,
-        };
-        if let Some(reference) = &mark.check_reference
-            && names_another(self.by_reference.get(reference), placement.provider_reference.is_some())
-        {
-            return Some("check_provider_reference");
+        if mark.check_reference.is_none() && mark.check_upn.is_none() {
+            return None;
         }
-        let upn = mark.check_upn.as_ref()?;
+        let upn = match (&mark.check_upn, &mark.child) {
+            (Some(upn), _) | (None, Named::Upn(upn)) => Some(upn),
+            _ => None,
+        };
+        let with_upn: Vec<Uuid> = upn.map(|upn| self.with_upn(cx, upn)).unwrap_or_default();
+        let same_child = |other: &Placement| {
+            other.id == placement.id
+                || other.child == placement.child
+                || (with_upn.contains(&other.id) && with_upn.contains(&placement.id))
+                || (other.upn_index.is_some() && other.upn_index == placement.upn_index)
+        };
+        let is_same = |at: &usize| self.placements.get(*at).is_some_and(same_child);
+        // A placement without a UPN or reference of its own contradicts only an identifier of another child.
+        if let Some(reference) = &mark.check_reference {
+            let named = self.by_reference.get(reference);
+            if named.map_or(placement.provider_reference.is_some(), |named| !named.iter().any(is_same)) {
+                return Some("check_provider_reference");
+            }
+        }
+        mark.check_upn.as_ref()?;
+        let named = with_upn.iter().filter_map(|id| self.by_id.get(id)).flatten();
+        let differs =
+            if with_upn.is_empty() { placement.upn_index.is_some() } else { !named.into_iter().any(is_same) };
+        differs.then_some("check_upn")
+    }
+
+    /// The placements of a UPN, under every key of the ring.
+    fn with_upn(&self, cx: &Cx, upn: &str) -> Vec<Uuid> {
         let indexes = cx.vault.ring().blind_indexes(cx.caller.organisation.as_str(), "upn", upn);
-        let named = indexes.iter().find_map(|index| self.by_upn.get(&index[..]));
-        names_another(named, placement.upn_index.is_some()).then_some("check_upn")
+        let places = indexes.iter().filter_map(|index| self.by_upn.get(&index[..])).flatten();
+        places.filter_map(|at| self.placements.get(*at)).map(|placement| placement.id).collect()
     }
 
     /// What is known of one of its placements.

@@ -295,6 +295,8 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
                     first.reason.clone_into(&mut result.reason);
                     let field = first.field.split_once("].").map_or("", |(_, field)| field);
                     field.clone_into(&mut result.field);
+                    let about = first.about.iter().map(|id| id.hyphenated().to_string());
+                    result.candidate_placement_ids = about.collect();
                 }
             }
         }

@@ -53,6 +53,7 @@ mod support;
 mod tally;
 mod tidy;
 mod trace;
+mod twice_placed;
 mod unknown;
 mod unreadable;
 mod upload;

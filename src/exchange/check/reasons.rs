@@ -78,6 +78,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("BATCH_TOO_LARGE", "the batch holds more than 1,000 rows"),
     ("RETURN_TOO_LARGE", "the return would have more than 20,000 marks"),
     ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
+    (
+        "PLACEMENT_AMBIGUOUS",
+        "several placements of this child hold that day, and their timetables do not say which is meant: send the placement_id of one",
+    ),
     ("MARK_NOT_FOUND", "no mark stands for this session"),
     ("NOT_PARTY_ON_DAY", "the organisation has no part in the placement on that day"),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),
