@@ -4,7 +4,7 @@ use super::content::withheld;
 use super::rows;
 use super::rules::{self, Shown};
 use super::sender;
-use crate::exchange::{Cx, Refusal};
+use crate::exchange::{Cx, Refusal, Standing};
 use crate::placements::{Placement, children, safety};
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{PassportBlockKind as Kind, PassportNeeds};
@@ -38,7 +38,9 @@ pub async fn semh_primary(cx: &mut Cx, placement: &Placement) -> Result<SemhPrim
         let shown = rules::shown(row.sensitivity, rules::is_among(row.kind, withheld)) == Shown::Content;
         if let Some(share) = rows::shared(&mut cx.snapshot, commissioner, placement.id).await? {
             let agreed = sender::basis(cx, placement, commissioner, share.agreement).await?.is_some();
-            primary.provider_may_read = shown && agreed && share.version == newest;
+            // After the end the provider reads no passport, so that nothing it is sent rests on a later one.
+            let live = placement.standing() == Standing::Live;
+            primary.provider_may_read = live && shown && agreed && share.version == newest;
         }
     }
     Ok(primary)

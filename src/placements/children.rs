@@ -4,7 +4,7 @@
 use prost::Message;
 use uuid::Uuid;
 
-use super::rows::Placement;
+use super::rows::{self, Placement};
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Cx, Reason, Record, Refusal};
@@ -12,7 +12,7 @@ use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, Column, SealError, WrappedKey};
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Table, Value};
+use crate::store::{Row, Table, Value};
 
 /// The wrapped key of (sender, child), as it is stored.
 pub struct ChildKeyRow {
@@ -193,6 +193,27 @@ pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<Option<Child
     Ok(Some(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity }))
 }
 
+/// Returns the child of a placement that ended as its commissioner's record said when the end was recorded.
+///
+/// # Errors
+/// As [`identity`]; [`Reason::Failed`] where the placement did not end.
+pub async fn identity_at_end(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
+    let ended = rows::ended_at(&mut cx.snapshot, placement).await?.ok_or(Reason::Failed)?;
+    let (sender, child) = (&placement.commissioner, placement.child);
+    let Some(key) = key(cx, sender, child).await? else { return Ok(None) };
+    let sql = "SELECT c.version, c.identity FROM children c \
+               WHERE c.child = $1 AND c.sender = $2 AND c.idx <= $3 ORDER BY c.version DESC LIMIT 1";
+    let row = cx.snapshot.fetch_one(sql, vec![child.into(), sender.as_str().into(), ended.into()]).await?;
+    let identity = open(&key, child, &row.ok_or(Reason::Failed)?)?;
+    Ok(Some(ChildIdentity { child_id: child.hyphenated().to_string(), ..identity }))
+}
+
+/// Opens the identity of a row of version and identity.
+fn open(key: &ChildKey, child: Uuid, row: &Row) -> Result<ChildIdentity, Refusal> {
+    let plain = key.open(at(&row_of(child, row.int(0)?)), row.blob(1)?).map_err(failed)?;
+    ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed.into())
+}
+
 /// A sender's newest record of a child, opened.
 pub struct Known {
     /// The key of (sender, child).
@@ -223,10 +244,8 @@ async fn newest_under(
                JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = cx.snapshot.fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()]).await?;
     let Some(row) = row else { return Ok(None) };
-    let version = row.int(0)?;
-    let plain = key.open(at(&row_of(child, version)), row.blob(1)?).map_err(failed)?;
-    let identity = ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed)?;
-    Ok(Some(Known { key, version, identity }))
+    let identity = open(&key, child, &row)?;
+    Ok(Some(Known { key, version: row.int(0)?, identity }))
 }
 
 /// Where a sender's child is looked up by UPN: a key for each key of the ring, and whose they are.

@@ -51,12 +51,20 @@ impl Batch {
         Ok((self.known.len() - 1, known))
     }
 
-    /// The child as the commissioner's record knows it, for as long as the batch is decided.
+    /// The child as the commissioner's record knows it, for as long as the batch is decided. A provider that may not
+    /// read the placement any more is compared with the record as it was at the end, because a comparison with a
+    /// later one would tell it what was recorded since.
     async fn identity(&mut self, cx: &mut Cx, placement: &Placement) -> Result<&ChildIdentity, Refusal> {
+        let may_read = placements::readable(placement, &cx.caller.organisation);
         Ok(match self.identities.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                place.insert(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?)
+                let identity = if may_read {
+                    children::identity(cx, placement).await?
+                } else {
+                    children::identity_at_end(cx, placement).await?
+                };
+                place.insert(identity.ok_or(Reason::NotFound)?)
             }
         })
     }

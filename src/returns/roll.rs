@@ -191,7 +191,13 @@ pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let attendance = DataClass::Attendance;
     let agreed = agreements::basis(&mut cx.snapshot, agreement, &parties, attendance, today).await?;
     let plan = placements::plan::newest(cx, &placement).await?.map(|(_, plan)| plan);
-    let arrangement = Arrangement::of(&placement, plan.as_ref());
+    // What changes after the end is not for a provider that may not read the placement any more.
+    let at_end = if placements::readable(&placement, &cx.caller.organisation) {
+        None
+    } else {
+        placements::rows::at_end(&mut cx.snapshot, &placement).await?
+    };
+    let arrangement = Arrangement::of(at_end.as_ref().unwrap_or(&placement), plan.as_ref());
     Ok(Known { placement, key, agreed, arrangement })
 }
 

@@ -217,14 +217,45 @@ async fn the_timetable_decides(world: World) -> World {
     world
 }
 
+/// A former provider is compared with the record of its time, and learns no later name.
+async fn a_former_provider_learns_no_later_name(world: &World) {
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
+    let placements = world.placements("la-a", "provider-a");
+    let (over, live) = (&placements[1], &placements[2]);
+    let named = async |of: &str, surname: &str| {
+        let sent = Mark { surname: surname.to_owned(), ..mark(of, "2026-11-10", "/") };
+        let mut request = submission(vec![sent]);
+        (request.validate_only, request.mode) = (true, SubmitMode::AcceptValid as i32);
+        submit(&riverside, &request).await.unwrap().message.results[0].reason.clone()
+    };
+    let renamed = async |of: &str, surname: &str| {
+        let known = child(&la, of).await;
+        let child = ChildIdentity { preferred_surname: surname.to_owned(), ..known };
+        refer(world, "la-a", "provider-c", child).await;
+    };
+    renamed(over, "Before").await;
+    end(&la, over, "2026-11-16").await;
+    let legal = child(&la, over).await.legal_surname;
+    renamed(over, "Afterwards").await;
+    renamed(live, "Afterwards").await;
+    assert_eq!(child(&la, over).await.preferred_surname, "Afterwards");
+    assert_eq!(named(over, &legal).await, "");
+    assert_eq!(named(over, "Before").await, "");
+    assert_eq!(named(over, "Afterwards").await, "IDENTITY_MISMATCH");
+    assert_eq!(named(over, "Invented").await, "IDENTITY_MISMATCH");
+    assert_eq!(named(live, "Afterwards").await, "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_child_placed_twice_on_sqlite() {
     let world = the_timetable_decides(World::sqlite().await).await;
+    a_former_provider_learns_no_later_name(&world).await;
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_child_placed_twice_on_postgresql() {
     let world = the_timetable_decides(World::postgres().await).await;
+    a_former_provider_learns_no_later_name(&world).await;
     world.stop().await;
 }

@@ -10,6 +10,9 @@ CREATE TABLE children (
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
+-- What a record was at some time: the newest is found by its key in heads.
+CREATE INDEX children_child ON children (child, sender, version);
+
 -- The wrapped key of (sender, child). Deleting a row shreds all that it sealed.
 CREATE TABLE child_keys (
   idx     INTEGER NOT NULL,
