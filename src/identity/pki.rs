@@ -44,12 +44,19 @@ impl Authority {
     /// # Errors
     /// [`PkiError`]; so for every method.
     pub fn new(name: &str, validity: Validity) -> Result<Self, PkiError> {
-        let mut params = params(name, validity, 1);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
+        let (params, key) = (authority(name, validity, 1, 1), KeyPair::generate()?);
         let certificate = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), certificate, validity })
+    }
+
+    /// Makes an intermediate authority below this one.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn intermediate(&self, name: &str, serial: u64) -> Result<Self, PkiError> {
+        let (params, key) = (authority(name, self.validity, serial, 0), KeyPair::generate()?);
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate, validity: self.validity })
     }
 
     /// An authority from its certificate and key, both PEM.
@@ -158,6 +165,14 @@ impl Authority {
             key: key.serialize_pem(),
         })
     }
+}
+
+/// An authority below which there may be so many more.
+fn authority(name: &str, validity: Validity, serial: u64, below: u8) -> CertificateParams {
+    let mut params = params(name, validity, serial);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 fn params(name: &str, validity: Validity, serial: u64) -> CertificateParams {

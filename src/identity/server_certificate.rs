@@ -51,6 +51,12 @@ fn check(certificate: &CertificateDer<'_>, is_leaf: bool, now: Instant) -> Resul
     Ok(())
 }
 
+/// Returns the dates between which a certificate is valid.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(Instant, Instant)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some((instant(parsed.validity().not_before.timestamp()), last_second(&parsed)))
+}
+
 /// Reads the server's private key, which nobody but its owner can read.
 pub(super) fn key(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
     let refused = |cause: String| TlsError::new(KEY, &files.key, cause);

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::{CertificateError, ServerConfig};
 
 use super::PeerCertificate;
 use super::authorities::{self, Authority};
@@ -142,6 +142,12 @@ impl Tls {
         .collect()
     }
 
+    /// Returns the dates of the server's own certificate; `None` when they cannot be read.
+    #[must_use]
+    pub fn own_validity(&self) -> Option<(Instant, Instant)> {
+        server_certificate::validity(&self.live.load().own)
+    }
+
     /// Whether the server's certificate names this host: a name, or an address without brackets.
     #[must_use]
     pub fn is_own_name(&self, host: &str) -> bool {
@@ -196,8 +202,12 @@ impl Live {
         let leaf = CertificateDer::from(peer.der());
         let seconds = u64::try_from(now.seconds()).unwrap_or_default();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let verified = self.verifier.verify_client_cert(&leaf, &[], time).is_ok();
-        let path = verified.then(|| authorities::path_of(&leaf, &self.authorities).into());
+        let path: Path = match self.verifier.verify_client_cert(&leaf, &[], time) {
+            Ok(_) => Some(authorities::path_of(&leaf, &self.authorities).into()),
+            // Not remembered: a clock that jumps comes back.
+            Err(error) if is_of_time(&error) => return None,
+            Err(_) => None,
+        };
         let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
         if paths.len() >= MAX_PATHS {
             paths.clear();
@@ -205,6 +215,18 @@ impl Live {
         paths.insert(fingerprint, path.clone());
         path
     }
+}
+
+/// Whether a certificate was refused for its dates alone.
+fn is_of_time(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(error) = error else { return false };
+    matches!(
+        error,
+        CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+    )
 }
 
 /// Reads a set of files. A list of the set in use stays where it is newer than that of the files: an older one would

@@ -80,10 +80,15 @@ async fn a_bad_set_leaves_the_old_one_and_is_logged_once() {
         served.logged(cause).await;
         assert_eq!(folder.call(&served, "la-a", READ).await.unwrap().told(), "OK");
     }
+    // One that expires while it is in use.
+    let now = SystemClock.now().seconds();
+    folder
+        .pair("server", &own.bad_server(Some("localhost"), 9, Validity { to: now + 8, ..lately() }).unwrap());
+    assert_eq!(served.logged("the server's certificate has expired").await, 1);
     for cause in ["expired at", "is not valid before", "names no host", "holds no PEM block X509 CRL"] {
         assert_eq!(served.log().matches(cause).count(), 1, "{cause}: {}", served.log());
     }
-    folder.is_refused(&["tls.certificate", "names no host"]);
+    folder.is_refused(&["tls.certificate", "the certificate expired at"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,6 +145,30 @@ async fn authorities_of_one_name_have_a_list_each() {
     }
     assert!(folder.call(&served, "other", READ).await.is_err());
     folder.until_told(&served, "la-a", "OK").await;
+}
+
+/// An intermediate authority stands beside its issuer, has a list of its own, and can be revoked itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intermediate_authority_is_revoked_by_its_issuer() {
+    let folder = Folder::new();
+    let root = folder.with_another_authority("another");
+    let below = root.intermediate("below", 70).unwrap();
+    let uri = "spiffe://sandbox.ap.example/provider/riverside/register";
+    folder.pair("below", &below.client(&[uri], 71, lately()).unwrap());
+    folder.write("both.pem", &[&folder.authority(), &root, &below].map(Authority::certificate).concat());
+    folder.is_refused(&["tls.client_ca", "holds no revocation list of CN=below"]);
+    let lists = |revoked: &[u64], number| {
+        [root.crl(revoked, number, lately()).unwrap(), below.crl(&[], number, lately()).unwrap()].concat()
+    };
+    folder.write("other.crl", &lists(&[], 2));
+    let served = folder.serve();
+    let open = folder.connect(&served, "below").await.unwrap();
+    assert_eq!(open.call(READ, &[]).await.told(), "CERT_NOT_REGISTERED");
+    folder.until_told(&served, "other", "CERT_NOT_REGISTERED").await;
+    folder.write("other.crl", &lists(&[70], 3));
+    until_cut(&open).await;
+    assert!(folder.call(&served, "below", READ).await.is_err());
+    folder.until_told(&served, "other", "CERT_NOT_REGISTERED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
