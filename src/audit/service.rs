@@ -30,6 +30,11 @@ pub async fn list_exchanges(
     let below = pages.begin(&cx, &m.page_token, i64::MAX, Pages::number)?;
     let permit = cx.permit(Action::ListExchanges, &Facts::own(Part::Own))?;
     let scope = query::scope(&mut cx).await?;
+    // "No rows" would be untrue. An organisation that did not appoint the caller and one that does not exist are
+    // refused alike, because only the caller's own appointments are compared.
+    if filter.organisation.as_ref().is_some_and(|named| !scope.contains(named)) {
+        return Err(Reason::NotAppointed.into());
+    }
     let (found, next) = query::page(&mut cx.snapshot, &scope, &filter, below).await?;
     let next_page_token = match next {
         Some(below) => pages.seal(&cx, &below.to_be_bytes())?,

@@ -82,6 +82,7 @@ reasons! {
     OrganisationSuspended "ORG_SUSPENDED" PermissionDenied Operator 0 "this organisation is suspended";
     MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
     GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";
+    NotAppointed "NOT_APPOINTED" PermissionDenied People 0 "the caller may not read this organisation's exchanges: it has not appointed the caller as its auditor for today";
     NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
     AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";

@@ -167,24 +167,41 @@ async fn pages_join(world: &World) {
     }
 }
 
+/// The reason for which a list is refused.
+async fn not_appointed(client: &Client, request: ListExchangesRequest) -> String {
+    match page(client, &request).await {
+        Err(ClientError::Refused(status)) => reason(&status),
+        answer => panic!("{:?}", answer.map(|reply| reply.exchanges.len())),
+    }
+}
+
 /// An auditor reads the exchanges of those who appoint it, while they do; anyone else its own.
 async fn only_what_was_opened(world: &World) {
     let (auditor, la_b) = (world.client("auditor").await, world.client("la-b").await);
     let of_b = ListExchangesRequest { organisation: "la/331".to_owned(), ..Default::default() };
     let own = read(&la_b, ListExchangesRequest::default()).await;
     assert!(!own.is_empty() && own.iter().all(|record| concerns(record, "la/331")));
-    assert!(
-        read(&la_b, ListExchangesRequest { organisation: "la/330".to_owned(), ..Default::default() })
-            .await
-            .is_empty()
-    );
+    let named = |organisation: &str| ListExchangesRequest {
+        organisation: organisation.to_owned(),
+        ..Default::default()
+    };
+    let found = indexes(&read(&la_b, named("la/331")).await);
+    assert!(indexes(&own).iter().all(|index| found.contains(index)));
+    // No rows and no appointment are told apart; another organisation and an invented one are not.
+    for client in [&la_b, &auditor] {
+        for other in ["la/332", "provider/brightwater", "provider/nobody"] {
+            assert_eq!(not_appointed(client, named(other)).await, "NOT_APPOINTED", "{other}");
+        }
+    }
+    let nothing = ListExchangesRequest { method: "VoidReturn".to_owned(), ..named("la/331") };
+    assert!(read(&la_b, nothing).await.is_empty());
     let periods = [
         ("2026-11-21", "2027-08-31", false),
         ("2026-08-01", "2026-11-19", false),
         ("2026-11-20", "2026-11-20", true),
     ];
     for (from, to, opens) in periods {
-        assert!(read(&auditor, of_b.clone()).await.is_empty());
+        assert_eq!(not_appointed(&auditor, of_b.clone()).await, "NOT_APPOINTED");
         let appoint = AppointAuditorRequest {
             request_id: id(),
             auditor: "auditor/northgate".to_owned(),
@@ -193,12 +210,15 @@ async fn only_what_was_opened(world: &World) {
             ..AppointAuditorRequest::default()
         };
         let grant = la_b.call(register_service::APPOINT_AUDITOR, &appoint).await.unwrap().message.grant_id;
-        let found = read(&auditor, of_b.clone()).await;
-        assert_eq!(!found.is_empty(), opens, "{from} to {to}");
+        if opens {
+            assert!(!read(&auditor, of_b.clone()).await.is_empty(), "{from} to {to}");
+        } else {
+            assert_eq!(not_appointed(&auditor, of_b.clone()).await, "NOT_APPOINTED", "{from} to {to}");
+        }
         let end = EndGrantRequest { request_id: id(), grant_id: grant, ..EndGrantRequest::default() };
         la_b.call(register_service::END_GRANT, &end).await.unwrap();
     }
-    assert!(read(&auditor, of_b).await.is_empty());
+    assert_eq!(not_appointed(&auditor, of_b).await, "NOT_APPOINTED");
     let misspelt = ListExchangesRequest { method: "SubmitAttendence".to_owned(), ..Default::default() };
     let Err(ClientError::Refused(status)) = page(&auditor, &misspelt).await else {
         panic!("a misspelt method")
