@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::children::{self, ChildKeyRow, ChildRow};
 use super::draft;
-use super::rows::{PartyRow, Placement};
+use super::rows::{self, PartyRow, Placement};
 use super::rules;
 use super::wire::{self, NamedChild, Referral};
 use crate::codes::Upn;
@@ -46,11 +46,13 @@ pub(super) async fn create_referral(
     let referral = wire::create_referral(&m, cx.today)?;
     let permit = permit(&mut cx, &referral).await?;
     let subject = subject(&mut cx, &referral.child).await?;
+    let warnings = warnings(&mut cx, &referral, &subject).await?;
     let placement = placement(&cx, referral, &subject)?;
     let response = CreateReferralResponse {
         placement_id: placement.id.hyphenated().to_string(),
         child_id: subject.child.hyphenated().to_string(),
         etag: placement.version.to_string(),
+        warnings,
         receipt: None,
     };
     let parties = placement.parties();
@@ -71,6 +73,14 @@ pub(super) async fn create_referral(
     let role = LeafRole::Submitted;
     let part = ChildPart { placement: placement.id, role, key: &subject.key, reply: &reply };
     Ok(change.child_rows(&part, rows).reply(&response))
+}
+
+/// What is unusual about a referral, decided from the caller's own referrals alone. None of it refuses one.
+async fn warnings(cx: &mut Cx, referral: &Referral, subject: &Subject) -> Result<Vec<String>, Refusal> {
+    let (caller, provider) = (&cx.caller.organisation, &referral.provider);
+    let is_second = subject.new_key.is_none()
+        && rows::is_placed(&mut cx.snapshot, caller, provider, subject.child).await?;
+    Ok(if is_second { vec!["SECOND_OPEN_REFERRAL".to_owned()] } else { Vec::new() })
 }
 
 /// Leave to refer, under an agreement in force between the two. One to which the caller is no party covers

@@ -293,6 +293,23 @@ pub async fn roll(snapshot: &mut Snapshot, provider: &OrganisationId) -> Result<
     rows.iter().map(read).collect()
 }
 
+/// Whether a commissioner has a live referral or placement of its child with a provider.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn is_placed(
+    snapshot: &mut Snapshot,
+    commissioner: &OrganisationId,
+    provider: &OrganisationId,
+    child: Uuid,
+) -> Result<bool, StoreError> {
+    let sql = select!("WHERE p.provider = $1 AND p.child = $2 AND p.commissioner = $3");
+    let arguments = vec![provider.as_str().into(), child.into(), commissioner.as_str().into()];
+    let rows = snapshot.fetch(sql, arguments).await?;
+    let placements = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(placements.iter().any(|placement| placement.standing() == Standing::Live))
+}
+
 /// Reads a row of `select!`.
 pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "placements", column };
