@@ -12,6 +12,9 @@
 mod around;
 mod echo;
 mod growth;
+#[path = "../../tests/it/limits.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod limits;
 mod machine;
 mod nodes;
 #[path = "../../tests/it/postgres.rs"]

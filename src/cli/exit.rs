@@ -3,49 +3,59 @@
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
-
-use tonic::Code;
+use std::time::Duration;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::store::{Fatal, StoreError};
+
+/// What to do about a gateway that cannot be reached.
+const UNREACHABLE: &str = "check that it is serving, that the profile's endpoint is its address, and that the \
+                           certificates are in force; then run this again";
+/// What to do about a gateway that answers too late, or not now.
+const AGAIN_LATER: &str = "it was asked as often as the client's limits allow; run this again later";
 
 /// Why a verb did not do what it was asked.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
     message: String,
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
+    fn with(code: u8, message: String) -> Self {
+        Self { code, message, retry_after: None }
+    }
+
     /// The gateway refused, or a check found something: exit code 1.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self::with(1, message.into())
     }
 
     /// The arguments are at fault: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self::with(2, message.into())
     }
 
     /// The input file is at fault: exit code 64.
     pub fn input(message: impl Into<String>) -> Self {
-        Self { code: 64, message: message.into() }
+        Self::with(64, message.into())
     }
 
     /// Something needed is not there now: exit code 69.
     pub fn unavailable(what: &str, error: impl Error) -> Self {
-        Self { code: 69, message: format!("{what}: {}", chain(&error)) }
+        Self::with(69, format!("{what}: {}", chain(&error)))
     }
 
     /// The program is at fault: exit code 70.
     pub fn bug(what: &str, error: impl Error) -> Self {
-        Self { code: 70, message: format!("{what}: {}", chain(&error)) }
+        Self::with(70, format!("{what}: {}", chain(&error)))
     }
 
     /// The configuration is at fault: exit code 78.
     pub fn configuration(message: impl Into<String>) -> Self {
-        Self { code: 78, message: message.into() }
+        Self::with(78, message.into())
     }
 
     /// As [`Failure::configuration`], from an error and what lies below it.
@@ -63,6 +73,12 @@ impl Failure {
     #[must_use]
     pub fn and(self, note: &str) -> Self {
         Self { message: format!("{}\n{note}", self.message), ..self }
+    }
+
+    /// Gives the shortest pause after which the same could succeed, where the failure may pass by itself.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Says why on standard error, and gives the exit code.
@@ -107,16 +123,19 @@ impl From<Fatal> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        match &error {
+        let retry_after = error.retry_delay();
+        let failure = match &error {
             ClientError::Profile(_) => Self::configuration(chain(&error)),
-            ClientError::Unreachable(_) => Self::unavailable("the gateway", error),
-            // A connection that is cut, or a gateway that cannot write its log.
-            ClientError::Refused(status) if status.code() == Code::Unavailable => {
-                Self { code: 69, message: format!("the gateway: {}", status.message()) }
+            ClientError::Unreachable(_) => Self::unavailable("the gateway", error).and(UNREACHABLE),
+            ClientError::TimedOut => Self::unavailable("the gateway", error).and(AGAIN_LATER),
+            // The connection was cut, the gateway cannot write its log, or it asks to be called later.
+            ClientError::Refused(status) if retry_after.is_some() => {
+                Self::with(69, format!("the gateway: {}", status.message())).and(AGAIN_LATER)
             }
             ClientError::Refused(status) => Self::refused(crate::client::explain(status)),
             ClientError::Malformed | ClientError::Receipt(_) => Self::refused(chain(&error)),
-        }
+        };
+        Self { retry_after, ..failure }
     }
 }
 

@@ -24,11 +24,15 @@ mod submit;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use args::{Arguments, AuditVerb, ListVerb, PassportVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
 pub use exit::Failure;
+
+/// Longest wait for blocking work that a verb left behind when it ended.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs the verb that the arguments name.
 #[must_use]
@@ -42,10 +46,13 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::bug("could not start", error).report(),
     };
-    match runtime.block_on(run(arguments.verb)) {
+    let code = match runtime.block_on(run(arguments.verb)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
-    }
+    };
+    // Dropping the runtime would wait without limit for a name that is still being resolved.
+    runtime.shutdown_timeout(SHUTDOWN);
+    code
 }
 
 async fn run(verb: Verb) -> Result<(), Failure> {

@@ -1,8 +1,10 @@
 //! mTLS to a gateway: TLS 1.3, the server's name and chain checked against the profile's CA, nothing else
-//! trusted.
+//! trusted. Each step has a time limit.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -12,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::{ClientError, Profile};
+use super::{ClientError, Limits, Profile};
 
-pub(super) async fn channel(profile: &Profile) -> Result<Channel, ClientError> {
+pub(super) async fn channel(profile: &Profile, limits: Limits) -> Result<Channel, ClientError> {
     let connector = TlsConnector::from(Arc::new(config(profile)?));
     let address = profile.endpoint.clone();
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
@@ -23,15 +25,28 @@ pub(super) async fn channel(profile: &Profile) -> Result<Channel, ClientError> {
     let connect = tower::service_fn(move |_: Uri| {
         let (connector, address, name) = (connector.clone(), address.clone(), name.clone());
         async move {
-            let tcp = TcpStream::connect(address).await?;
+            let tcp = TcpStream::connect(address);
+            let tcp = within(limits.connect, "no TCP connection", tcp).await?;
             tcp.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+            let tls = within(limits.handshake, "no TLS handshake", connector.connect(name, tcp)).await?;
+            Ok::<_, io::Error>(TokioIo::new(tls))
         }
     });
     let endpoint = Endpoint::from_shared(format!("http://{}", profile.endpoint))
-        .map_err(|_| ClientError::Profile("endpoint is not host:port".to_owned()))?;
+        .map_err(|_| ClientError::Profile("endpoint is not host:port".to_owned()))?
+        .http2_keep_alive_interval(limits.keep_alive_interval)
+        .keep_alive_timeout(limits.keep_alive_timeout);
     let connected = endpoint.connect_with_connector(connect).await;
     connected.map_err(|error| ClientError::Unreachable(Box::new(error)))
+}
+
+async fn within<T>(
+    limit: Duration,
+    missing: &str,
+    step: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{missing} within {limit:?}"));
+    tokio::time::timeout(limit, step).await.map_err(late)?
 }
 
 fn config(profile: &Profile) -> Result<ClientConfig, ClientError> {

@@ -5,6 +5,7 @@
 
 mod connect;
 mod explain;
+mod limits;
 mod receipt;
 mod seen;
 
@@ -15,13 +16,14 @@ use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
-use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::Channel;
+use tonic::{Status, TimeoutExpired};
 
 pub use explain::{explain, reason};
+pub use limits::Limits;
 pub use receipt::{Checked, ReceiptError};
 pub use seen::Seen;
 
@@ -56,6 +58,9 @@ pub enum ClientError {
     /// The gateway cannot be reached, or the connection was cut.
     #[error("the gateway cannot be reached, or the connection was cut")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The gateway did not answer within the client's limits. What was asked may have taken effect.
+    #[error("the gateway did not answer in time")]
+    TimedOut,
     /// The gateway refused.
     #[error("refused: {}", .0.message())]
     Refused(Box<Status>),
@@ -70,10 +75,12 @@ pub enum ClientError {
 impl From<Status> for ClientError {
     /// A status that tonic made of something else is no answer: the connection was cut.
     fn from(status: Status) -> Self {
-        if std::error::Error::source(&status).is_some() {
-            Self::Unreachable(Box::new(status))
-        } else {
-            Self::Refused(Box::new(status))
+        match std::error::Error::source(&status) {
+            Some(source) if limits::is_caused_by(source, <dyn std::error::Error>::is::<TimeoutExpired>) => {
+                Self::TimedOut
+            }
+            Some(_) => Self::Unreachable(Box::new(status)),
+            None => Self::Refused(Box::new(status)),
         }
     }
 }
@@ -85,6 +92,7 @@ pub struct Client {
     log_key: Lineage,
     seen: Arc<Seen>,
     on_behalf_of: Option<AsciiMetadataValue>,
+    limits: Limits,
 }
 
 /// A reply with the receipt that was checked against it.
@@ -102,13 +110,31 @@ impl Client {
     /// # Errors
     /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
     pub async fn connect(profile: &Profile, seen: impl Into<Arc<Seen>>) -> Result<Self, ClientError> {
+        Self::connect_within(profile, seen, Limits::default()).await
+    }
+
+    /// As [`Client::connect`], with limits of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_within(
+        profile: &Profile,
+        seen: impl Into<Arc<Seen>>,
+        limits: Limits,
+    ) -> Result<Self, ClientError> {
         let log_key = Lineage::parse(&profile.log_key)
             .map_err(|_| ClientError::Profile("log_key is not a verifier key".to_owned()))?;
         let on_behalf_of = profile.on_behalf_of.as_deref().map(str::parse).transpose();
         let on_behalf_of = on_behalf_of
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
-        let channel = connect::channel(profile).await?;
-        Ok(Self { channel, log_key, seen: seen.into(), on_behalf_of })
+        let channel = attempts(limits, || true, || Box::pin(connect::channel(profile, limits))).await?;
+        Ok(Self { channel, log_key, seen: seen.into(), on_behalf_of, limits })
+    }
+
+    /// The same connection, with one attempt a call: a failure is returned as it happened.
+    #[must_use]
+    pub fn without_retries(self) -> Self {
+        Self { limits: Limits { attempts: 1, ..self.limits }, ..self }
     }
 
     /// One request, one reply, its receipt checked.
@@ -165,10 +191,13 @@ impl Client {
         rpc: Rpc<Req, Resp>,
         request: &Req,
     ) -> Result<Replies<Resp>, ClientError> {
-        let mut grpc = self.grpc().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let path = PathAndQuery::from_static(rpc.path());
-        let response = grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?;
+        let open = async {
+            let mut grpc = self.grpc().await?;
+            Ok(grpc.server_streaming(self.request(sent.clone()), path, BytesCodec).await?)
+        };
+        let response = in_time(self.limits.call, Box::pin(open)).await?;
         Ok(Replies {
             client: self.clone(),
             sent,
@@ -189,9 +218,21 @@ impl Client {
         &self.seen
     }
 
+    /// Sends a request until it is answered or the limits are reached; always the same bytes, so that what was
+    /// done already is not done again.
     async fn unary(&self, path: PathAndQuery, sent: Bytes) -> Result<Bytes, ClientError> {
-        let mut grpc = self.grpc().await?;
-        Ok(grpc.unary(self.request(sent), path, BytesCodec).await?.into_inner())
+        let repeatable = || limits::is_repeatable(path.path(), &sent);
+        attempts(self.limits, repeatable, || Box::pin(self.once(path.clone(), sent.clone()))).await
+    }
+
+    async fn once(&self, path: PathAndQuery, sent: Bytes) -> Result<Bytes, ClientError> {
+        let mut request = self.request(sent);
+        request.set_timeout(self.limits.call);
+        let call = async {
+            let mut grpc = self.grpc().await?;
+            Ok(grpc.unary(request, path, BytesCodec).await?.into_inner())
+        };
+        in_time(self.limits.call, call).await
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, ClientError> {
@@ -219,6 +260,37 @@ impl Client {
     }
 }
 
+/// Makes attempts until one succeeds, fails for good, or the limits are reached.
+async fn attempts<T, F>(
+    limits: Limits,
+    repeatable: impl Fn() -> bool,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    let (begun, mut number) = (tokio::time::Instant::now(), 1);
+    loop {
+        let failed = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        };
+        match limits.pause(&failed, number, begun.elapsed()).filter(|_| repeatable()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(failed),
+        }
+        number += 1;
+    }
+}
+
+/// Waits for an answer within a limit.
+async fn in_time<T>(
+    limit: std::time::Duration,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(ClientError::TimedOut))
+}
+
 /// A stream of replies, each checked as it comes.
 pub struct Replies<R> {
     client: Client,
@@ -238,7 +310,9 @@ impl<R: Message + Default> Replies<R> {
         &mut self,
         position: impl Fn(&R) -> Bytes,
     ) -> Result<Option<(R, Option<Receipt>)>, ClientError> {
-        let Some(received) = self.stream.message().await? else {
+        let silence = self.client.limits.stream_silence;
+        let message = async { Ok(self.stream.message().await?) };
+        let Some(received) = in_time(silence, message).await? else {
             return Ok(None);
         };
         if !receipt::is_present(&received) {

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::limits::output;
+
 /// Runs a command to its end; what it printed, when it succeeded.
 pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let output = output(command);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}\n{out}\n{err}");
     out.into_owned()

@@ -12,6 +12,7 @@ use ap_gateway::client::Client;
 use ap_gateway::store::{Database, Location, Row};
 use tempfile::TempDir;
 
+use super::limits;
 use super::support::{NOW, as_root, gateway, run};
 
 /// A sandbox that is served by the binary; killed when it is dropped.
@@ -56,7 +57,7 @@ impl Sandbox {
     }
 
     pub async fn client(&self, name: &str) -> Client {
-        profile::connect(&sandbox::profile(self.path(), name)).await.unwrap()
+        profile::connect(&sandbox::profile(self.path(), name)).await.unwrap().without_retries()
     }
 
     /// What the database holds, while nobody serves it.
@@ -93,10 +94,20 @@ impl Process {
 
     /// However the binary is to be run, and with what further options of `sandbox`.
     pub fn start(mut command: Command, dir: &Path, further: &[&OsStr]) -> Self {
+        limits::watch();
         command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).args(further).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let out = child.stdout.take().unwrap();
+        let (to, first) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(out).read_line(&mut line).ok();
+            to.send(line).ok();
+        });
+        let Ok(line) = first.recv_timeout(READY) else {
+            child.kill().ok();
+            panic!("{command:?} has not said READY within {READY:?}");
+        };
         let address = line.trim().strip_prefix("READY ").unwrap().parse().unwrap();
         Self { child, address }
     }
@@ -175,6 +186,8 @@ impl Drop for Hindrance {
     }
 }
 
+/// Longest start of a process, which may have a whole world to make, on a busy machine.
+const READY: Duration = Duration::from_mins(1);
 /// The bound within which a node is back or gone.
 const BACK: Duration = Duration::from_secs(5);
 

@@ -13,6 +13,7 @@ use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
 use ap_gateway::store::{Database, Location, Queue, Slot};
 use tempfile::TempDir;
 
+use super::limits;
 pub use super::postgres::{Postgres, is_root, run};
 
 /// When the sandboxes of the tests stand.
@@ -51,6 +52,7 @@ impl World {
     }
 
     async fn start(dir: TempDir, postgres: Option<Postgres>, clock: &str, random: &Randomness) -> Self {
+        limits::watch();
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         let served =
@@ -75,7 +77,7 @@ impl World {
     }
 
     pub async fn client(&self, name: &str) -> Client {
-        profile::connect(&sandbox::profile(self.dir.path(), name)).await.unwrap()
+        profile::connect(&sandbox::profile(self.dir.path(), name)).await.unwrap().without_retries()
     }
 
     /// Placements that one of the world commissions with another.
@@ -170,6 +172,7 @@ pub async fn deliveries(client: &Client) -> Vec<Delivery> {
 
 /// The binary under test.
 pub fn gateway() -> Command {
+    limits::watch();
     Command::new(env!("CARGO_BIN_EXE_ap-gateway"))
 }
 

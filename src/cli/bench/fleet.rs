@@ -79,7 +79,7 @@ pub async fn connect(dir: &Path, name: &str, seen: &Arc<Seen>) -> Result<Client,
         key: dir.join(format!("fleet/{name}.key")),
         ..like
     };
-    Ok(Client::connect(&profile, Arc::clone(seen)).await?)
+    Ok(Client::connect(&profile, Arc::clone(seen)).await?.without_retries())
 }
 
 fn made(

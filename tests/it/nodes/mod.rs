@@ -69,7 +69,7 @@ impl Nodes {
     }
 
     async fn client(&self, node: &str, name: &str) -> Client {
-        profile::connect(&sandbox::profile(&self.dir(node), name)).await.unwrap()
+        profile::connect(&sandbox::profile(&self.dir(node), name)).await.unwrap().without_retries()
     }
 
     /// A client of each node.
