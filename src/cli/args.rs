@@ -1,9 +1,13 @@
 //! The arguments of every verb.
 
+mod bench;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use bench::Bench;
 
 /// The secure gateway between those who commission alternative provision and those who provide it.
 #[derive(Debug, Parser)]
@@ -245,12 +249,18 @@ pub struct WatchDeliveries {
     /// The connection.
     #[command(flatten)]
     pub of: OfProfile,
-    /// Acknowledge each delivery once it is printed.
+    /// Acknowledge each delivery once it is written and flushed.
     #[arg(long)]
     pub acknowledge: bool,
     /// Stop when everything that is there has come, instead of waiting for more.
     #[arg(long)]
     pub once: bool,
+    /// Show everything from the first delivery on, instead of what is new since the last run.
+    #[arg(long)]
+    pub all: bool,
+    /// Seconds for which a lost connection is made again before the verb ends.
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    pub give_up_after: u64,
 }
 
 /// Listing exchanges: every filter that is given must match.
@@ -343,33 +353,4 @@ pub struct Compare {
     pub of: OfProfile,
     /// Folders of checkpoints, as clients keep them.
     pub seen: Vec<PathBuf>,
-}
-
-/// Measuring.
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// The folder of the sandbox, which is made where there is none.
-    #[arg(long)]
-    pub dir: PathBuf,
-    /// A file with a PostgreSQL URL, to use instead of SQLite in a new sandbox.
-    #[arg(long)]
-    pub postgres_url_file: Option<PathBuf>,
-    /// Providers.
-    #[arg(long, default_value_t = 200)]
-    pub organisations: usize,
-    /// Placements of each.
-    #[arg(long, default_value_t = 5)]
-    pub placements: usize,
-    /// Connections, each of a provider of its own.
-    #[arg(long, default_value_t = 64)]
-    pub connections: usize,
-    /// Calls under way at once.
-    #[arg(long, default_value_t = 64)]
-    pub in_flight: usize,
-    /// Marks a call.
-    #[arg(long, default_value_t = 1)]
-    pub marks: usize,
-    /// Seconds.
-    #[arg(long, default_value_t = 10)]
-    pub seconds: u64,
 }

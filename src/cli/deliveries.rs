@@ -1,57 +1,16 @@
-//! `watch deliveries`: follows the mailbox, prints what comes, acknowledges it if asked.
+//! Deliveries as `watch` shows and acknowledges them.
 
 use prost::Message;
 
-use super::args::WatchDeliveries;
-use super::{Failure, output, profile, say};
+use super::Failure;
 use crate::client::Client;
 use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as deliveries;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, AlertState, Cursor, Delivery, DeliveryKind, DeliveryStage,
-    ListDeliveriesRequest, MarkHistory, Officer, WatchDeliveriesRequest, WatchDeliveriesResponse,
-    WatchPosition,
+    MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
 };
-
-/// Batches of one `--once`: ten million deliveries.
-const BATCHES: usize = 100_000;
-
-/// The kinds of delivery that tell of alerts.
-pub const ALERTS: [DeliveryKind; 2] = [DeliveryKind::Alert, DeliveryKind::AlertEnded];
-
-/// Follows the mailbox, or what is of these kinds in it; a stream that has lived its time is opened again at its cursor.
-///
-/// # Errors
-/// As the client's.
-pub async fn watch(args: &WatchDeliveries, kinds: &[DeliveryKind]) -> Result<(), Failure> {
-    let kinds: Vec<i32> = kinds.iter().map(|kind| *kind as i32).collect();
-    let client = profile::open(&args.of).await?;
-    let mut cursor = None;
-    if args.once {
-        for _ in 0..BATCHES {
-            let request =
-                ListDeliveriesRequest { cursor, kinds: kinds.clone(), ..ListDeliveriesRequest::default() };
-            let reply = client.call(deliveries::LIST_DELIVERIES, &request).await?.message;
-            take(&client, args, &reply.deliveries).await?;
-            cursor = reply.next;
-            if !reply.more {
-                break;
-            }
-        }
-        return Ok(());
-    }
-    loop {
-        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: kinds.clone() };
-        let mut stream = client.watch(deliveries::WATCH_DELIVERIES, &request).await?;
-        while let Some((message, _)) =
-            stream.next(|message| position(message, cursor.as_ref(), &kinds)).await?
-        {
-            take(&client, args, &message.deliveries).await?;
-            cursor = message.next.or(cursor);
-        }
-    }
-}
 
 /// The request that the next batch of a stream answers.
 pub fn position(
@@ -63,20 +22,6 @@ pub fn position(
     WatchPosition { cursor, kinds: kinds.to_vec() }.encode_to_vec().into()
 }
 
-async fn take(client: &Client, args: &WatchDeliveries, batch: &[Delivery]) -> Result<(), Failure> {
-    for delivery in batch {
-        if args.of.json {
-            output::json("Delivery", delivery)?;
-        } else {
-            say(&line(delivery));
-        }
-    }
-    if args.acknowledge && !batch.is_empty() {
-        acknowledge(client, batch, None).await?;
-    }
-    Ok(())
-}
-
 /// Acknowledges deliveries with the digests of what was received; an officer acts on them.
 ///
 /// # Errors
@@ -86,23 +31,28 @@ pub async fn acknowledge(
     batch: &[Delivery],
     officer: Option<Officer>,
 ) -> Result<u32, Failure> {
+    let request = acknowledgement(batch, officer);
+    Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
+}
+
+/// Makes the acknowledgement of deliveries, under a request id of its own.
+pub fn acknowledgement(batch: &[Delivery], officer: Option<Officer>) -> AcknowledgeDeliveryRequest {
     let acknowledged = batch.iter().map(|delivery| Acknowledged {
         cursor: delivery.cursor.clone(),
         content_sha256: delivery.content_sha256.clone(),
     });
     let stage = if officer.is_some() { DeliveryStage::ActedOn } else { DeliveryStage::Acknowledged };
-    let request = AcknowledgeDeliveryRequest {
+    AcknowledgeDeliveryRequest {
         request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
         deliveries: acknowledged.collect(),
         stage: stage as i32,
         officer,
         ..AcknowledgeDeliveryRequest::default()
-    };
-    Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
+    }
 }
 
 /// One delivery on a line, without naming a child.
-fn line(delivery: &Delivery) -> String {
+pub fn line(delivery: &Delivery) -> String {
     let kind = DeliveryKind::try_from(delivery.kind).unwrap_or_default().as_str_name();
     let kind = kind.trim_start_matches("DELIVERY_KIND_");
     let index = delivery.cursor.as_ref().map_or(0, |cursor| cursor.index);

@@ -61,9 +61,13 @@ pub async fn list(args: &ListExchanges) -> Result<(), Failure> {
                 .try_for_each(|exchange| sheet.row(cells(exchange, names).each_ref().map(String::as_str)))
         })
         .await?;
+        let is_output = sheet.is_written_through();
         sheet.finish()?;
         output::progress("");
-        say(&format!("{count} exchanges written"));
+        // A pipe, perhaps standard output itself, gets the rows and nothing else.
+        if !is_output {
+            say(&format!("{count} exchanges written"));
+        }
         return Ok(());
     }
     let mut rows = Vec::new();

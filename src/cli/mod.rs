@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bench;
 #[cfg(test)]
 mod catalogue;
+mod cursor;
 mod deliveries;
 mod demo;
 pub mod exchanges;
@@ -21,8 +22,8 @@ pub mod sandbox;
 mod serve;
 mod spreadsheet;
 mod submit;
+mod watch;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use clap::Parser;
 
 use args::{Arguments, AuditVerb, ListVerb, PassportVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
 pub use exit::Failure;
+pub(crate) use output::say;
 
 /// Longest wait for blocking work that a verb left behind when it ended.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -37,7 +39,10 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Runs the verb that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(asked) => return usage(&asked),
+    };
     logging();
     // The database's threads wake the committer from outside the runtime, once a statement: whoever is woken so
     // would otherwise wait behind up to 61 other tasks, a dozen times a group.
@@ -46,13 +51,22 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::bug("could not start", error).report(),
     };
-    let code = match runtime.block_on(run(arguments.verb)) {
+    let ended = runtime.block_on(run(arguments.verb)).and_then(|()| output::written());
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     };
     // Dropping the runtime would wait without limit for a name that is still being resolved.
     runtime.shutdown_timeout(SHUTDOWN);
     code
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments.
+fn usage(asked: &clap::Error) -> ExitCode {
+    match asked.print() {
+        Ok(()) => u8::try_from(asked.exit_code()).unwrap_or(2).into(),
+        Err(error) => Failure::unavailable("standard output", error).report(),
+    }
 }
 
 async fn run(verb: Verb) -> Result<(), Failure> {
@@ -71,8 +85,8 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Push(PushVerb::Plan(args)) => message::send("PutPlan", &args).await,
         Verb::Push(PushVerb::Passport(args)) => message::send("PutPassport", &args).await,
         Verb::Passport(PassportVerb::Get(args)) => message::passport(&args).await,
-        Verb::Watch(WatchVerb::Deliveries(args)) => deliveries::watch(&args, &[]).await,
-        Verb::Watch(WatchVerb::Alerts(args)) => deliveries::watch(&args, &deliveries::ALERTS).await,
+        Verb::Watch(WatchVerb::Deliveries(args)) => watch::watch(&args, &watch::DELIVERIES).await,
+        Verb::Watch(WatchVerb::Alerts(args)) => watch::watch(&args, &watch::ALERTS).await,
         Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
         Verb::Audit(AuditVerb::List(args)) => exchanges::list(&args).await,
         Verb::Audit(AuditVerb::Head(args)) => audit::head(&args).await,
@@ -82,12 +96,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Audit(AuditVerb::Compare(args)) => audit::compare(&args).await,
         Verb::Bench(args) => bench::run(&args).await,
     }
-}
-
-/// Writes a line for people or scripts to standard output. A closed pipe ends the output, not the verb.
-pub(crate) fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).ok();
 }
 
 /// JSON lines on standard error; `AP_GATEWAY_LOG` chooses levels as `RUST_LOG` would. A panic tells its place

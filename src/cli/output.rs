@@ -1,12 +1,49 @@
-//! What verbs print: protobuf JSON for scripts, columns for people.
+//! What verbs print: protobuf JSON for scripts, columns for people. The one place that writes to standard output.
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 
-use super::{Failure, say};
+use super::Failure;
 use crate::proto;
+
+/// The first failure of standard output. Nothing is written after it, and no verb succeeds.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes a line for people or scripts to standard output and flushes it. [`written`] returns what failed; `main`
+/// asks it at the end of every verb.
+pub fn say(line: &str) {
+    if FAILED.get().is_some() {
+        return;
+    }
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        FAILED.set(error).ok();
+    }
+}
+
+/// Checks that every line so far was written and flushed.
+///
+/// # Errors
+/// Exit code 69 when standard output is closed or full.
+pub fn written() -> Result<(), Failure> {
+    FAILED.get().map_or(Ok(()), |error| Err(Failure::unavailable("standard output", error)))
+}
+
+/// As [`written`]; what went to a file is on its disk as well.
+///
+/// # Errors
+/// As [`written`].
+pub fn stored() -> Result<(), Failure> {
+    written()?;
+    let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let stored = file.and_then(|file| if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) });
+    stored.map_err(|error| Failure::unavailable("standard output", error))
+}
 
 /// Prints a message of `apgateway.v1` as one line of protobuf JSON, with the field names of the protos.
 ///
@@ -38,6 +75,11 @@ pub fn dynamic_json(message: &DynamicMessage) -> Result<serde_json::Value, Failu
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
     let value = message.serialize_with_options(serde_json::value::Serializer, &options);
     value.map_err(|error| Failure::bug("a message as JSON", error))
+}
+
+/// Writes a line for people to standard error, beside what a verb prints.
+pub fn note(text: &str) {
+    writeln!(std::io::stderr().lock(), "ap-gateway: {text}").ok();
 }
 
 /// How far a long verb has come, on a terminal alone; an empty text clears it.

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::args::OfProfile;
 use crate::client::{Client, Profile, Seen};
+use crate::identity::PeerCertificate;
 
 /// A profile as it is written.
 #[derive(Deserialize, Serialize)]
@@ -45,6 +48,26 @@ pub async fn connect(path: &Path) -> Result<Client, Failure> {
     let seen = Seen::in_folder(&seen)
         .map_err(|error| Failure::configuration(format!("{}: {error}", seen.display())))?;
     Ok(Client::connect(&profile, seen).await?)
+}
+
+/// Finds where a profile's verbs keep their state, beside the folder of the checkpoints, and the organisation that
+/// the profile acts for.
+///
+/// # Errors
+/// Exit code 78.
+pub fn state(path: &Path) -> Result<(PathBuf, String), Failure> {
+    let (profile, seen) = read(path)?;
+    let mut folder = seen.into_os_string();
+    folder.push("-cursors");
+    let organisation = if let Some(organisation) = profile.on_behalf_of {
+        organisation
+    } else {
+        let certificate = CertificateDer::from_pem_file(&profile.certificate).ok();
+        let certificate = certificate.and_then(|der| PeerCertificate::parse(&der).ok());
+        let unusable = || Failure::configuration(format!("{} cannot be used", profile.certificate.display()));
+        certificate.ok_or_else(unusable)?.organisation().as_str().to_owned()
+    };
+    Ok((folder.into(), organisation))
 }
 
 /// Reads a profile file: the profile, and the folder of the checkpoints that were seen.

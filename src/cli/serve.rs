@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::OfConfig;
-use super::{Failure, operator, say};
+use super::{Failure, operator, output, say};
 use crate::config::Config;
 use crate::gateway::{self, Node, StartError};
 
@@ -40,6 +40,7 @@ pub async fn serve(args: &OfConfig) -> Result<(), Failure> {
     };
     let (node, listener, bound, tls) = opened?;
     say(&format!("READY {bound}"));
+    output::written()?;
     Ok(node.serve(listener, tls, None, async move { signals.stopped().await }).await?)
 }
 

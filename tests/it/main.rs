@@ -60,4 +60,5 @@ mod unknown;
 mod unreadable;
 mod upload;
 mod verbs;
+mod watching;
 mod wire;

@@ -214,7 +214,7 @@ async fn alerts_are_watched() {
     let watch = |name: &str, json: &[&str]| {
         let profile = sandbox::profile(world.dir.path(), name);
         let mut verb = gateway();
-        let verb = verb.args(["watch", "alerts", "--once", "--profile"]).arg(profile).args(json);
+        let verb = verb.args(["watch", "alerts", "--once", "--all", "--profile"]).arg(profile).args(json);
         let told = run(verb);
         told.lines().map(str::to_owned).collect::<Vec<_>>()
     };

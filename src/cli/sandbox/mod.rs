@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::args::Sandbox;
 use super::serve::Signals;
-use super::{Failure, operator, say};
+use super::{Failure, operator, output, say};
 use crate::clock::{Clock, HeldClock, Instant, Randomness, SetClock, SystemClock};
 use crate::config::{Config, Limits};
 use crate::gateway::{self, Node, StartError, Surroundings};
@@ -72,6 +72,7 @@ pub async fn run(args: &Sandbox) -> Result<(), Failure> {
     };
     let mut served = served?;
     say(&format!("READY {}", served.address));
+    output::written()?;
     tokio::select! {
         () = signals.stopped() => served.stop().await,
         serving = &mut served.serving => ended(serving),
