@@ -65,10 +65,11 @@ pub enum SubmitVerb {
     /// A register or a tuition log, as a management information system writes it (CSV).
     Attendance(SubmitAttendance),
     /// A progress return: `SubmitProgressRequest` as protobuf JSON.
-    Progress(PushFile),
+    Progress(RequestFile),
 }
 
-/// What can be pushed, each a request as protobuf JSON; a `request_id` is made where there is none.
+/// What can be pushed, each a request as protobuf JSON. Without a `request_id` it is sent under one that is kept beside
+/// the file, so that the same file sent twice takes effect once.
 #[derive(Debug, Subcommand)]
 pub enum PushVerb {
     /// A referral: `CreateReferralRequest`.
@@ -225,9 +226,22 @@ pub struct SubmitAttendance {
 
 /// Sending a request that a file holds.
 #[derive(Debug, Args)]
+pub struct RequestFile {
+    /// The file (JSON).
+    pub file: PathBuf,
+    /// The connection.
+    #[command(flatten)]
+    pub of: OfProfile,
+}
+
+/// Sending a request that a file holds, once.
+#[derive(Debug, Args)]
 pub struct PushFile {
     /// The file (JSON).
     pub file: PathBuf,
+    /// Send the file anew, under a new request id, even if it was sent before.
+    #[arg(long)]
+    pub again: bool,
     /// The connection.
     #[command(flatten)]
     pub of: OfProfile,

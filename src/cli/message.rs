@@ -1,28 +1,71 @@
 //! `push`, `submit progress` and `passport get`: a method that is known by its descriptor alone, its request
-//! written as protobuf JSON. Every field at fault is named by its path, and no value is repeated.
+//! written as protobuf JSON.
 
 use std::path::Path;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
-use serde_json::{Value as Json, json};
+use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
-use super::args::{GetPassport, PushFile};
-use super::{Failure, output, profile, say};
-use crate::client::Client;
+use super::args::{GetPassport, PushFile, RequestFile};
+use super::sent::{Known, SentRequests};
+use super::{Failure, json, output, profile, say};
+use crate::client::{Client, Reply};
 use crate::clock::Randomness;
 use crate::proto;
 
 /// Largest file, in bytes: the gateway takes no larger message.
 const LARGEST: u64 = 1 << 20;
 
+/// Said of a request that had been answered before.
+const REPLAYED: &str = "this file was sent before: nothing was done again, and this is the first answer. After an edit \
+                        it is a new request; --again sends it anew as it is";
+/// Said of a request that had been sent before without an answer that is known.
+const SENT_BEFORE: &str = "this file was sent before under the same request id, and its answer was not seen: it has \
+                           taken effect once";
+
 /// Sends the request in a file to a method of the gateway, and shows the reply.
 ///
 /// # Errors
 /// Exit code 64 for the file, with every field at fault; or the client's.
-pub async fn send(method: &str, args: &PushFile) -> Result<(), Failure> {
+pub async fn send(method: &str, args: &RequestFile) -> Result<(), Failure> {
     let (method, request) = read(method, &args.file)?;
     let client = profile::open(&args.of).await?;
-    show(&call(&client, &method, request).await?, args.of.json)
+    show(&call(&client, &method, request).await?.message, args.of.json)
+}
+
+/// Sends the request in a file as [`send`] does, once: where the file names no request id, one is kept beside it
+/// before anything is sent, and the same request gets the same id again unless it is to be sent anew.
+///
+/// # Errors
+/// As [`send`]; exit code 2 for a file with an id of its own that is to be sent anew, 69 when the id cannot be kept.
+pub async fn push(method: &str, args: &PushFile) -> Result<(), Failure> {
+    let (method, mut request) = read(method, &args.file)?;
+    if has_id(&request) {
+        if args.again {
+            return Err(Failure::usage("the file names its request_id: change it there to send it anew"));
+        }
+        let client = profile::open(&args.of).await?;
+        return show(&call(&client, &method, request).await?.message, args.of.json);
+    }
+    let mut sent = SentRequests::open(&args.file, &args.of.profile, &method, &request)?;
+    let client = profile::open(&args.of).await?;
+    let (id, known) = sent.id(args.again)?;
+    request.set_field_by_name("request_id", Value::String(id));
+    let Reply { message, receipt } = call(&client, &method, request).await?;
+    let note = match known {
+        Known::Answered(first) if first == receipt.exchange_id => REPLAYED,
+        Known::Sent => SENT_BEFORE,
+        Known::Answered(_) | Known::New => "",
+    };
+    sent.answered(&receipt.exchange_id)?;
+    if !note.is_empty() {
+        output::note(note);
+    }
+    show(&message, args.of.json)
+}
+
+fn has_id(request: &DynamicMessage) -> bool {
+    let id = request.get_field_by_name("request_id");
+    id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty()))
 }
 
 /// Shows what the caller's system may read of a passport.
@@ -34,7 +77,7 @@ pub async fn passport(args: &GetPassport) -> Result<(), Failure> {
     let mut request = DynamicMessage::new(method.input());
     request.set_field_by_name("placement_id", Value::String(args.placement.clone()));
     let client = profile::open(&args.of).await?;
-    show(&call(&client, &method, request).await?, args.of.json)
+    show(&call(&client, &method, request).await?.message, args.of.json)
 }
 
 /// Calls a method; a request without an id is given one.
@@ -45,7 +88,7 @@ pub async fn call(
     client: &Client,
     method: &MethodDescriptor,
     mut request: DynamicMessage,
-) -> Result<DynamicMessage, Failure> {
+) -> Result<Reply<DynamicMessage>, Failure> {
     let mut id = request.get_field_by_name("request_id").and_then(|id| Some(id.as_str()?.to_owned()));
     if let Some(id) = id.as_mut().filter(|id| id.is_empty()) {
         *id = Randomness::system().uuid_v4().hyphenated().to_string();
@@ -67,13 +110,14 @@ fn show(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
     let reply = output::dynamic_json(reply)?;
     if json {
         say(&reply.to_string());
-        return Ok(());
     }
-    for (name, value) in reply.as_object().into_iter().flatten().filter(|(name, _)| *name != "receipt") {
+    let fields = reply.as_object().filter(|_| !json).into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| *name != "receipt") {
         let text = value.as_str().map_or_else(|| format!("{value:#}"), str::to_owned);
         say(&format!("{name}: {text}"));
     }
-    Ok(())
+    output::written()
+        .map_err(|failure| failure.and("the gateway has answered, but its answer could not be written"))
 }
 
 /// Reads a request of a method from a file.
@@ -88,127 +132,6 @@ pub fn read(method: &str, file: &Path) -> Result<(MethodDescriptor, DynamicMessa
         return Err(told("the file is larger than 1 MiB"));
     }
     let text = std::fs::read_to_string(file).map_err(|_| told("the file is not UTF-8 text"))?;
-    let request = parse(&text, &method.input()).map_err(|faults| told(&faults.join("\n  ")))?;
+    let request = json::parse(&text, &method.input()).map_err(|faults| told(&faults.join("\n  ")))?;
     Ok((method, request))
-}
-
-/// Reads a message from its JSON.
-fn parse(text: &str, message: &MessageDescriptor) -> Result<DynamicMessage, Vec<String>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let json: Json = serde_json::from_str(text)
-        .map_err(|error| vec![format!("line {}, column {}: not JSON", error.line(), error.column())])?;
-    let mut faults = Vec::new();
-    of_message(&json, message, "", &mut faults);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let read = DynamicMessage::deserialize(message.clone(), json);
-    read.map_err(|_| vec!["two fields of which only one can be said are both there".to_owned()])
-}
-
-fn of_message(json: &Json, message: &MessageDescriptor, path: &str, faults: &mut Vec<String>) {
-    let Some(fields) = json.as_object() else {
-        let whole = if path.is_empty() { "the file" } else { path };
-        faults.push(format!("{whole}: not an object in braces"));
-        return;
-    };
-    for (name, value) in fields {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let known = message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name));
-        match (known, value) {
-            (None, _) => faults.push(format!("{path}: {} has no such field", message.name())),
-            (Some(_), Json::Null) => {}
-            (Some(field), Json::Array(values)) if field.is_list() => {
-                for (at, value) in values.iter().enumerate() {
-                    of_field(value, &field, &format!("{path}[{at}]"), faults);
-                }
-            }
-            (Some(field), _) if field.is_list() => faults.push(format!("{path}: not a list in brackets")),
-            (Some(field), _) => of_field(value, &field, &path, faults),
-        }
-    }
-}
-
-fn of_field(json: &Json, field: &FieldDescriptor, path: &str, faults: &mut Vec<String>) {
-    if let Kind::Message(inner) = field.kind()
-        && inner.package_name() != "google.protobuf"
-        && !field.is_map()
-    {
-        return of_message(json, &inner, path, faults);
-    }
-    let value = if field.is_list() { json!([json]) } else { json.clone() };
-    let alone = json!({ field.name(): value });
-    if json.is_null() || DynamicMessage::deserialize(field.parent_message().clone(), alone).is_err() {
-        faults.push(format!("{path}: {}", wanted(&field.kind())));
-    }
-}
-
-/// What a field would take.
-fn wanted(kind: &Kind) -> String {
-    match kind {
-        Kind::Bool => "neither true nor false".to_owned(),
-        Kind::String => "not a text in quotation marks".to_owned(),
-        Kind::Bytes => "not base64".to_owned(),
-        Kind::Double | Kind::Float => "not a number".to_owned(),
-        Kind::Enum(list) => {
-            let names: Vec<String> = list.values().map(|value| value.name().to_owned()).collect();
-            format!("not one of {}", names.join(", "))
-        }
-        Kind::Message(message) if message.name() == "Timestamp" => {
-            "not a moment such as 2026-11-20T16:00:00Z".to_owned()
-        }
-        Kind::Message(message) => format!("not a {}", message.name()),
-        _ => "not a whole number in range".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn referral(text: &str) -> Result<DynamicMessage, Vec<String>> {
-        parse(text, &find("CreateReferral").unwrap().input())
-    }
-
-    #[test]
-    fn every_field_at_fault_is_named_and_no_value_repeated() {
-        let faults = referral(
-            r#"{ "provider": 7, "child": { "legalSurname": "Canary", "surname": "Canary", "year_group": "Canary" },
-                "schools_on_roll": "Canary", "reason": "CANARY", "officer": [], "validate_only": "Canary" }"#,
-        )
-        .unwrap_err();
-        let mut paths: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
-        paths.sort_unstable();
-        assert_eq!(
-            paths,
-            [
-                "child.surname",
-                "child.year_group",
-                "officer",
-                "provider",
-                "reason",
-                "schools_on_roll",
-                "validate_only"
-            ]
-        );
-        assert!(!faults.concat().to_lowercase().contains("canary"), "{faults:?}");
-        assert_eq!(referral("{").unwrap_err(), ["line 1, column 1: not JSON"]);
-        assert_eq!(referral("[]").unwrap_err(), ["the file: not an object in braces"]);
-        assert_eq!(
-            parse(r#"{"plan": {"outcomes": [{}, {"target": 1}]}}"#, &find("PutPlan").unwrap().input())
-                .unwrap_err(),
-            ["plan.outcomes[1].target: not a text in quotation marks"]
-        );
-    }
-
-    #[test]
-    fn json_is_taken_as_protobuf_prints_it() {
-        for text in [
-            r#"{ "child": { "legal_surname": "Ó", "yearGroup": 9 }, "legal_basis": "LEGAL_BASIS_SECTION_19" }"#,
-            "\u{feff}{ \"child\": { \"legalSurname\": \"Ó\", \"year_group\": \"9\" }, \"legalBasis\": 1, \"needs\": null }",
-        ] {
-            let json = output::dynamic_json(&referral(text).unwrap()).unwrap();
-            assert_eq!(json["child"], json!({ "legal_surname": "Ó", "year_group": 9 }), "{text}");
-        }
-    }
 }

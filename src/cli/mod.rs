@@ -12,6 +12,7 @@ mod demo;
 pub mod exchanges;
 mod exit;
 mod files;
+mod json;
 mod message;
 mod operator;
 pub(crate) mod output;
@@ -19,6 +20,7 @@ mod placements;
 pub mod profile;
 mod rollback;
 pub mod sandbox;
+mod sent;
 mod serve;
 mod spreadsheet;
 mod submit;
@@ -81,9 +83,9 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Demo(args) => demo::run(&args).await,
         Verb::Submit(SubmitVerb::Attendance(args)) => submit::attendance(&args).await,
         Verb::Submit(SubmitVerb::Progress(args)) => message::send("SubmitProgress", &args).await,
-        Verb::Push(PushVerb::Referral(args)) => message::send("CreateReferral", &args).await,
-        Verb::Push(PushVerb::Plan(args)) => message::send("PutPlan", &args).await,
-        Verb::Push(PushVerb::Passport(args)) => message::send("PutPassport", &args).await,
+        Verb::Push(PushVerb::Referral(args)) => message::push("CreateReferral", &args).await,
+        Verb::Push(PushVerb::Plan(args)) => message::push("PutPlan", &args).await,
+        Verb::Push(PushVerb::Passport(args)) => message::push("PutPassport", &args).await,
         Verb::Passport(PassportVerb::Get(args)) => message::passport(&args).await,
         Verb::Watch(WatchVerb::Deliveries(args)) => watch::watch(&args, &watch::DELIVERIES).await,
         Verb::Watch(WatchVerb::Alerts(args)) => watch::watch(&args, &watch::ALERTS).await,

@@ -159,13 +159,14 @@ impl Client {
         &self,
         method: &MethodDescriptor,
         request: &DynamicMessage,
-    ) -> Result<DynamicMessage, ClientError> {
+    ) -> Result<Reply<DynamicMessage>, ClientError> {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let path = PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)?;
         let sent: Bytes = request.encode_to_vec().into();
         let received = self.unary(path, sent.clone()).await?;
-        let Checked { reply, .. } = receipt::check(&sent, &received, &self.log_key, &self.seen)?;
-        DynamicMessage::decode(method.output(), reply).map_err(|_| ClientError::Malformed)
+        let Checked { reply, receipt } = receipt::check(&sent, &received, &self.log_key, &self.seen)?;
+        let message = DynamicMessage::decode(method.output(), reply).map_err(|_| ClientError::Malformed)?;
+        Ok(Reply { message, receipt })
     }
 
     /// One request, one reply of hashes that has no receipt.

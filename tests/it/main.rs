@@ -37,6 +37,7 @@ mod parts;
 mod postgres;
 mod power;
 mod process;
+mod pushes;
 mod restricted;
 mod revocation;
 mod roles;

@@ -32,7 +32,7 @@ impl Document {
         let file = dir.join(format!("{}.json", self.method));
         std::fs::write(&file, request.to_string()).map_err(|error| Failure::unavailable("a file", error))?;
         let (method, request) = message::read(self.method, &file)?;
-        let reply = message::call(client, &method, request).await?;
+        let reply = message::call(client, &method, request).await?.message;
         reply.transcode_to().map_err(|error| Failure::bug("a reply", error))
     }
 }
