@@ -3,19 +3,16 @@
 
 mod files;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tonic::body::Body;
-use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
@@ -24,21 +21,26 @@ use crate::exchange::caller::Callers;
 use crate::exchange::{Door, MessageLimits, Routes, Service};
 use crate::identity::{PeerCertificate, Tls};
 use crate::oversight::Watchman;
-use crate::seal::{KeyRing, Vault};
-use crate::server::{self, Connections, RevocationReviewer};
-use crate::store::{
-    self, Appending, Committer, Condition, Database, Fatal, Follower, Log, Revocation, verification,
-};
+use crate::seal::Vault;
+use crate::server::{self, Connections, Tasks};
+use crate::store::nodes::KeyAnnouncer;
+use crate::store::{self, Appending, Committer, Database, Fatal, Follower, Log, verification};
 use crate::tlog::Lineage;
 
 pub use files::{StartError, check_database_files, key_ring, signer, tls};
 
 /// Unwrapped keys of children that are remembered.
 const CHILD_KEYS: usize = 200_000;
+/// Longest time between two rounds of reloading files and cutting connections.
+const MAX_MAINTENANCE_TIME: Duration = Duration::from_secs(30);
+/// Longest time in which one placement's alerts are raised or closed.
+const MAX_OVERSIGHT_TIME: Duration = Duration::from_secs(20);
+/// Longest time between two announcements of the keys that this node holds.
+const MAX_ANNOUNCEMENT_TIME: Duration = Duration::from_secs(30);
+/// Longest time between two readings of the log, the search for another primary included.
+const MAX_FOLLOW_TIME: Duration = Duration::from_mins(1);
 /// TLS handshakes under way at once: each costs a signature.
 const HANDSHAKES: usize = 512;
-/// How often files and open connections are looked at again.
-const TICK: Duration = Duration::from_millis(500);
 
 /// What a sandbox may set that a gateway may not.
 #[derive(Clone)]
@@ -66,6 +68,7 @@ pub struct Node {
     follower: Follower,
     appending: Appending,
     hangup: Signal,
+    keys: Arc<KeyAnnouncer>,
 }
 
 impl Node {
@@ -102,8 +105,14 @@ impl Node {
         let real = Arc::clone(&surroundings.real);
         let follower = Follower::new(database, committer.clone(), log_key.clone(), real);
         follower.look().await?;
-        let appending = Appending::start(appender);
-        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending, hangup })
+        let condition = committer.condition().clone();
+        let keys = KeyAnnouncer::new(log.database().clone(), config.listen, Arc::clone(&vault), condition);
+        if let Some(missing) = keys.announce().await? {
+            keys.withdraw().await;
+            return Err(StartError::KeyMissing(missing));
+        }
+        let (appending, keys) = (Appending::start(appender), Arc::new(keys));
+        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending, hangup, keys })
     }
 
     /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
@@ -125,16 +134,15 @@ impl Node {
             stop.await;
             stopping.send_replace(true);
         };
-        let key_ring = self.config.log.key_ring.clone();
-        let watched = (Arc::clone(&tls), Arc::clone(&self.surroundings.real));
-        let watch =
-            tokio::spawn(look_after(watched, self.hangup, key_ring, connections.clone(), Arc::clone(&door)));
-        let oversight = tokio::spawn(Watchman::new(Arc::clone(&door)).run());
         let (reporter, health) = health_reporter();
-        let size = self.committer.head().borrow().size;
-        let committer = self.committer.clone();
-        let reporting = tokio::spawn(report(reporter, committer.condition().subscribe()));
-        let verifying = tokio::spawn(verify_all(self.log.clone(), size, self.log_key, committer));
+        let mut tasks = self.start_tasks(&door, reporter);
+        let (watched, kept) = ((Arc::clone(&tls), Arc::clone(&self.surroundings.real)), Arc::clone(&door));
+        let (key_ring, watching) = (self.config.log.key_ring.clone(), connections.clone());
+        tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
+            server::look_after(watched, self.hangup, key_ring, (watching, kept), progress)
+        });
+        tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
+        tasks.supervise(self.committer.tasks(), self.committer.condition());
         let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
         let extra = extras(&self.config, Extra::new(health), extra);
         let service = Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extra) };
@@ -151,17 +159,31 @@ impl Node {
         let ended = tokio::select! {
             () = serving => Ok(()),
             fatal = appending.ended() => fatal,
-            fatal = self.follower.run() => Err(fatal),
+            fatal = tasks.ended() => Err(fatal),
         };
-        watch.abort();
-        reporting.abort();
-        oversight.abort();
-        verifying.abort();
+        drop(tasks);
         // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
         ended?;
+        self.keys.withdraw().await;
         appending.stop().await;
         self.log.database().close().await;
         Ok(())
+    }
+
+    /// Starts what a node that serves does by itself, but for what consumes a part of the node.
+    fn start_tasks(&self, door: &Arc<Door>, reporter: HealthReporter) -> Tasks {
+        let mut tasks = Tasks::default();
+        tasks.spawn_supervised("oversight", MAX_OVERSIGHT_TIME, |progress| {
+            Watchman::new(Arc::clone(door)).marking(progress).run()
+        });
+        tasks.spawn_supervised("key announcements", MAX_ANNOUNCEMENT_TIME, |progress| {
+            Arc::clone(&self.keys).run(progress)
+        });
+        tasks.spawn("health", server::report(reporter, self.committer.condition().subscribe()));
+        let size = self.committer.head().borrow().size;
+        let (log, key, committer) = (self.log.clone(), self.log_key.clone(), self.committer.clone());
+        tasks.spawn("log verification", verify_all(log, size, key, committer));
+        tasks
     }
 
     /// Does once what a node that serves does by itself when a day has passed.
@@ -172,6 +194,7 @@ impl Node {
 
     /// Closes a node that serves nobody.
     pub async fn close(self) {
+        self.keys.withdraw().await;
         self.appending.stop().await;
         self.log.database().close().await;
     }
@@ -204,91 +227,21 @@ pub fn routes() -> Routes {
     crate::audit::routes(routes)
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|metadata| metadata.modified()).ok()
-}
-
-/// Twice a second, and on SIGHUP: takes up changed TLS files and a rotated key ring, and cuts the connections of
-/// callers who may not be here any more.
-async fn look_after(
-    (tls, real): (Arc<Tls>, Arc<dyn Clock>),
-    mut hangup: Signal,
-    key_ring: PathBuf,
-    connections: Connections,
-    door: Arc<Door>,
-) {
-    let mut lists = RevocationReviewer::new(Arc::clone(&tls), connections.clone());
-    let mut tick = tokio::time::interval(TICK);
-    let mut heard: HashMap<[u8; 32], watch::Receiver<()>> = HashMap::new();
-    let mut ring = modified(&key_ring);
-    loop {
-        let asked = tokio::select! {
-            _ = tick.tick() => false,
-            Some(()) = hangup.recv() => true,
-        };
-        if let Err(error) = tls.reload(asked, real.now()) {
-            tracing::warn!(error = %error, "changed TLS files were not taken up; the old ones stay in use");
-        }
-        let revocation = if lists.review(real.now()) { Revocation::Known } else { Revocation::Unknown };
-        door.committer.condition().send_if_modified(|condition| {
-            std::mem::replace(&mut condition.revocation, revocation) != revocation
-        });
-        let now = modified(&key_ring);
-        if asked || now != ring {
-            ring = now;
-            let taken = KeyRing::load(&key_ring).map_err(|error| error.to_string());
-            if let Err(error) =
-                taken.and_then(|ring| door.vault.reload(ring).map_err(|error| error.to_string()))
-            {
-                tracing::warn!(path = %key_ring.display(), error, "the changed key ring was not taken up; the old one stays in use");
-            }
-        }
-        let peers: HashMap<_, _> =
-            connections.peers().into_iter().map(|peer| (peer.fingerprint(), peer)).collect();
-        heard.retain(|fingerprint, _| peers.contains_key(fingerprint));
-        let mut gone = Vec::new();
-        for (fingerprint, peer) in &peers {
-            // The register is asked only of those of whom there is news: connections may be many and idle.
-            let news = match heard.get_mut(fingerprint) {
-                Some(bell) => bell.has_changed().unwrap_or(true),
-                None => true,
-            };
-            if news {
-                heard.insert(*fingerprint, door.committer.mailbox(peer.organisation().as_str()));
-            }
-            if !door.is_still_valid(peer) || (news && !door.is_welcome(peer).await) {
-                gone.push(*fingerprint);
-            }
-        }
-        if !gone.is_empty() {
-            connections.close_where(|peer| gone.contains(&peer.fingerprint()));
-        }
-    }
-}
-
 /// Verifies what start did not. A log in which something was changed goes on being written, for its entries
 /// are evidence too; but the node says that it is not well, and the operator's log says where to look.
-async fn verify_all(log: Log, size: u64, key: Lineage, committer: Committer) {
+async fn verify_all(log: Log, size: u64, key: Lineage, committer: Committer) -> Result<(), Fatal> {
     match verification::verify(&log, size, &key).await {
-        Ok(None) => return tracing::info!(log.size = size, "the whole log was verified"),
+        Ok(None) => {
+            tracing::info!(log.size = size, "the whole log was verified");
+            return Ok(());
+        }
         Ok(Some(finding)) => {
             tracing::error!(log.index = finding.index, "the log was altered: {}", finding.what);
         }
         Err(error) => tracing::error!(error = %error, "the log could not be verified"),
     }
     committer.condition().send_modify(|condition| condition.altered = true);
-}
-
-/// Says by the health service whether the node serves well.
-async fn report(health: HealthReporter, mut condition: watch::Receiver<Condition>) {
-    loop {
-        let is_well = *condition.borrow_and_update() == Condition::default();
-        let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
-        health.set_service_status("", status).await;
-        if condition.changed().await.is_err() {
-            return;
-        }
-    }
+    Ok(())
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;

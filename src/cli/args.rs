@@ -27,8 +27,10 @@ pub enum Verb {
     Migrate(OfConfig),
     /// Check configuration, database, log and anchor without serving.
     Check(OfConfig),
-    /// Put a new key in front of the key ring; whoever serves takes it up within a second.
+    /// Put a new key into the key ring, which opens and does not seal yet; copy the ring to every node.
     RotateKeys(OfConfig),
+    /// Have the new key of the ring seal, once every live node holds it; run it on each node.
+    ActivateKey(OfConfig),
     /// Go on as a new log where the database has lost entries that its anchor knows, for good.
     AcceptRollback(AcceptRollback),
     /// Serve; prints `READY host:port` once calls are accepted.

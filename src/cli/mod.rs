@@ -78,6 +78,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Migrate(args) => operator::migrate(&args).await,
         Verb::Check(args) => operator::check(&args).await,
         Verb::RotateKeys(args) => operator::rotate_keys(&args),
+        Verb::ActivateKey(args) => operator::activate_key(&args).await,
         Verb::Serve(args) => serve::serve(&args).await,
         Verb::Sandbox(args) => sandbox::run(&args).await,
         Verb::Demo(args) => demo::run(&args).await,

@@ -1,4 +1,4 @@
-//! The verbs of whoever operates a node: init, migrate, check, rotate-keys.
+//! The verbs of whoever operates a node: init, migrate, check, rotate-keys, activate-key.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::gateway::{self, Node, StartError, Surroundings};
 use crate::identity::{IssuerReport, ListState, PeerCertificate};
 use crate::register::founding;
-use crate::seal::{KeyRing, LogSigningKey, create_private};
+use crate::seal::{KeyRing, LogSigningKey, RingKey, create_private};
+use crate::store::nodes::{self, NotActivated};
 use crate::store::proposal::Outcome;
 use crate::store::{self, Database};
 use crate::tlog::Signer;
@@ -30,6 +31,7 @@ impl From<StartError> for Failure {
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)
+            | StartError::KeyMissing(_)
             | StartError::Signer(_)
             | StartError::Tls(_)
             | StartError::Schema => Self::configuration_of(&error),
@@ -181,8 +183,8 @@ pub async fn check(args: &OfConfig) -> Result<(), Failure> {
     )))
 }
 
-/// Puts a new key in front of the key ring: it seals from then on, and every older key still opens what it
-/// sealed. Several nodes need the same file before any of them seals under the new key.
+/// Puts a new key in front of the key ring: it opens, and seals once [`activate_key`] is run. Every older key still
+/// opens what it sealed.
 ///
 /// # Errors
 /// Exit code 78 when the ring cannot be read or replaced.
@@ -193,6 +195,39 @@ pub fn rotate_keys(args: &OfConfig) -> Result<(), Failure> {
     let path = &config.log.key_ring;
     let ring = KeyRing::rotate(path, created.into(), &|bytes| random.fill(bytes));
     let ring = ring.map_err(StartError::file("log.key_ring", path))?;
-    say(&format!("key {} seals from now on; keep the older ones, and back the ring up", ring.active().id()));
+    let new = ring.keys().next().map_or(0, RingKey::id);
+    say(&format!("key {new} is in the ring and does not seal yet"));
+    say("back the ring up, copy it to every node, then run activate-key on each");
+    Ok(())
+}
+
+/// Has the pending key of the ring seal from now on, once every live node holds it.
+///
+/// # Errors
+/// Exit code 1 while a live node lacks the key, with its name; 78 when no key is pending or the ring cannot be
+/// replaced; 69 when the database cannot be reached.
+pub async fn activate_key(args: &OfConfig) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let ring = gateway::key_ring(&config)?;
+    let Some(key) = ring.pending() else {
+        return Err(Failure::configuration("no key of the ring is pending: run rotate-keys first"));
+    };
+    let database = Database::open(&config.location()?).await?;
+    if !database.is_migrated().await? {
+        return Err(StartError::Schema.into());
+    }
+    let activated = nodes::activate(&database, key).await;
+    database.close().await;
+    match activated {
+        Ok(()) => {}
+        Err(error @ NotActivated::Lacking(_)) => {
+            let what = "copy the key ring to them, and try again after some seconds";
+            return Err(Failure::refused(format!("key {} was not activated: {error}; {what}", key.id())));
+        }
+        Err(NotActivated::Store(error)) => return Err(error.into()),
+    }
+    let path = &config.log.key_ring;
+    let ring = KeyRing::activate(path).map_err(StartError::file("log.key_ring", path))?;
+    say(&format!("key {} seals from now on; keep the older ones", ring.active().id()));
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use prost::Message;
 use uuid::Uuid;
 
+use super::collected::Collected;
 use super::rows::{self, AcknowledgementRow, Parcel, Place, acknowledgement};
-use super::{content, wire};
+use super::wire;
 use crate::exchange::change::row;
 use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
 use crate::placements::{children, rows as placed};
@@ -32,16 +33,16 @@ pub async fn acknowledge(
     let part = if parcels.iter().all(|(parcel, _)| parcel.is_some()) { Part::Own } else { Part::None };
     let permit = cx.permit(Action::AcknowledgeDelivery, &Facts::own(part))?;
     let mut change = cx.change(&permit);
+    let mut collected = Collected::default();
     let mut done: Vec<Place> = Vec::new();
     let mut rows: Vec<AcknowledgementRow> = Vec::new();
     let mut placements = BTreeSet::new();
     for (parcel, digest) in parcels {
         let parcel = parcel.ok_or(Reason::NotFound)?;
-        if let Some(digest) = digest {
-            let (content, ..) = content::read(&mut cx, &parcel).await?;
-            if content::content_sha256(content.as_ref()) != *digest {
-                return Err(Reason::DigestMismatch.into());
-            }
+        if let Some(digest) = digest
+            && !collected.holds(&mut cx, &parcel, digest).await?
+        {
+            return Err(Reason::DigestMismatch.into());
         }
         change = change.counterpart(&parcel.sender);
         placements.extend(brought(&mut cx, &parcel).await?);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use super::rows::Parcel;
+use super::rows::{Parcel, Place};
 use super::wire::cursor_of;
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -35,6 +35,10 @@ pub struct OfChild {
 pub struct Sent {
     /// The message.
     pub delivery: Delivery,
+    /// Its place in the mailbox.
+    pub at: Place,
+    /// The digest of its content.
+    pub content_sha256: [u8; 32],
     /// The organisation whose exchange it is from.
     pub sender: OrganisationId,
     /// The children in it.
@@ -45,7 +49,7 @@ pub struct Sent {
 
 /// The content of a delivery; none where the recipient has no part in it any more, or the child's record
 /// is gone.
-pub async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
     match DeliveryKind::try_from(parcel.kind) {
         Ok(DeliveryKind::Attendance) => attendance(cx, parcel).await,
         Ok(DeliveryKind::Confirmation) => confirmation(cx, parcel).await,
@@ -180,7 +184,7 @@ async fn about_placement(
         && let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await?
     {
         access = written.access(&reader).unwrap_or(Access::Outline);
-        let mut message = read::message(cx, &written, access, readable).await?;
+        let mut message = read::message(cx, &written, (access, readable), parcel.at.index).await?;
         // The plan has deliveries of its own; its etag moves without this placement's version.
         message.plan_etag.clear();
         content.placement = Some(message);
@@ -201,7 +205,7 @@ async fn about_placement(
 }
 
 /// SHA-256 over the content as it is encoded in the delivery.
-pub fn content_sha256(content: Option<&Content>) -> [u8; 32] {
+fn content_sha256(content: Option<&Content>) -> [u8; 32] {
     let encoded = match content {
         None => Vec::new(),
         Some(Content::Attendance(content)) => content.encode_to_vec(),
@@ -223,6 +227,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
     let (content, children, marks) = read(cx, parcel).await?;
     let index = u64::try_from(parcel.at.index).map_err(|_| Reason::Failed)?;
     let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
+    let content_sha256 = content_sha256(content.as_ref());
     let delivery = Delivery {
         cursor: Some(cursor_of(cx, parcel.at)),
         kind: parcel.kind,
@@ -231,7 +236,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
         object_id: parcel.object.hyphenated().to_string(),
         placement_id: parcel.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
         needs_action: needs_action(parcel.kind),
-        content_sha256: Bytes::copy_from_slice(&content_sha256(content.as_ref())),
+        content_sha256: Bytes::copy_from_slice(&content_sha256),
         content,
         sender_leaf_hash: Bytes::copy_from_slice(evidence.leaf().as_bytes()),
         sender_tree_size: evidence.tree_size,
@@ -242,7 +247,7 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
             .collect(),
         sender_checkpoint: evidence.checkpoint,
     };
-    Ok(Sent { delivery, sender: parcel.sender.clone(), children, marks })
+    Ok(Sent { delivery, at: parcel.at, content_sha256, sender: parcel.sender.clone(), children, marks })
 }
 
 /// A referral waits for a named person's answer, a passport for one who has read it, an alert for one who sees to it.

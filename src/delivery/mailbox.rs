@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use super::collected;
 use super::content::{self, Sent};
 use super::rows::{self, CollectionRow, Place};
 use super::wire::{self, From, cursor_of};
@@ -101,8 +102,10 @@ async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collect
     if sent.is_empty() {
         return Ok(None);
     }
-    let row =
-        CollectionRow { organisation, from: from.after, to: next, kinds: from.kinds, time: cx.now.micros() };
+    let batch = sent.iter().map(|sent| (sent.at, sent.content_sha256));
+    let digests = collected::to_bytes(&cx.vault.ring(), &organisation, batch);
+    let (kinds, time) = (from.kinds, cx.now.micros());
+    let row = CollectionRow { organisation, from: from.after, to: next, kinds, time, digests };
     let change = content::commit_to(cx.change(&permit).write(&row), &sent);
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
     Ok(Some(Collected { change, deliveries, next, more }))

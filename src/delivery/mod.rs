@@ -5,6 +5,7 @@
 //! send what the recipient has no part in any more, nor skip what it has.
 
 mod acknowledge;
+mod collected;
 mod content;
 mod mailbox;
 mod rows;

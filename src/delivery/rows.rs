@@ -32,6 +32,8 @@ pub struct CollectionRow {
     pub kinds: i64,
     /// Microseconds UTC.
     pub time: i64,
+    /// What `collected::to_bytes` wrote.
+    pub digests: Vec<u8>,
 }
 
 impl Record for CollectionRow {
@@ -47,6 +49,7 @@ impl Record for CollectionRow {
             ("to_ordinal", Int),
             ("kinds", Int),
             ("time", Int),
+            ("digests", Blob),
         ],
         replace_by: &[],
     };
@@ -60,6 +63,7 @@ impl Record for CollectionRow {
             self.to.ordinal.into(),
             self.kinds.into(),
             self.time.into(),
+            self.digests.clone().into(),
         ]
     }
 }

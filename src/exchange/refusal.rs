@@ -88,7 +88,7 @@ reasons! {
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
-    DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is not that of what was delivered";
+    DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is none with which this delivery was sent";
     RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request id was used for another request";
     StreamProtocol "STREAM_PROTOCOL" InvalidArgument Client 0 "the message does not belong at this place of the stream";
     StreamDigestMismatch "STREAM_DIGEST_MISMATCH" InvalidArgument Client 0 "the commit's count or digest is not that of the part; nothing of the part was stored";

@@ -37,6 +37,11 @@ pub enum StartError {
     /// The database or the log in it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ring lacks a key that was activated.
+    #[error(
+        "log.key_ring: it lacks key {0}, which seals already; copy the ring of a node that has it, then start again"
+    )]
+    KeyMissing(u32),
     /// The schema is not this release's.
     #[error("the database's schema is not this release's; run migrate")]
     Schema,

@@ -2,7 +2,6 @@
 //! sees to them.
 
 use prost::Message;
-use uuid::Uuid;
 
 use super::wire;
 use crate::codes::organisation::OrganisationId;
@@ -15,6 +14,7 @@ use crate::proto::v1::{
     AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
     ResolveAlertResponse, StoredResolution,
 };
+use crate::store::LogPosition;
 
 /// Gives a page of alerts; one may end before it is full.
 pub(super) async fn list_alerts(
@@ -26,18 +26,18 @@ pub(super) async fn list_alerts(
     let caller = cx.caller.organisation.clone();
     let bare = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListAlerts", &bare);
-    let after = pages.begin(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
+    let after = pages.begin(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let most = i64::try_from(size + 1).unwrap_or(i64::MAX);
     let mut found = alerts::of_party(&mut cx.snapshot, &caller, &wanted, after, most).await?;
     let more = found.len() > size;
     found.truncate(size);
     let mut response = ListAlertsResponse::default();
-    if let Some(last) = found.last().filter(|_| more) {
-        response.next_page_token = pages.seal(&cx, last.alert.as_bytes())?;
+    if let Some((last, _)) = found.last().filter(|_| more) {
+        response.next_page_token = pages.seal(&cx, &last.to_bytes())?;
     }
     let mut change = cx.change(&permit);
-    for alert in &found {
+    for (_, alert) in &found {
         let placement = placements::by_id(&mut cx.snapshot, alert.placement).await?;
         let Some(placement) = placement.filter(|placement| sees(placement, &caller)) else { continue };
         // An erased child is in no list.

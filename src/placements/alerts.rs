@@ -14,7 +14,7 @@ use crate::proto::v1::{self, AlertKind, AlertState, MissingItem, StoredResolutio
 use crate::seal::{ChildKey, Column};
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{DamagedRow, LogPosition, Row, Snapshot, StoreError, Table, Value};
 
 /// A version of an alert.
 #[derive(Clone)]
@@ -100,9 +100,17 @@ pub fn key(alert: Uuid) -> Key {
 /// A query of alerts, in the columns that [`read`] takes.
 macro_rules! select {
     ($rest:literal) => {
+        select!("a", $rest)
+    };
+    // With the position of another row than the version that is read.
+    ($at:literal, $rest:literal) => {
         concat!(
             "SELECT a.alert, a.version, a.kind, a.placement, a.child, a.item, a.due_date, a.state, a.raised, ",
-            "a.ended, a.resolved_by, a.resolution FROM alerts a ",
+            "a.ended, a.resolved_by, a.resolution, ",
+            $at,
+            ".idx, ",
+            $at,
+            ".ordinal FROM alerts a ",
             $rest
         )
     };
@@ -128,6 +136,10 @@ fn read(row: &Row) -> Result<AlertRow, StoreError> {
     })
 }
 
+fn position(row: &Row) -> Result<LogPosition, StoreError> {
+    LogPosition::from_row(row, 12, 13)
+}
+
 /// The newest version of an alert.
 ///
 /// # Errors
@@ -138,16 +150,26 @@ pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertR
     row.as_ref().map(read).transpose()
 }
 
-/// Open alerts by id from `from` on, at most `limit`.
+/// A thing with its position in the log.
+pub type Located<T> = (LogPosition, T);
+
+/// Reads open alerts from a position on, in the order of the log, at most `limit`. An id is no cursor, because another
+/// node may commit an older id later. A damaged row is an error of its own.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn open(snapshot: &mut Snapshot, from: Uuid, limit: i64) -> Result<Vec<AlertRow>, StoreError> {
+pub async fn open(
+    snapshot: &mut Snapshot,
+    from: LogPosition,
+    limit: i64,
+) -> Result<Vec<Located<Result<AlertRow, DamagedRow>>>, StoreError> {
     let sql = select!(
         "JOIN heads h ON h.key = a.head AND h.idx = a.idx AND h.ordinal = a.ordinal \
-         WHERE a.state = 1 AND a.alert >= $1 ORDER BY a.alert LIMIT $2"
+         WHERE a.state = 1 AND (a.idx, a.ordinal) >= ($1, $2) ORDER BY a.idx, a.ordinal LIMIT $3"
     );
-    snapshot.fetch(sql, vec![from.into(), limit.into()]).await?.iter().map(read).collect()
+    let rows = snapshot.fetch(sql, vec![from.index.into(), from.ordinal.into(), limit.into()]).await?;
+    let damaged = |row: &Row, error| DamagedRow::new(row.id(3), error);
+    rows.iter().map(|row| Ok((position(row)?, read(row).map_err(|error| damaged(row, error))))).collect()
 }
 
 /// Which alerts are listed.
@@ -158,7 +180,8 @@ pub struct Wanted {
     pub placement: Option<Uuid>,
 }
 
-/// Alerts of placements in which the organisation has a part, by id from behind `after`, at most `limit`.
+/// Reads alerts of placements in which the organisation has a part, from behind a position on, in the order in which
+/// they were raised, at most `limit`. Each comes with the position at which it was raised.
 ///
 /// # Errors
 /// As [`StoreError`] says.
@@ -166,27 +189,31 @@ pub async fn of_party(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     wanted: &Wanted,
-    after: Uuid,
+    after: LogPosition,
     limit: i64,
-) -> Result<Vec<AlertRow>, StoreError> {
+) -> Result<Vec<Located<AlertRow>>, StoreError> {
     let sql = select!(
+        "r",
         "JOIN heads h ON h.key = a.head AND h.idx = a.idx AND h.ordinal = a.ordinal \
+         JOIN alerts r ON r.placement = a.placement AND r.alert = a.alert AND r.version = 1 \
          JOIN placement_parties p ON p.placement = a.placement \
-         WHERE p.organisation = $1 AND a.alert > $2 AND a.state BETWEEN $3 AND $4 \
-         AND a.placement BETWEEN $5 AND $6 ORDER BY a.alert LIMIT $7"
+         WHERE p.organisation = $1 AND (r.idx, r.ordinal) > ($2, $3) AND a.state BETWEEN $4 AND $5 \
+         AND a.placement BETWEEN $6 AND $7 ORDER BY r.idx, r.ordinal LIMIT $8"
     );
     let states = wanted.state.map_or((0, i32::MAX), |state| (state as i32, state as i32));
     let placements = wanted.placement.map_or((Uuid::nil(), Uuid::max()), |placement| (placement, placement));
     let arguments = vec![
         organisation.as_str().into(),
-        after.into(),
+        after.index.into(),
+        after.ordinal.into(),
         states.0.into(),
         states.1.into(),
         placements.0.into(),
         placements.1.into(),
         limit.into(),
     ];
-    snapshot.fetch(sql, arguments).await?.iter().map(read).collect()
+    let rows = snapshot.fetch(sql, arguments).await?;
+    rows.iter().map(|row| Ok((position(row)?, read(row)?))).collect()
 }
 
 /// An alert as its reader is told of it; who resolved it and how only as long as the key to that is kept.

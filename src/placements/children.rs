@@ -187,9 +187,25 @@ pub fn seal(
 /// # Errors
 /// As [`key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn identity(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
+    identity_at(cx, placement, i64::MAX).await
+}
+
+/// As [`identity`], from the commissioner's record as it stood after the entry at an index. What a delivery says of a
+/// child is read so, because its digest must not move with the record.
+///
+/// # Errors
+/// As [`identity`].
+pub async fn identity_at(
+    cx: &mut Cx,
+    placement: &Placement,
+    index: i64,
+) -> Result<Option<ChildIdentity>, Refusal> {
     let Some(key) = key(cx, &placement.commissioner, placement.child).await? else { return Ok(None) };
-    let child =
-        newest_under(cx, key, &placement.commissioner, placement.child).await?.ok_or(Reason::Failed)?;
+    let sql = "SELECT version, identity FROM children WHERE child = $1 AND sender = $2 AND idx <= $3 \
+               ORDER BY idx DESC LIMIT 1";
+    let arguments = vec![placement.child.into(), placement.commissioner.as_str().into(), index.into()];
+    let row = cx.snapshot.fetch_one(sql, arguments).await?;
+    let child = opened(key, placement.child, row)?.ok_or(Reason::Failed)?;
     Ok(Some(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity }))
 }
 
@@ -230,19 +246,14 @@ pub struct Known {
 /// As [`required_key`]; [`Reason::NotFound`] also for a child that is not the sender's.
 pub async fn newest(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Known, Refusal> {
     let key = required_key(cx, sender, child).await?;
-    Ok(newest_under(cx, key, sender, child).await?.ok_or(Reason::NotFound)?)
-}
-
-/// Opens the sender's newest record of the child; `None`: the sender has none.
-async fn newest_under(
-    cx: &mut Cx,
-    key: ChildKey,
-    sender: &OrganisationId,
-    child: Uuid,
-) -> Result<Option<Known>, Refusal> {
     let sql = "SELECT c.version, c.identity FROM heads h \
                JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = cx.snapshot.fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()]).await?;
+    Ok(opened(key, child, row)?.ok_or(Reason::NotFound)?)
+}
+
+/// Opens a row of `children`: its version and its sealed identity.
+fn opened(key: ChildKey, child: Uuid, row: Option<Row>) -> Result<Option<Known>, Refusal> {
     let Some(row) = row else { return Ok(None) };
     let identity = open(&key, child, &row)?;
     Ok(Some(Known { key, version: row.int(0)?, identity }))

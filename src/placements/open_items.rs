@@ -11,7 +11,7 @@ use crate::proto::v1::MissingItem;
 use crate::seal::ChildKey;
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
 
 /// An item that a start left open.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl OpenItemRow {
 }
 
 /// Items whose day has passed and that nobody has looked at, by day, from behind a place (day, index, ordinal) on,
-/// with the place of the last.
+/// with the place of the last. A damaged row is an error of its own.
 ///
 /// # Errors
 /// As [`StoreError`] says.
@@ -80,7 +80,7 @@ pub async fn overdue(
     today: Date,
     after: &(String, i64, i64),
     limit: i64,
-) -> Result<(Vec<OpenItemRow>, Option<(String, i64, i64)>), StoreError> {
+) -> Result<(Vec<Result<OpenItemRow, DamagedRow>>, Option<(String, i64, i64)>), StoreError> {
     let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal FROM open_items o \
                JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.looked_at = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
@@ -91,7 +91,8 @@ pub async fn overdue(
     let rows = snapshot.fetch(sql, arguments).await?;
     let last =
         rows.last().map(|row| Ok::<_, StoreError>((row.text(2)?.to_owned(), row.int(3)?, row.int(4)?)));
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, last.transpose()?))
+    let items = rows.iter().map(|row| read(row).map_err(|error| DamagedRow::new(row.id(0), error)));
+    Ok((items.collect(), last.transpose()?))
 }
 
 fn read(row: &Row) -> Result<OpenItemRow, StoreError> {

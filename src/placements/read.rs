@@ -33,7 +33,7 @@ pub(super) async fn get_placement(
     let id = wire::get(&m)?;
     let (placement, permit) = draft::permitted(&mut cx, Action::GetPlacement, id).await?;
     let access = draft::access(&placement, &cx.caller.organisation).ok_or(Reason::NotFound)?;
-    let message = message(&mut cx, &placement, access, true).await?;
+    let message = message(&mut cx, &placement, (access, true), i64::MAX).await?;
     let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
     let mut response = GetPlacementResponse { placement: Some(message), ..GetPlacementResponse::default() };
     if access == Access::Whole {
@@ -77,7 +77,7 @@ pub(super) async fn list_placements(
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
     for (placement, access) in &page {
-        let message = message(&mut cx, placement, *access, false).await?;
+        let message = message(&mut cx, placement, (*access, false), i64::MAX).await?;
         let reply = message.encode_to_vec();
         let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;
         let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
@@ -98,8 +98,8 @@ pub(super) async fn list_placements(
 pub async fn message(
     cx: &mut Cx,
     placement: &Placement,
-    access: Access,
-    with_child: bool,
+    (access, with_child): (Access, bool),
+    index: i64,
 ) -> Result<v1::Placement, Refusal> {
     if let Access::Former(until) = access {
         return Ok(former(placement, &cx.caller.organisation, until));
@@ -113,7 +113,7 @@ pub async fn message(
             Access::Whole => detail,
             _ => PlacementDetail { requested_start, ..PlacementDetail::default() },
         });
-        message.child = Some(children::identity(cx, placement).await?.ok_or(Reason::NotFound)?);
+        message.child = Some(children::identity_at(cx, placement, index).await?.ok_or(Reason::NotFound)?);
     }
     if access != Access::Whole {
         return Ok(message);

@@ -203,7 +203,9 @@ pub async fn content(cx: &mut Cx, index: i64, recipient: &OrganisationId) -> Res
             };
             // A former party is given no record of the child that was made after its time.
             let child = match placements::access(&found, recipient) {
-                Some(Access::Whole | Access::Outline) => placements::children::identity(cx, &found).await?,
+                Some(Access::Whole | Access::Outline) => {
+                    placements::children::identity_at(cx, &found, index).await?
+                }
                 Some(Access::Former(_)) | None => None,
             };
             let placement_id = found.id.hyphenated().to_string();

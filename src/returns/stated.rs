@@ -110,7 +110,7 @@ pub async fn confirmed_at(cx: &mut Cx, index: i64) -> Result<Vec<StatedChild<Con
         let reader = cx.caller.organisation.clone();
         let mut content = ConfirmedChild {
             placement_id: placement.id.hyphenated().to_string(),
-            child: identity(cx, &placement).await?,
+            child: identity(cx, &placement, index).await?,
             confirmations: Vec::new(),
         };
         for row in &rows {
@@ -138,7 +138,7 @@ pub async fn absences_at(
     let reader = cx.caller.organisation.clone();
     let mut content = ExpectedAbsenceContent {
         placement_id: placement.id.hyphenated().to_string(),
-        child: identity(cx, &placement).await?,
+        child: identity(cx, &placement, index).await?,
         absences: Vec::new(),
     };
     for row in &rows {
@@ -174,10 +174,10 @@ async fn readable_at(cx: &mut Cx, index: i64) -> Result<Vec<(Placement, Vec<Stat
     Ok(found)
 }
 
-/// The child as the commissioner's record knows it; a former party is given no record that was made after its time.
-async fn identity(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
+/// The child as the commissioner's record knew it at an index; a former party is given no record that was made after its time.
+async fn identity(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<ChildIdentity>, Refusal> {
     match placement.access(&cx.caller.organisation) {
         Some(Access::Former(_)) => Ok(None),
-        _ => children::identity(cx, placement).await,
+        _ => children::identity_at(cx, placement, index).await,
     }
 }

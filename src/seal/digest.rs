@@ -18,6 +18,9 @@ pub struct KeyedDigest {
 }
 
 impl KeyedDigest {
+    /// Bytes as it is stored.
+    pub const BYTES: usize = 36;
+
     /// Key id, then HMAC: as it is stored.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -45,6 +48,18 @@ impl KeyRing {
     /// [`SealError::KeyMissing`] when its key has left the ring.
     pub fn is_same_request(&self, kept: &KeyedDigest, request: &[u8]) -> Result<bool, SealError> {
         Ok(hmac::verify(&self.key(kept.key_id)?.requests, request, &kept.tag).is_ok())
+    }
+
+    /// The digest that is kept of a delivery's content as it was sent.
+    #[must_use]
+    pub fn delivery_digest(&self, delivery: &[u8]) -> KeyedDigest {
+        make(self.active(), &self.active().deliveries, delivery)
+    }
+
+    /// The digests to look a delivery's content up by: one for each key of the ring, newest first.
+    #[must_use]
+    pub fn delivery_digests(&self, delivery: &[u8]) -> Vec<KeyedDigest> {
+        self.keys().map(|key| make(key, &key.deliveries, delivery)).collect()
     }
 
     /// The digest that an entry holds in the place of a practitioner's issuer and subject.

@@ -1,7 +1,7 @@
 //! The key ring: the master keys of this gateway, in a file of mode 0600 outside the data folder.
 //!
 //! Owns the file and the sub-keys derived from each master key, one a purpose, so that no two uses share a key.
-//! The newest key seals; every key opens. A key is only ever added: taking one out (by hand, once nothing is
+//! The active key seals; every key opens. A new key is pending until every node holds it. A key is only ever added: taking one out (by hand, once nothing is
 //! sealed under it) makes what it sealed answer KEY MISSING. It must never show a key. Serves reliability T31, T33.
 
 use std::fmt::{self, Write as _};
@@ -18,7 +18,8 @@ use super::{Fill, SealError, envelope, hkdf};
 
 const HEADING: &str = "\
 # Key ring of ap-gateway. Whoever reads it can read every record; whoever loses it loses every record.
-# Mode 0600, outside the data folder; back it up apart from the data. The first key seals, all keys open.
+# Mode 0600, outside the data folder; back it up apart from the data. The active key seals, all keys open; a pending
+# key seals once activate-key has found that every node holds it.
 # Take a key out only when nothing is sealed under it any more.
 ";
 /// The HKDF salt of every sub-key; a change of it is a new format of the ring.
@@ -26,7 +27,9 @@ const SALT: &[u8] = b"ap-gateway key ring v1";
 
 /// All master keys, newest first, as sub-keys ready for use.
 pub struct KeyRing {
-    active: RingKey,
+    // Boxed: a key is some kilobytes of prepared sub-keys, and rings are moved about while a node starts.
+    pending: Option<Box<RingKey>>,
+    active: Box<RingKey>,
     retired: Vec<RingKey>,
 }
 
@@ -41,6 +44,7 @@ pub struct RingKey {
     pub(super) organisations: hmac::Key,
     pub(super) blind_indexes: hmac::Key,
     pub(super) requests: hmac::Key,
+    pub(super) deliveries: hmac::Key,
     pub(super) practitioners: hmac::Key,
 }
 
@@ -48,7 +52,9 @@ pub struct RingKey {
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum KeyState {
-    /// Seals and opens: the first of the ring.
+    /// Opens what another node may seal already; seals once it is activated. It stands before the active one.
+    Pending,
+    /// Seals and opens.
     Active,
     /// Only opens.
     Retired,
@@ -76,7 +82,7 @@ impl KeyRing {
     /// # Errors
     /// [`FileError::Exists`] when the file is there: a ring is never overwritten.
     pub fn create(path: &Path, created: Date, fill: Fill<'_>) -> Result<Self, FileError> {
-        let text = compose(&[new_key(1, created, fill)]);
+        let text = compose(&[new_key(1, KeyState::Active, created, fill)]);
         let ring = parse(&text).and_then(|keys| Self::from_stored(&keys))?;
         secret_file::create(path, &text)?;
         Ok(ring)
@@ -90,27 +96,53 @@ impl KeyRing {
         Self::from_stored(&parse(&secret_file::read(path)?)?)
     }
 
-    /// Adds a new key in front, which seals from now on; every older key is kept and opens.
-    ///
-    /// Each node loads the new file before any of them seals under the new key, or it meets KEY MISSING.
+    /// Adds a new key in front, which opens and is pending: [`KeyRing::activate`] makes it seal, once every node has
+    /// the new file. Every older key is kept.
     ///
     /// # Errors
-    /// Those of [`KeyRing::load`]; the old file stands unless the new one is whole and durable.
+    /// Those of [`KeyRing::load`]; [`FileError::Invalid`] while a key is pending already. The old file stands unless
+    /// the new one is whole and durable.
     pub fn rotate(path: &Path, created: Date, fill: Fill<'_>) -> Result<Self, FileError> {
         let text = secret_file::replace(path, |text| {
             let mut keys = parse(text)?;
-            Self::from_stored(&keys)?;
+            if Self::from_stored(&keys)?.pending.is_some() {
+                return Err(FileError::Invalid("the newest key is still pending: run activate-key first"));
+            }
             let newest = keys.iter().map(|key| key.id).max().unwrap_or_default();
             let id = newest.checked_add(1).ok_or(FileError::Invalid("no key id is left"))?;
-            for key in &mut keys {
-                key.state = KeyState::Retired;
-            }
-            keys.insert(0, new_key(id, created, fill));
+            keys.insert(0, new_key(id, KeyState::Pending, created, fill));
             let text = compose(&keys);
             Self::from_stored(&parse(&text)?)?;
             Ok(text)
         })?;
         Self::from_stored(&parse(&text)?)
+    }
+
+    /// Makes the pending key the one that seals; the one before it opens from now on.
+    ///
+    /// # Errors
+    /// Those of [`KeyRing::load`]; [`FileError::Invalid`] when no key is pending. The old file stands unless the new
+    /// one is whole and durable.
+    pub fn activate(path: &Path) -> Result<Self, FileError> {
+        let text = secret_file::replace(path, |text| {
+            let mut keys = parse(text)?;
+            if Self::from_stored(&keys)?.pending.is_none() {
+                return Err(FileError::Invalid("no key is pending: run rotate-keys first"));
+            }
+            for (at, key) in keys.iter_mut().enumerate() {
+                key.state = if at == 0 { KeyState::Active } else { KeyState::Retired };
+            }
+            let text = compose(&keys);
+            Self::from_stored(&parse(&text)?)?;
+            Ok(text)
+        })?;
+        Self::from_stored(&parse(&text)?)
+    }
+
+    /// The key that opens and does not seal yet.
+    #[must_use]
+    pub fn pending(&self) -> Option<&RingKey> {
+        self.pending.as_deref()
     }
 
     /// The key that seals.
@@ -129,7 +161,7 @@ impl KeyRing {
 
     /// Every key, newest first.
     pub fn keys(&self) -> impl Iterator<Item = &RingKey> {
-        std::iter::once(&self.active).chain(&self.retired)
+        self.pending.iter().chain([&self.active]).map(AsRef::as_ref).chain(&self.retired)
     }
 
     /// Whether this ring can take the place of `older` while the gateway runs: it holds each of its keys.
@@ -146,23 +178,31 @@ impl KeyRing {
     }
 
     fn from_stored(stored: &[StoredKey]) -> Result<Self, FileError> {
-        let (first, older) = stored.split_first().ok_or(FileError::Invalid("holds no key"))?;
-        if first.state != KeyState::Active || older.iter().any(|key| key.state == KeyState::Active) {
-            return Err(FileError::Invalid("the first key, and no other, must be active"));
+        let (pending, rest) = match stored.split_first().ok_or(FileError::Invalid("holds no key"))? {
+            (first, rest) if first.state == KeyState::Pending => (Some(first), rest),
+            _ => (None, stored),
+        };
+        let (first, older) =
+            rest.split_first().ok_or(FileError::Invalid("holds no key but a pending one"))?;
+        if first.state != KeyState::Active || older.iter().any(|key| key.state != KeyState::Retired) {
+            return Err(FileError::Invalid(
+                "one key must be active, behind a pending one and before the retired ones",
+            ));
         }
         if !stored.is_sorted_by(|newer, older| newer.id > older.id) {
             return Err(FileError::Invalid("keys must stand newest first, each id once"));
         }
-        let active = RingKey::from_stored(first)?;
+        let active = Box::new(RingKey::from_stored(first)?);
+        let pending = pending.map(|key| RingKey::from_stored(key).map(Box::new)).transpose()?;
         let retired = older.iter().map(RingKey::from_stored).collect::<Result<Vec<_>, _>>()?;
         let mut prints: Vec<_> =
-            retired.iter().map(|key| key.fingerprint).chain([active.fingerprint]).collect();
+            retired.iter().chain(pending.as_deref()).chain([&*active]).map(|key| key.fingerprint).collect();
         prints.sort_unstable();
         prints.dedup();
         if prints.len() != stored.len() {
             return Err(FileError::Invalid("two keys are the same"));
         }
-        Ok(Self { active, retired })
+        Ok(Self { pending, active, retired })
     }
 }
 
@@ -202,6 +242,7 @@ impl RingKey {
             organisations: mac("organisation sealing"),
             blind_indexes: mac("blind index"),
             requests: mac("request mac"),
+            deliveries: mac("delivery digest"),
             practitioners: mac("practitioner hmac"),
         })
     }
@@ -222,13 +263,13 @@ impl fmt::Debug for RingKey {
     }
 }
 
-fn new_key(id: u32, created: Date, fill: Fill<'_>) -> StoredKey {
+fn new_key(id: u32, state: KeyState, created: Date, fill: Fill<'_>) -> StoredKey {
     let mut master = Zeroizing::new([0; 32]);
     fill(&mut master[..]);
     StoredKey {
         id,
         created: created.to_string(),
-        state: KeyState::Active,
+        state,
         master: secret_file::secret_text(&master).to_string(),
     }
 }
@@ -244,7 +285,11 @@ fn compose(keys: &[StoredKey]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(HEADING.len() + 256 * keys.len()));
     text.push_str(HEADING);
     for key in keys {
-        let state = if key.state == KeyState::Active { "active" } else { "retired" };
+        let state = match key.state {
+            KeyState::Pending => "pending",
+            KeyState::Active => "active",
+            KeyState::Retired => "retired",
+        };
         // Writing to a String cannot fail.
         let _ = write!(
             text,

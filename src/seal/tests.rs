@@ -145,8 +145,18 @@ fn rotation_keeps_what_is_sealed_and_seals_under_the_new_key() {
     let token = old.seal_token(TokenUse::Page, b"c", b"p", i64::MAX, fill).unwrap();
     let index = old.blind_index(SENDER, "upn", "A1");
 
-    let new = KeyRing::rotate(&path, date(2027, 9, 1), &counting(99)).unwrap();
+    let distributed = KeyRing::rotate(&path, date(2027, 9, 1), &counting(99)).unwrap();
+    assert_eq!(distributed.keys().map(RingKey::id).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((distributed.active().id(), distributed.pending().map(RingKey::id)), (1, Some(2)));
+    assert!(matches!(KeyRing::rotate(&path, DAY, &counting(7)), Err(FileError::Invalid(_))));
+    let new = KeyRing::activate(&path).unwrap();
+    assert!(matches!(KeyRing::activate(&path), Err(FileError::Invalid(_))));
     assert_eq!(new.keys().map(RingKey::id).collect::<Vec<_>>(), [2, 1]);
+    // A node that has the key and does not seal under it yet opens what another seals.
+    let sealed = OrganisationKey::derive(&new, SENDER).unwrap().seal(NOTE, b"new", fill).unwrap();
+    assert_eq!(OrganisationKey::open(&distributed, SENDER, NOTE, &sealed).unwrap(), b"new");
+    let looked_up = distributed.blind_indexes(SENDER, "upn", "A1");
+    assert!(looked_up.contains(&new.blind_index(SENDER, "upn", "A1")));
     assert_eq!(KeyRing::load(&path).unwrap().active().fingerprint(), new.active().fingerprint());
     assert_eq!(new.continues(&old), Ok(()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

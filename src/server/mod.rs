@@ -5,7 +5,10 @@
 
 mod connections;
 mod flood;
+mod health;
+mod maintenance;
 mod revocation;
+mod tasks;
 
 use std::convert::Infallible;
 use std::io;
@@ -24,7 +27,10 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 pub use connections::{Connections, Ending};
+pub use health::report;
+pub use maintenance::look_after;
 pub use revocation::RevocationReviewer;
+pub use tasks::Tasks;
 
 use crate::exchange::OtherHost;
 use crate::identity::{PeerCertificate, Tls};

@@ -16,6 +16,7 @@ use super::anchor::Anchor;
 use super::bells::Bells;
 use super::committer::Fatal;
 use super::log::Head;
+use super::progress::Progress;
 use super::proposal::Outcome;
 use super::queue::Pending;
 use super::sql::Unsynced;
@@ -68,11 +69,11 @@ impl Settled {
 impl Answers {
     /// Starts the thread that owns the anchor. It tells how far the log is durable, and rings for those who have mail.
     #[must_use]
-    pub fn new(anchor: Anchor, head: watch::Sender<Head>, bells: Bells) -> Self {
+    pub fn new(anchor: Anchor, head: watch::Sender<Head>, bells: Bells, progress: Progress) -> Self {
         let (to, committed) = sync_channel(WAITING);
         let (fail, failed) = oneshot::channel();
         let settled = watch::Sender::new(0);
-        let answering = Answering { anchor, head, bells, settled: settled.clone() };
+        let answering = Answering { anchor, head, bells, settled: settled.clone(), progress };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
                 fail.send(error).ok();
@@ -122,14 +123,17 @@ struct Answering {
     head: watch::Sender<Head>,
     bells: Bells,
     settled: watch::Sender<u64>,
+    progress: Progress,
 }
 
 impl Answering {
     fn run(mut self, committed: &Receiver<Committed>) -> Result<(), Fatal> {
         while let Ok(first) = committed.recv() {
+            self.progress.mark();
             let mut groups = vec![first];
             groups.extend(committed.try_iter());
             self.answer(groups)?;
+            self.progress.idle();
         }
         Ok(())
     }

@@ -3,7 +3,11 @@
 
 use tokio::sync::oneshot;
 
-use super::committer::{Appender, Fatal};
+use super::appender::Appender;
+use super::committer::Fatal;
+
+/// Name of the thread that runs the committer.
+pub const SEQUENCER: &str = "sequencer";
 
 /// A committer that runs.
 pub struct Appending {
@@ -17,12 +21,17 @@ impl Appending {
     pub fn start(appender: Appender) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name(SEQUENCER.to_owned());
+        let started = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             // Whoever waits for the end learns of a runtime that cannot be made by the end of the channel.
             let Ok(runtime) = runtime else { return };
             end.send(runtime.block_on(appender.run(stopped))).ok();
         });
+        if let Err(error) = started {
+            // The end of the channel says so too.
+            tracing::error!(error = %error, "the sequencer's thread could not be started");
+        }
         Self { ended, stop }
     }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::progress::Progress;
 use super::sql::{Database, Folder, StoreError};
 
 /// The committer's end. Dropping it waits for a folding that is under way.
@@ -24,13 +25,13 @@ pub struct Folding {
 impl Folding {
     /// Starts the thread, where there is something to fold.
     #[must_use]
-    pub fn start(database: &Database, after: usize) -> Self {
+    pub fn start(database: &Database, after: usize, progress: Progress) -> Self {
         let (answer, done) = unbounded_channel();
         let (ask, thread) = database
             .folder()
             .map(|folder| {
                 let (ask, asked) = channel();
-                (ask, std::thread::spawn(move || run(folder, &asked, &answer)))
+                (ask, std::thread::spawn(move || run(folder, &asked, &answer, &progress)))
             })
             .unzip();
         Self { ask, done, thread, after, unfolded: 0, under_way: false }
@@ -45,17 +46,18 @@ impl Folding {
         }
     }
 
-    /// Waits for the end of a folding. What was written meanwhile is still to be folded, by the committer: only
+    /// Waits for the end of a folding; `None`: the thread ended, which it does only by a panic. What was written meanwhile is still to be folded, by the committer: only
     /// when nothing is left does SQLite begin its log anew instead of letting it grow.
     ///
     /// # Errors
     /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
-    pub async fn done(&mut self) -> Result<(), StoreError> {
-        let Some(done) = self.done.recv().await else {
+    pub async fn done(&mut self) -> Option<Result<(), StoreError>> {
+        if self.ask.is_none() {
             return std::future::pending().await;
-        };
+        }
+        let done = self.done.recv().await?;
         self.under_way = false;
-        done
+        Some(done)
     }
 }
 
@@ -66,8 +68,15 @@ impl Drop for Folding {
     }
 }
 
-fn run(mut folder: Folder, asked: &Receiver<()>, answer: &UnboundedSender<Result<(), StoreError>>) {
+fn run(
+    mut folder: Folder,
+    asked: &Receiver<()>,
+    answer: &UnboundedSender<Result<(), StoreError>>,
+    progress: &Progress,
+) {
     while let Ok(()) = asked.recv() {
+        progress.mark();
         answer.send(folder.fold_back()).ok();
+        progress.idle();
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::committer::{Committer, Fatal};
 use super::log::{FEW, Head, newest_after, place};
+use super::progress::Progress;
 use super::sql::{Conn, Database, StoreError};
 use crate::clock::Clock;
 use crate::proto::v1::AuditEntry;
@@ -27,6 +28,7 @@ const APART: Duration = Duration::from_secs(2);
 
 /// What keeps a node from serving well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each holds or not, whatever the others do")]
 pub struct Condition {
     /// The database does not answer.
     pub unreachable: bool,
@@ -36,6 +38,10 @@ pub struct Condition {
     pub altered: bool,
     /// Whether any caller can be told from a revoked one.
     pub revocation: Revocation,
+    /// The key ring lacks a key that is in use: the node appends nothing.
+    pub key_missing: bool,
+    /// A background task has made no progress for longer than it may.
+    pub stalled: bool,
 }
 
 /// Whether revocation is known of any issuer's callers.
@@ -71,16 +77,20 @@ impl Follower {
     }
 
     /// Follows until the database's log is not this node's any more.
-    pub async fn run(self) -> Fatal {
+    ///
+    /// # Errors
+    /// [`Fatal`]: it never ends otherwise.
+    pub async fn run(self, progress: Progress) -> Result<(), Fatal> {
         let hint = Notify::new();
         tokio::select! {
-            fatal = self.follow(&hint) => fatal,
-            () = self.database.hear(|| hint.notify_one()) => Fatal::BrokeOff,
+            fatal = self.follow(&hint, &progress) => Err(fatal),
+            () = self.database.hear(|| hint.notify_one()) => Err(Fatal::BrokeOff),
         }
     }
 
-    async fn follow(&self, hint: &Notify) -> Fatal {
+    async fn follow(&self, hint: &Notify, progress: &Progress) -> Fatal {
         loop {
+            progress.mark();
             if let Err(fatal) = self.look().await {
                 return fatal;
             }

@@ -7,6 +7,7 @@
 
 mod anchor;
 mod answers;
+mod appender;
 mod appending;
 mod bells;
 mod committer;
@@ -16,7 +17,10 @@ mod follow;
 mod group;
 pub mod key;
 pub mod log;
+pub mod nodes;
 pub mod opened;
+mod position;
+mod progress;
 pub mod proposal;
 mod queue;
 pub mod rollback;
@@ -28,10 +32,12 @@ pub mod verification;
 mod write;
 
 pub use anchor::Anchor;
-pub use appending::Appending;
-pub use committer::{Appender, Committer, Fatal};
+pub use appending::{Appending, SEQUENCER};
+pub use committer::{Committer, Fatal};
 pub use evidence::Log;
 pub use follow::{Condition, Follower, Revocation};
+pub use position::{DamagedRow, LogPosition};
+pub use progress::{BackgroundTask, Progress};
 pub use queue::{Queue, Slot};
 pub use salts::Salts;
 pub use snapshot::Snapshot;

@@ -40,6 +40,8 @@ struct Lanes {
     turns: VecDeque<String>,
     in_flight: HashMap<String, usize>,
     held: bool,
+    /// Nothing takes any more: what is added is answered at once.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -67,12 +69,32 @@ impl Queue {
         Some(Slot { queue: Arc::clone(self), organisation: organisation.to_owned() })
     }
 
-    /// Adds a proposal at the end of its organisation's lane.
+    /// Adds a proposal at the end of its organisation's lane. Once the queue is closed the proposal is answered
+    /// [`Outcome::Unavailable`] at once, because nothing would ever take it.
     pub fn push(&self, pending: Pending) {
         let mut lanes = self.lock();
+        if lanes.closed {
+            drop(lanes);
+            pending.answer.send(Outcome::Unavailable).ok();
+            return;
+        }
         lanes.lane(pending.proposal.organisation()).proposals.push_back(pending);
         drop(lanes);
         self.filled.notify_one();
+    }
+
+    /// Closes the queue because its committer has ended: answers [`Outcome::Unavailable`] to every proposal that
+    /// waits, and to every later one.
+    pub fn close(&self) {
+        let waiting = {
+            let mut lanes = self.lock();
+            lanes.closed = true;
+            lanes.turns.clear();
+            std::mem::take(&mut lanes.waiting)
+        };
+        for pending in waiting.into_values().flat_map(|lane| lane.proposals) {
+            pending.answer.send(Outcome::Unavailable).ok();
+        }
     }
 
     /// Puts proposals back where they were: in front, in their order.

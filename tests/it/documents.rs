@@ -137,7 +137,7 @@ pub async fn share(client: &Client, placement: &str, etag: &str) -> Result<(), S
     client.call(passport_service::SHARE_PASSPORT, &request).await.map(drop).map_err(told)
 }
 
-async fn withhold(client: &Client, placement: &str, blocks: &[Kind]) -> Result<(), String> {
+pub async fn withhold(client: &Client, placement: &str, blocks: &[Kind]) -> Result<(), String> {
     let request = WithholdInformationRequest {
         request_id: id(),
         placement_id: placement.to_owned(),

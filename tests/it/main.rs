@@ -9,6 +9,7 @@
 
 mod attendance;
 mod audit;
+mod background;
 mod bad_input;
 mod canaries;
 mod clients;
@@ -18,6 +19,7 @@ mod cut;
 mod cuts;
 mod deadlines;
 mod demo;
+mod digests;
 mod disk;
 mod documents;
 mod facts;

@@ -13,7 +13,7 @@ use super::story::{attendance, id, mark, submission, submit};
 use super::support::{World, gateway, run};
 
 /// A child whom nobody referred before: its key is wrapped by the key that seals now.
-async fn refer(la: &Client, agreement_id: &str) {
+pub async fn refer(la: &Client, agreement_id: &str) {
     let child = ChildIdentity {
         legal_surname: "Example".to_owned(),
         legal_forename: "Robin".to_owned(),
@@ -57,7 +57,11 @@ async fn a_rotated_ring_is_taken_up_and_the_old_keys_still_open() {
     submit(&riverside, &submission(vec![noted])).await.unwrap();
     refer(&la, &agreed.agreement_id).await;
     let before = newest_key(&world).await;
-    run(gateway().args(["rotate-keys", "--config"]).arg(world.dir.path().join("gateway.toml")));
+    let config = world.dir.path().join("gateway.toml");
+    run(gateway().args(["rotate-keys", "--config"]).arg(&config));
+    refer(&la, &agreed.agreement_id).await;
+    assert_eq!(newest_key(&world).await, before, "a key that is only distributed does not seal");
+    run(gateway().args(["activate-key", "--config"]).arg(&config));
     let mut after = before;
     for _ in 0..120 {
         tokio::time::sleep(Duration::from_millis(50)).await;

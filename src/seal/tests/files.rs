@@ -7,6 +7,8 @@ fn the_vault_takes_only_a_ring_that_continues_its_own() {
     let (_folder, path, ring) = ring();
     let vault = Vault::new(ring, 8);
     vault.reload(KeyRing::rotate(&path, DAY, &counting(99)).unwrap()).unwrap();
+    assert_eq!(vault.ring().active().id(), 1);
+    vault.reload(KeyRing::activate(&path).unwrap()).unwrap();
     assert_eq!(vault.ring().active().id(), 2);
     let other = path.with_file_name("other.toml");
     KeyRing::create(&other, DAY, &counting(3)).unwrap();
@@ -80,6 +82,7 @@ fn a_rotation_that_died_half_way_is_cleared_and_a_link_is_followed() {
     let link = folder.path().join("link.toml");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     KeyRing::rotate(&link, DAY, &counting(99)).unwrap();
+    KeyRing::activate(&link).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(KeyRing::load(&path).unwrap().active().id(), 2);
     assert!(!folder.path().join("ring.toml.new").exists());
@@ -91,7 +94,13 @@ fn rotations_at_once_lose_no_key() {
     std::thread::scope(|scope| {
         for n in 1..=8 {
             let path = &path;
-            scope.spawn(move || KeyRing::rotate(path, DAY, &counting(n * 20)).unwrap());
+            scope.spawn(move || {
+                // While another's key is pending the rotation is refused.
+                while KeyRing::rotate(path, DAY, &counting(n * 20)).is_err() {
+                    std::thread::yield_now();
+                }
+                KeyRing::activate(path).unwrap()
+            });
         }
     });
     let ring = KeyRing::load(&path).unwrap();

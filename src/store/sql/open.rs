@@ -149,6 +149,12 @@ impl Database {
         })
     }
 
+    /// Returns whether several nodes may share the database: PostgreSQL.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres { .. })
+    }
+
     /// What folds SQLite's write-ahead log back; PostgreSQL sees to its own.
     #[must_use]
     pub fn folder(&self) -> Option<Folder> {

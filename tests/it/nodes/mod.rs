@@ -2,6 +2,7 @@
 
 mod alerts;
 mod failover;
+mod rotation;
 mod together;
 
 use std::path::{Path, PathBuf};
@@ -149,14 +150,19 @@ struct Load {
 
 impl Load {
     async fn on(nodes: &Arc<Nodes>) -> Self {
+        Self::paced(nodes, CLIENTS, Duration::from_millis(20)).await
+    }
+
+    /// So many clients, each with a pause between two marks.
+    async fn paced(nodes: &Arc<Nodes>, number: usize, pause: Duration) -> Self {
         let (mut clients, ended) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-        for _ in 0..CLIENTS {
+        for _ in 0..number {
             let (nodes, ended, of) = (Arc::clone(nodes), Arc::clone(&ended), nodes.clients().await);
             clients.spawn(async move {
                 let mut answered = Vec::new();
                 while !ended.load(Ordering::Relaxed) {
                     answered.push(nodes.answered(&of).await);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tokio::time::sleep(pause).await;
                 }
                 answered
             });

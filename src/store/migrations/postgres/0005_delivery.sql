@@ -11,6 +11,7 @@ CREATE TABLE collections (
   to_ordinal   BIGINT NOT NULL,
   kinds        BIGINT NOT NULL,  -- one bit a kind of delivery
   time         BIGINT NOT NULL,
+  digests      BYTEA NOT NULL,    -- (index, ordinal, HMAC of the content's digest) of each delivery
   PRIMARY KEY (idx, ordinal)
 );
 CREATE INDEX collections_organisation ON collections (organisation, to_idx, to_ordinal);

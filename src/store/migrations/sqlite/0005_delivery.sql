@@ -11,6 +11,7 @@ CREATE TABLE collections (
   to_ordinal   INTEGER NOT NULL,
   kinds        INTEGER NOT NULL,  -- one bit a kind of delivery
   time         INTEGER NOT NULL,
+  digests      BLOB NOT NULL,    -- (index, ordinal, HMAC of the content's digest) of each delivery
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX collections_organisation ON collections (organisation, to_idx, to_ordinal);

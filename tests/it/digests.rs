@@ -1,0 +1,111 @@
+//! A delivery is acknowledged by the digest with which it was collected, whatever became of its content since.
+
+use ap_gateway::client::Client;
+use ap_gateway::clock::Randomness;
+use ap_gateway::proto::v1::delivery::Content;
+use ap_gateway::proto::v1::passport_block::Content as Block;
+use ap_gateway::proto::v1::{
+    AcknowledgeDeliveryRequest, Acknowledged, ChildIdentity, CreateReferralRequest, Delivery, DeliveryKind,
+    DeliveryStage, delivery_service, placement_service,
+};
+
+use super::documents::{delivered, put, share, told, withhold};
+use super::stage::{Stage, row};
+use super::story::id;
+use super::support::{World, deliveries};
+use ap_gateway::proto::v1::PassportBlockKind as Kind;
+use prost::Message;
+
+async fn acknowledge(client: &Client, delivery: &Delivery, digest: &[u8]) -> Result<u32, String> {
+    let request = AcknowledgeDeliveryRequest {
+        request_id: id(),
+        deliveries: vec![Acknowledged {
+            cursor: delivery.cursor.clone(),
+            content_sha256: digest.to_vec().into(),
+        }],
+        stage: DeliveryStage::Acknowledged as i32,
+        ..AcknowledgeDeliveryRequest::default()
+    };
+    let reply = client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.map_err(told)?;
+    Ok(reply.message.acknowledged)
+}
+
+fn child_of(delivery: &Delivery) -> Option<&ChildIdentity> {
+    match delivery.content.as_ref()? {
+        Content::Placement(content) => content.placement.as_ref()?.child.as_ref(),
+        Content::Attendance(content) => content.children.first()?.child.as_ref(),
+        _ => None,
+    }
+}
+
+/// The commissioner adds to its record of the child: what was delivered before says what it said.
+async fn a_record_that_grows_moves_no_digest(world: &World, stage: &Stage) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let referral = stage.request(row("CreateReferral").unwrap(), false).encode_to_vec();
+    let mut request = CreateReferralRequest::decode(&referral[..]).unwrap();
+    let before = [deliveries(&la).await, deliveries(&riverside).await];
+    assert!(before.iter().all(|mail| mail.iter().any(|delivery| child_of(delivery).is_some())));
+    let child = request.child.as_mut().unwrap();
+    "Later".clone_into(&mut child.preferred_forename);
+    let named = child.upn.clone();
+    la.call(placement_service::CREATE_REFERRAL, &request).await.unwrap();
+    for (client, before) in [&la, &riverside].into_iter().zip(before) {
+        let after = deliveries(client).await;
+        for (earlier, later) in before.iter().zip(&after) {
+            assert_eq!(later.content_sha256, earlier.content_sha256, "{:?}", earlier.kind());
+            assert_eq!(acknowledge(client, later, &earlier.content_sha256).await, Ok(1));
+        }
+    }
+    let newest = delivered_last(&riverside, DeliveryKind::Referral).await;
+    let read = child_of(&newest).unwrap();
+    assert_eq!((&*read.preferred_forename, &read.upn), ("Later", &named));
+}
+
+async fn delivered_last(client: &Client, kind: DeliveryKind) -> Delivery {
+    let mut mail = deliveries(client).await.into_iter();
+    mail.rfind(|delivery| delivery.kind() == kind).unwrap()
+}
+
+/// Less may be read than when it was collected: both digests were sent, and no other was.
+async fn a_content_that_is_cut_is_acknowledged_by_either_digest(world: &World) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(1);
+    let etag = put(&la, &placement, "").await.unwrap().etag;
+    share(&la, &placement, &etag).await.unwrap();
+    let newest = async || delivered(&riverside, DeliveryKind::Passport, &placement).await.pop().unwrap();
+    let whole = newest().await;
+    withhold(&la, &placement, &[Kind::Medical]).await.unwrap();
+    // Nobody has collected it since: what was sent is the whole one, and nothing else.
+    let mut other = whole.content_sha256.to_vec();
+    other[0] ^= 1;
+    assert_eq!(acknowledge(&riverside, &whole, &other).await, Err("DIGEST_MISMATCH".to_owned()));
+    assert_eq!(acknowledge(&riverside, &whole, &whole.content_sha256).await, Ok(1));
+    let cut = newest().await;
+    let Some(Content::Passport(content)) = &cut.content else { panic!("no passport") };
+    assert!(!content.blocks.iter().any(|block| matches!(block.content, Some(Block::Medical(_)))));
+    assert_ne!(cut.content_sha256, whole.content_sha256);
+    for digest in [&whole.content_sha256, &cut.content_sha256] {
+        assert_eq!(acknowledge(&riverside, &cut, digest).await, Ok(1));
+    }
+    // What one organisation was sent is no digest of another's.
+    let ours = deliveries(&la).await.pop().unwrap();
+    assert_eq!(acknowledge(&la, &ours, &whole.content_sha256).await, Err("DIGEST_MISMATCH".to_owned()));
+}
+
+async fn all(world: World) {
+    let stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    a_record_that_grows_moves_no_digest(&world, &stage).await;
+    a_content_that_is_cut_is_acknowledged_by_either_digest(&world).await;
+    drop(stage);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_acknowledged_by_the_digest_it_was_collected_with_on_sqlite() {
+    all(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_acknowledged_by_the_digest_it_was_collected_with_on_postgresql() {
+    all(World::postgres().await).await;
+}
