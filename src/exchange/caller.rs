@@ -60,6 +60,11 @@ impl Callers {
         }
         callers.insert(peer.fingerprint(), caller.clone());
     }
+
+    /// Removes the caller of a certificate, because its identity was refused.
+    pub fn forget(&self, peer: &PeerCertificate) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer.fingerprint());
+    }
 }
 
 /// Looks the certificate up in the register, and the grant where the caller acts on behalf of another.

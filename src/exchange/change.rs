@@ -1,6 +1,7 @@
 //! What a permitted exchange will make durable, as a value: rows, deliveries, leaves, the reply. It does
 //! nothing by itself, and there is no way to answer but through it.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
@@ -8,12 +9,13 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::policy::Permit;
+use super::{Reason, Refusal};
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;
-use crate::store::key::Key;
+use crate::store::key::{Family, Key};
 use crate::store::proposal::{ChildLeaf, Guard, Parcel, Party, RowWrite};
-use crate::store::{Table, Value};
+use crate::store::{ReadSet, Table, Value};
 use crate::tlog::{Hash, child_leaf, leaf_hash};
 
 /// A record: a row of an append-only table.
@@ -171,6 +173,23 @@ impl Change {
     #[must_use]
     pub fn reply<R: Message>(self, reply: &R) -> Decided<R> {
         Decided { change: self, reply: reply.encode_to_vec().into(), of: PhantomData }
+    }
+
+    /// Adds the versions from which rights were read. What is read of a child or delivered must rest on the version of
+    /// its placement, or an end of the placement that is committed meanwhile would not be seen.
+    ///
+    /// # Errors
+    /// [`Reason::Failed`] where a placement's version is missing: a fault of the handler.
+    pub(super) fn rest_on(mut self, read: &ReadSet) -> Result<Self, Refusal> {
+        self.guards.extend(read.guards());
+        let guarded: HashSet<&Key> = self.guards.iter().map(|guard| &guard.key).collect();
+        let shown = self.leaves.iter().filter(|leaf| leaf.role != LeafRole::Submitted as u8);
+        let mut keys = shown.map(|leaf| Key::new(Family::Placement).id(leaf.placement));
+        if keys.all(|key| guarded.contains(&key)) {
+            return Ok(self);
+        }
+        tracing::error!(exchange.id = %self.exchange, "what is shown of a child rests on no version of its placement");
+        Err(Reason::Failed.into())
     }
 
     /// The same decision with nothing done: no row, no delivery, no child concerned.

@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use tokio::sync::watch;
 use tonic::Status;
 use uuid::Uuid;
@@ -18,11 +17,11 @@ use super::caller::{self, Caller, Callers};
 use super::codec::{self, Answer, Committed};
 use super::entry::{self, Of};
 use super::routes::Handler;
-use super::{Action, Change, Cx, Reason, Refusal};
+use super::{Action, Change, Cx, Reason, Refusal, request_id};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
-use crate::seal::{KeyedDigest, SealError, Vault};
+use crate::seal::Vault;
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
 use crate::store::{Committer, Log, Salts, Slot, Snapshot};
 use crate::tlog::Lineage;
@@ -90,15 +89,6 @@ pub(super) struct Call {
     pub deadline: Option<Duration>,
 }
 
-/// The first two fields of every mutating request.
-#[derive(Clone, PartialEq, Message)]
-struct Once {
-    #[prost(string, tag = "1")]
-    request_id: String,
-    #[prost(bool, tag = "2")]
-    validate_only: bool,
-}
-
 impl Door {
     /// Whether a certificate is neither expired nor on a revocation list by now. One whose revocation list has lapsed is
     /// refused in its calls, where the caller can read why.
@@ -107,16 +97,20 @@ impl Door {
         (self.status)(peer) != CertificateStatus::Invalid
     }
 
-    /// Whether a connection may stay: not when its certificate was revoked or its organisation suspended. A
-    /// certificate that was never registered is told so in an answer; a register that cannot be read is no
-    /// reason to cut anybody, since nothing is answered then anyway.
-    pub async fn is_welcome(&self, peer: &Arc<PeerCertificate>) -> bool {
+    /// Checks whether a connection may stay: not when its certificate was revoked or its organisation suspended. A
+    /// certificate that was never registered learns that from an answer.
+    ///
+    /// # Errors
+    /// [`Reason::LogUnavailable`] or [`Reason::Failed`] when the register could not be read; ask again then.
+    pub async fn is_welcome(&self, peer: &Arc<PeerCertificate>) -> Result<bool, Refusal> {
         let mut snapshot = Snapshot::of(self.log.database());
         match caller::identify(&mut snapshot, peer, None, "", "").await {
-            Ok(_) => true,
-            Err(refusal) => {
-                !matches!(refusal.reason, Reason::CertificateRevoked | Reason::OrganisationSuspended)
-            }
+            Ok(_) => Ok(true),
+            Err(refusal) => match refusal.reason {
+                Reason::CertificateRevoked | Reason::OrganisationSuspended => Ok(false),
+                Reason::CertificateNotRegistered => Ok(true),
+                _ => Err(refusal),
+            },
         }
     }
 
@@ -152,11 +146,13 @@ impl Door {
 
     /// Enters that what came of an exchange is not one. Its request id is not looked up: it may be half there.
     pub(super) async fn give_up(&self, call: &Call, refusal: Refusal) -> Status {
-        let caller = self.context(call, Recall(true)).await.ok().map(|cx| cx.caller);
-        let of = Of::Refused(caller.as_ref(), refusal.reason);
-        match self.commit(call, of, Bytes::new(), None).await {
-            Outcome::Committed { .. } => refusal.status(call.exchange),
-            _ => unavailable(call),
+        let refused = match self.context(call, Recall(false)).await {
+            Ok(cx) => self.refuse_caller(call, Some(&cx.caller), refusal, None).await,
+            Err(refusal) => Some(self.refuse_identity(call, refusal).await),
+        };
+        match refused {
+            Some(Err(status)) => status,
+            Some(Ok(_)) | None => unavailable(call),
         }
     }
 
@@ -166,53 +162,53 @@ impl Door {
         // A read needs a snapshot anyway.
         let attempts = ATTEMPTS.into_iter().skip(usize::from(!call.action.is_mutating()));
         for recall in attempts {
-            let decided = self.decide(call, decide, recall, &mut known).await;
-            let Decision { change, reply, position } = match decided {
-                Ok(Some(decision)) => decision,
-                Ok(None) => return Ok(None),
-                Err(_) if recall.0 => continue,
-                Err(refusal) => return self.refuse(call, known.as_ref(), refusal).await,
-            };
-            let Some(caller) = &known else { break };
-            let request = self.request_key(call, caller);
-            match self.commit(call, Of::Done(caller, change), reply, request).await {
-                Outcome::Committed { receipt, reply } => {
-                    return Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position)));
-                }
-                Outcome::Known(first) => return self.replay(call, caller, &first).await,
-                Outcome::Stale => {}
-                Outcome::Failed => return self.refuse(call, Some(caller), Reason::Failed.into()).await,
-                Outcome::Unavailable => return Err(unavailable(call)),
+            if let Some(answered) = self.attempt(call, decide, recall, &mut known).await {
+                return answered;
             }
         }
-        self.refuse(call, known.as_ref(), Reason::Contended.into()).await
+        let Some(caller) = known else {
+            return self.refuse(call, Reason::Contended.into()).await;
+        };
+        let request = self.request_key(call, &caller);
+        let refused = self.refuse_caller(call, Some(&caller), Reason::Contended.into(), request).await;
+        refused.unwrap_or_else(|| Err(unavailable(call)))
     }
 
-    /// identify → method → check → permit → decide, all from one snapshot.
-    async fn decide(
+    /// Decides and commits once; `None` where it must be decided again. Identity (registration, suspension,
+    /// certificate, grant, method) is checked before the request id is looked up, so that only a caller who may still
+    /// call gets the first answer again; everything else is checked behind it.
+    async fn attempt(
         &self,
         call: &Call,
         decide: &Handler,
         recall: Recall,
         known: &mut Option<Caller>,
-    ) -> Result<Option<Decision>, Refusal> {
-        let cx = self.context(call, recall).await?;
-        *known = Some(cx.caller.clone());
-        if !call.action.kinds().contains(&cx.caller.kind()) {
-            return Err(Reason::MethodNotAllowed.into());
+    ) -> Option<Answered> {
+        let cx = match self.context(call, recall).await {
+            Ok(cx) => cx,
+            Err(_) if recall.0 => return None,
+            Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
+        };
+        let caller = known.insert(cx.caller.clone());
+        if !call.action.kinds().contains(&caller.kind()) {
+            return self.refuse_caller(call, Some(caller), Reason::MethodNotAllowed.into(), None).await;
         }
-        let decided = unwinding(decide(cx, call.message.clone())).await?;
-        // Found out before the commit: else the log would say that the caller had it.
-        if decided.as_ref().is_some_and(|decision| decision.reply.len() > codec::REPLY) {
-            return Err(Reason::ReplyTooLarge.into());
-        }
-        Ok(decided.map(|decision| {
-            if only_validates(call) {
-                Decision { change: decision.change.without_effect(), ..decision }
-            } else {
-                decision
+        let request = self.request_key(call, caller);
+        let Decision { change, reply, position } = match decide_once(call, decide, cx).await {
+            Ok(Some(decision)) => decision,
+            Ok(None) => return Some(Ok(None)),
+            Err(_) if recall.0 => return None,
+            Err(refusal) => return self.refuse_caller(call, Some(caller), refusal, request).await,
+        };
+        match self.commit(call, Of::Done(caller, change), reply, request).await {
+            Outcome::Committed { receipt, reply } => {
+                Some(Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position))))
             }
-        }))
+            Outcome::Known(first) => self.replay(call, caller, &first).await,
+            Outcome::Stale => None,
+            Outcome::Failed => self.refuse_caller(call, Some(caller), Reason::Failed.into(), None).await,
+            Outcome::Unavailable => Some(Err(unavailable(call))),
+        }
     }
 
     /// Finds out who calls, from memory or in the snapshot from which everything else will be read.
@@ -222,7 +218,7 @@ impl Door {
             CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
             CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
         }
-        let mut snapshot = Snapshot::of(self.log.database());
+        let mut snapshot = Snapshot::recording(self.log.database());
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();
@@ -250,42 +246,68 @@ impl Door {
         })
     }
 
-    /// Enters a refusal, unless the request id is known: then the first answer stands, whatever has
-    /// happened since.
-    pub(super) async fn refuse(&self, call: &Call, caller: Option<&Caller>, refusal: Refusal) -> Answered {
-        let request = caller.and_then(|caller| self.request_key(call, caller));
+    /// Enters a refusal of somebody whose identity is not established.
+    pub(super) async fn refuse(&self, call: &Call, refusal: Refusal) -> Answered {
+        let refused = self.refuse_caller(call, None, refusal, None).await;
+        refused.unwrap_or_else(|| Err(unavailable(call)))
+    }
+
+    /// Enters a refusal of identity and forgets the caller. The request id is not looked up: whoever may not call any
+    /// more does not get its earlier answers either.
+    async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> Answered {
+        self.callers.forget(&call.peer);
+        self.refuse(call, refusal).await
+    }
+
+    /// Enters a refusal; `None` where the caller's identity has changed since. If the request id is known, the first
+    /// answer stands, whatever else has happened since.
+    async fn refuse_caller(
+        &self,
+        call: &Call,
+        caller: Option<&Caller>,
+        refusal: Refusal,
+        request: Option<RequestKey>,
+    ) -> Option<Answered> {
         match self.commit(call, Of::Refused(caller, refusal.reason), Bytes::new(), request).await {
-            Outcome::Committed { .. } => Err(refusal.status(call.exchange)),
+            Outcome::Committed { .. } => Some(Err(refusal.status(call.exchange))),
             Outcome::Known(first) => match caller {
                 Some(caller) => self.replay(call, caller, &first).await,
-                None => Err(unavailable(call)),
+                None => Some(Err(unavailable(call))),
             },
-            Outcome::Stale | Outcome::Failed | Outcome::Unavailable => Err(unavailable(call)),
+            Outcome::Stale => None,
+            Outcome::Failed | Outcome::Unavailable => Some(Err(unavailable(call))),
         }
     }
 
-    /// The same request again gets the same bytes; another under its id is refused. Either is entered.
-    async fn replay(&self, call: &Call, caller: &Caller, first: &Remembered) -> Answered {
-        let kept = KeyedDigest::from_bytes(&first.mac);
-        let same = kept.ok_or(SealError::Format);
-        let same = match same.and_then(|kept| self.vault.ring().is_same_request(&kept, &bound(call))) {
-            Ok(same) => same,
-            Err(error) => return Err(self.give_up(call, Refusal::from(error)).await),
+    /// Answers the same request again with the same bytes, and refuses another under its id. Either is entered;
+    /// `None` where the caller's identity has changed since.
+    async fn replay(&self, call: &Call, caller: &Caller, first: &Remembered) -> Option<Answered> {
+        let refused = match request_id::is_same(call, first, &self.vault.ring()) {
+            Ok(true) => None,
+            Ok(false) => Some(Refusal::from(Reason::RequestIdReused)),
+            Err(error) => Some(Refusal::from(error)),
         };
-        let of = if same { Of::Replayed(caller) } else { Of::Refused(Some(caller), Reason::RequestIdReused) };
-        let Outcome::Committed { .. } = self.commit(call, of, Bytes::new(), None).await else {
-            return Err(unavailable(call));
+        let of = match &refused {
+            None => Of::Replayed(caller),
+            Some(refusal) => Of::Refused(Some(caller), refusal.reason),
         };
-        if !same {
-            return Err(Refusal::from(Reason::RequestIdReused).status(call.exchange));
+        match self.commit(call, of, Bytes::new(), None).await {
+            Outcome::Committed { .. } => {}
+            Outcome::Stale => return None,
+            Outcome::Known(_) | Outcome::Failed | Outcome::Unavailable => {
+                return Some(Err(unavailable(call)));
+            }
         }
-        match self.log.answer(first.index, &self.vault).await {
+        if let Some(refusal) = refused {
+            return Some(Err(refusal.status(call.exchange)));
+        }
+        Some(match self.log.answer(first.index, &self.vault).await {
             Ok(Some((reply, receipt))) => {
                 Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
             }
             Ok(None) => Err(unavailable(call)),
             Err(error) => Err(Refusal::from(error).status(call.exchange)),
-        }
+        })
     }
 
     async fn commit(&self, call: &Call, of: Of<'_>, reply: Bytes, request: Option<RequestKey>) -> Outcome {
@@ -299,32 +321,21 @@ impl Door {
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
-        if !call.action.is_mutating() {
-            return None;
-        }
-        let once = Once::decode(call.message.clone()).ok().filter(|once| !once.validate_only)?;
-        Some(RequestKey {
-            organisation: caller.organisation.as_str().to_owned(),
-            request_id: Uuid::parse_str(&once.request_id).ok()?,
-            mac: self.vault.ring().request_digest(&bound(call)).to_bytes(),
-        })
+        request_id::key(call, caller, &self.vault.ring())
     }
 }
 
-/// AIP-163: everything is decided, nothing is done.
-fn only_validates(call: &Call) -> bool {
-    call.action.is_mutating() && Once::decode(call.message.clone()).is_ok_and(|once| once.validate_only)
-}
-
-/// What a request id is bound to: method, system, and the message as it was received.
-fn bound(call: &Call) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(call.message.len() + 128);
-    for text in [call.path, call.peer.system()] {
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(0);
+/// Decides an exchange whose caller is known.
+async fn decide_once(call: &Call, decide: &Handler, cx: Cx) -> Result<Option<Decision>, Refusal> {
+    let read_set = cx.snapshot.read_set();
+    let Some(decision) = unwinding(decide(cx, call.message.clone())).await? else { return Ok(None) };
+    // Found out before the commit: else the log would say that the caller had it.
+    if decision.reply.len() > codec::REPLY {
+        return Err(Reason::ReplyTooLarge.into());
     }
-    bytes.extend_from_slice(&call.message);
-    bytes
+    let change = decision.change.rest_on(&read_set)?;
+    let change = if request_id::only_validates(call) { change.without_effect() } else { change };
+    Ok(Some(Decision { change, ..decision }))
 }
 
 /// Polls a decision so that a panic in it is this exchange's and nobody else's.

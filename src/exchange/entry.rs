@@ -36,14 +36,17 @@ pub(super) enum Of<'a> {
 }
 
 impl Of<'_> {
+    /// The caller, where its identity was established.
+    fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Done(caller, _) | Self::Refused(Some(caller), _) | Self::Replayed(caller) => Some(caller),
+            Self::Refused(None, _) => None,
+        }
+    }
+
     /// Whose exchange it is: the organisation acted for, or the certificate's own.
     pub(super) fn organisation<'a>(&'a self, call: &'a Call) -> &'a str {
-        match self {
-            Self::Done(caller, _) | Self::Refused(Some(caller), _) | Self::Replayed(caller) => {
-                caller.organisation.as_str()
-            }
-            Self::Refused(None, _) => call.peer.organisation().as_str(),
-        }
+        self.caller().map_or(call.peer.organisation(), |caller| &caller.organisation).as_str()
     }
 }
 
@@ -59,7 +62,9 @@ pub(super) fn proposal(
 ) -> Proposal {
     let mut entry = base(call, &salts);
     let remember = matches!(of, Of::Done(..));
-    let mut proposal = Proposal { request, remember, reply, ..bare(call.exchange, salts, sealed_salts) };
+    let identity = of.caller().map_or(Vec::new(), |caller| caller.guards.clone());
+    let bare = bare(call.exchange, salts, sealed_salts);
+    let mut proposal = Proposal { identity, request, remember, reply, ..bare };
     match of {
         Of::Done(caller, change) => {
             identify(&mut entry, caller);
@@ -145,6 +150,7 @@ fn bare(exchange: Uuid, salts: Salts, sealed_salts: Vec<u8>) -> Proposal {
     Proposal {
         exchange,
         entry: AuditEntry::default(),
+        identity: Vec::new(),
         request: None,
         remember: false,
         guards: Vec::new(),

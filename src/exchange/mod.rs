@@ -18,6 +18,7 @@ mod own;
 mod page;
 pub mod policy;
 pub mod refusal;
+mod request_id;
 mod routes;
 mod stream;
 mod watch;

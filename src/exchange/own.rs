@@ -38,8 +38,10 @@ impl Door {
     {
         for _ in 0..ATTEMPTS {
             let exchange = self.random.uuid_v7(self.clock.now());
-            let decided = decide(self.own(organisation, exchange), policy::by_itself()).await?;
-            let Some(change) = decided else { return Ok(()) };
+            let cx = self.own(organisation, exchange);
+            let read_set = cx.snapshot.read_set();
+            let Some(change) = decide(cx, policy::by_itself()).await? else { return Ok(()) };
+            let change = change.rest_on(&read_set)?;
             let salts = Salts::new(&self.random);
             let sealed = salts.seal(&self.vault.ring(), organisation.as_str(), exchange, &self.random);
             let sealed = sealed.map_err(|_| Reason::Failed)?;
@@ -60,7 +62,7 @@ impl Door {
             exchange,
             now,
             today: Date::in_london(now),
-            snapshot: Snapshot::of(self.log.database()),
+            snapshot: Snapshot::recording(self.log.database()),
             recall: false,
             vault: self.vault.clone(),
             logs: self.logs.clone(),

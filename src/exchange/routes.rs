@@ -297,7 +297,7 @@ impl Service {
 
     /// Enters what tonic refused, and gives the refusal our form. Which encodings are taken stays said.
     async fn enter(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
-        let Err(status) = self.door.refuse(call, None, reason.into()).await else {
+        let Err(status) = self.door.refuse(call, reason.into()).await else {
             return Status::internal("").into_http();
         };
         let mut response = status.into_http();

@@ -184,7 +184,10 @@ pub async fn shared(
     let sql = "SELECT s.sender, s.placement, s.number, s.version, s.agreement FROM heads h \
                JOIN passport_shares s ON s.idx = h.idx AND s.ordinal = h.ordinal WHERE h.key = $1";
     let key = share_key(sender, placement);
-    snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?.map(|row| share(&row)).transpose()
+    let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
+    let shared = row.map(|row| share(&row)).transpose()?;
+    snapshot.rest_on(key, shared.as_ref().map_or(0, |shared| shared.number));
+    Ok(shared)
 }
 
 /// What the exchange at an index shared.
@@ -205,7 +208,7 @@ fn share(row: &Row) -> Result<ShareRow, StoreError> {
 }
 
 /// The newest decision not to share with a placement: its number and what it withholds, with the decision
-/// still sealed.
+/// still sealed. The exchange rests on it: a decision that is committed meanwhile holds.
 pub async fn withheld(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
@@ -215,8 +218,10 @@ pub async fn withheld(
                JOIN passport_withholdings w ON w.idx = h.idx AND w.ordinal = h.ordinal WHERE h.key = $1";
     let key = withholding_key(sender, placement);
     let Some(row) = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await? else {
+        snapshot.rest_on(key, 0);
         return Ok(None);
     };
+    snapshot.rest_on(key, row.int(0)?);
     let (number, kinds, decision) = (row.int(0)?, row.int(1)?, row.blob(2)?.to_vec());
     Ok(Some(WithholdingRow { sender: sender.clone(), placement, number, kinds, decision }))
 }

@@ -128,9 +128,13 @@ pub fn new_key(cx: &Cx, sender: &OrganisationId, child: Uuid) -> Result<(ChildKe
 /// [`Reason::KeyUnavailable`] when this node's ring lacks the wrapping key; [`Reason::Failed`] when what is stored
 /// does not unwrap; as [`crate::store::StoreError`] says.
 pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Option<ChildKey>, Refusal> {
-    let sql = "SELECT k.kek_id, k.wrapped FROM heads h \
+    let sql = "SELECT k.kek_id, k.wrapped, h.version FROM heads h \
                JOIN child_keys k ON k.idx = h.idx AND k.ordinal = h.ordinal WHERE h.key = $1";
-    let row = cx.snapshot.fetch_one(sql, vec![key_of(sender, child).as_bytes().into()]).await?;
+    let head = key_of(sender, child);
+    let row = cx.snapshot.fetch_one(sql, vec![head.as_bytes().into()]).await?;
+    // What is opened rests on the key: an erasure that is committed meanwhile holds.
+    let version = row.as_ref().map_or(Ok(0), |row| row.int(2))?;
+    cx.snapshot.rest_on(head, version);
     let Some(row) = &row else {
         cx.vault.forget(sender.as_str(), child.as_bytes());
         return Ok(None);

@@ -77,6 +77,7 @@ pub(super) async fn list_placements(
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
     for (placement, access) in &page {
+        cx.snapshot.rest_on(placement.key(), placement.version);
         let message = message(&mut cx, placement, (*access, false), i64::MAX).await?;
         let reply = message.encode_to_vec();
         let key = children::required_key(&mut cx, &placement.commissioner, placement.child).await?;

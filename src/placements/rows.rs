@@ -261,7 +261,8 @@ pub async fn ids_of_party(
     rows.iter().map(|row| row.id(0)).collect()
 }
 
-/// The newest versions of placements, in the order of their ids.
+/// The newest versions of placements, in the order of their ids. The exchange does not rest on them by that: a list
+/// reads many and shows few, and calls [`Snapshot::rest_on`] for those that it shows.
 ///
 /// # Errors
 /// As [`StoreError`] says.
@@ -273,13 +274,17 @@ pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placeme
     Ok(placements)
 }
 
-/// The newest version of a placement, whoever asks: the caller's part is decided from it.
+/// The newest version of a placement, whoever asks: the caller's part is decided from it, so the exchange rests on it.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement>, StoreError> {
     let row = snapshot.fetch_one(select!("WHERE h.key = $1"), vec![key(id).as_bytes().into()]).await?;
-    row.map(|row| read(&row)).transpose()
+    let placement = row.map(|row| read(&row)).transpose()?;
+    if let Some(placement) = &placement {
+        snapshot.rest_on(placement.key(), placement.version);
+    }
+    Ok(placement)
 }
 
 /// The whole roll of a provider: every placement with it that is or was active.

@@ -107,6 +107,7 @@ pub async fn basis(
     let Some(row) = rows::by_id(snapshot, agreement).await? else {
         return Ok(None);
     };
+    snapshot.rest_on(key(agreement), row.version);
     let covers = row.state == AgreementState::InForce
         && row.from <= today
         && today <= row.to

@@ -45,6 +45,7 @@ pub fn found(
     Ok(Proposal {
         exchange,
         entry: entry(exchange, operator, &salts),
+        identity: Vec::new(),
         request: None,
         remember: false,
         guards: guards.collect(),

@@ -114,6 +114,7 @@ pub async fn list_expected_returns(
             break;
         }
         done = Some(placement.id);
+        cx.snapshot.rest_on(placement.key(), placement.version);
         let Some(key) = children::key(&mut cx, &placement.commissioner, placement.child).await? else {
             continue;
         };

@@ -1,14 +1,12 @@
 //! What a node that serves does by itself for its connections and its files.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::Signal;
-use tokio::sync::watch;
 
-use super::{Connections, RevocationReviewer};
+use super::{ConnectionReviewer, Connections, RevocationReviewer};
 use crate::clock::Clock;
 use crate::exchange::Door;
 use crate::identity::Tls;
@@ -36,7 +34,7 @@ pub async fn look_after(
 ) -> Result<(), Fatal> {
     let mut lists = RevocationReviewer::new(Arc::clone(&tls), connections.clone());
     let mut tick = tokio::time::interval(TICK);
-    let mut heard: HashMap<[u8; 32], watch::Receiver<()>> = HashMap::new();
+    let mut reviewer = ConnectionReviewer::new(connections, Arc::clone(&door));
     let mut ring = modified(&key_ring);
     loop {
         let asked = tokio::select! {
@@ -61,26 +59,6 @@ pub async fn look_after(
                 tracing::warn!(path = %key_ring.display(), error, "the changed key ring was not taken up; the old one stays in use");
             }
         }
-        let peers: HashMap<_, _> =
-            connections.peers().into_iter().map(|peer| (peer.fingerprint(), peer)).collect();
-        heard.retain(|fingerprint, _| peers.contains_key(fingerprint));
-        let mut gone = Vec::new();
-        for (fingerprint, peer) in &peers {
-            progress.mark();
-            // The register is asked only of those of whom there is news: connections may be many and idle.
-            let news = match heard.get_mut(fingerprint) {
-                Some(bell) => bell.has_changed().unwrap_or(true),
-                None => true,
-            };
-            if news {
-                heard.insert(*fingerprint, door.committer.mailbox(peer.organisation().as_str()));
-            }
-            if !door.is_still_valid(peer) || (news && !door.is_welcome(peer).await) {
-                gone.push(*fingerprint);
-            }
-        }
-        if !gone.is_empty() {
-            connections.close_where(|peer| gone.contains(&peer.fingerprint()));
-        }
+        reviewer.review(&progress).await;
     }
 }

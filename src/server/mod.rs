@@ -7,6 +7,7 @@ mod connections;
 mod flood;
 mod health;
 mod maintenance;
+mod review;
 mod revocation;
 mod tasks;
 
@@ -29,6 +30,7 @@ use tower::{Service, ServiceExt};
 pub use connections::{Connections, Ending};
 pub use health::report;
 pub use maintenance::look_after;
+pub use review::ConnectionReviewer;
 pub use revocation::RevocationReviewer;
 pub use tasks::Tasks;
 

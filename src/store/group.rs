@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::key::Key;
-use super::proposal::{Outcome, Proposal, Remembered};
+use super::proposal::{Guard, Outcome, Proposal, Remembered};
 use super::queue::Pending;
 
 /// What the database holds of everything that a group asks about, read under the lock.
@@ -35,7 +35,7 @@ pub struct Plan {
 pub fn keys(group: &[Pending]) -> Vec<Vec<u8>> {
     let mut keys = HashSet::new();
     for Pending { proposal, .. } in group {
-        keys.extend(proposal.guards.iter().map(|guard| &guard.key));
+        keys.extend(proposal.identity.iter().chain(&proposal.guards).map(|guard| &guard.key));
         keys.extend(&proposal.bumps);
     }
     keys.into_iter().map(|key| key.as_bytes().to_vec()).collect()
@@ -59,7 +59,7 @@ pub fn plan(group: Vec<Pending>, mut held: Held) -> (Plan, HashMap<Key, i64>) {
         let proposal = &pending.proposal;
         let request =
             (proposal.request.as_ref()).map(|request| (request.organisation.clone(), request.request_id));
-        let guards = || proposal.guards.iter().map(|guard| &guard.key);
+        let guards = || proposal.identity.iter().chain(&proposal.guards).map(|guard| &guard.key);
         let waits = guards().any(|key| written.contains(key) || bumped.contains(key))
             || rows_of(proposal).any(|key| written.contains(key))
             || request.as_ref().is_some_and(|request| asked.contains(request));
@@ -69,10 +69,12 @@ pub fn plan(group: Vec<Pending>, mut held: Held) -> (Plan, HashMap<Key, i64>) {
             bumped.extend(proposal.bumps.iter().cloned());
             asked.extend(request);
             plan.deferred.push(pending);
+        } else if !hold(&proposal.identity, &held.versions) {
+            plan.answered.push((pending, Outcome::Stale));
         } else if let Some(known) = request.as_ref().and_then(|request| held.requests.remove(request)) {
             asked.extend(request);
             plan.answered.push((pending, Outcome::Known(Box::new(known))));
-        } else if !holds(proposal, &held.versions) {
+        } else if !hold(&proposal.guards, &held.versions) {
             plan.answered.push((pending, Outcome::Stale));
         } else {
             written.extend(rows_of(proposal).cloned());
@@ -84,8 +86,9 @@ pub fn plan(group: Vec<Pending>, mut held: Held) -> (Plan, HashMap<Key, i64>) {
     (plan, held.versions)
 }
 
-fn holds(proposal: &Proposal, versions: &HashMap<Key, i64>) -> bool {
-    (proposal.guards.iter()).all(|guard| versions.get(&guard.key).copied().unwrap_or(0) == guard.version)
+/// Checks that every guard names the version under the lock.
+fn hold(guards: &[Guard], versions: &HashMap<Key, i64>) -> bool {
+    guards.iter().all(|guard| versions.get(&guard.key).copied().unwrap_or(0) == guard.version)
 }
 
 /// The keys of which the proposal's rows become the newest version. Bumps are apart from them: two bumps of

@@ -40,5 +40,5 @@ pub use position::{DamagedRow, LogPosition};
 pub use progress::{BackgroundTask, Progress};
 pub use queue::{Queue, Slot};
 pub use salts::Salts;
-pub use snapshot::Snapshot;
+pub use snapshot::{ReadSet, Snapshot};
 pub use sql::{Database, Kind, Location, Row, StoreError, Table, Value};

@@ -14,12 +14,15 @@ pub struct Proposal {
     pub exchange: Uuid,
     /// The entry, complete but for its time, which the committer gives.
     pub entry: AuditEntry,
+    /// What the caller's identity rests on. Checked under the lock before the request id is looked up, because a
+    /// caller that was suspended or revoked meanwhile must not get the first answer.
+    pub identity: Vec<Guard>,
     /// Set for a mutating exchange: looked up whatever was decided, so that a repetition gets the first
     /// answer.
     pub request: Option<RequestKey>,
     /// Whether this exchange is a first answer: only one that had its effect is remembered.
     pub remember: bool,
-    /// What the decision rests on; checked under the lock.
+    /// What else the decision rests on; checked under the lock, behind the request id.
     pub guards: Vec<Guard>,
     /// Counters to move on by one: they narrow or change what others may rest on.
     pub bumps: Vec<Key>,

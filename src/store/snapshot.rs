@@ -1,8 +1,12 @@
 //! A snapshot: everything read through it is of one moment, on the primary. Handlers decide from it and
 //! name what they rested on as guards; they never hold a write transaction.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::key::Key;
 use super::log;
+use super::proposal::Guard;
 use super::sql::{Conn, Database, Row, StoreError, Value};
 
 /// A read transaction, opened by the first query. Dropping it gives the connection back, which ends the
@@ -10,13 +14,49 @@ use super::sql::{Conn, Database, Row, StoreError, Value};
 pub struct Snapshot {
     database: Database,
     conn: Option<Conn>,
+    read_set: ReadSet,
+    is_recording: bool,
+}
+
+/// The versions from which somebody's right to something was read. Functions that read a right record it here, so that
+/// every exchange is committed under guards on them, whether or not its handler thinks of it. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ReadSet(Arc<Mutex<HashMap<Key, i64>>>);
+
+impl ReadSet {
+    /// Returns what was recorded, as guards.
+    #[must_use]
+    pub fn guards(&self) -> Vec<Guard> {
+        // A panic elsewhere leaves the map whole: every change is one insertion.
+        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        read.iter().map(|(key, version)| Guard { key: key.clone(), version: *version }).collect()
+    }
 }
 
 impl Snapshot {
     /// A snapshot of the moment of its first query; until then it costs nothing.
     #[must_use]
     pub fn of(database: &Database) -> Self {
-        Self { database: database.clone(), conn: None }
+        Self { database: database.clone(), conn: None, read_set: ReadSet::default(), is_recording: false }
+    }
+
+    /// Returns a snapshot for a decision that will be committed: it records what rights were read from.
+    #[must_use]
+    pub fn recording(database: &Database) -> Self {
+        Self { read_set: ReadSet::default(), is_recording: true, ..Self::of(database) }
+    }
+
+    /// Returns the set in which the snapshot records.
+    #[must_use]
+    pub fn read_set(&self) -> ReadSet {
+        self.read_set.clone()
+    }
+
+    /// Records that a right rests on this version of the key, 0 for its absence.
+    pub fn rest_on(&mut self, key: Key, version: i64) {
+        if self.is_recording {
+            self.read_set.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, version);
+        }
     }
 
     pub(super) async fn conn(&mut self) -> Result<&mut Conn, StoreError> {

@@ -40,6 +40,8 @@ mod postgres;
 mod power;
 mod process;
 mod pushes;
+mod read_guards;
+mod replays;
 mod restricted;
 mod revocation;
 mod roles;

@@ -38,6 +38,7 @@ async fn grow(dir: &Path) {
         let proposal = Proposal {
             exchange,
             entry,
+            identity: Vec::new(),
             request: None,
             remember: false,
             guards: Vec::new(),
