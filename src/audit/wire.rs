@@ -88,5 +88,6 @@ pub fn record(index: u64, entry: AuditEntry) -> ExchangeRecord {
         counterpart_count: entry.counterpart_count,
         child_count: entry.child_count,
         identity_claimed: entry.identity_claimed,
+        agreement_lapsed: entry.agreement_lapsed,
     }
 }

@@ -19,7 +19,7 @@ use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
     AttendanceContent, ConfirmationContent, Delivery, DeliveryKind, PlacementContent, RegisterContent,
 };
-use crate::register::closures;
+use crate::register::{closures, state_change};
 use crate::returns::{self, StatedChild};
 use crate::seal::ChildKey;
 use crate::store::{StoreError, evidence};
@@ -61,6 +61,7 @@ async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfCh
             | DeliveryKind::Closure,
         ) => {
             let closure = closures::written_at(&mut cx.snapshot, parcel.at.index).await?;
+            let state_change = state_change::written_at(cx, parcel.at.index, parcel.object).await?;
             let organisation = parcel.sender.to_string();
             let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
             Ok((
@@ -68,6 +69,7 @@ async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfCh
                     organisation,
                     method,
                     closure: closure.map(|closure| closure.message()),
+                    state_change,
                 })),
                 Vec::new(),
                 0,

@@ -17,7 +17,7 @@ use super::caller::{self, Caller, Callers};
 use super::codec::{self, Answer, Committed};
 use super::entry::{self, Of};
 use super::routes::Handler;
-use super::{Action, Change, Cx, Reason, Refusal, request_id};
+use super::{Action, Change, Cx, Reason, Refusal, policy, request_id};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
@@ -190,8 +190,8 @@ impl Door {
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
         };
         let caller = known.insert(cx.caller.clone());
-        if !call.action.kinds().contains(&caller.kind()) {
-            return self.refuse_caller(call, Some(caller), Reason::MethodNotAllowed.into(), None).await;
+        if let Err(reason) = policy::may_call(caller, call.action) {
+            return self.refuse_caller(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
         let Decision { change, reply, position } = match decide_once(call, decide, cx).await {

@@ -10,6 +10,7 @@ use super::door::Call;
 use super::{Caller, Reason};
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
+use crate::identity::GATEWAY_SYSTEM;
 use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
 use crate::seal::{SealError, Vault};
 use crate::store::Salts;
@@ -18,8 +19,6 @@ use crate::tlog::commitment;
 
 /// Counterparts named in an entry; the rest are only counted, the rows of parties have all.
 const COUNTERPARTS: usize = 32;
-/// The system of an entry that is the gateway's own.
-const GATEWAY: &str = "gateway";
 /// What the first entry of a log that replaces another names as its method.
 const REPLACED: &str = "/apgateway.v1/accept-rollback";
 /// Longest text of a caller's own making that an entry repeats.
@@ -110,7 +109,7 @@ fn own(exchange: Uuid, organisation: &str, method: &str, salts: &Salts) -> Audit
     AuditEntry {
         exchange_id: bytes_of(exchange.as_bytes()),
         organisation: organisation.to_owned(),
-        system: GATEWAY.to_owned(),
+        system: GATEWAY_SYSTEM.to_owned(),
         method: method.to_owned(),
         request_commitment: bytes_of(commitment(&salts.request, b"").as_bytes()),
         ..AuditEntry::default()
@@ -206,6 +205,7 @@ fn fill(entry: &mut AuditEntry, change: &Change) {
             entry.set_article_9(article_9);
         }
         entry.schedule_1.clone_from(&basis.schedule_1);
+        entry.agreement_lapsed = basis.lapsed;
     }
     let mut others: Vec<&str> = change.parties.iter().map(|party| party.organisation.as_str()).collect();
     others.sort_unstable();

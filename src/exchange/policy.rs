@@ -49,7 +49,7 @@ pub struct Facts {
     pub part: Part,
     /// Whether that part is in force.
     pub standing: Standing,
-    /// The agreement that covers new sharing, when one in force does.
+    /// The agreement that covers the sharing, or did until it lapsed.
     pub basis: Option<Basis>,
     /// Versions of what the facts were read from.
     pub guards: Vec<Guard>,
@@ -68,6 +68,8 @@ pub struct Basis {
     pub article_9: Option<Article9>,
     /// Paragraph of Schedule 1 to the Data Protection Act 2018, where Article 9(2)(g) needs one.
     pub schedule_1: String,
+    /// Whether the agreement was in force and is so no more: what goes on all the same is entered with this flag.
+    pub lapsed: bool,
 }
 
 /// Leave to do one thing. Only this file makes one.
@@ -78,7 +80,13 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// On what authority, where an agreement covers it.
+    /// Whether an agreement in force covers it.
+    #[must_use]
+    pub fn is_agreed(&self) -> bool {
+        self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
+    }
+
+    /// On what authority, where an agreement covers it or did until it lapsed.
     #[must_use]
     pub fn basis(&self) -> Option<&Basis> {
         self.basis.as_ref()
@@ -92,6 +100,12 @@ impl Permit {
 }
 
 impl Facts {
+    /// Whether an agreement in force covers it.
+    #[must_use]
+    pub fn is_agreed(&self) -> bool {
+        self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
+    }
+
     /// Facts about what is the caller's own, or about nothing in particular.
     #[must_use]
     pub fn own(part: Part) -> Self {
@@ -105,11 +119,23 @@ impl Facts {
 /// # Errors
 /// The one reason that may be told: not yours and not there are the same.
 pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, Refusal> {
-    if !action.kinds().contains(&caller.kind()) {
-        return Err(Reason::MethodNotAllowed.into());
-    }
-    verdict(action, facts.part, facts.standing, facts.basis.is_some())?;
+    may_call(caller, action)?;
+    verdict(action, facts.part, facts.standing, facts.is_agreed())?;
     Ok(Permit { basis: facts.basis.clone(), guards: facts.guards.clone() })
+}
+
+/// Checks whether the caller may call the method at all, whatever its part in a thing.
+///
+/// # Errors
+/// [`Reason::MethodNotAllowed`] for its kind; [`Reason::GrantRequired`] for a processor where no grant can cover it.
+pub(super) fn may_call(caller: &Caller, action: Action) -> Result<(), Reason> {
+    if !action.kinds().contains(&caller.kind()) {
+        return Err(Reason::MethodNotAllowed);
+    }
+    if caller.processor.is_some() && !action.is_grantable() {
+        return Err(Reason::GrantRequired);
+    }
+    Ok(())
 }
 
 /// Leave for what the gateway does by itself: it tells nobody anything, and what it rests on is guarded by the

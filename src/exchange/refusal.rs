@@ -85,6 +85,7 @@ reasons! {
     NotAppointed "NOT_APPOINTED" PermissionDenied People 0 "the caller may not read this organisation's exchanges: it has not appointed the caller as its auditor for today";
     NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
     AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
+    RecipientSuspended "RECIPIENT_SUSPENDED" FailedPrecondition Operator 0 "the organisation that this would go to is suspended";
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";

@@ -15,6 +15,9 @@ const LONGEST: usize = 16 * 1024;
 /// Most subject alternative names that are looked at.
 const NAMES: usize = 16;
 
+/// The system that the log names for what the gateway did by itself; no certificate may name it.
+pub const GATEWAY_SYSTEM: &str = "gateway";
+
 /// Why a certificate is not one of ours. None of them tells of anything but the certificate itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
@@ -27,6 +30,9 @@ pub enum CertificateError {
     /// The URI is not `spiffe://<trust domain>/<kind>/<id>/<system>`.
     #[error("the certificate's URI is not spiffe://<trust domain>/<kind>/<id>/<system>")]
     Spiffe,
+    /// The URI names the gateway's own system.
+    #[error("the certificate's URI names the system `gateway`, which is the gateway's own")]
+    ReservedSystem,
     /// It is not for client authentication.
     #[error("the certificate is not for TLS client authentication")]
     Usage,
@@ -66,6 +72,9 @@ impl PeerCertificate {
         let trust_domain = trust_domain.ok_or(CertificateError::Spiffe)?.to_owned();
         let (organisation, system) =
             OrganisationId::from_spiffe(uri, &trust_domain).map_err(|_| CertificateError::Spiffe)?;
+        if system.as_str() == GATEWAY_SYSTEM {
+            return Err(CertificateError::ReservedSystem);
+        }
         let validity = certificate.validity();
         let instant = |seconds: i64| {
             Instant::from_micros(seconds.saturating_mul(1_000_000)).map_err(|_| CertificateError::Malformed)

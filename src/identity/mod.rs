@@ -10,7 +10,7 @@ mod server_certificate;
 mod tls;
 mod verifier;
 
-pub use certificate::{CertificateError, PeerCertificate};
+pub use certificate::{CertificateError, GATEWAY_SYSTEM, PeerCertificate};
 pub use files::{TlsError, TlsFiles};
 pub use revocation::ListState;
 pub use tls::{CertificateStatus, IssuerReport, Tls};

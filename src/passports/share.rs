@@ -8,7 +8,7 @@ use super::{sender, wire};
 use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Reason, Refusal};
 use crate::placements::{self, children, safety};
 use crate::proto::v1::{DeliveryKind, SharePassportRequest, SharePassportResponse};
-use crate::register::agreements;
+use crate::register::{agreements, organisations};
 use crate::store::key::Key;
 
 /// Shares the newest version.
@@ -30,6 +30,9 @@ pub async fn share_passport(
     let key = children::required_key(&mut cx, &sender, placement.child).await?;
     let shares = share_key(&sender, placement.id);
     let before = cx.snapshot.version(&shares).await?;
+    if !organisations::is_active(&mut cx.snapshot, &placement.provider).await? {
+        return Err(Reason::RecipientSuspended.into());
+    }
     // Nobody is given anything on an authority that has been narrowed since it was read.
     let authority = Key::authority(placement.provider.as_str());
     let mut change = cx.change(&permit).guard(head, version).guard(shares, before);

@@ -68,7 +68,8 @@ async fn facts(cx: &mut Cx, action: Action, placement: &Placement) -> Result<Fac
     let basis = match part {
         Part::Commissioner | Part::Provider => {
             let parties = [&placement.commissioner, &placement.provider];
-            agreements::basis(&mut cx.snapshot, placement.agreement, &parties, class, cx.today).await?
+            agreements::basis_or_lapsed(&mut cx.snapshot, placement.agreement, &parties, class, cx.today)
+                .await?
         }
         _ => None,
     };

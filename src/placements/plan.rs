@@ -168,7 +168,8 @@ pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<Pu
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
     let open_items: Vec<_> = rules::open_items(&put.plan).into_iter().map(str::to_owned).collect();
     let active = open_items.is_empty();
-    let response = PutPlanResponse { etag: version.to_string(), open_items, active, receipt: None };
+    let warnings = if permit.is_agreed() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };
+    let response = PutPlanResponse { etag: version.to_string(), open_items, active, warnings, receipt: None };
     let reply = response.encode_to_vec();
     let part =
         ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };

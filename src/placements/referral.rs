@@ -11,7 +11,6 @@ use super::rules;
 use super::wire::{self, NamedChild, Referral};
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationKind;
-use crate::exchange::caller::ORGANISATION_ACTIVE;
 use crate::exchange::change::row;
 use crate::exchange::check::Check;
 use crate::exchange::{
@@ -20,9 +19,9 @@ use crate::exchange::{
 use crate::proto::v1::{
     ChildIdentity, CreateReferralRequest, CreateReferralResponse, DataClass, DeliveryKind, PlacementState,
 };
-use crate::register::agreements;
+use crate::register::{agreements, organisations};
 use crate::seal::ChildKey;
-use crate::store::key::{Family, Key};
+use crate::store::key::Key;
 use crate::store::proposal::Guard;
 
 /// The child of a referral, with what is to be written about it.
@@ -93,19 +92,10 @@ async fn permit(cx: &mut Cx, referral: &Referral) -> Result<Permit, Refusal> {
     let basis = agreements::basis(&mut cx.snapshot, referral.agreement, &parties, class, cx.today).await?;
     let teaches = matches!(provider.kind(), OrganisationKind::Provider | OrganisationKind::School);
     // Whether a provider takes part is for those to know who have an agreement with it.
-    let takes_part = basis.is_none() || active(cx, referral).await?;
+    let takes_part = basis.is_none() || organisations::is_active(&mut cx.snapshot, provider).await?;
     let commissions = teaches && *provider != caller && takes_part;
     let part = if commissions { Part::Commissioner } else { Part::None };
     cx.permit(Action::CreateReferral, &Facts { part, standing: Standing::Live, basis, guards })
-}
-
-/// Whether the provider is registered and not suspended: a suspended organisation gets nothing.
-async fn active(cx: &mut Cx, referral: &Referral) -> Result<bool, Refusal> {
-    let key = Key::new(Family::Organisation).text(referral.provider.as_str());
-    let sql = "SELECT o.state FROM heads h JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal \
-               WHERE h.key = $1";
-    let row = cx.snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-    Ok(row.map(|row| row.int(0)).transpose()? == Some(ORGANISATION_ACTIVE))
 }
 
 /// The child: one that the caller named by id, one that its pupil number finds among the caller's own, or

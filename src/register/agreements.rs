@@ -7,6 +7,7 @@ mod wire;
 
 use uuid::Uuid;
 
+use super::organisations;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -22,7 +23,7 @@ pub use rows::key;
 
 /// Proposes an agreement; the proposer has signed it by that.
 pub(super) async fn propose(
-    cx: Cx,
+    mut cx: Cx,
     m: ProposeAgreementRequest,
 ) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
     let agreement = wire::proposed(&m)?;
@@ -30,6 +31,10 @@ pub(super) async fn propose(
     let permit =
         cx.permit(Action::ProposeAgreement, &Facts::own(if party { Part::Party } else { Part::None }))?;
     let mut row = agreement;
+    // One that is not registered could never countersign. That it is not is said as of any other thing.
+    for party in &row.parties {
+        organisations::by_id(&mut cx.snapshot, party).await?.ok_or(Reason::NotFound)?;
+    }
     row.id = cx.random.uuid_v7(cx.now);
     row.countersigned = vec![cx.caller.organisation.clone()];
     let reply = ProposeAgreementResponse {
@@ -92,7 +97,7 @@ pub(super) async fn end(
     Ok(written(&cx, change, &row).reply(&reply))
 }
 
-/// On what authority these parties may share data of a class today under an agreement; `None` when it is
+/// Reads on what authority these parties may share data of a class today under an agreement; `None` when it is
 /// not in force, does not cover it, or is none of theirs.
 ///
 /// # Errors
@@ -104,13 +109,30 @@ pub async fn basis(
     class: DataClass,
     today: Date,
 ) -> Result<Option<Basis>, StoreError> {
+    let basis = basis_or_lapsed(snapshot, agreement, parties, class, today).await?;
+    Ok(basis.filter(|basis| !basis.lapsed))
+}
+
+/// Reads as [`basis`], and for an agreement that was in force and has ended or run out the basis that it was, flagged:
+/// what a live placement cannot wait for goes on under it.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn basis_or_lapsed(
+    snapshot: &mut Snapshot,
+    agreement: Uuid,
+    parties: &[&OrganisationId],
+    class: DataClass,
+    today: Date,
+) -> Result<Option<Basis>, StoreError> {
     let Some(row) = rows::by_id(snapshot, agreement).await? else {
         return Ok(None);
     };
     snapshot.rest_on(key(agreement), row.version);
-    let covers = row.state == AgreementState::InForce
+    // One that ended before all had signed was never in force.
+    let signed = row.parties.iter().all(|party| row.countersigned.contains(party));
+    let covers = signed
         && row.from <= today
-        && today <= row.to
         && row.data_classes.contains(&class)
         && parties.iter().all(|party| row.parties.contains(party));
     Ok(covers.then(|| Basis {
@@ -119,6 +141,7 @@ pub async fn basis(
         article_6: row.article_6,
         article_9: row.article_9,
         schedule_1: row.schedule_1,
+        lapsed: row.state != AgreementState::InForce || today > row.to,
     }))
 }
 

@@ -5,7 +5,7 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::CERTIFICATE_REGISTERED;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Record, Refusal};
-use crate::identity::PeerCertificate;
+use crate::identity::{CertificateError, PeerCertificate};
 use crate::proto::v1::{
     CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
     RevokeCertificateResponse,
@@ -166,12 +166,13 @@ async fn by_sha256(snapshot: &mut Snapshot, sha256: &[u8; 32]) -> Result<Option<
 
 /// Reads a certificate of our profile.
 pub(super) fn parse(check: &mut Check, field: &'static str, der: &[u8]) -> Option<PeerCertificate> {
-    if let Ok(certificate) = PeerCertificate::parse(der) {
-        Some(certificate)
-    } else {
-        check.fault(field, "CERTIFICATE_PROFILE");
-        None
-    }
+    let fault = match PeerCertificate::parse(der) {
+        Ok(certificate) => return Some(certificate),
+        Err(CertificateError::ReservedSystem) => "SYSTEM_RESERVED",
+        Err(_) => "CERTIFICATE_PROFILE",
+    };
+    check.fault(field, fault);
+    None
 }
 
 /// The part that the caller has in an organisation's registration.

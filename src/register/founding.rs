@@ -36,6 +36,7 @@ pub fn found(
         state: OrganisationState::Active,
         urn: None,
         ukprn: None,
+        state_change: None,
         version: 1,
     };
     let certificate = CertificateRow::new(operator);

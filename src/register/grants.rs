@@ -92,6 +92,8 @@ pub(super) async fn authorise_processor(
         for (at, method) in m.methods.iter().enumerate() {
             if crate::proto::path(method).is_none() {
                 check.at("methods").index(at).fault("", "METHOD_UNKNOWN");
+            } else if Action::ALL.iter().any(|action| action.name() == method && !action.is_grantable()) {
+                check.at("methods").index(at).fault("", "METHOD_NOT_GRANTABLE");
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod closures;
 pub mod founding;
 pub mod grants;
 pub mod organisations;
+pub mod state_change;
 pub mod terms;
 
 use crate::exchange::{Action, Routes};

@@ -1,6 +1,7 @@
 //! Organisations: registered and suspended by operators only.
 
 use super::certificates::{self, CertificateRow, part};
+use super::state_change;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::codes::urn::{PlaceNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
@@ -29,6 +30,8 @@ pub struct OrganisationRow {
     pub urn: Option<String>,
     /// UK provider reference number.
     pub ukprn: Option<String>,
+    /// `StateChange`, sealed under a key of the organisation, where this version set the state.
+    pub state_change: Option<Vec<u8>>,
     /// The etag, from 1.
     pub version: i64,
 }
@@ -45,6 +48,7 @@ impl Record for OrganisationRow {
             ("state", Int),
             ("urn", Text),
             ("ukprn", Text),
+            ("state_change", Blob),
         ],
         replace_by: &[],
     };
@@ -57,6 +61,7 @@ impl Record for OrganisationRow {
             (self.state as i32).into(),
             self.urn.clone().into(),
             self.ukprn.clone().into(),
+            self.state_change.clone().into(),
         ]
     }
 
@@ -99,6 +104,7 @@ pub(super) async fn register(
         state: OrganisationState::Active,
         urn,
         ukprn,
+        state_change: None,
         version: 1,
     };
     let first = CertificateRow::new(&certificate);
@@ -130,6 +136,7 @@ pub(super) async fn update(
     check.required("etag", &m.etag);
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200));
     let state = check.optional_enum::<OrganisationState>("state", m.state);
+    let state_change = state_change::read(&mut check, &m);
     check.finish()?;
     let permit = cx.permit(Action::UpdateOrganisation, &Facts::own(part_of_operator(&cx)))?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
@@ -141,6 +148,8 @@ pub(super) async fn update(
     row.version += 1;
     row.display_name = display_name.unwrap_or(row.display_name);
     row.state = state.unwrap_or(row.state);
+    row.state_change =
+        state_change.map(|change| state_change::seal(&cx, &organisation, &change)).transpose()?;
     let change = change.write(&row).bump(Key::authority(organisation.as_str()));
     let change = deliver_registration(&mut cx, change, &organisation).await?;
     Ok(change.reply(&UpdateOrganisationResponse { etag: row.version.to_string(), receipt: None }))
@@ -209,6 +218,15 @@ pub async fn by_id(
     row.map(|row| read(&row)).transpose()
 }
 
+/// Checks whether an organisation is registered and not suspended: a suspended one is given nothing new.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn is_active(snapshot: &mut Snapshot, organisation: &OrganisationId) -> Result<bool, StoreError> {
+    let row = by_id(snapshot, organisation).await?;
+    Ok(row.is_some_and(|row| row.state == OrganisationState::Active))
+}
+
 /// Delivers what happened to an organisation's registration, to it and to every operator.
 pub(super) async fn deliver_registration(
     cx: &mut Cx,
@@ -275,6 +293,8 @@ fn read(row: &Row) -> Result<OrganisationRow, StoreError> {
         state: state.ok_or(corrupt(2))?,
         urn: row.opt_text(3)?.map(str::to_owned),
         ukprn: row.opt_text(4)?.map(str::to_owned),
+        // Read by itself, where it is delivered.
+        state_change: None,
         version: row.int(5)?,
     })
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::arrangement::Arrangement;
 use super::rules::{self, Slot, within};
-use super::stated::tell;
+use super::stated::{self, tell};
 use super::statements::{self, Stated, StatementRow};
 use crate::calendar::Date;
 use crate::codes::attendance::AttendanceCode;
@@ -40,11 +40,17 @@ pub async fn notify_expected_absence(
 ) -> Result<Decided<NotifyExpectedAbsenceResponse>, Refusal> {
     let notice = read(&m)?;
     let found = placements::by_id(&mut cx.snapshot, notice.placement).await?;
-    let part = found.as_ref().map_or(Part::None, |found| found.reader_of_any_day(&cx.caller.organisation));
-    let permit = cx.permit(Action::NotifyExpectedAbsence, &Facts::own(part))?;
+    let facts = match &found {
+        Some(placement) => stated::facts(&mut cx, placement).await?,
+        None => Facts::own(Part::None),
+    };
+    let permit = cx.permit(Action::NotifyExpectedAbsence, &facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
     hold(&notice, &placement, &cx.caller.organisation)?;
-    let warnings = warnings(&mut cx, &notice, &placement).await?;
+    let mut warnings = warnings(&mut cx, &notice, &placement).await?;
+    if !permit.is_agreed() {
+        warnings.push("AGREEMENT_LAPSED".to_owned());
+    }
     let sender = cx.caller.organisation.clone();
     let key_of = |date, slot| statements::key(Stated::NotExpected, placement.id, date, slot, &sender);
     let keys: Vec<Key> = notice.sessions.iter().map(|(date, slot)| key_of(*date, *slot)).collect();

@@ -9,14 +9,16 @@ use uuid::Uuid;
 
 use super::rows::{self, MarkRow};
 use super::rules::{Slot, Statement};
-use super::stated::tell;
+use super::stated::{self, tell};
 use super::statements::{self, Stated, StatementRow};
 use super::wire::MARKS;
 use crate::calendar::Date;
 use crate::codes::attendance::{AttendanceCode, CodeError, RegisterSession};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
-use crate::exchange::{Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{
+    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal, Standing,
+};
 use crate::placements::{Placement, children, rows::by_ids};
 use crate::proto::v1::{
     ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, ConfirmationResult, DeliveryKind, MarkOutcome,
@@ -48,18 +50,14 @@ pub async fn confirm_marks(
     let (stating, officer) = read(&m)?;
     let known = known(&mut cx, &stating).await?;
     hold(&stating, &known, &cx.caller.organisation)?;
-    let part = known
-        .placements
-        .values()
-        .map(|placement| placement.reader_of_any_day(&cx.caller.organisation))
-        .next();
-    let permit = cx.permit(Action::ConfirmMarks, &Facts::own(part.unwrap_or(Part::None)))?;
+    let mut placements: Vec<&Placement> = known.placements.values().collect();
+    placements.sort_unstable_by_key(|placement| placement.id);
+    let facts = facts(&mut cx, &placements).await?;
+    let permit = cx.permit(Action::ConfirmMarks, &facts)?;
     let object = cx.random.uuid_v7(cx.now);
     let results: Vec<ConfirmationResult> =
         stating.iter().enumerate().map(|(at, stating)| result(at, stating, &known)).collect();
     let mut change = cx.change(&permit);
-    let mut placements: Vec<&Placement> = known.placements.values().collect();
-    placements.sort_unstable_by_key(|placement| placement.id);
     for placement in placements {
         let of = Of { placement, known: &known, results: &results, officer: officer.as_ref(), object };
         change = of.write(&mut cx, change, &stating).await?;
@@ -74,9 +72,32 @@ pub async fn confirm_marks(
         unchanged: count(MarkOutcome::Unchanged),
         corrected: count(MarkOutcome::Corrected),
         results,
+        warnings: if permit.is_agreed() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] },
         receipt: None,
     };
     Ok(change.reply(&reply))
+}
+
+/// Reads the facts about all the placements: those of one that is over without an agreement, else of one whose agreement
+/// has lapsed, so that the entry says so.
+async fn facts(cx: &mut Cx, placements: &[&Placement]) -> Result<Facts, Refusal> {
+    let mut read: HashMap<_, Facts> = HashMap::new();
+    let mut worst: Option<Facts> = None;
+    let rank = |facts: &Facts| (!facts.is_agreed(), facts.standing == Standing::Ended);
+    for placement in placements {
+        let of = (placement.agreement, &placement.commissioner, &placement.provider);
+        let basis = match read.get(&of) {
+            Some(facts) => facts.basis.clone(),
+            None => stated::facts(cx, placement).await?.basis,
+        };
+        let part = placement.reader_of_any_day(&cx.caller.organisation);
+        let facts = Facts { part, standing: placement.standing(), basis, guards: Vec::new() };
+        if worst.as_ref().is_none_or(|worst| rank(worst) < rank(&facts)) {
+            worst = Some(facts.clone());
+        }
+        read.insert(of, facts);
+    }
+    Ok(worst.unwrap_or_else(|| Facts::own(Part::None)))
 }
 
 fn read(m: &ConfirmMarksRequest) -> Result<(Vec<Stating>, Option<Officer>), Refusal> {

@@ -28,8 +28,16 @@ const REMEMBERED: usize = 10_000;
 pub struct Known {
     pub placement: Placement,
     pub key: ChildKey,
-    pub agreed: Option<Basis>,
+    /// The agreement under which its provider sends, or did until it lapsed.
+    pub basis: Option<Basis>,
     pub arrangement: Arrangement,
+}
+
+impl Known {
+    /// Whether the agreement is in force.
+    pub fn is_agreed(&self) -> bool {
+        self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
+    }
 }
 
 /// A provider's placements that are or were active, on a day.
@@ -189,7 +197,7 @@ pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let parties = [&placement.commissioner, &placement.provider];
     let (agreement, today) = (placement.agreement, cx.today);
     let attendance = DataClass::Attendance;
-    let agreed = agreements::basis(&mut cx.snapshot, agreement, &parties, attendance, today).await?;
+    let basis = agreements::basis_or_lapsed(&mut cx.snapshot, agreement, &parties, attendance, today).await?;
     let plan = placements::plan::newest(cx, &placement).await?.map(|(_, plan)| plan);
     // What changes after the end is not for a provider that may not read the placement any more.
     let at_end = if placements::readable(&placement, &cx.caller.organisation) {
@@ -198,7 +206,7 @@ pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
         placements::rows::at_end(&mut cx.snapshot, &placement).await?
     };
     let arrangement = Arrangement::of(at_end.as_ref().unwrap_or(&placement), plan.as_ref());
-    Ok(Known { placement, key, agreed, arrangement })
+    Ok(Known { placement, key, basis, arrangement })
 }
 
 /// A panic elsewhere leaves these maps whole: every change is one insertion.

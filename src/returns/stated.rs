@@ -6,13 +6,15 @@ use super::statements::{self, StatementRow};
 use super::view::{View, session};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Change, Cx, Refusal};
+use crate::exchange::{Change, Cx, Facts, Refusal};
 use crate::placements::parties::Access;
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
-    ChildIdentity, ConfirmedChild, DeliveryKind, ExpectedAbsenceContent, StoredConfirmation,
+    ChildIdentity, ConfirmedChild, DataClass, DeliveryKind, ExpectedAbsenceContent, StoredConfirmation,
     StoredExpectedAbsence,
 };
+use crate::register::agreements;
+use crate::store::StoreError;
 
 impl StatementRow {
     /// The code as a reader gets it, and whether it is held back.
@@ -180,4 +182,17 @@ async fn identity(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Opti
         Some(Access::Former(_)) => Ok(None),
         _ => children::identity_at(cx, placement, index).await,
     }
+}
+
+/// Reads the facts of a notice about a placement: the agreement of its commissioner and provider covers attendance, or did
+/// until it lapsed.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn facts(cx: &mut Cx, placement: &Placement) -> Result<Facts, StoreError> {
+    let parties = [&placement.commissioner, &placement.provider];
+    let (agreement, class, today) = (placement.agreement, DataClass::Attendance, cx.today);
+    let basis = agreements::basis_or_lapsed(&mut cx.snapshot, agreement, &parties, class, today).await?;
+    let part = placement.reader_of_any_day(&cx.caller.organisation);
+    Ok(Facts { part, standing: placement.standing(), basis, guards: Vec::new() })
 }

@@ -75,7 +75,7 @@ pub async fn take(
     if !accept_valid {
         refuse_bad(&rows)?;
     }
-    let basis = batch.known.first().and_then(|known| known.agreed.clone());
+    let basis = batch.known.first().and_then(|known| known.basis.clone());
     let guards = vec![batch.roll.facts.clone()];
     let facts = Facts { part: Part::Provider, standing: Live::Live, basis, guards };
     let permit = cx.permit(action, &facts)?;
@@ -226,7 +226,7 @@ fn mark_rows<'a>(
             (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let place = (placement, mark.date, mark.slot, revision);
-        let flags = rules::flags(mark, batch.roll.late_before, known.agreed.is_some());
+        let flags = rules::flags(mark, batch.roll.late_before, known.is_agreed());
         let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
         let after = standing.as_ref().is_some_and(|standing| standing.after_restricted);
         let restricted = if after || mark.statement.is_restricted() { AFTER_RESTRICTED } else { 0 };
@@ -278,7 +278,7 @@ fn results(rows: &[Row], batch: &Batch, cx: &Cx) -> Vec<MarkResult> {
                 result.warnings = texts(warnings);
                 result.placement_id = of(*at).unwrap_or_default();
                 if let Some(known) = batch.known.get(*at) {
-                    let flags = rules::flags(mark, batch.roll.late_before, known.agreed.is_some());
+                    let flags = rules::flags(mark, batch.roll.late_before, known.is_agreed());
                     result.flags = texts(&flags);
                     let code = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
                     result.suggested_code = code.map(|code| code.as_str().to_owned()).unwrap_or_default();

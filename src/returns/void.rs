@@ -87,7 +87,7 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
     }
     let sent = marks_at(&mut cx, index.unwrap_or(-1)).await?;
     let known = known(&mut cx, &sent).await?;
-    let basis = known.first().and_then(|known| known.agreed.clone());
+    let basis = known.first().and_then(|known| known.basis.clone());
     let own = if index.is_some() { Part::Provider } else { Part::None };
     let permit = cx.permit(Action::VoidReturn, &Facts { basis, ..Facts::own(own) })?;
     let index = index.ok_or(Reason::NotFound)?;

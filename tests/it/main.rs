@@ -9,6 +9,7 @@
 
 mod attendance;
 mod audit;
+mod authority;
 mod background;
 mod bad_input;
 mod canaries;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ap_gateway::proto::v1::{
     AuthoriseProcessorRequest, DeclareClosureRequest, EndGrantRequest, EndPlacementRequest, EndReason,
-    GetOrganisationRequest, GetPlacementRequest, OrganisationState, UpdateOrganisationRequest,
+    GetOrganisationRequest, GetPlacementRequest, Officer, OrganisationState, UpdateOrganisationRequest,
     placement_service, register_service,
 };
 use ap_gateway::store::Database;
@@ -88,6 +88,8 @@ async fn suspension(world: &World) -> Sent {
         organisation: "provider/riverside".to_owned(),
         etag: found.organisation.unwrap().etag,
         state: OrganisationState::Suspended as i32,
+        reason: "the inspection of October".to_owned(),
+        officer: Some(Officer { name: "Kit Example".to_owned(), role: "service manager".to_owned() }),
         ..UpdateOrganisationRequest::default()
     };
     Sent::new("operator", "UpdateOrganisation", &request)

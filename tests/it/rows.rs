@@ -28,7 +28,9 @@ pub const ROWS: &[Row] = &[
     row(
         "UpdateOrganisation",
         "operator",
-        r#"{"organisation": "provider/brightwater", "etag": "1", "display_name": "Brightwater Tutors"}"#,
+        r#"{"organisation": "provider/brightwater", "etag": "1", "display_name": "Brightwater Tutors",
+            "state": "ORGANISATION_STATE_ACTIVE", "reason": "it was renamed",
+            "officer": {"name": "Kit Example", "role": "service manager"}}"#,
     ),
     row("GetOrganisation", "provider-a", r#"{"organisation": "provider/riverside"}"#),
     row("ListOrganisations", "operator", "{}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
-    GetOrganisationRequest, GetOrganisationResponse, OrganisationState, RevokeCertificateRequest,
+    GetOrganisationRequest, GetOrganisationResponse, Officer, OrganisationState, RevokeCertificateRequest,
     UpdateOrganisationRequest, WatchDeliveriesRequest, delivery_service, register_service,
 };
 
@@ -70,6 +70,8 @@ pub async fn set(operator: &Client, state: OrganisationState) {
         organisation: "provider/riverside".to_owned(),
         etag: found.organisation.unwrap().etag,
         state: state as i32,
+        reason: "the inspection of October".to_owned(),
+        officer: Some(Officer { name: "Kit Example".to_owned(), role: "service manager".to_owned() }),
         ..UpdateOrganisationRequest::default()
     };
     operator.call(register_service::UPDATE_ORGANISATION, &request).await.unwrap();

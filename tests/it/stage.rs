@@ -64,6 +64,7 @@ impl Stage {
             ("agreement", agreed.agreement_id.clone()),
             ("old", old.certificate_sha256.clone()),
             ("newcomer", certificate(dir, "newcomer", "partner/newcomer/hub")),
+            ("reserved", certificate(dir, "reserved", "partner/newcomer/gateway")),
             ("second", certificate(dir, "second", "provider/riverside/second-register")),
             ("carried", carried.placement_id.clone()),
             ("carried.etag", carried.etag.clone()),

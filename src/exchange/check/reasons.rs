@@ -55,10 +55,12 @@ pub const REASONS: &[(&str, &str)] = &[
     ("LIST_TOO_LONG", "the list is longer than the field allows"),
     ("PAGE_SIZE", "the page size is negative"),
     ("CERTIFICATE_PROFILE", "not a client certificate with one spiffe:// URI that names kind, id and system"),
+    ("SYSTEM_RESERVED", "the certificate names the system gateway, which is the gateway's own; name another"),
     ("CERTIFICATE_OF_ANOTHER", "the certificate names another organisation"),
     ("FINGERPRINT_FORMAT", "not 64 lower-case hexadecimal digits"),
     ("ORGANISATION_KIND", "an organisation of this kind cannot be named here"),
     ("METHOD_UNKNOWN", "no method has this name"),
+    ("METHOD_NOT_GRANTABLE", "no grant covers this method, because it changes who may do what"),
     ("BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY", "a local authority cannot rest on legitimate interests"),
     (
         "ARTICLE_9_REQUIRED",

@@ -19,7 +19,11 @@ const OPERATOR: &[OrganisationKind] = &[Operator];
 
 macro_rules! actions {
     (@changes changes) => { true };
+    (@changes governs) => { true };
     (@changes reads) => { false };
+    (@grantable changes) => { true };
+    (@grantable governs) => { false };
+    (@grantable reads) => { true };
     ($($action:ident $service:ident $effect:ident $kinds:ident;)*) => {
         /// What a caller asks to do: one variant a method that has entries.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +42,19 @@ macro_rules! actions {
                 match self { $(Self::$action => actions!(@changes $effect),)* }
             }
 
+            /// The method's own name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$action => stringify!($action),)* }
+            }
+
+            /// Whether a grant can let a processor call the method. What changes who may do what (`governs`) is in no
+            /// grant: a processor could give itself further rights.
+            #[must_use]
+            pub fn is_grantable(self) -> bool {
+                match self { $(Self::$action => actions!(@grantable $effect),)* }
+            }
+
             /// The kinds of organisation that may call the method at all, whatever their part in a thing.
             #[must_use]
             pub fn kinds(self) -> &'static [OrganisationKind] {
@@ -49,18 +66,18 @@ macro_rules! actions {
 
 // One table instead of three matches: each row is read at once, and none can be forgotten in one of them.
 actions! {
-    RegisterOrganisation RegisterService changes OPERATOR;
-    UpdateOrganisation RegisterService changes OPERATOR;
+    RegisterOrganisation RegisterService governs OPERATOR;
+    UpdateOrganisation RegisterService governs OPERATOR;
     GetOrganisation RegisterService reads ANYONE;
     ListOrganisations RegisterService reads OPERATOR;
-    RegisterCertificate RegisterService changes ANYONE;
-    RevokeCertificate RegisterService changes ANYONE;
-    AuthoriseProcessor RegisterService changes PARTIES;
-    AppointAuditor RegisterService changes PARTIES;
-    EndGrant RegisterService changes PARTIES;
-    ProposeAgreement RegisterService changes PARTIES;
-    CountersignAgreement RegisterService changes PARTIES;
-    EndAgreement RegisterService changes PARTIES;
+    RegisterCertificate RegisterService governs ANYONE;
+    RevokeCertificate RegisterService governs ANYONE;
+    AuthoriseProcessor RegisterService governs PARTIES;
+    AppointAuditor RegisterService governs PARTIES;
+    EndGrant RegisterService governs PARTIES;
+    ProposeAgreement RegisterService governs PARTIES;
+    CountersignAgreement RegisterService governs PARTIES;
+    EndAgreement RegisterService governs PARTIES;
     PutTermDates RegisterService changes TEACHING;
     GetTermDates RegisterService reads TEACHING;
     DeclareClosure RegisterService changes PROVIDING;

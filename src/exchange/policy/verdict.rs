@@ -29,13 +29,10 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         | Action::GetDeliveryStatus
         | Action::ListAlerts
         | Action::ListExchanges
-        | Action::GetExchange => {
-            if part == Part::Own {
-                Ok(())
-            } else {
-                not_found
-            }
-        }
+        | Action::GetExchange => match part {
+            Part::Own => Ok(()),
+            _ => not_found,
+        },
         Action::GetTermDates => match part {
             Part::Own | Part::Party => Ok(()),
             _ => not_found,
@@ -95,9 +92,10 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
             Part::Commissioner | Part::Provider => Ok(()),
             _ => not_found,
         },
-        // The statutory register is theirs.
+        // The statutory register is theirs. A child never waits for an agreement; what is over does.
         Action::ConfirmMarks | Action::NotifyExpectedAbsence => match part {
-            Part::Commissioner | Part::SchoolOnRoll => Ok(()),
+            Part::Commissioner | Part::SchoolOnRoll if live || agreed => Ok(()),
+            Part::Commissioner | Part::SchoolOnRoll => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
         // For any date inside the placement, also after it ended: facts are never refused.

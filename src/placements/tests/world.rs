@@ -169,7 +169,7 @@ async fn register(conn: &mut Conn, certificates: &[Arc<PeerCertificate>]) {
         let organisation = certificate.organisation().as_str();
         let key = Key::new(Family::Organisation).text(organisation);
         conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();
-        let row = "INSERT INTO organisations VALUES ($1, 0, $2, $3, 'Some place', 1, NULL, NULL)";
+        let row = "INSERT INTO organisations VALUES ($1, 0, $2, $3, 'Some place', 1, NULL, NULL, NULL)";
         conn.execute(row, vec![(-at).into(), key.as_bytes().into(), organisation.into()]).await.unwrap();
         let key = Key::new(Family::Certificate).bytes(&certificate.fingerprint());
         conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();

@@ -30,7 +30,8 @@ pub(in crate::returns) async fn submit_progress(
             let parties = [&placement.commissioner, &placement.provider];
             let class = DataClass::Progress;
             let basis =
-                agreements::basis(&mut cx.snapshot, placement.agreement, &parties, class, cx.today).await?;
+                agreements::basis_or_lapsed(&mut cx.snapshot, placement.agreement, &parties, class, cx.today)
+                    .await?;
             Facts { standing: placement.standing(), basis, ..Facts::own(placement.part_of(&provider)) }
         }
         None => Facts::own(Part::None),
@@ -55,7 +56,7 @@ pub(in crate::returns) async fn submit_progress(
     let revision = if outcome == ProgressOutcome::Unchanged { before } else { before + 1 };
     let flags = match &standing {
         Some((row, _)) if outcome == ProgressOutcome::Unchanged => row.flags,
-        _ => flags(&mut cx, &placement, &sent.progress).await? + lapsed(permit.basis().is_none()),
+        _ => flags(&mut cx, &placement, &sent.progress).await? + lapsed(!permit.is_agreed()),
     };
     let response = SubmitProgressResponse {
         outcome: outcome as i32,

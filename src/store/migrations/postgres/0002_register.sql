@@ -10,6 +10,7 @@ CREATE TABLE organisations (
   state        BIGINT NOT NULL,  -- apgateway.v1.OrganisationState
   urn          TEXT COLLATE "C",              -- GIAS unique reference number
   ukprn        TEXT COLLATE "C",              -- UK provider reference number
+  state_change BYTEA,                         -- apgateway.v1.StateChange, sealed under a key of the organisation
   PRIMARY KEY (idx, ordinal)
 );
 

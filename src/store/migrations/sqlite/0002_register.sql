@@ -10,6 +10,7 @@ CREATE TABLE organisations (
   state        INTEGER NOT NULL,  -- apgateway.v1.OrganisationState
   urn          TEXT,              -- GIAS unique reference number
   ukprn        TEXT,              -- UK provider reference number
+  state_change BLOB,              -- apgateway.v1.StateChange, sealed under a key of the organisation
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
