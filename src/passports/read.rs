@@ -61,7 +61,7 @@ async fn permitted(
     named: Option<OrganisationId>,
 ) -> Result<(Placement, Permit, OrganisationId), Refusal> {
     let caller = cx.caller.organisation.clone();
-    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let found = placements::of_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let mut sender = caller.clone();
     let facts = match &found {
         Some(placement) if placement.part_of(&caller) == Part::Provider => {

@@ -18,7 +18,7 @@ pub async fn of_sender(
     placement: Uuid,
     agreement: Option<Uuid>,
 ) -> Result<(Placement, Permit), Refusal> {
-    let found = placements::by_id(&mut cx.snapshot, placement).await?;
+    let found = placements::of_party(&mut cx.snapshot, placement, &cx.caller.organisation).await?;
     let sender = cx.caller.organisation.clone();
     let facts = match &found {
         Some(placement) => {

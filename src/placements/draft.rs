@@ -47,7 +47,7 @@ impl Draft {
 
 /// The placement and leave for the action on it. One in which the caller has no part may as well not exist.
 pub(super) async fn permitted(cx: &mut Cx, action: Action, id: Uuid) -> Result<(Placement, Permit), Refusal> {
-    let placement = rows::by_id(&mut cx.snapshot, id).await?;
+    let placement = rows::of_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = match &placement {
         Some(placement) => facts(cx, action, placement).await?,
         None => Facts::own(Part::None),

@@ -28,7 +28,7 @@ mod wire;
 mod tests;
 
 pub use draft::{access, readable, readable_on, same_version};
-pub use rows::{Placement, by_id, roll};
+pub use rows::{Placement, by_id, of_party, roll};
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::{placement_service as methods, register_service as register};

@@ -287,6 +287,28 @@ pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement
     Ok(placement)
 }
 
+/// Reads the newest version of a placement in which the organisation has or had a part. One of others and one that does
+/// not exist end at the same lookup, so that the time of a refusal does not tell them apart.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn of_party(
+    snapshot: &mut Snapshot,
+    id: Uuid,
+    organisation: &OrganisationId,
+) -> Result<Option<Placement>, StoreError> {
+    // The inner query is evaluated first: without a row of the organisation there is no key to look up.
+    let sql = select!(
+        "WHERE h.key = (SELECT $1 FROM placement_parties WHERE organisation = $2 AND placement = $3 LIMIT 1)"
+    );
+    let arguments = vec![key(id).as_bytes().into(), organisation.as_str().into(), id.into()];
+    let placement = snapshot.fetch_one(sql, arguments).await?.map(|row| read(&row)).transpose()?;
+    if let Some(placement) = &placement {
+        snapshot.rest_on(placement.key(), placement.version);
+    }
+    Ok(placement)
+}
+
 /// The whole roll of a provider: every placement with it that is or was active.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub async fn notify_expected_absence(
     m: NotifyExpectedAbsenceRequest,
 ) -> Result<Decided<NotifyExpectedAbsenceResponse>, Refusal> {
     let notice = read(&m)?;
-    let found = placements::by_id(&mut cx.snapshot, notice.placement).await?;
+    let found = placements::of_party(&mut cx.snapshot, notice.placement, &cx.caller.organisation).await?;
     let facts = match &found {
         Some(placement) => stated::facts(&mut cx, placement).await?,
         None => Facts::own(Part::None),

@@ -95,9 +95,9 @@ pub async fn list_expected_returns(
     let query = read(&cx, &m)?;
     let caller = cx.caller.organisation.clone();
     let only = match query.placement {
-        Some(id) => {
-            Some(placements::by_id(&mut cx.snapshot, id).await?.filter(|found| wanted(found, &caller)))
-        }
+        Some(id) => Some(
+            placements::of_party(&mut cx.snapshot, id, &caller).await?.filter(|found| wanted(found, &caller)),
+        ),
         None => None,
     };
     let part = if matches!(only, Some(None)) { Part::None } else { Part::Own };

@@ -148,7 +148,7 @@ fn asked(cx: &Cx, m: &GetAttendanceRequest) -> Result<Asked, Refusal> {
 
 /// The placement, and leave to read its attendance.
 async fn permitted(cx: &mut Cx, id: Uuid) -> Result<(Placement, Permit), Refusal> {
-    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let found = placements::of_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = match &found {
         Some(placement) => {
             let part = placement.reader_of_any_day(&cx.caller.organisation);

@@ -26,7 +26,7 @@ pub(in crate::returns) async fn get_progress(
     let bare = GetProgressRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "GetProgress", &bare);
     let caller = cx.caller.organisation.clone();
-    let found = placements::by_id(&mut cx.snapshot, id).await?;
+    let found = placements::of_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = match &found {
         Some(placement) => {
             Facts { standing: placement.standing(), ..Facts::own(placement.reader_of_any_day(&caller)) }

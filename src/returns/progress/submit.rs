@@ -24,7 +24,7 @@ pub(in crate::returns) async fn submit_progress(
 ) -> Result<Decided<SubmitProgressResponse>, Refusal> {
     let sent = wire::submission(&m, cx.today)?;
     let provider = cx.caller.organisation.clone();
-    let found = placements::by_id(&mut cx.snapshot, sent.placement).await?;
+    let found = placements::of_party(&mut cx.snapshot, sent.placement, &cx.caller.organisation).await?;
     let facts = match &found {
         Some(placement) => {
             let parties = [&placement.commissioner, &placement.provider];
