@@ -1,5 +1,7 @@
 //! Who may read which block, and what a start needs of a passport: pure.
 
+use std::collections::BTreeSet;
+
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity};
 
@@ -9,6 +11,9 @@ const FOR_A_START: [(Kind, &str); 3] = [
     (Kind::Medical, "MEDICAL_MISSING"),
     (Kind::Safety, "SAFETY_MISSING"),
 ];
+
+/// Kinds of blocks that no system may read, each with its field of a block.
+pub const UNREADABLE: [(Kind, &str); 2] = [(Kind::Health, "health"), (Kind::Safeguarding, "safeguarding")];
 
 /// The kind of a block's content.
 #[must_use]
@@ -85,14 +90,15 @@ pub fn missing_for_a_start(readable: &[Kind]) -> impl Iterator<Item = &'static s
 
 /// What a passport still lacks. Nothing of it refuses the passport.
 #[must_use]
-pub fn open_items(blocks: &[PassportBlock]) -> Vec<&'static str> {
+pub fn open_items(blocks: &[PassportBlock], kept: &BTreeSet<Kind>) -> Vec<&'static str> {
     let shown_of = |block: &&PassportBlock| shown(block.sensitivity(), false) == Shown::Content;
-    let readable: Vec<Kind> =
-        blocks.iter().filter(shown_of).filter_map(|block| block.content.as_ref().map(kind_of)).collect();
+    let readable = blocks.iter().filter(shown_of).filter_map(|block| block.content.as_ref().map(kind_of));
+    // Whether a kept kind has a block is not said: it may be one that the caller may not read.
+    let readable: Vec<Kind> = readable.chain(kept.iter().copied()).collect();
     let contents = || blocks.iter().filter_map(|block| block.content.as_ref());
     let reviewed =
         contents().any(|content| matches!(content, Content::Meta(meta) if !meta.review_by.is_empty()));
-    let voice = contents().any(|content| matches!(content, Content::Voice(_)));
+    let voice = kept.contains(&Kind::Voice) || contents().any(|content| matches!(content, Content::Voice(_)));
     let rest = [(!voice, "NO_CHILD_VOICE"), (!reviewed, "NO_REVIEW")];
     missing_for_a_start(&readable)
         .chain(rest.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)))
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!(kinds(Sensitivity::Open), "IDENTITY COMMUNICATION NEEDS LEARNING TEAM META");
         assert_eq!(kinds(Sensitivity::ProvisionCritical), "VOICE REGULATION EMERGENCY MEDICAL SAFETY");
         assert_eq!(kinds(Sensitivity::Restricted), "HEALTH SAFEGUARDING");
+        let restricted = every_kind().filter(|kind| least(*kind) == Sensitivity::Restricted);
+        assert!(restricted.eq(UNREADABLE.into_iter().map(|(kind, _)| kind)));
         for kind in every_kind() {
             assert_eq!(sensitivity(kind, None), Ok(least(kind)));
             assert_eq!(sensitivity(kind, Some(Sensitivity::Restricted)), Ok(Sensitivity::Restricted));
@@ -156,7 +164,7 @@ mod tests {
     #[test]
     fn what_a_passport_lacks() {
         assert_eq!(
-            open_items(&[]),
+            open_items(&[], &BTreeSet::new()),
             ["EMERGENCY_MISSING", "MEDICAL_MISSING", "SAFETY_MISSING", "NO_CHILD_VOICE", "NO_REVIEW"]
         );
         let block = |sensitivity: Sensitivity, content| PassportBlock {
@@ -175,7 +183,8 @@ mod tests {
                 Content::Meta(PassportMeta { review_by: "2026-12-18".to_owned(), ..Default::default() }),
             ),
         ];
-        assert_eq!(open_items(&blocks), ["MEDICAL_MISSING"]);
+        assert_eq!(open_items(&blocks, &BTreeSet::new()), ["MEDICAL_MISSING"]);
+        assert_eq!(open_items(&blocks, &BTreeSet::from([Kind::Medical])), [""; 0]);
     }
 
     #[test]

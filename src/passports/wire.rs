@@ -25,6 +25,10 @@ pub struct Put {
     pub etag: String,
     /// Each kind once, each with its sensitivity.
     pub blocks: Vec<PassportBlock>,
+    /// Kinds whose block stays as it is.
+    pub keep: BTreeSet<Kind>,
+    /// Kinds whose block is removed.
+    pub remove: BTreeSet<Kind>,
 }
 
 /// A share.
@@ -53,19 +57,48 @@ pub fn put(m: &PutPassportRequest) -> Result<Put, Refusal> {
             let mut check = check.at("blocks").index(at);
             let Some(block) = block(&mut check, sent) else { continue };
             if let Some(content) = &block.content
-                && !kinds.insert(rules::kind_of(content) as i32)
+                && !kinds.insert(rules::kind_of(content))
             {
                 check.fault("", "CONFLICT_IN_BATCH");
             }
             blocks.push(block);
         }
-        if !kinds.contains(&(Kind::Meta as i32)) {
+        if !kinds.contains(&Kind::Meta) {
             check.fault("blocks", "META_REQUIRED");
+        }
+    }
+    let keep = named_kinds(&mut check, "keep", &m.keep, &mut kinds);
+    let remove = named_kinds(&mut check, "remove", &m.remove, &mut kinds);
+    // From the message alone, so that the refusal does not depend on what the passport holds.
+    if !m.etag.is_empty() {
+        for (_, field) in rules::UNREADABLE.into_iter().filter(|(kind, _)| !kinds.contains(kind)) {
+            check.at("blocks").fault(field, "KEEP_OR_REMOVE");
         }
     }
     check.finish()?;
     let placement = placement.ok_or(Reason::Malformed)?;
-    Ok(Put { placement, etag: m.etag.clone(), blocks })
+    Ok(Put { placement, etag: m.etag.clone(), blocks, keep, remove })
+}
+
+/// Reads a list of kinds, none of which was named before.
+fn named_kinds(
+    check: &mut Check,
+    field: &'static str,
+    sent: &[i32],
+    named: &mut BTreeSet<Kind>,
+) -> BTreeSet<Kind> {
+    let mut kinds = BTreeSet::new();
+    if check.list_len(field, sent.len(), KINDS) {
+        for (at, sent) in sent.iter().enumerate() {
+            let mut check = check.at(field).index(at);
+            let Some(kind) = check.enum_value::<Kind>("", *sent) else { continue };
+            if !named.insert(kind) {
+                check.fault("", "CONFLICT_IN_BATCH");
+            }
+            kinds.insert(kind);
+        }
+    }
+    kinds
 }
 
 fn block(check: &mut Check, sent: &PassportBlock) -> Option<PassportBlock> {

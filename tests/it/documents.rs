@@ -122,6 +122,8 @@ pub async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPass
         blocks: contents
             .map(|content| PassportBlock { content: Some(content), ..Default::default() })
             .to_vec(),
+        // From the second version on each kind that no system may read is named.
+        keep: if etag.is_empty() { Vec::new() } else { vec![Kind::Health as i32] },
         ..PutPassportRequest::default()
     };
     client.call(passport_service::PUT_PASSPORT, &request).await.map(|reply| reply.message).map_err(told)

@@ -7,6 +7,12 @@
 pub const REASONS: &[(&str, &str)] = &[
     ("FIELD_REQUIRED", "the field is required"),
     ("FIELD_LENGTH", "the text is longer than the field allows"),
+    ("FIELD_NOT_EXPECTED", "the field has no meaning in this request; leave it empty"),
+    ("COMMISSIONER_ONLY", "only the commissioner of the placement may do this"),
+    (
+        "KEEP_OR_REMOVE",
+        "a system may not read blocks of this kind: send one, or name the kind in keep or remove",
+    ),
     ("FIELD_OUTPUT_ONLY", "the field is set by the gateway only"),
     ("UPN_FORMAT", "not a pupil number: a letter, eleven digits, and a digit or letter, in capitals"),
     ("UPN_CHECK_LETTER", "the check letter of the pupil number is wrong"),
@@ -102,7 +108,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("OUTCOME_UNKNOWN", "that version of the plan has no such outcome"),
     ("META_REQUIRED", "a passport says who wrote it: a block META is required"),
     ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
-    ("CORRECTION_REASON_REQUIRED", "a different mark stands; a correction needs a reason"),
+    ("CORRECTION_REASON_REQUIRED", "something else is recorded; a correction needs a reason"),
 ];
 
 /// The words for `reason`.
