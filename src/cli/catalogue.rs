@@ -22,6 +22,12 @@ reasons alone would take more than 4 KiB of trailers; texts are left out where t
 `violations_omitted` counts the faults that are not named. `google.rpc.RetryInfo` says when the same request may be
 sent again, with the same `request_id`. No text repeats what was sent.
 
+Metadata of `ErrorInfo`, where they apply: `exchange_id`; `violations_omitted`; of `STATE_INVALID` `state` (the present
+one: an enum value of the protocol, or `ENDED`, `VOIDED`, `COMPLETE`, `COUNTERSIGNED`), `needed` (states in which it can
+be done, joined by commas; empty where none is left) and `next_actor` (`COMMISSIONER`, `PROVIDER`,
+`COMMISSIONER_OR_PROVIDER`, `OTHER_PARTY`, `CALLER`, `NOBODY`); of `SAFETY_NOT_ACKNOWLEDGED` `passport_acknowledged`
+and `passport_needed`, versions of the commissioner's own passport (0 where there is none).
+
 ";
 
 fn catalogue() -> String {

@@ -33,7 +33,7 @@ pub use door::Door;
 pub use entry::log_replaced;
 pub use page::Pages;
 pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
-pub use refusal::{Reason, Refusal};
+pub use refusal::{NextActor, Reason, Refusal, WrongState};
 pub use routes::{MessageLimits, OtherHost, Routes, Service};
 pub use stream::Piece;
 pub use watch::{Batch, Watcher};

@@ -86,7 +86,7 @@ reasons! {
     NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
     AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
     RecipientSuspended "RECIPIENT_SUSPENDED" FailedPrecondition Operator 0 "the organisation that this would go to is suspended";
-    StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state";
+    StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state; the metadata names it, the states in which it can, and who acts next";
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
     DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is none with which this delivery was sent";
@@ -118,17 +118,80 @@ pub struct Refusal {
     pub violations: Vec<Violation>,
     /// How many more there are.
     pub omitted: usize,
+    /// Further facts for programs, by key: `ErrorInfo.metadata`. Only what the caller may know.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// Who can take a thing out of the state in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextActor {
+    /// The commissioner of the placement.
+    Commissioner,
+    /// The provider of the placement.
+    Provider,
+    /// Commissioner or provider.
+    CommissionerOrProvider,
+    /// Another party to the agreement.
+    OtherParty,
+    /// The caller, with another method or a new thing.
+    Caller,
+    /// Nobody: the state is final.
+    Nobody,
+}
+
+impl NextActor {
+    /// The name that stands in the metadata.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Commissioner => "COMMISSIONER",
+            Self::Provider => "PROVIDER",
+            Self::CommissionerOrProvider => "COMMISSIONER_OR_PROVIDER",
+            Self::OtherParty => "OTHER_PARTY",
+            Self::Caller => "CALLER",
+            Self::Nobody => "NOBODY",
+        }
+    }
+}
+
+/// A thing that is not in a state in which what was asked can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongState {
+    /// The present state, as its enum value is named in the protocol, or a word of ERRORS.md.
+    pub present: &'static str,
+    /// The states in which it could be done; none where there is no way to it.
+    pub needed: Vec<&'static str>,
+    /// Who acts next.
+    pub next_actor: NextActor,
+}
+
+impl From<WrongState> for Refusal {
+    fn from(wrong: WrongState) -> Self {
+        Self {
+            facts: vec![
+                ("state", wrong.present.to_owned()),
+                ("needed", wrong.needed.join(",")),
+                ("next_actor", wrong.next_actor.name().to_owned()),
+            ],
+            ..Self::from(Reason::StateInvalid)
+        }
+    }
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, violations: Vec::new(), omitted: 0 }
+        Self { reason, violations: Vec::new(), omitted: 0, facts: Vec::new() }
     }
 }
 
 impl From<Violations> for Refusal {
     fn from(violations: Violations) -> Self {
-        Self { reason: Reason::Invalid, violations: violations.first, omitted: violations.omitted }
+        Self {
+            reason: Reason::Invalid,
+            violations: violations.first,
+            omitted: violations.omitted,
+            facts: Vec::new(),
+        }
     }
 }
 
@@ -177,6 +240,7 @@ impl Refusal {
         if !shown.is_empty() {
             details.set_bad_request(shown);
         }
+        metadata.extend(self.facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         details.set_error_info(self.reason.name(), "ap-gateway", metadata);
         if self.reason.retry_after_ms() > 0 {
             details.set_retry_info(Some(Duration::from_millis(self.reason.retry_after_ms())));

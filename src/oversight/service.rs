@@ -6,7 +6,8 @@ use prost::Message;
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Action, ChildPart, Cx, Decided, Facts, LeafRole, Pages, Part, Reason, Refusal, policy,
+    Action, ChildPart, Cx, Decided, Facts, LeafRole, NextActor, Pages, Part, Reason, Refusal, WrongState,
+    policy,
 };
 use crate::placements::alerts::{self, AlertRow};
 use crate::placements::{self, Placement, children};
@@ -78,7 +79,8 @@ pub(super) async fn resolve_alert(
     let permit = cx.permit(Action::ResolveAlert, &facts)?;
     let (alert, placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
     if alert.state != AlertState::Open {
-        return Err(Reason::StateInvalid.into());
+        let (present, needed) = (alert.state.as_str_name(), vec![AlertState::Open.as_str_name()]);
+        return Err(WrongState { present, needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(alerts::key(id), alert.version);
     let (key, mut change) = children::own_key(&mut cx, change, &by, placement.child).await?;

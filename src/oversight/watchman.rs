@@ -270,11 +270,11 @@ async fn raise(
     let live = placement.standing() == Standing::Live;
     let (mut change, mut rows, mut raised) = (rest_on(&cx, &permit, &still), Vec::new(), Vec::new());
     for item in items {
-        let looked_at = OpenItemRow { looked_at: true, ..item.clone() };
-        if cx.snapshot.version(&looked_at.key()).await? == looked_at.version() {
+        let looked_at = OpenItemRow { looked_at: true, version: item.version + 1, ..item.clone() };
+        if cx.snapshot.version(&item.key()).await? != item.version {
             continue;
         }
-        change = change.guard(item.key(), item.version());
+        change = change.guard(item.key(), item.version);
         rows.push(row(&looked_at));
         if live && still.open.contains(&item.item) {
             let alert = alert(&cx, &placement, item);

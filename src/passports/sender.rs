@@ -4,7 +4,8 @@
 use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Action, Basis, Cx, Facts, Part, Permit, Reason, Refusal};
+use crate::exchange::{Action, Basis, Cx, Facts, Part, Permit, Reason, Refusal, Standing};
+use crate::placements::rules::wrong_state;
 use crate::placements::{self, Placement};
 use crate::proto::v1::DataClass;
 use crate::register::agreements;
@@ -33,7 +34,13 @@ pub async fn of_sender(
         }
         None => Facts::own(Part::None),
     };
-    let permit = cx.permit(action, &facts)?;
+    let permit = cx.permit(action, &facts).map_err(|refusal| match &found {
+        Some(placement) if refusal.reason == Reason::StateInvalid => {
+            let live = |state| Placement { state, ..placement.clone() }.standing() == Standing::Live;
+            wrong_state(placement.state, live).into()
+        }
+        _ => refusal,
+    })?;
     Ok((found.ok_or(Reason::NotFound)?, permit))
 }
 

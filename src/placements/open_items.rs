@@ -24,6 +24,8 @@ pub struct OpenItemRow {
     pub due: Date,
     /// Whether the gateway has looked, after that day.
     pub looked_at: bool,
+    /// From 1 when it is opened; each look, and each withdrawn end that makes it due again, is one more.
+    pub version: i64,
 }
 
 impl Record for OpenItemRow {
@@ -52,7 +54,7 @@ impl Record for OpenItemRow {
     }
 
     fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(self.key(), self.version())]
+        vec![(self.key(), self.version)]
     }
 }
 
@@ -60,14 +62,38 @@ impl OpenItemRow {
     /// A placement starts once, so an item of it is opened once.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::new(Family::OpenItem).id(self.placement).bytes(&(self.item as i32).to_be_bytes())
+        key(self.placement, self.item)
     }
+}
 
-    /// 1 when it is opened, 2 when it has been looked at.
-    #[must_use]
-    pub fn version(&self) -> i64 {
-        1 + i64::from(self.looked_at)
+fn key(placement: Uuid, item: MissingItem) -> Key {
+    Key::new(Family::OpenItem).id(placement).bytes(&(item as i32).to_be_bytes())
+}
+
+/// Returns the items of a placement over which no alert was raised because it had ended by their day, each with its
+/// version before and waiting again.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn passed_over(
+    snapshot: &mut Snapshot,
+    placement: Uuid,
+) -> Result<Vec<(i64, OpenItemRow)>, StoreError> {
+    let raised = "SELECT DISTINCT item FROM alerts WHERE placement = $1";
+    let raised = snapshot.fetch(raised, vec![placement.into()]).await?;
+    let raised = raised.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
+    let all = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
+    let keys: Vec<Key> = all.into_iter().map(|item| key(placement, item)).collect();
+    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version, o.looked_at FROM heads h \
+               JOIN open_items o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
+    let mut found = Vec::new();
+    for row in snapshot.fetch_among(sql, &keys).await? {
+        let item = read(&row)?;
+        if row.int(6)? == 1 && !raised.contains(&i64::from(item.item as i32)) {
+            found.push((item.version, OpenItemRow { version: item.version + 1, ..item }));
+        }
     }
+    Ok(found)
 }
 
 /// Items whose day has passed and that nobody has looked at, by day, from behind a place (day, index, ordinal) on,
@@ -81,7 +107,7 @@ pub async fn overdue(
     after: &(String, i64, i64),
     limit: i64,
 ) -> Result<(Vec<Result<OpenItemRow, DamagedRow>>, Option<(String, i64, i64)>), StoreError> {
-    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal FROM open_items o \
+    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version FROM open_items o \
                JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.looked_at = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
                ORDER BY o.due_date, o.idx, o.ordinal LIMIT $5";
@@ -103,6 +129,7 @@ fn read(row: &Row) -> Result<OpenItemRow, StoreError> {
         item: item.ok_or(corrupt(1))?,
         due: Date::parse(row.text(2)?).map_err(|_| corrupt(2))?,
         looked_at: false,
+        version: row.int(5)?,
     })
 }
 

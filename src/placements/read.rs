@@ -41,7 +41,10 @@ pub(super) async fn get_placement(
         response.plan_active = response.plan.as_ref().is_some_and(|plan| rules::open_items(plan).is_empty());
         let safety = safety::of(&mut cx, &placement).await?;
         let detail = response.placement.as_ref().and_then(|placement| placement.detail.as_ref());
-        response.open_items = open_items(detail, response.plan.as_ref(), safety.acknowledged);
+        response.open_items = open_items(&placement, detail, response.plan.as_ref(), safety.acknowledged);
+        if placement.commissioner == cx.caller.organisation {
+            safety.name_versions(&mut response.open_items);
+        }
     }
     let reply = response.encode_to_vec();
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
@@ -51,16 +54,24 @@ pub(super) async fn get_placement(
     Ok(change.child(&part, &[] as &[Placement]).reply(&response))
 }
 
-/// What a placement still lacks: what its start left open, and what its plan is without.
-fn open_items(detail: Option<&PlacementDetail>, plan: Option<&Plan>, acknowledged: bool) -> Vec<OpenItem> {
+/// What a placement still lacks: before the start what that would refuse, then what it left open, and what the plan is
+/// without.
+fn open_items(
+    placement: &Placement,
+    detail: Option<&PlacementDetail>,
+    plan: Option<&Plan>,
+    acknowledged: bool,
+) -> Vec<OpenItem> {
     let missing: Vec<MissingItem> = detail.map(|detail| detail.missing_items().collect()).unwrap_or_default();
     let decided = detail.is_some_and(|detail| detail.decision.is_some());
     let due_date = detail.map(|detail| detail.open_items_due.clone()).unwrap_or_default();
-    let of_start = rules::still_open(&missing, plan.is_some(), decided, acknowledged)
-        .into_iter()
-        .map(rules::item_reason);
+    let of_start = rules::still_open(&missing, plan.is_some(), decided, acknowledged).into_iter();
+    let before_start = rules::before_start(placement.state, plan.is_some(), acknowledged);
+    let of_start = before_start.into_iter().chain(of_start).map(rules::item_reason);
     let items = of_start.chain(plan.map(rules::open_items).unwrap_or_default());
-    items.map(|item| OpenItem { item: item.to_owned(), due_date: due_date.clone() }).collect()
+    items
+        .map(|item| OpenItem { item: item.to_owned(), due_date: due_date.clone(), ..OpenItem::default() })
+        .collect()
 }
 
 /// Gives a page of the placements that `GetPlacement` would give the caller, without their children.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::calendar::Date;
 use crate::codes::{Upn, same_name};
-use crate::exchange::Reason;
+use crate::exchange::{NextActor, WrongState};
 use crate::proto::v1::{ChildIdentity, MissingItem, PlacementState as State};
 
 /// What is done to a placement.
@@ -33,38 +33,74 @@ pub enum Verb {
     Start,
     /// The placement is over.
     End,
+    /// The recorded end was another.
+    CorrectEnd,
+    /// The placement is not over after all.
+    WithdrawEnd,
 }
 
 /// The state after the verb. A decision that a start could not wait for may still be approved while the
 /// child attends ([`late_decision`] holds when); then rejecting it is ending the placement.
 ///
 /// # Errors
-/// [`Reason::StateInvalid`] where the verb is not possible in the state.
-pub fn next(state: State, verb: Verb) -> Result<State, Reason> {
+/// [`WrongState`] where the verb is not possible in the state.
+pub fn next(state: State, verb: Verb) -> Result<State, WrongState> {
+    after(state, verb).ok_or_else(|| wrong_state(state, |state| after(state, verb).is_some()))
+}
+
+/// Every state of a placement.
+const STATES: [State; 8] = [
+    State::Referred,
+    State::Accepted,
+    State::Declined,
+    State::Approved,
+    State::Rejected,
+    State::Active,
+    State::Ended,
+    State::Withdrawn,
+];
+
+/// Names the present state of a placement, those that would do, and who acts next.
+#[must_use]
+pub fn wrong_state(present: State, would_do: impl Fn(State) -> bool) -> WrongState {
+    let needed = STATES.into_iter().filter(|state| would_do(*state));
+    let next_actor = match present {
+        State::Referred => NextActor::Provider,
+        State::Accepted | State::Approved => NextActor::Commissioner,
+        State::Active => NextActor::CommissionerOrProvider,
+        _ => NextActor::Nobody,
+    };
+    let needed = needed.map(|state| state.as_str_name()).collect();
+    WrongState { present: present.as_str_name(), needed, next_actor }
+}
+
+fn after(state: State, verb: Verb) -> Option<State> {
     match (state, verb) {
-        (State::Referred, Verb::Accept) => Ok(State::Accepted),
-        (State::Referred, Verb::Decline) => Ok(State::Declined),
-        (State::Accepted, Verb::Approve) => Ok(State::Approved),
-        (State::Accepted, Verb::Reject) => Ok(State::Rejected),
+        (State::Referred, Verb::Accept) => Some(State::Accepted),
+        (State::Referred, Verb::Decline) => Some(State::Declined),
+        (State::Accepted, Verb::Approve) => Some(State::Approved),
+        (State::Accepted, Verb::Reject) => Some(State::Rejected),
         (State::Accepted | State::Approved, Verb::Start)
         // Only a decision that was missing at the start.
-        | (State::Active, Verb::Approve) => Ok(State::Active),
-        (State::Referred | State::Accepted | State::Approved | State::Active, Verb::Plan) => Ok(state),
+        | (State::Active, Verb::Approve) => Some(State::Active),
+        (State::Referred | State::Accepted | State::Approved | State::Active, Verb::Plan) => Some(state),
         (
             State::Referred | State::Accepted | State::Approved | State::Active | State::Ended,
             Verb::UpdateParties,
-        ) => Ok(state),
-        (State::Active, Verb::End) => Ok(State::Ended),
-        _ => Err(Reason::StateInvalid),
+        ) => Some(state),
+        (State::Active, Verb::End) | (State::Ended, Verb::CorrectEnd) => Some(State::Ended),
+        (State::Ended, Verb::WithdrawEnd) => Some(State::Active),
+        _ => None,
     }
 }
 
 /// A decision on an active placement closes the item that its start left open; it replaces no other.
 ///
 /// # Errors
-/// [`Reason::StateInvalid`] where a decision stands.
-pub fn late_decision(state: State, decided: bool) -> Result<(), Reason> {
-    if state == State::Active && decided { Err(Reason::StateInvalid) } else { Ok(()) }
+/// [`WrongState`] where a decision stands.
+pub fn late_decision(state: State, decided: bool) -> Result<(), WrongState> {
+    let wrong = || wrong_state(state, |state| state == State::Accepted);
+    if state == State::Active && decided { Err(wrong()) } else { Ok(()) }
 }
 
 /// What a start lacks as the gateway knows it, and what the officer said was missing.
@@ -90,6 +126,17 @@ pub fn opening(state: State, planned: bool, acknowledged: bool, passed: &[Missin
     let (open, unpassed) =
         all.into_iter().filter(|item| missing(*item)).partition(|item| passed.contains(item));
     Opening { open, unpassed }
+}
+
+/// Returns what a start would refuse, unless it is passed; nothing once the placement has started or is over.
+#[must_use]
+pub fn before_start(state: State, planned: bool, acknowledged: bool) -> Vec<MissingItem> {
+    match state {
+        // The decision follows the provider's answer.
+        State::Referred | State::Accepted => opening(State::Accepted, planned, acknowledged, &[]).unpassed,
+        State::Approved => opening(state, planned, acknowledged, &[]).unpassed,
+        _ => Vec::new(),
+    }
 }
 
 /// The name of an item: reason of the violation where it was not passed, open item where it was.

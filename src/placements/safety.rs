@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::rows::Placement;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Change, Cx};
+use crate::exchange::{Change, Cx, Refusal};
+use crate::proto::v1::OpenItem;
 use crate::store::StoreError;
 use crate::store::key::{Family, Key};
 
@@ -22,15 +23,46 @@ pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> Key {
     Key::new(Family::SafetyAcknowledged).text(sender.as_str()).id(placement)
 }
 
+/// The open item, and the reason of a refused start.
+const NOT_ACKNOWLEDGED: &str = "SAFETY_NOT_ACKNOWLEDGED";
+
 /// Whether the items are acknowledged, with the versions that say so.
 pub(super) struct Safety {
     /// They are.
     pub acknowledged: bool,
-    /// What was seen.
+    /// What was seen: of each sender the newest version and the acknowledged one, the commissioner's first.
     pub seen: Vec<(Key, i64)>,
 }
 
 impl Safety {
+    /// The versions of the commissioner's own passport: acknowledged by the provider, and the newest; 0 for none.
+    fn versions(&self) -> (i64, i64) {
+        let mut seen = self.seen.iter().map(|(_, version)| *version);
+        let newest = seen.next().unwrap_or_default();
+        (seen.next().unwrap_or_default(), newest)
+    }
+
+    /// Adds to a refusal which version was acknowledged and which is needed. Its caller is the commissioner, whose
+    /// passport it is.
+    pub(super) fn explain(&self, mut refusal: Refusal) -> Refusal {
+        let (acknowledged, needed) = self.versions();
+        if refusal.violations.iter().any(|violation| violation.reason == NOT_ACKNOWLEDGED) {
+            refusal.facts.push(("passport_acknowledged", acknowledged.to_string()));
+            refusal.facts.push(("passport_needed", needed.to_string()));
+        }
+        refusal
+    }
+
+    /// Names the versions in an open item, for the commissioner.
+    pub(super) fn name_versions(&self, items: &mut [OpenItem]) {
+        let etag = |version: i64| if version == 0 { String::new() } else { version.to_string() };
+        let (acknowledged, needed) = self.versions();
+        for item in items.iter_mut().filter(|item| item.item == NOT_ACKNOWLEDGED) {
+            item.acknowledged_etag = etag(acknowledged);
+            item.needed_etag = etag(needed);
+        }
+    }
+
     /// Rests a change on what was seen.
     pub(super) fn guard(&self, change: Change) -> Change {
         self.seen.iter().fold(change, |change, (key, version)| change.guard(key.clone(), *version))

@@ -32,7 +32,7 @@ pub(super) async fn start_placement(
     let plan = plan::newest(&mut cx, &placement).await?;
     let safety = safety::of(&mut cx, &placement).await?;
     let opening = rules::opening(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
-    all_passed(&opening.unpassed)?;
+    all_passed(&opening.unpassed).map_err(|refusal| safety.explain(refusal))?;
     let planned_version = plan.as_ref().map_or(0, |(version, _)| *version);
     draft.next.start = Some(start.date);
     draft.next.planned_end = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
@@ -60,6 +60,7 @@ pub(super) async fn start_placement(
         item: *item,
         due,
         looked_at: false,
+        version: 1,
     });
     let rows = std::iter::once(row(&draft.next)).chain(items.map(|item| row(&item))).collect();
     Ok(change.child_rows(&part, rows).reply(&response))

@@ -55,12 +55,14 @@ pub(super) struct Start {
     pub reason: String,
 }
 
-/// An end.
+/// An end, or a change of one that is recorded.
 pub(super) struct End {
     /// What is ended.
     pub target: Target,
-    /// Last day.
-    pub date: Date,
+    /// Last day; none where the recorded end is withdrawn.
+    pub date: Option<Date>,
+    /// Why the recorded end is corrected or withdrawn; empty where the placement ends now.
+    pub correction_reason: String,
     /// Why, where it was said.
     pub reason: EndReason,
     /// Where the child goes.
@@ -175,11 +177,26 @@ pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
-    let date = check.date("end_date", &m.end_date);
+    let date = if m.withdrawn { None } else { check.date("end_date", &m.end_date) };
     let reason = check.optional_enum("reason", m.reason).unwrap_or(EndReason::Unspecified);
     let destination = check.words("destination", &m.destination, TextRule::line(LINE));
     let note = check.words("note", &m.note, TextRule::notes(NOTE));
-    let end = target.zip(date).map(|(target, date)| End { target, date, reason, destination, note });
+    let correction_reason = check.words("correction_reason", &m.correction_reason, TextRule::notes(NOTE));
+    if m.withdrawn {
+        if m.correction_reason.is_empty() {
+            check.fault("correction_reason", "CORRECTION_REASON_REQUIRED");
+        }
+        let said = [
+            ("end_date", !m.end_date.is_empty()),
+            ("reason", m.reason != 0),
+            ("destination", !m.destination.is_empty()),
+            ("note", !m.note.is_empty()),
+        ];
+        for (field, _) in said.into_iter().filter(|(_, said)| *said) {
+            check.fault(field, "FIELD_NOT_EXPECTED");
+        }
+    }
+    let end = target.map(|target| End { target, date, correction_reason, reason, destination, note });
     finish(check, end)
 }
 

@@ -11,7 +11,9 @@ use super::organisations;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Basis, Change, Cx, Decided, Facts, Part, Reason, Refusal};
+use crate::exchange::{
+    Action, Basis, Change, Cx, Decided, Facts, NextActor, Part, Reason, Refusal, WrongState,
+};
 use crate::proto::v1::{
     AgreementState, CountersignAgreementRequest, CountersignAgreementResponse, DataClass, DeliveryKind,
     EndAgreementRequest, EndAgreementResponse, ProposeAgreementRequest, ProposeAgreementResponse, Purpose,
@@ -59,8 +61,14 @@ pub(super) async fn countersign(
     if m.etag != row.version.to_string() {
         return Err(Reason::RevisionMismatch.into());
     }
-    if row.state != AgreementState::Proposed || row.countersigned.contains(&cx.caller.organisation) {
-        return Err(Reason::StateInvalid.into());
+    let needed = || vec![AgreementState::Proposed.as_str_name()];
+    if row.state != AgreementState::Proposed {
+        let present = row.state.as_str_name();
+        return Err(WrongState { present, needed: needed(), next_actor: NextActor::Nobody }.into());
+    }
+    if row.countersigned.contains(&cx.caller.organisation) {
+        let next_actor = NextActor::OtherParty;
+        return Err(WrongState { present: "COUNTERSIGNED", needed: needed(), next_actor }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;
@@ -88,7 +96,10 @@ pub(super) async fn end(
     check.finish()?;
     let (permit, mut row) = of_party(&mut cx, Action::EndAgreement, id).await?;
     if row.state == AgreementState::Ended {
-        return Err(Reason::StateInvalid.into());
+        let needed = [AgreementState::Proposed, AgreementState::InForce];
+        let needed = needed.iter().map(AgreementState::as_str_name).collect();
+        let present = row.state.as_str_name();
+        return Err(WrongState { present, needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;

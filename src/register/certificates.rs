@@ -4,7 +4,7 @@ use super::organisations::{self, deliver_registration};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::CERTIFICATE_REGISTERED;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::exchange::{Action, Cx, Decided, Facts, NextActor, Part, Reason, Record, Refusal, WrongState};
 use crate::identity::{CertificateError, PeerCertificate};
 use crate::proto::v1::{
     CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
@@ -130,7 +130,9 @@ pub(super) async fn revoke(
     let permit = cx.permit(Action::RevokeCertificate, &facts)?;
     let mut row = found.ok_or(Reason::NotFound)?;
     if row.state != CertificateState::Registered {
-        return Err(Reason::StateInvalid.into());
+        let needed = vec![CertificateState::Registered.as_str_name()];
+        let present = row.state.as_str_name();
+        return Err(WrongState { present, needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(&sha256), row.version);
     row.version += 1;

@@ -8,7 +8,9 @@ use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::GRANT_PROCESSOR;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Change, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::exchange::{
+    Action, Change, Cx, Decided, Facts, NextActor, Part, Reason, Record, Refusal, WrongState,
+};
 use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
     DeliveryKind, EndGrantRequest, EndGrantResponse,
@@ -139,7 +141,7 @@ pub(super) async fn end(mut cx: Cx, m: EndGrantRequest) -> Result<Decided<EndGra
     let permit = cx.permit(Action::EndGrant, &facts)?;
     let mut row = found.ok_or(Reason::NotFound)?;
     if row.ended {
-        return Err(Reason::StateInvalid.into());
+        return Err(WrongState { present: "ENDED", needed: Vec::new(), next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(id), row.version);
     row.version += 1;

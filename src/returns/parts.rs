@@ -11,7 +11,7 @@ use super::submit::{self, take};
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Cx, Decided, Facts, Part, Piece, Reason, Refusal};
+use crate::exchange::{Action, Cx, Decided, Facts, NextActor, Part, Piece, Reason, Refusal, WrongState};
 use crate::proto::v1::{
     StreamAttendanceRequest, StreamAttendanceResponse, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
@@ -143,7 +143,9 @@ pub async fn part(
     let provider = cx.caller.organisation.clone();
     let found = reached(&mut cx.snapshot, &provider, return_id).await?.ok_or(Reason::NotFound)?;
     if found.complete {
-        return Err(Reason::StateInvalid.into());
+        return Err(
+            WrongState { present: "COMPLETE", needed: Vec::new(), next_actor: NextActor::Caller }.into()
+        );
     }
     if i64::from(part) != found.next {
         return Err(Reason::SequenceGap.into());

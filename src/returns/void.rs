@@ -14,7 +14,8 @@ use super::rules::Statement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, Part, Permit, Reason, Record, Refusal,
+    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, NextActor, Part, Permit, Reason, Record,
+    Refusal, WrongState,
 };
 use crate::placements::{self, rows::by_ids};
 use crate::proto::v1::{
@@ -93,7 +94,9 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
     let index = index.ok_or(Reason::NotFound)?;
     let key = return_key(return_id, part);
     if cx.snapshot.version(&key).await? != 0 {
-        return Err(Reason::StateInvalid.into());
+        return Err(
+            WrongState { present: "VOIDED", needed: Vec::new(), next_actor: NextActor::Nobody }.into()
+        );
     }
     let (results, change) = restored(&mut cx, &permit, index, &reason, &sent, &known).await?;
     let change = told(&mut cx, change, index, return_id, (&known, &sent)).await?;

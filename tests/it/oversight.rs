@@ -8,8 +8,8 @@ use ap_gateway::oversight;
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, Alert, AlertState, DeliveryKind, DeliveryStage, DeliveryStatus,
-    GetDeliveryStatusRequest, ListAlertsRequest, Officer, ResolveAlertRequest, delivery_service,
-    oversight_service,
+    EndPlacementRequest, GetDeliveryStatusRequest, ListAlertsRequest, Officer, ResolveAlertRequest,
+    delivery_service, oversight_service, placement_service,
 };
 use ap_gateway::store::Value;
 use tempfile::TempDir;
@@ -189,6 +189,14 @@ async fn what_is_made_good_closes_by_itself(world: &World) {
     assert_eq!(resolve(&la, &told, "too late").await.unwrap_err().1, "STATE_INVALID");
 }
 
+/// Ends a placement of la-a, or changes its end.
+async fn ended(world: &World, placement_id: &str, end: EndPlacementRequest) {
+    let la = world.client("la-a").await;
+    let etag = placement(&la, placement_id).await.placement.unwrap().etag;
+    let end = EndPlacementRequest { request_id: id(), placement_id: placement_id.to_owned(), etag, ..end };
+    la.call(placement_service::END_PLACEMENT, &end).await.unwrap();
+}
+
 /// A node that starts after the day has passed finds what its forerunner left; and raises nothing twice.
 async fn all(world: World) -> TempDir {
     let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
@@ -196,9 +204,19 @@ async fn all(world: World) -> TempDir {
     somebody_sees_to_it(&world, &late).await;
     what_is_made_good_closes_by_itself(&world).await;
     let later = start(&mut stage).await;
+    let over = start(&mut stage).await;
     drop(stage);
+    let end = EndPlacementRequest { end_date: "2026-12-01".to_owned(), ..EndPlacementRequest::default() };
+    ended(&world, &over, end).await;
     let world = world.restart_at("2026-12-09T08:00:00Z").await;
     let la = world.client("la-a").await;
+    looked_at(&world, &over).await;
+    assert_eq!(alerts(&la, &over).await, [], "it had ended by the day");
+    let correction_reason = "the family came back".to_owned();
+    let end = EndPlacementRequest { withdrawn: true, correction_reason, ..EndPlacementRequest::default() };
+    ended(&world, &over, end).await;
+    world.advance("2026-12-10T08:00:00Z");
+    assert_eq!(alert(&la, &over, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(alert(&la, &later, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(alerts(&la, &late).await[0].state(), AlertState::Resolved);
     for placement in [&late, &later] {

@@ -1,17 +1,23 @@
 //! A child that changes school or home during a placement: each day belongs to its parties.
 
 use ap_gateway::client::Client;
+use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::delivery::Content;
+use ap_gateway::proto::v1::respond_to_referral_request::Answer;
 use ap_gateway::proto::v1::{
-    ConfirmMarksRequest, Confirmation, DaySession, DeliveryKind, ExpectedReturn, GetPlacementRequest,
-    ListExpectedReturnsRequest, ListPlacementsRequest, Mark, NotifyExpectedAbsenceRequest, PlacementState,
+    ConfirmMarksRequest, Confirmation, CreateReferralResponse, DaySession, Declination, DeclineReason,
+    DeliveryKind, ExpectedReturn, GetPlacementRequest, ListExpectedReturnsRequest, ListPlacementsRequest,
+    Mark, NotifyExpectedAbsenceRequest, Placement, PlacementDetail, PlacementState, RespondToReferralRequest,
     Session, UpdatePartiesRequest, UpdatePartiesResponse, placement_service, returns_service,
 };
+use prost::Message;
+use prost_reflect::Value;
 
 use tonic_types::StatusExt;
 
 use super::attendance::{content, delivered as delivered_of};
 use super::documents::{delivered, placement, told};
+use super::stage::{Stage, row, text};
 use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 
@@ -227,11 +233,90 @@ async fn the_la_of_residence_changes(world: &World) {
     assert_eq!(placement(&la_b, &id_of).await.placement.unwrap().party_until, "");
 }
 
+/// Until the start the LA of residence gets child, provider, dates and legal basis; also of a referral that is declined.
+async fn the_la_of_residence_gets_the_outline_until_the_start(world: &World) {
+    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    let la_b = world.client("la-b").await;
+    let mut elsewhere = stage.request(row("CreateReferral").unwrap(), false);
+    elsewhere.set_field_by_name("la_of_residence", Value::String("la/331".to_owned()));
+    let mut placed = Vec::new();
+    for _ in 0..2 {
+        stage.renew(&mut elsewhere);
+        elsewhere.set_field_by_name("schools_on_roll", Value::List(vec![Value::String(SCHOOL.to_owned())]));
+        let answer = stage.call("la-a", "CreateReferral", &elsewhere).await;
+        let made = CreateReferralResponse::decode(answer.message).unwrap();
+        placed.push((made.placement_id, made.etag));
+    }
+    let outline = |placement: &Placement| {
+        let detail = placement.detail.clone().unwrap();
+        let dates = PlacementDetail { requested_start: detail.requested_start.clone(), ..Default::default() };
+        assert_eq!(detail, dates);
+        assert_eq!(placement.child.as_ref().unwrap().legal_forename, "Wren");
+        assert_eq!((placement.provider.as_str(), placement.legal_basis), ("provider/riverside", 1));
+        assert_eq!((placement.reason, placement.schools_on_roll.len()), (0, 0));
+        assert!(placement.agreement_id.is_empty() && placement.provider_reference.is_empty());
+    };
+    // One is declined, the other goes on to its start.
+    let (declined, started) = (placed[0].clone(), placed[1].clone());
+    let decline = RespondToReferralRequest {
+        request_id: id(),
+        placement_id: declined.0.clone(),
+        etag: declined.1,
+        answer: Some(Answer::Decline(Declination {
+            reason: DeclineReason::NoPlace as i32,
+            note: "no staff".to_owned(),
+        })),
+        ..RespondToReferralRequest::default()
+    };
+    let riverside = world.client("provider-a").await;
+    riverside.call(placement_service::RESPOND_TO_REFERRAL, &decline).await.unwrap();
+    for (placement_id, _) in &placed {
+        let read = placement(&la_b, placement_id).await;
+        outline(read.placement.as_ref().unwrap());
+        assert!(read.plan.is_none() && read.open_items.is_empty());
+    }
+    stage.names.insert("referred".to_owned(), started.0.clone());
+    stage.names.insert("referred.etag".to_owned(), started.1.clone());
+    stage.names.insert("reference".to_owned(), "WREN-RESIDENCE".to_owned());
+    for (method, next) in
+        [("RespondToReferral", "accepted"), ("DecidePlacement", "approved"), ("StartPlacement", "active")]
+    {
+        if method == "StartPlacement" {
+            outline(placement(&la_b, &started.0).await.placement.as_ref().unwrap());
+        }
+        let reply = stage.play(method).await;
+        stage.names.insert(next.to_owned(), started.0.clone());
+        stage.names.insert(format!("{next}.etag"), text(&reply, "etag"));
+    }
+    let whole = placement(&la_b, &started.0).await.placement.unwrap();
+    assert_eq!(whole.detail.unwrap().safety, "none known");
+    // What was written before the start stays what it was, so that its digest does not move.
+    for (kind, whole) in
+        [(DeliveryKind::Referral, false), (DeliveryKind::Decision, false), (DeliveryKind::Start, true)]
+    {
+        let [delivery] = &delivered(&la_b, kind, &started.0).await[..] else { panic!("not one {kind:?}") };
+        let Some(Content::Placement(content)) = &delivery.content else { panic!("no placement") };
+        let sent = content.placement.as_ref().unwrap();
+        if whole {
+            assert_eq!(sent.detail.as_ref().unwrap().safety, "none known");
+        } else {
+            outline(sent);
+        }
+    }
+    let school = world.client("school").await;
+    let [delivery] = &delivered(&school, DeliveryKind::Referral, &declined.0).await[..] else {
+        panic!("not one")
+    };
+    let Some(Content::Placement(content)) = &delivery.content else { panic!("no placement") };
+    assert_eq!(content.placement.as_ref().unwrap().detail.as_ref().unwrap().safety, "none known");
+}
+
 async fn all(world: World) {
     each_day_belongs_to_its_school(&world).await;
     who_leaves_gets_nothing_more_and_who_comes_gets_the_placement(&world).await;
     registers_and_what_is_due_follow_the_roll(&world).await;
     the_la_of_residence_changes(&world).await;
+    the_la_of_residence_gets_the_outline_until_the_start(&world).await;
     world.stop().await;
 }
 

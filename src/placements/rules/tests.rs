@@ -3,7 +3,7 @@
 use super::*;
 use crate::proto::v1::{Officer, PartTimeTimetable, Plan, PlanDuty, PlanOutcome, PlanSite};
 
-const STATES: [State; 9] = [
+const ALL: [State; 9] = [
     State::Unspecified,
     State::Referred,
     State::Accepted,
@@ -17,6 +17,8 @@ const STATES: [State; 9] = [
 
 const VERBS: [Verb; 7] =
     [Verb::Accept, Verb::Decline, Verb::Approve, Verb::Reject, Verb::Plan, Verb::Start, Verb::End];
+/// Verbs that correct what is recorded.
+const CORRECTIONS: [Verb; 3] = [Verb::UpdateParties, Verb::CorrectEnd, Verb::WithdrawEnd];
 
 /// Every state (row) by every verb (column); `-` is `STATE_INVALID`.
 const GOLDEN: &str = "\
@@ -40,7 +42,7 @@ fn line(first: &str, cells: impl Iterator<Item = String>) -> String {
 #[test]
 fn every_state_and_verb() {
     let mut table = line("State", VERBS.iter().map(|verb| format!("{verb:?}")));
-    for state in STATES {
+    for state in ALL {
         let cell = |verb: &Verb| next(state, *verb).map_or("-".to_owned(), |next| format!("{next:?}"));
         table.push_str(&line(&format!("{state:?}"), VERBS.iter().map(cell)));
     }
@@ -51,14 +53,55 @@ fn every_state_and_verb() {
 fn no_verb_leads_out_of_an_ended_placement() {
     for state in [State::Declined, State::Rejected, State::Ended, State::Withdrawn] {
         for verb in VERBS {
-            assert_eq!(next(state, verb), Err(Reason::StateInvalid), "{state:?} {verb:?}");
+            assert!(next(state, verb).is_err(), "{state:?} {verb:?}");
         }
     }
 }
 
 #[test]
+fn what_is_recorded_can_be_corrected() {
+    let can = |state| CORRECTIONS.map(|verb| next(state, verb).ok());
+    for state in [State::Referred, State::Accepted, State::Approved, State::Active] {
+        assert_eq!(can(state), [Some(state), None, None]);
+    }
+    assert_eq!(can(State::Ended), [Some(State::Ended), Some(State::Ended), Some(State::Active)]);
+    for state in [State::Declined, State::Rejected, State::Withdrawn] {
+        assert_eq!(can(state), [None, None, None]);
+    }
+}
+
+#[test]
+fn a_wrong_state_names_those_that_would_do_and_who_acts_next() {
+    let wrong = next(State::Referred, Verb::Start).unwrap_err();
+    assert_eq!(wrong.present, "PLACEMENT_STATE_REFERRED");
+    assert_eq!(wrong.needed, ["PLACEMENT_STATE_ACCEPTED", "PLACEMENT_STATE_APPROVED"]);
+    assert_eq!(wrong.next_actor, NextActor::Provider);
+    for state in STATES {
+        for verb in VERBS.into_iter().chain(CORRECTIONS) {
+            if let Err(wrong) = next(state, verb) {
+                assert!(
+                    !wrong.needed.is_empty() && !wrong.needed.contains(&wrong.present),
+                    "{state:?} {verb:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_placement_lists_what_its_start_would_refuse() {
+    use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
+    assert_eq!(before_start(State::Referred, false, false), [Plan, Decision, Safety]);
+    assert_eq!(before_start(State::Accepted, true, false), [Decision, Safety]);
+    assert_eq!(before_start(State::Approved, true, true), []);
+    for state in [State::Declined, State::Rejected, State::Active, State::Ended] {
+        assert_eq!(before_start(state, false, false), [], "{state:?}");
+    }
+}
+
+#[test]
 fn a_late_decision_replaces_no_other() {
-    assert_eq!(late_decision(State::Active, true), Err(Reason::StateInvalid));
+    assert_eq!(late_decision(State::Active, true).unwrap_err().needed, ["PLACEMENT_STATE_ACCEPTED"]);
     assert_eq!(late_decision(State::Active, false), Ok(()));
     assert_eq!(late_decision(State::Accepted, true), Ok(()));
 }
