@@ -1,11 +1,11 @@
 //! `submit attendance`: a register, read whole and checked whole before anything is sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::task::JoinSet;
 
 use super::args::SubmitAttendance;
-use super::files::{self, Finding, Register, Row, Severity, preview};
+use super::files::{self, Finding, Register, Row, Severity, faults, preview, remarks};
 use super::{Failure, output, profile, say};
 use crate::client::{Client, ClientError};
 use crate::clock::Randomness;
@@ -53,6 +53,13 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
     let Some(profile) = args.profile.as_ref().filter(|_| !args.preview) else {
         return preview::show(&register, args.json);
     };
+    // Of a file that is refused, nothing leaves this machine.
+    if register.is_refused() {
+        return Err(Failure::input(format!(
+            "nothing was sent:\n{}",
+            told(&register.findings, args.json)?.join("\n")
+        )));
+    }
     let client = profile::connect(profile).await?;
     let reason = args.correction_reason.as_deref().unwrap_or_default();
     let Checked { good, findings } = check(&client, &register, reason).await?;
@@ -83,18 +90,19 @@ pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
     if left.is_empty() { Ok(()) } else { Err(Failure::refused(left.join("\n"))) }
 }
 
-/// Prints findings: for scripts all, a JSON object each; for people the warnings. The errors in words are
-/// given back.
+/// Prints findings: for scripts all, a JSON object each; for people warnings and notices, a line for each kind.
+/// Returns the faults in words.
 fn told(findings: &[Finding], json: bool) -> Result<Vec<String>, Failure> {
-    for finding in findings {
-        if json {
+    if json {
+        for finding in findings {
             say(&serde_json::to_string(finding).map_err(|error| Failure::bug("a finding", error))?);
-        } else if finding.severity == Severity::Warning {
-            say(&finding.words());
+        }
+    } else {
+        for remark in remarks(findings) {
+            say(&remark);
         }
     }
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-    Ok(errors.map(Finding::words).collect())
+    Ok(faults(findings))
 }
 
 /// What the gateway says of a file before it is sent.
@@ -119,8 +127,7 @@ pub async fn check<'r>(
     let mut findings = register.findings.clone();
     findings.extend(rejected(register, &rows, checked.results()));
     let finding = |row: &Row, reason: &str, severity| {
-        let (line, column) = (row.line, register.column(row, ""));
-        Finding { line, column, reason: reason.to_owned(), severity }
+        Finding::of_row(row.line, row.number, register.column(row, ""), reason).weighing(severity)
     };
     let (mut good, mut first) = (Vec::new(), HashMap::new());
     for (row, result) in rows.into_iter().zip(checked.results()) {
@@ -139,14 +146,23 @@ pub async fn check<'r>(
         findings.extend(result.warnings.iter().map(|warning| finding(row, warning, Severity::Warning)));
         good.push(row);
     }
-    findings.sort_by_key(|finding| finding.line);
+    in_order(&mut findings);
     Ok(Checked { good, findings })
+}
+
+/// Sorts findings by row; what several marks of a row share is one finding.
+fn in_order(findings: &mut Vec<Finding>) {
+    findings.sort_by(|one, other| (one.row, &one.reason).cmp(&(other.row, &other.reason)));
+    let mut seen = HashSet::new();
+    findings.retain(|finding| seen.insert((finding.row, finding.column.clone(), finding.reason.clone())));
 }
 
 /// A mark without whom it is about: what two rows for one session must agree in.
 fn said(mark: &Mark) -> Mark {
     Mark {
         child: None,
+        check_upn: String::new(),
+        check_provider_reference: String::new(),
         date_of_birth: String::new(),
         surname: String::new(),
         forename: String::new(),
@@ -160,13 +176,12 @@ fn rejected<'a>(
     results: impl Iterator<Item = &'a MarkResult>,
 ) -> Vec<Finding> {
     let rejected = rows.iter().zip(results).filter(|(_, result)| result.outcome() == MarkOutcome::Rejected);
-    let finding = |(row, result): (&&Row, &MarkResult)| Finding {
-        line: row.line,
-        column: register.column(row, &result.field),
-        reason: result.reason.clone(),
-        severity: Severity::Error,
+    let finding = |(row, result): (&&Row, &MarkResult)| {
+        Finding::of_row(row.line, row.number, register.column(row, &result.field), &result.reason)
     };
-    rejected.map(finding).collect()
+    let mut findings = rejected.map(finding).collect();
+    in_order(&mut findings);
+    findings
 }
 
 /// Sends rows.

@@ -72,8 +72,11 @@ async fn messy_marks(world: &World) {
     let found = |output: &Output| {
         let mut findings = printed(output).1;
         for finding in &mut findings {
-            let column = finding.as_object_mut().unwrap().remove("column").unwrap();
+            let finding = finding.as_object_mut().unwrap();
+            let column = finding.remove("column").unwrap();
             assert!(!column.as_str().unwrap().is_empty());
+            assert_eq!(finding.remove("row"), Some(finding["line"].clone()));
+            finding.remove("note");
         }
         findings
     };
@@ -83,7 +86,7 @@ async fn messy_marks(world: &World) {
         assert_eq!((code(&refused), found(&refused)), (64, expected.clone()));
         assert!(printed(&refused).0.is_empty());
         let told = String::from_utf8(refused.stderr).unwrap();
-        assert!(told.contains("line 3, UPN: UPN_CHECK_LETTER"), "{told}");
+        assert!(told.contains("line 3, row 3, UPN: UPN_CHECK_LETTER"), "{told}");
         assert!(!told.contains("A801200005001") && !told.contains("Mensah"), "{told}");
         assert_eq!((registers(&la).await, registers(&school).await), (0, 0));
     }
@@ -177,7 +180,9 @@ fn a_wide_register_and_a_tuition_log(world: &World) {
         }
     }
     // The part-time timetable of one child is in no plan.
-    for finding in printed(&sent).1 {
+    let found = printed(&sent).1;
+    assert_eq!((&found[0]["reason"], &found[0]["note"]), (&"ENCODING".into(), &"Windows-1252".into()));
+    for finding in &found[1..] {
         assert_eq!((&finding["line"], &finding["reason"]), (&2.into(), &"PART_TIME_NOT_AGREED".into()));
     }
     // At four o'clock the lesson of half past four has not begun.
@@ -284,7 +289,7 @@ fn a_preview_shows_what_would_be_sent_and_needs_no_gateway() {
     let (exit, told) = preview(export("oakfield-register.csv"), &[]);
     assert_eq!(exit, 0);
     for line in [
-        "Read as a child a row, Windows-1252",
+        "Read as a child a row, Windows-1252, cells separated by commas",
         "  DoB: date_of_birth",
         "  30 columns of marks, from 02/11/2026 AM to 20/11/2026 PM",
         "Left out: Sex, NC Year",

@@ -13,6 +13,7 @@ mod authority;
 mod background;
 mod bad_input;
 mod canaries;
+mod cases;
 mod clients;
 mod closures;
 mod crash;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::files::{self, Register, Row};
+use super::super::files::{self, Register, Row, Severity};
 use super::super::submit::{self, Checked, Sent};
 use super::super::{Failure, deliveries, say};
 use super::mailbox::{Mailbox, attendance, collected};
@@ -43,7 +43,7 @@ async fn send(client: &Client, register: &Register) -> Result<Sent, Failure> {
     let sent = submit::send(client, &good, "").await?;
     say(&format!("   {} sessions received, {} accepted", good.len(), sent.stored()));
     let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
-    for finding in &findings {
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Warning) {
         *asked.entry(finding.meaning()).or_default() += 1;
     }
     for (meaning, times) in asked {

@@ -1,65 +1,58 @@
-//! What cells say: dates, times, sessions, minutes. A cell that says nothing that can be read is a reason of
-//! the catalogue; it is never guessed, and never repeated.
+//! Cells other than dates: times, sessions, minutes, weekdays, marks. A cell that cannot be read is a reason of the
+//! catalogue; it is never guessed, and never repeated.
 
 use serde::Deserialize;
 
-use crate::calendar::{Date, DateError, TimeError, TimeOfDay};
-use crate::proto::v1::Session;
+use crate::calendar::{Date, TimeError, TimeOfDay};
+use crate::codes::attendance::{AttendanceCode, CodeError};
+use crate::proto::v1::{SeenMark, Session};
 
-/// How a date may be written. The month never comes before its day: `11/02/2026` is 11 February.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum DateStyle {
-    /// As in Britain.
-    #[serde(rename = "dd/mm/yyyy")]
-    Slashes,
-    /// With hyphens.
-    #[serde(rename = "dd-mm-yyyy")]
-    Hyphens,
-    /// With full stops.
-    #[serde(rename = "dd.mm.yyyy")]
-    Stops,
-    /// ISO 8601.
-    #[serde(rename = "yyyy-mm-dd")]
-    Iso,
+/// A cell without what spreadsheets put around it: spaces, those that do not break too, the apostrophe that marks a
+/// text, and the formula `="…"` that keeps a number from losing its zeros.
+#[must_use]
+pub fn clean(cell: &str) -> String {
+    let spaced = cell.replace(['\u{a0}', '\n', '\u{feff}'], " ");
+    unguarded(spaced.trim()).trim().to_owned()
 }
 
-/// Reads a date in the first style that fits. Spreadsheets drop the zero of `02/09`; a year has four digits.
-///
-/// # Errors
-/// `DATE_FORMAT`, `DATE_INVALID` or `DATE_RANGE`.
-pub fn date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
-    for style in styles {
-        let separator = match style {
-            DateStyle::Slashes => '/',
-            DateStyle::Hyphens | DateStyle::Iso => '-',
-            DateStyle::Stops => '.',
-        };
-        let parts: Vec<&str> = cell.split(separator).collect();
-        let (year, month, day) = match (style, &parts[..]) {
-            (DateStyle::Iso, [year, month, day]) if month.len() == 2 && day.len() == 2 => (year, month, day),
-            (DateStyle::Iso, _) => continue,
-            (_, [day, month, year]) if (1..=2).contains(&day.len()) && (1..=2).contains(&month.len()) => {
-                (year, month, day)
-            }
-            _ => continue,
-        };
-        if year.len() == 4 {
-            return Date::parse(&format!("{year}-{month:0>2}-{day:0>2}")).map_err(DateError::reason);
-        }
-    }
-    Err("DATE_FORMAT")
+fn unguarded(cell: &str) -> &str {
+    let formula = cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
+    formula.or_else(|| cell.strip_prefix('\'')).unwrap_or(cell)
+}
+
+/// Whether two headings or words are one: case, spaces and underscores do not count.
+pub fn same(one: &str, other: &str) -> bool {
+    let folded = |text: &str| -> String {
+        let letters = text.chars().filter(|letter| !letter.is_whitespace() && *letter != '_');
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    folded(one) == folded(other)
+}
+
+/// How a time of day may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum TimeStyle {
+    /// `09:30`.
+    #[serde(rename = "hh:mm")]
+    Colon,
+    /// `09.30`, which without a mapping could be nine hours and three tenths.
+    #[serde(rename = "hh.mm")]
+    Stop,
 }
 
 /// Reads a time of day. Spreadsheets drop the zero of `09:30` and add seconds.
 ///
 /// # Errors
 /// `TIME_FORMAT`.
-pub fn time(cell: &str) -> Result<TimeOfDay, &'static str> {
-    let cell = match cell.split(':').collect::<Vec<_>>()[..] {
-        [hours, minutes] | [hours, minutes, "00"] => format!("{hours:0>2}:{minutes}"),
-        _ => cell.to_owned(),
-    };
-    TimeOfDay::parse(&cell).map_err(TimeError::reason)
+pub fn time(cell: &str, styles: &[TimeStyle]) -> Result<TimeOfDay, &'static str> {
+    for style in styles {
+        let separator = if *style == TimeStyle::Colon { ':' } else { '.' };
+        let parts: Vec<&str> = cell.split(separator).collect();
+        if let [hours, minutes] | [hours, minutes, "00"] = parts[..] {
+            return TimeOfDay::parse(&format!("{hours:0>2}:{minutes}")).map_err(TimeError::reason);
+        }
+    }
+    Err("TIME_FORMAT")
 }
 
 /// Reads a session.
@@ -67,34 +60,79 @@ pub fn time(cell: &str) -> Result<TimeOfDay, &'static str> {
 /// # Errors
 /// `SESSION_UNKNOWN`.
 pub fn session(cell: &str) -> Result<Session, &'static str> {
-    match cell.to_ascii_uppercase().as_str() {
-        "AM" => Ok(Session::Am),
-        "PM" => Ok(Session::Pm),
+    match cell.to_ascii_uppercase().replace('.', "").as_str() {
+        "AM" | "MORNING" => Ok(Session::Am),
+        "PM" | "AFTERNOON" => Ok(Session::Pm),
         "TIMED" => Ok(Session::Timed),
         _ => Err("SESSION_UNKNOWN"),
     }
 }
 
-/// Reads a number of minutes; the gateway knows which it takes.
+/// Reads a whole number of minutes, `60.0` too; the gateway decides which it takes.
 ///
 /// # Errors
 /// `MINUTES_RANGE`.
 pub fn minutes(cell: &str) -> Result<i32, &'static str> {
-    cell.parse().map_err(|_| "MINUTES_RANGE")
+    let whole =
+        cell.split_once('.').filter(|(_, part)| !part.is_empty() && part.bytes().all(|byte| byte == b'0'));
+    whole.map_or(cell, |(whole, _)| whole).parse().map_err(|_| "MINUTES_RANGE")
 }
 
-/// Days after Monday of `Mon`, `Tuesday`, …
+/// Days after Monday of `Mon`, `Tues.`, `Weds`, `Thursday`, …
 #[must_use]
 pub fn weekday(word: &str) -> Option<i32> {
     let days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let word = word.to_lowercase();
-    let at = days.iter().position(|day| word.len() >= 3 && day.starts_with(&word))?;
+    let word = word.trim_end_matches('.');
+    let word = if word == "weds" { "wed" } else { word };
+    let at = days.iter().position(|day| word.len() >= 3 && day.starts_with(word))?;
     i32::try_from(at).ok()
 }
 
-/// The marks of a string such as `/\/\I C2`, a session each from Monday morning; a space or a hyphen is none.
+/// Reads what a provider saw, by the names of `apgateway.v1.SeenMark`.
 #[must_use]
-pub fn string_of_marks(cell: &str) -> Vec<String> {
+pub fn seen(word: &str) -> Option<SeenMark> {
+    let name = format!("SEEN_MARK_{}", word.to_uppercase().replace(' ', "_"));
+    SeenMark::from_str_name(&name).filter(|seen| *seen != SeenMark::Unspecified)
+}
+
+/// Whether a cell says that nothing was marked.
+#[must_use]
+pub fn is_no_mark(cell: &str) -> bool {
+    matches!(cell, "" | "-" | "\u{2013}" | "\u{2014}")
+}
+
+/// Whether a cell reads as a mark, or as the two marks of a day.
+#[must_use]
+pub fn is_mark(cell: &str) -> bool {
+    let known = |code: &str| {
+        let today = Date::new(2024, 9, 2).map_err(|_| CodeError::Unknown);
+        !matches!(today.and_then(|day| AttendanceCode::on(code, day)), Err(CodeError::Unknown))
+    };
+    let cell = cell.to_uppercase();
+    let marks = string_of_marks(&cell);
+    known(&cell) || seen(&cell).is_some() || (marks.len() == 2 && marks.iter().all(|mark| known(mark)))
+}
+
+/// Most sessions of the string of a week: seven days.
+const MAX_SESSIONS: usize = 14;
+/// Sessions from Monday to Friday.
+const SCHOOL_WEEK: usize = 10;
+
+/// Reads the marks of a week, a session each from Monday morning. A string has at most the ten sessions of a school
+/// week, or the fourteen of seven days: any other would end on a day that nobody can know.
+///
+/// # Errors
+/// `MARKS_LENGTH`.
+pub fn week_of_marks(cell: &str) -> Result<Vec<String>, &'static str> {
+    let marks = string_of_marks(unguarded(cell.trim_end_matches(['\n', '\r'])));
+    let count = marks.iter().rposition(|mark| !mark.is_empty()).map_or(0, |last| last + 1);
+    let fits = count <= SCHOOL_WEEK || marks.len() == MAX_SESSIONS;
+    if fits { Ok(marks.into_iter().take(MAX_SESSIONS).collect()) } else { Err("MARKS_LENGTH") }
+}
+
+/// The marks of a string such as `/\/\I C2`; a space or a hyphen is none.
+fn string_of_marks(cell: &str) -> Vec<String> {
     let mut marks: Vec<String> = Vec::new();
     for letter in cell.chars() {
         match (letter, marks.last_mut()) {
@@ -110,52 +148,74 @@ pub fn string_of_marks(cell: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const BOTH: [DateStyle; 2] = [DateStyle::Slashes, DateStyle::Iso];
-
     #[test]
-    fn a_date_is_british_or_iso_and_never_guessed() {
-        let read = |cell: &str| date(cell, &BOTH).map(|date| date.to_string());
-        assert_eq!(read("02/11/2026").as_deref(), Ok("2026-11-02"));
-        assert_eq!(read("2/9/2026").as_deref(), Ok("2026-09-02"));
-        assert_eq!(read("2026-11-02").as_deref(), Ok("2026-11-02"));
-        for (cell, reason) in [
-            ("11/13/2026", "DATE_INVALID"),
-            ("31/02/2026", "DATE_INVALID"),
-            ("02/11/26", "DATE_FORMAT"),
-            ("2026/11/02", "DATE_FORMAT"),
-            ("02-11-2026", "DATE_FORMAT"),
-            ("2026-2-3", "DATE_FORMAT"),
-            ("/11/2026", "DATE_FORMAT"),
-            ("46343", "DATE_FORMAT"),
-            ("aa/11/2026", "DATE_FORMAT"),
-            ("01/01/1899", "DATE_RANGE"),
+    fn a_cell_loses_what_spreadsheets_put_around_it() {
+        for (cell, cleaned) in [
+            (" AM ", "AM"),
+            ("\u{a0}Van\u{a0}der Berg\u{a0}", "Van der Berg"),
+            ("=\"0012\"", "0012"),
+            ("'16/11/2026", "16/11/2026"),
+            ("\\", "\\"),
+            ("=cmd|x", "=cmd|x"),
         ] {
-            assert_eq!(read(cell), Err(reason), "{cell}");
+            assert_eq!(clean(cell), cleaned);
         }
-        assert_eq!(date("02-11-2026", &[DateStyle::Iso, DateStyle::Hyphens]).unwrap().month(), 11);
-        assert_eq!(date("02.11.2026", &[DateStyle::Stops]).unwrap().day(), 2);
     }
 
     #[test]
     fn a_time_survives_a_spreadsheet() {
+        let colon = [TimeStyle::Colon];
         for (cell, read) in [("16:30", "16:30"), ("9:05", "09:05"), ("09:05:00", "09:05")] {
-            assert_eq!(time(cell).unwrap().to_string(), read);
+            assert_eq!(time(cell, &colon).unwrap().to_string(), read);
         }
         for cell in ["", "24:00", "16.30", "4:30 pm", "16:30:30", "016:30"] {
-            assert_eq!(time(cell), Err("TIME_FORMAT"), "{cell}");
+            assert_eq!(time(cell, &colon), Err("TIME_FORMAT"), "{cell}");
         }
+        assert_eq!(time("9.30", &[TimeStyle::Colon, TimeStyle::Stop]).unwrap().to_string(), "09:30");
+        assert_eq!(time("9.5", &[TimeStyle::Stop]), Err("TIME_FORMAT"));
     }
 
     #[test]
     fn words_of_a_register() {
-        assert_eq!(session("am"), Ok(Session::Am));
+        for (word, expected) in
+            [("am", Ok(Session::Am)), ("a.m.", Ok(Session::Am)), ("Morning", Ok(Session::Am))]
+        {
+            assert_eq!(session(word), expected);
+        }
+        assert_eq!(session("Afternoon"), Ok(Session::Pm));
         assert_eq!(session("EVE"), Err("SESSION_UNKNOWN"));
-        assert_eq!(minutes("-5"), Ok(-5));
-        assert_eq!(minutes("a few"), Err("MINUTES_RANGE"));
+        assert_eq!((minutes("-5"), minutes("60.0"), minutes("0")), (Ok(-5), Ok(60), Ok(0)));
+        for cell in ["a few", "9.5", "1:30", "60."] {
+            assert_eq!(minutes(cell), Err("MINUTES_RANGE"), "{cell}");
+        }
+        for (word, day) in [("Mon.", 0), ("Tues", 1), ("Weds", 2), ("Wednes", 2), ("Thurs", 3), ("Thur", 3)] {
+            assert_eq!(weekday(word), Some(day), "{word}");
+        }
+        assert_eq!((weekday("Thursday"), weekday("Sa"), weekday("AM")), (Some(3), None, None));
         assert_eq!(
-            (weekday("Mon"), weekday("Thursday"), weekday("Sa"), weekday("AM")),
-            (Some(0), Some(3), None, None)
+            (seen("present"), seen("Not expected")),
+            (Some(SeenMark::Present), Some(SeenMark::NotExpected))
         );
-        assert_eq!(string_of_marks("/\\ -C2N"), ["/", "\\", "", "", "C2", "N"]);
+        assert_eq!((seen("unspecified"), seen("Y")), (None, None));
+        assert!(
+            is_mark("/")
+                && is_mark("C2")
+                && is_mark("n")
+                && is_mark("/\\")
+                && is_mark("absent")
+                && is_mark("H")
+        );
+        assert!(!is_mark("7B") && !is_mark("12") && !is_mark(""));
+    }
+
+    #[test]
+    fn the_string_of_a_week_never_reaches_the_next() {
+        assert_eq!(week_of_marks("/\\ -C2N").unwrap(), ["/", "\\", "", "", "C2", "N"]);
+        assert_eq!(week_of_marks("/\\/\\/\\/\\/\\").unwrap().len(), 10);
+        assert_eq!(week_of_marks("/\\/\\/\\/\\/\\####").unwrap().len(), 14);
+        assert_eq!(week_of_marks("'/\\/\\").unwrap().len(), 4);
+        for string in ["/\\/\\/\\/\\/\\#", "/\\/\\/\\/\\/\\/\\", "/\\/\\/\\/\\/\\/\\/\\/\\/\\"] {
+            assert_eq!(week_of_marks(string), Err("MARKS_LENGTH"));
+        }
     }
 }

@@ -9,8 +9,8 @@ use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::Failure;
-use super::cells::{self, DateStyle};
-use crate::calendar::Date;
+use super::cells::{self, TimeStyle, same};
+use super::dates::DateStyle;
 use crate::proto::v1::mark::Statement;
 use crate::proto::v1::{SeenMark, Session};
 
@@ -97,26 +97,24 @@ pub enum Cell {
     NoMark,
 }
 
-/// A word of `apgateway.v1.SeenMark`.
 fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SeenMark, D::Error> {
-    let name = format!("SEEN_MARK_{}", String::deserialize(deserializer)?.to_uppercase());
-    let seen = SeenMark::from_str_name(&name).filter(|seen| *seen != SeenMark::Unspecified);
+    let seen = cells::seen(&String::deserialize(deserializer)?);
     seen.ok_or_else(|| serde::de::Error::custom("seen is present, late, absent or not_expected"))
 }
 
-/// What a column is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// It holds a field.
-    Field(Field),
-    /// It holds the marks of one session.
-    Session(Date, Session),
-    /// It holds the marks of a session of the row's week: days after Monday.
-    Weekday(i32, Session),
-    /// It is left out.
-    Ignored,
-    /// It is headed as a session, with a date that is none.
-    Unreadable(&'static str),
+/// A word for AM, PM or TIMED.
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum SessionName {
+    #[serde(rename = "AM")]
+    Am,
+    #[serde(rename = "PM")]
+    Pm,
+    #[serde(rename = "TIMED")]
+    Timed,
+}
+
+fn colon() -> Vec<TimeStyle> {
+    vec![TimeStyle::Colon]
 }
 
 /// How a file is read.
@@ -129,7 +127,16 @@ pub struct Mapping {
     pub shape: Shape,
     /// How dates are written.
     pub dates: Vec<DateStyle>,
-    columns: BTreeMap<Field, Vec<String>>,
+    /// How times are written.
+    #[serde(default = "colon")]
+    pub times: Vec<TimeStyle>,
+    /// The names that the column of a field may have.
+    pub columns: BTreeMap<Field, Vec<String>>,
+    /// Columns that are left out although they may hold marks.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    #[serde(default)]
+    sessions: BTreeMap<String, SessionName>,
     #[serde(default)]
     cells: BTreeMap<String, Cell>,
     /// What is said where the file has no column for it.
@@ -145,187 +152,81 @@ impl Mapping {
     pub fn load(file: &Path) -> Result<Self, Failure> {
         let unreadable = |what: &str| Failure::configuration(format!("{}: {what}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
-        toml::from_str(&text).map_err(|error| unreadable(error.message()))
+        let mapping: Self = toml::from_str(&text).map_err(|error| unreadable(error.message()))?;
+        match mapping.name_of_two_columns() {
+            Some(name) => Err(unreadable(&format!("{name} is the name of two columns"))),
+            None => Ok(mapping),
+        }
     }
 
-    /// The built-in mapping whose columns these headings are.
+    fn name_of_two_columns(&self) -> Option<&str> {
+        let names: Vec<&String> = self.columns.values().flatten().chain(&self.ignore).collect();
+        let repeated =
+            names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|other| same(name, other)));
+        repeated.map(|(_, name)| name.as_str())
+    }
+
+    /// The mappings that come with the gateway, in the order in which they are tried.
     ///
     /// # Errors
-    /// Exit code 64 when there is none.
-    pub fn choose(headings: &[String]) -> Result<(Self, Vec<Column>), Failure> {
-        for text in BUILT_IN {
-            let mapping: Self =
-                toml::from_str(text).map_err(|error| Failure::bug("a mapping of the gateway's", error))?;
-            let columns = mapping.columns(headings);
-            if mapping.missing(&columns).is_empty() {
-                return Ok((mapping, columns));
-            }
-        }
-        Err(Failure::input(
-            "the columns are those of no register that is known: say with --mapping which holds what",
-        ))
+    /// Exit code 70 only.
+    pub fn built_in() -> Result<Vec<Self>, Failure> {
+        let bug = |error| Failure::bug("a mapping of the gateway's", error);
+        BUILT_IN.iter().map(|text| toml::from_str(text).map_err(bug)).collect()
     }
 
-    /// What each column is.
-    #[must_use]
-    pub fn columns(&self, headings: &[String]) -> Vec<Column> {
-        let mut columns: Vec<Column> = headings.iter().map(|_| Column::Ignored).collect();
-        for (field, names) in &self.columns {
-            let found = names.iter().find_map(|name| headings.iter().position(|have| same(have, name)));
-            if let Some(column) = found.and_then(|at| columns.get_mut(at)) {
-                *column = Column::Field(*field);
-            }
-        }
-        if self.shape == Shape::ChildARow {
-            for (column, heading) in columns.iter_mut().zip(headings) {
-                if *column == Column::Ignored {
-                    *column = self.session(heading);
-                }
-            }
-        }
-        columns
-    }
-
-    /// `23/11/2026 AM` or `Mon AM`; anything else that ends so is a total or a note.
-    fn session(&self, heading: &str) -> Column {
-        let Some((day, session)) = heading.rsplit_once(char::is_whitespace) else {
-            return Column::Ignored;
-        };
-        let (day, Ok(session)) = (day.trim(), cells::session(session)) else {
-            return Column::Ignored;
-        };
-        match cells::weekday(day) {
-            Some(weekday) => Column::Weekday(weekday, session),
-            None if day.starts_with(|first: char| first.is_ascii_digit()) => {
-                match cells::date(day, &self.dates) {
-                    Ok(date) => Column::Session(date, session),
-                    Err(reason) => Column::Unreadable(reason),
-                }
-            }
-            None => Column::Ignored,
+    /// Reads the name of a session.
+    ///
+    /// # Errors
+    /// `SESSION_UNKNOWN`.
+    pub fn session(&self, cell: &str) -> Result<Session, &'static str> {
+        match self.sessions.iter().find(|(word, _)| same(word, cell)) {
+            Some((_, SessionName::Am)) => Ok(Session::Am),
+            Some((_, SessionName::Pm)) => Ok(Session::Pm),
+            Some((_, SessionName::Timed)) => Ok(Session::Timed),
+            None => cells::session(cell),
         }
     }
 
-    /// What the file would need besides these columns, each by the names that its column may have.
-    #[must_use]
-    pub fn missing(&self, columns: &[Column]) -> Vec<String> {
-        let has =
-            |field: Field| columns.contains(&Column::Field(field)) || self.defaults.contains_key(&field);
-        let mut missing = Vec::new();
-        let mut need = |met: bool, what: &str, fields: &[Field]| {
-            if !met {
-                let names: Vec<&str> = fields
-                    .iter()
-                    .filter_map(|field| self.columns.get(field))
-                    .flatten()
-                    .map(String::as_str)
-                    .collect();
-                missing.push(format!("{what} ({})", names.join(", ")));
-            }
-        };
-        need(CHILD.into_iter().any(has), "the child", &CHILD);
-        match self.shape {
-            Shape::MarkARow => {
-                need(has(Field::Date), "the date", &[Field::Date]);
-                need(has(Field::Mark), "the mark", &[Field::Mark]);
-                let times = [Field::Session, Field::StartTime];
-                need(times.into_iter().any(has), "the session or its start", &times);
-            }
-            Shape::ChildARow => {
-                let dated = columns
-                    .iter()
-                    .any(|column| matches!(column, Column::Session(..) | Column::Unreadable(_)));
-                let weekly =
-                    columns.iter().any(|column| matches!(column, Column::Weekday(..))) || has(Field::Marks);
-                need(dated || weekly, "sessions, headed as 23/11/2026 AM", &[Field::Marks]);
-                need(!weekly || has(Field::WeekCommencing), "the week", &[Field::WeekCommencing]);
-            }
-        }
-        missing
-    }
-
-    /// What a cell states; nothing where it is empty.
+    /// What a cell states; nothing where it is empty or a hyphen.
     #[must_use]
     pub fn statement(&self, cell: &str) -> Option<Statement> {
         if cell.is_empty() {
             return None;
         }
-        let meant = self.cells.iter().find(|(word, _)| same(word, cell)).map(|(_, meant)| meant);
-        match meant {
-            None => Some(Statement::Code(cell.to_owned())),
+        let seen = |seen: SeenMark| Statement::Seen(seen as i32);
+        match self.cells.iter().find(|(word, _)| same(word, cell)).map(|(_, meant)| meant) {
+            None if cells::is_no_mark(cell) => None,
+            None => Some(cells::seen(cell).map_or_else(|| Statement::Code(cell.to_owned()), seen)),
             Some(Cell::Code(code)) => Some(Statement::Code(code.clone())),
             Some(Cell::NoMark) => None,
-            Some(Cell::Seen(seen)) => Some(Statement::Seen(*seen as i32)),
+            Some(Cell::Seen(meant)) => Some(seen(*meant)),
         }
     }
-}
-
-/// Whether two headings are one: case, spaces and underscores do not count.
-fn same(one: &str, other: &str) -> bool {
-    let folded = |text: &str| -> String {
-        let letters = text.chars().filter(|letter| !letter.is_whitespace() && *letter != '_');
-        letters.flat_map(char::to_lowercase).collect()
-    };
-    folded(one) == folded(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headings(line: &str) -> Vec<String> {
-        line.split(',').map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn a_built_in_mapping_is_chosen_by_the_headings() {
-        for (line, name) in [
-            ("UPN,Legal Surname,Date,Session,Mark", "a mark a row"),
-            ("date,SESSION,attendance_code,unique pupil number", "a mark a row"),
-            ("Ref,Initials,Date,Start,End,Attended", "a tuition log"),
-            ("Unique Pupil Number,02/11/2026 AM,02/11/2026 PM", "a child a row"),
-            ("UPN,Week Commencing,Mon AM,Mon PM", "a child a row"),
-            ("UPN,Week_Commencing,Marks", "a child a row"),
-        ] {
-            assert_eq!(Mapping::choose(&headings(line)).unwrap().0.name, name, "{line}");
-        }
-        for line in [
-            "UPN,Date,Session",
-            "Date,Session,Mark",
-            "UPN,Mon AM,Mon PM",
-            "UPN,Marks",
-            "UPN;Date;Session;Mark",
-        ] {
-            assert!(Mapping::choose(&headings(line)).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_session_is_headed_by_its_day() {
-        let (_, columns) =
-            Mapping::choose(&headings("UPN,2/11/2026 am,2026-11-03 PM,31/11/2026 AM,4/11/26 PM,Total AM"))
-                .unwrap();
-        let day = |text: &str| Date::parse(text).unwrap();
-        assert_eq!(
-            columns,
-            [
-                Column::Field(Field::Upn),
-                Column::Session(day("2026-11-02"), Session::Am),
-                Column::Session(day("2026-11-03"), Session::Pm),
-                Column::Unreadable("DATE_INVALID"),
-                Column::Unreadable("DATE_FORMAT"),
-                Column::Ignored,
-            ]
-        );
+    fn parse(columns: &str, rest: &str) -> Result<Mapping, String> {
+        let text = format!("name = 'x'\nshape = 'mark-a-row'\ndates = []\n{rest}\n[columns]\n{columns}");
+        toml::from_str(&text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_cell_is_a_code_unless_the_mapping_says_otherwise() {
-        let (mapping, _) = Mapping::choose(&headings("Ref,Date,Start,End,Attended")).unwrap();
-        assert_eq!(mapping.statement("y"), Some(Statement::Seen(SeenMark::Present as i32)));
-        assert_eq!(mapping.statement("No"), Some(Statement::Seen(SeenMark::Absent as i32)));
-        assert_eq!(mapping.statement("\\"), Some(Statement::Code("\\".to_owned())));
-        assert_eq!(mapping.statement(""), None);
+        let mapping = Mapping::built_in().unwrap().remove(0);
+        for (cell, stated) in [
+            ("y", Some(Statement::Seen(SeenMark::Present as i32))),
+            ("No", Some(Statement::Seen(SeenMark::Absent as i32))),
+            ("Absent", Some(Statement::Seen(SeenMark::Absent as i32))),
+            ("\\", Some(Statement::Code("\\".to_owned()))),
+            ("", None),
+            ("-", None),
+        ] {
+            assert_eq!(mapping.statement(cell), stated, "{cell}");
+        }
         for (cells, good) in [
             ("x = { seen = 'not_expected' }", true),
             ("x = 'no_mark'", true),
@@ -333,8 +234,20 @@ mod tests {
             ("x = { seen = 'asleep' }", false),
             ("x = 'absent'", false),
         ] {
-            let text = format!("name = 'x'\nshape = 'mark-a-row'\ndates = []\n[columns]\n[cells]\n{cells}");
-            assert_eq!(toml::from_str::<Mapping>(&text).is_ok(), good, "{cells}");
+            assert_eq!(parse(&format!("[cells]\n{cells}"), "").is_ok(), good, "{cells}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_names_sessions_and_no_column_twice() {
+        let mapping = parse("[sessions]\n1 = 'AM'\n2 = 'PM'", "times = ['hh.mm']").unwrap();
+        assert_eq!((mapping.session("1"), mapping.session("pm")), (Ok(Session::Am), Ok(Session::Pm)));
+        assert_eq!(mapping.session("3"), Err("SESSION_UNKNOWN"));
+        let twice = parse("mark = ['Code']\ncomment = ['code']", "").unwrap();
+        assert!(twice.name_of_two_columns().is_some());
+        assert!(parse("mark = ['Code']", "ignore = ['x']").unwrap().name_of_two_columns().is_none());
+        for mapping in Mapping::built_in().unwrap() {
+            assert_eq!(mapping.name_of_two_columns(), None);
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Failure, output, say};
-use super::mapping::{Column, Field};
-use super::{Register, Row};
+use super::headings::Column;
+use super::mapping::Field;
+use super::{Register, Row, faults, remarks};
+use crate::calendar::Date;
+use crate::codes::attendance::AttendanceCode;
 use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::{Mark, SeenMark, Session};
 
@@ -22,24 +25,32 @@ pub fn show(register: &Register, json: bool) -> Result<(), Failure> {
         }
     } else {
         columns(register)?;
-        rows(&register.rows);
-        counts(register);
+        if register.is_refused() {
+            say("Nothing of the file would be sent");
+        } else {
+            rows(&register.rows);
+            counts(register);
+        }
     }
-    if register.findings.is_empty() {
-        return Ok(());
+    if !json {
+        for remark in remarks(&register.findings) {
+            say(&remark);
+        }
     }
-    let faults: Vec<String> = register.findings.iter().map(super::Finding::words).collect();
-    Err(Failure::input(faults.join("\n")))
+    let faults = faults(&register.findings);
+    if faults.is_empty() { Ok(()) } else { Err(Failure::input(faults.join("\n"))) }
 }
 
 fn columns(register: &Register) -> Result<(), Failure> {
-    say(&format!("Read as {}, {}", register.mapping.name, register.encoding));
+    let Register { mapping, encoding, separated_by, .. } = register;
+    say(&format!("Read as {}, {encoding}, cells separated by {separated_by}", mapping.name));
     let (mut ignored, mut sessions) = (Vec::new(), Vec::new());
-    for (column, heading) in register.columns.iter().zip(&register.headings) {
+    for (at, column) in register.columns.iter().enumerate() {
+        let heading = register.heading(at);
         match column {
             Column::Field(field) => say(&format!("  {heading}: {}", named(*field)?)),
-            Column::Session(..) | Column::Weekday(..) => sessions.push(heading.as_str()),
-            Column::Ignored => ignored.push(heading.as_str()),
+            Column::Session(..) | Column::Weekday(..) | Column::Half(_) => sessions.push(heading),
+            Column::Unknown | Column::Ignored => ignored.push(heading),
             Column::Unreadable(_) => {}
         }
     }
@@ -72,14 +83,17 @@ fn rows(rows: &[Row]) {
 }
 
 fn counts(register: &Register) {
-    let mut marks: BTreeMap<String, usize> = BTreeMap::new();
+    let mut marks: BTreeMap<(String, &str), usize> = BTreeMap::new();
     for row in &register.rows {
-        *marks.entry(stated(&row.mark)).or_default() += 1;
+        *marks.entry((stated(&row.mark), meaning(&row.mark))).or_default() += 1;
     }
     let children: BTreeSet<String> = register.rows.iter().map(|row| child(&row.mark)).collect();
     let days: BTreeSet<&str> = register.rows.iter().map(|row| row.mark.date.as_str()).collect();
-    let marks: Vec<String> = marks.iter().map(|(mark, count)| format!("{mark} {count}")).collect();
-    say(&format!("Marks: {}", marks.join(", ")));
+    let marks: Vec<[String; 3]> = marks
+        .into_iter()
+        .map(|((mark, meaning), count)| [mark, count.to_string(), meaning.to_owned()])
+        .collect();
+    output::table(["MARK", "TIMES", "MEANING"], &marks);
     let (first, last) = (days.first().copied().unwrap_or("-"), days.last().copied().unwrap_or("-"));
     say(&format!(
         "{} marks of {} children on {} days, {first} to {last}; {} empty cells are no mark",
@@ -120,5 +134,17 @@ fn stated(mark: &Mark) -> String {
             seen.trim_start_matches("SEEN_MARK_").to_lowercase().replace('_', " ")
         }
         None => String::new(),
+    }
+}
+
+/// What a code means on its day.
+fn meaning(mark: &Mark) -> &'static str {
+    match &mark.statement {
+        Some(Statement::Code(code)) => {
+            let code = Date::parse(&mark.date).ok().and_then(|day| AttendanceCode::on(code, day).ok());
+            code.map_or("not a code of that day", AttendanceCode::meaning)
+        }
+        Some(Statement::Seen(_)) => "as the provider saw it",
+        None => "",
     }
 }

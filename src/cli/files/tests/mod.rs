@@ -1,5 +1,9 @@
 //! What the reader makes of files, line by line.
 
+mod cases;
+mod grammar;
+mod random;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -23,7 +27,8 @@ fn told(text: &str) -> (Vec<String>, Vec<String>) {
         format!("{} {child} {} {session}{} {said}", row.line, mark.date, mark.start_time)
     });
     let findings = register.findings.iter();
-    let findings = findings.map(|found| format!("{} {} {}", found.line, found.column, found.reason));
+    let findings =
+        findings.map(|found| format!("{} {} {}", found.line, found.column, found.reason).replace("  ", " "));
     (marks.collect(), findings.collect())
 }
 
@@ -32,7 +37,7 @@ fn empty_cells_are_no_mark_and_say_nothing() {
     let (marks, findings) =
         told("UPN,Date,Session,Mark\nA1,02/11/2026,AM,/\nA1,02/11/26,PM,\n,,,\n\nA1,03/11/2026,am,#\n");
     assert_eq!(marks, ["2 A1 2026-11-02 AM /", "6 A1 2026-11-03 AM #"]);
-    assert!(findings.is_empty());
+    assert_eq!(findings, ["3 NO_MARK"]);
     let (marks, _) = told("UPN,02/11/2026 AM,02/11/2026 PM\r\nA1,,\\\r\nA2,\u{a0},\r\n");
     assert_eq!(marks, ["2 A1 2026-11-02 PM \\"]);
 }
@@ -42,11 +47,10 @@ fn every_fault_of_a_row_is_told_by_line_and_column() {
     let (marks, findings) = told(
         "UPN,DoB,Date,Session,Mark,Minutes Late\r\n\
          A1,1/2/03,31/11/2026,EVE,L,ten\r\n\
-         A1,,02/11/2026,AM\r\n\
-         \"A\r\n1\",,02/11/2026,AM,/,\r\n\
+         A1,,02/11/2026,AM,/,,more\r\n\
          A1,,2/11/26,AM,/,\r\n",
     );
-    assert_eq!(marks, ["4 A\r\n1 2026-11-02 AM /"]);
+    assert!(marks.is_empty());
     assert_eq!(
         findings,
         [
@@ -54,8 +58,8 @@ fn every_fault_of_a_row_is_told_by_line_and_column() {
             "2 Date DATE_INVALID",
             "2 Session SESSION_UNKNOWN",
             "2 Minutes Late MINUTES_RANGE",
-            "3 UPN ROW_LENGTH",
-            "6 Date DATE_FORMAT",
+            "3 ROW_LENGTH",
+            "4 Date DATE_FORMAT",
         ]
     );
 }
@@ -72,7 +76,8 @@ fn a_week_is_a_column_a_session_or_a_string() {
     let (marks, findings) = told(weekly);
     assert_eq!(marks, ["2 A1 2026-11-02 AM /", "2 A1 2026-11-02 PM C2", "2 A1 2026-11-03 AM N"]);
     assert_eq!(findings, ["3 Week Commencing NOT_A_MONDAY"]);
-    let (marks, _) = told("UPN,Week Commencing,Marks\nA1,02/11/2026,/C2 -/\\/\\/\\I\n");
+    let (marks, findings) =
+        told("UPN,Week Commencing,Marks\nA1,02/11/2026,/C2 -/\\/\\/\\\nA2,02/11/2026,/\\/\\/\\/\\/\\/\n");
     assert_eq!(
         marks,
         [
@@ -84,14 +89,15 @@ fn a_week_is_a_column_a_session_or_a_string() {
             "2 A1 2026-11-05 PM \\",
             "2 A1 2026-11-06 AM /",
             "2 A1 2026-11-06 PM \\",
-            "2 A1 2026-11-09 AM I",
         ]
     );
+    assert_eq!(findings, ["3 Marks MARKS_LENGTH"]);
 }
 
 #[test]
 fn headings_that_are_no_day_are_told_before_any_row() {
-    let (_, findings) = told("UPN,31/11/2026 AM,02/11/2026 AM,2/11/2026 am\nA1,/,/,/\n");
+    let (marks, findings) = told("UPN,31/11/2026 AM,02/11/2026 AM,2/11/2026 am\nA1,/,/,/\n");
+    assert!(marks.is_empty(), "a column that cannot be read makes the file doubtful");
     assert_eq!(findings, ["1 31/11/2026 AM DATE_INVALID", "1 2/11/2026 am COLUMN_REPEATED"]);
 }
 
@@ -108,9 +114,10 @@ proptest! {
     fn no_file_is_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), line in "[ -~\r\n\"\\\\\u{a0}é]{0,300}") {
         parse(&bytes, None).ok();
         let file = format!("UPN,Week Commencing,Mon AM,02/11/2026 PM,Marks\n{line}");
-        let register = parse(file.as_bytes(), None).map_err(|failure| failure.to_string()).unwrap();
-        for row in &register.rows {
-            prop_assert!(row.mark.statement.is_some());
+        if let Ok(register) = parse(file.as_bytes(), None) {
+            for row in &register.rows {
+                prop_assert!(row.mark.statement.is_some());
+            }
         }
     }
 }

@@ -1,0 +1,210 @@
+//! Dates as people and spreadsheets write them. A date is read in a style that the mapping names, or not at all.
+
+use serde::Deserialize;
+
+use crate::calendar::{Date, DateError};
+
+/// How a date may be written. The month never comes before its day: `11/02/2026` is 11 February.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum DateStyle {
+    /// As in Britain.
+    #[serde(rename = "dd/mm/yyyy")]
+    Slashes,
+    /// With hyphens.
+    #[serde(rename = "dd-mm-yyyy")]
+    Hyphens,
+    /// With full stops.
+    #[serde(rename = "dd.mm.yyyy")]
+    Stops,
+    /// ISO 8601.
+    #[serde(rename = "yyyy-mm-dd")]
+    Iso,
+    /// As in Britain, of this century.
+    #[serde(rename = "dd/mm/yy")]
+    ShortYear,
+    /// The month named: `16 November 2026`, `16-Nov-2026`.
+    #[serde(rename = "dd mmm yyyy")]
+    NamedMonth,
+    /// The month named, of this century: `16-Nov-26`.
+    #[serde(rename = "dd mmm yy")]
+    NamedMonthShortYear,
+    /// A spreadsheet's number of days: 46342 is 16 November 2026.
+    #[serde(rename = "serial")]
+    Serial,
+}
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+/// The first day whose number is the same in every spreadsheet, and that number.
+const SERIAL: (&str, i32) = ("1900-03-01", 61);
+/// The last number that is taken for a day: 31 December 2099.
+const MAX_SERIAL: i32 = 73_050;
+
+/// Year, month and day as they stand in a cell of this style.
+fn parts(cell: &str, style: DateStyle) -> Option<(String, String, String)> {
+    let separators: &[char] = match style {
+        DateStyle::Slashes | DateStyle::ShortYear => &['/'],
+        DateStyle::Hyphens | DateStyle::Iso => &['-'],
+        DateStyle::Stops => &['.'],
+        DateStyle::NamedMonth | DateStyle::NamedMonthShortYear => &[' ', '-', '/'],
+        DateStyle::Serial => return None,
+    };
+    let found: Vec<&str> = cell.split(separators).collect();
+    let [first, month, last] = found[..] else { return None };
+    if style == DateStyle::Iso {
+        let fits = first.len() == 4 && month.len() == 2 && last.len() == 2;
+        return fits.then(|| (first.to_owned(), month.to_owned(), last.to_owned()));
+    }
+    let (day, year) = (first, last);
+    let short = matches!(style, DateStyle::ShortYear | DateStyle::NamedMonthShortYear);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !(1..=2).contains(&day.len()) || year.len() != if short { 2 } else { 4 } || !digits(year) {
+        return None;
+    }
+    let year = if short { format!("20{year}") } else { year.to_owned() };
+    let month = match style {
+        DateStyle::NamedMonth | DateStyle::NamedMonthShortYear => month_named(month)?.to_string(),
+        _ => Some(month).filter(|month| (1..=2).contains(&month.len()))?.to_owned(),
+    };
+    Some((year, month, day.to_owned()))
+}
+
+fn month_named(word: &str) -> Option<usize> {
+    let word = word.to_lowercase();
+    let word = word.trim_end_matches('.');
+    let word = if word == "sept" { "sep" } else { word };
+    MONTHS.iter().position(|month| *month == word || month.get(..3) == Some(word)).map(|at| at + 1)
+}
+
+/// The cell without a midnight, which spreadsheets and databases put behind a date.
+fn without_midnight(cell: &str) -> &str {
+    let Some((date, time)) = cell.split_once([' ', 'T']) else { return cell };
+    let time = time.trim_end_matches('Z');
+    let time = time
+        .split_once('.')
+        .map_or(time, |(time, fraction)| if fraction.bytes().all(|byte| byte == b'0') { time } else { "" });
+    if matches!(time.trim(), "00:00" | "0:00" | "00:00:00" | "0:00:00") { date } else { cell }
+}
+
+/// Reads a date in the first style that fits. Spreadsheets drop the zero of `02/09` and add midnight.
+///
+/// # Errors
+/// `DATE_FORMAT`, `DATE_INVALID` or `DATE_RANGE`; `DATE_MONTH_FIRST` where it is a date only if its month comes
+/// before its day.
+pub fn date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
+    let cell = without_midnight(cell);
+    for style in styles {
+        if *style == DateStyle::Serial {
+            if let Some(date) = serial(cell) {
+                return Ok(date);
+            }
+            continue;
+        }
+        let Some((year, month, day)) = parts(cell, *style) else { continue };
+        let parse = |month: &str, day: &str| Date::parse(&format!("{year}-{month:0>2}-{day:0>2}"));
+        return parse(&month, &day).map_err(|error| {
+            let named = matches!(style, DateStyle::NamedMonth | DateStyle::NamedMonthShortYear);
+            let swapped = *style != DateStyle::Iso && !named && parse(&day, &month).is_ok();
+            if swapped { "DATE_MONTH_FIRST" } else { DateError::reason(error) }
+        });
+    }
+    Err("DATE_FORMAT")
+}
+
+fn serial(cell: &str) -> Option<Date> {
+    let (first, number) = SERIAL;
+    let days = cell.strip_suffix(".0").unwrap_or(cell).parse::<i32>().ok()?;
+    let known = (number..=MAX_SERIAL).contains(&days);
+    known.then(|| Date::parse(first).ok().map(|first| first.plus_days(days - number))).flatten()
+}
+
+/// Returns what a mapping would have to say for this cell to be a date.
+pub fn hint(cell: &str) -> Option<&'static str> {
+    let reads = |style| date(cell, &[style]).is_ok();
+    let hints = [
+        (DateStyle::Slashes, "dates = [\"dd/mm/yyyy\"] in a mapping reads it"),
+        (DateStyle::Hyphens, "dates = [\"dd-mm-yyyy\"] in a mapping reads it"),
+        (DateStyle::Stops, "dates = [\"dd.mm.yyyy\"] in a mapping reads it"),
+        (DateStyle::Iso, "dates = [\"yyyy-mm-dd\"] in a mapping reads it"),
+        (DateStyle::ShortYear, "the year has two digits: dates = [\"dd/mm/yy\"] in a mapping reads it"),
+        (DateStyle::NamedMonth, "the month is named: dates = [\"dd mmm yyyy\"] in a mapping reads it"),
+        (DateStyle::NamedMonthShortYear, "the month is named: dates = [\"dd mmm yy\"] in a mapping reads it"),
+        (DateStyle::Serial, "a spreadsheet's number of days: dates = [\"serial\"] in a mapping reads it"),
+    ];
+    hints.into_iter().find(|(style, _)| reads(*style)).map(|(_, hint)| hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [DateStyle; 2] = [DateStyle::Slashes, DateStyle::Iso];
+
+    #[test]
+    fn a_date_is_british_or_iso_and_never_guessed() {
+        let read = |cell: &str| date(cell, &BOTH).map(|date| date.to_string());
+        for (cell, expected) in [
+            ("02/11/2026", "2026-11-02"),
+            ("2/9/2026", "2026-09-02"),
+            ("2026-11-02", "2026-11-02"),
+            ("16/11/2026 00:00", "2026-11-16"),
+            ("16/11/2026 0:00:00", "2026-11-16"),
+            ("2026-11-16T00:00:00", "2026-11-16"),
+            ("2026-11-16 00:00:00.000", "2026-11-16"),
+            ("2026-11-16T00:00:00Z", "2026-11-16"),
+        ] {
+            assert_eq!(read(cell).as_deref(), Ok(expected), "{cell}");
+        }
+        for (cell, reason) in [
+            ("11/13/2026", "DATE_MONTH_FIRST"),
+            ("13/13/2026", "DATE_INVALID"),
+            ("31/02/2026", "DATE_INVALID"),
+            ("31/11/2026", "DATE_INVALID"),
+            ("02/11/26", "DATE_FORMAT"),
+            ("2026/11/02", "DATE_FORMAT"),
+            ("02-11-2026", "DATE_FORMAT"),
+            ("2026-2-3", "DATE_FORMAT"),
+            ("2026-13-02", "DATE_INVALID"),
+            ("/11/2026", "DATE_FORMAT"),
+            ("46342", "DATE_FORMAT"),
+            ("16/11/2026 09:30", "DATE_FORMAT"),
+            ("2026-11-15T23:00:00Z", "DATE_FORMAT"),
+            ("aa/11/2026", "DATE_FORMAT"),
+            ("01/01/1899", "DATE_RANGE"),
+        ] {
+            assert_eq!(read(cell), Err(reason), "{cell}");
+        }
+    }
+
+    #[test]
+    fn other_styles_are_read_by_mapping_and_hinted_at_otherwise() {
+        for (cell, style, expected) in [
+            ("02-11-2026", DateStyle::Hyphens, "2026-11-02"),
+            ("02.11.2026", DateStyle::Stops, "2026-11-02"),
+            ("16/11/26", DateStyle::ShortYear, "2026-11-16"),
+            ("16 November 2026", DateStyle::NamedMonth, "2026-11-16"),
+            ("16-Nov-2026", DateStyle::NamedMonth, "2026-11-16"),
+            ("1 Sept 2026", DateStyle::NamedMonth, "2026-09-01"),
+            ("16-Nov-26", DateStyle::NamedMonthShortYear, "2026-11-16"),
+            ("46342", DateStyle::Serial, "2026-11-16"),
+        ] {
+            assert_eq!(date(cell, &[style]).unwrap().to_string(), expected, "{cell}");
+            assert!(hint(cell).is_some(), "{cell}");
+            assert!(date(cell, &BOTH).is_err());
+        }
+        assert_eq!(hint("Monday"), None);
+    }
+}

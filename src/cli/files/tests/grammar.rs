@@ -1,0 +1,397 @@
+//! The grammar of random registers: content first, then everything that happens to it on its way into a file.
+
+/// Random numbers from a seed (`SplitMix64`).
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def0)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count.max(1) as u64).unwrap()
+    }
+
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// A mark that the file means, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Meant {
+    pub row: u64,
+    pub line: u64,
+    pub child: String,
+    pub date: String,
+    pub half: &'static str,
+    pub code: String,
+    pub comment: String,
+}
+
+/// What was done to the file that may cost rows, or all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    StrayQuote,
+    CellCut,
+    CellTooMany,
+    BadDate,
+    BadSession,
+    MonthFirst,
+    ColumnRepeated,
+    ColumnOfMarks,
+    BytesChanged,
+    RowAbove,
+    LineBreakWithSeparator,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Upn,
+    Reference,
+    Surname,
+    Date,
+    Session,
+    Mark,
+    Late,
+    Comment,
+    Noise,
+    Week,
+    String,
+    Cell(usize, usize),
+    Half(usize),
+}
+
+/// A file with what it means.
+pub struct File {
+    pub bytes: Vec<u8>,
+    pub meant: Vec<Meant>,
+    pub done: Vec<Done>,
+}
+
+const DAYS: [(&str, &str, &[&str]); 5] = [
+    ("02/11/2026", "2026-11-02", &["Mon", "Monday", "MON."]),
+    ("03/11/2026", "2026-11-03", &["Tue", "Tues", "Tuesday"]),
+    ("04/11/2026", "2026-11-04", &["Wed", "Weds", "Wednesday"]),
+    ("05/11/2026", "2026-11-05", &["Thu", "Thur", "Thurs"]),
+    ("06/11/2026", "2026-11-06", &["Fri", "Friday", "fri"]),
+];
+const HALVES: [(&str, &[&str]); 2] =
+    [("AM", &["AM", "am", "Morning", "a.m."]), ("PM", &["PM", "pm", "Afternoon"])];
+const NAMES: [&str; 6] = ["Adeyemi", "Ó Séaghdha", "de la Cruz", "Smith-Jones", "O'Neil", "Zoë \"Zo\""];
+const NOTES: [&str; 6] = ["", "", "", "overslept, 10 min", "he said \"no\"", "rang home"];
+const CODES: [&str; 8] = ["/", "\\", "L", "I", "N", "O", "C2", ""];
+
+struct Row {
+    cells: Vec<String>,
+    /// Child, date, half, code and comment of each mark.
+    meant: Vec<(String, String, &'static str, String, String)>,
+}
+
+impl File {
+    pub fn random(rng: &mut Rng) -> Self {
+        let mut done = Vec::new();
+        let columns = columns(rng, &mut done);
+        let headings: Vec<String> = columns.iter().map(|kind| heading(rng, *kind)).collect();
+        let two_rows = columns.iter().all(|kind| !matches!(kind, Kind::Half(_))) && rng.once_in(3);
+        let mut rows = Vec::new();
+        for title in ["Riverside AP - Register", "Printed 20/11/2026 15:02", ""] {
+            if rng.once_in(4) {
+                rows.push(Row { cells: vec![title.to_owned()], meant: Vec::new() });
+            }
+        }
+        let mut body: Vec<Row> = content(rng, &columns, &mut done);
+        if rng.once_in(60) && !body.is_empty() {
+            done.push(Done::RowAbove);
+            rows.push(body.remove(0));
+        }
+        let heads = head_rows(&columns, &headings, two_rows);
+        let again = heads.clone();
+        rows.extend(heads.into_iter().map(|cells| Row { cells, meant: Vec::new() }));
+        for row in body {
+            if rng.once_in(8) {
+                let blank = if rng.once_in(2) { Vec::new() } else { vec![String::new(); columns.len()] };
+                rows.push(Row { cells: blank, meant: Vec::new() });
+            }
+            if rng.once_in(15) {
+                rows.extend(again.iter().cloned().map(|cells| Row { cells, meant: Vec::new() }));
+            }
+            rows.push(row);
+        }
+        if rng.once_in(5) {
+            let mut total = vec![String::new(); columns.len()];
+            total[0] = "Total".to_owned();
+            let names_child = matches!(columns.last(), Some(Kind::Upn | Kind::Reference));
+            if let Some(last) = total.last_mut().filter(|_| !names_child) {
+                last.push_str(if rng.once_in(2) { "12" } else { "" });
+            }
+            rows.push(Row { cells: total, meant: Vec::new() });
+        }
+        render(rng, &rows, done)
+    }
+
+    /// Whether the reader may refuse the whole file.
+    pub fn may_be_refused(&self) -> bool {
+        let harmless = [Done::CellCut, Done::CellTooMany, Done::BadDate, Done::BadSession];
+        self.meant.is_empty() || self.done.iter().any(|done| !harmless.contains(done))
+    }
+
+    /// Whether rows may be left out, if they are named.
+    pub fn may_lose_rows(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// Whether nobody can know any more what the file means.
+    pub fn is_garbled(&self) -> bool {
+        self.done.contains(&Done::BytesChanged)
+    }
+}
+
+fn columns(rng: &mut Rng, done: &mut Vec<Done>) -> Vec<Kind> {
+    let mut columns = vec![if rng.once_in(3) { Kind::Reference } else { Kind::Upn }];
+    match rng.below(5) {
+        0 | 1 => columns.extend([Kind::Date, Kind::Session, Kind::Mark, Kind::Late]),
+        2 => columns.extend([Kind::Date, Kind::Half(0), Kind::Half(1)]),
+        3 => columns.extend([Kind::Week, Kind::String]),
+        _ => {
+            let days = 1 + rng.below(5);
+            columns.extend((0..days).flat_map(|day| [Kind::Cell(day, 0), Kind::Cell(day, 1)]));
+        }
+    }
+    for extra in [Kind::Surname, Kind::Noise, Kind::Comment] {
+        if rng.once_in(2) {
+            columns.push(extra);
+        }
+    }
+    if rng.once_in(3) {
+        for at in (1..columns.len()).rev() {
+            columns.swap(at, rng.below(at + 1));
+        }
+    }
+    if rng.once_in(40) {
+        done.push(Done::ColumnRepeated);
+        columns.push(columns[rng.below(columns.len())]);
+    }
+    if rng.once_in(60) {
+        done.push(Done::ColumnOfMarks);
+    }
+    columns
+}
+
+fn heading(rng: &mut Rng, kind: Kind) -> String {
+    let name = match kind {
+        Kind::Upn => rng.one_of(&["UPN", "upn", "Unique Pupil Number", "unique_pupil_number"]),
+        Kind::Reference => rng.one_of(&["Ref", "Provider Reference", "REFERENCE"]),
+        Kind::Surname => rng.one_of(&["Surname", "Legal Surname", "last name"]),
+        Kind::Date => rng.one_of(&["Date", "DATE", " Date "]),
+        Kind::Session => rng.one_of(&["Session", "session"]),
+        Kind::Mark => rng.one_of(&["Mark", "Code", "Attendance Code"]),
+        Kind::Late => rng.one_of(&["Minutes Late", "Mins Late"]),
+        Kind::Comment => rng.one_of(&["Comment", "Notes"]),
+        Kind::Noise => rng.one_of(&["House", "Year group", "Sex, as recorded", "Tutor"]),
+        Kind::Week => rng.one_of(&["Week Commencing", "W/C"]),
+        Kind::String => "Marks",
+        Kind::Half(half) => rng.one_of(HALVES[half].1),
+        Kind::Cell(day, half) => {
+            let half = rng.one_of(HALVES[half].1);
+            return match rng.below(3) {
+                0 => format!("{} {half}", DAYS[day].0),
+                1 => format!("{} {half}", DAYS[day].1),
+                _ => format!("{} {} {half}", DAYS[day].2[0], DAYS[day].0),
+            };
+        }
+    };
+    name.to_owned()
+}
+
+/// The headings in one row, or the days above the sessions.
+fn head_rows(columns: &[Kind], headings: &[String], two_rows: bool) -> Vec<Vec<String>> {
+    let wide = columns.iter().any(|kind| matches!(kind, Kind::Cell(..)));
+    // A day stands over its AM alone, so the PM must be beside it.
+    let paired = columns.windows(2).all(|pair| match pair {
+        [_, Kind::Cell(day, 1)] => pair[0] == Kind::Cell(*day, 0),
+        _ => true,
+    });
+    if !(wide && two_rows && paired && !matches!(columns[0], Kind::Cell(_, 1))) {
+        return vec![headings.to_vec()];
+    }
+    let cell = |kind: &Kind, heading: &String| match kind {
+        Kind::Cell(day, 0) => (DAYS[*day].0.to_owned(), "AM".to_owned()),
+        Kind::Cell(_, _) => (String::new(), "PM".to_owned()),
+        _ => (String::new(), heading.clone()),
+    };
+    let (above, below) = columns.iter().zip(headings).map(|(kind, heading)| cell(kind, heading)).unzip();
+    vec![above, below]
+}
+
+fn content(rng: &mut Rng, columns: &[Kind], done: &mut Vec<Done>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let halves = if columns.contains(&Kind::Mark) { 2 } else { 1 };
+    for number in 0..=rng.below(5) {
+        let days = if columns.iter().any(|kind| matches!(kind, Kind::Date)) { 1 + rng.below(4) } else { 1 };
+        for day in 0..days {
+            for half in 0..halves {
+                rows.push(row(rng, columns, (number, day, half), done));
+            }
+        }
+    }
+    rows
+}
+
+fn has_comment(columns: &[Kind]) -> bool {
+    columns.contains(&Kind::Mark) && columns.contains(&Kind::Comment)
+}
+
+fn row(
+    rng: &mut Rng,
+    columns: &[Kind],
+    (number, day, half): (usize, usize, usize),
+    done: &mut Vec<Done>,
+) -> Row {
+    let reference = format!("RV-{:03}", number + 1);
+    let upn = format!("E94057861946{number}");
+    let child = if columns.contains(&Kind::Upn) { upn.clone() } else { reference.clone() };
+    let mut note = rng.one_of(&NOTES).to_owned();
+    if rng.once_in(12) {
+        note = "rang home\nno answer".to_owned();
+    } else if rng.once_in(40) {
+        done.extend(columns.contains(&Kind::Comment).then_some(Done::LineBreakWithSeparator));
+        note = "late\nsorry, he said, and, again; so\tit|was, all of it, really, truly, yes".to_owned();
+    }
+    // A comment is about one mark; that of a row with several is left out.
+    let comment = if has_comment(columns) { note.clone() } else { String::new() };
+    let mut meant = Vec::new();
+    let mut mean = |day: usize, half: usize, code: &str| {
+        if !code.is_empty() && code != "-" {
+            let (date, half) = (DAYS[day].1.to_owned(), HALVES[half].0);
+            meant.push((child.clone(), date, half, code.to_owned(), comment.clone()));
+        }
+    };
+    let bad = rng.below(150);
+    let mut seen = Vec::new();
+    let cells = columns.iter().map(|kind| {
+        let again = seen.contains(kind);
+        seen.push(*kind);
+        match kind {
+            Kind::Upn => upn.clone(),
+            Kind::Reference => reference.clone(),
+            Kind::Surname => rng.one_of(&NAMES).to_owned(),
+            Kind::Date if bad == 0 => (done.push(Done::BadDate), "31/11/2026".to_owned()).1,
+            Kind::Date if bad == 1 => (done.push(Done::MonthFirst), "11/13/2026".to_owned()).1,
+            Kind::Date => rng.one_of(&[DAYS[day].0, DAYS[day].1]).to_owned(),
+            Kind::Session if bad == 2 => (done.push(Done::BadSession), "EVE".to_owned()).1,
+            Kind::Session => rng.one_of(HALVES[half].1).to_owned(),
+            Kind::Late => rng.one_of(&["", "0"]).to_owned(),
+            Kind::Comment => note.clone(),
+            Kind::Noise if done.contains(&Done::ColumnOfMarks) => rng.one_of(&["/", "\\"]).to_owned(),
+            Kind::Noise => rng.one_of(&["10", "Red", "M", "7B", ""]).to_owned(),
+            Kind::Week => "02/11/2026".to_owned(),
+            Kind::Mark | Kind::Half(_) | Kind::Cell(..) => {
+                let code = if rng.once_in(20) { "-" } else { rng.one_of(&CODES) };
+                if !again {
+                    match kind {
+                        Kind::Half(half) => mean(day, *half, code),
+                        Kind::Cell(day, half) => mean(*day, *half, code),
+                        _ => mean(day, half, code),
+                    }
+                }
+                code.to_owned()
+            }
+            Kind::String => {
+                let codes: Vec<&str> =
+                    (0..rng.below(11)).map(|_| rng.one_of(&["/", "\\", "I", "C2", "-"])).collect();
+                let marks = codes.iter().enumerate().filter(|_| !again);
+                marks.for_each(|(at, code)| mean(at / 2, at % 2, code));
+                codes.concat()
+            }
+        }
+    });
+    let cells = cells.collect();
+    Row { cells, meant }
+}
+
+fn render(rng: &mut Rng, rows: &[Row], mut done: Vec<Done>) -> File {
+    let separator = rng.one_of(&[',', ',', ',', ';', '\t', '|']);
+    let end = rng.one_of(&["\n", "\r\n", "\r\n", "\r"]);
+    let (quote_all, spoil) = (rng.once_in(4), rng.once_in(3));
+    let (mut text, mut line, mut meant) = (String::new(), 1, Vec::new());
+    for (row, number) in rows.iter().zip(1..) {
+        for (child, date, half, code, comment) in row.meant.iter().cloned() {
+            meant.push(Meant { row: number, line, child, date, half, code, comment });
+        }
+        let mut cells = row.cells.clone();
+        let of_marks = !row.meant.is_empty();
+        if rng.once_in(6) {
+            while cells.len() > 1 && cells.last().is_some_and(String::is_empty) {
+                cells.pop();
+            }
+        }
+        // Of two cells in one, by stray quotes, nobody can tell a cell that holds a separator.
+        if cells.len() < row.cells.len() && cells.iter().any(|cell| cell.contains(separator)) {
+            done.push(Done::CellCut);
+        }
+        // A mark or a comment that is cut off is not in the file any more; of a row with one mark it must be missed.
+        let is_comment = row.meant.iter().any(|meant| !meant.4.is_empty() && cells.last() == Some(&meant.4));
+        if spoil && row.meant.len() == 1 && !is_comment && rng.once_in(15) {
+            done.push(Done::CellCut);
+            cells.pop();
+        }
+        if spoil && of_marks && rng.once_in(25) {
+            done.push(Done::CellTooMany);
+            // A row too long that runs over lines may hold the end of another.
+            done.extend(cells.iter().any(|cell| cell.contains('\n')).then_some(Done::LineBreakWithSeparator));
+            cells.resize(row.cells.len(), String::new());
+            cells.push("more".to_owned());
+        }
+        for (at, cell) in cells.iter().enumerate() {
+            if at > 0 {
+                text.push(separator);
+            }
+            let needs = cell.contains(|letter: char| letter == separator || "\"\n\r".contains(letter));
+            if spoil && rng.once_in(60) {
+                done.push(Done::StrayQuote);
+                let (before, after) = cell.split_at(cell.chars().next().map_or(0, char::len_utf8));
+                let stray = [format!("\"{cell}"), format!("{cell}\""), format!("{before}\"{after}")];
+                text.push_str(&stray[rng.below(3)]);
+            } else if needs || (quote_all && !cell.is_empty()) || rng.once_in(30) {
+                text.push('"');
+                text.push_str(&cell.replace('"', "\"\""));
+                text.push('"');
+            } else {
+                text.push_str(cell);
+            }
+            line += cell.matches('\n').count() as u64;
+        }
+        text.push_str(end);
+        line += 1;
+    }
+    let mut bytes = encode(rng, &text);
+    if rng.once_in(40) && !bytes.is_empty() {
+        done.push(Done::BytesChanged);
+        let at = rng.below(bytes.len());
+        bytes[at] = u8::try_from(rng.below(256)).unwrap();
+    }
+    File { bytes, meant, done }
+}
+
+fn encode(rng: &mut Rng, text: &str) -> Vec<u8> {
+    let marked = || format!("\u{feff}{text}");
+    match rng.below(6) {
+        0 => marked().into_bytes(),
+        1 => marked().encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        2 => marked().encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        3 => text.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect(),
+        _ => text.as_bytes().to_vec(),
+    }
+}
