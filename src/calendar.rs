@@ -1,8 +1,9 @@
 //! Dates and times of day as schools in England use them: ISO text, Europe/London, no time zones in sight.
 //!
 //! It owns the strict reading of dates and clock times (reliability catalogue B17–B19, B25); school days and their
-//! counting are in [`school_days`]. It must never ask what day it is: the moment is a parameter.
+//! counting are in [`school_days`], ranges of days in [`period`]. It must never ask what day it is: the moment is a parameter.
 
+pub mod period;
 pub mod school_days;
 
 use std::fmt;
@@ -14,7 +15,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span, ToSpan};
 
 use crate::clock::Instant;
-pub use school_days::{Period, SchoolCalendar, bank_holiday};
+pub use period::{Period, PeriodError};
+pub use school_days::{SchoolCalendar, bank_holiday};
 
 /// A civil date from 1900-01-01 to 2100-12-31.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,8 +100,10 @@ impl Date {
     /// The moment at which the day is over on London's clocks.
     #[must_use]
     pub fn ends(self) -> Instant {
-        let midnight = TimeOfDay::from_minutes(0).and_then(|midnight| midnight.on(self.plus_days(1)).ok());
-        midnight.unwrap_or(Instant::MAX)
+        // Not `plus_days`: the day after the last date that can be said has a beginning too.
+        let midnight = self.0.tomorrow().ok().map(|next| next.to_datetime(civil::Time::midnight()));
+        let moment = midnight.and_then(|at| LONDON.to_ambiguous_timestamp(at).unambiguous().ok());
+        moment.map_or(Instant::MAX, Instant::from_timestamp)
     }
 
     /// Year, as 2026.
@@ -130,6 +134,18 @@ impl Date {
     #[must_use]
     pub fn days_since_monday(self) -> i8 {
         self.0.weekday().to_monday_zero_offset()
+    }
+
+    /// Returns the next day; none after [`Date::MAX`].
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.0.tomorrow().ok().filter(|next| *next <= Self::MAX.0).map(Self)
+    }
+
+    /// Returns the day before; none before [`Date::MIN`].
+    #[must_use]
+    pub fn previous(self) -> Option<Self> {
+        self.0.yesterday().ok().filter(|previous| *previous >= Self::MIN.0).map(Self)
     }
 
     /// Later by whole days (earlier if negative), held to the range.
@@ -215,6 +231,9 @@ impl TimeError {
 }
 
 impl TimeOfDay {
+    /// Twelve o'clock, before which no afternoon session begins.
+    pub const NOON: Self = Self(12 * 60);
+
     /// Reads `HH:MM` and nothing else.
     ///
     /// # Errors
@@ -362,5 +381,7 @@ mod tests {
         assert_eq!(date("2027-02-15").days_until(date("2026-11-23")), -84);
         assert_eq!(date("2012-02-29").age_on(date("2026-02-28")), 13);
         assert_eq!(Date::MAX.plus_days(1), Date::MAX);
+        assert_eq!(Date::MAX.ends(), "2101-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!((Date::MAX.next(), Date::MIN.previous()), (None, None));
     }
 }

@@ -7,45 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::Date;
-
-/// A run of days, the first and the last included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Period {
-    first: Date,
-    last: Date,
-}
-
-impl Period {
-    /// None if `last` is before `first`.
-    #[must_use]
-    pub fn new(first: Date, last: Date) -> Option<Self> {
-        (first <= last).then_some(Self { first, last })
-    }
-
-    /// The first day.
-    #[must_use]
-    pub fn first(self) -> Date {
-        self.first
-    }
-
-    /// The last day.
-    #[must_use]
-    pub fn last(self) -> Date {
-        self.last
-    }
-
-    /// Whether `date` falls in the run.
-    #[must_use]
-    pub fn contains(self, date: Date) -> bool {
-        (self.first..=self.last).contains(&date)
-    }
-}
+use super::{Date, Period};
 
 /// What is known of one school's or authority's year.
 ///
-/// The dates known reach from the first day of the first term to the last day of the last; outside that span the
-/// weekday rule stands in.
+/// The dates known reach from the first day of a term to the last day of the next, where both are of one academic
+/// year or of two that follow each other. Everywhere else, also in a year without terms between two that have some,
+/// the weekday rule stands in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchoolCalendar {
     /// Terms, half-terms included.
@@ -88,47 +56,38 @@ impl SchoolCalendar {
     /// School days after `from`, up to and including `to`; 0 if `to` is not later.
     #[must_use]
     pub fn school_days_between(&self, from: Date, to: Date) -> u32 {
-        let mut count = 0;
-        let mut day = from;
-        while day < to {
-            day = day.plus_days(1);
-            count += u32::from(self.is_school_day(day));
-        }
-        count
+        u32::try_from(self.school_days_after(from, to).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether there are more than `count` school days after `from`, up to and including `to`. Stops at the
+    /// first that is one too many, however long the range is.
+    #[must_use]
+    pub fn has_more_school_days(&self, from: Date, to: Date, count: u32) -> bool {
+        self.school_days_after(from, to).nth(at(count)).is_some()
     }
 
     /// The earliest day from which no more than `count` school days lead up to and including `to`: from a day before
     /// it, [`Self::school_days_between`] counts more.
     #[must_use]
     pub fn earliest_within(&self, to: Date, count: u32) -> Date {
-        let (mut day, mut left) = (to, count);
-        while day > Date::MIN {
-            let counts = u32::from(self.is_school_day(day));
-            if counts > left {
-                break;
-            }
-            left -= counts;
-            day = day.plus_days(-1);
-        }
-        day
+        let mut back = self.school_days_in(Period::new(Date::MIN, to)).rev();
+        back.nth(at(count)).unwrap_or(Date::MIN)
     }
 
     /// The `count`-th school day after `date` (`date` itself for 0), held to [`Date::MAX`].
     #[must_use]
     pub fn add_school_days(&self, date: Date, count: u32) -> Date {
-        let mut left = count;
-        let mut day = date;
-        while left > 0 && day < Date::MAX {
-            day = day.plus_days(1);
-            left -= u32::from(self.is_school_day(day));
-        }
-        day
+        let Some(before) = count.checked_sub(1) else {
+            return date;
+        };
+        self.school_days_after(date, Date::MAX).nth(at(before)).unwrap_or(Date::MAX)
     }
 
-    /// The `n`-th school day counting from `first`, which is the 1st if it is a school day.
+    /// The `n`-th school day counting from `first`, which is the 1st if it is a school day; held to [`Date::MAX`].
     #[must_use]
     pub fn nth_school_day(&self, first: Date, n: u32) -> Date {
-        self.add_school_days(first.plus_days(-1), n)
+        let mut days = self.school_days_in(Period::new(first, Date::MAX));
+        days.nth(at(n.saturating_sub(1))).unwrap_or(Date::MAX)
     }
 
     /// The day from which an excluded child must have full-time education: the first excluded school day is day 1.
@@ -137,11 +96,31 @@ impl SchoolCalendar {
         self.nth_school_day(first_excluded_day, 6)
     }
 
-    fn knows(&self, date: Date) -> bool {
-        let opens = self.terms.iter().map(|term| term.first).min();
-        let closes = self.terms.iter().map(|term| term.last).max();
-        opens.zip(closes).is_some_and(|(opens, closes)| (opens..=closes).contains(&date))
+    fn school_days_after(&self, from: Date, to: Date) -> impl DoubleEndedIterator<Item = Date> {
+        self.school_days_in(from.next().and_then(|next| Period::new(next, to)))
     }
+
+    fn school_days_in(&self, days: Option<Period>) -> impl DoubleEndedIterator<Item = Date> {
+        days.into_iter().flat_map(Period::days).filter(|day| self.is_school_day(*day))
+    }
+
+    fn knows(&self, date: Date) -> bool {
+        let begins = self.terms.iter().map(|term| term.first());
+        let before = begins.clone().filter(|first| *first <= date).max();
+        let next = begins.filter(|first| *first > date).min();
+        let holidays = |(before, next)| academic_year(next) - academic_year(before) <= 1;
+        self.terms.iter().any(|term| term.contains(date)) || before.zip(next).is_some_and(holidays)
+    }
+}
+
+/// Returns the calendar year in which the academic year of a term begins. Some terms begin in the last days of August.
+fn academic_year(first: Date) -> i16 {
+    first.year() - i16::from(first.month() < 8)
+}
+
+/// A count as a position.
+fn at(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// The name of the bank holiday that falls on `date` in England.
@@ -233,6 +212,37 @@ mod tests {
         assert!(!calendar.is_school_day(date("2026-08-01")));
         assert!(example().is_school_day(date("2027-06-07")));
         assert_eq!(calendar.add_school_days(Date::MAX, 3), Date::MAX);
+    }
+
+    #[test]
+    fn a_year_without_term_dates_between_two_known_ones_has_school_days() {
+        let mut calendar = example();
+        calendar.terms.push(period("2028-09-04", "2028-12-15"));
+        // Nothing is known of 2027/28, nor of what the example leaves out of 2026/27.
+        for unknown in ["2027-04-20", "2027-09-06", "2028-02-01", "2028-06-30"] {
+            assert!(calendar.is_school_day(date(unknown)), "{unknown}");
+        }
+        assert!(!calendar.is_school_day(date("2026-12-21")));
+        assert_eq!(calendar.add_school_days(date("2027-03-25"), 1), date("2027-03-30"));
+        calendar.terms.push(period("2027-04-12", "2027-07-23"));
+        calendar.terms.push(period("2027-08-31", "2028-07-21"));
+        for holiday in ["2027-04-05", "2027-07-26", "2027-08-26", "2028-08-01"] {
+            assert!(!calendar.is_school_day(date(holiday)), "{holiday}");
+        }
+    }
+
+    #[test]
+    fn counting_ends_at_both_ends_of_the_calendar() {
+        let mut calendar = SchoolCalendar::default();
+        assert_eq!(calendar.nth_school_day(Date::MAX, 6), Date::MAX);
+        assert_eq!(calendar.earliest_within(Date::MIN, 60), Date::MIN);
+        assert!(calendar.school_days_between(Date::MIN, Date::MAX) > 51_000);
+        assert!(calendar.has_more_school_days(Date::MIN, Date::MAX, 5));
+        assert!(!calendar.has_more_school_days(Date::MAX, Date::MIN, 0));
+        calendar.closures.push(Period::new(Date::MIN, Date::MAX).unwrap());
+        assert_eq!(calendar.school_days_between(Date::MIN, Date::MAX), 0);
+        assert_eq!(calendar.add_school_days(Date::MIN, 1), Date::MAX);
+        assert_eq!(calendar.earliest_within(Date::MAX, 0), Date::MIN);
     }
 
     #[test]

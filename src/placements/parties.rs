@@ -210,7 +210,7 @@ impl Placement {
             std::mem::take(&mut self.periods)
         };
         // The first day of the calendar has none before it.
-        let last = from.plus_days(-1);
+        let last = from.previous().unwrap_or(from);
         for mut period in before.into_iter().filter(|period| period.from.is_none_or(|first| first < from)) {
             let stays = schools.contains(&period.organisation) || residence == period.organisation;
             if period.until.is_none_or(|until| from <= until) {

@@ -9,7 +9,7 @@ use super::draft::{self, Draft};
 use super::rows::Placement;
 use super::rules::{self, Verb};
 use super::wire;
-use crate::calendar::Date;
+use crate::calendar::{Date, Period};
 use crate::clock::Instant;
 use crate::exchange::change::row;
 use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Reason, Record, Refusal};
@@ -102,7 +102,7 @@ pub async fn by_version(cx: &mut Cx, placement: &Placement, version: i64) -> Res
     Ok(Some(plan))
 }
 
-/// The plans that a placement had from one day to another, the oldest first, each with its first day in that time.
+/// The plans that a placement had in a range of days, the oldest first, each with the days for which it holds.
 /// A version holds from the day on which it was put, the last one of a day; the first one holds before too, for
 /// what is written late says what was arranged.
 ///
@@ -111,24 +111,26 @@ pub async fn by_version(cx: &mut Cx, placement: &Placement, version: i64) -> Res
 pub async fn in_force(
     cx: &mut Cx,
     placement: &Placement,
-    from: Date,
-    to: Date,
-) -> Result<Vec<(Date, Plan)>, Refusal> {
+    days: Period,
+) -> Result<Vec<(Period, Plan)>, Refusal> {
     let sql = "SELECT p.version, p.plan, e.time FROM plans p JOIN entries e ON e.idx = p.idx \
                WHERE p.placement = $1 AND (p.version = 1 OR e.time < $3) AND p.version >= \
                (SELECT COALESCE(MAX(q.version), 1) FROM plans q JOIN entries f ON f.idx = q.idx \
                WHERE q.placement = $1 AND f.time < $2) ORDER BY p.version";
-    let (first_over, all_over) = (from.ends().micros(), to.ends().micros());
+    let (first_over, all_over) = (days.first().ends().micros(), days.last().ends().micros());
     let arguments = vec![placement.id.into(), first_over.into(), all_over.into()];
     let mut plans: Vec<(Date, Plan)> = Vec::new();
     for row in cx.snapshot.fetch(sql, arguments).await? {
         let (_, plan) = opened(cx, placement, &row).await?;
         let put = Date::in_london(Instant::from_micros(row.int(2)?).map_err(|_| Reason::Failed)?);
-        let since = if plans.is_empty() { from } else { put };
+        let since = if plans.is_empty() { days.first() } else { put };
         plans.pop_if(|(earlier, _)| *earlier == since);
         plans.push((since, plan));
     }
-    Ok(plans)
+    let starts = plans.iter().skip(1).map(|(next, _)| next.previous());
+    let ends: Vec<_> = starts.map(|end| end.unwrap_or(Date::MIN)).chain([days.last()]).collect();
+    let held = plans.into_iter().zip(ends);
+    Ok(held.filter_map(|((since, plan), until)| Some((Period::new(since, until)?, plan))).collect())
 }
 
 async fn opened(cx: &mut Cx, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {

@@ -4,7 +4,6 @@
 use uuid::Uuid;
 
 use super::rows::{self, Placement};
-use crate::calendar::Period;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Refusal, Standing};
@@ -18,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::key::Key;
 
 /// Days of one closure.
-const DAYS: i32 = 366;
+const MAX_DAYS: usize = 366;
 /// Placements looked at in one step.
 const STEP: i64 = 500;
 
@@ -61,12 +60,7 @@ fn declared(cx: &Cx, m: &DeclareClosureRequest) -> Result<ClosureRow, Refusal> {
     check.uuid("request_id", &m.request_id);
     let id = check.optional_uuid("closure_id", &m.closure_id);
     let site = check.text("site", &m.site, TextRule::line(200)).unwrap_or_default();
-    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
-    let days = from.zip(to).and_then(|(from, to)| Period::new(from, to));
-    let held = days.is_some_and(|days| days.first().days_until(days.last()) < DAYS);
-    if from.is_some() && to.is_some() && !held {
-        check.fault("to_date", "DATE_ORDER");
-    }
+    let days = check.period(("from_date", &m.from_date), ("to_date", &m.to_date), MAX_DAYS);
     let kind = check.enum_value::<ClosureKind>("kind", m.kind);
     if kind.is_some_and(|kind| !closures::fits(kind, &m.reason_code)) {
         check.fault("reason_code", "CODE_NOT_OF_A_CLOSURE");

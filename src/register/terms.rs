@@ -14,6 +14,8 @@ use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
 /// Academic years for which terms are taken.
 const YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
+/// Days of one term or break.
+const MAX_DAYS: usize = 366;
 /// Most days or periods of one kind.
 const MOST: usize = 40;
 
@@ -137,12 +139,7 @@ fn periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {
     }
     for (index, period) in sent.iter().enumerate() {
         let mut at = check.at(field).index(index);
-        let (first, last) = (at.date("first", &period.first), at.date("last", &period.last));
-        if let (Some(first), Some(last)) = (first, last)
-            && last < first
-        {
-            at.fault("last", "DATE_ORDER");
-        }
+        at.period(("first", &period.first), ("last", &period.last), MAX_DAYS);
     }
 }
 

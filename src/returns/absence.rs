@@ -10,7 +10,7 @@ use super::arrangement::Arrangement;
 use super::rules::{self, Slot, within};
 use super::stated::{self, tell};
 use super::statements::{self, Stated, StatementRow};
-use crate::calendar::Date;
+use crate::calendar::{Date, Period};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
@@ -179,10 +179,10 @@ async fn is_restricted(cx: &mut Cx, notice: &Notice, placement: Uuid) -> Result<
         return Ok(true);
     }
     let days = || notice.sessions.iter().map(|(date, _)| *date);
-    let Some((from, to)) = days().min().zip(days().max()) else {
+    let Some(days) = days().min().zip(days().max()).and_then(|(from, to)| Period::new(from, to)) else {
         return Ok(false);
     };
-    let stated = statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement, from, to).await?;
+    let stated = statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement, days).await?;
     let restricted = |row: &StatementRow| row.code.as_deref().is_some_and(rules::is_restricted);
     Ok(stated.iter().any(|row| restricted(row) && notice.sessions.contains(&(row.date, row.slot))))
 }

@@ -159,7 +159,7 @@ impl Arrangement {
 /// A suggestion as it stands on `today`: a reason that five school days did not establish is none.
 pub fn resolved(code: AttendanceCode, date: Date, calendar: &SchoolCalendar, today: Date) -> AttendanceCode {
     let open = code == AttendanceCode::ReasonNotEstablished;
-    if open && calendar.school_days_between(date, today) > UNRESOLVED {
+    if open && calendar.has_more_school_days(date, today, UNRESOLVED) {
         AttendanceCode::OtherAbsence
     } else {
         code

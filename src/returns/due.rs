@@ -28,7 +28,7 @@ use crate::store::StoreError;
 use crate::store::key::Key;
 
 /// Days of one request.
-const DAYS: i32 = 31;
+const MAX_DAYS: usize = 31;
 /// Placements looked at for one answer; a page may end before it is full.
 const LOOKED_AT: i64 = 500;
 
@@ -44,9 +44,9 @@ pub(super) struct Due {
 
 /// The sessions that are due in a range: those of the weekly timetable on school days, and the plan's extra
 /// dates, whatever day they are.
-pub(super) fn due(arrangement: &Arrangement, calendar: &SchoolCalendar, from: Date, to: Date) -> Vec<Due> {
-    let (mut due, mut date) = (Vec::new(), from);
-    while date <= to {
+pub(super) fn due(arrangement: &Arrangement, calendar: &SchoolCalendar, days: Period) -> Vec<Due> {
+    let mut due = Vec::new();
+    for date in days.days() {
         let extra = arrangement.extra_dates.contains(&date);
         if extra || calendar.is_term_day(date) {
             let weekday = date.days_since_monday();
@@ -67,7 +67,6 @@ pub(super) fn due(arrangement: &Arrangement, calendar: &SchoolCalendar, from: Da
                 due.push(Due { date, slot: None, by, site: String::new(), closed });
             }
         }
-        date = date.plus_days(1);
     }
     due
 }
@@ -77,14 +76,10 @@ fn moment(date: Date, cut_off: Option<TimeOfDay>) -> Instant {
     cut_off.and_then(|at| at.on(date).ok()).unwrap_or_else(|| date.ends())
 }
 
-/// What is due in a range by the plans that were in force in it, each with its first day.
-fn due_by(placement: &Placement, plans: &[(Date, Plan)], calendar: &SchoolCalendar, to: Date) -> Vec<Due> {
-    let ends = plans.iter().skip(1).map(|(next, _)| next.plus_days(-1)).chain([to]);
-    let in_turn = plans
-        .iter()
-        .zip(ends)
-        .map(|((since, plan), until)| due(&Arrangement::of(placement, Some(plan)), calendar, *since, until));
-    in_turn.flatten().collect()
+/// What is due by the plans that were in force, each with its days.
+fn due_by(placement: &Placement, plans: &[(Period, Plan)], calendar: &SchoolCalendar) -> Vec<Due> {
+    let of = |(days, plan): &(Period, Plan)| due(&Arrangement::of(placement, Some(plan)), calendar, *days);
+    plans.iter().flat_map(of).collect()
 }
 
 /// Gives what was due and what came, of the caller's placements.
@@ -133,8 +128,7 @@ pub async fn list_expected_returns(
 
 /// A query whose shape holds.
 struct Query {
-    from: Date,
-    to: Date,
+    days: Period,
     placement: Option<Uuid>,
     states: Vec<i32>,
     size: usize,
@@ -144,12 +138,7 @@ struct Query {
 
 fn read(cx: &Cx, m: &ListExpectedReturnsRequest) -> Result<Query, Refusal> {
     let mut check = Check::new();
-    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
-    if let (Some(from), Some(to)) = (from, to)
-        && !(0..DAYS).contains(&from.days_until(to))
-    {
-        check.fault("to_date", "DATE_ORDER");
-    }
+    let days = check.query_period(&m.from_date, &m.to_date, MAX_DAYS, cx.today);
     let placement = check.optional_uuid("placement_id", &m.placement_id);
     if check.list_len("states", m.states.len(), 10) {
         for (index, state) in m.states.iter().enumerate() {
@@ -167,11 +156,11 @@ fn read(cx: &Cx, m: &ListExpectedReturnsRequest) -> Result<Query, Refusal> {
         }
     }
     check.finish()?;
-    let (Some(from), Some(to), Some(after)) = (from, to, after) else {
+    let (Some(days), Some(after)) = (days, after) else {
         return Err(Reason::Malformed.into());
     };
     let states = m.states.clone();
-    Ok(Query { from, to, placement, states, size: size as usize, after, pages })
+    Ok(Query { days, placement, states, size: size as usize, after, pages })
 }
 
 /// Whose return it is to know of: whoever reads the attendance, but for the LA of residence.
@@ -202,16 +191,16 @@ async fn of_placement(
     query: &Query,
     calendars: &mut HashMap<OrganisationId, SchoolCalendar>,
 ) -> Result<Vec<ExpectedReturn>, Refusal> {
-    let Some(start) = placement.start else {
+    let held = placement.start.and_then(|start| Period::new(start, placement.end.unwrap_or(Date::MAX)));
+    let Some(days) = held.and_then(|held| held.intersect(query.days)) else {
         return Ok(Vec::new());
     };
-    let (from, to) = (query.from.max(start), query.to.min(placement.end.unwrap_or(Date::MAX)));
-    let plans = plan::in_force(cx, placement, from, to).await?;
+    let plans = plan::in_force(cx, placement, days).await?;
     if !calendars.contains_key(&placement.provider) {
         let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
         calendars.insert(placement.provider.clone(), calendar);
     }
-    let due = calendars.get(&placement.provider).map(|calendar| due_by(placement, &plans, calendar, to));
+    let due = calendars.get(&placement.provider).map(|calendar| due_by(placement, &plans, calendar));
     let mut due = due.unwrap_or_default();
     let reader = cx.caller.organisation.clone();
     due.retain(|due| placements::readable_on(placement, &reader, due.date));
@@ -224,7 +213,7 @@ async fn of_placement(
         marks.insert((mark.date, mark.slot), mark);
     }
     let absences =
-        statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement.id, from, to).await?;
+        statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement.id, days).await?;
     let (mut returns, mut brought) = (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
     for due in due {
         let mark = match due.slot {
@@ -307,7 +296,6 @@ fn expected(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calendar::Period;
     use crate::proto::v1::{TimetableSlot, Weekday};
     use crate::returns::arrangement::tests::by_school;
 
@@ -337,7 +325,7 @@ mod tests {
 
     /// Day, session and whether it is closed, of what is due from 19 October to 1 November 2026.
     fn told(calendar: &SchoolCalendar) -> Vec<(String, Option<u16>, bool)> {
-        let due = due(&arrangement(), calendar, date("2026-10-19"), date("2026-11-01"));
+        let due = due(&arrangement(), calendar, Period::new(date("2026-10-19"), date("2026-11-01")).unwrap());
         due.iter().map(|due| (due.date.to_string(), due.slot.map(Slot::number), due.closed)).collect()
     }
 

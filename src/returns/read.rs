@@ -8,7 +8,7 @@ use super::rows::{self, MarkRow};
 use super::statements::{self, Stated};
 use super::view::View;
 use super::void;
-use crate::calendar::Date;
+use crate::calendar::{Date, Period};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
@@ -24,8 +24,8 @@ use crate::seal::ChildKey;
 use crate::store::StoreError;
 use prost::Message;
 
-/// Days of one request.
-const DAYS: i32 = 366;
+/// Days of one request: a year and a day, so that the rates of a school year come in one answer.
+const MAX_DAYS: usize = 367;
 /// Earlier revisions that are shown.
 const EARLIER: usize = 50;
 
@@ -60,16 +60,24 @@ pub async fn get_attendance(
     mut cx: Cx,
     m: GetAttendanceRequest,
 ) -> Result<Decided<GetAttendanceResponse>, Refusal> {
-    let Asked { id, from, to, page_size, pages } = asked(&cx, &m)?;
+    let Asked { id, days, page_size, pages } = asked(&cx, &m)?;
     let (placement, permit) = permitted(&mut cx, id).await?;
     let key = placements::children::required_key(&mut cx, &placement.provider, placement.child).await?;
     let (reader, today) = (cx.caller.organisation.clone(), cx.today);
     let calendar = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
     let view = |day| View::today(&placement, &reader, day, &calendar, today);
     let mut count = m.page_token.is_empty().then(Count::default);
-    let (mut marks, mut day, mut next) = (Vec::new(), from, from);
-    // The first page counts the whole range.
-    while day <= to && (marks.len() < page_size || count.is_some()) {
+    // Marks stand between the start and today, also after an end that was set later.
+    let marked = placement.start.and_then(|start| Period::new(start, today)?.intersect(days));
+    let (mut marks, mut next) = (Vec::new(), None);
+    for day in marked.into_iter().flat_map(Period::days) {
+        if marks.len() >= page_size {
+            next = next.or(Some(day));
+            // The first page counts the whole range.
+            if count.is_none() {
+                break;
+            }
+        }
         // The days of another party's time in the placement are not the reader's.
         let of_day = if placements::readable_on(&placement, &reader, day) {
             rows::of_day(&mut cx.snapshot, &placement, day).await?
@@ -79,16 +87,16 @@ pub async fn get_attendance(
         if let Some(count) = &mut count {
             count.add(&of_day);
         }
-        day = day.plus_days(1);
-        if marks.len() < page_size {
+        if next.is_none() {
             for mark in of_day {
                 marks.push(history(&mut cx, &view(mark.date), &key, mark, EARLIER).await?);
             }
-            next = day;
         }
     }
     let summary = count.map(|count| count.summary());
-    confirmed(&mut cx, view, placement.id, (from, next), &mut marks).await?;
+    if let Some(marked) = marked {
+        confirmed(&mut cx, view, placement.id, marked, &mut marks).await?;
+    }
     let return_id = |history: &MarkHistory| Uuid::parse_str(&history.mark.as_ref()?.return_id).ok();
     let incomplete =
         parts::incomplete(&mut cx.snapshot, &placement.provider, marks.iter().filter_map(return_id));
@@ -96,8 +104,10 @@ pub async fn get_attendance(
     for history in &mut marks {
         history.return_incomplete = return_id(history).is_some_and(|id| incomplete.contains(&id));
     }
-    let more = next <= to;
-    let next_page_token = if more { pages.seal(&cx, next.to_string().as_bytes())? } else { String::new() };
+    let next_page_token = match next {
+        Some(next) => pages.seal(&cx, next.to_string().as_bytes())?,
+        None => String::new(),
+    };
     let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
@@ -113,8 +123,7 @@ pub async fn get_attendance(
 /// A request whose shape holds.
 struct Asked {
     id: Uuid,
-    from: Date,
-    to: Date,
+    days: Period,
     page_size: usize,
     pages: Pages,
 }
@@ -122,28 +131,24 @@ struct Asked {
 fn asked(cx: &Cx, m: &GetAttendanceRequest) -> Result<Asked, Refusal> {
     let mut check = Check::new();
     let id = check.uuid("placement_id", &m.placement_id);
-    let (from, to) = (check.date("from_date", &m.from_date), check.date("to_date", &m.to_date));
+    let days = check.query_period(&m.from_date, &m.to_date, MAX_DAYS, cx.today);
     let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
-    if let (Some(from), Some(to)) = (from, to)
-        && !(0..=DAYS).contains(&from.days_until(to))
-    {
-        check.fault("to_date", "DATE_ORDER");
-    }
     let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
     let pages = Pages::of(cx, "GetAttendance", &query);
-    let mut begin = from;
+    let mut left = days;
     if !m.page_token.is_empty() {
         let opened = pages.open(cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
-        begin = opened.and_then(|day| Date::parse(&day).ok());
+        let begin = opened.and_then(|day| Date::parse(&day).ok());
         if begin.is_none() {
             check.fault("page_token", "PAGE_TOKEN_INVALID");
         }
+        left = begin.zip(days).and_then(|(begin, days)| Period::new(begin, days.last()));
     }
     check.finish()?;
-    let (Some(id), Some(from), Some(to)) = (id, begin, to) else {
+    let (Some(id), Some(days)) = (id, left) else {
         return Err(Reason::Malformed.into());
     };
-    Ok(Asked { id, from, to, page_size: page_size as usize, pages })
+    Ok(Asked { id, days, page_size: page_size as usize, pages })
 }
 
 /// The placement, and leave to read its attendance.
@@ -165,11 +170,11 @@ async fn confirmed<'a>(
     cx: &mut Cx,
     view: impl Fn(Date) -> View<'a>,
     placement: Uuid,
-    (from, to): (Date, Date),
+    days: Period,
     marks: &mut [MarkHistory],
 ) -> Result<(), Refusal> {
     let stated = Stated::Confirmed;
-    for row in statements::of_placement(&mut cx.snapshot, stated, placement, from, to).await? {
+    for row in statements::of_placement(&mut cx.snapshot, stated, placement, days).await? {
         let confirmation = row.confirmation(cx, &view(row.date)).await?;
         let of = |mark: &StoredMark| mark.date == confirmation.date && mark.session == confirmation.session;
         if let Some(beside) = marks.iter_mut().find(|history| history.mark.as_ref().is_some_and(of)) {

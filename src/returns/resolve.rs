@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::arrangement::Arrangement;
 use super::roll::{Found, Known, Roll};
 use super::rules::{self, Entered, Fault, Named, Statement};
-use crate::calendar::{Date, TimeOfDay};
+use crate::calendar::{Date, Period, TimeOfDay};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::names::same_name;
 use crate::exchange::check::{Check, Violations};
@@ -75,9 +75,10 @@ impl Batch {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let from = placement.start.unwrap_or(cx.today).min(cx.today);
-                let plans = placements::plan::in_force(cx, placement, from, cx.today).await?;
+                let days = Period::new(from, cx.today).ok_or(Reason::Failed)?;
+                let plans = placements::plan::in_force(cx, placement, days).await?;
                 let arranged =
-                    |(since, plan): &(Date, Plan)| (*since, Arrangement::of(placement, Some(plan)));
+                    |(days, plan): &(Period, Plan)| (days.first(), Arrangement::of(placement, Some(plan)));
                 place.insert(plans.iter().map(arranged).collect())
             }
         };

@@ -5,7 +5,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::rules::Slot;
-use crate::calendar::Date;
+use crate::calendar::{Date, Period};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Cx, Reason, Record, Refusal};
 use crate::placements::children;
@@ -127,15 +127,13 @@ pub async fn of_placement(
     snapshot: &mut Snapshot,
     stated: Stated,
     placement: Uuid,
-    from: Date,
-    to: Date,
+    days: Period,
 ) -> Result<Vec<StatementRow>, StoreError> {
     let sql = select!(
         "WHERE s.placement = $1 AND s.date BETWEEN $2 AND $3 AND s.stated = $4 \
          ORDER BY s.date, s.slot, s.idx DESC, s.ordinal DESC"
     );
-    let range = [from.to_string().into(), to.to_string().into()];
-    let [from, to] = range;
+    let (from, to) = (days.first().to_string().into(), days.last().to_string().into());
     let rows = snapshot.fetch(sql, vec![placement.into(), from, to, (stated as i32).into()]).await?;
     rows.iter().map(read).collect()
 }

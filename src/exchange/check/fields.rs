@@ -8,11 +8,14 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use super::{Check, TextRule, contact, text};
-use crate::calendar::{Date, DateError, TimeError, TimeOfDay};
+use crate::calendar::{Date, DateError, Period, PeriodError, TimeError, TimeOfDay};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationError;
 use crate::codes::upn::UpnError;
 use crate::codes::{OrganisationId, Upn};
+
+/// Years after today in which a range that is read may end.
+const MAX_YEARS_AHEAD: i16 = 2;
 
 /// No id, date or number is this long; longer is refused for its length before it is read.
 const IDENTIFIER_BYTES: usize = 256;
@@ -36,6 +39,29 @@ impl Check {
     /// As [`Check::date`], or nothing.
     pub fn optional_date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
         if sent.is_empty() { None } else { self.read(field, sent, date) }
+    }
+
+    /// Reads two dates as a period of at most `days` days. A period that is none is the fault of the second date.
+    pub fn period(
+        &mut self,
+        first: (&'static str, &str),
+        last: (&'static str, &str),
+        days: usize,
+    ) -> Option<Period> {
+        let (from, to) = (self.date(first.0, first.1), self.date(last.0, last.1));
+        match Period::bounded(from?, to?, days) {
+            Ok(period) => Some(period),
+            Err(error) => self.refuse(last.0, error.reason()),
+        }
+    }
+
+    /// Reads `from_date` and `to_date` of a query, as [`Check::period`], ending at most two years after `today`.
+    pub fn query_period(&mut self, from: &str, to: &str, days: usize, today: Date) -> Option<Period> {
+        let period = self.period(("from_date", from), ("to_date", to), days)?;
+        if period.last() > today.plus_years(MAX_YEARS_AHEAD) {
+            return self.refuse("to_date", PeriodError::TooLong.reason());
+        }
+        Some(period)
     }
 
     /// A date of birth that gives an age of 4 to 25 on `today`.

@@ -15,8 +15,8 @@ use crate::proto::v1::{
 
 const NOTES: TextRule = TextRule::notes(NOTE);
 const ONE_LINE: TextRule = TextRule::line(LINE);
-/// Days of one period: more than a year is no period.
-const DAYS: i32 = 366;
+/// Days of one period: more than a year and a day is no period.
+const MAX_DAYS: usize = 367;
 
 /// A progress return.
 pub struct Submission {
@@ -88,10 +88,8 @@ fn progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> ProgressRe
 }
 
 fn period(check: &mut Check, sent: &ProgressReturn, today: Date) {
-    let (from, to) = (check.date("from_date", &sent.from_date), check.date("to_date", &sent.to_date));
-    if from.zip(to).is_some_and(|(from, to)| !(0..=DAYS).contains(&from.days_until(to))) {
-        check.fault("to_date", "DATE_ORDER");
-    } else if to.is_some_and(|to| to > today) {
+    check.period(("from_date", &sent.from_date), ("to_date", &sent.to_date), MAX_DAYS);
+    if Date::parse(&sent.to_date).is_ok_and(|to| to > today) {
         check.fault("to_date", "DATE_IN_FUTURE");
     }
 }

@@ -1,0 +1,177 @@
+//! Ranges of days that are checked when they are made, and their iterator, which ends at both ends of the calendar.
+//!
+//! Invariant: no other module steps from day to day. [`Date::plus_days`] saturates at [`Date::MAX`], so a loop that
+//! adds one day until it has passed the last day never ends there (the test `tidy` holds this).
+
+use std::iter::FusedIterator;
+
+use super::Date;
+
+/// A run of days, the first and the last included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    first: Date,
+    last: Date,
+}
+
+/// Why two dates make no period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodError {
+    /// The last day is before the first.
+    #[error("the end is before the start")]
+    Order,
+    /// More days than are taken at once.
+    #[error("the range holds too many days")]
+    TooLong,
+}
+
+impl PeriodError {
+    /// The reason sent to a caller.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Order => "DATE_ORDER",
+            Self::TooLong => "RANGE_TOO_LONG",
+        }
+    }
+}
+
+impl Period {
+    /// Makes a period; none if `last` is before `first`.
+    #[must_use]
+    pub fn new(first: Date, last: Date) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Makes a period of at most `days` days.
+    ///
+    /// # Errors
+    /// [`PeriodError`].
+    pub fn bounded(first: Date, last: Date, days: usize) -> Result<Self, PeriodError> {
+        let period = Self::new(first, last).ok_or(PeriodError::Order)?;
+        if period.days().len() > days { Err(PeriodError::TooLong) } else { Ok(period) }
+    }
+
+    /// Returns the first day.
+    #[must_use]
+    pub fn first(self) -> Date {
+        self.first
+    }
+
+    /// Returns the last day.
+    #[must_use]
+    pub fn last(self) -> Date {
+        self.last
+    }
+
+    /// Returns whether `date` falls in the run.
+    #[must_use]
+    pub fn contains(self, date: Date) -> bool {
+        (self.first..=self.last).contains(&date)
+    }
+
+    /// Returns the days that both periods have; none if they have none in common.
+    #[must_use]
+    pub fn intersect(self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
+
+    /// Iterates over the days.
+    #[must_use]
+    pub fn days(self) -> Days {
+        Days(Some(self))
+    }
+}
+
+/// The days of a period that are still to come, from either end.
+#[derive(Clone, Debug)]
+pub struct Days(Option<Period>);
+
+impl Iterator for Days {
+    type Item = Date;
+
+    fn next(&mut self) -> Option<Date> {
+        let Period { first, last } = self.0.take()?;
+        self.0 = first.next().and_then(|next| Period::new(next, last));
+        Some(first)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.0.map_or(0, |left| left.first.days_until(left.last) + 1);
+        let left = usize::try_from(left).unwrap_or(0);
+        (left, Some(left))
+    }
+}
+
+impl DoubleEndedIterator for Days {
+    fn next_back(&mut self) -> Option<Date> {
+        let Period { first, last } = self.0.take()?;
+        self.0 = last.previous().and_then(|previous| Period::new(first, previous));
+        Some(last)
+    }
+}
+
+impl ExactSizeIterator for Days {}
+
+impl FusedIterator for Days {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Dates near both ends of the calendar, and some between.
+    fn dates() -> impl Strategy<Value = Date> {
+        let days = Date::MIN.days_until(Date::MAX);
+        let offset = prop_oneof![0..400, (days - 400)..=days, 0..=days];
+        offset.prop_map(|days| Date::MIN.plus_days(days))
+    }
+
+    #[test]
+    fn iteration_ends_at_both_ends_of_the_calendar() {
+        for day in [Date::MIN, Date::MAX] {
+            let mut days = Period::new(day, day).unwrap().days();
+            assert_eq!((days.len(), days.next(), days.next(), days.next_back()), (1, Some(day), None, None));
+        }
+        let all = Period::new(Date::MIN, Date::MAX).unwrap();
+        assert_eq!(all.days().count(), 73_414);
+        assert_eq!(all.days().rev().nth(73_413), Some(Date::MIN));
+    }
+
+    #[test]
+    fn a_bounded_period_holds_its_days_and_no_more() {
+        let first = Date::parse("2100-12-01").unwrap();
+        assert_eq!(Period::bounded(first, Date::MAX, 31).map(|period| period.days().len()), Ok(31));
+        assert_eq!(Period::bounded(first, Date::MAX, 30), Err(PeriodError::TooLong));
+        assert_eq!(Period::bounded(Date::MIN, Date::MAX, 31), Err(PeriodError::TooLong));
+        assert_eq!(Period::bounded(Date::MAX, first, 31), Err(PeriodError::Order));
+    }
+
+    proptest! {
+        #[test]
+        fn the_days_of_a_period_are_each_there_once_from_either_end(one in dates(), other in dates()) {
+            let period = Period::new(one.min(other), one.max(other)).unwrap();
+            let length = usize::try_from(period.first().days_until(period.last())).unwrap() + 1;
+            prop_assert_eq!(period.days().len(), length);
+            let few = period.days().take(500);
+            prop_assert!(few.clone().zip(few.skip(1)).all(|(day, next)| day.next() == Some(next)));
+            let (mut days, mut seen) = (period.days(), 0);
+            while let Some(day) = if seen % 2 == 0 { days.next() } else { days.next_back() } {
+                prop_assert!(period.contains(day));
+                seen += 1;
+            }
+            prop_assert_eq!(seen, length);
+        }
+
+        #[test]
+        fn an_intersection_holds_the_days_of_both(dates in [dates(), dates(), dates(), dates()], day in dates()) {
+            let [a, b, c, d] = dates;
+            let (one, other) = (Period::new(a.min(b), a.max(b)).unwrap(), Period::new(c.min(d), c.max(d)).unwrap());
+            let both = one.intersect(other);
+            prop_assert_eq!(both, other.intersect(one));
+            let of_both = one.contains(day) && other.contains(day);
+            prop_assert_eq!(both.is_some_and(|both| both.contains(day)), of_both);
+        }
+    }
+}
