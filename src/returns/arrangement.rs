@@ -35,6 +35,8 @@ pub struct Planned {
     pub weekday: i8,
     /// Session.
     pub slot: Slot,
+    /// When it begins, where the plan says so.
+    start: Option<TimeOfDay>,
     /// When the mark is due.
     pub cut_off: Option<TimeOfDay>,
     /// Where.
@@ -67,10 +69,25 @@ impl Arrangement {
         planned.or_else(any).map_or("", |planned| &planned.site)
     }
 
-    /// What of a mark does not fit what is arranged. None of it refuses the mark.
-    pub fn warnings(&self, mark: &Entered, calendar: &SchoolCalendar) -> Vec<&'static str> {
+    /// Returns the differences between a mark received at `now` (day and time in England) and what is arranged.
+    /// They are warnings; the mark is accepted.
+    pub fn warnings(
+        &self,
+        mark: &Entered,
+        calendar: &SchoolCalendar,
+        now: (Date, TimeOfDay),
+    ) -> Vec<&'static str> {
+        let begun = self.has_begun(mark, now);
+        let hour = (!begun).then_some("SESSION_NOT_BEGUN");
         let day = self.of_the_day(mark, calendar);
-        day.into_iter().chain(self.of_the_code(mark)).collect()
+        day.into_iter().chain(hour).chain(self.of_the_code(mark)).collect()
+    }
+
+    /// Returns whether an afternoon session of today has begun by the plan's time for it. Mornings are registered
+    /// just before they begin, and are not asked.
+    fn has_begun(&self, mark: &Entered, (today, now): (Date, TimeOfDay)) -> bool {
+        let start = self.planned(mark.date, mark.slot).and_then(|planned| planned.start);
+        mark.date != today || mark.slot != Slot::PM || start.is_none_or(|start| start <= now)
     }
 
     /// A day on which nobody is expected; a code that says so itself fits it.
@@ -191,6 +208,7 @@ fn sessions(plan: &Plan) -> Vec<Planned> {
         Some(Planned {
             weekday: i8::try_from(sent.weekday - 1).ok()?,
             slot,
+            start: TimeOfDay::parse(&sent.start_time).ok(),
             cut_off: TimeOfDay::parse(&sent.cut_off).ok(),
             site: sent.site.clone(),
             online_at_home: sent.online_at_home,
@@ -324,6 +342,33 @@ pub(super) mod tests {
         calendar = SchoolCalendar::default();
         calendar.inset_days.insert(day);
         assert_eq!(warned(&calendar, "/", ""), Some("NOT_A_SCHOOL_DAY"));
+    }
+
+    #[test]
+    fn an_afternoon_before_the_plan_s_time_is_warned_of() {
+        let slot = |session: Session, start: &str| TimetableSlot {
+            weekday: Weekday::Monday as i32,
+            session: session as i32,
+            start_time: start.to_owned(),
+            ..TimetableSlot::default()
+        };
+        let plan = Plan {
+            timetable: vec![slot(Session::Am, "09:15"), slot(Session::Pm, "12:45")],
+            ..Plan::default()
+        };
+        let arrangement = Arrangement::of(&by_school(), Some(&plan));
+        let warned = |arrangement: &Arrangement, slot: Slot, sent: &str, day: &str, now: &str| {
+            let now = (Date::parse(day).unwrap(), TimeOfDay::parse(now).unwrap());
+            let warnings = arrangement.warnings(&monday(slot, code(sent)), &SchoolCalendar::default(), now);
+            warnings.contains(&"SESSION_NOT_BEGUN")
+        };
+        let today = "2026-11-16";
+        assert!(warned(&arrangement, Slot::PM, "\\", today, "12:00"));
+        assert!(warned(&arrangement, Slot::PM, "I", today, "12:44"));
+        assert!(!warned(&arrangement, Slot::PM, "\\", today, "12:45"));
+        assert!(!warned(&arrangement, Slot::PM, "\\", "2026-11-17", "08:30"));
+        assert!(!warned(&arrangement, Slot::AM, "/", today, "08:55"));
+        assert!(!warned(&Arrangement::of(&by_school(), None), Slot::PM, "\\", today, "12:00"));
     }
 
     #[test]

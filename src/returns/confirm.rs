@@ -234,7 +234,7 @@ fn result(at: usize, stating: &Stating, known: &Known) -> ConfirmationResult {
 }
 
 fn suggested(mark: Option<&MarkRow>) -> String {
-    mark.and_then(MarkRow::suggested).map(|code| code.as_str().to_owned()).unwrap_or_default()
+    mark.and_then(|mark| mark.suggested).map(|code| code.as_str().to_owned()).unwrap_or_default()
 }
 
 /// What is confirmed of one placement.

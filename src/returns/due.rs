@@ -12,7 +12,8 @@ use super::rows::{self, MarkRow};
 use super::rules::{Slot, Statement};
 use super::statements::{self, Stated, StatementRow};
 use super::view::{View, session};
-use crate::calendar::{Date, SchoolCalendar, TimeOfDay};
+use super::void;
+use crate::calendar::{Date, Period, SchoolCalendar, TimeOfDay};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -233,19 +234,33 @@ async fn of_placement(
     Ok(returns)
 }
 
-/// When the first mark of the session was received, if one stands.
+/// Returns when the session's mark was received, if one stands. A correction makes no return late: the first mark
+/// counts. What was withdrawn counts no more: neither what stood before the newest withdrawal of the session's mark,
+/// nor a corrected mark whose own return was withdrawn later.
 async fn received(cx: &mut Cx, mark: Option<MarkRow>) -> Result<Option<Instant>, StoreError> {
-    let Some(mut mark) = mark.filter(|mark| mark.statement != Statement::Withdrawn) else {
+    let Some(mark) = mark.filter(|mark| mark.statement != Statement::Withdrawn) else {
         return Ok(None);
     };
-    while let Some((idx, ordinal)) = mark.prior {
+    let (mut received, mut prior) = (mark.received, mark.prior);
+    // Revisions count down to the first, so this ends.
+    while let Some((idx, ordinal)) = prior {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        match cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await? {
-            Some(row) => mark = rows::read(&row)?.0,
-            None => break,
+        let missing = StoreError::Inconsistent("an earlier revision of a mark is missing");
+        let row = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await?.ok_or(missing)?;
+        let (earlier, ..) = rows::read(&row)?;
+        if earlier.statement == Statement::Withdrawn {
+            break;
         }
+        let restored = earlier.flags & rows::RESTORED != 0;
+        if !restored {
+            let withdrawal = void::withdrawal(&mut cx.snapshot, &earlier, idx).await?;
+            if cx.snapshot.version(&withdrawal).await? == 0 {
+                received = earlier.received;
+            }
+        }
+        prior = earlier.prior;
     }
-    Ok(Instant::from_micros(mark.received).ok())
+    Ok(Instant::from_micros(received).ok())
 }
 
 /// The newest notice of the session that was not taken back.

@@ -143,7 +143,7 @@ pub async fn resolve(
         };
         resolved.push(match rules::meaning(&mark, cx.today, now) {
             Err(fault) => Err(at_fault(index, fault)),
-            Ok(()) => match place(cx, batch, index, &mark).await? {
+            Ok(()) => match place(cx, batch, index, &mark, now).await? {
                 Err(violations) => Err(violations),
                 Ok((at, warnings)) => Ok((mark, at, warnings)),
             },
@@ -158,6 +158,7 @@ async fn place(
     batch: &mut Batch,
     index: usize,
     mark: &Entered,
+    now: TimeOfDay,
 ) -> Result<Result<(usize, Vec<&'static str>), Violations>, Refusal> {
     let roll = Arc::clone(&batch.roll);
     let refused = |field, reason| Ok(Err(at_fault(index, (field, reason))));
@@ -181,7 +182,7 @@ async fn place(
     if let Err((field, reason)) = rules::inside(mark, known.placement.start, known.placement.end) {
         return refused(field, reason);
     }
-    let mut warnings = known.arrangement.warnings(mark, &roll.calendar);
+    let mut warnings = known.arrangement.warnings(mark, &roll.calendar, (cx.today, now));
     if let Statement::Code(code) = &mark.statement
         && AttendanceCode::on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {

@@ -78,6 +78,9 @@ pub struct MarkRow {
     pub minutes_planned: Option<i32>,
     pub minutes_attended: Option<i32>,
     pub flags: i64,
+    /// The code that was suggested for the home school when the mark was received. Kept, so that what is delivered
+    /// never moves.
+    pub suggested: Option<AttendanceCode>,
     pub received: i64,
     pub child: Uuid,
     pub sender: OrganisationId,
@@ -101,9 +104,6 @@ pub const AFTER_RESTRICTED: i64 = 8;
 /// The reason of this revision was given for several sessions of the child at once, and for one of them
 /// [`AFTER_RESTRICTED`] is set: only the closest readers get the reason. It does not pass to later revisions.
 pub const REASON_RESTRICTED: i64 = 16;
-/// From this bit on: what was suggested for the home school when the mark was received, as its place in
-/// `AttendanceCode::ALL` and one; 0 for nothing. Kept, so that what is delivered never moves.
-const SUGGESTED: u32 = 8;
 
 /// A query of marks, in the columns that [`read`] takes.
 macro_rules! select {
@@ -111,7 +111,7 @@ macro_rules! select {
         concat!(
             "SELECT m.placement, m.date, m.slot, m.revision, m.return_id, m.code, m.seen, m.end_minute, ",
             "m.minutes_late, m.minutes_planned, m.minutes_attended, m.flags, m.received, m.child, m.sender, ",
-            "m.note, m.prior_idx, m.prior_ordinal, m.idx, m.ordinal FROM marks m ",
+            "m.note, m.prior_idx, m.prior_ordinal, m.idx, m.ordinal, m.suggested FROM marks m ",
             $rest
         )
     };
@@ -136,6 +136,7 @@ impl Record for MarkRow {
             ("minutes_planned", Int),
             ("minutes_attended", Int),
             ("flags", Int),
+            ("suggested", Text),
             ("received", Int),
             ("child", Blob),
             ("sender", Text),
@@ -165,6 +166,7 @@ impl Record for MarkRow {
             self.minutes_planned.into(),
             self.minutes_attended.into(),
             self.flags.into(),
+            self.suggested.map(AttendanceCode::as_str).into(),
             self.received.into(),
             self.child.into(),
             self.sender.as_str().into(),
@@ -268,6 +270,7 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
         minutes_planned: number(9)?,
         minutes_attended: number(10)?,
         flags: row.int(11)?,
+        suggested: row.opt_text(20)?.map(|code| known(code).ok_or(corrupt(20))).transpose()?,
         received: row.int(12)?,
         child: row.id(13)?,
         sender: OrganisationId::parse(row.text(14)?).map_err(|_| corrupt(14))?,
@@ -277,16 +280,15 @@ pub fn read(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
     Ok((mark, row.int(18)?, row.int(19)?))
 }
 
+/// Returns the attendance code that is written so.
+fn known(code: &str) -> Option<AttendanceCode> {
+    AttendanceCode::ALL.into_iter().find(|known| known.as_str() == code)
+}
+
 impl MarkRow {
     /// Whether a restricted code stands in this revision or in an earlier one of the session.
     pub fn is_after_restricted(&self) -> bool {
         self.flags & AFTER_RESTRICTED != 0
-    }
-
-    /// What was suggested when the mark was received.
-    pub fn suggested(&self) -> Option<AttendanceCode> {
-        let place = usize::try_from(self.flags >> SUGGESTED).ok()?.checked_sub(1)?;
-        AttendanceCode::ALL.get(place).copied()
     }
 
     /// Comment, reason of correction and place of education, opened.
@@ -316,12 +318,6 @@ impl MarkRow {
             site: note.site,
         })
     }
-}
-
-/// A suggestion as the flags hold it.
-pub fn suggestion_bits(code: Option<AttendanceCode>) -> i64 {
-    let place = AttendanceCode::ALL.into_iter().position(|known| Some(known) == code);
-    place.and_then(|place| i64::try_from(place + 1).ok()).unwrap_or(0) << SUGGESTED
 }
 
 /// Seals comment, reason of correction and place of education; nothing where there is none of them.

@@ -101,9 +101,11 @@ pub struct Entered {
 /// Why a row is not stored: the field at fault and the reason.
 pub type Fault = (&'static str, &'static str);
 
-/// What the mark itself says must be right for its day: the code is one of that day and of that session.
+/// What the mark itself says must be right for its day: the session has begun, and the code is one of that day and of
+/// that session. An afternoon begins at noon at the earliest; the plan's own time is only warned of.
 pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault> {
-    let begun = mark.slot.start().is_none_or(|start| start <= now);
+    let earliest = if mark.slot == Slot::PM { Some(TimeOfDay::NOON) } else { mark.slot.start() };
+    let begun = earliest.is_none_or(|earliest| earliest <= now);
     if mark.date > today || (mark.date == today && !begun) {
         return Err(("date", "SESSION_IN_FUTURE"));
     }
@@ -226,7 +228,11 @@ pub(super) mod tests {
     }
 
     fn said(mark: &Entered) -> &'static str {
-        let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse("16:00").unwrap());
+        said_at("16:00", mark)
+    }
+
+    fn said_at(now: &str, mark: &Entered) -> &'static str {
+        let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse(now).unwrap());
         meaning(mark, today, now).err().map_or("", |(_, reason)| reason)
     }
 
@@ -251,6 +257,23 @@ pub(super) mod tests {
         assert_eq!(said(&seen), "");
         let late = Entered { minutes_late: Some(5), ..mark("2026-11-20", Slot::AM, "/") };
         assert_eq!(said(&late), "MINUTES_RANGE");
+    }
+
+    #[test]
+    fn an_afternoon_is_in_the_future_until_noon() {
+        let seen = Entered { statement: Statement::Seen(1), ..mark("2026-11-20", Slot::PM, "") };
+        for afternoon in [mark("2026-11-20", Slot::PM, "\\"), mark("2026-11-20", Slot::PM, "I"), seen] {
+            for (now, expected) in [
+                ("00:00", "SESSION_IN_FUTURE"),
+                ("08:30", "SESSION_IN_FUTURE"),
+                ("11:59", "SESSION_IN_FUTURE"),
+                ("12:00", ""),
+            ] {
+                assert_eq!(said_at(now, &afternoon), expected, "{now}");
+            }
+        }
+        assert_eq!(said_at("08:30", &mark("2026-11-20", Slot::AM, "/")), "");
+        assert_eq!(said_at("08:30", &mark("2026-11-19", Slot::PM, "\\")), "");
     }
 
     #[test]

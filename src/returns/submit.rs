@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 use super::resolve::{Batch, Resolved, at_fault, resolve};
 use super::roll::{Known, Rolls};
-use super::rows::{
-    self, AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note, suggestion_bits,
-};
+use super::rows::{self, AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, key, seal_note};
 use super::rules::{self, Becomes, Entered, Slot, Standing};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
@@ -230,7 +228,6 @@ fn mark_rows<'a>(
         let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
         let after = standing.as_ref().is_some_and(|standing| standing.after_restricted);
         let restricted = if after || mark.statement.is_restricted() { AFTER_RESTRICTED } else { 0 };
-        let suggestion = known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today);
         let note = StoredMark {
             comment: mark.comment.clone(),
             correction_reason: mark.correction_reason.clone(),
@@ -248,7 +245,8 @@ fn mark_rows<'a>(
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            flags: bits.sum::<i64>() + restricted + suggestion_bits(suggestion),
+            flags: bits.sum::<i64>() + restricted,
+            suggested: known.arrangement.suggestion(mark, &batch.roll.calendar, cx.today),
             received: cx.now.micros(),
             child: known.placement.child,
             sender: cx.caller.organisation.clone(),

@@ -62,7 +62,7 @@ impl<'a> View<'a> {
         let again = if mark.statement == Statement::Withdrawn { "WITHDRAWN" } else { "RESTORED" };
         let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED"), (RESTORED, again)];
         let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
-        let suggested = mark.suggested().map(|code| match self.today {
+        let suggested = mark.suggested.map(|code| match self.today {
             Some((calendar, today)) => resolved(code, mark.date, calendar, today),
             None => code,
         });

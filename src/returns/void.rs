@@ -254,14 +254,21 @@ async fn before(cx: &mut Cx, mut prior: Option<(i64, i64)>, besides: i64) -> Res
         if mark.flags & RESTORED != 0 || index == besides {
             continue;
         }
-        let row =
-            cx.snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
-        let of = return_key(mark.return_id, row.map_or(Ok(0), |row| row.int(0))?);
+        let of = withdrawal(&mut cx.snapshot, &mark, index).await?;
         if cx.snapshot.version(&of).await? == 0 {
             return Ok(Some(Before { mark, index, of }));
         }
     }
     Ok(None)
+}
+
+/// Returns the key that exists once the return, or the part of one, that sent a mark at an index was withdrawn.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn withdrawal(snapshot: &mut Snapshot, mark: &MarkRow, index: i64) -> Result<Key, StoreError> {
+    let row = snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
+    Ok(return_key(mark.return_id, row.map_or(Ok(0), |row| row.int(0))?))
 }
 
 /// The revision that stands from now on.
@@ -285,6 +292,7 @@ fn revision(
         minutes_planned: None,
         minutes_attended: None,
         flags: 0,
+        suggested: None,
         sender: now.sender.clone(),
         note: None,
         ..*now

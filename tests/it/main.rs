@@ -12,6 +12,7 @@ mod audit;
 mod authority;
 mod background;
 mod bad_input;
+mod bounds;
 mod canaries;
 mod cases;
 mod clients;

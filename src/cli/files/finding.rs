@@ -82,6 +82,7 @@ pub const WORDS: &[(&str, &str)] = &[
     ("NOT_A_SCHOOL_DAY", "no school day, and not named by the plan"),
     ("CLOSURE_DECLARED", "the provider declared a closure for the day"),
     ("SESSION_UNKNOWN", "not a session: AM, PM, Morning, Afternoon or TIMED"),
+    ("SESSION_NOT_BEGUN", "marked before the plan's time for the session"),
     ("DUPLICATE_IN_BATCH", "an earlier row says the same"),
     ("CODE_NEEDS_LA", "K is for what a local authority arranged"),
     ("CODE_NEEDS_SCHOOL", "B is for what a school arranged"),

@@ -50,7 +50,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("CODE_SESSION_MISMATCH", "the attendance code belongs to the other session"),
     ("CODE_NOT_AN_ABSENCE", "the attendance code does not say that the child is not there"),
     ("CODE_NOT_OF_A_CLOSURE", "registers do not hold this code for a closure of this kind"),
-    ("SESSION_IN_FUTURE", "the session has not begun"),
+    ("SESSION_IN_FUTURE", "the session has not begun; an afternoon begins at noon at the earliest"),
     ("MINUTES_RANGE", "the number of minutes is out of range"),
     ("NUMBER_RANGE", "the number is out of range"),
     ("TEXT_CONTROL_CHAR", "the text holds a control character"),

@@ -25,6 +25,7 @@ CREATE TABLE marks (
   minutes_planned  BIGINT,
   minutes_attended BIGINT,
   flags            BIGINT NOT NULL,  -- the bits of `returns/rows.rs`
+  suggested        TEXT,             -- code suggested for the home school when the mark was received
   received         BIGINT NOT NULL,  -- microseconds UTC
   child            BYTEA NOT NULL,
   sender           TEXT COLLATE "C" NOT NULL,     -- the provider, whose key seals note

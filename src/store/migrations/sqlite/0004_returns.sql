@@ -25,6 +25,7 @@ CREATE TABLE marks (
   minutes_planned  INTEGER,
   minutes_attended INTEGER,
   flags            INTEGER NOT NULL,  -- the bits of `returns/rows.rs`
+  suggested        TEXT,              -- code suggested for the home school when the mark was received
   received         INTEGER NOT NULL,  -- microseconds UTC
   child            BLOB NOT NULL,
   sender           TEXT NOT NULL,     -- the provider, whose key seals note
