@@ -5,10 +5,12 @@ mod text;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::store::Location;
+use crate::exchange::ExchangeLimits;
+use crate::store::{Location, ReadLimits};
 
 /// `gateway.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,6 +103,14 @@ pub struct Limits {
     pub handshake_seconds: u64,
     /// Seconds from SIGTERM until connections that are still open are closed; 1 to 300.
     pub drain_seconds: u64,
+    /// Rows that one decision may read; 1 to 10,000,000. A list of 10,000 rows a page is far below the default.
+    pub decision_rows: usize,
+    /// Queries that one decision may make; 1 to 10,000,000. A register of 1,000 children takes a few thousand.
+    pub decision_queries: usize,
+    /// Milliseconds that an exchange may be decided; 1 to 300,000. No caller waits longer than 30 seconds.
+    pub decision_milliseconds: u64,
+    /// Seconds after which a stream without deliveries sends a heartbeat; 1 to 300.
+    pub heartbeat_seconds: u64,
 }
 
 impl Default for Limits {
@@ -111,6 +121,22 @@ impl Default for Limits {
             connections_per_organisation: 64,
             handshake_seconds: 5,
             drain_seconds: 15,
+            decision_rows: 250_000,
+            decision_queries: 100_000,
+            decision_milliseconds: 30_000,
+            heartbeat_seconds: 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Returns what one exchange may take.
+    #[must_use]
+    pub fn of_exchanges(&self) -> ExchangeLimits {
+        ExchangeLimits {
+            read: ReadLimits { rows: self.decision_rows, statements: self.decision_queries },
+            time: Duration::from_millis(self.decision_milliseconds),
+            heartbeat: Duration::from_secs(self.heartbeat_seconds),
         }
     }
 }

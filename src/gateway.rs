@@ -211,6 +211,7 @@ impl Node {
             status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
             callers: Callers::default(),
             stopping,
+            limits: self.config.limits.of_exchanges(),
         })
     }
 }

@@ -295,7 +295,8 @@ async fn in_time<T>(
 /// A stream of replies, each checked as it comes.
 pub struct Replies<R> {
     client: Client,
-    /// What the next reply's receipt commits to: the opening request, then the cursor behind each batch.
+    /// What the next reply's receipt commits to: the opening request, then the position that the message before gave,
+    /// a heartbeat too.
     sent: Bytes,
     stream: tonic::Streaming<Bytes>,
     of: std::marker::PhantomData<fn() -> R>,
@@ -303,7 +304,7 @@ pub struct Replies<R> {
 
 impl<R: Message + Default> Replies<R> {
     /// The next message: a reply with its receipt, or a heartbeat without one. `None` when the stream ends.
-    /// `position` gives from a reply the cursor that the next batch will be asked from.
+    /// `position` gives from a reply or a heartbeat the position that the next batch will be asked from.
     ///
     /// # Errors
     /// [`ClientError`]; the stream is over then.
@@ -318,6 +319,7 @@ impl<R: Message + Default> Replies<R> {
         };
         if !receipt::is_present(&received) {
             let message = R::decode(received).map_err(|_| ClientError::Malformed)?;
+            self.sent = position(&message);
             return Ok(Some((message, None)));
         }
         let Reply { message, receipt } = self.client.check::<R>(&self.sent, &received)?;

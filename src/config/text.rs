@@ -9,13 +9,17 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 
 /// The bounds of every number, by its key. A test holds the list to the configuration's struct.
-pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 6] = [
+pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 10] = [
     ("database.fold_after_pages", 100..=1_000_000, "pages of 4 KiB"),
     ("limits.request_bytes", 4_096..=16_777_216, "bytes"),
     ("limits.connections", 1..=1_000_000, "connections"),
     ("limits.connections_per_organisation", 1..=1_000_000, "connections"),
     ("limits.handshake_seconds", 1..=60, "seconds"),
     ("limits.drain_seconds", 1..=300, "seconds"),
+    ("limits.decision_rows", 1..=10_000_000, "rows"),
+    ("limits.decision_queries", 1..=10_000_000, "queries"),
+    ("limits.decision_milliseconds", 1..=300_000, "milliseconds"),
+    ("limits.heartbeat_seconds", 1..=300, "seconds"),
 ];
 
 /// The keys that name a file, or several.

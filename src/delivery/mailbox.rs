@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::collected;
 use super::content::{self, Sent};
-use super::rows::{self, CollectionRow, Place};
+use super::rows::{self, Among, CollectionRow, Place};
 use super::wire::{self, From, cursor_of};
 use crate::exchange::{Action, Batch, Change, Cx, Decided, Facts, Part, Refusal};
 use crate::proto::v1::{
@@ -35,8 +35,12 @@ pub async fn feed(
     at: WatchPosition,
 ) -> Result<Batch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
     let from = wire::position(&cx, &at)?;
-    let Some(batch) = batch(&mut cx, Action::WatchDeliveries, from).await? else {
-        return Ok(Batch::None);
+    let batch = match batch(&mut cx, Action::WatchDeliveries, from).await? {
+        Found::Batch(batch) => batch,
+        Found::Nothing { read, more } => {
+            let cursor = read.map(|read| cursor_of(&cx, read)).or(at.cursor);
+            return Ok(Batch::Nothing { at: WatchPosition { cursor, kinds: at.kinds }, more });
+        }
     };
     let next = Some(cursor_of(&cx, batch.next));
     let reply = WatchDeliveriesResponse {
@@ -56,16 +60,26 @@ pub fn beat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
 pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
     let from = wire::list(&cx, &m)?;
     match batch(&mut cx, Action::ListDeliveries, from).await? {
-        None => {
+        Found::Nothing { read, more } => {
             let permit = cx.permit(Action::ListDeliveries, &Facts::own(Part::Own))?;
-            let reply = ListDeliveriesResponse { next: m.cursor, ..ListDeliveriesResponse::default() };
+            // Only where it goes on at once: behind the mailbox's end the caller keeps the cursor that it knows.
+            let next = read.filter(|_| more).map(|read| cursor_of(&cx, read)).or(m.cursor);
+            let reply = ListDeliveriesResponse { next, more, ..ListDeliveriesResponse::default() };
             Ok(cx.change(&permit).reply(&reply))
         }
-        Some(Collected { change, deliveries, next, more }) => {
+        Found::Batch(Collected { change, deliveries, next, more }) => {
             let next = Some(cursor_of(&cx, next));
             Ok(change.reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
         }
     }
+}
+
+/// What a reader finds behind a place.
+enum Found {
+    /// Deliveries.
+    Batch(Collected),
+    /// None of these kinds up to a place, if anything was read at all; and whether there is more behind it.
+    Nothing { read: Option<Place>, more: bool },
 }
 
 struct Collected {
@@ -76,11 +90,13 @@ struct Collected {
 }
 
 /// What lies behind a place, as far as one batch holds it; and that it was collected.
-async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collected>, Refusal> {
+async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Found, Refusal> {
     let organisation = cx.caller.organisation.clone();
     let permit = cx.permit(action, &Facts::own(Part::Own))?;
-    let parcels =
-        rows::behind(&mut cx.snapshot, &organisation, from.after, from.kinds, from.size + 1).await?;
+    let to = rows::read_to(&mut cx.snapshot, &organisation, from.after).await?;
+    let Some(to) = to else { return Ok(Found::Nothing { read: None, more: false }) };
+    let among = Among { after: from.after, to: to.at, kinds: from.kinds };
+    let parcels = rows::behind(&mut cx.snapshot, &organisation, among, from.size + 1).await?;
     let (mut sent, mut marks, mut bytes): (Vec<Sent>, _, _) = (Vec::new(), 0, 0);
     let mut next = from.after;
     let mut more = false;
@@ -100,13 +116,14 @@ async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Option<Collect
         sent.push(one);
     }
     if sent.is_empty() {
-        return Ok(None);
+        return Ok(Found::Nothing { read: Some(to.at), more: to.more });
     }
+    let more = more || to.more;
     let batch = sent.iter().map(|sent| (sent.at, sent.content_sha256));
     let digests = collected::to_bytes(&cx.vault.ring(), &organisation, batch);
     let (kinds, time) = (from.kinds, cx.now.micros());
     let row = CollectionRow { organisation, from: from.after, to: next, kinds, time, digests };
     let change = content::commit_to(cx.change(&permit).write(&row), &sent);
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
-    Ok(Some(Collected { change, deliveries, next, more }))
+    Ok(Found::Batch(Collected { change, deliveries, next, more }))
 }

@@ -137,23 +137,70 @@ pub struct Parcel {
     pub method: String,
 }
 
-const PARCEL: &str = "SELECT p.idx, p.ordinal, p.kind, p.sender, p.object, p.placement, e.time, e.method \
-     FROM parties p JOIN entries e ON e.idx = p.idx \
-     WHERE p.organisation = $1 AND p.kind > 0 AND (p.idx, p.ordinal) > ($2, $3) \
-     AND ($4 >> CAST(p.kind AS INTEGER)) & 1 = 1 ORDER BY p.idx, p.ordinal LIMIT $5";
+/// Rows of a mailbox that are read at once: a filter that matches little gives nothing rather than take long.
+const MAX_READ: i64 = 10_000;
 
-/// What lies in a mailbox behind a place, in order.
-pub async fn behind(
+/// Where to look in a mailbox.
+#[derive(Clone, Copy)]
+pub struct Among {
+    /// Behind this place.
+    pub after: Place,
+    /// Up to this one.
+    pub to: Place,
+    /// One bit a kind.
+    pub kinds: i64,
+}
+
+/// How far a mailbox is read at once.
+pub struct ReadTo {
+    /// The last place.
+    pub at: Place,
+    /// Whether there are rows behind it.
+    pub more: bool,
+}
+
+/// Returns how far a mailbox is read at once from a place on: its newest row, or the last of [`MAX_READ`] where there
+/// are more. None where no row is behind the place.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn read_to(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     after: Place,
-    kinds: i64,
+) -> Result<Option<ReadTo>, StoreError> {
+    let sql = "SELECT 0, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
+               WHERE organisation = $1 AND (idx, ordinal) > ($2, $3) ORDER BY idx, ordinal LIMIT 1 OFFSET $4) AS held \
+               UNION ALL SELECT 1, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
+               WHERE organisation = $1 AND (idx, ordinal) > ($2, $3) ORDER BY idx DESC, ordinal DESC LIMIT 1) AS newest";
+    let arguments =
+        vec![organisation.as_str().into(), after.index.into(), after.ordinal.into(), (MAX_READ - 1).into()];
+    let (mut held, mut newest) = (None, None);
+    for row in snapshot.fetch(sql, arguments).await? {
+        let place = Some(Place { index: row.int(1)?, ordinal: row.int(2)? });
+        if row.int(0)? == 0 { held = place } else { newest = place }
+    }
+    Ok(held.or(newest).map(|at| ReadTo { at, more: newest.is_some_and(|newest| at < newest) }))
+}
+
+const PARCEL: &str = "SELECT p.idx, p.ordinal, p.kind, p.sender, p.object, p.placement, e.time, e.method \
+     FROM parties p JOIN entries e ON e.idx = p.idx \
+     WHERE p.organisation = $1 AND p.kind > 0 AND (p.idx, p.ordinal) > ($2, $3) AND (p.idx, p.ordinal) <= ($4, $5) \
+     AND ($6 >> CAST(p.kind AS INTEGER)) & 1 = 1 ORDER BY p.idx, p.ordinal LIMIT $7";
+
+/// What lies in a mailbox between two places, in order.
+pub async fn behind(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    Among { after, to, kinds }: Among,
     limit: i64,
 ) -> Result<Vec<Parcel>, StoreError> {
     let arguments = vec![
         organisation.as_str().into(),
         after.index.into(),
         after.ordinal.into(),
+        to.index.into(),
+        to.ordinal.into(),
         kinds.into(),
         limit.into(),
     ];
@@ -167,7 +214,8 @@ pub async fn at(
     place: Place,
 ) -> Result<Option<Parcel>, StoreError> {
     let before = Place { ordinal: place.ordinal - 1, ..place };
-    let found = behind(snapshot, organisation, before, i64::MAX, 1).await?;
+    let among = Among { after: before, to: place, kinds: i64::MAX };
+    let found = behind(snapshot, organisation, among, 1).await?;
     Ok(found.into_iter().next().filter(|parcel| parcel.at == place))
 }
 

@@ -2,28 +2,27 @@
 //!
 //! Deciding and committing happen in a task of their own, which a client that goes away cannot cancel.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use uuid::Uuid;
 
 use super::caller::{self, Caller, Callers};
-use super::codec::{self, Answer, Committed};
+use super::codec::{Answer, Committed};
+use super::decision::{Decision, Next, decide_once};
 use super::entry::{self, Of};
 use super::routes::Handler;
-use super::{Action, Change, Cx, Reason, Refusal, policy, request_id};
+use super::{Action, Cx, Reason, Refusal, policy, request_id};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::seal::Vault;
 use crate::store::proposal::{Outcome, Remembered, RequestKey};
-use crate::store::{Committer, Log, Salts, Slot, Snapshot};
+use crate::store::{Committer, Log, ReadLimits, Salts, Slot, Snapshot};
 use crate::tlog::Lineage;
 
 /// An exchange is decided from what is remembered first; then from a snapshot, and again, at most five
@@ -31,18 +30,21 @@ use crate::tlog::Lineage;
 const ATTEMPTS: [Recall; 6] =
     [Recall(true), Recall(false), Recall(false), Recall(false), Recall(false), Recall(false)];
 
-/// What was decided: the change, the encoded reply, and for a stream the position behind it.
-pub(super) struct Decision {
-    pub change: Change,
-    pub reply: Bytes,
-    pub position: Bytes,
+/// How much one exchange may take. A decision goes on after its caller's deadline, so without bounds of its own a few
+/// calls could occupy a node.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeLimits {
+    /// What its decision may read, each time that it is made from a new snapshot.
+    pub read: ReadLimits,
+    /// How long all attempts of one exchange may take together. It is looked at whenever a decision waits (for the
+    /// database, that is): computing that never waits is bounded by the size of the request and of what was read.
+    pub time: Duration,
+    /// How long a stream without deliveries is silent.
+    pub heartbeat: Duration,
 }
 
-/// What a handler gives: a decision, a refusal, or, for a stream alone, that there is nothing to send.
-pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Option<Decision>, Refusal>> + Send>>;
-
 /// What an exchange gives: the answer and, for a stream, the position behind it.
-pub(super) type Answered = Result<Option<(Answer, Bytes)>, Status>;
+pub(super) type Answered = Result<Next<(Answer, Bytes)>, Status>;
 
 /// Whether an attempt may use what is remembered.
 #[derive(Clone, Copy)]
@@ -71,6 +73,8 @@ pub struct Door {
     pub callers: Callers,
     /// True once the node is to end.
     pub stopping: watch::Receiver<bool>,
+    /// What one exchange may take.
+    pub limits: ExchangeLimits,
 }
 
 /// One call, as it came in.
@@ -159,10 +163,11 @@ impl Door {
     /// Decides, again where a guard did not hold, commits, answers.
     async fn run(&self, call: &Call, decide: &Handler) -> Answered {
         let mut known = None;
+        let ends = Instant::now() + self.limits.time;
         // A read needs a snapshot anyway.
         let attempts = ATTEMPTS.into_iter().skip(usize::from(!call.action.is_mutating()));
         for recall in attempts {
-            if let Some(answered) = self.attempt(call, decide, recall, &mut known).await {
+            if let Some(answered) = self.attempt(call, decide, (recall, ends), &mut known).await {
                 return answered;
             }
         }
@@ -181,12 +186,12 @@ impl Door {
         &self,
         call: &Call,
         decide: &Handler,
-        recall: Recall,
+        (recall, ends): (Recall, Instant),
         known: &mut Option<Caller>,
     ) -> Option<Answered> {
-        let cx = match self.context(call, recall).await {
+        let cx = match timeout_at(ends, self.context(call, recall)).await.unwrap_or_else(|_| too_long()) {
             Ok(cx) => cx,
-            Err(_) if recall.0 => return None,
+            Err(_) if recall.0 && Instant::now() < ends => return None,
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
         };
         let caller = known.insert(cx.caller.clone());
@@ -194,15 +199,16 @@ impl Door {
             return self.refuse_caller(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
-        let Decision { change, reply, position } = match decide_once(call, decide, cx).await {
-            Ok(Some(decision)) => decision,
-            Ok(None) => return Some(Ok(None)),
-            Err(_) if recall.0 => return None,
+        let decided = timeout_at(ends, decide_once(call, decide, cx)).await.unwrap_or_else(|_| too_long());
+        let Decision { change, reply, position } = match decided {
+            Ok(Next::Ready(decision)) => decision,
+            Ok(Next::Nothing(read)) => return Some(Ok(Next::Nothing(read))),
+            Err(_) if recall.0 && Instant::now() < ends => return None,
             Err(refusal) => return self.refuse_caller(call, Some(caller), refusal, request).await,
         };
         match self.commit(call, Of::Done(caller, change), reply, request).await {
             Outcome::Committed { receipt, reply } => {
-                Some(Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), position))))
+                Some(Ok(Next::Ready((Answer::Committed(Committed::join(&reply, &receipt)), position))))
             }
             Outcome::Known(first) => self.replay(call, caller, &first).await,
             Outcome::Stale => None,
@@ -218,7 +224,7 @@ impl Door {
             CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
             CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
         }
-        let mut snapshot = Snapshot::recording(self.log.database());
+        let mut snapshot = Snapshot::recording(self.log.database(), self.limits.read);
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();
@@ -303,7 +309,7 @@ impl Door {
         }
         Some(match self.log.answer(first.index, &self.vault).await {
             Ok(Some((reply, receipt))) => {
-                Ok(Some((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
+                Ok(Next::Ready((Answer::Committed(Committed::join(&reply, &receipt)), Bytes::new())))
             }
             Ok(None) => Err(unavailable(call)),
             Err(error) => Err(Refusal::from(error).status(call.exchange)),
@@ -325,27 +331,8 @@ impl Door {
     }
 }
 
-/// Decides an exchange whose caller is known.
-async fn decide_once(call: &Call, decide: &Handler, cx: Cx) -> Result<Option<Decision>, Refusal> {
-    let read_set = cx.snapshot.read_set();
-    let Some(decision) = unwinding(decide(cx, call.message.clone())).await? else { return Ok(None) };
-    // Found out before the commit: else the log would say that the caller had it.
-    if decision.reply.len() > codec::REPLY {
-        return Err(Reason::ReplyTooLarge.into());
-    }
-    let change = decision.change.rest_on(&read_set)?;
-    let change = if request_id::only_validates(call) { change.without_effect() } else { change };
-    Ok(Some(Decision { change, ..decision }))
-}
-
-/// Polls a decision so that a panic in it is this exchange's and nobody else's.
-async fn unwinding(mut deciding: Deciding) -> Result<Option<Decision>, Refusal> {
-    std::future::poll_fn(|context| {
-        // What a panic leaves half done is the exchange's own, and nothing looks at it again.
-        let polled = AssertUnwindSafe(|| deciding.as_mut().poll(context));
-        std::panic::catch_unwind(polled).unwrap_or_else(|_| Poll::Ready(Err(Reason::Failed.into())))
-    })
-    .await
+fn too_long<T>() -> Result<T, Refusal> {
+    Err(Reason::DecisionTooLarge.into())
 }
 
 fn unavailable(call: &Call) -> Status {

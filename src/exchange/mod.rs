@@ -10,6 +10,7 @@ pub mod change;
 pub mod check;
 pub mod codec;
 mod deadline;
+mod decision;
 mod details;
 mod door;
 mod entry;
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 pub use caller::Caller;
 pub use change::{Change, ChildPart, Decided, LeafRole, Record};
-pub use door::Door;
+pub use door::{Door, ExchangeLimits};
 pub use entry::log_replaced;
 pub use page::Pages;
 pub use policy::{Action, Basis, Facts, Part, Permit, Standing};

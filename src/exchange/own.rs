@@ -1,6 +1,7 @@
 //! What the gateway does by itself, when time has passed and nobody asks: an exchange like any other, decided
 //! from a snapshot, under guards, with an entry; but no caller, no request and no answer.
 
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::policy::{self, Permit};
@@ -25,7 +26,7 @@ impl Door {
     /// any more. Of several nodes that find the same, the guards let one do it.
     ///
     /// # Errors
-    /// As `decide`; [`Reason::Contended`], [`Reason::Failed`], [`Reason::LogUnavailable`] as for any exchange.
+    /// As `decide`; [`Reason::DecisionTooLarge`] beyond the limits of any decision; [`Reason::Contended`], [`Reason::Failed`], [`Reason::LogUnavailable`] as for any exchange.
     pub async fn by_itself<F, Fut>(
         &self,
         method: &'static str,
@@ -39,8 +40,13 @@ impl Door {
         for _ in 0..ATTEMPTS {
             let exchange = self.random.uuid_v7(self.clock.now());
             let cx = self.own(organisation, exchange);
-            let read_set = cx.snapshot.read_set();
-            let Some(change) = decide(cx, policy::by_itself()).await? else { return Ok(()) };
+            let (read_set, budget) = (cx.snapshot.read_set(), cx.snapshot.budget());
+            let decided = timeout(self.limits.time, decide(cx, policy::by_itself())).await;
+            let decided = decided.unwrap_or_else(|_| Err(Reason::DecisionTooLarge.into()));
+            if budget.is_exceeded() {
+                return Err(Reason::DecisionTooLarge.into());
+            }
+            let Some(change) = decided? else { return Ok(()) };
             let change = change.rest_on(&read_set)?;
             let salts = Salts::new(&self.random);
             let sealed = salts.seal(&self.vault.ring(), organisation.as_str(), exchange, &self.random);
@@ -62,7 +68,7 @@ impl Door {
             exchange,
             now,
             today: Date::in_london(now),
-            snapshot: Snapshot::recording(self.log.database()),
+            snapshot: Snapshot::recording(self.log.database(), self.limits.read),
             recall: false,
             vault: self.vault.clone(),
             logs: self.logs.clone(),

@@ -101,6 +101,7 @@ reasons! {
     KeyUnavailable "KEY_UNAVAILABLE" Unavailable Operator 1000 "this node does not hold the key to a record that the answer needs; nothing was done";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted Client 0 "the answer would be larger than 4 MiB; ask for less at once";
+    DecisionTooLarge "DECISION_TOO_LARGE" ResourceExhausted Client 0 "an answer would take more rows, queries or time than one exchange may use; ask for fewer days, placements or rows at once";
     HostMismatch "HOST_MISMATCH" Unauthenticated Client 0 "the call is for another host than the gateway's certificate names";
     EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not taken; gzip is, and none";
     UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";
@@ -198,6 +199,9 @@ impl From<Violations> for Refusal {
 impl From<crate::store::StoreError> for Refusal {
     /// What could not be read cannot be decided from. The log says why; the caller learns nothing of it.
     fn from(error: crate::store::StoreError) -> Self {
+        if matches!(error, crate::store::StoreError::LimitExceeded) {
+            return Reason::DecisionTooLarge.into();
+        }
         tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot could not be read");
         match error {
             crate::store::StoreError::Unreachable(_) | crate::store::StoreError::Full(_) => {

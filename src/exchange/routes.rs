@@ -18,7 +18,8 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
 use super::codec::{self, Answer, ExchangeCodec};
-use super::door::{Call, Deciding, Decision, Door, Recall};
+use super::decision::{Deciding, Decision, Next};
+use super::door::{Call, Door, Recall};
 use super::{Action, Cx, Decided, Piece, Reason, Refusal, deadline, headers, stream, watch};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
@@ -151,7 +152,7 @@ where
         Box::pin(async move {
             let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
             let Decided { change, reply, .. } = handler(cx, message).await?;
-            Ok(Some(Decision { change, reply, position: Bytes::new() }))
+            Ok(Next::Ready(Decision { change, reply, position: Bytes::new() }))
         })
     })
 }
@@ -358,6 +359,7 @@ impl UnaryService<Bytes> for Unary {
         Box::pin(async move {
             let exchange = call.exchange;
             let answered = door.exchange(call, handler).await?;
+            let answered = answered.ready();
             let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
             Ok(tonic::Response::new(answer))
         })

@@ -84,7 +84,8 @@ impl StreamingService<Bytes> for Parts {
             let call = Call { message: opening, ..call };
             let (to, answers) = mpsc::channel(1);
             let opened = door.exchange(call.clone(), Arc::clone(&receiver.open)).await?;
-            let (answer, _) = opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange))?;
+            let (answer, _) =
+                opened.ready().ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
                 let stream = Stream { door, call, receiver, most, to };
@@ -222,7 +223,7 @@ impl Stream {
         let exchange = part.call.exchange;
         let Part { call, slot, bytes, .. } = part;
         let answered = self.door.exchange_in(slot, Call { message: bytes.into(), ..call }, handler).await?;
-        let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
+        let (answer, _) = answered.ready().ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
         Ok(send(&self.to, Ok(answer)).await.is_ok())
     }
 }

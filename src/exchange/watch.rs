@@ -10,17 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::server::ServerStreamingService;
 
 use super::codec::Answer;
-use super::door::{Answered, Call, Decision, Door};
+use super::decision::{Decision, Next, ReadOn};
+use super::door::{Answered, Call, Door};
 use super::routes::Handler;
 use super::{Cx, Decided, Reason, Refusal};
 
-/// How long a stream without deliveries is silent.
-const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a stream lives; the client opens the next one at its cursor.
 pub(super) const LIFETIME: Duration = Duration::from_mins(15);
 /// How long a client may take to accept a message.
@@ -30,8 +30,13 @@ const SEND: Duration = Duration::from_secs(30);
 pub enum Batch<R, S> {
     /// Deliveries, and the position behind them.
     Next(Decided<R>, S),
-    /// Nothing yet.
-    None,
+    /// Nothing, from the position up to this one.
+    Nothing {
+        /// How far was read.
+        at: S,
+        /// Whether there is more to read behind it already.
+        more: bool,
+    },
 }
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -64,7 +69,7 @@ impl Watcher {
                 Box::pin(async move {
                     let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
                     let (decided, at) = open(cx, message).await?;
-                    Ok(Some(decision(decided, &at)))
+                    Ok(Next::Ready(decision(decided, &at)))
                 })
             }),
             feed: Arc::new(move |cx, at| {
@@ -72,8 +77,10 @@ impl Watcher {
                 Box::pin(async move {
                     let at = S::decode(at).map_err(|_| Reason::Failed)?;
                     Ok(match feed(cx, at).await? {
-                        Batch::Next(decided, at) => Some(decision(decided, &at)),
-                        Batch::None => None,
+                        Batch::Next(decided, at) => Next::Ready(decision(decided, &at)),
+                        Batch::Nothing { at, more } => {
+                            Next::Nothing(ReadOn { position: at.encode_to_vec().into(), more })
+                        }
                     })
                 })
             }),
@@ -110,6 +117,7 @@ impl ServerStreamingService<Bytes> for Streaming {
         Box::pin(async move {
             let (to, messages) = mpsc::channel(1);
             let opened = door.exchange(call.clone(), Arc::clone(&watcher.open)).await?;
+            let opened = opened.ready();
             let (answer, at) = opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
@@ -132,35 +140,55 @@ async fn feed(
     to: &mpsc::Sender<Result<Answer, Status>>,
 ) -> Result<(), Status> {
     let lives = call.deadline.map_or(LIFETIME, |asked| asked.min(LIFETIME));
-    let ends = tokio::time::Instant::now() + lives;
+    let ends = Instant::now() + lives;
     // A processor that opened the stream for another waits for the other's mail.
     let own = call.peer.organisation().as_str();
     let mut mail = door.committer.mailbox(call.on_behalf_of.as_deref().unwrap_or(own));
+    // How far was read: behind `at` where nothing of what was read since is for this stream. So each wake-up reads only
+    // what is new.
+    let mut read = at.clone();
+    // Only a message that was sent moves it: a stream that is woken often, and has nothing to send, is not silent.
+    let mut beats = Instant::now() + door.limits.heartbeat;
     loop {
         mail.borrow_and_update();
-        while let Some((answer, next)) = batch(door, &call, watcher, &at).await? {
-            at = next;
-            if send(to, Ok(answer)).await.is_err() {
-                return Ok(());
+        let more = match batch(door, &call, watcher, &at, &read).await? {
+            Next::Ready((answer, next)) => {
+                read = next.clone();
+                at = next;
+                if send(to, Ok(answer)).await.is_err() {
+                    return Ok(());
+                }
+                beats = Instant::now() + door.limits.heartbeat;
+                true
             }
-            if tokio::time::Instant::now() > ends {
-                return over(&call);
+            Next::Nothing(on) => {
+                read = on.position;
+                on.more
             }
+        };
+        if Instant::now() > ends {
+            return over(&call);
         }
         tokio::select! {
-            changed = mail.changed() => if changed.is_err() { return Ok(()) },
-            () = tokio::time::sleep(HEARTBEAT) => {
+            // Heartbeat and end come first, however often the stream is woken.
+            biased;
+            () = to.closed() => return Ok(()),
+            () = sleep_until(ends) => return over(&call),
+            () = sleep_until(beats) => {
                 let checkpoint = door.log.newest_note().await.unwrap_or_default();
                 if !door.committer.settled().await {
                     return Ok(());
                 }
+                // From here on the caller knows it, and later batches go on from it.
+                at = read.clone();
                 let beat = (watcher.beat)(at.clone(), checkpoint);
                 if send(to, Ok(Answer::Hashes(beat))).await.is_err() {
                     return Ok(());
                 }
+                beats = Instant::now() + door.limits.heartbeat;
             }
-            () = tokio::time::sleep_until(ends) => return over(&call),
-            () = to.closed() => return Ok(()),
+            () = std::future::ready(()), if more => {}
+            changed = mail.changed() => if changed.is_err() { return Ok(()) },
         }
     }
 }
@@ -173,12 +201,14 @@ pub(super) fn over(call: &Call) -> Result<(), Status> {
     }
 }
 
-/// One batch as an exchange of its own, over the position as its message; `None` when there is nothing
-/// behind the position, and then nothing is entered.
-async fn batch(door: &Arc<Door>, call: &Call, watcher: &Watcher, at: &Bytes) -> Answered {
+/// Runs one batch as an exchange of its own. Its message is the position that the caller was sent last, to which the
+/// receipt commits; it is read on from where the stream has read to. Gives [`Next::Nothing`] when there is nothing to
+/// send, and then nothing is entered.
+async fn batch(door: &Arc<Door>, call: &Call, watcher: &Watcher, at: &Bytes, read: &Bytes) -> Answered {
     let exchange = door.random.uuid_v7(door.clock.now());
     let call = Call { exchange, message: at.clone(), ..call.clone() };
-    door.exchange(call, Arc::clone(&watcher.feed)).await
+    let (feed, read) = (Arc::clone(&watcher.feed), read.clone());
+    door.exchange(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
 }
 
 pub(super) async fn send(

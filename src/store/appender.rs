@@ -270,7 +270,8 @@ impl Appender {
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
                 Err(Fatal::Diverged(error))
             }
-            StoreError::Refused(_) => Ok(Attempt::Refused(members)),
+            // The committer reads without a limit, so that one cannot be exceeded here.
+            StoreError::Refused(_) | StoreError::LimitExceeded => Ok(Attempt::Refused(members)),
             StoreError::Full(_) | StoreError::Unreachable(_) => {
                 tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");
                 answer_unavailable(members);

@@ -10,6 +10,7 @@ mod answers;
 mod appender;
 mod appending;
 mod bells;
+mod budget;
 mod committer;
 pub mod evidence;
 mod folding;
@@ -33,6 +34,7 @@ mod write;
 
 pub use anchor::Anchor;
 pub use appending::{Appending, SEQUENCER};
+pub use budget::{ReadBudget, ReadLimits};
 pub use committer::{Committer, Fatal};
 pub use evidence::Log;
 pub use follow::{Condition, Follower, Revocation};

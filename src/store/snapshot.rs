@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::budget::{ReadBudget, ReadLimits};
 use super::key::Key;
 use super::log;
 use super::proposal::Guard;
@@ -16,6 +17,7 @@ pub struct Snapshot {
     conn: Option<Conn>,
     read_set: ReadSet,
     is_recording: bool,
+    budget: ReadBudget,
 }
 
 /// The versions from which somebody's right to something was read. Functions that read a right record it here, so that
@@ -37,19 +39,33 @@ impl Snapshot {
     /// A snapshot of the moment of its first query; until then it costs nothing.
     #[must_use]
     pub fn of(database: &Database) -> Self {
-        Self { database: database.clone(), conn: None, read_set: ReadSet::default(), is_recording: false }
+        Self {
+            database: database.clone(),
+            conn: None,
+            read_set: ReadSet::default(),
+            is_recording: false,
+            budget: ReadBudget::new(ReadLimits::NONE),
+        }
     }
 
-    /// Returns a snapshot for a decision that will be committed: it records what rights were read from.
+    /// Makes a snapshot for a decision that will be committed: it records what rights were read from, and no more than
+    /// the limits is read through it. Beyond them each query gives [`StoreError::LimitExceeded`], and the rows of a
+    /// query are not even fetched.
     #[must_use]
-    pub fn recording(database: &Database) -> Self {
-        Self { read_set: ReadSet::default(), is_recording: true, ..Self::of(database) }
+    pub fn recording(database: &Database, limits: ReadLimits) -> Self {
+        Self { is_recording: true, budget: ReadBudget::new(limits), ..Self::of(database) }
     }
 
     /// Returns the set in which the snapshot records.
     #[must_use]
     pub fn read_set(&self) -> ReadSet {
         self.read_set.clone()
+    }
+
+    /// Returns what was read, against the limits.
+    #[must_use]
+    pub fn budget(&self) -> ReadBudget {
+        self.budget.clone()
     }
 
     /// Records that a right rests on this version of the key, 0 for its absence.
@@ -76,7 +92,10 @@ impl Snapshot {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        self.conn().await?.fetch(sql, arguments).await
+        let most = self.budget.begin_statement()?;
+        let rows = self.conn().await?.fetch_at_most(sql, arguments, most).await?;
+        self.budget.count_rows(rows.len())?;
+        Ok(rows)
     }
 
     /// The first row of a query, if there is one.
@@ -88,7 +107,7 @@ impl Snapshot {
         sql: &'static str,
         arguments: Vec<Value>,
     ) -> Result<Option<Row>, StoreError> {
-        self.conn().await?.fetch_one(sql, arguments).await
+        Ok(self.fetch(sql, arguments).await?.into_iter().next())
     }
 
     /// The rows whose blob column is one of `keys`; `sql` ends where the list begins (`… WHERE h.key`).
@@ -101,7 +120,10 @@ impl Snapshot {
         keys: impl IntoIterator<Item = &'a Key>,
     ) -> Result<Vec<Row>, StoreError> {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
-        self.conn().await?.fetch_among(sql, keys).await
+        self.budget.begin_statement()?;
+        let rows = self.conn().await?.fetch_among(sql, keys).await?;
+        self.budget.count_rows(rows.len())?;
+        Ok(rows)
     }
 
     /// The index up to which the callers of entries are sorted in.

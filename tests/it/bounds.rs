@@ -6,9 +6,9 @@ use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, reason};
 use ap_gateway::proto::v1::mark::Statement;
 use ap_gateway::proto::v1::{
-    Cursor, DeliveryKind, ListDeliveriesRequest, ListExpectedReturnsRequest, Mark, Outcome, ReturnState,
-    SeenMark, Session, VoidReturnRequest, WatchDeliveriesRequest, WatchDeliveriesResponse, WatchPosition,
-    delivery_service, register_service, returns_service,
+    Cursor, Delivery, DeliveryKind, ListDeliveriesRequest, ListExpectedReturnsRequest, Mark, Outcome,
+    ReturnState, SeenMark, Session, VoidReturnRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
+    WatchPosition, delivery_service, register_service, returns_service,
 };
 use ap_gateway::store::evidence;
 use prost::Message;
@@ -119,4 +119,178 @@ async fn what_was_withdrawn_was_not_received_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_withdrawn_was_not_received_on_postgresql() {
     what_was_withdrawn_was_not_received(World::postgres().await).await;
+}
+
+/// The same world with limits of its own.
+async fn limited(world: World, limits: &str) -> World {
+    let dir = world.stop().await;
+    let path = dir.path().join("gateway.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.split("\n[limits]").next().unwrap();
+    std::fs::write(&path, format!("{config}\n[limits]\n{limits}\n")).unwrap();
+    World::serve(dir).await
+}
+
+/// What was due of all of an organisation's placements, or of one, on these days.
+fn query(placement: &str, from: &str, to: &str) -> ListExpectedReturnsRequest {
+    ListExpectedReturnsRequest {
+        placement_id: placement.to_owned(),
+        from_date: from.to_owned(),
+        to_date: to.to_owned(),
+        ..ListExpectedReturnsRequest::default()
+    }
+}
+
+/// A call that would read too much is refused and entered, whichever limit it meets; a smaller one is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_bounded_in_rows_and_queries() {
+    let mut world = World::sqlite().await;
+    let placements = world.placements("la-a", "provider-a");
+    let days = (1..19).map(|day| format!("2026-11-{day:02}"));
+    let marks = days.flat_map(|day| [0, 1, 2, 3].map(|at| mark(&placements[at], &day, "/")));
+    submit(&world.client("provider-a").await, &submission(marks.collect())).await.unwrap();
+    for limits in ["decision_queries = 40", "decision_rows = 60"] {
+        world = limited(world, limits).await;
+        let la = world.client("la-a").await;
+        let placement = world.placements("la-a", "provider-a").remove(0);
+        let month = query("", "2026-10-20", "2026-11-19");
+        let told = refused(la.call(returns_service::LIST_EXPECTED_RETURNS, &month).await);
+        assert_eq!((told.code(), reason(&told).as_str()), (Code::ResourceExhausted, "DECISION_TOO_LARGE"));
+        assert!(told.message().contains("ask for fewer"), "{limits}");
+        let day = query(&placement, "2026-11-19", "2026-11-19");
+        let answer = la.call(returns_service::LIST_EXPECTED_RETURNS, &day).await.unwrap().message;
+        assert_eq!(answer.returns.len(), 2, "{limits}");
+    }
+    let world = limited(world, "").await;
+    let la = world.client("la-a").await;
+    let exchanges = audit::exchanges(&la).await.unwrap();
+    let entered = exchanges.iter().filter(|exchange| exchange.reason == "DECISION_TOO_LARGE");
+    assert!(entered.clone().all(|exchange| exchange.outcome() == Outcome::Refused));
+    assert_eq!(entered.count(), 2);
+    let month = query("", "2026-10-20", "2026-11-19");
+    la.call(returns_service::LIST_EXPECTED_RETURNS, &month).await.unwrap();
+    world.stop().await;
+}
+
+/// A decision that takes longer than it may is refused and entered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_bounded_in_time() {
+    // Some 45 queries take longer than that on any machine.
+    let world = limited(World::sqlite().await, "decision_milliseconds = 1").await;
+    let la = world.client("la-a").await;
+    let month = query("", "2026-10-20", "2026-11-19");
+    let told = refused(la.call(returns_service::LIST_EXPECTED_RETURNS, &month).await);
+    assert_eq!((told.code(), reason(&told).as_str()), (Code::ResourceExhausted, "DECISION_TOO_LARGE"));
+    let world = limited(world, "").await;
+    let exchanges = audit::exchanges(&world.client("la-a").await).await.unwrap();
+    assert_eq!(exchanges.iter().filter(|exchange| exchange.reason == "DECISION_TOO_LARGE").count(), 1);
+    world.stop().await;
+}
+
+/// The position that the next batch is asked from: to it its receipt commits.
+fn position(message: &WatchDeliveriesResponse, before: Option<&Cursor>, kinds: &[i32]) -> Bytes {
+    let cursor = message.next.clone().or_else(|| before.cloned());
+    WatchPosition { cursor, kinds: kinds.to_vec() }.encode_to_vec().into()
+}
+
+/// Heartbeats come though the stream is woken again and again by what is not for it, and say that this was read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_stream_beats_and_goes_on_from_what_it_has_read() {
+    let world = limited(World::sqlite().await, "heartbeat_seconds = 1").await;
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let kinds = vec![DeliveryKind::Closure as i32];
+    let request = WatchDeliveriesRequest { cursor: None, kinds: kinds.clone() };
+    let mut stream = la.watch(delivery_service::WATCH_DELIVERIES, &request).await.unwrap();
+    let (sender, sent) = tokio::sync::watch::channel(0);
+    let waking = tokio::spawn(async move {
+        // A mark every few moments: the stream is never left alone for as long as a heartbeat.
+        for code in ["/", "L"].into_iter().cycle() {
+            let mark = Mark { correction_reason: "again".to_owned(), ..mark(&placement, "2026-11-19", code) };
+            let answer = submit(&riverside, &submission(vec![mark])).await.unwrap();
+            sender.send(answer.receipt.index).ok();
+            if sender.is_closed() {
+                return riverside;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        riverside
+    });
+    let (mut beats, mut cursor) = (0, None);
+    let reading = async {
+        while beats < 2 {
+            let before = *sent.borrow();
+            let position = |message: &WatchDeliveriesResponse| position(message, cursor.as_ref(), &kinds);
+            let (message, receipt) = stream.next(position).await.unwrap().unwrap();
+            assert!(message.deliveries.is_empty());
+            if receipt.is_none() {
+                beats += 1;
+                let read = message.next.clone().unwrap();
+                assert!(read.index + 40 > before && read.index > 0, "{} {before}", read.index);
+            }
+            cursor = message.next.or(cursor.clone());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reading).await.unwrap();
+    drop(sent);
+    let riverside = waking.await.unwrap();
+    // What is for it comes, behind the position that the last heartbeat gave, and its receipt commits to that.
+    riverside.call(register_service::DECLARE_CLOSURE, &closure("2026-11-27", "Y4")).await.unwrap();
+    let delivered = async {
+        loop {
+            let position = |message: &WatchDeliveriesResponse| position(message, cursor.as_ref(), &kinds);
+            let (message, receipt) = stream.next(position).await.unwrap().unwrap();
+            cursor = message.next.or(cursor.clone());
+            if receipt.is_some() {
+                return message.deliveries;
+            }
+        }
+    };
+    let delivered = tokio::time::timeout(Duration::from_secs(30), delivered).await.unwrap();
+    assert_eq!(delivered.iter().map(Delivery::kind).collect::<Vec<_>>(), [DeliveryKind::Closure]);
+    world.stop().await;
+}
+
+/// A mailbox is read 10,000 rows at a time, and a list with a filter goes on where it stopped.
+async fn a_filter_reads_a_long_mailbox_in_steps(world: World) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let declared =
+        riverside.call(register_service::DECLARE_CLOSURE, &closure("2026-11-27", "Y4")).await.unwrap();
+    let database = world.database().await;
+    let mut conn = database.writer().await.unwrap();
+    conn.begin_write().await.unwrap();
+    // Counterparts of an early entry, as if it had had 25,000.
+    let sql = "INSERT INTO parties (organisation, idx, ordinal, kind, sender) \
+               WITH RECURSIVE more(n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM more WHERE n < 25999) \
+               SELECT 'la/330', 1, n, 0, 'provider/riverside' FROM more";
+    conn.execute(sql, vec![]).await.unwrap();
+    conn.commit().await.unwrap();
+    drop(conn);
+    database.close().await;
+    let (mut cursor, mut pages, mut found) = (None, 0, Vec::new());
+    loop {
+        let kinds = vec![DeliveryKind::Closure as i32];
+        let request = ListDeliveriesRequest { cursor, kinds, page_size: 0 };
+        let page = la.call(delivery_service::LIST_DELIVERIES, &request).await.unwrap().message;
+        pages += 1;
+        found.extend(page.deliveries);
+        cursor = page.next;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].object_id, declared.message.closure_id);
+    assert_eq!(pages, 3);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_reads_a_long_mailbox_in_steps_on_sqlite() {
+    a_filter_reads_a_long_mailbox_in_steps(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_reads_a_long_mailbox_in_steps_on_postgresql() {
+    a_filter_reads_a_long_mailbox_in_steps(World::postgres().await).await;
 }

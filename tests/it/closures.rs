@@ -13,7 +13,7 @@ use super::attendance::delivered;
 use super::story::{attendance, id, mark, refused, submission, submit};
 use super::support::World;
 
-fn closure(day: &str, code: &str) -> DeclareClosureRequest {
+pub fn closure(day: &str, code: &str) -> DeclareClosureRequest {
     DeclareClosureRequest {
         request_id: id(),
         from_date: day.to_owned(),

@@ -86,6 +86,7 @@ impl World {
             random,
             status: Arc::new(|_| CertificateStatus::Valid),
             stopping: tokio::sync::watch::channel(false).1,
+            limits: crate::config::Limits::default().of_exchanges(),
         };
         let service = crate::placements::routes(Routes::new()).open(Arc::new(door), MessageLimits::default());
         Self { service, database, certificates, _appending: appending, _folder: folder }

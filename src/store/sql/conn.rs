@@ -5,6 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
+use tokio_stream::StreamExt as _;
 
 use super::own::{FOLD_BACK, Own, Unsynced};
 use super::postgres::{ANSWER, GREETING, silent};
@@ -156,14 +157,29 @@ impl Conn {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.fetch_at_most(sql, arguments, usize::MAX).await
+    }
+
+    /// Returns the first `most` rows of a query; a reader stops the query there.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn fetch_at_most(
+        &mut self,
+        sql: &'static str,
+        arguments: Vec<Value>,
+        most: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Own(own) => own.fetch(sql, &arguments),
             Self::Sqlite(conn) => {
-                let rows = bind_sqlite(query(sql), arguments).fetch_all(&mut **conn).await?;
+                let rows = bind_sqlite(query(sql), arguments).fetch(&mut **conn).take(most);
+                let rows: Vec<SqliteRow> = rows.collect::<Result<_, _>>().await?;
                 rows.iter().map(|row| from_sqlite(row, sql)).collect()
             }
             Self::Postgres(conn) => {
-                let rows = within(bind_postgres(query(sql), arguments).fetch_all(&mut **conn)).await?;
+                let rows = bind_postgres(query(sql), arguments).fetch(&mut **conn).take(most);
+                let rows: Vec<PgRow> = within(rows.collect::<Result<_, _>>()).await?;
                 rows.iter().map(|row| from_postgres(row, sql)).collect()
             }
         }

@@ -18,6 +18,9 @@ pub enum StoreError {
     /// There is no room on the disk: nothing was written.
     #[error("the database's disk is full")]
     Full(#[source] Source),
+    /// A decision asked for more rows or statements than one decision may read.
+    #[error("more was asked for than one decision may read")]
+    LimitExceeded,
     /// A stored value is not what was written: the database was damaged or edited.
     #[error("column {column} of {table} holds what it cannot hold")]
     Corrupt {
