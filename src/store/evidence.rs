@@ -60,8 +60,7 @@ impl Log {
     /// As [`StoreError`] says.
     pub async fn newest_note(&self) -> Result<String, StoreError> {
         let mut snapshot = Snapshot::of(&self.database);
-        let sql = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
-        let row = snapshot.fetch_one(sql, vec![]).await?;
+        let row = snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?;
         row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
     }
 
@@ -140,13 +139,20 @@ pub async fn consistency(snapshot: &mut Snapshot, from: u64, to: u64) -> Result<
     prove(snapshot.conn().await?, to, |prover| prover.consistency(from)).await
 }
 
+/// The checkpoint of a tree of a size, by the primary key: a size without one costs no more than one with it.
+pub const CHECKPOINT_OF_SIZE: &str = "SELECT note FROM checkpoints WHERE size = $1";
+/// The newest checkpoint, by the end of the primary key.
+pub const NEWEST_CHECKPOINT: &str = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
+
 /// The checkpoint of a tree of a size, where there is one; 0 for the newest.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn note(snapshot: &mut Snapshot, size: u64) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT note FROM checkpoints WHERE size = $1 OR $1 = 0 ORDER BY size DESC LIMIT 1";
-    let row = snapshot.fetch_one(sql, vec![place(size).into()]).await?;
+    let row = match size {
+        0 => snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?,
+        _ => snapshot.fetch_one(CHECKPOINT_OF_SIZE, vec![place(size).into()]).await?,
+    };
     row.map(|row| row.text(0).map(str::to_owned)).transpose()
 }
 

@@ -294,3 +294,43 @@ async fn a_filter_reads_a_long_mailbox_in_steps_on_sqlite() {
 async fn a_filter_reads_a_long_mailbox_in_steps_on_postgresql() {
     a_filter_reads_a_long_mailbox_in_steps(World::postgres().await).await;
 }
+
+/// How the database finds a checkpoint, as it explains it itself.
+async fn explained(world: World, explain: &str, sets: Option<&'static str>, column: usize) -> Vec<String> {
+    let database = world.database().await;
+    let mut conn = database.reader().await.unwrap();
+    if let Some(sets) = sets {
+        conn.command(sets).await.unwrap();
+    }
+    let mut plans = Vec::new();
+    for (sql, arguments) in
+        [(evidence::CHECKPOINT_OF_SIZE, vec![7.into()]), (evidence::NEWEST_CHECKPOINT, vec![])]
+    {
+        let rows = conn.fetch(format!("{explain} {sql}").leak(), arguments).await.unwrap();
+        let lines: Vec<_> = rows.iter().map(|row| row.text(column).unwrap().to_owned()).collect();
+        plans.push(lines.join(" "));
+    }
+    drop(conn);
+    database.close().await;
+    world.stop().await;
+    plans
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_found_by_its_key_on_sqlite() {
+    let [of_size, newest] = &explained(World::sqlite().await, "EXPLAIN QUERY PLAN", None, 3).await[..] else {
+        panic!("two plans")
+    };
+    assert_eq!(of_size, "SEARCH checkpoints USING INTEGER PRIMARY KEY (rowid=?)");
+    // From the end of the key on, one row; nothing is sorted.
+    assert_eq!(newest, "SCAN checkpoints");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_found_by_its_key_on_postgresql() {
+    // The sandbox's table is so small that PostgreSQL would read it all.
+    let small = Some("SET enable_seqscan = off; SET enable_bitmapscan = off");
+    let plans = explained(World::postgres().await, "EXPLAIN", small, 0).await;
+    assert!(plans[0].contains("Index Cond: (size = "), "{}", plans[0]);
+    assert!(plans[1].contains("Index Scan Backward using checkpoints_pkey"), "{}", plans[1]);
+}
