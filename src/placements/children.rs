@@ -4,7 +4,8 @@
 use prost::Message;
 use uuid::Uuid;
 
-use super::rows::{self, Placement};
+use super::ending;
+use super::rows::Placement;
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Cx, Reason, Record, Refusal};
@@ -133,7 +134,11 @@ pub async fn key(cx: &mut Cx, sender: &OrganisationId, child: Uuid) -> Result<Op
     let head = key_of(sender, child);
     let row = cx.snapshot.fetch_one(sql, vec![head.as_bytes().into()]).await?;
     // What is opened rests on the key: an erasure that is committed meanwhile holds.
-    let version = row.as_ref().map_or(Ok(0), |row| row.int(2))?;
+    let version = match &row {
+        Some(row) => row.int(2)?,
+        // The version outlives a key that was destroyed.
+        None => cx.snapshot.version(&head).await?,
+    };
     cx.snapshot.rest_on(head, version);
     let Some(row) = &row else {
         cx.vault.forget(sender.as_str(), child.as_bytes());
@@ -218,7 +223,7 @@ pub async fn identity_at(
 /// # Errors
 /// As [`identity`]; [`Reason::Failed`] where the placement did not end.
 pub async fn identity_at_end(cx: &mut Cx, placement: &Placement) -> Result<Option<ChildIdentity>, Refusal> {
-    let ended = rows::ended_at(&mut cx.snapshot, placement).await?.ok_or(Reason::Failed)?;
+    let ended = ending::ended_at(&mut cx.snapshot, placement).await?.ok_or(Reason::Failed)?;
     let (sender, child) = (&placement.commissioner, placement.child);
     let Some(key) = key(cx, sender, child).await? else { return Ok(None) };
     let sql = "SELECT c.version, c.identity FROM children c \

@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod children;
 mod decision;
 mod draft;
+pub mod ending;
 mod exit;
 pub mod open_items;
 pub mod parties;

@@ -203,7 +203,7 @@ pub async fn know(cx: &mut Cx, placement: Placement) -> Result<Known, Refusal> {
     let at_end = if placements::readable(&placement, &cx.caller.organisation) {
         None
     } else {
-        placements::rows::at_end(&mut cx.snapshot, &placement).await?
+        placements::ending::at_end(&mut cx.snapshot, &placement).await?
     };
     let arrangement = Arrangement::of(at_end.as_ref().unwrap_or(&placement), plan.as_ref());
     Ok(Known { placement, key, basis, arrangement })
