@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ap_gateway::cli::sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,11 +17,13 @@ use super::support::{World, gateway};
 /// Lessons in the file: five calls, of which four are under way at once.
 const LESSONS: usize = 5_000;
 
-/// A proxy that cuts a connection once so many bytes have come up on it.
+/// A proxy that cuts a connection once so many bytes have come up on it, and each later one at once unless it heals.
 struct Proxy {
     address: SocketAddr,
     cut_at: Arc<AtomicU64>,
     up: Arc<AtomicU64>,
+    heals: Arc<AtomicBool>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -29,15 +31,21 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (cut_at, up) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::new(AtomicU64::new(0)));
+        let (heals, connections) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let (limit, counted) = (Arc::clone(&cut_at), Arc::clone(&up));
+        let (heal, accepted) = (Arc::clone(&heals), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((caller, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (limit, counted) = (Arc::clone(&limit), Arc::clone(&counted));
-                counted.store(0, Ordering::Relaxed);
+                let is_cut = limit.load(Ordering::Relaxed) <= counted.load(Ordering::Relaxed);
+                if heal.load(Ordering::Relaxed) || !is_cut {
+                    counted.store(0, Ordering::Relaxed);
+                }
                 tokio::spawn(async move { pass(caller, gateway, &limit, &counted).await });
             }
         });
-        Self { address, cut_at, up }
+        Self { address, cut_at, up, heals, connections }
     }
 }
 
@@ -111,14 +119,16 @@ async fn marks(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_stored_before_a_cut_is_unchanged_after_it() {
-    let (world, whole) = (World::sqlite().await, World::sqlite().await);
+    let (world, healed) = (World::sqlite().await, World::sqlite().await);
     let proxy = Proxy::before(world.address()).await;
     lead(world.dir.path(), proxy.address, world.address());
     let checked = submit(&world, "through-proxy", &["--validate-only"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     // Checking sends every mark once, and sending sends it again: the cut falls into the last of the five
     // calls, which begins when one of the others is answered.
-    proxy.cut_at.store(proxy.up.load(Ordering::Relaxed) * 19 / 10, Ordering::Relaxed);
+    let cut_at = proxy.up.load(Ordering::Relaxed) * 19 / 10;
+    proxy.cut_at.store(cut_at, Ordering::Relaxed);
+    proxy.heals.store(false, Ordering::Relaxed);
     let cut = submit(&world, "through-proxy", &[]);
     let told = String::from_utf8(cut.stderr).unwrap();
     assert_eq!(cut.status.code(), Some(69), "{told}");
@@ -136,10 +146,17 @@ async fn what_was_stored_before_a_cut_is_unchanged_after_it() {
     let expected =
         format!("{} new, {unchanged} unchanged, 0 corrected, 0 lines not sent", LESSONS - unchanged);
     assert_eq!(sums, expected);
-    let uncut = submit(&whole, "provider-c", &[]);
-    assert!(uncut.status.success());
-    assert_eq!(marks(&world).await, marks(&whole).await);
-    for world in [world, whole] {
+    // A cut that heals is not even noticed: the client connects again and sends the same requests.
+    let proxy = Proxy::before(healed.address()).await;
+    lead(healed.dir.path(), proxy.address, healed.address());
+    proxy.cut_at.store(cut_at, Ordering::Relaxed);
+    let mended = submit(&healed, "through-proxy", &[]);
+    assert!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stderr));
+    assert!(proxy.connections.load(Ordering::Relaxed) > 1, "the connection was not cut");
+    let marks_of_both = (marks(&world).await, marks(&healed).await);
+    assert_eq!(marks_of_both.0.len(), LESSONS);
+    assert_eq!(marks_of_both.0, marks_of_both.1);
+    for world in [world, healed] {
         world.stop().await;
     }
 }

@@ -61,13 +61,15 @@ async fn a_bad_set_leaves_the_old_one_and_is_logged_once() {
     let folder = Folder::new();
     let own = folder.authority();
     issue(folder.path(), "lost", "provider/riverside/lost", 601, lately());
-    folder.write("ca.crl", &own.crl(&[601], 8, lately()).unwrap());
+    // Both lists are of one second, so that their numbers order them.
+    let validity = lately();
+    folder.write("ca.crl", &own.crl(&[601], 8, validity).unwrap());
     let served = folder.serve();
     assert!(folder.call(&served, "lost", READ).await.is_err());
     folder.write("ca.crl", own.certificate());
     assert_eq!(served.logged(REFUSED).await, 1);
     // An older list that forgets a revocation is a bad one too.
-    folder.write("ca.crl", &own.crl(&[], 7, lately()).unwrap());
+    folder.write("ca.crl", &own.crl(&[], 7, validity).unwrap());
     served.logged("a revocation list older than the one in use was left alone").await;
     assert!(folder.call(&served, "lost", READ).await.is_err());
     let from_now = Validity { from: lately().to - 3_600, ..lately() };

@@ -148,6 +148,10 @@ impl Stage {
                 continue;
             }
             disguise(message, self.personal);
+            if row.method == "EndPlacement" {
+                // The rows end a placement that has not ended: there is no end to correct.
+                message.clear_field_by_name("correction_reason");
+            }
             if proto::is_mutating(&descriptor(row.method)) {
                 self.renew(message);
                 message.set_field_by_name("validate_only", Value::Bool(validate_only));
