@@ -175,7 +175,8 @@ async fn feed(
             () = to.closed() => return Ok(()),
             () = sleep_until(ends) => return over(&call),
             () = sleep_until(beats) => {
-                let checkpoint = door.log.newest_note().await.unwrap_or_default();
+                let checkpoint = door.log.newest_note().await;
+                let checkpoint = checkpoint.map_err(|error| Refusal::from(error).status(call.exchange))?;
                 if !door.committer.settled().await {
                     return Ok(());
                 }

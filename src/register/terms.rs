@@ -97,6 +97,9 @@ pub(super) async fn put(
     Ok(change.reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 
+/// A stored record that does not say what was checked when it came. Taken for absent dates it would move school days.
+const CORRUPT: StoreError = StoreError::Corrupt { table: "term_dates", column: 0 };
+
 /// An organisation's school days, from all the term dates and closures that it has given.
 ///
 /// # Errors
@@ -107,9 +110,16 @@ pub async fn calendar(
 ) -> Result<SchoolCalendar, StoreError> {
     let mut calendar = SchoolCalendar::default();
     for dates in of(snapshot, organisation).await? {
-        calendar.terms.extend(dates.terms.iter().filter_map(period));
-        calendar.half_terms.extend(dates.half_terms.iter().filter_map(period));
-        calendar.inset_days.extend(dates.inset_days.iter().filter_map(|day| Date::parse(day).ok()));
+        for (periods, stored) in
+            [(&mut calendar.terms, &dates.terms), (&mut calendar.half_terms, &dates.half_terms)]
+        {
+            for sent in stored {
+                periods.push(period(sent).ok_or(CORRUPT)?);
+            }
+        }
+        for day in &dates.inset_days {
+            calendar.inset_days.insert(Date::parse(day).map_err(|_| CORRUPT)?);
+        }
     }
     closures::add_to(&mut calendar, snapshot, organisation).await?;
     Ok(calendar)
@@ -126,10 +136,7 @@ pub async fn of(
     let sql = "SELECT t.message FROM term_dates t \
                JOIN heads h ON h.key = t.head AND h.idx = t.idx AND h.ordinal = t.ordinal \
                WHERE t.organisation = $1 ORDER BY t.academic_year";
-    let read = |row: &Row| {
-        let corrupt = StoreError::Corrupt { table: "term_dates", column: 0 };
-        TermDates::decode(row.blob(0)?).map_err(|_| corrupt)
-    };
+    let read = |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| CORRUPT);
     snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
 }
 
