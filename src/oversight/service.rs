@@ -66,12 +66,12 @@ pub(super) async fn resolve_alert(
     m: ResolveAlertRequest,
 ) -> Result<Decided<ResolveAlertResponse>, Refusal> {
     let (id, officer, note) = wire::resolve(&m)?;
-    let alert = alerts::by_id(&mut cx.snapshot, id).await?;
+    let by = cx.caller.organisation.clone();
+    let alert = alerts::by_id_of_party(&mut cx.snapshot, id, &by).await?;
     let placement = match &alert {
         Some(alert) => placements::by_id(&mut cx.snapshot, alert.placement).await?,
         None => None,
     };
-    let by = cx.caller.organisation.clone();
     let facts = placement.as_ref().map_or(Facts::own(Part::None), |placement| Facts {
         standing: placement.standing(),
         ..Facts::own(placement.part_of(&by))

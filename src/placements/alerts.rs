@@ -150,6 +150,24 @@ pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertR
     row.as_ref().map(read).transpose()
 }
 
+/// Reads the newest version of an alert about a placement in which the organisation has or had a part. One of others and
+/// one that does not exist end in the same query, so that the time of a refusal does not tell them apart.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn by_id_of_party(
+    snapshot: &mut Snapshot,
+    alert: Uuid,
+    organisation: &OrganisationId,
+) -> Result<Option<AlertRow>, StoreError> {
+    let sql = select!(
+        "JOIN heads h ON h.idx = a.idx AND h.ordinal = a.ordinal \
+         JOIN placement_parties p ON p.placement = a.placement AND p.organisation = $2 WHERE h.key = $1 LIMIT 1"
+    );
+    let arguments = vec![key(alert).as_bytes().into(), organisation.as_str().into()];
+    snapshot.fetch_one(sql, arguments).await?.as_ref().map(read).transpose()
+}
+
 /// A thing with its position in the log.
 pub type Located<T> = (LogPosition, T);
 
