@@ -68,7 +68,10 @@ pub fn line(delivery: &Delivery) -> String {
         Some(Content::Placement(_)) => format!("placement {}", delivery.placement_id),
         Some(Content::Passport(content)) => {
             let (blocks, notices) = (content.blocks.len(), content.notices.len());
-            format!("passport of placement {}: {blocks} blocks, {notices} restricted", delivery.placement_id)
+            format!(
+                "passport of placement {}: {blocks} blocks, {notices} kinds restricted",
+                delivery.placement_id
+            )
         }
         Some(Content::Progress(content)) => {
             format!("progress of placement {}, revision {}", content.placement_id, content.revision)

@@ -17,18 +17,22 @@ pub struct View {
     pub notices: Vec<BlockNotice>,
 }
 
-/// A version as a system is shown it; `withheld` has one bit a kind that is withheld from the reader.
+/// A version as a system is shown it; `withheld` has one bit a kind that is withheld from the reader. Of the kinds that
+/// no system may read there is always a notice, whether the version has such a block or not and whether it is withheld
+/// or not: a notice that came only with a block would tell that the child is in care, on a plan, or hidden.
 pub async fn view(
     cx: &mut Cx,
     key: &ChildKey,
     of: (&OrganisationId, Uuid, i64),
     withheld: i64,
 ) -> Result<View, Refusal> {
-    let mut view = View { blocks: Vec::new(), notices: Vec::new() };
     let (sender, child, version) = of;
+    let notices = if version == 0 { Vec::new() } else { rules::unreadable_notices() };
+    let mut view = View { blocks: Vec::new(), notices };
     for row in rows::blocks(&mut cx.snapshot, sender, child, version).await? {
         match rules::shown(row.sensitivity, rules::is_among(row.kind, withheld)) {
             Shown::Content => view.blocks.push(rows::open_block(key, &row)?),
+            Shown::Notice if rules::is_unreadable(row.kind) => {}
             Shown::Notice => {
                 let (kind, sensitivity) = (row.kind as i32, row.sensitivity as i32);
                 view.notices.push(BlockNotice { kind, sensitivity });

@@ -4,6 +4,7 @@ use prost::Message;
 
 use super::content::{self, View};
 use super::rows::{self, BlockRow};
+use super::rules;
 use super::sender::{self, may_send};
 use super::wire;
 use crate::clock::Instant;
@@ -104,7 +105,10 @@ pub async fn list_versions(
         let etag = version.to_string();
         if response.versions.last().is_none_or(|last| last.etag != etag) {
             let put_time = Instant::from_micros(time).ok().map(Instant::to_proto);
-            response.versions.push(PassportVersion { etag, put_time, blocks: Vec::new() });
+            response.versions.push(PassportVersion { etag, put_time, blocks: rules::unreadable_notices() });
+        }
+        if rules::is_unreadable(kind) {
+            continue;
         }
         if let Some(last) = response.versions.last_mut() {
             last.blocks.push(BlockNotice { kind: kind as i32, sensitivity: sensitivity as i32 });

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::proto::v1::passport_block::Content;
-use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity};
+use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
 
 /// What a start needs acknowledged: whom to call, how to keep the child well, and what is a risk.
 const FOR_A_START: [(Kind, &str); 3] = [
@@ -14,6 +14,19 @@ const FOR_A_START: [(Kind, &str); 3] = [
 
 /// Kinds of blocks that no system may read, each with its field of a block.
 pub const UNREADABLE: [(Kind, &str); 2] = [(Kind::Health, "health"), (Kind::Safeguarding, "safeguarding")];
+
+/// Reports whether no system may read blocks of a kind.
+#[must_use]
+pub fn is_unreadable(kind: Kind) -> bool {
+    UNREADABLE.iter().any(|(unreadable, _)| *unreadable == kind)
+}
+
+/// Builds the notices that every version has, because one that came only with its block would tell that there is one.
+#[must_use]
+pub fn unreadable_notices() -> Vec<BlockNotice> {
+    let notice = |kind| BlockNotice { kind: kind as i32, sensitivity: least(kind) as i32 };
+    UNREADABLE.into_iter().map(|(kind, _)| notice(kind)).collect()
+}
 
 /// The kind of a block's content.
 #[must_use]

@@ -175,12 +175,13 @@ async fn lacks_safety(client: &Client, placement_id: &str) -> bool {
 /// What a passport says reaches its provider, once it is shared, and closes what the start left open, once a
 /// named person has acted on it. Restricted blocks are told of and never shown.
 async fn a_passport_is_put_shared_and_acted_on(world: &World) {
-    use Kind::{Emergency, Medical, Meta, Safeguarding, Safety};
+    use Kind::{Emergency, Health, Medical, Meta, Safeguarding, Safety};
+    let unreadable = || vec![Health, Safeguarding];
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
     // The world's own child came with one.
     let first = world.placements("la-a", "provider-a").remove(0);
     assert!(!lacks_safety(&riverside, &first).await);
-    assert_eq!(passport(&riverside, &first).await.unwrap().2, [Safeguarding]);
+    assert_eq!(passport(&riverside, &first).await.unwrap().2, unreadable());
     let id_of = world.placements("la-a", "provider-a").remove(1);
     assert!(lacks_safety(&riverside, &id_of).await);
     assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
@@ -192,7 +193,7 @@ async fn a_passport_is_put_shared_and_acted_on(world: &World) {
     assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
     share(&la, &id_of, "1").await.unwrap();
     let all = vec![Meta, Emergency, Medical, Safety];
-    let read = Ok(("1".to_owned(), all.clone(), vec![Safeguarding]));
+    let read = Ok(("1".to_owned(), all.clone(), unreadable()));
     assert_eq!(passport(&riverside, &id_of).await, read);
     // Not even to its own system.
     assert_eq!(passport(&la, &id_of).await, read);
@@ -204,9 +205,9 @@ async fn a_passport_is_put_shared_and_acted_on(world: &World) {
     assert_eq!(passport(&riverside, &id_of).await, read);
     assert_eq!(share(&la, &id_of, "1").await.unwrap_err(), "REVISION_MISMATCH");
     share(&la, &id_of, "2").await.unwrap();
-    // What is withheld is as if it were not: then nobody can act on it.
+    // What is withheld is as if it were not, but for the notices that are always given: then nobody can act on it.
     withhold(&la, &id_of, &[Medical, Safeguarding]).await.unwrap();
-    let cut = Ok(("2".to_owned(), vec![Meta, Emergency, Safety], vec![]));
+    let cut = Ok(("2".to_owned(), vec![Meta, Emergency, Safety], unreadable()));
     assert_eq!(passport(&riverside, &id_of).await, cut);
     assert!(acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
     withhold(&la, &id_of, &[]).await.unwrap();
@@ -214,7 +215,7 @@ async fn a_passport_is_put_shared_and_acted_on(world: &World) {
     assert!(!acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
     let request = ListPassportVersionsRequest { placement_id: id_of, page_size: 1, ..Default::default() };
     let page = la.call(passport_service::LIST_PASSPORT_VERSIONS, &request).await.unwrap().message;
-    assert_eq!((page.versions[0].etag.as_str(), page.versions[0].blocks.len()), ("2", 5));
+    assert_eq!((page.versions[0].etag.as_str(), page.versions[0].blocks.len()), ("2", 6));
     let request = ListPassportVersionsRequest { page_token: page.next_page_token, ..request };
     let page = la.call(passport_service::LIST_PASSPORT_VERSIONS, &request).await.unwrap().message;
     assert_eq!((page.versions[0].etag.as_str(), page.next_page_token.as_str()), ("1", ""));
@@ -274,7 +275,7 @@ async fn access_ends_with_agreement_and_placement(world: &World) {
     assert!(delivered(&riverside, DeliveryKind::Passport, &live).await.iter().all(|it| it.content.is_none()));
 }
 
-fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> SubmitProgressRequest {
+pub fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> SubmitProgressRequest {
     let academic = AcademicProgress { subject: subject.to_owned(), ..AcademicProgress::default() };
     let progress = ProgressReturn {
         from_date: "2026-09-01".to_owned(),

@@ -91,7 +91,9 @@ async fn a_passport_is_read_by_whoever_teaches_the_child() {
     let told: Value = serde_json::from_slice(&read.stdout).unwrap();
     assert_eq!((code(&read), &told["sender"]), (0, &"la/330".into()));
     assert!(told["blocks"].as_array().unwrap().iter().any(|block| block.get("emergency").is_some()));
-    assert_eq!(told["notices"][0]["kind"], "PASSPORT_BLOCK_KIND_SAFEGUARDING");
+    let notices: Vec<_> =
+        told["notices"].as_array().unwrap().iter().map(|notice| notice["kind"].as_str().unwrap()).collect();
+    assert_eq!(notices, ["PASSPORT_BLOCK_KIND_HEALTH", "PASSPORT_BLOCK_KIND_SAFEGUARDING"]);
     // Not yours and not there are one answer.
     let stranger = get("provider-c", &placement);
     let nowhere = get("provider-a", "6f1c2a34-0000-4000-8000-000000000000");

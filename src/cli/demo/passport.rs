@@ -36,10 +36,10 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
         content.blocks.len()
     ));
     say(&format!(
-        "   {} part on safeguarding stays sealed: it is told only that there is one",
+        "   {} parts, on health and safeguarding, no system reads: it is not even told whether there are any",
         content.notices.len()
     ));
-    ensure(content.blocks.len() == 9 && content.notices.len() == 1, "the passport is another one")?;
+    ensure(content.blocks.len() == 9 && content.notices.len() == 2, "the passport is another one")?;
     let lead = Officer { name: "Jo Example".to_owned(), role: "Designated safeguarding lead".to_owned() };
     say("   Jo Example, Riverside's designated safeguarding lead, has read it and acts on it");
     deliveries::acknowledge(&clients.riverside, std::slice::from_ref(&found), Some(lead)).await?;
