@@ -7,9 +7,11 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::wire::Filter;
+use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::Cx;
+use crate::exchange::{Cx, Part};
+use crate::placements;
 use crate::proto::v1::AuditEntry;
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
@@ -135,6 +137,50 @@ const CONCERNED: &str = walk!(
      AND f.idx = a.idx AND f.ordinal < a.ordinal)"
 );
 
+/// The same of an organisation that had its part in the placement for a time only. A return brings it several children, so
+/// that the entry concerns it is not enough: a delivery about this placement or a day in its time must be in it.
+const CONCERNED_FOR_A_TIME: &str = walk!(
+    "a",
+    "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
+     AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
+     AND f.idx = a.idx AND f.ordinal < a.ordinal) \
+     AND (EXISTS (SELECT 1 FROM parties d WHERE d.organisation = $1 AND d.idx = a.idx AND d.placement = $8) \
+     OR EXISTS (SELECT 1 FROM marks m WHERE m.idx = a.idx AND m.placement = $8 AND m.date BETWEEN $10 AND $11) \
+     OR EXISTS (SELECT 1 FROM statements s WHERE s.idx = a.idx AND s.placement = $8 \
+     AND s.date BETWEEN $10 AND $11))"
+);
+
+/// Which entries about the placement of a filter concern an organisation.
+enum About {
+    /// All that concern it and are about the placement; also where no placement is asked for.
+    Every,
+    /// Those with a day in this range.
+    Days(Date, Date),
+    /// None: it never had a part in the placement.
+    None,
+}
+
+/// Reads which part the organisation had in the placement of a filter.
+async fn about(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    filter: &Filter,
+) -> Result<About, StoreError> {
+    let Some(id) = filter.placement else { return Ok(About::Every) };
+    let Some(placement) = placements::of_party(snapshot, id, organisation).await? else {
+        return Ok(About::None);
+    };
+    let part = placement.part_of(organisation);
+    if placement.periods.is_empty() || matches!(part, Part::Commissioner | Part::Provider) {
+        return Ok(About::Every);
+    }
+    let own = || placement.periods.iter().filter(|period| period.organisation == *organisation);
+    let first = own().map(|period| period.from.unwrap_or(Date::MIN)).min();
+    let last = own().map(|period| period.until.unwrap_or(Date::MAX)).max();
+    // One whose time was taken back has no day: what was delivered to it about this placement is left.
+    Ok(About::Days(first.unwrap_or(Date::MAX), last.unwrap_or(Date::MIN)))
+}
+
 /// The entries that match in everything that is a column: index and bytes, of each walk the newest first. From
 /// `unsorted` on callers are not sorted in.
 async fn matching(
@@ -162,7 +208,15 @@ async fn matching(
     };
     let mut found = snapshot.fetch(CALLED, arguments(floor)).await?;
     found.extend(snapshot.fetch(JUST_CALLED, arguments(floor.max(unsorted))).await?);
-    found.extend(snapshot.fetch(CONCERNED, arguments(floor)).await?);
+    match about(snapshot, organisation, filter).await? {
+        About::Every => found.extend(snapshot.fetch(CONCERNED, arguments(floor)).await?),
+        About::Days(first, last) => {
+            let days = vec![first.to_string().into(), last.to_string().into()];
+            let arguments = [arguments(floor), days].concat();
+            found.extend(snapshot.fetch(CONCERNED_FOR_A_TIME, arguments).await?);
+        }
+        About::None => {}
+    }
     Ok(found)
 }
 

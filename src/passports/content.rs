@@ -49,8 +49,8 @@ pub async fn withheld(cx: &mut Cx, sender: &OrganisationId, placement: Uuid) -> 
     Ok(decision.map_or(0, |decision| decision.kinds))
 }
 
-/// What the share at an index brings its recipient now: nothing once the placement is over, the agreement has
-/// lapsed, or the child's record is gone. With the key under which it was sealed.
+/// What the share at an index brings its recipient now: nothing once the placement is over, its sender has left it, the
+/// agreement has lapsed, or the child's record is gone. With the key under which it was sealed.
 ///
 /// # Errors
 /// [`crate::exchange::Reason::Failed`] when what is stored does not open.
@@ -72,7 +72,8 @@ pub async fn content(cx: &mut Cx, index: i64) -> Result<Option<(ChildKey, Passpo
     Ok(Some((key, content)))
 }
 
-/// A share whose recipient, the caller, still has a right to it.
+/// A share whose recipient, the caller, still has a right to it. One of a school that has left the placement is over, as
+/// it is for `GetPassport`: that school cannot withhold anything of it any more.
 pub async fn still_shared(cx: &mut Cx, index: i64) -> Result<Option<(ShareRow, Placement)>, Refusal> {
     let Some(share) = rows::shared_at(&mut cx.snapshot, index).await? else {
         return Ok(None);
@@ -81,6 +82,7 @@ pub async fn still_shared(cx: &mut Cx, index: i64) -> Result<Option<(ShareRow, P
         return Ok(None);
     };
     let theirs = placement.provider == cx.caller.organisation && placement.standing() == Standing::Live;
+    let theirs = theirs && sender::may_send(&placement, &share.sender);
     let agreed = sender::basis(cx, &placement, &share.sender, share.agreement).await?.is_some();
     Ok((theirs && agreed).then_some((share, placement)))
 }

@@ -159,14 +159,15 @@ fn code(check: &mut Check, code: &str, sessions: &[(Date, Slot)]) {
     }
 }
 
-/// Sessions lie inside the placement.
+/// Sessions lie in the caller's time, and inside the placement. In this order: what became of the placement after its
+/// time is not told to a former party.
 fn hold(notice: &Notice, placement: &Placement, caller: &OrganisationId) -> Result<(), Refusal> {
     let mut check = Check::new();
     for (index, (date, _)) in notice.sessions.iter().enumerate() {
-        if !within(*date, placement.start, placement.end) {
-            check.at("sessions").index(index).fault("date", "PLACEMENT_NOT_ACTIVE");
-        } else if placement.part_on(caller, *date) == Part::None {
+        if placement.part_on(caller, *date) == Part::None {
             check.at("sessions").index(index).fault("date", "NOT_PARTY_ON_DAY");
+        } else if !within(*date, placement.start, placement.end) {
+            check.at("sessions").index(index).fault("date", "PLACEMENT_NOT_ACTIVE");
         }
     }
     Ok(check.finish()?)

@@ -29,6 +29,7 @@ mod ends;
 mod facts;
 mod faults;
 mod files;
+mod former;
 mod full;
 mod groups;
 mod kept;

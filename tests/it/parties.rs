@@ -24,7 +24,7 @@ use super::support::World;
 const SCHOOL: &str = "school/134567";
 const OTHER: &str = "school/145678";
 
-async fn update(
+pub async fn update(
     client: &Client,
     placement_id: &str,
     etag: &str,
@@ -44,7 +44,7 @@ async fn update(
     client.call(placement_service::UPDATE_PARTIES, &request).await.map(|reply| reply.message).map_err(told)
 }
 
-async fn etag(client: &Client, placement_id: &str) -> String {
+pub async fn etag(client: &Client, placement_id: &str) -> String {
     placement(client, placement_id).await.placement.unwrap().etag
 }
 
@@ -74,7 +74,7 @@ fn corrected(placement_id: &str, day: &str) -> Mark {
     Mark { correction_reason: "the register was wrong".to_owned(), ..mark(placement_id, day, "I") }
 }
 
-fn violations(refusal: &tonic::Status) -> Vec<String> {
+pub fn violations(refusal: &tonic::Status) -> Vec<String> {
     let details = refusal.get_error_details();
     let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
     violations.into_iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()

@@ -16,6 +16,8 @@ use crate::seal::ChildKey;
 
 /// Bytes of one answer; a larger record is an answer alone.
 const BYTES: usize = 1 << 20;
+/// Rows that are read at once.
+const STEP: i64 = 100;
 
 /// Gives a placement's progress returns.
 pub(in crate::returns) async fn get_progress(
@@ -37,30 +39,12 @@ pub(in crate::returns) async fn get_progress(
     let placement = found.ok_or(Reason::NotFound)?;
     let after = pages.begin(&cx, &m.page_token, -1, Pages::number)?;
     let key = children::required_key(&mut cx, &placement.provider, placement.child).await?;
-    let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
-    // One more than the page tells whether there is another.
-    let limit = i64::from(size) + 1;
-    let rows = cx.snapshot.fetch(sql, vec![id.into(), after.into(), limit.into()]).await?;
     let mut response = GetProgressResponse::default();
-    let (mut seen, mut bytes) = (after, 0);
-    for row in &rows {
-        if seen > after && (response.records.len() == size as usize || bytes >= BYTES) {
-            break;
-        }
-        let (row, index) = rows::read(row)?;
-        seen = index;
-        if !readable(&caller, &placement, &row) {
-            continue;
-        }
-        if m.with_earlier || cx.snapshot.version(&rows::key(id, &row.period)).await? == row.revision {
-            let record = record(&key, &row, caller == placement.provider)?;
-            bytes += record.encoded_len();
-            response.records.push(record);
-        }
-    }
-    let last = rows.last().map(rows::read).transpose()?.map_or(after, |(_, index)| index);
-    if seen < last {
-        response.next_page_token = pages.seal(&cx, &seen.to_be_bytes())?;
+    let next;
+    (response.records, next) =
+        page(&mut cx, &placement, &key, (after, size as usize, m.with_earlier)).await?;
+    if let Some(next) = next {
+        response.next_page_token = pages.seal(&cx, &next.to_be_bytes())?;
     }
     let reply = response.encode_to_vec();
     let part = ChildPart { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
@@ -68,6 +52,40 @@ pub(in crate::returns) async fn get_progress(
     let change = change.child::<ProgressRow>(&part, &[]);
     let change = if caller == placement.provider { change } else { change.counterpart(&placement.provider) };
     Ok(change.reply(&response))
+}
+
+/// Returns the records of a page from behind an index, and the index behind which the next page begins, if it holds a
+/// record. Rows that the caller is not given count for nothing: a page that ended at one would lose what comes behind it,
+/// and a token for one would tell that it is there.
+async fn page(
+    cx: &mut Cx,
+    placement: &Placement,
+    key: &ChildKey,
+    (after, size, with_earlier): (i64, usize, bool),
+) -> Result<(Vec<ProgressRecord>, Option<i64>), Refusal> {
+    let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
+    let caller = cx.caller.organisation.clone();
+    let (mut records, mut seen, mut bytes) = (Vec::new(), after, 0);
+    loop {
+        let rows = cx.snapshot.fetch(sql, vec![placement.id.into(), seen.into(), STEP.into()]).await?;
+        for row in &rows {
+            let (row, index) = rows::read(row)?;
+            let newest = with_earlier
+                || cx.snapshot.version(&rows::key(placement.id, &row.period)).await? == row.revision;
+            if newest && readable(&caller, placement, &row) {
+                if records.len() == size || bytes >= BYTES {
+                    return Ok((records, Some(seen)));
+                }
+                let record = record(key, &row, caller == placement.provider)?;
+                bytes += record.encoded_len();
+                records.push(record);
+            }
+            seen = index;
+        }
+        if i64::try_from(rows.len()).is_ok_and(|read| read < STEP) {
+            return Ok((records, None));
+        }
+    }
 }
 
 /// What the progress return at an index brings the caller now: nothing once it may not read it any more. With
