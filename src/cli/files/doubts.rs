@@ -2,6 +2,7 @@
 //! with the headings, columns of marks that nobody reads.
 
 use super::cells::{self, clean};
+use super::dates;
 use super::headings::{self, Column};
 use super::mapping::{CHILD, Field};
 use super::records::Record;
@@ -23,7 +24,8 @@ pub fn swallowed_rows(register: &Register, record: &Record) -> Option<usize> {
             let cells: Vec<&str> = line.split(register.separator).collect();
             let separators = cells.len() - 1;
             let named = child.and_then(|child| cells.get(child)).is_some_and(|cell| is_identifier(cell));
-            separators > 0 && (separators >= at || named || cells.iter().any(|cell| is_upn_like(cell)))
+            let upn = cells.iter().any(|cell| is_upn_like(cell));
+            separators > 0 && (separators >= at || named || upn || is_in_step(register, &cells))
         };
         let mut later = cell.split('\n').skip(1);
         // A quote that closes in another column than it opened leaves the row longer or shorter.
@@ -35,6 +37,16 @@ pub fn swallowed_rows(register: &Register, record: &Record) -> Option<usize> {
     };
     let mut over_lines = record.cells.iter().enumerate().filter(|(_, cell)| cell.contains('\n'));
     over_lines.find(|found| doubtful(*found)).map(|(at, _)| at)
+}
+
+/// Whether a line has a date or a mark in a column that holds such: a reference may be a name, which tells nothing.
+fn is_in_step(register: &Register, cells: &[&str]) -> bool {
+    let dated = [Column::Field(Field::Date), Column::Field(Field::WeekCommencing)];
+    register.columns.iter().zip(cells).any(|(column, cell)| {
+        let cell = clean(cell);
+        (column.is_marks() && cells::is_mark(&cell))
+            || (dated.contains(column) && dates::date(&cell, &register.mapping.dates).is_ok())
+    })
 }
 
 /// Whether a cell of a title or heading runs over several lines and holds separators: other rows may be in it.
@@ -148,7 +160,7 @@ impl LeftOut {
         let held = counts.enumerate().filter(|(at, ((filled, marks), strokes))| {
             let heading = register.headings.get(*at).map_or("", String::as_str);
             let about_a_session = headings::is_about_a_session(heading) && **marks > 0;
-            about_a_session || (**strokes > 0 && marks == filled)
+            about_a_session || (**strokes > 0 && **marks * 2 > **filled)
         });
         let (line, row) = register.heading_place();
         let fault =

@@ -143,11 +143,33 @@ pub fn faults(columns: &[Column]) -> Vec<(usize, &'static str)> {
     columns.iter().enumerate().filter_map(fault).collect()
 }
 
+/// Words of headings whose columns hold other codes, or words about a mark that another column holds.
+const OTHER_THAN_MARKS: [&str; 14] = [
+    "sen",
+    "send",
+    "house",
+    "post",
+    "ethnicity",
+    "ethnic",
+    "language",
+    "gender",
+    "description",
+    "meaning",
+    "comment",
+    "comments",
+    "note",
+    "notes",
+];
+
 /// Whether a heading is about a session: it names a day, a half of a day or a mark, or it names nothing.
 #[must_use]
 pub fn is_about_a_session(heading: &str) -> bool {
     let heading = heading.to_lowercase();
     let words = heading.split(|letter: char| letter.is_whitespace() || "_()".contains(letter));
+    // A SEN code K, a description of the mark or a comment on a morning is not one more mark.
+    if words.clone().any(|word| OTHER_THAN_MARKS.contains(&word)) {
+        return false;
+    }
     let parts = words.clone().flat_map(|word| word.split('-'));
     let mut words = words.chain(parts).filter(|word| !word.is_empty()).peekable();
     if words.peek().is_none() {
@@ -243,7 +265,7 @@ mod tests {
         for heading in ["Wedns AM", "Friday trip", "16/11", "16-11-2026", "Mark 2", "", " ", "20261116"] {
             assert!(is_about_a_session(heading), "{heading}");
         }
-        for heading in ["Sex", "NC Year", "House", "Reg", "Key stage 3"] {
+        for heading in ["Sex", "NC Year", "House", "SEN Code", "Mark Description", "AM Comment"] {
             assert!(!is_about_a_session(heading), "{heading}");
         }
         assert_eq!(shown("a\u{1b}[31m\u{202e}b"), "a\u{fffd}[31m\u{fffd}b");

@@ -11,6 +11,8 @@ use super::records::{QuoteFault, Record, Records};
 const SEPARATORS: [(char, &str); 4] = [(',', "commas"), (';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
 /// Rows that are searched for headings: reports begin with a few lines of title.
 const MAX_TITLE_ROWS: usize = 20;
+/// Cells of a row of headings, as many as a spreadsheet has columns.
+const MAX_COLUMNS: usize = 16_384;
 
 /// Where everything is in a file.
 pub struct Layout {
@@ -47,6 +49,7 @@ pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
         let mut head = Vec::new();
         for record in Records::new(text, separator).take(MAX_TITLE_ROWS) {
             match record {
+                Ok(record) if record.cells.len() > MAX_COLUMNS => break,
                 Ok(record) => head.push(record),
                 Err(fault) => {
                     broken.get_or_insert(fault);
@@ -90,7 +93,7 @@ fn cleaned(record: &Record) -> Vec<String> {
 /// Joins a row of days to the row of sessions below it: a day stands over its AM, and holds for the PM beside it.
 fn joined(above: &Record, below: &Record) -> Option<Vec<String>> {
     let (above, below) = (cleaned(above), cleaned(below));
-    let (mut day, mut sessions, mut found) = (None, Vec::new(), false);
+    let (mut day, mut last, mut found) = (None, None, false);
     let mut headings = Vec::with_capacity(below.len());
     for (at, heading) in below.into_iter().enumerate() {
         let upper = above.get(at).filter(|upper| !upper.is_empty());
@@ -103,12 +106,13 @@ fn joined(above: &Record, below: &Record) -> Option<Vec<String>> {
             continue;
         };
         if let Some(upper) = upper {
-            (day, sessions) = (is_day(upper).then_some(upper), Vec::new());
+            (day, last) = (is_day(upper).then_some(upper), None);
         }
-        if sessions.contains(&session) {
+        // After a PM an AM is of another day, whose date is missing.
+        if last.is_some_and(|last| last as i32 >= session as i32) {
             day = None;
         }
-        sessions.push(session);
+        last = Some(session);
         found |= day.is_some();
         headings.push(day.map_or_else(|| heading.clone(), |day| format!("{day} {heading}")));
     }
@@ -187,6 +191,8 @@ mod tests {
         );
         let found = layout(",W/C,Mon,,Tues,\nUPN,,AM,PM,AM,PM\n").unwrap();
         assert_eq!(found.headings, ["UPN", "W/C", "Mon AM", "Mon PM", "Tues AM", "Tues PM"]);
+        // Marks of a day without a date are of no day.
+        assert!(layout("UPN,16/11/2026,,\n,PM,AM,PM\n").is_err());
         // A date in a title belongs to no column.
         assert!(layout("16/11/2026,,\nUPN,AM,PM\n").is_err());
         let found = layout("Printed,20/11/2026,,\nUPN,Date,AM,PM\n").unwrap();
@@ -203,6 +209,8 @@ mod tests {
         );
         let told = layout("Adeyemi,José\nMensah,Aisha\n").err().unwrap();
         assert!(told.contains("none of the first 20 rows") && !told.contains("Adeyemi"), "{told}");
+        let wide = layout(&format!("UPN,Date,Session,Mark{}\n", ",".repeat(20_000))).err().unwrap();
+        assert!(wide.contains("none of the first 20 rows"), "{wide}");
         assert!(layout("").err().unwrap().contains("empty"));
         let told = layout("\"UPN,Date\nA1\n").err().unwrap();
         assert!(told.contains("line 1, row 1") && told.contains("QUOTE_UNCLOSED"), "{told}");

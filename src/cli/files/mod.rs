@@ -18,6 +18,7 @@ mod rows;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 pub use finding::{Finding, Severity, faults, remarks};
@@ -150,11 +151,14 @@ impl Register {
 pub fn read(file: &Path, mapping: Option<&Path>) -> Result<Register, Failure> {
     let at_fault = |what: &str| Failure::input(format!("{}: {what}", file.display()));
     let mapping = mapping.map(Mapping::load).transpose()?;
-    let size = std::fs::metadata(file).map_err(|_| at_fault("the file cannot be read"))?.len();
-    if size > MAX_FILE_BYTES {
+    // A pipe or a device has no size that could be asked beforehand.
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file);
+    let read = opened.and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let length = read.map_err(|error| at_fault(&format!("the file cannot be read: {error}")))?;
+    if length as u64 > MAX_FILE_BYTES {
         return Err(at_fault("the file is larger than 64 MiB"));
     }
-    let bytes = std::fs::read(file).map_err(|_| at_fault("the file cannot be read"))?;
     parse(&bytes, mapping).map_err(|failure| failure.of(&file.display().to_string()))
 }
 

@@ -34,6 +34,14 @@ fn a_quote_that_was_never_closed_takes_no_other_row_with_it() {
     let heading = "UPN,Comment,Date,Session,Mark";
     let swallowed = "E940578619469,\"late,16/11/2026,AM,L\nB334716616741,\",16/11/2026,AM,I";
     refused(&format!("{heading}\n{swallowed}\n"), "2:2 QUOTE_DOUBTFUL");
+    // A reference may be a name, and the last cells of the rows may be left off.
+    for (heading, row, other) in [
+        ("Ref,Date,Session,Mark,Comment", "ADEYEMI,16/11/2026,AM,L", "MENSAH,16/11/2026,AM,I"),
+        ("Ref,Comment,Date,AM,PM,House", "ADEYEMI", "MENSAH,,16/11/2026,I"),
+        ("Ref,16/11/2026 AM,16/11/2026 PM,Notes", "ADEYEMI,L,/", "MENSAH,I"),
+    ] {
+        refused(&format!("{heading}\n{row},\"late\n{other}\"\n"), "2:2 QUOTE_DOUBTFUL");
+    }
     taken(&format!("{HEADING}\n{ROW},L,\"late, \"\"again\"\"\nrang home, no answer\"\n{other},\n"), 2);
     refused(&format!("{HEADING}\n{ROW},L\n,,,\"x\n"), "3:3 QUOTE_UNCLOSED");
 }
@@ -55,7 +63,7 @@ fn two_columns_for_one_thing_refuse_the_file() {
 
 #[test]
 fn a_column_of_marks_that_nobody_reads_refuses_the_file() {
-    for (heading, cell) in [("Wensday AM", "I"), ("16/11", "/"), ("", "L"), ("Trip", "/"), ("Mark 2", "n")] {
+    for (heading, cell) in [("Wensday AM", "I"), ("16/11", "/"), ("", "L"), ("P1", "/"), ("Mark 2", "n")] {
         refused(&format!("UPN,Date,AM,{heading}\nA1,16/11/2026,/,{cell}\n"), "1:1 COLUMN_LEFT_OUT");
     }
     for (heading, cell) in
@@ -63,6 +71,16 @@ fn a_column_of_marks_that_nobody_reads_refuses_the_file() {
     {
         taken(&format!("UPN,Date,AM,{heading}\nA1,16/11/2026,/,{cell}\n"), 1);
     }
+    // Columns of other codes, and words about the mark that another column holds.
+    for (heading, cell) in
+        [("SEN Code", "K"), ("House code", "B"), ("Mark Description", "Present"), ("AM Comment", "C")]
+    {
+        taken(&format!("UPN,Date,AM,{heading}\nA1,16/11/2026,/,{cell}\n"), 1);
+    }
+    refused(
+        "UPN,Date,AM,P1\nA1,16/11/2026,/,/\nA2,16/11/2026,/,\\\nA3,16/11/2026,/,?\n",
+        "1:1 COLUMN_LEFT_OUT",
+    );
     refused("Ref,Date,Start,End,Attended,Mark\nB1,16/11/2026,09:00,10:00,Y,/\n", "1:1 COLUMN_LEFT_OUT");
     let mapping = include_str!("../mappings/child-a-row.toml").replace("ignore = []", "ignore = [\"Trip\"]");
     let mapping = toml::from_str(&mapping).unwrap();

@@ -259,7 +259,8 @@ fn row(
     (number, day, half): (usize, usize, usize),
     done: &mut Vec<Done>,
 ) -> Row {
-    let reference = format!("RV-{:03}", number + 1);
+    let names = ["MENSAH", "ADEYEMI", "KOWALSKI", "RV-004", "RV-005"];
+    let reference = names[number % names.len()].to_owned();
     let upn = format!("E94057861946{number}");
     let child = if columns.contains(&Kind::Upn) { upn.clone() } else { reference.clone() };
     let mut note = rng.one_of(&NOTES).to_owned();
