@@ -29,7 +29,10 @@ impl KeptCursor {
     /// Exit code 78 for the profile, and for a file that is not as it was written.
     pub fn open(profile: &Path, purpose: &str) -> Result<Self, Failure> {
         let (folder, organisation) = profile::state(profile)?;
-        let file = folder.join(format!("{purpose}-{}", organisation.replace('/', "-")));
+        // A profile may be pointed at another gateway, whose cursors count other deliveries.
+        let log = digest_of(profile::first_log(profile)?.as_bytes());
+        let log = log.get(..8).unwrap_or_default();
+        let file = folder.join(format!("{purpose}-{}-{log}", organisation.replace('/', "-")));
         let refused = |what: &str| {
             Failure::configuration(format!("{}: {what}", file.display()))
                 .and("remove the file to see everything again, as --all does, or put back the one it was")
@@ -66,7 +69,9 @@ impl KeptCursor {
 
 /// Writes a file under a name of its own, and gives it its name when it is on disk.
 pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    // The folder of a name alone is empty, and means the present one.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut part = path.as_os_str().to_owned();
     part.push(format!(".{}.part", std::process::id()));

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::OnceLock;
 
 use prost::Message;
@@ -43,6 +44,22 @@ pub fn stored() -> Result<(), Failure> {
     let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let stored = file.and_then(|file| if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) });
     stored.map_err(|error| Failure::unavailable("standard output", error))
+}
+
+/// Checks that standard output leads to somebody. A program that was started with it closed finds the null device in
+/// its place, where every write succeeds and is lost.
+///
+/// # Errors
+/// Exit code 69.
+pub fn heard() -> Result<(), Failure> {
+    let unavailable = |error| Failure::unavailable("standard output", error);
+    let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(unavailable)?;
+    let (out, null) = (out.metadata().map_err(unavailable)?, std::fs::metadata("/dev/null"));
+    if null.is_ok_and(|null| out.file_type().is_char_device() && out.rdev() == null.rdev()) {
+        let lost = std::io::Error::other("closed, or /dev/null: what is new would be lost");
+        return Err(unavailable(lost));
+    }
+    Ok(())
 }
 
 /// Prints a message of `apgateway.v1` as one line of protobuf JSON, with the field names of the protos.

@@ -70,6 +70,15 @@ pub fn state(path: &Path) -> Result<(PathBuf, String), Failure> {
     Ok((folder.into(), organisation))
 }
 
+/// Returns the key of the gateway's first log, which stays when another log replaces that: no other gateway has it.
+///
+/// # Errors
+/// Exit code 78.
+pub fn first_log(path: &Path) -> Result<String, Failure> {
+    let (profile, _) = read(path)?;
+    Ok(profile.log_key.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
 /// Reads a profile file: the profile, and the folder of the checkpoints that were seen.
 ///
 /// # Errors

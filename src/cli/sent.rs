@@ -58,12 +58,16 @@ impl SentRequests {
         request: &DynamicMessage,
     ) -> Result<Self, Failure> {
         let (_, organisation) = profile::state(profile)?;
-        let (connection, _) = profile::read(profile)?;
-        // The name of the first log stays when another replaces it.
-        let gateway = connection.log_key.split('+').next().unwrap_or_default();
+        let gateway = profile::first_log(profile)?;
         let message = digest_of(&request.encode_to_vec());
         let digest =
             digest_of(format!("{gateway}\n{organisation}\n{}\n{message}", method.full_name()).as_bytes());
+        if !std::fs::metadata(sent).is_ok_and(|sent| sent.is_file()) {
+            let what = "no file, so that no request id can be kept beside it";
+            let advice =
+                "nothing was sent; give the request a request_id of its own (a UUID), or send a file";
+            return Err(Failure::input(format!("{}: {what}", sent.display())).and(advice));
+        }
         let mut file = sent.as_os_str().to_owned();
         file.push(".request-ids");
         let file = PathBuf::from(file);

@@ -34,6 +34,7 @@ pub const ALERTS: Subject =
 /// # Errors
 /// Exit code 78 for a damaged cursor, 69 when standard output fails or the outage was too long; or the client's.
 pub async fn watch(args: &WatchDeliveries, subject: &Subject) -> Result<(), Failure> {
+    output::heard()?;
     let stage = if args.acknowledge { "acknowledged" } else { "shown" };
     let kept = KeptCursor::open(&args.of.profile, &format!("{}-{stage}", subject.name))?;
     let cursor = if args.all { None } else { kept.get() };

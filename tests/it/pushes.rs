@@ -69,6 +69,19 @@ async fn a_file_that_is_pushed_twice_makes_one_placement() {
     let (third, ..) = made(&push(&world, &file, &["--again"]));
     assert!(third != second && third != first);
     assert_eq!(made(&push(&world, &file, &[])).0, third);
+    // A name alone is a file of the present folder.
+    let profile = sandbox::profile(world.dir.path(), "la-a");
+    let mut verb = gateway();
+    verb.current_dir(world.dir.path()).args(["push", "referral", "--json", "--profile"]).arg(profile);
+    assert_eq!(made(&output(verb.arg("referral.json"))).0, third);
+    // Beside a pipe nothing can be kept.
+    let mut piped = std::process::Command::new("sh");
+    piped.args(["-c", r#"cat "$1" | "$0" push referral /dev/stdin --profile "$2""#]);
+    piped.arg(gateway().get_program()).arg(&file).arg(sandbox::profile(world.dir.path(), "la-a"));
+    let refused = output(&mut piped);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(64), "{said}");
+    assert!(said.contains("request_id") && !Path::new("/dev/stdin.request-ids").exists(), "{said}");
     assert_eq!(world_s_placements(&world), before + 3);
     world.stop().await;
 }

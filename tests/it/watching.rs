@@ -43,14 +43,25 @@ async fn acknowledgements(client: &Client) -> usize {
         .count()
 }
 
-/// Runs a verb with standard output that takes nothing: a full device, or a pipe that nobody reads.
-fn unwritable(verb: &mut Command, closed: bool) -> (Option<i32>, String) {
-    let out = if closed {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        Stdio::from(writer)
-    } else {
-        File::options().write(true).open("/dev/full").unwrap().into()
+/// Standard output that takes nothing, or that nobody reads.
+#[derive(Clone, Copy, PartialEq)]
+enum Out {
+    Full,
+    Pipe,
+    /// What a program finds that was started with standard output closed.
+    Null,
+}
+
+/// Runs a verb with such standard output.
+fn unwritable(verb: &mut Command, out: Out) -> (Option<i32>, String) {
+    let out = match out {
+        Out::Pipe => {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            Stdio::from(writer)
+        }
+        Out::Full => File::options().write(true).open("/dev/full").unwrap().into(),
+        Out::Null => Stdio::null(),
     };
     let ended = verb.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
     let ended = ended.wait_with_output().unwrap();
@@ -62,7 +73,7 @@ async fn nothing_is_acknowledged_that_could_not_be_written() {
     let world = World::sqlite().await;
     let (la, profile) = (world.client("la-a").await, sandbox::profile(world.dir.path(), "la-a"));
     let before = acknowledgements(&la).await;
-    for closed in [false, true] {
+    for closed in [Out::Full, Out::Pipe, Out::Null] {
         let (code, said) = unwritable(&mut watch(&profile, &["--acknowledge", "--once"]), closed);
         assert_eq!(code, Some(69), "{said}");
         assert!(said.contains("standard output") && !said.contains("panic"), "{said}");
@@ -98,7 +109,7 @@ async fn every_verb_fails_with_its_output() {
         (&["--help"], None),
     ];
     for (words, profile) in verbs {
-        for closed in [false, true] {
+        for closed in [Out::Full, Out::Pipe] {
             let mut verb = gateway();
             verb.args(words);
             if let Some(profile) = profile {
@@ -113,7 +124,7 @@ async fn every_verb_fails_with_its_output() {
     }
     let dir = world.stop().await;
     let config = dir.path().join("gateway.toml");
-    let (code, said) = unwritable(gateway().args(["check", "--config"]).arg(config), false);
+    let (code, said) = unwritable(gateway().args(["check", "--config"]).arg(config), Out::Full);
     assert_eq!(code, Some(69), "{said}");
 }
 
@@ -258,7 +269,7 @@ async fn a_refusal_that_stays_ends_a_watch_and_so_does_a_long_outage() {
     let operator = sandbox.client("operator").await;
     let profile = sandbox::profile(sandbox.path(), "provider-a");
     let mut suspended = watch(&profile, &[]);
-    suspended.stdin(Stdio::null()).stdout(Stdio::null());
+    suspended.stdin(Stdio::null()).stdout(File::create(sandbox.path().join("suspended")).unwrap());
     let err = sandbox.path().join("suspended-errors");
     let child = suspended.stderr(File::create(&err).unwrap()).spawn().unwrap();
     let watcher = Watcher { child, out: PathBuf::new(), err };
@@ -273,6 +284,25 @@ async fn a_refusal_that_stays_ends_a_watch_and_so_does_a_long_outage() {
     let (code, said) = watcher.ends().await;
     assert_eq!(code, Some(69), "{said}");
     assert!(said.contains("given up after 1 second"), "{said}");
+}
+
+/// A profile that is pointed at another gateway finds there what it has not seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_of_one_gateway() {
+    let (one, other) = (World::sqlite().await, World::sqlite().await);
+    let shown = |profile: &Path| {
+        let shown = output(&mut watch(profile, &["--once"]));
+        assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stderr));
+        indexes(&shown.stdout).len()
+    };
+    let all = shown(&sandbox::profile(one.dir.path(), "la-a"));
+    let profile = sandbox::profile(other.dir.path(), "la-a");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let seen = one.dir.path().join("seen/la-a");
+    std::fs::write(&profile, text.replace("../seen/la-a", seen.to_str().unwrap())).unwrap();
+    assert_eq!((shown(&profile), shown(&profile)), (all, 0));
+    one.stop().await;
+    other.stop().await;
 }
 
 /// An organisation that did not appoint the auditor is not one that exchanged nothing.
