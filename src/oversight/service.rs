@@ -32,7 +32,6 @@ pub(super) async fn list_alerts(
 ) -> Result<Decided<ListAlertsResponse>, Refusal> {
     let (wanted, size) = wire::list(&m)?;
     let permit = cx.permit(Action::ListAlerts, &Facts::own(Part::Own))?;
-    let caller = cx.caller.organisation.clone();
     let bare = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListAlerts", &bare);
     let after = pages.begin(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;

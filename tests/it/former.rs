@@ -24,7 +24,6 @@ async fn progress(client: &Client, placement_id: &str, with_earlier: bool) -> (V
             with_earlier,
             page_size: 1,
             page_token,
-            ..GetProgressRequest::default()
         };
         let reply = client.call(returns_service::GET_PROGRESS, &request).await.unwrap().message;
         let records = reply.records.iter().filter_map(|record| record.progress.as_ref());
@@ -47,7 +46,7 @@ async fn pages_of_progress_lose_nothing_and_tell_nothing(world: &World) {
         let mut request = a_return(&id_of, subject, 0, reason);
         let progress = request.progress.as_mut().unwrap();
         (progress.from_date, progress.to_date) = (from.to_owned(), to.to_owned());
-        progress.signed_on = "2026-11-20".to_owned();
+        "2026-11-20".clone_into(&mut progress.signed_on);
         progress.outcomes.clear();
         riverside.call(returns_service::SUBMIT_PROGRESS, &request).await.unwrap();
     };
