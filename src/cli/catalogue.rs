@@ -26,7 +26,9 @@ Metadata of `ErrorInfo`, where they apply: `exchange_id`; `violations_omitted`; 
 one: an enum value of the protocol, or `ENDED`, `VOIDED`, `COMPLETE`, `COUNTERSIGNED`), `needed` (states in which it can
 be done, joined by commas; empty where none is left) and `next_actor` (`COMMISSIONER`, `PROVIDER`,
 `COMMISSIONER_OR_PROVIDER`, `OTHER_PARTY`, `CALLER`, `NOBODY`); of `SAFETY_NOT_ACKNOWLEDGED` `passport_acknowledged`
-and `passport_needed`, versions of the commissioner's own passport (0 where there is none).
+and `passport_needed`, versions of the commissioner's own passport (0 where there is none); of `FAILED`, where a list or
+a mailbox begins with a damaged record, `placement_id` and the place behind it: `next_page_token`, or `next_log`,
+`next_index` and `next_ordinal` of a `Cursor`. From there the rest can be read, without what is damaged.
 
 ";
 

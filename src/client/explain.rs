@@ -6,12 +6,16 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 /// Metadata of a refusal that a person reads, in this order.
-const FACTS: [(&str, &str); 5] = [
+const FACTS: [(&str, &str); 9] = [
     ("state", "now"),
     ("needed", "possible in"),
     ("next_actor", "who acts next"),
     ("passport_acknowledged", "version of the passport that was acknowledged"),
     ("passport_needed", "version that is needed"),
+    ("placement_id", "placement whose record is damaged"),
+    ("next_page_token", "page token behind it"),
+    ("next_index", "cursor behind it, index"),
+    ("next_ordinal", "cursor behind it, ordinal"),
 ];
 
 /// The reason of a refusal, its sentence, and the fields at fault, one a line.

@@ -98,15 +98,23 @@ async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Found, Refusal
     let among = Among { after: from.after, to: to.at, kinds: from.kinds };
     let parcels = rows::behind(&mut cx.snapshot, &organisation, among, from.size + 1).await?;
     let (mut sent, mut marks, mut bytes): (Vec<Sent>, _, _) = (Vec::new(), 0, 0);
-    let mut next = from.after;
+    let (mut next, budget) = (from.after, cx.snapshot.budget());
     let mut more = false;
     for parcel in &parcels {
         let full = i64::try_from(sent.len()).unwrap_or(i64::MAX) >= from.size;
-        if full || marks >= MARKS || bytes >= BYTES {
+        if full || marks >= MARKS || bytes >= BYTES || (!sent.is_empty() && budget.is_half_spent()) {
             more = true;
             break;
         }
-        let one = content::delivery(cx, parcel).await?;
+        let one = match content::delivery(cx, parcel).await {
+            Ok(one) => one,
+            Err(refusal) => {
+                let behind = || Ok(wire::behind(cx, parcel.at));
+                refusal.of_record(cx, parcel.placement, sent.is_empty(), behind)?;
+                more = true;
+                break;
+            }
+        };
         let size = one.delivery.encoded_len();
         if !sent.is_empty() && (marks + one.marks > MARKS || bytes + size > BYTES) {
             more = true;

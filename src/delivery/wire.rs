@@ -76,6 +76,12 @@ pub fn cursor_of(cx: &Cx, at: Place) -> Cursor {
     Cursor { log: cx.logs.log_of(index).to_owned(), index, ordinal: u32::try_from(at.ordinal).unwrap_or(0) }
 }
 
+/// Returns the cursor of a damaged delivery as metadata of a refusal: to go on from it is to go on behind it.
+pub fn behind(cx: &Cx, at: Place) -> Vec<(&'static str, String)> {
+    let Cursor { log, index, ordinal } = cursor_of(cx, at);
+    vec![("next_log", log), ("next_index", index.to_string()), ("next_ordinal", ordinal.to_string())]
+}
+
 /// An acknowledgement.
 pub struct Acknowledgement {
     /// The deliveries, each with the digest of the content that was received, where it was kept.

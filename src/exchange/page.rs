@@ -2,8 +2,10 @@
 //! the method and the query; and to the log, for what one of another log points to may be something else.
 
 use prost::Message;
+use uuid::Uuid;
 
 use super::check::Check;
+use super::refusal::NEXT_PAGE_TOKEN;
 use super::{Cx, Reason, Refusal};
 use crate::seal::TokenUse;
 
@@ -62,6 +64,21 @@ impl Pages {
         });
         let sealed = cx.vault.ring().seal_token(TokenUse::Page, &self.context, next, expires, &fill);
         sealed.map_err(|_| Reason::Failed.into())
+    }
+
+    /// Ends a page before a record that is damaged, so that it hides no other. A page that would begin with it is
+    /// refused: the metadata names its placement and gives the token of the page behind it.
+    ///
+    /// # Errors
+    /// The refusal, unless it is about one record that the page does not begin with.
+    pub fn end_before(
+        &self,
+        cx: &Cx,
+        refusal: Refusal,
+        (is_first, placement, behind): (bool, Uuid, &[u8]),
+    ) -> Result<(), Refusal> {
+        refusal
+            .of_record(cx, Some(placement), is_first, || Ok(vec![(NEXT_PAGE_TOKEN, self.seal(cx, behind)?)]))
     }
 
     /// The number that a token holds, as `to_be_bytes` wrote it: a way to read for [`Pages::begin`].

@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use uuid::Uuid;
 
 use super::check::{Violation, Violations};
-use super::details;
+use super::{Cx, details};
 
 /// Who can mend what a refusal complains of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,37 @@ impl From<crate::seal::SealError> for Refusal {
     }
 }
 
+/// Metadata of [`Reason::Failed`]: the placement of the damaged record.
+pub const DAMAGED_PLACEMENT: &str = "placement_id";
+/// Metadata of [`Reason::Failed`]: the token of the page behind the damaged record.
+pub const NEXT_PAGE_TOKEN: &str = "next_page_token";
+
 impl Refusal {
+    /// Decides what a damaged record does to a list of records of several children: the list ends before it, or, where
+    /// it is the first, is refused with the place behind it, so that the caller can go on. The operator's log names it.
+    ///
+    /// # Errors
+    /// The refusal itself where the record is the first, or where it is not about one record.
+    pub fn of_record(
+        mut self,
+        cx: &Cx,
+        placement: Option<Uuid>,
+        is_first: bool,
+        behind: impl FnOnce() -> Result<Vec<(&'static str, String)>, Self>,
+    ) -> Result<(), Self> {
+        if self.reason != Reason::Failed || cx.snapshot.has_failed() {
+            return Err(self);
+        }
+        if !is_first {
+            return Ok(());
+        }
+        let id = placement.map_or_else(String::new, |id| id.hyphenated().to_string());
+        tracing::error!(placement.id = id, "a record is damaged; its reader can go on behind it");
+        self.facts.push((DAMAGED_PLACEMENT, id));
+        self.facts.extend(behind()?);
+        Err(self)
+    }
+
     /// The status as the caller gets it, with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193). Where not all
     /// violations fit, `violations_omitted` counts the rest.
     #[must_use]

@@ -1,7 +1,7 @@
 //! `ListAlerts` and `ResolveAlert`: whoever commissions a placement, or teaches while it is live, reads its alerts and
 //! sees to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use uuid::Uuid;
@@ -15,9 +15,10 @@ use crate::exchange::{
 use crate::placements::alerts::{self, AlertRow, Wanted};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
-    AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
+    Alert, AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
     ResolveAlertResponse, StoredResolution,
 };
+use crate::seal::ChildKey;
 use crate::store::LogPosition;
 
 /// Alerts that are read at once.
@@ -35,19 +36,14 @@ pub(super) async fn list_alerts(
     let bare = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListAlerts", &bare);
     let after = pages.begin(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
-    let (found, next) = page(&mut cx, &wanted, after, usize::try_from(size).unwrap_or(usize::MAX)).await?;
+    let (found, next) =
+        page(&mut cx, &pages, (&wanted, after), usize::try_from(size).unwrap_or(usize::MAX)).await?;
     let mut response = ListAlertsResponse::default();
     if let Some(next) = next {
         response.next_page_token = pages.seal(&cx, &next.to_bytes())?;
     }
     let mut change = cx.change(&permit);
-    for (alert, placement) in &found {
-        cx.snapshot.rest_on(placement.key(), placement.version);
-        // An erased child is in no list.
-        let Some(key) = children::key(&mut cx, &placement.commissioner, placement.child).await? else {
-            continue;
-        };
-        let message = alerts::message(&mut cx, alert, placement).await?;
+    for Listed { placement, key, message } in found {
         let reply = message.encode_to_vec();
         let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
         change = change.child(&part, &[] as &[AlertRow]).counterpart(&placement.commissioner);
@@ -56,14 +52,31 @@ pub(super) async fn list_alerts(
     Ok(change.reply(&response))
 }
 
+/// An alert of a list.
+struct Listed {
+    placement: Placement,
+    key: ChildKey,
+    message: Alert,
+}
+
+/// Reads an alert for a list; none where the child was erased.
+async fn listed(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Result<Option<Listed>, Refusal> {
+    cx.snapshot.rest_on(placement.key(), placement.version);
+    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
+        return Ok(None);
+    };
+    let message = alerts::message(cx, alert, placement).await?;
+    Ok(Some(Listed { placement: placement.clone(), key, message }))
+}
+
 /// Reads a page of alerts that the caller sees, each with its placement, and the position behind which the next begins if
 /// there is another. Alerts that it does not see count for nothing: a token for one would tell that it is there.
 async fn page(
     cx: &mut Cx,
-    wanted: &Wanted,
-    after: LogPosition,
+    pages: &Pages,
+    (wanted, after): (&Wanted, LogPosition),
     size: usize,
-) -> Result<(Vec<(AlertRow, Placement)>, Option<LogPosition>), Refusal> {
+) -> Result<(Vec<Listed>, Option<LogPosition>), Refusal> {
     let caller = cx.caller.organisation.clone();
     let (mut page, mut seen, mut looked_at) = (Vec::new(), after, 0);
     while looked_at < LOOKED_AT {
@@ -74,14 +87,26 @@ async fn page(
         looked_at += found.len();
         let ids: BTreeSet<Uuid> = found.iter().map(|(_, alert)| alert.placement).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
-        let placements = placements::rows::by_ids(&mut cx.snapshot, &ids).await?;
+        let (mut placements, mut damaged) = (HashMap::new(), BTreeSet::new());
+        for placement in placements::each_by_ids(&mut cx.snapshot, &ids).await? {
+            match placement {
+                Ok(placement) => drop(placements.insert(placement.id, placement)),
+                Err(row) => drop(damaged.insert(row.placement)),
+            }
+        }
         for (at, alert) in found {
-            let placement = placements.iter().find(|placement| placement.id == alert.placement);
-            if let Some(placement) = placement.filter(|placement| sees(placement, &caller)) {
-                if page.len() == size {
+            let read = match placements.get(&alert.placement).filter(|placement| sees(placement, &caller)) {
+                Some(_) if page.len() == size => return Ok((page, Some(seen))),
+                Some(placement) => listed(cx, &alert, placement).await,
+                None if damaged.contains(&alert.placement) => Err(Reason::Failed.into()),
+                None => Ok(None),
+            };
+            match read {
+                Ok(listed) => page.extend(listed),
+                Err(refusal) => {
+                    pages.end_before(cx, refusal, (page.is_empty(), alert.placement, &at.to_bytes()))?;
                     return Ok((page, Some(seen)));
                 }
-                page.push((alert, placement.clone()));
             }
             seen = at;
         }

@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod children;
+mod damaged;
 mod decision;
 mod draft;
 pub mod ending;
@@ -28,6 +29,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use damaged::each_by_ids;
 pub use draft::{access, readable, readable_on, same_version};
 pub use rows::{Placement, by_id, of_party, roll};
 

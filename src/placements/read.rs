@@ -5,6 +5,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::children;
+use super::damaged::each_by_ids;
 use super::draft;
 use super::parties::{Access, PartyPeriod};
 use super::plan;
@@ -84,7 +85,7 @@ pub(super) async fn list_placements(
     let bare = ListPlacementsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = Pages::of(&cx, "ListPlacements", &bare);
     let after = pages.begin(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
-    let (page, last) = page(&mut cx, &query, after).await?;
+    let (page, last) = page(&mut cx, &pages, &query, after).await?;
     let mut change = cx.change(&permit);
     let mut response = ListPlacementsResponse::default();
     for (placement, access) in &page {
@@ -185,6 +186,7 @@ fn as_it_stood(placement: &Placement, day: Date) -> Placement {
 /// more.
 async fn page(
     cx: &mut Cx,
+    pages: &Pages,
     query: &Query,
     after: Uuid,
 ) -> Result<(Vec<(Placement, Access)>, Option<Uuid>), Refusal> {
@@ -196,18 +198,22 @@ async fn page(
         if ids.is_empty() {
             return Ok((page, None));
         }
-        for placement in rows::by_ids(&mut cx.snapshot, &ids).await? {
-            let access =
-                draft::access(&placement, &caller).filter(|access| matches(query, &placement, *access));
-            if access.is_some() && page.len() == size {
-                return Ok((page, Some(seen)));
+        for placement in each_by_ids(&mut cx.snapshot, &ids).await? {
+            let id = placement.as_ref().map_or_else(|damaged| damaged.placement, |placement| placement.id);
+            let listed = match placement {
+                Ok(placement) => listed(cx, query, placement).await,
+                Err(damaged) => Err(damaged.error.into()),
+            };
+            match listed {
+                Ok(None) => {}
+                Ok(Some(_)) if page.len() == size => return Ok((page, Some(seen))),
+                Ok(Some(found)) => page.push(found),
+                Err(refusal) => {
+                    pages.end_before(cx, refusal, (page.is_empty(), id, id.as_bytes()))?;
+                    return Ok((page, Some(seen)));
+                }
             }
-            seen = placement.id;
-            if let Some(access) = access
-                && kept(cx, &placement).await?
-            {
-                page.push((placement, access));
-            }
+            seen = id;
         }
         looked_at += ids.len();
         if looked_at >= LOOKED_AT {
@@ -216,9 +222,17 @@ async fn page(
     }
 }
 
-/// Whether the child's record still stands: an erased one is in no list, as `GetPlacement` gives none.
-async fn kept(cx: &mut Cx, placement: &Placement) -> Result<bool, Refusal> {
-    Ok(children::key(cx, &placement.commissioner, placement.child).await?.is_some())
+/// Returns a placement with the caller's access to it; none where it is not listed. An erased child's is in no list,
+/// as `GetPlacement` gives none.
+async fn listed(
+    cx: &mut Cx,
+    query: &Query,
+    placement: Placement,
+) -> Result<Option<(Placement, Access)>, Refusal> {
+    let access = draft::access(&placement, &cx.caller.organisation);
+    let Some(access) = access.filter(|access| matches(query, &placement, *access)) else { return Ok(None) };
+    let kept = children::key(cx, &placement.commissioner, placement.child).await?.is_some();
+    Ok(kept.then_some((placement, access)))
 }
 
 /// Compares with the query only what the reader is given, or a filter would reveal the rest.

@@ -45,6 +45,14 @@ impl ReadBudget {
         rows > limits.rows || statements > limits.statements
     }
 
+    /// Returns whether half of what the limits allow was used: time for a list to end its page.
+    #[must_use]
+    pub fn is_half_spent(&self) -> bool {
+        let Counts { limits, rows, statements } = &*self.0;
+        let (rows, statements) = (rows.load(Ordering::Relaxed), statements.load(Ordering::Relaxed));
+        rows > limits.rows / 2 || statements > limits.statements / 2
+    }
+
     /// Counts a statement that is about to run. Returns how many rows it may give: one more than are left, so that
     /// reaching the limit and passing it are told apart.
     pub(super) fn begin_statement(&self) -> Result<usize, StoreError> {

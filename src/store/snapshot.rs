@@ -18,6 +18,7 @@ pub struct Snapshot {
     read_set: ReadSet,
     is_recording: bool,
     budget: ReadBudget,
+    has_failed: bool,
 }
 
 /// The versions from which somebody's right to something was read. Functions that read a right record it here, so that
@@ -45,6 +46,7 @@ impl Snapshot {
             read_set: ReadSet::default(),
             is_recording: false,
             budget: ReadBudget::new(ReadLimits::NONE),
+            has_failed: false,
         }
     }
 
@@ -66,6 +68,12 @@ impl Snapshot {
     #[must_use]
     pub fn budget(&self) -> ReadBudget {
         self.budget.clone()
+    }
+
+    /// Returns whether a query failed, so that what is wrong is not one record, and no more can be read.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Records that a right rests on this version of the key, 0 for its absence.
@@ -93,7 +101,8 @@ impl Snapshot {
     /// As [`StoreError`] says.
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let most = self.budget.begin_statement()?;
-        let rows = self.conn().await?.fetch_at_most(sql, arguments, most).await?;
+        let rows = self.conn().await?.fetch_at_most(sql, arguments, most).await;
+        let rows = rows.inspect_err(|_| self.has_failed = true)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)
     }
@@ -121,7 +130,8 @@ impl Snapshot {
     ) -> Result<Vec<Row>, StoreError> {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
         self.budget.begin_statement()?;
-        let rows = self.conn().await?.fetch_among(sql, keys).await?;
+        let rows = self.conn().await?.fetch_among(sql, keys).await;
+        let rows = rows.inspect_err(|_| self.has_failed = true)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)
     }

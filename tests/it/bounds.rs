@@ -141,25 +141,49 @@ fn query(placement: &str, from: &str, to: &str) -> ListExpectedReturnsRequest {
     }
 }
 
-/// A call that would read too much is refused and entered, whichever limit it meets; a smaller one is answered.
+/// Reads all pages of what was due, and returns how many returns they hold and how many pages there were.
+async fn all_due(la: &Client, mut query: ListExpectedReturnsRequest) -> (usize, usize) {
+    let (mut found, mut pages) = (0, 0);
+    loop {
+        let page = la.call(returns_service::LIST_EXPECTED_RETURNS, &query).await.unwrap().message;
+        found += page.returns.len();
+        pages += 1;
+        query.page_token = page.next_page_token;
+        if query.page_token.is_empty() {
+            return (found, pages);
+        }
+    }
+}
+
+/// A call that would read too much is refused and entered, whichever limit it meets; a smaller one is answered. A list
+/// ends its page before, where what it holds allows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_is_bounded_in_rows_and_queries() {
     let mut world = World::sqlite().await;
     let placements = world.placements("la-a", "provider-a");
+    let riverside = world.client("provider-a").await;
     let days = (1..19).map(|day| format!("2026-11-{day:02}"));
     let marks = days.flat_map(|day| [0, 1, 2, 3].map(|at| mark(&placements[at], &day, "/")));
-    submit(&world.client("provider-a").await, &submission(marks.collect())).await.unwrap();
+    submit(&riverside, &submission(marks.collect())).await.unwrap();
+    // What was corrected often costs much to read.
+    for again in 0..40 {
+        let code = ["I", "/"][again % 2];
+        send(&riverside, &placements[0], "2026-11-02", code, "again").await;
+    }
+    let before = all_due(&world.client("la-a").await, query("", "2026-11-03", "2026-11-19")).await;
+    assert_eq!(before.1, 1);
     for limits in ["decision_queries = 40", "decision_rows = 60"] {
         world = limited(world, limits).await;
         let la = world.client("la-a").await;
-        let placement = world.placements("la-a", "provider-a").remove(0);
-        let month = query("", "2026-10-20", "2026-11-19");
+        let month = query(&placements[0], "2026-10-20", "2026-11-19");
         let told = refused(la.call(returns_service::LIST_EXPECTED_RETURNS, &month).await);
         assert_eq!((told.code(), reason(&told).as_str()), (Code::ResourceExhausted, "DECISION_TOO_LARGE"));
         assert!(told.message().contains("ask for fewer"), "{limits}");
-        let day = query(&placement, "2026-11-19", "2026-11-19");
+        let day = query(&placements[0], "2026-11-19", "2026-11-19");
         let answer = la.call(returns_service::LIST_EXPECTED_RETURNS, &day).await.unwrap().message;
         assert_eq!(answer.returns.len(), 2, "{limits}");
+        let (found, pages) = all_due(&la, query("", "2026-11-03", "2026-11-19")).await;
+        assert!(found == before.0 && pages > 1, "{limits}: {found} in {pages}");
     }
     let world = limited(world, "").await;
     let la = world.client("la-a").await;

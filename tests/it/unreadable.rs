@@ -1,11 +1,18 @@
 //! A record that cannot be read is not an erased one: the exchange is refused, and nothing is entered as delivered.
 
+use std::collections::HashMap;
+
 use ap_gateway::client::{Client, ClientError, reason};
+use ap_gateway::proto::Rpc;
 use ap_gateway::proto::v1::{
-    ListAlertsRequest, ListDeliveriesRequest, ListExpectedReturnsRequest, ListPlacementsRequest, Outcome,
-    delivery_service, oversight_service, placement_service, returns_service,
+    Cursor, ListAlertsRequest, ListDeliveriesRequest, ListExpectedReturnsRequest, ListPlacementsRequest,
+    Outcome, delivery_service, oversight_service, placement_service, returns_service,
 };
+use ap_gateway::store::Value;
+use prost::Message;
 use tonic::Code;
+use tonic_types::StatusExt;
+use uuid::Uuid;
 
 use super::story::{mark, submission, submit};
 use super::support::{World, deliveries};
@@ -129,4 +136,136 @@ async fn an_erased_child_is_in_no_list_and_hides_no_other() {
     assert!(contents.iter().any(|delivery| delivery.content.is_some()));
     assert!(contents.iter().any(|delivery| delivery.content.is_none()));
     world.stop().await;
+}
+
+/// What a refusal says of the damaged record with which a page begins, and of the place behind it.
+fn behind(error: ClientError) -> HashMap<String, String> {
+    let ClientError::Refused(status) = error else { panic!("{error}") };
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "FAILED"));
+    status.get_error_details().error_info().unwrap().metadata.clone()
+}
+
+/// Reads all pages of a list, going on behind damaged records. Returns the placements of what was read and of what is
+/// damaged.
+async fn all_pages<Req, Resp, F>(
+    client: &Client,
+    method: Rpc<Req, Resp>,
+    request: impl Fn(String) -> Req,
+    read: F,
+) -> (Vec<String>, Vec<String>)
+where
+    Req: Message,
+    Resp: Message + Default,
+    F: Fn(Resp) -> (Vec<String>, String),
+{
+    let (mut found, mut damaged, mut token) = (Vec::new(), Vec::new(), String::new());
+    for _ in 0..200 {
+        match client.call(method, &request(token.clone())).await {
+            Ok(reply) => {
+                let (placements, next) = read(reply.message);
+                found.extend(placements);
+                token = next;
+            }
+            Err(error) => {
+                let facts = behind(error);
+                damaged.push(facts["placement_id"].clone());
+                token.clone_from(&facts["next_page_token"]);
+            }
+        }
+        if token.is_empty() {
+            return (found, damaged);
+        }
+    }
+    panic!("the pages do not end")
+}
+
+async fn all_lists(client: &Client) -> [(Vec<String>, Vec<String>); 3] {
+    let placements = |page_token| ListPlacementsRequest { page_token, ..ListPlacementsRequest::default() };
+    let expected = |page_token| ListExpectedReturnsRequest {
+        from_date: "2026-11-16".to_owned(),
+        to_date: "2026-11-20".to_owned(),
+        page_token,
+        ..ListExpectedReturnsRequest::default()
+    };
+    let alerts = |page_token| ListAlertsRequest { page_token, ..ListAlertsRequest::default() };
+    [
+        all_pages(client, placement_service::LIST_PLACEMENTS, placements, |page| {
+            (page.placements.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
+        })
+        .await,
+        all_pages(client, returns_service::LIST_EXPECTED_RETURNS, expected, |page| {
+            (page.returns.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
+        })
+        .await,
+        all_pages(client, oversight_service::LIST_ALERTS, alerts, |page| {
+            (page.alerts.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
+        })
+        .await,
+    ]
+}
+
+/// Reads a mailbox to its end, going on behind damaged deliveries. Returns how many of each there were.
+async fn all_deliveries(client: &Client) -> (usize, usize) {
+    let (mut found, mut damaged, mut cursor) = (0, 0, None);
+    for _ in 0..200 {
+        let request = ListDeliveriesRequest { cursor: cursor.clone(), ..ListDeliveriesRequest::default() };
+        match client.call(delivery_service::LIST_DELIVERIES, &request).await {
+            Ok(reply) => {
+                found += reply.message.deliveries.len();
+                cursor = reply.message.next;
+                if !reply.message.more {
+                    return (found, damaged);
+                }
+            }
+            Err(error) => {
+                let facts = behind(error);
+                damaged += 1;
+                cursor = Some(Cursor {
+                    log: facts["next_log"].clone(),
+                    index: facts["next_index"].parse().unwrap(),
+                    ordinal: facts["next_ordinal"].parse().unwrap(),
+                });
+            }
+        }
+    }
+    panic!("the mailbox does not end")
+}
+
+/// A damaged record is an error, and hides no other child: pages end before it, and a refusal tells the way behind it.
+async fn a_damaged_record_hides_no_other(damage: &'static str, damages_deliveries: bool) {
+    let world = world_with_marks().await;
+    let la = world.client("la-a").await;
+    let (before, mail) = (all_lists(&la).await, all_deliveries(&la).await);
+    assert!(before.iter().all(|(found, damaged)| !found.is_empty() && damaged.is_empty()));
+    // Neither the first nor the last of a list.
+    let mut placements = before[0].0.clone();
+    placements.retain(|id| before.iter().all(|(found, _)| found.contains(id) && found.last() != Some(id)));
+    let id = placements.pop().unwrap();
+    let database = world.database().await;
+    let value = Value::from(Uuid::parse_str(&id).unwrap());
+    assert!(database.writer().await.unwrap().execute(damage, vec![value]).await.unwrap() > 0);
+    database.close().await;
+    let world = world.restart().await;
+    let la = world.client("la-a").await;
+    for ((after, damaged), (mut found, _)) in all_lists(&la).await.into_iter().zip(before) {
+        found.retain(|other| *other != id);
+        assert_eq!(after, found);
+        assert!(!damaged.is_empty() && damaged.iter().all(|other| *other == id), "{damaged:?}");
+    }
+    let (found, damaged) = all_deliveries(&la).await;
+    assert_eq!((found + damaged, damaged > 0), (mail.0, damages_deliveries));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_key_hides_no_other_child() {
+    let damage = "UPDATE child_keys SET wrapped = zeroblob(length(wrapped)) \
+                  WHERE child = (SELECT child FROM placements WHERE placement = $1 LIMIT 1)";
+    a_damaged_record_hides_no_other(damage, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_placement_hides_no_other_child() {
+    let damage = "UPDATE placements SET provider = 'nobody' WHERE placement = $1";
+    a_damaged_record_hides_no_other(damage, true).await;
 }
