@@ -38,7 +38,10 @@ pub(super) async fn update_parties(
     for party in placement.parties().iter().filter(|party| !parties.contains(party)) {
         change = change.bump(crate::store::key::Key::facts(party.as_str()));
     }
-    change = draft::deliver(change, &cx, &draft.next, DeliveryKind::Parties, &parties);
+    // A provider whose placement has ended may not read it any more, nor who comes after.
+    let readers: Vec<_> =
+        parties.iter().filter(|party| draft::access(&draft.next, party).is_some()).cloned().collect();
+    change = draft::deliver(change, &cx, &draft.next, DeliveryKind::Parties, &readers);
     let response = UpdatePartiesResponse { etag: draft.next.version.to_string(), receipt: None };
     let reply = response.encode_to_vec();
     let part = ChildPart { placement: id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };

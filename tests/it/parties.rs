@@ -6,9 +6,10 @@ use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::respond_to_referral_request::Answer;
 use ap_gateway::proto::v1::{
     ConfirmMarksRequest, Confirmation, CreateReferralResponse, DaySession, Declination, DeclineReason,
-    DeliveryKind, ExpectedReturn, GetPlacementRequest, ListExpectedReturnsRequest, ListPlacementsRequest,
-    Mark, NotifyExpectedAbsenceRequest, Placement, PlacementDetail, PlacementState, RespondToReferralRequest,
-    Session, UpdatePartiesRequest, UpdatePartiesResponse, placement_service, returns_service,
+    DeliveryKind, EndPlacementRequest, EndReason, ExpectedReturn, GetPlacementRequest,
+    ListExpectedReturnsRequest, ListPlacementsRequest, Mark, NotifyExpectedAbsenceRequest, Placement,
+    PlacementDetail, PlacementState, RespondToReferralRequest, Session, UpdatePartiesRequest,
+    UpdatePartiesResponse, placement_service, returns_service,
 };
 use prost::Message;
 use prost_reflect::Value;
@@ -311,12 +312,34 @@ async fn the_la_of_residence_gets_the_outline_until_the_start(world: &World) {
     assert_eq!(content.placement.as_ref().unwrap().detail.as_ref().unwrap().safety, "none known");
 }
 
+/// A provider whose placement has ended is not told of a roll that changes behind it.
+async fn a_former_provider_learns_of_no_change(world: &World) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let id_of = world.placements("la-a", "provider-a").pop().unwrap();
+    let end = EndPlacementRequest {
+        request_id: id(),
+        placement_id: id_of.clone(),
+        etag: etag(&la, &id_of).await,
+        end_date: "2026-11-19".to_owned(),
+        reason: EndReason::Moved as i32,
+        ..EndPlacementRequest::default()
+    };
+    la.call(placement_service::END_PLACEMENT, &end).await.unwrap();
+    let ended = etag(&la, &id_of).await;
+    update(&la, &id_of, &ended, (&[OTHER], "la/330", "2026-11-16")).await.unwrap();
+    assert_eq!(delivered(&riverside, DeliveryKind::Parties, &id_of).await.len(), 0);
+    // A placement that is live tells its provider.
+    let live = world.placements("la-a", "provider-a").remove(0);
+    assert_ne!(delivered(&riverside, DeliveryKind::Parties, &live).await.len(), 0);
+}
+
 async fn all(world: World) {
     each_day_belongs_to_its_school(&world).await;
     who_leaves_gets_nothing_more_and_who_comes_gets_the_placement(&world).await;
     registers_and_what_is_due_follow_the_roll(&world).await;
     the_la_of_residence_changes(&world).await;
     the_la_of_residence_gets_the_outline_until_the_start(&world).await;
+    a_former_provider_learns_of_no_change(&world).await;
     world.stop().await;
 }
 
