@@ -223,6 +223,15 @@ impl From<crate::seal::SealError> for Refusal {
     }
 }
 
+impl From<crate::store::evidence::AnswerError> for Refusal {
+    fn from(error: crate::store::evidence::AnswerError) -> Self {
+        match error {
+            crate::store::evidence::AnswerError::Store(error) => error.into(),
+            crate::store::evidence::AnswerError::Seal(error) => error.into(),
+        }
+    }
+}
+
 /// Metadata of [`Reason::Failed`]: the placement of the damaged record.
 pub const DAMAGED_PLACEMENT: &str = "placement_id";
 /// Metadata of [`Reason::Failed`]: the token of the page behind the damaged record.

@@ -10,10 +10,21 @@ use super::log::{place, tile};
 use super::sql::{Conn, Database, StoreError};
 use super::{Salts, Snapshot};
 use crate::proto::v1::Receipt;
-use crate::seal::Vault;
+use crate::seal::{SealError, Vault};
 use crate::tlog::{
     Hash, ProofError, Prover, TILE_WIDTH, TileId, leaf_hash, node_in_tile, partial_tiles, tile_of,
 };
+
+/// Why the answer of an earlier exchange could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The salts of its receipt do not open: [`SealError::KeyMissing`] on a node whose ring lacks their key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
 
 /// The log, for those who only read it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -68,8 +79,8 @@ impl Log {
     /// reply or its salts are no longer kept.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
-    pub async fn answer(&self, index: u64, vault: &Vault) -> Result<Option<(Bytes, Receipt)>, StoreError> {
+    /// As [`AnswerError`] says.
+    pub async fn answer(&self, index: u64, vault: &Vault) -> Result<Option<(Bytes, Receipt)>, AnswerError> {
         let mut snapshot = Snapshot::of(&self.database);
         let sql = "SELECT exchange, caller, salts, reply FROM entries WHERE idx = $1";
         let Some(row) = snapshot.fetch_one(sql, vec![place(index).into()]).await? else {
@@ -79,8 +90,7 @@ impl Log {
             return Ok(None);
         };
         let exchange = row.id(0)?;
-        let salts = Salts::open(&vault.ring(), row.text(1)?, exchange, sealed)
-            .map_err(|_| StoreError::Inconsistent("the salts of an entry do not open"))?;
+        let salts = Salts::open(&vault.ring(), row.text(1)?, exchange, sealed)?;
         let reply = Bytes::copy_from_slice(reply);
         let Some(evidence) = evidence(&mut snapshot, index).await? else {
             return Ok(None);

@@ -104,6 +104,30 @@ async fn a_key_that_the_ring_lacks_is_no_erasure() {
     world.stop().await;
 }
 
+/// The stored answer of a repeated request is given with the salts of its receipt, which are sealed too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_answered_once_the_ring_holds_the_key_of_its_salts() {
+    let world = World::sqlite().await;
+    let riverside = world.client("provider-a").await;
+    let request = submission(vec![mark(&world.placements("la-a", "provider-a")[0], "2026-11-19", "/")]);
+    let first = submit(&riverside, &request).await.unwrap();
+    // Sealed bytes begin with a version and the id of their key, four bytes: one that no ring holds, and back.
+    let sealed = "SELECT COUNT(*) FROM entries WHERE substr(salts, 1, 5) = X'0200000001'";
+    let entries = count(&world, sealed).await;
+    assert!(entries > 0);
+    let missing =
+        "UPDATE entries SET salts = CAST(X'0200000009' || substr(salts, 6) AS BLOB) WHERE salts NOTNULL";
+    execute(&world, missing).await;
+    let ClientError::Refused(status) = submit(&riverside, &request).await.unwrap_err() else { panic!() };
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "KEY_UNAVAILABLE"));
+    let back =
+        "UPDATE entries SET salts = CAST(X'0200000001' || substr(salts, 6) AS BLOB) WHERE salts NOTNULL";
+    execute(&world, back).await;
+    let again = submit(&riverside, &request).await.unwrap();
+    assert_eq!(again.message, first.message);
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_fails_fails_the_call() {
     let world = world_with_marks().await;
