@@ -201,21 +201,29 @@ pub fn rotate_keys(args: &OfConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the pending key of the ring seal from now on, once every live node holds it.
+/// Has the pending key of the ring seal from now on, once every live node holds it. A ring whose newest key was
+/// activated already is left as it is.
 ///
 /// # Errors
-/// Exit code 1 while a live node lacks the key, with its name; 78 when no key is pending or the ring cannot be
+/// Exit code 1 while a live node lacks the key, with its name; 78 when no key was ever pending or the ring cannot be
 /// replaced; 69 when the database cannot be reached.
 pub async fn activate_key(args: &OfConfig) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let ring = gateway::key_ring(&config)?;
-    let Some(key) = ring.pending() else {
-        return Err(Failure::configuration("no key of the ring is pending: run rotate-keys first"));
-    };
     let database = Database::open(&config.location()?).await?;
     if !database.is_migrated().await? {
         return Err(StartError::Schema.into());
     }
+    let Some(key) = ring.pending() else {
+        let key = ring.active();
+        let activated = nodes::is_activated(&database, key).await;
+        database.close().await;
+        if !activated? {
+            return Err(Failure::configuration("no key of the ring is pending: run rotate-keys first"));
+        }
+        say(&format!("key {} seals already: there is nothing to do", key.id()));
+        return Ok(());
+    };
     let activated = nodes::activate(&database, key).await;
     database.close().await;
     match activated {

@@ -132,6 +132,23 @@ pub enum NotActivated {
     Store(#[from] StoreError),
 }
 
+/// Reports whether a key was activated.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] when another key of its id was; or as [`StoreError`] says.
+pub async fn is_activated(database: &Database, key: &RingKey) -> Result<bool, StoreError> {
+    is_activated_in(&mut database.reader().await?, key).await
+}
+
+async fn is_activated_in(conn: &mut Conn, key: &RingKey) -> Result<bool, StoreError> {
+    let sql = "SELECT fingerprint FROM activated_keys WHERE id = $1";
+    match conn.fetch_one(sql, vec![key.id().into()]).await? {
+        Some(row) if row.blob(0)? == key.fingerprint() => Ok(true),
+        Some(_) => Err(StoreError::Inconsistent("another key of this id was activated before")),
+        None => Ok(false),
+    }
+}
+
 /// Enters that a key seals from now on, if every live node holds it. Again is no fault.
 ///
 /// # Errors
@@ -157,16 +174,11 @@ async fn activate_under_lock(conn: &mut Conn, shared: bool, key: &RingKey) -> Re
             return Err(NotActivated::Lacking(lacking));
         }
     }
-    let sql = "SELECT fingerprint FROM activated_keys WHERE id = $1";
-    match conn.fetch_one(sql, vec![key.id().into()]).await? {
-        Some(row) if row.blob(0)? == key.fingerprint() => Ok(()),
-        Some(_) => Err(StoreError::Inconsistent("another key of this id was activated before").into()),
-        None => {
-            let arguments = vec![key.id().into(), key.fingerprint().to_vec().into()];
-            conn.execute("INSERT INTO activated_keys (id, fingerprint) VALUES ($1, $2)", arguments).await?;
-            Ok(())
-        }
+    if !is_activated_in(conn, key).await? {
+        let arguments = vec![key.id().into(), key.fingerprint().to_vec().into()];
+        conn.execute("INSERT INTO activated_keys (id, fingerprint) VALUES ($1, $2)", arguments).await?;
     }
+    Ok(())
 }
 
 /// The live nodes that do not hold a key, by name.

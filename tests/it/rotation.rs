@@ -1,5 +1,6 @@
 //! The key ring is rotated while the gateway serves: what is new is sealed under the new key, what is old opens.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ap_gateway::cli::sandbox;
@@ -11,6 +12,13 @@ use ap_gateway::proto::v1::{
 
 use super::story::{attendance, id, mark, submission, submit};
 use super::support::{World, gateway, run};
+
+/// Runs `activate-key`: its exit code, and what it prints on both outputs.
+fn activate_key(config: &Path) -> (Option<i32>, String) {
+    let output = gateway().args(["activate-key", "--config"]).arg(config).output().unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
+}
 
 /// A child whom nobody referred before: its key is wrapped by the key that seals now.
 pub async fn refer(la: &Client, agreement_id: &str) {
@@ -58,10 +66,19 @@ async fn a_rotated_ring_is_taken_up_and_the_old_keys_still_open() {
     refer(&la, &agreed.agreement_id).await;
     let before = newest_key(&world).await;
     let config = world.dir.path().join("gateway.toml");
+    let (code, printed) = activate_key(&config);
+    assert!(code == Some(78) && printed.contains("run rotate-keys first"), "{code:?}: {printed}");
     run(gateway().args(["rotate-keys", "--config"]).arg(&config));
     refer(&la, &agreed.agreement_id).await;
     assert_eq!(newest_key(&world).await, before, "a key that is only distributed does not seal");
     run(gateway().args(["activate-key", "--config"]).arg(&config));
+    let ring = std::fs::read(world.dir.path().join("key-ring")).unwrap();
+    let (code, printed) = activate_key(&config);
+    assert!(
+        code == Some(0) && printed.contains("seals already: there is nothing to do"),
+        "{code:?}: {printed}"
+    );
+    assert_eq!(std::fs::read(world.dir.path().join("key-ring")).unwrap(), ring, "no second key is made");
     let mut after = before;
     for _ in 0..120 {
         tokio::time::sleep(Duration::from_millis(50)).await;
