@@ -103,7 +103,7 @@ fn without_midnight(cell: &str) -> &str {
 ///
 /// # Errors
 /// `DATE_FORMAT`, `DATE_INVALID` or `DATE_RANGE`; `DATE_MONTH_FIRST` where it is a date only if its month comes
-/// before its day.
+/// before its day, in a style that the mapping knows or in another.
 pub fn date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
     let cell = without_midnight(cell);
     for style in styles {
@@ -114,14 +114,34 @@ pub fn date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
             continue;
         }
         let Some((year, month, day)) = parts(cell, *style) else { continue };
-        let parse = |month: &str, day: &str| Date::parse(&format!("{year}-{month:0>2}-{day:0>2}"));
-        return parse(&month, &day).map_err(|error| {
+        return parse(&year, &month, &day).map_err(|error| {
             let named = matches!(style, DateStyle::NamedMonth | DateStyle::NamedMonthShortYear);
-            let swapped = *style != DateStyle::Iso && !named && parse(&day, &month).is_ok();
+            let swapped = *style != DateStyle::Iso && !named && parse(&year, &day, &month).is_ok();
             if swapped { "DATE_MONTH_FIRST" } else { DateError::reason(error) }
         });
     }
-    Err("DATE_FORMAT")
+    Err(if is_month_first_only(cell) { "DATE_MONTH_FIRST" } else { "DATE_FORMAT" })
+}
+
+fn parse(year: &str, month: &str, day: &str) -> Result<Date, DateError> {
+    Date::parse(&format!("{year}-{month:0>2}-{day:0>2}"))
+}
+
+/// Whether a cell that fits no style is a date only if its month comes before its day, however its numbers are
+/// separated and whatever time follows. It makes the rest of its column doubtful in any style, because spreadsheets
+/// leave such a cell as text where they turn the others into dates, day first.
+fn is_month_first_only(cell: &str) -> bool {
+    let numbers = cell.replace(['-', '.'], "/");
+    let mut words = numbers.split([' ', ',', 'T']);
+    // A weekday may stand before the date.
+    let Some(word) = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())) else {
+        return false;
+    };
+    let mut styles = [DateStyle::Slashes, DateStyle::ShortYear].into_iter();
+    let found = styles.find_map(|style| parts(word, style));
+    found.is_some_and(|(year, month, day)| {
+        parse(&year, &month, &day).is_err() && parse(&year, &day, &month).is_ok()
+    })
 }
 
 fn serial(cell: &str) -> Option<Date> {
@@ -186,6 +206,45 @@ mod tests {
             ("01/01/1899", "DATE_RANGE"),
         ] {
             assert_eq!(read(cell), Err(reason), "{cell}");
+        }
+    }
+
+    #[test]
+    fn a_date_in_an_unknown_style_is_month_first_only_if_it_reads_no_other_way() {
+        for cell in [
+            "11/13/26",
+            "11-13-2026",
+            "11.13.2026",
+            "1-31-26",
+            "11/13/2026 12:00:00 AM",
+            "11/13/2026 0:00",
+            "11/13/2026 9:30",
+            "11-13-2026T09:30:00Z",
+            "11/13/26, 9:30 PM",
+            "Fri 11/13/2026",
+        ] {
+            assert_eq!(date(cell, &BOTH), Err("DATE_MONTH_FIRST"), "{cell}");
+            assert_eq!(date(cell, &[DateStyle::Serial]), Err("DATE_MONTH_FIRST"), "{cell}");
+        }
+        for cell in [
+            "11/09/26",
+            "11-09-2026",
+            "11.11.2026",
+            "11/09/2026 12:00:00 AM",
+            "13/11/26",
+            // Impossible both ways.
+            "31/31/26",
+            "13.13.2026",
+            "31-02-2026",
+            "11/13/1899 9:30",
+            // A time with full stops is no date.
+            "2026-11-16 09.30.15",
+            "2026/11/13",
+            "11/13",
+            "Monday",
+            "",
+        ] {
+            assert_eq!(date(cell, &BOTH), Err("DATE_FORMAT"), "{cell}");
         }
     }
 

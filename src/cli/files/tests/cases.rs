@@ -99,6 +99,14 @@ fn a_date_that_is_month_first_condemns_its_column() {
     refused("UPN,W/C,Mon AM\nA1,11/16/2026,/\n", "2:2 DATE_MONTH_FIRST");
     let text = "UPN,Date,Session,Mark\nA1,11/09/2026,AM,/\nA1,31/31/2026,AM,/\n";
     assert_eq!(read(text), (vec!["3:3 DATE_INVALID".to_owned()], 1));
+    refused("UPN,11/09/2026 AM,11-13-2026 AM\nA1,/,/\n", "1:1 DATE_MONTH_FIRST");
+    let beside = |cell: &str| read(&format!("UPN,Date,Session,Mark\nA1,11/09/2026,AM,/\nA1,{cell},AM,/\n"));
+    for cell in ["11/13/26", "11-13-2026", "11.13.2026", "11/13/2026 12:00:00 AM", "11/13/2026 0:00"] {
+        assert_eq!(beside(cell), (vec!["3:3 DATE_MONTH_FIRST".to_owned()], 0), "{cell}");
+    }
+    for cell in ["31/31/26", "31-31-2026", "13.13.2026", "11/11/26", "11/09/2026 12:00:00 AM"] {
+        assert_eq!(beside(cell), (vec!["3:3 DATE_FORMAT".to_owned()], 1), "{cell}");
+    }
 }
 
 #[test]
