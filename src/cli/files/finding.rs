@@ -50,6 +50,7 @@ pub const WORDS: &[(&str, &str)] = &[
         "ROW_LENGTH",
         "the row has cells that have no heading, or its cells are not separated as those of the others",
     ),
+    ("ROW_TOO_WIDE", "the row has more cells than a spreadsheet has columns (16,384)"),
     ("ROW_BEFORE_HEADINGS", "a row of the register stands above the headings"),
     ("NOT_A_MONDAY", "a week begins on a Monday"),
     ("WEEKDAY_DIFFERS", "the date is not on that day of the week"),

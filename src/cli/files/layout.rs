@@ -5,14 +5,15 @@ use super::cells::{clean, session};
 use super::dates::{self, DateStyle};
 use super::headings::{self, Column};
 use super::mapping::Mapping;
-use super::records::{QuoteFault, Record, Records};
+use super::records::{ROW_TOO_WIDE, Record, RecordFault, Records};
 
 /// Separators that are tried, with what they are called.
 const SEPARATORS: [(char, &str); 4] = [(',', "commas"), (';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
 /// Rows that are searched for headings: reports begin with a few lines of title.
 const MAX_TITLE_ROWS: usize = 20;
-/// Cells of a row of headings, as many as a spreadsheet has columns.
-const MAX_COLUMNS: usize = 16_384;
+/// Longest heading, in bytes: as many as a spreadsheet's cell has letters. A longer one is a row that is separated
+/// otherwise, or none of a register's, and costs too much to compare with each name of each mapping.
+const MAX_HEADING_BYTES: usize = 32_767;
 
 /// Where everything is in a file.
 pub struct Layout {
@@ -49,7 +50,6 @@ pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
         let mut head = Vec::new();
         for record in Records::new(text, separator).take(MAX_TITLE_ROWS) {
             match record {
-                Ok(record) if record.cells.len() > MAX_COLUMNS => break,
                 Ok(record) => head.push(record),
                 Err(fault) => {
                     broken.get_or_insert(fault);
@@ -57,10 +57,11 @@ pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
                 }
             }
         }
-        for (at, record) in head.iter().enumerate() {
+        for (at, record) in head.iter().enumerate().filter(|(_, record)| may_be_headings(record)) {
             let pair = at
                 .checked_sub(1)
-                .and_then(|above| Some((head.get(above)?, joined(head.get(above)?, record)?)));
+                .and_then(|above| head.get(above).filter(|above| may_be_headings(above)))
+                .and_then(|above| Some((above, joined(above, record)?)));
             let alone = (vec![record.clone()], cleaned(record));
             let pair = pair.map(|(above, joined)| (vec![above.clone(), record.clone()], joined));
             for (rows, headings) in std::iter::once(alone).chain(pair) {
@@ -84,6 +85,10 @@ pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
         }
     }
     Err(unknown(text, nearest.as_ref().filter(|nearest| nearest.known > 0), broken))
+}
+
+fn may_be_headings(record: &Record) -> bool {
+    record.cells.iter().all(|cell| cell.len() <= MAX_HEADING_BYTES)
 }
 
 fn cleaned(record: &Record) -> Vec<String> {
@@ -124,11 +129,13 @@ fn is_day(cell: &str) -> bool {
     super::cells::weekday(cell).is_some() || known != Err("DATE_FORMAT") || dates::hint(cell).is_some()
 }
 
-fn unknown(text: &str, nearest: Option<&Nearest>, broken: Option<QuoteFault>) -> Failure {
+fn unknown(text: &str, nearest: Option<&Nearest>, broken: Option<RecordFault>) -> Failure {
     if text.trim().is_empty() {
         return Failure::input("the file is empty");
     }
-    if let (None, Some(QuoteFault { line, row, reason, .. })) = (nearest, broken) {
+    // No mapping makes a register of a row that is too wide; a quote matters only where nothing else is near.
+    let broken = broken.filter(|fault| nearest.is_none() || fault.reason == ROW_TOO_WIDE);
+    if let Some(RecordFault { line, row, reason, .. }) = broken {
         let finding = super::Finding::of_file(line, row, reason);
         return Failure::input(format!("{}; nothing was sent", finding.words()));
     }
@@ -209,10 +216,23 @@ mod tests {
         );
         let told = layout("Adeyemi,José\nMensah,Aisha\n").err().unwrap();
         assert!(told.contains("none of the first 20 rows") && !told.contains("Adeyemi"), "{told}");
-        let wide = layout(&format!("UPN,Date,Session,Mark{}\n", ",".repeat(20_000))).err().unwrap();
-        assert!(wide.contains("none of the first 20 rows"), "{wide}");
         assert!(layout("").err().unwrap().contains("empty"));
         let told = layout("\"UPN,Date\nA1\n").err().unwrap();
         assert!(told.contains("line 1, row 1") && told.contains("QUOTE_UNCLOSED"), "{told}");
+    }
+
+    #[test]
+    fn a_row_of_millions_of_cells_is_refused_by_its_line() {
+        for (separator, _) in SEPARATORS {
+            let many = separator.to_string().repeat(1_000_000);
+            for (above, line) in [("UPN", 1), ("Title\nUPN", 2), ("UPN\n", 2)] {
+                let refusal = layout(&format!("{above}{many}\n")).err().unwrap();
+                let place = format!("line {line}, row {line}: ROW_TOO_WIDE: ");
+                assert!(refusal.starts_with(&place), "{separator:?} {refusal}");
+            }
+        }
+        // A heading of such a length is none either.
+        let refusal = layout(&format!("UPN,Date,Session,Mark{}\n", "k".repeat(3_000_000))).err().unwrap();
+        assert!(refusal.contains("none of the first 20 rows"), "{refusal}");
     }
 }

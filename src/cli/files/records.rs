@@ -2,6 +2,11 @@
 //! after the closing quote comes a separator or the end of the row. Lenient readers take the next children's rows
 //! into a cell whose quote was never closed.
 
+/// Most cells of a row: as many as a spreadsheet has columns.
+pub const MAX_CELLS: usize = 16_384;
+/// The reason of a row with more cells.
+pub const ROW_TOO_WIDE: &str = "ROW_TOO_WIDE";
+
 /// A row of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -13,10 +18,10 @@ pub struct Record {
     pub cells: Vec<String>,
 }
 
-/// A quote that is not as the format has it.
+/// A quote that is not as the format has it, or a row of too many cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuoteFault {
-    /// Line on which the quote opens, or stands.
+pub struct RecordFault {
+    /// Line on which the quote opens, or stands; or the first cell that is too many.
     pub line: u64,
     /// Row in which it stands.
     pub row: u64,
@@ -91,7 +96,7 @@ impl<'a> Records<'a> {
 }
 
 impl Iterator for Records<'_> {
-    type Item = Result<Record, QuoteFault>;
+    type Item = Result<Record, RecordFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -101,6 +106,10 @@ impl Iterator for Records<'_> {
         let (begins, row, mut cells) = (self.line, self.row, Vec::new());
         loop {
             let (line, mut cell) = (self.line, String::new());
+            if cells.len() == MAX_CELLS {
+                self.rest = "";
+                return Some(Err(RecordFault { line, row, column: MAX_CELLS, reason: ROW_TOO_WIDE }));
+            }
             // Systems guard the zeros of a number by a formula: `="0012"`.
             let guarded = self.rest.strip_prefix("=\"");
             let more = if let Some(rest) = guarded.or_else(|| self.rest.strip_prefix('"')) {
@@ -112,7 +121,7 @@ impl Iterator for Records<'_> {
             match more {
                 Err(reason) => {
                     self.rest = "";
-                    return Some(Err(QuoteFault { line, row, column: cells.len(), reason }));
+                    return Some(Err(RecordFault { line, row, column: cells.len(), reason }));
                 }
                 Ok(_) => cells.push(cell),
             }
@@ -129,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Record>, QuoteFault> {
+    fn read(text: &str) -> Result<Vec<Record>, RecordFault> {
         Records::new(text, ',').collect()
     }
 
@@ -157,6 +166,18 @@ mod tests {
             found.iter().map(|found| (found.line, found.row, found.cells.join("|"))).collect();
         let expected = [(1, 1, "a|b\nb"), (3, 2, ""), (4, 3, "c|\"d\""), (5, 4, "e")];
         assert_eq!(short, expected.map(|(line, row, cells)| (line, row, cells.to_owned())));
+    }
+
+    #[test]
+    fn a_row_ends_the_reading_at_the_first_cell_that_is_too_many() {
+        let row = ",".repeat(MAX_CELLS - 1);
+        let found = read(&format!("{row}\n{row}")).unwrap();
+        assert_eq!(found.iter().map(|found| found.cells.len()).collect::<Vec<_>>(), [MAX_CELLS; 2]);
+        let commas = format!("a\n{}", ",".repeat(3_000_000));
+        let mut records = Records::new(&commas, ',');
+        assert!(records.next().unwrap().is_ok());
+        let fault = RecordFault { line: 2, row: 2, column: MAX_CELLS, reason: ROW_TOO_WIDE };
+        assert_eq!((records.next(), records.next()), (Some(Err(fault)), None));
     }
 
     proptest! {

@@ -120,6 +120,12 @@ fn cells_left_off_at_the_end_are_empty_and_others_are_missed() {
     refused_row("UPN,Surname,16/11/2026 AM,16/11/2026 PM\nA1,X,/,\\\nA1,\"X,\",\\\n", "3:3 ROW_LENGTH");
 }
 
+#[test]
+fn a_row_of_millions_of_cells_refuses_the_file() {
+    let many = ",".repeat(3_000_000);
+    refused(&format!("{HEADING}\n{ROW},/,\n{ROW},/{many}\n{ROW},/\n"), "3:3 ROW_TOO_WIDE");
+}
+
 /// One row is refused, the other sent.
 fn refused_row(text: &str, fault: &str) {
     let (faults, marks) = read(text);
