@@ -9,7 +9,7 @@ use crate::exchange::{Part, Record, Standing};
 use crate::proto::v1::PlacementState;
 use crate::store::Kind::{Blob, Int, Text};
 use crate::store::key::{Family, Key};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
 
 /// A version of a placement.
 #[derive(Clone, Debug)]
@@ -309,15 +309,18 @@ pub async fn of_party(
     Ok(placement)
 }
 
-/// The whole roll of a provider: every placement with it that is or was active.
+/// The whole roll of a provider: every placement with it that is or was active, each damaged one in its place.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn roll(snapshot: &mut Snapshot, provider: &OrganisationId) -> Result<Vec<Placement>, StoreError> {
+/// As [`StoreError`] says, but for what one damaged row means.
+pub async fn roll(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+) -> Result<Vec<Result<Placement, DamagedRow>>, StoreError> {
     let sql = select!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.placement");
     let (active, ended) = (PlacementState::Active as i32, PlacementState::Ended as i32);
     let rows = snapshot.fetch(sql, vec![provider.as_str().into(), active.into(), ended.into()]).await?;
-    rows.iter().map(read).collect()
+    Ok(rows.iter().map(|row| read(row).map_err(|error| DamagedRow::new(row.id(0), error))).collect())
 }
 
 /// Whether a commissioner has a live referral or placement of its child with a provider.

@@ -162,7 +162,9 @@ async fn place(
 ) -> Result<Result<(usize, Vec<&'static str>), Violations>, Refusal> {
     let roll = Arc::clone(&batch.roll);
     let refused = |field, reason| Ok(Err(at_fault(index, (field, reason))));
-    let Some(found) = roll.find(cx, mark) else {
+    let found = roll.find(cx, mark);
+    roll.refuse_uncertain(cx, mark, found.as_ref())?;
+    let Some(found) = found else {
         return refused(named_field(mark), "CHILD_NOT_FOUND");
     };
     let placement = match batch.by_timetable(cx, found, mark).await? {

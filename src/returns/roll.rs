@@ -3,6 +3,9 @@
 //! found under the lock, and the register is decided again.
 //!
 //! Children's keys are remembered with it: whatever shreds one must move the facts of its sender.
+//!
+//! A damaged placement is kept out of the roll and stops no mark that is certainly about another. A roll without it is
+//! not remembered, because a repair moves no facts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +16,7 @@ use super::arrangement::Arrangement;
 use super::rules::{self, Entered, Named};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Basis, Cx, Refusal};
+use crate::exchange::{Basis, Cx, Reason, Refusal};
 use crate::placements::{self, Placement};
 use crate::proto::v1::DataClass;
 use crate::register::{agreements, terms};
@@ -49,6 +52,8 @@ pub struct Roll {
     pub late_before: Date,
     on: Date,
     placements: Vec<Placement>,
+    /// Ids of placements that are missing here because they are damaged; nil where the id is too.
+    damaged: Vec<Uuid>,
     by_id: HashMap<Uuid, Vec<usize>>,
     by_reference: HashMap<String, Vec<usize>>,
     by_upn: HashMap<Vec<u8>, Vec<usize>>,
@@ -81,6 +86,9 @@ impl Rolls {
             return Ok(roll);
         }
         let roll = Arc::new(Roll::read(cx, facts).await?);
+        if !roll.damaged.is_empty() {
+            return Ok(roll);
+        }
         let mut rolls = lock(&self.0);
         if rolls.len() >= REMEMBERED {
             rolls.clear();
@@ -93,7 +101,16 @@ impl Rolls {
 impl Roll {
     async fn read(cx: &mut Cx, facts: Guard) -> Result<Self, Refusal> {
         let provider = cx.caller.organisation.clone();
-        let placements = placements::roll(&mut cx.snapshot, &provider).await?;
+        let (mut placements, mut damaged) = (Vec::new(), Vec::new());
+        for row in placements::roll(&mut cx.snapshot, &provider).await? {
+            match row {
+                Ok(placement) => placements.push(placement),
+                Err(row) => {
+                    tracing::error!(placement.id = %row.placement, error = %row.error, "a placement is damaged");
+                    damaged.push(row.placement);
+                }
+            }
+        }
         let calendar = terms::calendar(&mut cx.snapshot, &provider).await?;
         let (mut by_id, mut by_reference, mut by_upn) =
             (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
@@ -108,7 +125,7 @@ impl Roll {
         }
         let (on, known) = (cx.today, Mutex::default());
         let late_before = calendar.earliest_within(on, rules::LATE_AFTER);
-        Ok(Self { facts, calendar, late_before, on, placements, by_id, by_reference, by_upn, known })
+        Ok(Self { facts, calendar, late_before, on, placements, damaged, by_id, by_reference, by_upn, known })
     }
 
     /// Finds the placements that a mark names. A UPN is looked for under every key of the ring, because each
@@ -134,6 +151,27 @@ impl Roll {
             }
         }
         Some(Found { placement: of_day.or(first)?, others })
+    }
+
+    /// Refuses a mark that could be about a damaged placement. While there is one, a mark goes on only if it names its
+    /// placement by id or reference, which are unique, and each further identifier is that placement's own.
+    ///
+    /// # Errors
+    /// [`Reason::Failed`].
+    pub fn refuse_uncertain(&self, cx: &Cx, mark: &Entered, found: Option<&Found>) -> Result<(), Refusal> {
+        if self.damaged.is_empty() {
+            return Ok(());
+        }
+        let is_own = |placement: &Placement| {
+            let reference = mark.check_reference.as_ref();
+            !matches!(mark.child, Named::Upn(_))
+                && reference.is_none_or(|sent| placement.provider_reference.as_ref() == Some(sent))
+                && mark.check_upn.as_ref().is_none_or(|upn| self.with_upn(cx, upn).contains(&placement.id))
+        };
+        if found.is_some_and(|found| found.others.is_empty() && is_own(found.placement)) {
+            return Ok(());
+        }
+        Err(Reason::Failed.into())
     }
 
     /// Returns the field of a further identifier that does not name the child of this placement.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use ap_gateway::cli::sandbox;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::Rpc;
+use ap_gateway::proto::v1::mark::Child;
 use ap_gateway::proto::v1::{
     Cursor, ListAlertsRequest, ListDeliveriesRequest, ListExpectedReturnsRequest, ListPlacementsRequest,
     Outcome, delivery_service, oversight_service, placement_service, returns_service,
@@ -14,7 +16,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::story::{mark, submission, submit};
+use super::story::{id, mark, submission, submit};
 use super::support::{World, deliveries};
 
 /// Executes a statement in the world's database and returns how many rows it changed.
@@ -292,4 +294,75 @@ async fn a_damaged_key_hides_no_other_child() {
 async fn a_damaged_placement_hides_no_other_child() {
     let damage = "UPDATE placements SET provider = 'nobody' WHERE placement = $1";
     a_damaged_record_hides_no_other(damage, true).await;
+}
+
+/// Marks of other children go on beside a damaged placement; a mark that could be about it is not guessed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
+    let world = World::sqlite().await;
+    let made = sandbox::world::load(world.dir.path()).unwrap();
+    let placed: Vec<_> = made.placements.iter().filter(|placed| placed.provider == "provider-a").collect();
+    let (damaged, sound) = (placed[0], placed[1]);
+    let named = |child, date| {
+        let mut named = mark(&sound.placement_id, date, "/");
+        named.child = Some(child);
+        named
+    };
+    let damage = |residence: &'static str| {
+        let (world, id) = (&world, Value::from(Uuid::parse_str(&damaged.placement_id).unwrap()));
+        async move {
+            let database = world.database().await;
+            let sql = "UPDATE placements SET residence = $1 WHERE placement = $2";
+            let changed = database.writer().await.unwrap().execute(sql, vec![residence.into(), id]).await;
+            assert!(changed.unwrap() > 0);
+            database.close().await;
+        }
+    };
+    damage("nobody").await;
+    let riverside = world.client("provider-a").await;
+    let submitted = |marks| {
+        let riverside = &riverside;
+        async move {
+            match submit(riverside, &submission(marks)).await {
+                Ok(reply) => Ok(reply.message.stored),
+                Err(ClientError::Refused(status)) => Err((status.code(), reason(&status))),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let failed = Err((Code::Internal, "FAILED".to_owned()));
+    // Every other child of the roll, by the placement's id.
+    let others = placed[1..].iter().map(|placed| mark(&placed.placement_id, "2026-11-18", "/"));
+    let others: Vec<_> = others.collect();
+    let count = u32::try_from(others.len()).unwrap();
+    assert_eq!(submitted(others).await, Ok(count));
+    let reference = named(Child::ProviderReference(sound.provider_reference.clone()), "2026-11-19");
+    assert_eq!(submitted(vec![reference.clone()]).await, Ok(1));
+    let mut confirmed = mark(&sound.placement_id, "2026-11-17", "/");
+    (confirmed.check_upn, confirmed.check_provider_reference) =
+        (sound.upn.clone(), sound.provider_reference.clone());
+    assert_eq!(submitted(vec![confirmed.clone()]).await, Ok(1));
+    let checked = |upn: &str, reference: &str| {
+        let mut checked = confirmed.clone();
+        (checked.check_upn, checked.check_provider_reference) = (upn.to_owned(), reference.to_owned());
+        checked
+    };
+    let uncertain = [
+        mark(&damaged.placement_id, "2026-11-19", "/"),
+        mark(&id(), "2026-11-19", "/"),
+        named(Child::ProviderReference(damaged.provider_reference.clone()), "2026-11-19"),
+        named(Child::Upn(damaged.upn.clone()), "2026-11-19"),
+        named(Child::Upn(sound.upn.clone()), "2026-11-19"),
+        checked(&damaged.upn, ""),
+        checked("", &damaged.provider_reference),
+    ];
+    for mark in uncertain {
+        assert_eq!(submitted(vec![mark.clone()]).await, failed, "{mark:?}");
+    }
+    // A repair is seen at once, without a restart.
+    damage("la/330").await;
+    let repaired = mark(&damaged.placement_id, "2026-11-19", "/");
+    let by_upn = named(Child::Upn(sound.upn.clone()), "2026-11-20");
+    assert_eq!(submitted(vec![repaired, by_upn]).await, Ok(2));
+    world.stop().await;
 }
