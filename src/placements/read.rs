@@ -107,7 +107,7 @@ pub(super) async fn list_placements(
 /// it. The reader's right to it has been decided before.
 ///
 /// # Errors
-/// As [`children::required_key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
+/// As [`children::required_key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn message(
     cx: &mut Cx,
     placement: &Placement,

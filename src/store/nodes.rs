@@ -1,6 +1,6 @@
 //! The keys of the ring that each node holds. A new key may seal only once every live node can open what it seals.
 //!
-//! A node announces itself in `nodes` every few seconds; one that has not for [`MAX_SILENCE`] is not live. On SQLite
+//! A node announces itself in `nodes` every few seconds; one that has not for 30 seconds is not live. On SQLite
 //! there is one node, which reads the ring from the file that is activated, so nothing is announced. These two tables
 //! are no records: they are in no entry of the log, and no commit rests on them.
 
