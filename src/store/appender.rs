@@ -52,7 +52,7 @@ pub struct Appender {
 
 /// Who is to be committed.
 enum Part {
-    /// Whoever waits once it is this node's turn.
+    /// The proposals that wait once the lock is held.
     Waiting,
     /// Some of a group that the database refused.
     Halved(Vec<Pending>),
@@ -147,7 +147,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Whoever is to be committed, by now.
+    /// Returns the proposals to commit now.
     fn members(&self, part: Part) -> Vec<Pending> {
         match part {
             Part::Waiting => self.queue.take(),
@@ -177,7 +177,7 @@ impl Appender {
             return Ok(Attempt::Done);
         }
         let begun = self.begin().await;
-        // Only now, for while another node had its turn more have come.
+        // Take the group only after the lock is held: more proposals arrive while another node holds it.
         let group = self.members(part);
         let mut conn = match begun {
             Ok(conn) => conn,

@@ -338,7 +338,7 @@ fn render(rng: &mut Rng, rows: &[Row], mut done: Vec<Done>) -> File {
                 cells.pop();
             }
         }
-        // Of two cells in one, by stray quotes, nobody can tell a cell that holds a separator.
+        // Where stray quotes joined two cells, a separator inside a cell cannot be told from one between them.
         if cells.len() < row.cells.len() && cells.iter().any(|cell| cell.contains(separator)) {
             done.push(Done::CellCut);
         }
