@@ -37,7 +37,7 @@ pub struct ExchangeLimits {
     /// What its decision may read, each time that it is made from a new snapshot.
     pub read: ReadLimits,
     /// How long all attempts of one exchange may take together. It is looked at whenever a decision waits (for the
-    /// database, that is): computing that never waits is bounded by the size of the request and of what was read.
+    /// database, that is), and at its end: computing that never waits is bounded by the size of the request and of what was read.
     pub time: Duration,
     /// How long a stream without deliveries is silent.
     pub heartbeat: Duration,

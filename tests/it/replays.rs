@@ -54,7 +54,7 @@ impl Sent {
 
     /// Sends it while a change waits to be committed, so that it is decided before and committed behind.
     async fn behind(&self, world: &World, change: &Self) -> Answer {
-        // Whoever makes the change is remembered as it is now: else it would be decided again, behind this.
+        // Caches who makes the change, because a caller that is not cached would be decided again, behind this.
         let get = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
         Self::new(change.certificate, "GetOrganisation", &get).done(world).await;
         world.queue().hold(true);
