@@ -1,11 +1,11 @@
-//! How long a person waits for a file: 20,000 marks of 200 children are checked, sent and answered by the verb
-//! that people use, on a sandbox that runs as a process of its own. The goal is 3 s. Run it with
+//! Time to submit a register file: 20,000 marks of 200 children are checked, sent and answered by the command
+//! `submit attendance`, on a sandbox in a separate process. The goal is 3 s. Run it with
 //! `cargo bench --bench file`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench ends at the first surprise, and tells"
+    reason = "a bench fails at the first unexpected result, and prints its results"
 )]
 
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use ap_gateway::calendar::Date;
-use ap_gateway::cli::bench::{fleet, serve};
+use ap_gateway::cli::bench::{fleet, spawn_sandbox};
 
 const CHILDREN: usize = 200;
 const MARKS: usize = 20_000;
@@ -22,9 +22,9 @@ const MARKS: usize = 20_000;
 fn main() {
     let dir = tempfile::TempDir::new().unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_ap-gateway"));
-    let server = serve(binary, dir.path(), None).unwrap();
+    let server = spawn_sandbox(binary, dir.path(), None).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let fleet = runtime.block_on(fleet::make(dir.path(), 1, CHILDREN)).unwrap();
+    let fleet = runtime.block_on(fleet::load_or_create(dir.path(), 1, CHILDREN)).unwrap();
     let provider = fleet.first().unwrap();
     let file = dir.path().join("register.csv");
     std::fs::write(&file, register(&provider.placements)).unwrap();
@@ -40,8 +40,8 @@ fn main() {
         let began = Instant::now();
         let output = verb.output().unwrap();
         let took = began.elapsed();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.starts_with(&expected), "{told}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.starts_with(&expected), "{printed}");
         println!(
             "{MARKS} marks of {CHILDREN} children checked, {what} and answered in {:.2} s",
             took.as_secs_f64()
@@ -50,7 +50,7 @@ fn main() {
     drop(server);
 }
 
-/// Ten sessions a week of each child over ten weeks of term.
+/// Builds a register of ten sessions a week for each child, over ten weeks of term.
 fn register(placements: &[String]) -> String {
     let mut text = "Placement,Date,Session,Mark,Comment\r\n".to_owned();
     let first = Date::parse("2026-09-07").unwrap();

@@ -1,6 +1,7 @@
-//! Whether the time of a refusal tells another's id from an invented one: the area under the ROC curve over
-//! 2,000 interleaved calls of each method, 0.5 where nothing is told. Cold: every id is asked for once, by a
-//! server that has just started. Warm: one id again and again.
+//! Timing side channel of refusals: whether the time of a refusal distinguishes another's id from an invented one.
+//! The measure is the area under the ROC curve over 2,000 interleaved calls of each method; 0.5 means
+//! indistinguishable. Cold: each id is requested once from a server that has just started. Warm: one id is
+//! requested repeatedly.
 //!
 //! `cargo bench --bench refusals`
 
@@ -9,14 +10,14 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    reason = "a measurement ends at the first surprise, and prints its figures"
+    reason = "a bench fails at the first unexpected result, and prints its results"
 )]
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ap_gateway::cli::sandbox::Time;
+use ap_gateway::cli::sandbox::ClockMode;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError};
 use ap_gateway::clock::Randomness;
@@ -27,11 +28,11 @@ use ap_gateway::proto::v1::{
 };
 use prost::Message;
 
-/// Calls of one method, half of them with another's id.
+/// Calls of each method, half of them with another's id.
 const CALLS: usize = 2_000;
 const CLOCK: &str = "2026-11-20T16:00:00Z";
 
-/// Others' ids, and ids that nobody has.
+/// Ids of another organisation's objects, and invented ids.
 struct Ids {
     placements: Vec<String>,
     exchanges: Vec<String>,
@@ -46,15 +47,16 @@ fn main() {
 async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let served = serve(folder.path()).await;
-    let ids = others(folder.path()).await;
+    let ids = create_referrals(folder.path()).await;
     served.stop().await.unwrap();
     println!("{:<16} {:>6} {:>6}", "AUC", "cold", "warm");
     for method in ["GetPlacement", "GetAttendance", "GetExchange"] {
         let mut areas = Vec::new();
         for warm in [false, true] {
-            // A server that has just started remembers nothing of these ids.
+            // A new server has none of these ids cached.
             let served = serve(folder.path()).await;
-            let stranger = profile::connect(&sandbox::profile(folder.path(), "provider-c")).await.unwrap();
+            let stranger =
+                profile::connect(&sandbox::profile_path(folder.path(), "provider-c")).await.unwrap();
             areas.push(compare(&stranger, method, &ids, warm).await);
             drop(stranger);
             served.stop().await.unwrap();
@@ -63,14 +65,14 @@ async fn measure() {
     }
 }
 
-async fn serve(dir: &Path) -> sandbox::Served {
+async fn serve(dir: &Path) -> sandbox::RunningSandbox {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    sandbox::start(dir, local, Time::Held(CLOCK), None, &Randomness::system()).await.unwrap()
+    sandbox::start(dir, local, ClockMode::HeldAt(CLOCK), None, &Randomness::system()).await.unwrap()
 }
 
-/// Referrals of one child after another, and the exchanges that made them.
-async fn others(dir: &Path) -> Ids {
-    let la = profile::connect(&sandbox::profile(dir, "la-a")).await.unwrap();
+/// Creates referrals; returns their ids and those of their exchanges.
+async fn create_referrals(dir: &Path) -> Ids {
+    let la = profile::connect(&sandbox::profile_path(dir, "la-a")).await.unwrap();
     let agreed = sandbox::world::load(dir).unwrap().agreements;
     let agreed =
         agreed.into_iter().find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
@@ -103,7 +105,7 @@ async fn others(dir: &Path) -> Ids {
     ids
 }
 
-/// Asks for others' and for invented ids as they fall, and compares how long the refusals took.
+/// Requests others' and invented ids in random order and compares the times of the refusals.
 async fn compare(stranger: &Client, method: &str, ids: &Ids, warm: bool) -> f64 {
     let random = Randomness::system();
     let own = if method == "GetExchange" { &ids.exchanges } else { &ids.placements };
@@ -114,20 +116,21 @@ async fn compare(stranger: &Client, method: &str, ids: &Ids, warm: bool) -> f64 
         random.fill(&mut first);
         for turn in 0..2 {
             if (first[0] + turn) % 2 == 0 {
-                others.push(refused(stranger, method, &own[at]).await);
+                others.push(time_refusal(stranger, method, &own[at]).await);
             } else {
-                invented.push(refused(stranger, method, &ids.invented[at]).await);
+                invented.push(time_refusal(stranger, method, &ids.invented[at]).await);
             }
         }
     }
-    area(&others, &invented)
+    roc_area(&others, &invented)
 }
 
-async fn refused(client: &Client, method: &str, id: &str) -> Duration {
+async fn time_refusal(client: &Client, method: &str, id: &str) -> Duration {
     let id = id.to_owned();
     match method {
         "GetPlacement" => {
-            timed(client, placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: id }).await
+            time_call(client, placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: id })
+                .await
         }
         "GetAttendance" => {
             let request = GetAttendanceRequest {
@@ -136,13 +139,13 @@ async fn refused(client: &Client, method: &str, id: &str) -> Duration {
                 to_date: "2026-11-20".to_owned(),
                 ..GetAttendanceRequest::default()
             };
-            timed(client, returns_service::GET_ATTENDANCE, &request).await
+            time_call(client, returns_service::GET_ATTENDANCE, &request).await
         }
-        _ => timed(client, audit_service::GET_EXCHANGE, &GetExchangeRequest { exchange_id: id }).await,
+        _ => time_call(client, audit_service::GET_EXCHANGE, &GetExchangeRequest { exchange_id: id }).await,
     }
 }
 
-async fn timed<Req: Message, Resp: Message + Default + std::fmt::Debug>(
+async fn time_call<Req: Message, Resp: Message + Default + std::fmt::Debug>(
     client: &Client,
     rpc: Rpc<Req, Resp>,
     request: &Req,
@@ -154,8 +157,8 @@ async fn timed<Req: Message, Resp: Message + Default + std::fmt::Debug>(
     took
 }
 
-/// How often another's took longer than an invented one, ties for half.
-fn area(others: &[Duration], invented: &[Duration]) -> f64 {
+/// Returns how often a refusal of another's id took longer than one of an invented id; ties count half.
+fn roc_area(others: &[Duration], invented: &[Duration]) -> f64 {
     let mut sorted = invented.to_vec();
     sorted.sort_unstable();
     let above = |other: &Duration| {

@@ -1,12 +1,12 @@
-//! Turns `proto/` into Rust without protoc: messages by prost, a constant for each method, and a `Debug`
-//! for every message that shows its name and nothing of its content.
+//! Generates Rust from `proto/` without protoc: messages by prost, a constant for each method, and a `Debug` for every
+//! message that prints its name only.
 
 use std::path::{Path, PathBuf};
 use std::{env, fmt::Write, fs, io};
 
 use prost_build::{Service, ServiceGenerator};
 
-const FILES: [&str; 10] = [
+const PROTO_FILES: [&str; 10] = [
     "apgateway/v1/options.proto",
     "apgateway/v1/register.proto",
     "apgateway/v1/placement.proto",
@@ -26,25 +26,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let compiled = protox::Compiler::new(["proto"])?
         .include_imports(true)
         .include_source_info(true)
-        .open_files(FILES)?
+        .open_files(PROTO_FILES)?
         .encode_file_descriptor_set();
     fs::write(out.join("descriptors.bin"), &compiled)?;
     let set = prost::Message::decode(&compiled[..])?;
     let mut config = prost_build::Config::new();
-    config.bytes(["."]).skip_debug(["."]).service_generator(Box::new(Paths));
+    config.bytes(["."]).skip_debug(["."]).service_generator(Box::new(MethodConstants));
     config.compile_fds(set)?;
     for package in ["apgateway.v1", "apgateway.sandbox.v1"] {
-        redact(&out.join(format!("{package}.rs")))?;
+        append_redacted_debug(&out.join(format!("{package}.rs")))?;
     }
     Ok(())
 }
 
-/// A module a service, with a typed constant a method.
-struct Paths;
+/// Generates a module for each service, with a typed constant for each method.
+struct MethodConstants;
 
-impl ServiceGenerator for Paths {
+impl ServiceGenerator for MethodConstants {
     fn generate(&mut self, service: Service, buf: &mut String) {
-        let module = snake(&service.proto_name);
+        let module = snake_case(&service.proto_name);
         let _ = writeln!(buf, "/// Methods of {}.\npub mod {module} {{", service.proto_name);
         for method in &service.methods {
             let _ = writeln!(
@@ -52,7 +52,7 @@ impl ServiceGenerator for Paths {
                 "/// {name}\npub const {constant}: crate::proto::Rpc<super::{input}, super::{output}> = \
                  crate::proto::Rpc::new(\"/{package}.{service}/{name}\");",
                 name = method.proto_name,
-                constant = snake(&method.proto_name).to_uppercase(),
+                constant = snake_case(&method.proto_name).to_uppercase(),
                 input = method.input_type,
                 output = method.output_type,
                 package = service.package,
@@ -63,10 +63,10 @@ impl ServiceGenerator for Paths {
     }
 }
 
-fn snake(name: &str) -> String {
+fn snake_case(name: &str) -> String {
     let mut out = String::new();
-    for (at, letter) in name.chars().enumerate() {
-        if letter.is_uppercase() && at > 0 {
+    for (position, letter) in name.chars().enumerate() {
+        if letter.is_uppercase() && position > 0 {
             out.push('_');
         }
         out.extend(letter.to_lowercase());
@@ -74,10 +74,10 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// Appends a `Debug` for every message and oneof that shows its name alone: a message may hold a child's
-/// data, whatever its fields are called.
-fn redact(path: &Path) -> io::Result<()> {
-    // The codes of an enumeration are nobody's data.
+/// Appends a `Debug` for every message and oneof that prints its name only, because any field of a message may hold a
+/// child's data.
+fn append_redacted_debug(path: &Path) -> io::Result<()> {
+    // Enumerations hold no personal data.
     let mut text =
         fs::read_to_string(path)?.replace("::prost::Enumeration)]", "Debug, ::prost::Enumeration)]");
     let (mut impls, mut modules, mut message) = (String::new(), Vec::new(), false);

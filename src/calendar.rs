@@ -1,7 +1,7 @@
-//! Dates and times of day as schools in England use them: ISO text, Europe/London, no time zones in sight.
+//! Dates and times of day in England: ISO 8601 text, time zone Europe/London.
 //!
-//! It owns the strict reading of dates and clock times (reliability catalogue B17–B19, B25); school days and their
-//! counting are in [`school_days`], ranges of days in [`period`]. It must never ask what day it is: the moment is a parameter.
+//! Dates and clock times are parsed strictly (reliability catalogue B17–B19, B25). School days and their counting are
+//! in [`school_days`], ranges of days in [`period`]. No function reads a clock; the instant is a parameter.
 
 pub mod period;
 pub mod school_days;
@@ -22,22 +22,22 @@ pub use school_days::{SchoolCalendar, bank_holiday};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(civil::Date);
 
-/// Why a date was not taken.
+/// Why a date is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DateError {
-    /// Not `YYYY-MM-DD` in ASCII digits.
+    /// The text is not `YYYY-MM-DD` in ASCII digits.
     #[error("not a date written as YYYY-MM-DD")]
     Format,
-    /// No such day in that month.
+    /// The month has no such day.
     #[error("no such day in the calendar")]
     Invalid,
-    /// Before 1900 or after 2100.
+    /// The year is before 1900 or after 2100.
     #[error("the year is not between 1900 and 2100")]
     Range,
 }
 
 impl DateError {
-    /// The reason sent to a caller.
+    /// Returns the reason that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -49,12 +49,12 @@ impl DateError {
 }
 
 impl Date {
-    /// The first date that can be said.
+    /// The first supported date.
     pub const MIN: Self = Self(civil::date(1900, 1, 1));
-    /// The last date that can be said.
+    /// The last supported date.
     pub const MAX: Self = Self(civil::date(2100, 12, 31));
 
-    /// A date from its parts; the month and day are 1-based.
+    /// Creates a date from year, month and day (both from 1).
     ///
     /// # Errors
     /// [`DateError::Range`] for the year, [`DateError::Invalid`] for a day that does not exist.
@@ -65,10 +65,10 @@ impl Date {
         civil::Date::new(year, month, day).map(Self).map_err(|_| DateError::Invalid)
     }
 
-    /// Reads `YYYY-MM-DD` and nothing else.
+    /// Parses `YYYY-MM-DD` and no other form.
     ///
     /// # Errors
-    /// [`DateError`], the format before the range before the day.
+    /// [`DateError`]: the format is checked first, then the range, then the day.
     pub fn parse(text: &str) -> Result<Self, DateError> {
         let mut parts = text.split('-');
         let (Some(year), Some(month), Some(day), None) =
@@ -91,95 +91,95 @@ impl Date {
         Self::new(year, month, day)
     }
 
-    /// The date in Europe/London at a moment, held to the range.
+    /// Returns the date in Europe/London at an instant, clamped to the range.
     #[must_use]
     pub fn in_london(at: Instant) -> Self {
-        Self::held(LONDON.to_datetime(at.to_timestamp()).date())
+        Self::clamped(LONDON.to_datetime(at.to_timestamp()).date())
     }
 
-    /// The moment at which the day is over on London's clocks.
+    /// Returns the instant of the midnight that ends the day in Europe/London.
     #[must_use]
-    pub fn ends(self) -> Instant {
-        // Not `plus_days`: the day after the last date that can be said has a beginning too.
+    pub fn end_of_day(self) -> Instant {
+        // Not `plus_days`: it would clamp the day after `Date::MAX`.
         let midnight = self.0.tomorrow().ok().map(|next| next.to_datetime(civil::Time::midnight()));
         let moment = midnight.and_then(|at| LONDON.to_ambiguous_timestamp(at).unambiguous().ok());
         moment.map_or(Instant::MAX, Instant::from_timestamp)
     }
 
-    /// Year, as 2026.
+    /// Returns the year, such as 2026.
     #[must_use]
     pub fn year(self) -> i16 {
         self.0.year()
     }
 
-    /// Month, 1 to 12.
+    /// Returns the month, 1 to 12.
     #[must_use]
     pub fn month(self) -> i8 {
         self.0.month()
     }
 
-    /// Day of the month, 1 to 31.
+    /// Returns the day of the month, 1 to 31.
     #[must_use]
     pub fn day(self) -> i8 {
         self.0.day()
     }
 
-    /// Saturday or Sunday.
+    /// Returns whether the date is a Saturday or Sunday.
     #[must_use]
     pub fn is_weekend(self) -> bool {
         matches!(self.0.weekday(), civil::Weekday::Saturday | civil::Weekday::Sunday)
     }
 
-    /// Days since Monday: 0 to 6.
+    /// Returns the number of days since Monday, 0 to 6.
     #[must_use]
     pub fn days_since_monday(self) -> i8 {
         self.0.weekday().to_monday_zero_offset()
     }
 
-    /// Returns the next day; none after [`Date::MAX`].
+    /// Returns the next day; None for [`Date::MAX`].
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.0.tomorrow().ok().filter(|next| *next <= Self::MAX.0).map(Self)
     }
 
-    /// Returns the day before; none before [`Date::MIN`].
+    /// Returns the previous day; None for [`Date::MIN`].
     #[must_use]
     pub fn previous(self) -> Option<Self> {
         self.0.yesterday().ok().filter(|previous| *previous >= Self::MIN.0).map(Self)
     }
 
-    /// Later by whole days (earlier if negative), held to the range.
+    /// Adds whole days, which may be negative. Clamps the result to the range.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
-        Self::held(self.0.saturating_add(days.days()))
+        Self::clamped(self.0.saturating_add(days.days()))
     }
 
-    /// Later by whole months; a day the month lacks becomes its last day. Held to the range.
+    /// Adds whole months. A day that the month lacks becomes its last day. Clamps the result to the range.
     #[must_use]
     pub fn plus_months(self, months: i16) -> Self {
-        Self::held(self.0.saturating_add(months.months()))
+        Self::clamped(self.0.saturating_add(months.months()))
     }
 
-    /// Later by whole years; 29 February becomes 28 February in a common year. Held to the range.
+    /// Adds whole years. 29 February becomes 28 February in a common year. Clamps the result to the range.
     #[must_use]
     pub fn plus_years(self, years: i16) -> Self {
-        Self::held(self.0.saturating_add(years.years()))
+        Self::clamped(self.0.saturating_add(years.years()))
     }
 
-    /// Calendar days from this date to `later`; negative if it is earlier.
+    /// Returns the number of calendar days from this date to `later`; negative if `later` is earlier.
     #[must_use]
     pub fn days_until(self, later: Self) -> i32 {
         self.0.until(later.0).as_ref().map_or(0, Span::get_days)
     }
 
-    /// Completed years of age on `day` of someone born on this date; negative before birth.
+    /// Returns the age on `day`, in completed years, of a person born on this date; negative before birth.
     #[must_use]
     pub fn age_on(self, day: Self) -> i16 {
         let years = day.year() - self.year();
         if (day.month(), day.day()) < (self.month(), self.day()) { years - 1 } else { years }
     }
 
-    fn held(date: civil::Date) -> Self {
+    fn clamped(date: civil::Date) -> Self {
         Self(date.clamp(Self::MIN.0, Self::MAX.0))
     }
 }
@@ -208,19 +208,19 @@ impl FromStr for Date {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeOfDay(u16);
 
-/// Why a clock time was not taken.
+/// Why a clock time is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
-    /// Not `HH:MM` from 00:00 to 23:59.
+    /// The text is not `HH:MM` from 00:00 to 23:59.
     #[error("not a time written as HH:MM")]
     Format,
-    /// London's clocks skip this time on this date, or show it twice.
+    /// The time does not exist on this date in Europe/London, or exists twice (change of summer time).
     #[error("the clocks skip or repeat this time on this date")]
     Ambiguous,
 }
 
 impl TimeError {
-    /// The reason sent to a caller.
+    /// Returns the reason that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -231,13 +231,13 @@ impl TimeError {
 }
 
 impl TimeOfDay {
-    /// Twelve o'clock, before which no afternoon session begins.
+    /// 12:00, before which no afternoon session begins.
     pub const NOON: Self = Self(12 * 60);
 
-    /// Reads `HH:MM` and nothing else.
+    /// Parses `HH:MM` and no other form.
     ///
     /// # Errors
-    /// [`TimeError::Format`].
+    /// [`TimeError::Format`] for any other text.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let [h1, h2, b':', m1, m2] = *text.as_bytes() else {
             return Err(TimeError::Format);
@@ -250,29 +250,29 @@ impl TimeOfDay {
         if hours > 23 || minutes > 59 { Err(TimeError::Format) } else { Ok(Self(hours * 60 + minutes)) }
     }
 
-    /// From minutes since midnight, 0 to 1,439.
+    /// Creates a time from minutes since midnight; None above 1,439.
     #[must_use]
     pub fn from_minutes(minutes: u16) -> Option<Self> {
         (minutes < 1_440).then_some(Self(minutes))
     }
 
-    /// Minutes since midnight.
+    /// Returns minutes since midnight.
     #[must_use]
     pub const fn minutes(self) -> u16 {
         self.0
     }
 
-    /// The moment this time is on London's clocks on `date`.
+    /// Returns the instant of this time on `date` in Europe/London.
     ///
     /// # Errors
-    /// [`TimeError::Ambiguous`] in the hour the clocks skip or repeat.
-    pub fn on(self, date: Date) -> Result<Instant, TimeError> {
+    /// [`TimeError::Ambiguous`] in the hour that the clocks skip or repeat.
+    pub fn instant_on(self, date: Date) -> Result<Instant, TimeError> {
         let local = date.0.to_datetime(civil::Time::midnight()).saturating_add(i64::from(self.0).minutes());
         let moment = LONDON.to_ambiguous_timestamp(local).unambiguous().map_err(|_| TimeError::Ambiguous)?;
         Ok(Instant::from_timestamp(moment))
     }
 
-    /// The time London's clocks show at a moment, seconds cut.
+    /// Returns the time of day in Europe/London at an instant, truncated to minutes.
     #[must_use]
     pub fn in_london(at: Instant) -> Self {
         let time = LONDON.to_datetime(at.to_timestamp()).time();
@@ -301,7 +301,8 @@ impl FromStr for TimeOfDay {
     }
 }
 
-/// From the database built into the program, so that every node agrees; the rule in force since 1996 stands in for it.
+/// Europe/London from the time zone database in the binary, so that all nodes agree. The fallback is the rule in force
+/// since 1996.
 static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
     TimeZoneDatabase::bundled()
         .get("Europe/London")
@@ -360,7 +361,8 @@ mod tests {
 
     #[test]
     fn clock_times_and_the_two_odd_hours() {
-        let at = |date: &str, time: &str| TimeOfDay::parse(time).unwrap().on(Date::parse(date).unwrap());
+        let at =
+            |date: &str, time: &str| TimeOfDay::parse(time).unwrap().instant_on(Date::parse(date).unwrap());
         assert_eq!(at("2026-11-20", "16:00"), Ok("2026-11-20T16:00:00Z".parse().unwrap()));
         assert_eq!(at("2026-07-01", "09:05"), Ok("2026-07-01T08:05:00Z".parse().unwrap()));
         assert_eq!(at("2026-03-29", "01:30"), Err(TimeError::Ambiguous));
@@ -381,7 +383,7 @@ mod tests {
         assert_eq!(date("2027-02-15").days_until(date("2026-11-23")), -84);
         assert_eq!(date("2012-02-29").age_on(date("2026-02-28")), 13);
         assert_eq!(Date::MAX.plus_days(1), Date::MAX);
-        assert_eq!(Date::MAX.ends(), "2101-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(Date::MAX.end_of_day(), "2101-01-01T00:00:00Z".parse().unwrap());
         assert_eq!((Date::MAX.next(), Date::MIN.previous()), (None, None));
     }
 }

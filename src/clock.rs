@@ -1,7 +1,7 @@
-//! Time and randomness as parameters: the only file that reads the machine's clock or its entropy.
+//! Sources of time and randomness. This is the only file that reads the system clock or system entropy.
 //!
-//! Everything else takes a [`Clock`] and a [`Randomness`], so that one script with one seed always gives one
-//! tree root. It must never decide what a time means: dates and school days are `calendar.rs`.
+//! All other code receives a [`Clock`] and a [`Randomness`] as parameters, so that the same script with the same seed
+//! always yields the same tree root. Dates and school days are in `calendar.rs`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,32 +13,32 @@ use aws_lc_rs::{hmac, rand};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Where the present moment comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// Returns the current instant.
     fn now(&self) -> Instant;
 }
 
-/// A moment: whole microseconds since 1970-01-01T00:00:00Z, between the years 1 and 9999.
+/// An instant: whole microseconds since 1970-01-01T00:00:00Z, between the years 1 and 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(i64);
 
-/// Why a moment was not taken.
+/// Why an instant is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstantError {
     /// The text is not RFC 3339 with an offset.
     #[error("not a date and time of RFC 3339")]
     Format,
-    /// Outside the years 1 to 9999, or a part of a second outside its range.
+    /// The instant is outside the years 1 to 9999, or the fraction of a second is outside its range.
     #[error("the moment is out of range")]
     Range,
-    /// A held clock was asked to go back.
-    #[error("a held clock only moves forward")]
+    /// A manual clock was set to an earlier instant.
+    #[error("a manual clock only moves forward")]
     Backwards,
 }
 
 impl InstantError {
-    /// The reason sent to a caller.
+    /// Returns the reason that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -51,12 +51,12 @@ impl InstantError {
 impl Instant {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
-    /// 0001-01-01T00:00:00Z, the first moment a protobuf timestamp can say.
+    /// 0001-01-01T00:00:00Z, the first instant of a protobuf timestamp.
     pub const MIN: Self = Self(-62_135_596_800_000_000);
-    /// 9999-12-30T22:00:00Z, the last moment the time library can show in every time zone.
+    /// 9999-12-30T22:00:00Z, the last instant that the library `jiff` can represent in every time zone.
     pub const MAX: Self = Self(253_402_207_200_000_000);
 
-    /// From microseconds since the epoch.
+    /// Creates an instant from microseconds since the epoch.
     ///
     /// # Errors
     /// [`InstantError::Range`] outside the years 1 to 9999.
@@ -68,13 +68,13 @@ impl Instant {
         }
     }
 
-    /// Microseconds since the epoch.
+    /// Returns microseconds since the epoch.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// From the wire; a finer fraction than a microsecond is cut.
+    /// Converts a protobuf timestamp; truncates it to whole microseconds.
     ///
     /// # Errors
     /// [`InstantError::Range`] for nanoseconds outside 0..10⁹ or seconds outside the years 1 to 9999.
@@ -86,44 +86,44 @@ impl Instant {
         Self::from_micros(micros.checked_add(i64::from(sent.nanos / 1_000)).ok_or(InstantError::Range)?)
     }
 
-    /// For the wire.
+    /// Converts to a protobuf timestamp.
     #[must_use]
     pub fn to_proto(self) -> prost_types::Timestamp {
         let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
         prost_types::Timestamp { seconds: self.0.div_euclid(1_000_000), nanos }
     }
 
-    /// From the time library, cut to whole microseconds and held to the range.
+    /// Converts a `jiff` timestamp: truncates it to whole microseconds and clamps it to the range.
     #[must_use]
     pub fn from_timestamp(timestamp: Timestamp) -> Self {
         Self(timestamp.as_microsecond().clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// For the time library.
+    /// Converts to a `jiff` timestamp.
     #[must_use]
     pub fn to_timestamp(self) -> Timestamp {
         Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns whole seconds since the epoch, rounded down.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Later by `by`, at most [`Instant::MAX`].
+    /// Returns the instant later by `by`, at most [`Instant::MAX`].
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(micros_of(by)).min(Self::MAX.0))
     }
 
-    /// Earlier by `by`, at least [`Instant::MIN`].
+    /// Returns the instant earlier by `by`, at least [`Instant::MIN`].
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(micros_of(by)).max(Self::MIN.0))
     }
 
-    /// How long after `earlier` this is; nothing if it is not after.
+    /// Returns the duration since `earlier`; zero if this instant is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
@@ -145,7 +145,7 @@ impl fmt::Debug for Instant {
 impl FromStr for Instant {
     type Err = InstantError;
 
-    /// RFC 3339 only: `2026-11-20T16:00:00Z`, a fraction and a `+01:00` allowed; no leap second.
+    /// Parses RFC 3339: `2026-11-20T16:00:00Z`, also with a fraction or an offset (`+01:00`). Rejects leap seconds.
     fn from_str(text: &str) -> Result<Self, InstantError> {
         if !is_rfc3339(text.as_bytes()) {
             return Err(InstantError::Format);
@@ -155,29 +155,30 @@ impl FromStr for Instant {
     }
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
     fn now(&self) -> Instant {
         Instant::from_timestamp(Timestamp::now())
     }
 }
 
-/// A clock that stands where it was put and only moves forward. Clones show the same time.
+/// A clock that shows the instant it was last set to, for tests and the sandbox. It only moves forward. Clones show the
+/// same time.
 #[derive(Clone, Debug)]
-pub struct HeldClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<AtomicI64>);
 
-impl HeldClock {
-    /// A clock standing at `at`.
+impl ManualClock {
+    /// Creates a clock that shows `at`.
     #[must_use]
     pub fn new(at: Instant) -> Self {
         Self(Arc::new(AtomicI64::new(at.0)))
     }
 
-    /// Moves the clock to `to`; the same moment again is allowed.
+    /// Moves the clock to `to`, which may equal the present setting.
     ///
     /// # Errors
     /// [`InstantError::Backwards`] if `to` is earlier than the clock.
@@ -186,72 +187,73 @@ impl HeldClock {
     }
 }
 
-impl Clock for HeldClock {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         Instant(self.0.load(Ordering::SeqCst))
     }
 }
 
-/// A clock that was set once and runs on from there.
+/// A clock that was set once and runs on from there with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
-pub struct SetClock {
-    to: Instant,
-    since: std::time::Instant,
+pub struct OffsetClock {
+    set_to: Instant,
+    started: std::time::Instant,
 }
 
-impl SetClock {
-    /// A clock that shows `to` now.
+impl OffsetClock {
+    /// Creates a clock that shows `to` now.
     #[must_use]
-    pub fn new(to: Instant) -> Self {
-        Self { to, since: std::time::Instant::now() }
+    pub fn new(set_to: Instant) -> Self {
+        Self { set_to, started: std::time::Instant::now() }
     }
 }
 
-impl Clock for SetClock {
+impl Clock for OffsetClock {
     fn now(&self) -> Instant {
-        self.to.plus(self.since.elapsed())
+        self.set_to.plus(self.started.elapsed())
     }
 }
 
-/// Where random bytes come from: the system, or a seed for scripts that must repeat. Clones draw from one stream.
+/// A source of random bytes: the system's generator, or a seed for reproducible scripts. Clones draw from one stream.
 ///
-/// When the system has no entropy the process ends with a logged reason. No caller could do anything else: without
-/// random bytes nothing may be sealed, named or committed, and a `Result` would only spread that one answer.
+/// If the system's generator fails, the process aborts and logs the reason. No caller could handle the error: without
+/// random bytes nothing can be sealed, named or committed.
 #[derive(Clone)]
-pub struct Randomness(Source);
+pub struct Randomness(RandomSource);
 
 #[derive(Clone)]
-enum Source {
+enum RandomSource {
     System,
     Seeded { key: Arc<hmac::Key>, drawn: Arc<AtomicU64> },
 }
 
 impl Randomness {
-    /// The system's generator.
+    /// Returns the system's generator.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(RandomSource::System)
     }
 
-    /// HMAC-SHA256 of a counter under `seed`: the same seed and order of draws give the same bytes. Not for service.
+    /// Returns a deterministic generator: HMAC-SHA256 of a counter under `seed`. The same seed and order of draws yield
+    /// the same bytes. Not for production.
     #[must_use]
     pub fn seeded(seed: &[u8]) -> Self {
         let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, seed));
-        Self(Source::Seeded { key, drawn: Arc::new(AtomicU64::new(0)) })
+        Self(RandomSource::Seeded { key, drawn: Arc::new(AtomicU64::new(0)) })
     }
 
-    /// Fills `bytes`; ends the process if the system cannot.
+    /// Fills `bytes` with random bytes; aborts the process if the system's generator fails.
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.0 {
-            Source::System => {
+            RandomSource::System => {
                 if rand::fill(bytes).is_err() {
                     tracing::error!(
-                        "the system gave no random bytes; stopping, since nothing can be sealed without"
+                        "the system returned no random bytes; stopping, because nothing can be sealed without them"
                     );
                     std::process::abort();
                 }
             }
-            Source::Seeded { key, drawn } => {
+            RandomSource::Seeded { key, drawn } => {
                 for chunk in bytes.chunks_mut(32) {
                     let block = hmac::sign(key, &drawn.fetch_add(1, Ordering::SeqCst).to_be_bytes());
                     for (byte, drawn) in chunk.iter_mut().zip(block.as_ref()) {
@@ -262,7 +264,7 @@ impl Randomness {
         }
     }
 
-    /// A new id that sorts by `at` (RFC 9562 version 7, whole milliseconds).
+    /// Creates an id that sorts by `at` (UUID version 7 of RFC 9562, whole milliseconds).
     #[must_use]
     pub fn uuid_v7(&self, at: Instant) -> Uuid {
         let mut random = [0; 10];
@@ -271,7 +273,7 @@ impl Randomness {
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 
-    /// A new id that tells nothing (RFC 9562 version 4).
+    /// Creates an id without information (UUID version 4 of RFC 9562).
     #[must_use]
     pub fn uuid_v4(&self) -> Uuid {
         let mut random = [0; 16];
@@ -283,8 +285,8 @@ impl Randomness {
 impl fmt::Debug for Randomness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::System => "Randomness(system)",
-            Source::Seeded { .. } => "Randomness(seeded)",
+            RandomSource::System => "Randomness(system)",
+            RandomSource::Seeded { .. } => "Randomness(seeded)",
         })
     }
 }
@@ -293,7 +295,8 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// `dddd-dd-ddTdd:dd:dd`, seconds under 60, an optional fraction, then `Z` or an offset.
+/// Returns whether a text has the form `dddd-dd-ddTdd:dd:dd` with seconds under 60, an optional fraction of 1 to 9
+/// digits, and then `Z` or an offset.
 fn is_rfc3339(text: &[u8]) -> bool {
     let Some((moment, rest)) = text.split_at_checked(19) else {
         return false;
@@ -364,7 +367,7 @@ mod tests {
 
     #[test]
     fn held_clock_only_moves_forward() {
-        let clock = HeldClock::new(Instant::EPOCH);
+        let clock = ManualClock::new(Instant::EPOCH);
         let later = Instant::EPOCH.plus(Duration::from_secs(5));
         clock.advance_to(later).unwrap();
         assert_eq!(clock.clone().now(), later);

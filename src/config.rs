@@ -1,5 +1,5 @@
-//! The configuration of a node. This struct is the manual: every key, its unit, its default. Secrets are
-//! paths to files, never values. `deploy/gateway.toml` holds every key and is parsed by a test.
+//! Configuration of a node. This struct is the manual: every key, its unit, its default. Secrets are paths to
+//! files, never values. `deploy/gateway.toml` holds every key and is parsed by a test.
 
 mod text;
 
@@ -10,63 +10,67 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::exchange::ExchangeLimits;
-use crate::store::{Location, ReadLimits};
+use crate::store::{DatabaseLocation, ReadLimits};
 
-/// `gateway.toml`.
+/// Contents of `gateway.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the gateway listens, `host:port`. Port 0 takes a free one, which `READY` then names.
+    /// Address on which the gateway listens, `host:port`. Port 0 selects a free port, which the line `READY`
+    /// names.
     pub listen: SocketAddr,
-    /// The SPIFFE trust domain of client certificates: `spiffe://<trust_domain>/<kind>/<id>/<system>`.
+    /// SPIFFE trust domain of client certificates: `spiffe://<trust_domain>/<kind>/<id>/<system>`.
     pub trust_domain: String,
     /// TLS of the listener.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// The database.
-    pub database: Database,
+    pub database: DatabaseConfig,
     /// The log and the keys.
-    pub log: Log,
+    pub log: LogConfig,
     /// Limits on callers.
     #[serde(default)]
-    pub limits: Limits,
-    /// Whether gRPC reflection is served. Off by default: it tells a stranger what may be called.
+    pub limits: LimitsConfig,
+    /// Whether gRPC reflection is served. Off by default, because it shows strangers which methods exist.
     #[serde(default)]
     pub reflection: bool,
-    /// Whether `serve` brings the schema up to this release's by itself, instead of refusing to start.
+    /// Whether `serve` migrates the schema to this release's version. Otherwise `serve` refuses to start on
+    /// another version.
     #[serde(default)]
     pub migrate_on_start: bool,
 }
 
-/// TLS of the listener. Changed files are read again within a second, and on SIGHUP.
+/// TLS of the listener. Changed files are reloaded within a second, and on SIGHUP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsConfig {
     /// PEM file: the server's certificate, then its intermediates.
     pub certificate: PathBuf,
     /// PEM file, mode 0600: the server's private key, PKCS#8.
     pub key: PathBuf,
-    /// PEM file: the CAs that issue client certificates, an intermediate one beside the CA that issued it.
+    /// PEM file: the CAs that issue client certificates. An intermediate CA is listed beside the CA that issued
+    /// it.
     pub client_ca: PathBuf,
-    /// PEM or DER files: a certificate revocation list, verified when it is read, of every CA in `client_ca`. The
-    /// callers of a CA whose list has lapsed are refused, those of the others are not.
+    /// PEM or DER files: a certificate revocation list of every CA in `client_ca`, verified when it is read.
+    /// Callers of a CA whose list has lapsed are refused; callers of the others are not.
     pub crls: Vec<PathBuf>,
 }
 
-/// The database: exactly one of the two.
+/// The database: exactly one of `sqlite` and `postgres_url_file`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Database {
-    /// A SQLite file on a local disk, mode 0600.
+pub struct DatabaseConfig {
+    /// SQLite file on a local disk, mode 0600.
     pub sqlite: Option<PathBuf>,
-    /// A file, mode 0600, that holds a PostgreSQL connection URL, password and all; or several, one a line, of a primary
-    /// and the standbys that may take over from it.
+    /// File, mode 0600, that holds a PostgreSQL connection URL including the password. It may hold several, one a
+    /// line: those of a primary and of the standbys that may take over from it.
     pub postgres_url_file: Option<PathBuf>,
-    /// PostgreSQL without a synchronous standby: a disk that dies takes acknowledged returns with it. Say
-    /// `true` to accept that; otherwise `serve` refuses an empty `synchronous_standby_names`.
+    /// Whether PostgreSQL may run without a synchronous standby. Acknowledged returns are then lost if its disk
+    /// fails. If `false`, `serve` refuses an empty `synchronous_standby_names`.
     #[serde(default)]
     pub single_primary: bool,
-    /// Pages of 4 KiB, about, after which SQLite's write-ahead log is folded back into the database. More make
-    /// the log larger on the disk; fewer write the same pages more often. 100 to 1,000,000.
+    /// Size of SQLite's write-ahead log, in pages of about 4 KiB, at which it is checkpointed into the database.
+    /// A larger value makes the log larger on disk; a smaller value writes the same pages more often. 100 to
+    /// 1,000,000.
     #[serde(default = "fold_after_pages")]
     pub fold_after_pages: usize,
 }
@@ -78,42 +82,46 @@ fn fold_after_pages() -> usize {
 /// The log and the keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Log {
-    /// The anchor file: the newest checkpoint, outside the database, so that a rollback is found. On
+pub struct LogConfig {
+    /// Anchor file: the newest checkpoint, stored outside the database so that a rollback is detected. Keep it on
     /// another disk than the database if there is one.
     pub anchor: PathBuf,
-    /// The log's signing key file, mode 0600: whoever reads it can sign a false history.
+    /// Signing key file of the log, mode 0600. A reader of the file can sign a false history.
     pub signing_key: PathBuf,
-    /// The key ring file, mode 0600. Back it up apart from the database: who has both has the children's
-    /// data; who has only the database has nothing.
+    /// Key ring file, mode 0600. Back it up apart from the database: both together open the children's data, and
+    /// the database alone does not.
     pub key_ring: PathBuf,
 }
 
-/// Limits. A caller beyond one of them gets `RESOURCE_EXHAUSTED`, or its connection is not accepted.
+/// Limits on callers. A call beyond a limit is refused with `RESOURCE_EXHAUSTED`; a connection beyond a limit is
+/// not accepted.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Largest request message, in bytes, after decompression; 4,096 to 16,777,216.
     pub request_bytes: usize,
-    /// Connections in all; 1 to 1,000,000.
+    /// Maximum number of connections; 1 to 1,000,000.
     pub connections: usize,
-    /// Connections of one organisation; 1 to 1,000,000.
+    /// Maximum number of connections of one organisation; 1 to 1,000,000.
     pub connections_per_organisation: usize,
-    /// Seconds that a TLS handshake may take; 1 to 60.
+    /// Timeout of a TLS handshake, in seconds; 1 to 60.
     pub handshake_seconds: u64,
     /// Seconds from SIGTERM until connections that are still open are closed; 1 to 300.
     pub drain_seconds: u64,
-    /// Rows that one decision may read; 1 to 10,000,000. A list of 10,000 rows a page is far below the default.
+    /// Maximum rows that one decision may read; 1 to 10,000,000. A list of 10,000 rows a page is far below the
+    /// default.
     pub decision_rows: usize,
-    /// Queries that one decision may make; 1 to 10,000,000. A register of 1,000 children takes a few thousand.
+    /// Maximum queries that one decision may make; 1 to 10,000,000. A register of 1,000 children takes a few
+    /// thousand.
     pub decision_queries: usize,
-    /// Milliseconds that an exchange may be decided; 1 to 300,000. No caller waits longer than 30 seconds.
+    /// Maximum time for the decision of one exchange, in milliseconds; 1 to 300,000. No caller waits longer than
+    /// 30 seconds.
     pub decision_milliseconds: u64,
     /// Seconds after which a stream without deliveries sends a heartbeat; 1 to 300.
     pub heartbeat_seconds: u64,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             request_bytes: 1 << 20,
@@ -129,32 +137,32 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// Returns what one exchange may take.
+impl LimitsConfig {
+    /// Returns the limits of one exchange.
     #[must_use]
-    pub fn of_exchanges(&self) -> ExchangeLimits {
+    pub fn exchange_limits(&self) -> ExchangeLimits {
         ExchangeLimits {
-            read: ReadLimits { rows: self.decision_rows, statements: self.decision_queries },
-            time: Duration::from_millis(self.decision_milliseconds),
-            heartbeat: Duration::from_secs(self.heartbeat_seconds),
+            reads: ReadLimits { rows: self.decision_rows, statements: self.decision_queries },
+            max_duration: Duration::from_millis(self.decision_milliseconds),
+            heartbeat_interval: Duration::from_secs(self.heartbeat_seconds),
         }
     }
 }
 
-/// Why a configuration cannot be used.
+/// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file, or one that it names, cannot be read.
     #[error("could not read {0}")]
     Unreadable(PathBuf, #[source] std::io::Error),
-    /// The file is not a configuration.
+    /// The file is not a valid configuration.
     #[error("{} line {line}: {what}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The key, and what it must be.
+        /// The key, and the values that it may have.
         what: String,
     },
     /// Neither or both databases are given.
@@ -183,15 +191,15 @@ impl Config {
         Ok(config)
     }
 
-    /// Where the database is.
+    /// Returns the location of the database.
     ///
     /// # Errors
     /// [`ConfigError`] when the file with PostgreSQL's URLs cannot be read.
-    pub fn location(&self) -> Result<Location, ConfigError> {
+    pub fn location(&self) -> Result<DatabaseLocation, ConfigError> {
         match (&self.database.sqlite, &self.database.postgres_url_file) {
-            (Some(path), None) => Ok(Location::Sqlite(path.clone())),
+            (Some(path), None) => Ok(DatabaseLocation::Sqlite(path.clone())),
             (None, Some(path)) => std::fs::read_to_string(path)
-                .map(Location::Postgres)
+                .map(DatabaseLocation::Postgres)
                 .map_err(|error| ConfigError::Unreadable(path.clone(), error)),
             _ => Err(ConfigError::Database(PathBuf::new())),
         }
@@ -206,8 +214,8 @@ impl Config {
     }
 }
 
-impl std::fmt::Debug for Database {
-    /// Paths only; the URL itself is never in here.
+impl std::fmt::Debug for DatabaseConfig {
+    /// Prints the kind only: the URL is never in this struct.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = if self.sqlite.is_some() { "sqlite" } else { "postgres" };
         f.debug_struct("Database").field("kind", &kind).finish_non_exhaustive()
@@ -230,7 +238,7 @@ mod tests {
                 continue;
             };
             if key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') {
-                assert!(text.contains(key), "deploy/gateway.toml does not speak of {key}");
+                assert!(text.contains(key), "deploy/gateway.toml does not hold {key}");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A node, put together: keys, database, log, committer, door, methods, listener. The only place that
-//! knows everything.
+//! A node: builds and connects keys, database, log, committer, exchange pipeline, methods and listener. Only this
+//! module depends on all of them.
 
 mod files;
 
@@ -17,57 +17,59 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
 use crate::config::Config;
-use crate::exchange::caller::Callers;
-use crate::exchange::{Door, MessageLimits, Routes, Service};
+use crate::exchange::caller::CallerCache;
+use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, Routes};
 use crate::identity::{PeerCertificate, Tls};
-use crate::oversight::Watchman;
+use crate::oversight::AlertScheduler;
 use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
 use crate::store::nodes::KeyAnnouncer;
-use crate::store::{self, Appending, Committer, Database, Fatal, Follower, Log, verification};
-use crate::tlog::Lineage;
+use crate::store::{
+    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, verification,
+};
+use crate::tlog::LogKeyHistory;
 
 pub use files::{StartError, check_database_files, key_ring, signer, tls};
 
-/// Unwrapped keys of children that are remembered.
-const CHILD_KEYS: usize = 200_000;
-/// Longest time between two rounds of reloading files and cutting connections.
+/// Most unwrapped child keys in the cache.
+const MAX_CACHED_CHILD_KEYS: usize = 200_000;
+/// Maximum time between two rounds of reloading files and closing connections.
 const MAX_MAINTENANCE_TIME: Duration = Duration::from_secs(30);
-/// Longest time in which one placement's alerts are raised or closed.
+/// Maximum time to raise or close the alerts of one placement.
 const MAX_OVERSIGHT_TIME: Duration = Duration::from_secs(20);
-/// Longest time between two announcements of the keys that this node holds.
+/// Maximum time between two announcements of the keys that this node holds.
 const MAX_ANNOUNCEMENT_TIME: Duration = Duration::from_secs(30);
-/// Longest time between two readings of the log, the search for another primary included.
+/// Maximum time between two reads of the log, including the search for another primary.
 const MAX_FOLLOW_TIME: Duration = Duration::from_mins(1);
-/// TLS handshakes under way at once: each costs a signature.
-const HANDSHAKES: usize = 512;
+/// Maximum number of concurrent TLS handshakes, because each costs a signature.
+const MAX_CONCURRENT_HANDSHAKES: usize = 512;
 
-/// What a sandbox may set that a gateway may not.
+/// Clocks and randomness of a node. Only a sandbox replaces them.
 #[derive(Clone)]
-pub struct Surroundings {
-    /// Time of domain rules and entries.
+pub struct Environment {
+    /// The clock of domain rules and entries.
     pub clock: Arc<dyn Clock>,
-    /// Real time, of TLS.
-    pub real: Arc<dyn Clock>,
-    /// Chance.
+    /// The system clock, which TLS uses.
+    pub system_clock: Arc<dyn Clock>,
+    /// The source of randomness.
     pub random: Randomness,
 }
 
 /// A node that is ready to serve.
 pub struct Node {
-    /// Its end of the committer.
+    /// The handle of its committer.
     pub committer: Committer,
     /// Its log.
-    pub log: Log,
-    /// Its keys.
+    pub log: LogReader,
+    /// Its keys for the data of children and organisations.
     pub vault: Arc<Vault>,
     /// The keys that verify its log.
-    pub log_key: Lineage,
+    pub log_keys: LogKeyHistory,
     config: Config,
-    surroundings: Surroundings,
-    follower: Follower,
-    appending: Appending,
-    hangup: Signal,
+    environment: Environment,
+    follower: LogFollower,
+    sequencer: SequencerHandle,
+    sighup: Signal,
     keys: Arc<KeyAnnouncer>,
 }
 
@@ -76,9 +78,9 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
+    pub async fn open(config: Config, surroundings: Environment) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-        let vault = Arc::new(Vault::new(key_ring(&config)?, CHILD_KEYS));
+        let vault = Arc::new(Vault::new(key_ring(&config)?, MAX_CACHED_CHILD_KEYS));
         let signer = signer(&config)?;
         check_database_files(&config)?;
         let database = Database::open(&config.location()?).await?;
@@ -90,9 +92,10 @@ impl Node {
         if !config.database.single_primary {
             database.assert_replicated().await?;
         }
-        let (tip, anchor) = store::opened::open(&database, &config.log.anchor, signer.lineage()).await?;
-        let log_key = signer.lineage().clone();
-        let log = Log::new(database.clone());
+        let (tip, anchor) =
+            store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
+        let log_key = signer.key_history().clone();
+        let log = LogReader::new(database.clone());
         let fold_after = config.database.fold_after_pages;
         let (committer, appender) = Committer::new(
             database.clone(),
@@ -102,67 +105,86 @@ impl Node {
             Arc::clone(&surroundings.clock),
             fold_after,
         );
-        let real = Arc::clone(&surroundings.real);
-        let follower = Follower::new(database, committer.clone(), log_key.clone(), real);
-        follower.look().await?;
+        let real = Arc::clone(&surroundings.system_clock);
+        let follower = LogFollower::new(database, committer.clone(), log_key.clone(), real);
+        follower.poll().await?;
         let condition = committer.condition().clone();
         let keys = KeyAnnouncer::new(log.database().clone(), config.listen, Arc::clone(&vault), condition);
         if let Some(missing) = keys.announce().await? {
             keys.withdraw().await;
             return Err(StartError::KeyMissing(missing));
         }
-        let (appending, keys) = (Appending::start(appender), Arc::new(keys));
-        Ok(Self { committer, log, vault, log_key, config, surroundings, follower, appending, hangup, keys })
+        let (appending, keys) = (SequencerHandle::start(appender), Arc::new(keys));
+        Ok(Self {
+            committer,
+            log,
+            vault,
+            log_keys: log_key,
+            config,
+            environment: surroundings,
+            follower,
+            sequencer: appending,
+            sighup: hangup,
+            keys,
+        })
     }
 
-    /// Serves on a listener until `stop` is done, and drains. `extra` answers paths that are not the
-    /// gateway's own, before anything else looks at them.
+    /// Serves on a listener until `stop` completes, then drains. `extra` answers paths that are not the gateway's
+    /// own and precedes the exchange pipeline.
     ///
     /// # Errors
-    /// [`Fatal`] when the disk failed: the process must end non-zero, at once.
+    /// [`Fatal`] when the disk failed: the process must exit non-zero at once.
     pub async fn serve(
         self,
         listener: TcpListener,
         tls: Arc<Tls>,
-        extra: Option<Extra>,
+        extra: Option<UnauditedService>,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), FatalError> {
         let connections = Connections::default();
-        let (stopping, told) = watch::channel(false);
-        let door = self.door(Arc::clone(&tls), told);
+        let (stopping, stop_receiver) = watch::channel(false);
+        let door = self.exchange_pipeline(Arc::clone(&tls), stop_receiver);
         let stop = async {
             stop.await;
             stopping.send_replace(true);
         };
         let (reporter, health) = health_reporter();
         let mut tasks = self.start_tasks(&door, reporter);
-        let (watched, kept) = ((Arc::clone(&tls), Arc::clone(&self.surroundings.real)), Arc::clone(&door));
-        let (key_ring, watching) = (self.config.log.key_ring.clone(), connections.clone());
+        let (tls_and_clock, pipeline) =
+            ((Arc::clone(&tls), Arc::clone(&self.environment.system_clock)), Arc::clone(&door));
+        let (key_ring, open_connections) = (self.config.log.key_ring.clone(), connections.clone());
         tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
-            server::look_after(watched, self.hangup, key_ring, (watching, kept), progress)
+            server::maintenance_loop(
+                tls_and_clock,
+                self.sighup,
+                key_ring,
+                (open_connections, pipeline),
+                progress,
+            )
         });
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
         tasks.supervise(self.committer.tasks(), self.committer.condition());
-        let limits = MessageLimits { request: self.config.limits.request_bytes, ..MessageLimits::default() };
-        let extra = extras(&self.config, Extra::new(health), extra);
-        let service = Dispatch { gateway: routes().open(door, limits), extra: Arc::new(extra) };
-        let own = &self.config.limits;
-        let limits = server::Limits {
-            connections: own.connections,
-            handshakes: HANDSHAKES,
-            per_organisation: own.connections_per_organisation,
-            handshake: Duration::from_secs(own.handshake_seconds),
-            drain: Duration::from_secs(own.drain_seconds),
+        let limits =
+            MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
+        let extra = unaudited_services(&self.config, UnauditedService::new(health), extra);
+        let service = Dispatch { gateway: routes().into_service(door, limits), unaudited: Arc::new(extra) };
+        let configured = &self.config.limits;
+        let limits = server::ListenerLimits {
+            max_connections: configured.connections,
+            max_handshakes: MAX_CONCURRENT_HANDSHAKES,
+            max_connections_per_organisation: configured.connections_per_organisation,
+            handshake_timeout: Duration::from_secs(configured.handshake_seconds),
+            drain_timeout: Duration::from_secs(configured.drain_seconds),
         };
         let serving = server::serve(listener, tls, service, limits, connections, stop);
-        let mut appending = self.appending;
+        let mut appending = self.sequencer;
         let ended = tokio::select! {
             () = serving => Ok(()),
             fatal = appending.ended() => fatal,
-            fatal = tasks.ended() => Err(fatal),
+            fatal = tasks.wait_for_failure() => Err(fatal),
         };
         drop(tasks);
-        // A database whose disk failed is left as it is: closing SQLite's would write to it once more.
+        // A database on a failed disk is left as it is, because closing SQLite writes to it once more.
         ended?;
         self.keys.withdraw().await;
         appending.stop().await;
@@ -170,53 +192,53 @@ impl Node {
         Ok(())
     }
 
-    /// Starts what a node that serves does by itself, but for what consumes a part of the node.
-    fn start_tasks(&self, door: &Arc<Door>, reporter: HealthReporter) -> Tasks {
+    /// Starts the background tasks of a serving node, except those that consume a part of the node.
+    fn start_tasks(&self, door: &Arc<ExchangePipeline>, reporter: HealthReporter) -> Tasks {
         let mut tasks = Tasks::default();
         tasks.spawn_supervised("oversight", MAX_OVERSIGHT_TIME, |progress| {
-            Watchman::new(Arc::clone(door)).marking(progress).run()
+            AlertScheduler::new(Arc::clone(door)).with_progress(progress).run()
         });
         tasks.spawn_supervised("key announcements", MAX_ANNOUNCEMENT_TIME, |progress| {
             Arc::clone(&self.keys).run(progress)
         });
-        tasks.spawn("health", server::report(reporter, self.committer.condition().subscribe()));
+        tasks.spawn("health", server::report_health(reporter, self.committer.condition().subscribe()));
         let size = self.committer.head().borrow().size;
-        let (log, key, committer) = (self.log.clone(), self.log_key.clone(), self.committer.clone());
-        tasks.spawn("log verification", verify_all(log, size, key, committer));
+        let (log, key, committer) = (self.log.clone(), self.log_keys.clone(), self.committer.clone());
+        tasks.spawn("log verification", verify_log(log, size, key, committer));
         tasks
     }
 
-    /// Does once what a node that serves does by itself when a day has passed.
-    pub async fn look_over(&self, tls: Arc<Tls>) {
-        let (_stopping, told) = watch::channel(false);
-        Watchman::new(self.door(tls, told)).look().await;
+    /// Raises and closes alerts once, as a serving node does when the date has changed.
+    pub async fn raise_alerts_once(&self, tls: Arc<Tls>) {
+        let (_sender, stopping) = watch::channel(false);
+        AlertScheduler::new(self.exchange_pipeline(tls, stopping)).tick().await;
     }
 
-    /// Closes a node that serves nobody.
+    /// Closes a node that does not serve.
     pub async fn close(self) {
         self.keys.withdraw().await;
-        self.appending.stop().await;
+        self.sequencer.stop().await;
         self.log.database().close().await;
     }
 
-    fn door(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<Door> {
-        let real = Arc::clone(&self.surroundings.real);
-        Arc::new(Door {
+    fn exchange_pipeline(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<ExchangePipeline> {
+        let real = Arc::clone(&self.environment.system_clock);
+        Arc::new(ExchangePipeline {
             log: self.log.clone(),
             committer: self.committer.clone(),
             vault: Arc::clone(&self.vault),
-            logs: Arc::new(self.log_key.clone()),
-            clock: Arc::clone(&self.surroundings.clock),
-            random: self.surroundings.random.clone(),
-            status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
-            callers: Callers::default(),
+            log_keys: Arc::new(self.log_keys.clone()),
+            clock: Arc::clone(&self.environment.clock),
+            random: self.environment.random.clone(),
+            certificate_status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
+            caller_cache: CallerCache::default(),
             stopping,
-            limits: self.config.limits.of_exchanges(),
+            limits: self.config.limits.exchange_limits(),
         })
     }
 }
 
-/// Every method of the gateway.
+/// Returns the routes of every method of the gateway.
 #[must_use]
 pub fn routes() -> Routes {
     let routes = crate::register::routes(Routes::new());
@@ -228,58 +250,65 @@ pub fn routes() -> Routes {
     crate::audit::routes(routes)
 }
 
-/// Verifies what start did not. A log in which something was changed goes on being written, for its entries
-/// are evidence too; but the node says that it is not well, and the operator's log says where to look.
-async fn verify_all(log: Log, size: u64, key: Lineage, committer: Committer) -> Result<(), Fatal> {
-    match verification::verify(&log, size, &key).await {
+/// Verifies the entries that start did not. If the log was altered, the node continues to write to it, because
+/// its entries are evidence too. The health service then returns `NOT_SERVING`, and the operator's log names the
+/// index.
+async fn verify_log(
+    log: LogReader,
+    size: u64,
+    key: LogKeyHistory,
+    committer: Committer,
+) -> Result<(), FatalError> {
+    match verification::verify_log(&log, size, &key).await {
         Ok(None) => {
             tracing::info!(log.size = size, "the whole log was verified");
             return Ok(());
         }
         Ok(Some(finding)) => {
-            tracing::error!(log.index = finding.index, "the log was altered: {}", finding.what);
+            tracing::error!(log.index = finding.index, "the log was altered: {}", finding.message);
         }
         Err(error) => tracing::error!(error = %error, "the log could not be verified"),
     }
-    committer.condition().send_modify(|condition| condition.altered = true);
+    committer.condition().send_modify(|condition| condition.log_altered = true);
     Ok(())
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
+type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
 
-/// Answers paths of its own, none of which has an entry: health, reflection, the sandbox's controls.
-pub struct Extra {
-    /// The path's beginning, `/package.Service/`.
-    pub prefix: String,
-    /// Answers.
-    pub answer: Box<dyn Fn(http::Request<Body>) -> Answering + Send + Sync>,
+/// Service outside the log: health, reflection and the sandbox's controls have no entries.
+pub struct UnauditedService {
+    /// The prefix of its paths, `/package.Service/`.
+    pub path_prefix: String,
+    /// Handles a request.
+    pub handler: Box<dyn Fn(http::Request<Body>) -> ResponseFuture + Send + Sync>,
 }
 
 #[derive(Clone)]
 struct Dispatch {
-    gateway: Service,
-    extra: Arc<Vec<Extra>>,
+    gateway: ExchangeService,
+    unaudited: Arc<Vec<UnauditedService>>,
 }
 
 impl tower::Service<http::Request<Body>> for Dispatch {
     type Response = http::Response<Body>;
     type Error = std::convert::Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Answering {
-        match self.extra.iter().find(|extra| request.uri().path().starts_with(&extra.prefix)) {
-            Some(extra) => (extra.answer)(request),
+    fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
+        match self.unaudited.iter().find(|extra| request.uri().path().starts_with(&extra.path_prefix)) {
+            Some(extra) => (extra.handler)(request),
             None => tower::Service::call(&mut self.gateway, request),
         }
     }
 }
 
-impl Extra {
-    /// An extra from a tonic service.
+impl UnauditedService {
+    /// Wraps a tonic service.
     pub fn new<S>(service: S) -> Self
     where
         S: tower::Service<
@@ -293,22 +322,27 @@ impl Extra {
             + 'static,
         S::Future: Send,
     {
-        let answer =
-            move |request| -> Answering { Box::pin(tower::ServiceExt::oneshot(service.clone(), request)) };
-        Self { prefix: format!("/{}/", S::NAME), answer: Box::new(answer) }
+        let answer = move |request| -> ResponseFuture {
+            Box::pin(tower::ServiceExt::oneshot(service.clone(), request))
+        };
+        Self { path_prefix: format!("/{}/", S::NAME), handler: Box::new(answer) }
     }
 }
 
-fn extras(config: &Config, health: Extra, extra: Option<Extra>) -> Vec<Extra> {
+fn unaudited_services(
+    config: &Config,
+    health: UnauditedService,
+    extra: Option<UnauditedService>,
+) -> Vec<UnauditedService> {
     let mut extras = vec![health];
     extras.extend(extra);
     if config.reflection {
         let builder = || {
             tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(crate::proto::DESCRIPTOR_SET)
         };
         if let (Ok(v1), Ok(v1alpha)) = (builder().build_v1(), builder().build_v1alpha()) {
-            extras.extend([Extra::new(v1), Extra::new(v1alpha)]);
+            extras.extend([UnauditedService::new(v1), UnauditedService::new(v1alpha)]);
         } else {
             tracing::error!("reflection could not be set up");
         }

@@ -1,4 +1,4 @@
-//! The secure gateway between those who commission alternative provision and those who provide it.
+//! A secure gateway between the commissioners and the providers of alternative provision.
 //!
 #![doc = include_str!("ARCHITECTURE.md")]
 

@@ -1,21 +1,21 @@
-//! The machine's facts, without which no figure means anything.
+//! The properties of the machine, which are needed to compare results.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-/// Syncs that are timed.
+/// Number of syncs that are measured.
 const SYNCS: u32 = 500;
 
 pub fn print() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let of = |text: &str, key: &str| {
+    let value_of = |text: &str, key: &str| {
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
         line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("processor: {} ({cores} cores)", of(&read("/proc/cpuinfo"), "model name"));
-    println!("memory: {}", of(&read("/proc/meminfo"), "MemTotal"));
+    println!("processor: {} ({cores} cores)", value_of(&read("/proc/cpuinfo"), "model name"));
+    println!("memory: {}", value_of(&read("/proc/meminfo"), "MemTotal"));
     println!("kernel: {}", read("/proc/sys/kernel/osrelease").trim());
     println!("load before: {}", read("/proc/loadavg").trim());
     println!("4 KiB overwritten and fdatasync: {} µs", sync_micros());

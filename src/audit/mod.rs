@@ -1,8 +1,8 @@
-//! The log read back: exchanges for those who may read them, proofs for everyone, and a verifier that
-//! needs nothing but a copy of the database and the log's public key.
+//! The audit service and the offline tools: listing exchanges, serving proofs, exporting the log, and verifying a copy
+//! of the database with nothing but the log's public key.
 
+mod entry_pages;
 pub mod export;
-mod pages;
 mod query;
 mod records;
 mod service;
@@ -18,7 +18,7 @@ pub fn routes(routes: Routes) -> Routes {
     routes
         .unary(rpc::LIST_EXCHANGES, Action::ListExchanges, service::list_exchanges)
         .unary(rpc::GET_EXCHANGE, Action::GetExchange, service::get_exchange)
-        .hashes(rpc::GET_CHECKPOINT, Action::GetExchange, service::get_checkpoint)
-        .hashes(rpc::GET_INCLUSION_PROOF, Action::GetExchange, service::get_inclusion_proof)
-        .hashes(rpc::GET_CONSISTENCY_PROOF, Action::GetExchange, service::get_consistency_proof)
+        .hashes_only(rpc::GET_CHECKPOINT, Action::GetExchange, service::get_checkpoint)
+        .hashes_only(rpc::GET_INCLUSION_PROOF, Action::GetExchange, service::get_inclusion_proof)
+        .hashes_only(rpc::GET_CONSISTENCY_PROOF, Action::GetExchange, service::get_consistency_proof)
 }

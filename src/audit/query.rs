@@ -1,29 +1,29 @@
-//! Which entries a caller may read: those that concern its own organisation, or, for an auditor, one that
-//! appointed it and still does.
+//! Queries for the log entries that a caller may read: those that concern its own organisation, or, for an auditor, an
+//! organisation whose appointment is in force.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
 use uuid::Uuid;
 
-use super::wire::Filter;
+use super::wire::ExchangeFilter;
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::{Cx, Part};
+use crate::exchange::{CallerRole, RequestContext};
 use crate::placements;
 use crate::proto::v1::AuditEntry;
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
 
-/// Rows of either table that are looked at for one page and organisation, beside the newest entries: a filter that
-/// matches little gives a short page and a token, and no page takes long, however long the log is.
-const LOOKED_AT: i64 = 10_000;
+/// Most rows of `callers` and of `parties` that are scanned for one page and organisation, apart from the newest
+/// entries. A filter that matches little returns a short page and a token, so that no page takes long in a long log.
+const MAX_SCANNED_ROWS: i64 = 10_000;
 
-/// The organisations whose exchanges the caller may read.
-pub async fn scope(cx: &mut Cx) -> Result<Vec<OrganisationId>, StoreError> {
+/// Returns the organisations whose exchanges the caller may read.
+pub async fn load_scope(cx: &mut RequestContext) -> Result<Vec<OrganisationId>, StoreError> {
     if cx.caller.kind() == OrganisationKind::Auditor {
-        let mut scope = grants::appointed(&mut cx.snapshot, &cx.caller.organisation, cx.today).await?;
+        let mut scope = grants::list_appointers(&mut cx.snapshot, &cx.caller.organisation, cx.today).await?;
         scope.push(cx.caller.organisation.clone());
         return Ok(scope);
     }
@@ -31,30 +31,31 @@ pub async fn scope(cx: &mut Cx) -> Result<Vec<OrganisationId>, StoreError> {
 }
 
 /// An entry that the caller may read.
-pub struct Found {
+pub struct ReadableEntry {
     pub index: u64,
     pub entry: AuditEntry,
 }
 
-/// A page of entries of these organisations below an index, the newest first, and the index to go on from.
-pub async fn page(
+/// Reads a page of entries of these organisations below an index, the newest first, and the index below which the next
+/// page begins.
+pub async fn list_page(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
-    filter: &Filter,
+    filter: &ExchangeFilter,
     below: i64,
-) -> Result<(Vec<Found>, Option<i64>), StoreError> {
+) -> Result<(Vec<ReadableEntry>, Option<i64>), StoreError> {
     let scope: Vec<_> =
         scope.iter().filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id)).collect();
     let from = first_not_before(snapshot, filter.from).await?.unwrap_or(0);
     let below = first_not_before(snapshot, filter.to).await?.map_or(below, |to| below.min(to));
     let mut floor = from;
     for organisation in &scope {
-        floor = floor.max(lowest_looked_at(snapshot, organisation, from, below).await?);
+        floor = floor.max(scan_floor(snapshot, organisation, from, below).await?);
     }
-    let (unsorted, mut found) = (snapshot.callers_sorted_in().await?, BTreeMap::new());
+    let (unindexed_from, mut found) = (snapshot.callers_indexed_up_to().await?, BTreeMap::new());
     for organisation in &scope {
-        for row in matching(snapshot, organisation, filter, floor, unsorted, below).await? {
-            let entry = entry(row.blob(1)?)?;
+        for row in fetch_matching(snapshot, organisation, filter, floor, unindexed_from, below).await? {
+            let entry = decode_entry(row.blob(1)?)?;
             if filter.purpose.is_none_or(|wanted| wanted == entry.purpose()) {
                 found.insert(row.int(0)?, entry);
             }
@@ -63,12 +64,12 @@ pub async fn page(
     let many = found.len() > filter.page_size;
     let page: Vec<_> = found.into_iter().rev().take(filter.page_size).collect();
     let next = if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
-    let found = page.into_iter().map(|(index, entry)| Found { index: index.unsigned_abs(), entry });
+    let found = page.into_iter().map(|(index, entry)| ReadableEntry { index: index.unsigned_abs(), entry });
     Ok((found.collect(), next))
 }
 
-/// The index of the first entry at or after an instant. Time never goes back in the log, and the entries of
-/// one group share theirs, so it is the size of the last tree that was signed before.
+/// Returns the index of the first entry at or after an instant. Time never decreases in the log, and all entries of a
+/// group have the same time, so the index is the size of the last tree that was signed before the instant.
 async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Result<Option<i64>, StoreError> {
     let Some(at) = at else {
         return Ok(None);
@@ -78,8 +79,8 @@ async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Resul
     Ok(Some(row.map_or(Ok(0), |row| row.int(0))?))
 }
 
-/// How far down an organisation's rows reach that one page may look at.
-async fn lowest_looked_at(
+/// Returns the lowest index to which one page may scan an organisation's rows.
+async fn scan_floor(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     from: i64,
@@ -92,7 +93,8 @@ async fn lowest_looked_at(
         "SELECT idx FROM parties WHERE organisation = $1 AND idx >= $2 AND idx < $3 \
          ORDER BY idx DESC LIMIT 1 OFFSET $4",
     ] {
-        let arguments = vec![organisation.as_str().into(), from.into(), below.into(), (LOOKED_AT - 1).into()];
+        let arguments =
+            vec![organisation.as_str().into(), from.into(), below.into(), (MAX_SCANNED_ROWS - 1).into()];
         if let Some(row) = snapshot.fetch_one(sql, arguments).await? {
             lowest = lowest.max(row.int(0)?);
         }
@@ -100,9 +102,9 @@ async fn lowest_looked_at(
     Ok(lowest)
 }
 
-/// What every walk asks of an entry, one more than fills a page. A counterpart is another organisation than
-/// the one whose exchanges are read. The order is asked of the table that is walked along: of another, SQLite
-/// would read and sort all that may be looked at.
+/// Builds a query for entries that match the filter, with one row more than fills a page. A counterpart differs from
+/// the organisation whose exchanges are read. ORDER BY names the table that is scanned, because with another one SQLite
+/// would read and sort all rows of the scan.
 macro_rules! walk {
     ($along:literal, $rows:literal) => {
         concat!(
@@ -121,25 +123,26 @@ macro_rules! walk {
     };
 }
 
-/// Entries of which the organisation is the caller; the entry has the last word on it.
-const CALLED: &str = walk!(
+/// Query for the entries whose caller is the organisation. The caller in the entry decides, not the row of `callers`.
+const SELECT_AS_CALLER: &str = walk!(
     "a",
     "callers a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
      AND e.caller = $1"
 );
-/// The same of the newest entries, whose callers are not sorted in yet.
-const JUST_CALLED: &str = walk!("e", "entries e WHERE e.caller = $1");
-/// Entries that concern the organisation otherwise; the first of its rows stands for the entry.
-const CONCERNED: &str = walk!(
+/// Query for the newest entries whose caller is the organisation. They have no rows in `callers` yet.
+const SELECT_AS_RECENT_CALLER: &str = walk!("e", "entries e WHERE e.caller = $1");
+/// Query for the entries in which the organisation is a party. Only the first of its rows of an entry counts.
+const SELECT_AS_PARTY: &str = walk!(
     "a",
     "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
      AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
      AND f.idx = a.idx AND f.ordinal < a.ordinal)"
 );
 
-/// The same of an organisation that had its part in the placement for a time only. A return brings it several children, so
-/// that the entry concerns it is not enough: a delivery about this placement or a day in its time must be in it.
-const CONCERNED_FOR_A_TIME: &str = walk!(
+/// Query for the entries in which an organisation is a party that had a part in the placement for a limited time. A
+/// return can be about several children, so being a party is not enough: the entry must hold a delivery about this
+/// placement, or a day in that time.
+const SELECT_AS_FORMER_PARTY: &str = walk!(
     "a",
     "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
      AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
@@ -150,49 +153,49 @@ const CONCERNED_FOR_A_TIME: &str = walk!(
      AND s.date BETWEEN $10 AND $11))"
 );
 
-/// Which entries about the placement of a filter concern an organisation.
-enum About {
-    /// All that concern it and are about the placement; also where no placement is asked for.
-    Every,
-    /// Those with a day in this range.
+/// The entries about the placement of a filter that concern an organisation.
+enum PlacementScope {
+    /// All entries that concern it. Also used when the filter has no placement.
+    All,
+    /// The entries with a day in this inclusive range.
     Days(Date, Date),
-    /// None: it never had a part in the placement.
-    None,
+    /// No entry: it never had a part in the placement.
+    Nothing,
 }
 
-/// Reads which part the organisation had in the placement of a filter.
-async fn about(
+/// Returns which entries the organisation's part in the placement of a filter allows.
+async fn placement_scope(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
-    filter: &Filter,
-) -> Result<About, StoreError> {
-    let Some(id) = filter.placement else { return Ok(About::Every) };
-    let Some(placement) = placements::of_party(snapshot, id, organisation).await? else {
-        return Ok(About::None);
+    filter: &ExchangeFilter,
+) -> Result<PlacementScope, StoreError> {
+    let Some(id) = filter.placement else { return Ok(PlacementScope::All) };
+    let Some(placement) = placements::by_id_for_party(snapshot, id, organisation).await? else {
+        return Ok(PlacementScope::Nothing);
     };
-    let part = placement.part_of(organisation);
-    if placement.periods.is_empty() || matches!(part, Part::Commissioner | Part::Provider) {
-        return Ok(About::Every);
+    let part = placement.role_of(organisation);
+    if placement.periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
+        return Ok(PlacementScope::All);
     }
-    let own = || placement.periods.iter().filter(|period| period.organisation == *organisation);
-    let first = own().map(|period| period.from.unwrap_or(Date::MIN)).min();
-    let last = own().map(|period| period.until.unwrap_or(Date::MAX)).max();
-    // One whose time was taken back has no day: what was delivered to it about this placement is left.
-    Ok(About::Days(first.unwrap_or(Date::MAX), last.unwrap_or(Date::MIN)))
+    let periods = || placement.periods.iter().filter(|period| period.organisation == *organisation);
+    let first = periods().map(|period| period.from.unwrap_or(Date::MIN)).min();
+    let last = periods().map(|period| period.until.unwrap_or(Date::MAX)).max();
+    // An organisation whose period was withdrawn has no day. Deliveries to it about this placement still match.
+    Ok(PlacementScope::Days(first.unwrap_or(Date::MAX), last.unwrap_or(Date::MIN)))
 }
 
-/// The entries that match in everything that is a column: index and bytes, of each walk the newest first. From
-/// `unsorted` on callers are not sorted in.
-async fn matching(
+/// Fetches the entries that match every filter that is a column, as index and bytes; each query returns the newest
+/// first. Entries from `unindexed_from` on have no rows in `callers` yet.
+async fn fetch_matching(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
-    filter: &Filter,
+    filter: &ExchangeFilter,
     floor: i64,
-    unsorted: i64,
+    unindexed_from: i64,
     below: i64,
 ) -> Result<Vec<Row>, StoreError> {
-    // The purpose is in the entry's bytes alone: it is looked for among all that the page may look at.
-    let most = if filter.purpose.is_some() { LOOKED_AT } else { most(filter.page_size) };
+    // The purpose is only in the entry's bytes, so the caller filters all entries of the scan.
+    let most = if filter.purpose.is_some() { MAX_SCANNED_ROWS } else { row_limit(filter.page_size) };
     let arguments = |floor: i64| -> Vec<Value> {
         vec![
             organisation.as_str().into(),
@@ -206,49 +209,49 @@ async fn matching(
             most.into(),
         ]
     };
-    let mut found = snapshot.fetch(CALLED, arguments(floor)).await?;
-    found.extend(snapshot.fetch(JUST_CALLED, arguments(floor.max(unsorted))).await?);
-    match about(snapshot, organisation, filter).await? {
-        About::Every => found.extend(snapshot.fetch(CONCERNED, arguments(floor)).await?),
-        About::Days(first, last) => {
+    let mut found = snapshot.fetch(SELECT_AS_CALLER, arguments(floor)).await?;
+    found.extend(snapshot.fetch(SELECT_AS_RECENT_CALLER, arguments(floor.max(unindexed_from))).await?);
+    match placement_scope(snapshot, organisation, filter).await? {
+        PlacementScope::All => found.extend(snapshot.fetch(SELECT_AS_PARTY, arguments(floor)).await?),
+        PlacementScope::Days(first, last) => {
             let days = vec![first.to_string().into(), last.to_string().into()];
             let arguments = [arguments(floor), days].concat();
-            found.extend(snapshot.fetch(CONCERNED_FOR_A_TIME, arguments).await?);
+            found.extend(snapshot.fetch(SELECT_AS_FORMER_PARTY, arguments).await?);
         }
-        About::None => {}
+        PlacementScope::Nothing => {}
     }
     Ok(found)
 }
 
-fn most(page_size: usize) -> i64 {
-    i64::try_from(page_size).unwrap_or(LOOKED_AT).saturating_add(1)
+fn row_limit(page_size: usize) -> i64 {
+    i64::try_from(page_size).unwrap_or(MAX_SCANNED_ROWS).saturating_add(1)
 }
 
-fn entry(bytes: &[u8]) -> Result<AuditEntry, StoreError> {
-    AuditEntry::decode(bytes).map_err(|_| StoreError::Inconsistent("an entry of the log is not one"))
+fn decode_entry(bytes: &[u8]) -> Result<AuditEntry, StoreError> {
+    AuditEntry::decode(bytes).map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))
 }
 
-/// An entry by its exchange, if it concerns one of these organisations.
+/// Returns the entry of an exchange, if it concerns one of these organisations.
 pub async fn by_exchange(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
     exchange: Uuid,
-) -> Result<Option<Found>, StoreError> {
-    // From the index alone, and for one that does not exist the same next query: another's and an invented exchange
-    // end at the same lookup, so that the time of a refusal does not tell them apart.
+) -> Result<Option<ReadableEntry>, StoreError> {
+    // The first query uses the index alone, and an exchange that does not exist runs the same second query. So the time
+    // of a refusal does not reveal whether the exchange exists.
     let sql = "SELECT idx FROM entries WHERE exchange = $1";
     let found = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
     let index = found.map_or(Ok(u64::MAX), |row| row.int(0).map(i64::unsigned_abs))?;
-    if !concerns(snapshot, scope, index).await? {
+    if !is_in_scope(snapshot, scope, index).await? {
         return Ok(None);
     }
     let sql = "SELECT bytes FROM entries WHERE exchange = $1";
     let row = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    row.map(|row| Ok(Found { index, entry: entry(row.blob(0)?)? })).transpose()
+    row.map(|row| Ok(ReadableEntry { index, entry: decode_entry(row.blob(0)?)? })).transpose()
 }
 
-/// Whether an entry concerns one of these organisations.
-pub async fn concerns(
+/// Returns whether an entry concerns one of these organisations.
+pub async fn is_in_scope(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
     index: u64,

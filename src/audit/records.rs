@@ -1,77 +1,78 @@
-//! Kept records against the leaves of their entries: with the key ring, a record about a child that was changed,
-//! added or removed is found.
+//! Verification of stored records against the leaves of their entries. With the key ring it finds records about
+//! children that were changed, added or removed.
 
-mod keys;
+mod child_keys;
 mod methods;
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use self::keys::{Keys, Opened};
-use super::verify::Report;
+use self::child_keys::{ChildKeyCache, ChildKeyState};
+use super::verify::VerifyReport;
 use crate::exchange::LeafRole;
 use crate::exchange::change::encode_row;
-use crate::oversight::ALERT;
+use crate::oversight::ALERT_METHOD;
 use crate::seal::KeyRing;
 use crate::store::{Snapshot, StoreError};
 use crate::tlog::{child_leaf, leaf_hash};
 
-/// Entries whose records are read at once.
-const PAGE: i64 = 500;
-const SUBMITTED: u8 = LeafRole::Submitted as u8;
+/// Entries whose records one query reads.
+const ENTRIES_PER_PAGE: i64 = 500;
+const SUBMITTED_ROLE: u8 = LeafRole::Submitted as u8;
 
-/// A table whose rows are written with `Change::child`.
-struct Kept {
-    table: &'static str,
+/// A table whose rows are committed to by child leaves: those that `Change::child` writes.
+struct CommittedTable {
+    name: &'static str,
     sql: &'static str,
-    /// Its column of the placement; without one, a row belongs to every child of its entry.
-    placement: Option<usize>,
+    /// Column of the placement. Without one, a row belongs to every child of its entry.
+    placement_column: Option<usize>,
 }
 
-macro_rules! kept {
+macro_rules! committed_table {
     ($table:literal, $placement:expr) => {
-        Kept {
-            table: $table,
+        CommittedTable {
+            name: $table,
             sql: concat!("SELECT * FROM ", $table, " WHERE idx >= $1 AND idx < $2"),
-            placement: $placement,
+            placement_column: $placement,
         }
     };
 }
 
-/// An acknowledgement of what is about no child has no leaf.
-const ACKNOWLEDGEMENTS: Kept = Kept {
-    table: "acknowledgements",
+/// The table of acknowledgements, without those of deliveries that are about no child. They have no leaf.
+const ACKNOWLEDGEMENTS: CommittedTable = CommittedTable {
+    name: "acknowledgements",
     sql: "SELECT * FROM acknowledgements WHERE idx >= $1 AND idx < $2 \
           AND EXISTS (SELECT 1 FROM leaves l WHERE l.idx = acknowledgements.idx)",
-    placement: None,
+    placement_column: None,
 };
 
-const KEPT: [Kept; 13] = [
-    kept!("children", None),
-    kept!("placements", Some(3)),
-    kept!("placement_parties", Some(3)),
-    kept!("open_items", Some(3)),
-    kept!("alerts", Some(3)),
-    kept!("plans", Some(2)),
-    kept!("passport_blocks", None),
-    kept!("passport_shares", Some(3)),
-    kept!("passport_withholdings", Some(3)),
-    kept!("progress", Some(2)),
-    kept!("marks", Some(2)),
-    kept!("statements", Some(3)),
+/// All tables whose rows are committed to by child leaves.
+const COMMITTED_TABLES: [CommittedTable; 13] = [
+    committed_table!("children", None),
+    committed_table!("placements", Some(3)),
+    committed_table!("placement_parties", Some(3)),
+    committed_table!("open_items", Some(3)),
+    committed_table!("alerts", Some(3)),
+    committed_table!("plans", Some(2)),
+    committed_table!("passport_blocks", None),
+    committed_table!("passport_shares", Some(3)),
+    committed_table!("passport_withholdings", Some(3)),
+    committed_table!("progress", Some(2)),
+    committed_table!("marks", Some(2)),
+    committed_table!("statements", Some(3)),
     ACKNOWLEDGEMENTS,
 ];
 
-/// A row as its leaf takes it.
-struct Record {
+/// A stored row, encoded as its leaf commits to it.
+struct StoredRow {
     ordinal: i64,
     placement: Option<Uuid>,
     bytes: Vec<u8>,
 }
 
-/// An entry that has leaves over records.
-struct Entry {
+/// An entry that has leaves over stored records.
+struct StoredEntry {
     exchange: Uuid,
     sender: String,
     method: String,
@@ -79,36 +80,40 @@ struct Entry {
     leaves: BTreeMap<Uuid, [u8; 32]>,
 }
 
-/// Every kept record must hash to its leaf: HMAC under the salt of (sender, child) and exchange, over the
-/// rows and over the child's part of the stored reply. Records of a child whose key was destroyed cannot be
-/// opened, and are passed over.
-pub async fn verify(snapshot: &mut Snapshot, ring: &KeyRing, report: &mut Report) -> Result<(), StoreError> {
+/// Verifies that the stored records of every entry hash to its leaves. A leaf is an HMAC under the salt of (sender,
+/// child) and exchange, over the rows and over the child's part of the stored reply. Records of a child whose key was
+/// destroyed cannot be opened and are skipped.
+pub async fn verify_records(
+    snapshot: &mut Snapshot,
+    ring: &KeyRing,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
     let row = snapshot.fetch_one("SELECT MAX(idx) FROM leaves", vec![]).await?;
     let last = row.map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(-1);
-    let mut keys = Keys::of(ring);
-    for from in (0..=last).step_by(usize::try_from(PAGE).unwrap_or(1)) {
-        let mut records = records(snapshot, from).await?;
-        for (index, of) in entries(snapshot, from).await? {
-            let own = records.remove(&index).unwrap_or_default();
-            entry(snapshot, &mut keys, (index, &of), own, report).await?;
+    let mut keys = ChildKeyCache::new(ring);
+    for from in (0..=last).step_by(usize::try_from(ENTRIES_PER_PAGE).unwrap_or(1)) {
+        let mut records = load_rows(snapshot, from).await?;
+        for (index, stored) in load_entries(snapshot, from).await? {
+            let rows = records.remove(&index).unwrap_or_default();
+            verify_entry(snapshot, &mut keys, (index, &stored), rows, report).await?;
         }
         for index in records.into_keys() {
-            report.find(format!("records of entry {index} belong to nothing that was sent"));
+            report.add_finding(format!("records of entry {index} have no leaf"));
         }
     }
     Ok(())
 }
 
-/// The records of a page of entries, by entry, each entry's in the order in which they were written.
-async fn records(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Vec<Record>>, StoreError> {
-    let mut found: BTreeMap<i64, Vec<Record>> = BTreeMap::new();
-    for kept in &KEPT {
-        for row in snapshot.fetch(kept.sql, vec![from.into(), (from + PAGE).into()]).await? {
+/// Reads the records of a page of entries: by entry, in the order in which they were written.
+async fn load_rows(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Vec<StoredRow>>, StoreError> {
+    let mut found: BTreeMap<i64, Vec<StoredRow>> = BTreeMap::new();
+    for table in &COMMITTED_TABLES {
+        for row in snapshot.fetch(table.sql, vec![from.into(), (from + ENTRIES_PER_PAGE).into()]).await? {
             let mut bytes = Vec::new();
-            encode_row(kept.table, row.values().get(2..).unwrap_or_default(), &mut bytes);
-            // One that is no id any more belongs to no other leaf, and spoils its own.
-            let placement = kept.placement.and_then(|column| row.id(column).ok());
-            found.entry(row.int(0)?).or_default().push(Record { ordinal: row.int(1)?, placement, bytes });
+            encode_row(table.name, row.values().get(2..).unwrap_or_default(), &mut bytes);
+            // A damaged placement id matches no leaf, so the record is reported as changed.
+            let placement = table.placement_column.and_then(|column| row.uuid(column).ok());
+            found.entry(row.int(0)?).or_default().push(StoredRow { ordinal: row.int(1)?, placement, bytes });
         }
     }
     for records in found.values_mut() {
@@ -117,15 +122,16 @@ async fn records(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Vec
     Ok(found)
 }
 
-/// The entries of a page that have leaves over records. A leaf without records says that nothing was new.
-async fn entries(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Entry>, StoreError> {
-    let page = || vec![from.into(), (from + PAGE).into(), i64::from(SUBMITTED).into()];
+/// Reads the entries of a page that have leaves over records. A leaf without records is valid: the exchange wrote
+/// nothing new.
+async fn load_entries(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, StoredEntry>, StoreError> {
+    let page = || vec![from.into(), (from + ENTRIES_PER_PAGE).into(), i64::from(SUBMITTED_ROLE).into()];
     let sql = "SELECT idx, exchange, caller, method, reply FROM entries WHERE idx >= $1 AND idx < $2 \
                AND EXISTS (SELECT 1 FROM leaves l WHERE l.idx = entries.idx AND l.role = $3)";
     let mut found = BTreeMap::new();
     for row in snapshot.fetch(sql, page()).await? {
-        let entry = Entry {
-            exchange: row.id(1)?,
+        let entry = StoredEntry {
+            exchange: row.uuid(1)?,
             sender: row.text(2)?.to_owned(),
             method: row.text(3)?.to_owned(),
             reply: row.opt_blob(4)?.map(<[u8]>::to_vec),
@@ -136,58 +142,62 @@ async fn entries(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Ent
     let sql = "SELECT idx, placement, hash FROM leaves WHERE idx >= $1 AND idx < $2 AND role = $3";
     for row in snapshot.fetch(sql, page()).await? {
         if let Some(entry) = found.get_mut(&row.int(0)?) {
-            entry.leaves.insert(row.id(1)?, row.hash(2)?);
+            entry.leaves.insert(row.uuid(1)?, row.hash(2)?);
         }
     }
     Ok(found)
 }
 
-/// The records of one entry against its leaves.
-async fn entry(
+/// Verifies the records of one entry against its leaves.
+async fn verify_entry(
     snapshot: &mut Snapshot,
-    keys: &mut Keys<'_>,
-    (index, of): (i64, &Entry),
-    records: Vec<Record>,
-    report: &mut Report,
+    keys: &mut ChildKeyCache<'_>,
+    (index, stored): (i64, &StoredEntry),
+    records: Vec<StoredRow>,
+    report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
-    let what = methods::what(&of.method);
-    // What the gateway did by itself has no reply.
-    let reply = of.reply.as_deref().or((of.method == ALERT).then_some(&[]));
-    let Some(parts) = reply.and_then(|reply| methods::parts(&of.method, reply)) else {
-        report.find(format!("the stored reply of entry {index} was changed"));
+    let name = methods::record_name(&stored.method);
+    // A system exchange has no reply.
+    let reply = stored.reply.as_deref().or((stored.method == ALERT_METHOD).then_some(&[]));
+    let Some(parts) = reply.and_then(|reply| methods::split_reply(&stored.method, reply)) else {
+        report.add_finding(format!("the stored reply of entry {index} was changed"));
         return Ok(());
     };
-    let mut own: BTreeMap<Uuid, (u64, Vec<u8>)> = of.leaves.keys().map(|id| (*id, (0, Vec::new()))).collect();
-    let mut whole = true;
+    let mut by_placement: BTreeMap<Uuid, (u64, Vec<u8>)> =
+        stored.leaves.keys().map(|id| (*id, (0, Vec::new()))).collect();
+    let mut intact = true;
     for record in records {
-        let about = own.iter_mut().filter(|(id, _)| record.placement.is_none_or(|only| only == **id));
-        let mut counts = 1;
-        for (_, (count, rows)) in about {
-            *count += std::mem::take(&mut counts);
+        let children =
+            by_placement.iter_mut().filter(|(id, _)| record.placement.is_none_or(|only| only == **id));
+        let mut uncounted = 1;
+        for (_, (count, rows)) in children {
+            *count += std::mem::take(&mut uncounted);
             rows.extend(&record.bytes);
         }
-        whole &= counts == 0;
+        intact &= uncounted == 0;
     }
-    for (placement, (count, rows)) in own {
-        match keys.of_child(snapshot, &of.sender, placement).await? {
-            Opened::Key(key) => {
-                let salt = key.leaf_salt(of.exchange.as_bytes());
-                let part = leaf_hash(parts.of(placement));
-                let leaf = child_leaf(&salt, SUBMITTED, &leaf_hash(&rows), &part);
-                if of.leaves.get(&placement) == Some(leaf.as_bytes()) {
+    for (placement, (count, rows)) in by_placement {
+        match keys.load(snapshot, &stored.sender, placement).await? {
+            ChildKeyState::Available(key) => {
+                let salt = key.leaf_salt(stored.exchange.as_bytes());
+                let part = leaf_hash(parts.for_placement(placement));
+                let leaf = child_leaf(&salt, SUBMITTED_ROLE, &leaf_hash(&rows), &part);
+                if stored.leaves.get(&placement) == Some(leaf.as_bytes()) {
                     report.records += count;
                 } else {
-                    whole = false;
+                    intact = false;
                 }
             }
-            Opened::Destroyed => {}
-            Opened::Lost => {
-                report.find(format!("{what} of entry {index} cannot be opened: the ring holds no key to it"));
+            ChildKeyState::Destroyed => {}
+            ChildKeyState::Missing => {
+                report.add_finding(format!(
+                    "{name} of entry {index} cannot be opened: the ring holds no key to it"
+                ));
             }
         }
     }
-    if !whole {
-        report.find(format!("{what} of entry {index} was changed or removed"));
+    if !intact {
+        report.add_finding(format!("{name} of entry {index} was changed or removed"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `AuditService`'s messages: filters in, records out.
+//! Messages of `AuditService`: checks of filters, and conversion of entries to records.
 
 use uuid::Uuid;
 
@@ -10,15 +10,15 @@ use crate::proto;
 use crate::proto::v1::{AuditEntry, ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
 use crate::tlog::Hash;
 
-/// What an auditor asks for; everything that is set must match.
+/// A checked filter of exchanges. Every field that is set must match.
 #[derive(Debug, Default)]
-pub struct Filter {
+pub struct ExchangeFilter {
     pub page_size: usize,
     pub organisation: Option<OrganisationId>,
     pub system: Option<String>,
     pub counterpart: Option<OrganisationId>,
     pub placement: Option<Uuid>,
-    /// Full name.
+    /// Full name of the method.
     pub method: Option<String>,
     pub outcome: Option<Outcome>,
     pub purpose: Option<Purpose>,
@@ -26,17 +26,17 @@ pub struct Filter {
     pub to: Option<Instant>,
 }
 
-/// Reads the filters of a list.
-pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
+/// Checks the filter of a list.
+pub fn check_filter(m: &ListExchangesRequest) -> Result<ExchangeFilter, Refusal> {
     let mut check = Check::new();
     let page_size = check.page_size("page_size", m.page_size, 100, 1_000);
-    let filter = Filter {
+    let filter = ExchangeFilter {
         page_size: page_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(100),
         organisation: check.optional_organisation("organisation", &m.organisation),
         system: check.text("system", &m.system, TextRule::line(40)),
         counterpart: check.optional_organisation("counterpart", &m.counterpart),
         placement: check.optional_uuid("placement_id", &m.placement_id),
-        method: method(&mut check, &m.method),
+        method: check_method(&mut check, &m.method),
         outcome: check.optional_enum("outcome", m.outcome),
         purpose: check.optional_enum("purpose", m.purpose),
         from: check.optional_timestamp("from_time", m.from_time.as_ref()),
@@ -45,26 +45,27 @@ pub fn filter(m: &ListExchangesRequest) -> Result<Filter, Refusal> {
     if let (Some(from), Some(to)) = (filter.from, filter.to)
         && to < from
     {
-        check.fault("to_time", "DATE_ORDER");
+        check.add_violation("to_time", "DATE_ORDER");
     }
     check.finish()?;
     Ok(filter)
 }
 
-/// The full name of a method by its short one: a misspelt one would give an empty list that looks like none.
-fn method(check: &mut Check, short: &str) -> Option<String> {
+/// Returns the full name of a method from its short name. An unknown name is a fault, because an empty list would hide
+/// the misspelling.
+fn check_method(check: &mut Check, short: &str) -> Option<String> {
     if short.is_empty() {
         return None;
     }
-    let found = proto::path(short);
+    let found = proto::find_method_path(short);
     if found.is_none() {
-        check.fault("method", "METHOD_UNKNOWN");
+        check.add_violation("method", "METHOD_UNKNOWN");
     }
     found
 }
 
-/// An entry as a record for people.
-pub fn record(index: u64, entry: AuditEntry) -> ExchangeRecord {
+/// Converts an entry to the record that is returned to callers.
+pub fn exchange_record(index: u64, entry: AuditEntry) -> ExchangeRecord {
     let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(|id| id.hyphenated().to_string()).unwrap_or_default();
     let time = Instant::from_micros(entry.time_us).ok().map(Instant::to_proto);
     let sha256 = Hash::try_from(&entry.certificate_sha256[..]).map(|hash| hash.to_string());

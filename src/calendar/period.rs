@@ -1,32 +1,32 @@
-//! Ranges of days that are checked when they are made, and their iterator, which ends at both ends of the calendar.
+//! Ranges of days, which are validated on creation, and their iterator, which ends at both ends of the calendar.
 //!
 //! Invariant: no other module steps from day to day. [`Date::plus_days`] saturates at [`Date::MAX`], so a loop that
-//! adds one day until it has passed the last day never ends there (the test `tidy` holds this).
+//! adds days until it passes the last day would not end there. The test `tidy` checks this invariant.
 
 use std::iter::FusedIterator;
 
 use super::Date;
 
-/// A run of days, the first and the last included.
+/// A non-empty range of days, including the first and the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     first: Date,
     last: Date,
 }
 
-/// Why two dates make no period.
+/// Why two dates do not form a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
-    /// The last day is before the first.
+    /// The last day is before the first day.
     #[error("the end is before the start")]
     Order,
-    /// More days than are taken at once.
+    /// The range exceeds the maximum number of days.
     #[error("the range holds too many days")]
     TooLong,
 }
 
 impl PeriodError {
-    /// The reason sent to a caller.
+    /// Returns the reason that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -37,19 +37,19 @@ impl PeriodError {
 }
 
 impl Period {
-    /// Makes a period; none if `last` is before `first`.
+    /// Creates a period; None if `last` is before `first`.
     #[must_use]
     pub fn new(first: Date, last: Date) -> Option<Self> {
         (first <= last).then_some(Self { first, last })
     }
 
-    /// Makes a period of at most `days` days.
+    /// Creates a period of at most `max_days` days.
     ///
     /// # Errors
-    /// [`PeriodError`].
-    pub fn bounded(first: Date, last: Date, days: usize) -> Result<Self, PeriodError> {
+    /// [`PeriodError`] if `last` is before `first`, or if the period is too long.
+    pub fn with_max_days(first: Date, last: Date, max_days: usize) -> Result<Self, PeriodError> {
         let period = Self::new(first, last).ok_or(PeriodError::Order)?;
-        if period.days().len() > days { Err(PeriodError::TooLong) } else { Ok(period) }
+        if period.days().len() > max_days { Err(PeriodError::TooLong) } else { Ok(period) }
     }
 
     /// Returns the first day.
@@ -64,13 +64,13 @@ impl Period {
         self.last
     }
 
-    /// Returns whether `date` falls in the run.
+    /// Returns whether `date` lies in the period.
     #[must_use]
     pub fn contains(self, date: Date) -> bool {
         (self.first..=self.last).contains(&date)
     }
 
-    /// Returns the days that both periods have; none if they have none in common.
+    /// Returns the days that both periods contain; None if there are none.
     #[must_use]
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::new(self.first.max(other.first), self.last.min(other.last))
@@ -83,7 +83,7 @@ impl Period {
     }
 }
 
-/// The days of a period that are still to come, from either end.
+/// An iterator over the days of a period, from either end.
 #[derive(Clone, Debug)]
 pub struct Days(Option<Period>);
 
@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn a_bounded_period_holds_its_days_and_no_more() {
         let first = Date::parse("2100-12-01").unwrap();
-        assert_eq!(Period::bounded(first, Date::MAX, 31).map(|period| period.days().len()), Ok(31));
-        assert_eq!(Period::bounded(first, Date::MAX, 30), Err(PeriodError::TooLong));
-        assert_eq!(Period::bounded(Date::MIN, Date::MAX, 31), Err(PeriodError::TooLong));
-        assert_eq!(Period::bounded(Date::MAX, first, 31), Err(PeriodError::Order));
+        assert_eq!(Period::with_max_days(first, Date::MAX, 31).map(|period| period.days().len()), Ok(31));
+        assert_eq!(Period::with_max_days(first, Date::MAX, 30), Err(PeriodError::TooLong));
+        assert_eq!(Period::with_max_days(Date::MIN, Date::MAX, 31), Err(PeriodError::TooLong));
+        assert_eq!(Period::with_max_days(Date::MAX, first, 31), Err(PeriodError::Order));
     }
 
     proptest! {

@@ -1,48 +1,47 @@
-//! School days: terms, half-terms, closures and the bank holidays of England, and counting by them.
+//! School days: terms, half-terms, closures and the bank holidays of England, and counting of school days.
 //!
-//! Serves the sixth-day duty (Education Act 1996 s.19, Education and Inspections Act 2006 s.100) and every other
-//! clock that runs in school days. It must never guess a term: where none is known a weekday that is no bank
-//! holiday is a school day, so that a duty falls early rather than late.
+//! Used for the sixth-day duty (Education Act 1996 s.19, Education and Inspections Act 2006 s.100) and all other
+//! periods counted in school days. Invariant: no term is guessed. Outside the known terms, each weekday that is not a
+//! bank holiday is a school day, so that a duty is due too early rather than too late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::{Date, Period};
 
-/// What is known of one school's or authority's year.
+/// The known school calendar of one school or local authority.
 ///
-/// The dates known reach from the first day of a term to the last day of the next, where both are of one academic
-/// year or of two that follow each other. Everywhere else, also in a year without terms between two that have some,
-/// the weekday rule stands in.
+/// The calendar covers the terms, and the holidays between two adjacent terms if these are in the same academic year or
+/// in consecutive ones. On all other dates, also in a year without terms, the weekday rule of the module applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchoolCalendar {
     /// Terms, half-terms included.
     pub terms: Vec<Period>,
     /// Breaks inside terms.
     pub half_terms: Vec<Period>,
-    /// Days on which staff come and children do not.
+    /// INSET days (staff training), on which children do not attend.
     pub inset_days: BTreeSet<Date>,
-    /// Days the place is closed, planned or not.
+    /// Days on which the whole school is closed, planned or not.
     pub closures: Vec<Period>,
-    /// Days on which a site of it is closed while the rest may be open.
+    /// Days on which one site is closed; the others may be open.
     pub site_closures: Vec<(String, Period)>,
 }
 
 impl SchoolCalendar {
-    /// Whether children are expected on `date`.
+    /// Returns whether children are expected on `date`.
     #[must_use]
     pub fn is_school_day(&self, date: Date) -> bool {
         self.is_term_day(date) && !self.is_closed(date, "")
     }
 
-    /// Whether the place, or the site of it that is named, is closed on `date`.
+    /// Returns whether the whole school, or this site of it, is closed on `date`.
     #[must_use]
     pub fn is_closed(&self, date: Date, site: &str) -> bool {
         let of_site = |(closed, period): &(String, Period)| closed == site && period.contains(date);
         self.closures.iter().any(|period| period.contains(date)) || self.site_closures.iter().any(of_site)
     }
 
-    /// Whether `date` is a school day but for closures.
+    /// Returns whether `date` is a school day, disregarding closures.
     #[must_use]
     pub fn is_term_day(&self, date: Date) -> bool {
         let falls_in = |periods: &[Period]| periods.iter().any(|period| period.contains(date));
@@ -50,47 +49,47 @@ impl SchoolCalendar {
             && bank_holiday(date).is_none()
             && !falls_in(&self.half_terms)
             && !self.inset_days.contains(&date)
-            && (falls_in(&self.terms) || !self.knows(date))
+            && (falls_in(&self.terms) || !self.covers(date))
     }
 
-    /// School days after `from`, up to and including `to`; 0 if `to` is not later.
+    /// Counts the school days after `from`, up to and including `to`; 0 if `to` is not later.
     #[must_use]
     pub fn school_days_between(&self, from: Date, to: Date) -> u32 {
         u32::try_from(self.school_days_after(from, to).count()).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether there are more than `count` school days after `from`, up to and including `to`. Stops at the
-    /// first that is one too many, however long the range is.
+    /// Returns whether there are more than `count` school days after `from`, up to and including `to`. Counting stops
+    /// at `count + 1`, however long the range is.
     #[must_use]
     pub fn has_more_school_days(&self, from: Date, to: Date, count: u32) -> bool {
-        self.school_days_after(from, to).nth(at(count)).is_some()
+        self.school_days_after(from, to).nth(position(count)).is_some()
     }
 
-    /// The earliest day from which no more than `count` school days lead up to and including `to`: from a day before
-    /// it, [`Self::school_days_between`] counts more.
+    /// Returns the earliest day from which [`Self::school_days_between`] counts at most `count` school days until `to`.
     #[must_use]
     pub fn earliest_within(&self, to: Date, count: u32) -> Date {
         let mut back = self.school_days_in(Period::new(Date::MIN, to)).rev();
-        back.nth(at(count)).unwrap_or(Date::MIN)
+        back.nth(position(count)).unwrap_or(Date::MIN)
     }
 
-    /// The `count`-th school day after `date` (`date` itself for 0), held to [`Date::MAX`].
+    /// Returns the `count`-th school day after `date` (`date` itself for 0), at most [`Date::MAX`].
     #[must_use]
     pub fn add_school_days(&self, date: Date, count: u32) -> Date {
         let Some(before) = count.checked_sub(1) else {
             return date;
         };
-        self.school_days_after(date, Date::MAX).nth(at(before)).unwrap_or(Date::MAX)
+        self.school_days_after(date, Date::MAX).nth(position(before)).unwrap_or(Date::MAX)
     }
 
-    /// The `n`-th school day counting from `first`, which is the 1st if it is a school day; held to [`Date::MAX`].
+    /// Returns the `n`-th school day from `first`, at most [`Date::MAX`]. `first` is the 1st if it is a school day.
     #[must_use]
     pub fn nth_school_day(&self, first: Date, n: u32) -> Date {
         let mut days = self.school_days_in(Period::new(first, Date::MAX));
-        days.nth(at(n.saturating_sub(1))).unwrap_or(Date::MAX)
+        days.nth(position(n.saturating_sub(1))).unwrap_or(Date::MAX)
     }
 
-    /// The day from which an excluded child must have full-time education: the first excluded school day is day 1.
+    /// Returns the day from which an excluded child must have full-time education: the sixth school day, counted from
+    /// the first excluded school day.
     #[must_use]
     pub fn sixth_school_day(&self, first_excluded_day: Date) -> Date {
         self.nth_school_day(first_excluded_day, 6)
@@ -104,7 +103,8 @@ impl SchoolCalendar {
         days.into_iter().flat_map(Period::days).filter(|day| self.is_school_day(*day))
     }
 
-    fn knows(&self, date: Date) -> bool {
+    /// Returns whether `date` lies in a term, or in the holidays between adjacent terms.
+    fn covers(&self, date: Date) -> bool {
         let begins = self.terms.iter().map(|term| term.first());
         let before = begins.clone().filter(|first| *first <= date).max();
         let next = begins.filter(|first| *first > date).min();
@@ -113,26 +113,27 @@ impl SchoolCalendar {
     }
 }
 
-/// Returns the calendar year in which the academic year of a term begins. Some terms begin in the last days of August.
+/// Returns the calendar year in which the academic year of a term begins. August counts for the next academic year,
+/// because some terms begin in its last days.
 fn academic_year(first: Date) -> i16 {
     first.year() - i16::from(first.month() < 8)
 }
 
-/// A count as a position.
-fn at(count: u32) -> usize {
+/// Converts a count to an iterator position.
+fn position(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// The name of the bank holiday that falls on `date` in England.
+/// Returns the name of the bank holiday on `date` in England; None if there is none.
 #[must_use]
 pub fn bank_holiday(date: Date) -> Option<&'static str> {
     BANK_HOLIDAYS.get(&date).copied()
 }
 
-const PUBLISHED: &str = include_str!("../codes/tables/bank-holidays-england.csv");
+const BANK_HOLIDAYS_CSV: &str = include_str!("../codes/tables/bank-holidays-england.csv");
 
 static BANK_HOLIDAYS: LazyLock<BTreeMap<Date, &'static str>> = LazyLock::new(|| {
-    let rows = PUBLISHED.lines().skip(1);
+    let rows = BANK_HOLIDAYS_CSV.lines().skip(1);
     rows.filter_map(|row| row.split_once(','))
         .filter_map(|(date, name)| Some((Date::parse(date).ok()?, name)))
         .collect()
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_bank_holiday_row_is_read() {
-        assert_eq!(BANK_HOLIDAYS.len(), PUBLISHED.lines().count() - 1);
+        assert_eq!(BANK_HOLIDAYS.len(), BANK_HOLIDAYS_CSV.lines().count() - 1);
         assert_eq!(bank_holiday(date("2026-12-28")), Some("Boxing Day (substitute day)"));
     }
 
@@ -218,7 +219,7 @@ mod tests {
     fn a_year_without_term_dates_between_two_known_ones_has_school_days() {
         let mut calendar = example();
         calendar.terms.push(period("2028-09-04", "2028-12-15"));
-        // Nothing is known of 2027/28, nor of what the example leaves out of 2026/27.
+        // The calendar covers neither 2027/28 nor the rest of 2026/27.
         for unknown in ["2027-04-20", "2027-09-06", "2028-02-01", "2028-06-30"] {
             assert!(calendar.is_school_day(date(unknown)), "{unknown}");
         }

@@ -1,4 +1,4 @@
-//! The arguments of every verb.
+//! Command-line arguments of every command (clap).
 
 mod bench;
 
@@ -7,188 +7,188 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::Bench;
+pub use bench::BenchArgs;
 
-/// The secure gateway between those who commission alternative provision and those who provide it.
+/// Secure gateway between commissioners and providers of alternative provision.
 #[derive(Debug, Parser)]
 #[command(name = "ap-gateway", version, about)]
 pub struct Arguments {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub command: Command,
 }
 
-/// The verbs.
+/// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum Command {
     /// Make a new gateway: database, keys, log and anchor; register the first operator.
-    Init(Init),
-    /// Bring the database's schema up to this release's.
-    Migrate(OfConfig),
+    Init(InitArgs),
+    /// Migrate the database's schema to this release.
+    Migrate(ConfigArgs),
     /// Check configuration, database, log and anchor without serving.
-    Check(OfConfig),
-    /// Put a new key into the key ring, which opens and does not seal yet; copy the ring to every node.
-    RotateKeys(OfConfig),
-    /// Have the new key of the ring seal, once every live node holds it; run it on each node.
-    ActivateKey(OfConfig),
-    /// Go on as a new log where the database has lost entries that its anchor knows, for good.
-    AcceptRollback(AcceptRollback),
+    Check(ConfigArgs),
+    /// Add a new key to the key ring, which opens but does not seal yet; then copy the ring to every node.
+    RotateKeys(ConfigArgs),
+    /// Make the new key of the ring seal, if every live node has it; run it on each node.
+    ActivateKey(ConfigArgs),
+    /// Start a new log on a database that has irrecoverably lost entries that its anchor recorded.
+    AcceptRollback(AcceptRollbackArgs),
     /// Serve; prints `READY host:port` once calls are accepted.
-    Serve(OfConfig),
-    /// Make a small whole world in a folder, and serve it.
-    Sandbox(Sandbox),
-    /// Run the main job from end to end on a sandbox, and show it.
-    Demo(Demo),
+    Serve(ConfigArgs),
+    /// Create a gateway with example organisations and data in a folder, and serve it.
+    Sandbox(SandboxArgs),
+    /// Demonstrate the main workflows from end to end on a sandbox.
+    Demo(DemoArgs),
     /// Send a file to the gateway.
     #[command(subcommand)]
-    Submit(SubmitVerb),
-    /// Send what a commissioner's system holds to the gateway.
+    Submit(SubmitCommand),
+    /// Send a record of a commissioner's system to the gateway.
     #[command(subcommand)]
-    Push(PushVerb),
+    Push(PushCommand),
     /// Person passports.
     #[command(subcommand)]
-    Passport(PassportVerb),
-    /// Follow what is delivered to this organisation.
+    Passport(PassportCommand),
+    /// Follow the deliveries to this organisation.
     #[command(subcommand)]
-    Watch(WatchVerb),
-    /// Placements that this organisation has a part in.
+    Watch(WatchCommand),
+    /// Placements to which this organisation is a party.
     #[command(subcommand)]
-    Placements(ListVerb),
+    Placements(ListCommand),
     /// The log of exchanges.
     #[command(subcommand)]
-    Audit(AuditVerb),
-    /// Measure a sandbox under the load of many providers.
-    Bench(Bench),
+    Audit(AuditCommand),
+    /// Measure the throughput of a sandbox under the load of many providers.
+    Bench(BenchArgs),
 }
 
-/// What can be submitted.
+/// Commands of `submit`.
 #[derive(Debug, Subcommand)]
-pub enum SubmitVerb {
+pub enum SubmitCommand {
     /// A register or a tuition log, as a management information system writes it (CSV).
-    Attendance(SubmitAttendance),
+    Attendance(SubmitAttendanceArgs),
     /// A progress return: `SubmitProgressRequest` as protobuf JSON.
-    Progress(RequestFile),
+    Progress(RequestFileArgs),
 }
 
-/// What can be pushed, each a request as protobuf JSON. Without a `request_id` it is sent under one that is kept beside
-/// the file, so that the same file sent twice takes effect once.
+/// Commands of `push`, each with a request as protobuf JSON. A request without a `request_id` gets one that is stored
+/// next to the file, so that the same file sent twice takes effect once.
 #[derive(Debug, Subcommand)]
-pub enum PushVerb {
+pub enum PushCommand {
     /// A referral: `CreateReferralRequest`.
-    Referral(PushFile),
+    Referral(PushFileArgs),
     /// A placement plan: `PutPlanRequest`.
-    Plan(PushFile),
+    Plan(PushFileArgs),
     /// A person passport: `PutPassportRequest`.
-    Passport(PushFile),
+    Passport(PushFileArgs),
 }
 
-/// What can be done with a passport.
+/// Commands of `passport`.
 #[derive(Debug, Subcommand)]
-pub enum PassportVerb {
-    /// What this organisation's system may read of a child's passport.
-    Get(GetPassport),
+pub enum PassportCommand {
+    /// Read a child's passport, as far as this organisation's system may.
+    Get(GetPassportArgs),
 }
 
-/// What can be watched.
+/// Commands of `watch`.
 #[derive(Debug, Subcommand)]
-pub enum WatchVerb {
+pub enum WatchCommand {
     /// The mailbox.
-    Deliveries(WatchDeliveries),
-    /// Of the mailbox the alerts, and what became of them.
-    Alerts(WatchDeliveries),
+    Deliveries(WatchDeliveriesArgs),
+    /// Alerts in the mailbox, and their ends.
+    Alerts(WatchDeliveriesArgs),
 }
 
-/// What can be listed.
+/// Commands of `placements`.
 #[derive(Debug, Subcommand)]
-pub enum ListVerb {
-    /// One line a placement.
-    List(OfProfile),
+pub enum ListCommand {
+    /// List the placements, one on each line.
+    List(ProfileArgs),
 }
 
-/// What an auditor can do.
+/// Commands of `audit`.
 #[derive(Debug, Subcommand)]
-pub enum AuditVerb {
-    /// Exchanges of the organisations that appointed this auditor, or of one's own.
-    List(ListExchanges),
-    /// The newest signed checkpoint.
-    Head(OfProfile),
-    /// Verify the whole log, on a copy of the database or over the wire.
-    Verify(Verify),
-    /// Write one exchange with its proof to a file that anybody can check.
-    Prove(Prove),
+pub enum AuditCommand {
+    /// List exchanges of the organisations that appointed this auditor, or of this organisation.
+    List(ListExchangesArgs),
+    /// Print the newest signed checkpoint.
+    Head(ProfileArgs),
+    /// Verify the whole log on a copy of the database, or its consistency over the network.
+    Verify(VerifyArgs),
+    /// Write one exchange with its inclusion proof to a file that anyone can verify.
+    Prove(ProveArgs),
     /// Write the log as a tlog-tiles folder.
-    Export(Export),
-    /// Compare checkpoints that different callers were shown.
-    Compare(Compare),
+    Export(ExportArgs),
+    /// Verify that checkpoints that different callers received belong to one log.
+    Compare(CompareArgs),
 }
 
-/// A verb of the server's side.
+/// Arguments of a command that reads the server's configuration.
 #[derive(Debug, Args)]
-pub struct OfConfig {
+pub struct ConfigArgs {
     /// The configuration file.
     #[arg(long)]
     pub config: PathBuf,
 }
 
-/// Making a new gateway.
+/// Arguments of `init`.
 #[derive(Debug, Args)]
-pub struct Init {
+pub struct InitArgs {
     /// The configuration file.
     #[arg(long)]
     pub config: PathBuf,
-    /// The name that the log signs under, say `ap.example/log`; for ever.
+    /// Origin of the log's signed checkpoints, such as `ap.example/log`; it cannot be changed later.
     #[arg(long)]
     pub origin: String,
-    /// PEM file: the certificate of the first operator.
+    /// Certificate of the first operator (PEM file).
     #[arg(long)]
     pub operator_certificate: PathBuf,
-    /// The operator's name as others see it.
+    /// Display name of the operator.
     #[arg(long, default_value = "Gateway operator")]
     pub operator_name: String,
 }
 
-/// Accepting a rollback.
+/// Arguments of `accept-rollback`.
 #[derive(Debug, Args)]
-pub struct AcceptRollback {
+pub struct AcceptRollbackArgs {
     /// The configuration file.
     #[arg(long)]
     pub config: PathBuf,
-    /// The name that the new log signs under; none that a log of this gateway had.
+    /// Origin of the new log's signed checkpoints; it must differ from those of all earlier logs of this gateway.
     #[arg(long)]
     pub log: String,
 }
 
-/// A small whole world.
+/// Arguments of `sandbox`.
 #[derive(Debug, Args)]
-pub struct Sandbox {
-    /// The folder; a second start on the same folder serves what is there.
+pub struct SandboxArgs {
+    /// Folder of the sandbox; an existing sandbox is served as it is.
     #[arg(long)]
     pub dir: PathBuf,
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Hold the clock of the domain at this instant (RFC 3339); it moves by `AdvanceClock` only.
+    /// Stop the domain's clock at this instant (RFC 3339); only `AdvanceClock` moves it.
     #[arg(long)]
     pub clock: Option<String>,
-    /// Let the clock of the domain run on from there instead.
+    /// Let the domain's clock run from that instant instead.
     #[arg(long, requires = "clock")]
     pub clock_runs: bool,
-    /// A file with a PostgreSQL URL, to use instead of SQLite.
+    /// File with the URL of a PostgreSQL database to use instead of SQLite.
     #[arg(long)]
     pub postgres_url_file: Option<PathBuf>,
 }
 
-/// The main job, shown.
+/// Arguments of `demo`.
 #[derive(Debug, Args)]
-pub struct Demo {
-    /// A folder to keep the sandbox in; by default one that is removed afterwards.
+pub struct DemoArgs {
+    /// Folder for the sandbox; by default a temporary one, which is removed afterwards.
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
 
-/// A verb of the client's side.
+/// Arguments of a command that connects to a gateway.
 #[derive(Clone, Debug, Args)]
-pub struct OfProfile {
+pub struct ProfileArgs {
     /// The profile: endpoint, CA, certificate, key (TOML).
     #[arg(long)]
     pub profile: PathBuf,
@@ -197,152 +197,152 @@ pub struct OfProfile {
     pub json: bool,
 }
 
-/// Sending a register.
+/// Arguments of `submit attendance`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
-pub struct SubmitAttendance {
+pub struct SubmitAttendanceArgs {
     /// The file.
     pub file: PathBuf,
     /// The profile: endpoint, CA, certificate, key (TOML).
     #[arg(long, required_unless_present = "preview")]
     pub profile: Option<PathBuf>,
-    /// Print JSON: what was found, a row a line, then the replies.
+    /// Print JSON: one line for each diagnostic, then the replies.
     #[arg(long)]
     pub json: bool,
-    /// Which column holds what (TOML); by default the mapping that comes with the gateway and fits the headings.
+    /// Mapping of columns to fields (TOML file); by default the built-in mapping that fits the headings.
     #[arg(long)]
     pub mapping: Option<PathBuf>,
     /// Show what would be sent, and send nothing.
     #[arg(long)]
     pub preview: bool,
-    /// Check the file and every row with the gateway, and store nothing.
+    /// Let the gateway check every row, and store nothing.
     #[arg(long, conflicts_with = "preview")]
     pub validate_only: bool,
-    /// Store the rows that are good even if others are not.
+    /// Store the valid rows even if others have faults.
     #[arg(long)]
     pub accept_valid: bool,
-    /// Why marks that were sent before are different now.
+    /// Reason for the changes to marks that were sent before.
     #[arg(long)]
     pub correction_reason: Option<String>,
 }
 
-/// Sending a request that a file holds.
+/// Arguments of a command that sends a request from a file.
 #[derive(Debug, Args)]
-pub struct RequestFile {
+pub struct RequestFileArgs {
     /// The file (JSON).
     pub file: PathBuf,
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
+    pub connection: ProfileArgs,
 }
 
-/// Sending a request that a file holds, once.
+/// Arguments of a `push` command.
 #[derive(Debug, Args)]
-pub struct PushFile {
+pub struct PushFileArgs {
     /// The file (JSON).
     pub file: PathBuf,
-    /// Send the file anew, under a new request id, even if it was sent before.
+    /// Send the file again under a new request id, even if it was sent before.
     #[arg(long)]
     pub again: bool,
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
+    pub connection: ProfileArgs,
 }
 
-/// Reading a passport.
+/// Arguments of `passport get`.
 #[derive(Debug, Args)]
-pub struct GetPassport {
+pub struct GetPassportArgs {
     /// UUID of the child's placement.
     pub placement: String,
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
+    pub connection: ProfileArgs,
 }
 
-/// Following a mailbox.
+/// Arguments of a `watch` command.
 #[derive(Debug, Args)]
-pub struct WatchDeliveries {
+pub struct WatchDeliveriesArgs {
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
+    pub connection: ProfileArgs,
     /// Acknowledge each delivery once it is written and flushed.
     #[arg(long)]
     pub acknowledge: bool,
-    /// Stop when everything that is there has come, instead of waiting for more.
+    /// Stop after the deliveries that are available, instead of waiting for more.
     #[arg(long)]
     pub once: bool,
-    /// Show everything from the first delivery on, instead of what is new since the last run.
+    /// Start at the first delivery, instead of where the last run ended.
     #[arg(long)]
     pub all: bool,
-    /// Seconds for which a lost connection is made again before the verb ends.
+    /// Seconds for which the command tries to reconnect before it fails.
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     pub give_up_after: u64,
 }
 
-/// Listing exchanges: every filter that is given must match.
+/// Arguments of `audit list`; an exchange must match every filter that is given.
 #[derive(Debug, Args)]
-pub struct ListExchanges {
+pub struct ListExchangesArgs {
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
-    /// Made by this organisation, or concerning it: say la/330.
+    pub connection: ProfileArgs,
+    /// Exchanges that this organisation made or that concern it, such as la/330.
     #[arg(long)]
     pub organisation: Option<String>,
-    /// Made by this system.
+    /// Exchanges that this system made.
     #[arg(long)]
     pub system: Option<String>,
-    /// That concern this other organisation too.
+    /// Exchanges that also concern this other organisation.
     #[arg(long)]
     pub counterpart: Option<String>,
-    /// About this placement (UUID).
+    /// Exchanges about this placement (UUID).
     #[arg(long)]
     pub placement: Option<String>,
-    /// Of this method, say `SubmitAttendance`.
+    /// Exchanges of this method, such as `SubmitAttendance`.
     #[arg(long)]
     pub method: Option<String>,
-    /// What became of it: ok, refused, replayed, malformed or failed.
+    /// Outcome: ok, refused, replayed, malformed or failed.
     #[arg(long)]
     pub outcome: Option<String>,
-    /// What for: education-provision, attendance, safeguarding or oversight.
+    /// Purpose: education-provision, attendance, safeguarding or oversight.
     #[arg(long)]
     pub purpose: Option<String>,
-    /// From this day in London, or this instant (RFC 3339), on.
+    /// Exchanges from the start of this day in London, or from this instant (RFC 3339).
     #[arg(long)]
     pub from: Option<String>,
-    /// To the end of this day in London, or before this instant.
+    /// Exchanges until the end of this day in London, or before this instant.
     #[arg(long)]
     pub to: Option<String>,
-    /// Write a spreadsheet to this file instead of a table.
+    /// Write the exchanges to this file as CSV for a spreadsheet, instead of printing a table.
     #[arg(long, conflicts_with = "json")]
     pub csv: Option<PathBuf>,
 }
 
-/// Verifying the log.
+/// Arguments of `audit verify`.
 #[derive(Debug, Args)]
-pub struct Verify {
-    /// A copy of the database (SQLite); without it the log is verified over the wire.
+pub struct VerifyArgs {
+    /// Copy of the database (SQLite); without it the log is verified over the network.
     #[arg(long, conflicts_with = "profile")]
     pub database: Option<PathBuf>,
-    /// The log's verifier key, for --database; of a log that replaced others, with theirs as `check` prints them.
+    /// Verifier key of the log, for --database; if the log replaced others, the whole line that `check` prints.
     #[arg(long, requires = "database")]
     pub log_key: Option<String>,
-    /// The anchor file, to find a cut tail, for --database.
+    /// Anchor file, to detect entries missing from the end, for --database.
     #[arg(long, requires = "database")]
     pub anchor: Option<PathBuf>,
-    /// The key ring, to check each kept record against its entry, for --database.
+    /// Key ring, to check each stored record against its entry, for --database.
     #[arg(long, requires = "database")]
     pub key_ring: Option<PathBuf>,
-    /// The profile.
+    /// Profile, to verify over the network (TOML).
     #[arg(long)]
     pub profile: Option<PathBuf>,
 }
 
-/// Proving one exchange.
+/// Arguments of `audit prove`.
 #[derive(Debug, Args)]
-pub struct Prove {
+pub struct ProveArgs {
     /// The connection.
     #[command(flatten)]
-    pub of: OfProfile,
+    pub connection: ProfileArgs,
     /// The exchange's id.
     pub exchange: String,
     /// The file to write (JSON).
@@ -350,9 +350,9 @@ pub struct Prove {
     pub out: PathBuf,
 }
 
-/// Exporting the log.
+/// Arguments of `audit export`.
 #[derive(Debug, Args)]
-pub struct Export {
+pub struct ExportArgs {
     /// The configuration file.
     #[arg(long)]
     pub config: PathBuf,
@@ -361,12 +361,12 @@ pub struct Export {
     pub out: PathBuf,
 }
 
-/// Comparing checkpoints.
+/// Arguments of `audit compare`.
 #[derive(Debug, Args)]
-pub struct Compare {
-    /// The connection over which consistency is asked for.
+pub struct CompareArgs {
+    /// The connection over which consistency proofs are requested.
     #[command(flatten)]
-    pub of: OfProfile,
-    /// Folders of checkpoints, as clients keep them.
+    pub connection: ProfileArgs,
+    /// Folders of checkpoints that clients stored.
     pub seen: Vec<PathBuf>,
 }

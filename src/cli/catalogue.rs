@@ -1,75 +1,80 @@
-//! The catalogue of errors for integrators, `proto/ERRORS.md`: written from the tables of reasons, and held to
-//! them and to the code.
+//! Generator of `proto/ERRORS.md`, the catalogue of errors for integrators, from the tables of reasons. Tests check
+//! that the file, the tables and the code agree.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::files::finding::WORDS;
+use super::files::diagnostics::DESCRIPTIONS;
 use crate::exchange::check::REASONS;
-use crate::exchange::refusal::{Mender, Reason};
+use crate::exchange::refusal::{Reason, RemedyBy};
 
 const INTRODUCTION: &str = "\
 # Errors
 
-Written from the code by its tests; to write it anew: `AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue`.
+Generated from the code by its tests; to regenerate it: `AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue`.
 
 Every refusal carries `google.rpc.ErrorInfo` (domain `ap-gateway`) with one of the reasons below and the
 exchange's id in its metadata. Branch on reasons, never on texts: reasons are stable, texts are for people.
-`INVALID_REQUEST` also carries `google.rpc.BadRequest`, which names all fields at fault at once, each by path,
-with a reason of the second table. Of more than 50 faults the first 50 are named, fewer only where their paths and
-reasons alone would take more than 4 KiB of trailers; texts are left out where they do not fit, and
-`violations_omitted` counts the faults that are not named. `google.rpc.RetryInfo` says when the same request may be
-sent again, with the same `request_id`. No text repeats what was sent.
+`INVALID_REQUEST` also carries `google.rpc.BadRequest`, which lists all invalid fields at once, each by path, with a
+reason of the second table. It lists at most 50 faults, and fewer if their paths and reasons alone would exceed 4 KiB
+of trailers. Texts that do not fit are omitted; `violations_omitted` counts the faults that are not listed.
+`google.rpc.RetryInfo` gives the delay after which the same request may be sent again, with the same `request_id`. No
+text repeats a value of the request.
 
-Metadata of `ErrorInfo`, where they apply: `exchange_id`; `violations_omitted`; of `STATE_INVALID` `state` (the present
-one: an enum value of the protocol, or `ENDED`, `VOIDED`, `COMPLETE`, `COUNTERSIGNED`), `needed` (states in which it can
-be done, joined by commas; empty where none is left) and `next_actor` (`COMMISSIONER`, `PROVIDER`,
-`COMMISSIONER_OR_PROVIDER`, `OTHER_PARTY`, `CALLER`, `NOBODY`); of `SAFETY_NOT_ACKNOWLEDGED` `passport_acknowledged`
-and `passport_needed`, versions of the commissioner's own passport (0 where there is none); of `FAILED`, where a list or
-a mailbox begins with a damaged record, `placement_id` and the place behind it: `next_page_token`, or `next_log`,
-`next_index` and `next_ordinal` of a `Cursor`. From there the rest can be read, without what is damaged.
+Metadata of `ErrorInfo`, if they apply:
+
+- `exchange_id` and `violations_omitted`.
+- `STATE_INVALID`: `state` (the current one: an enum value of the protocol, or `ENDED`, `VOIDED`, `COMPLETE`,
+  `COUNTERSIGNED`), `needed` (states in which the request is valid, separated by commas; empty if there is none any
+  more) and `next_actor` (`COMMISSIONER`, `PROVIDER`, `COMMISSIONER_OR_PROVIDER`, `OTHER_PARTY`, `CALLER`, `NOBODY`).
+- `SAFETY_NOT_ACKNOWLEDGED`: `passport_acknowledged` and `passport_needed`, versions of the commissioner's own passport
+  (0 if there is none).
+- `FAILED`, if a list or a mailbox begins with a damaged record: `placement_id`, and the position after the record as
+  `next_page_token`, or as `next_log`, `next_index` and `next_ordinal` of a `Cursor`. A request from that position
+  skips the damaged record.
 
 ";
 
 fn catalogue() -> String {
     let mut out = INTRODUCTION.to_owned();
     out.push_str(
-        "## Refusals\n\n| Reason | Status | Again? | Who mends it | What it says |\n|---|---|---|---|---|\n",
+        "## Refusals\n\n| Reason | Status | Retry? | Who fixes it | Meaning |\n|---|---|---|---|---|\n",
     );
     for reason in Reason::ALL {
         let again = match reason.retry_after_ms() {
             0 => "no".to_owned(),
             after => format!("after {after} ms"),
         };
-        let mender = match reason.mender() {
-            Mender::Client => "the calling software",
-            Mender::People => "people: the caller's or the other party's",
-            Mender::Operator => "the gateway's operator",
-            Mender::Time => "nobody: it passes",
+        let remedy_by = match reason.remedy_by() {
+            RemedyBy::Client => "the calling software",
+            RemedyBy::People => "people: the caller's or the other party's",
+            RemedyBy::Operator => "the gateway's operator",
+            RemedyBy::Retry => "nobody: it is temporary",
         };
-        let status = screaming(&format!("{:?}", reason.code()));
-        writeln!(out, "| `{}` | {status} | {again} | {mender} | {} |", reason.name(), reason.text()).unwrap();
+        let status = upper_snake_case(&format!("{:?}", reason.code()));
+        writeln!(out, "| `{}` | {status} | {again} | {remedy_by} | {} |", reason.name(), reason.text())
+            .unwrap();
     }
     out.push_str(
-        "\n## Fields at fault\n\nOf a request, or as `reason` of a mark that was rejected alone.\n\n",
+        "\n## Fields at fault\n\nReasons of fields of a request, or `reason` of a single mark that was rejected.\n\n",
     );
-    out.push_str("| Reason | What it says |\n|---|---|\n");
+    out.push_str("| Reason | Meaning |\n|---|---|\n");
     for (reason, words) in REASONS {
         writeln!(out, "| `{reason}` | {words} |").unwrap();
     }
     out.push_str(
-        "\n## Files and warnings\n\nWhat `ap-gateway submit` also says of a row of a file, and warnings of marks, \
-         which refuse nothing.\n\n| Reason | What it says |\n|---|---|\n",
+        "\n## Files and warnings\n\nFurther reasons that `ap-gateway submit` reports for a row of a file, and warnings \
+         about marks, which do not refuse them.\n\n| Reason | Meaning |\n|---|---|\n",
     );
     let listed: BTreeSet<&str> = REASONS.iter().map(|(reason, _)| *reason).collect();
-    for (reason, words) in WORDS.iter().filter(|(reason, _)| !listed.contains(reason)) {
+    for (reason, words) in DESCRIPTIONS.iter().filter(|(reason, _)| !listed.contains(reason)) {
         writeln!(out, "| `{reason}` | {words} |").unwrap();
     }
     out
 }
 
-fn screaming(name: &str) -> String {
+fn upper_snake_case(name: &str) -> String {
     let mut out = String::new();
     for (at, letter) in name.chars().enumerate() {
         if at > 0 && letter.is_uppercase() {
@@ -87,10 +92,10 @@ fn the_catalogue_is_that_of_the_code() {
         std::fs::write(&path, catalogue()).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == catalogue(), "write it anew: AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue");
+    assert!(written == catalogue(), "regenerate it: AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue");
 }
 
-/// The sources without the two tables and without tests: a file's own tests come last in it.
+/// Returns the sources, without the tables of reasons and without tests. A file's test module is last in it.
 fn sources() -> String {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut text) = (vec![src], String::new());
@@ -116,15 +121,15 @@ fn every_reason_can_be_met() {
     let sources = sources();
     for reason in Reason::ALL {
         let used = format!("Reason::{reason:?}");
-        let own = ["Malformed", "Invalid"].contains(&used.trim_start_matches("Reason::"));
-        assert!(own || sources.contains(&used), "no code refuses for {}", reason.name());
+        let is_generic = ["Malformed", "Invalid"].contains(&used.trim_start_matches("Reason::"));
+        assert!(is_generic || sources.contains(&used), "no code refuses with {}", reason.name());
     }
     for (reason, _) in REASONS {
-        assert!(sources.contains(&format!("\"{reason}\"")), "no field is at fault for {reason}");
+        assert!(sources.contains(&format!("\"{reason}\"")), "no code rejects a field with {reason}");
     }
 }
 
-/// Reports whether a text is written as reasons are.
+/// Returns whether a text has the form of a reason.
 fn is_reason(text: &str) -> bool {
     let mut parts = text.split('_');
     let part = |part: &str| {
@@ -133,8 +138,8 @@ fn is_reason(text: &str) -> bool {
     text.contains('_') && text.starts_with(|first: char| first.is_ascii_uppercase()) && parts.all(part)
 }
 
-/// Every text in the code that is written as a reason is explained, in ERRORS.md or where the interface names it as
-/// a warning, a flag or an open item. So no reason can be given that integrators cannot look up.
+/// Checks that every text in the code with the form of a reason is explained in `ERRORS.md` or in the `.proto` files,
+/// so that integrators can look up every reason.
 #[test]
 fn every_reason_in_the_code_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");

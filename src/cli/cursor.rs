@@ -1,8 +1,8 @@
-//! The cursor that `watch` keeps between its runs, in a file beside the checkpoints that the profile keeps.
+//! Cursor that `watch` stores between runs, in a file next to the profile's folder of checkpoints.
 //!
-//! Everything up to the cursor was written to standard output and flushed; where deliveries are acknowledged, it
-//! was acknowledged as well. A run that acknowledges and one that only shows have a cursor each, so that
-//! looking at a mailbox never keeps a delivery from being acknowledged.
+//! All deliveries up to the cursor were written to standard output, flushed and, with `--acknowledge`, acknowledged.
+//! Runs with and without `--acknowledge` have separate cursors, so that a run that only prints never causes a delivery
+//! to remain unacknowledged.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -13,63 +13,67 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::{Failure, profile};
 use crate::proto::v1::Cursor;
 
-/// First line of a cursor's file: what it is, and the version of its form.
-const HEADING: &str = "ap-gateway cursor 1";
+/// First line of a cursor's file: the file type and the version of the format.
+const FILE_HEADER: &str = "ap-gateway cursor 1";
 
-/// A cursor with the file that keeps it.
-pub struct KeptCursor {
+/// Cursor with the file in which it is stored.
+pub struct StoredCursor {
     file: PathBuf,
     cursor: Option<Cursor>,
 }
 
-impl KeptCursor {
-    /// Reads the cursor of a profile's organisation for one use, say `alerts`. There is none before the first run.
+impl StoredCursor {
+    /// Loads the cursor of a profile's organisation for one purpose, such as `alerts`; `None` before the first run.
     ///
     /// # Errors
-    /// Exit code 78 for the profile, and for a file that is not as it was written.
-    pub fn open(profile: &Path, purpose: &str) -> Result<Self, Failure> {
-        let (folder, organisation) = profile::state(profile)?;
-        // A profile may be pointed at another gateway, whose cursors count other deliveries.
-        let log = digest_of(profile::first_log(profile)?.as_bytes());
+    /// Exit code 78 if the profile is invalid or the cursor's file is damaged.
+    pub fn load(profile: &Path, purpose: &str) -> Result<Self, Failure> {
+        let (folder, organisation) = profile::cursor_folder_and_organisation(profile)?;
+        // The log identifies the gateway: a profile may be changed to another one, whose cursors are unrelated.
+        let log = sha256_hex(profile::first_log_key(profile)?.as_bytes());
         let log = log.get(..8).unwrap_or_default();
         let file = folder.join(format!("{purpose}-{}-{log}", organisation.replace('/', "-")));
         let refused = |what: &str| {
             Failure::configuration(format!("{}: {what}", file.display()))
-                .and("remove the file to see everything again, as --all does, or put back the one it was")
+                .with_advice("remove the file to read everything again, as --all does, or restore it")
         };
         let cursor = match std::fs::read_to_string(&file) {
-            Ok(text) => Some(read(&text).ok_or_else(|| refused("this is not a cursor as it was kept"))?),
+            Ok(text) => Some(parse(&text).ok_or_else(|| refused("the stored cursor is damaged"))?),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(refused(&error.to_string())),
         };
         Ok(Self { file, cursor })
     }
 
-    /// Returns the cursor, once there is one.
+    /// Returns the cursor, or `None` before the first run.
     #[must_use]
     pub fn get(&self) -> Option<Cursor> {
         self.cursor.clone()
     }
 
-    /// Keeps a cursor that lies behind the kept one, or that is of another log; it is durable on return.
+    /// Stores a cursor if it is after the stored one or belongs to another log. It is durable on return.
     ///
     /// # Errors
-    /// Exit code 69 when the file cannot be written.
-    pub fn advance(&mut self, to: &Cursor) -> Result<(), Failure> {
-        let place = |cursor: &Cursor| (cursor.index, cursor.ordinal);
-        if self.cursor.as_ref().is_some_and(|kept| kept.log == to.log && place(kept) >= place(to)) {
+    /// Exit code 69 if the file cannot be written.
+    pub fn advance(&mut self, cursor: &Cursor) -> Result<(), Failure> {
+        let position = |cursor: &Cursor| (cursor.index, cursor.ordinal);
+        if self
+            .cursor
+            .as_ref()
+            .is_some_and(|stored| stored.log == cursor.log && position(stored) >= position(cursor))
+        {
             return Ok(());
         }
         let failed = |error| Failure::unavailable(&self.file.display().to_string(), error);
-        write(&self.file, &text(to)).map_err(failed)?;
-        self.cursor = Some(to.clone());
+        write_atomically(&self.file, &encode(cursor)).map_err(failed)?;
+        self.cursor = Some(cursor.clone());
         Ok(())
     }
 }
 
-/// Writes a file under a name of its own, and gives it its name when it is on disk.
-pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // The folder of a name alone is empty, and means the present one.
+/// Writes a file atomically: under a temporary name, which is renamed after a sync. Creates the folder if needed.
+pub(super) fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
+    // The parent of a bare file name is empty; it means the current folder.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(folder)?;
@@ -82,27 +86,27 @@ pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn text(cursor: &Cursor) -> String {
+fn encode(cursor: &Cursor) -> String {
     let Cursor { log, index, ordinal } = cursor;
-    let lines = format!("{HEADING}\nlog {log}\nindex {index}\nordinal {ordinal}\n");
-    let digest = digest_of(lines.as_bytes());
+    let lines = format!("{FILE_HEADER}\nlog {log}\nindex {index}\nordinal {ordinal}\n");
+    let digest = sha256_hex(lines.as_bytes());
     format!("{lines}sha256 {digest}\n")
 }
 
-fn read(text: &str) -> Option<Cursor> {
+fn parse(text: &str) -> Option<Cursor> {
     let (lines, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let lines = format!("{lines}\n");
-    if digest.strip_prefix("sha256 ")? != digest_of(lines.as_bytes()) {
+    if digest.strip_prefix("sha256 ")? != sha256_hex(lines.as_bytes()) {
         return None;
     }
-    let rest = lines.strip_prefix(HEADING)?.strip_prefix("\nlog ")?;
+    let rest = lines.strip_prefix(FILE_HEADER)?.strip_prefix("\nlog ")?;
     let (log, rest) = rest.split_once("\nindex ")?;
     let (index, ordinal) = rest.strip_suffix('\n')?.split_once("\nordinal ")?;
     Some(Cursor { log: log.to_owned(), index: index.parse().ok()?, ordinal: ordinal.parse().ok()? })
 }
 
 /// Computes the SHA-256 of bytes, in hexadecimal digits.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
@@ -114,13 +118,13 @@ mod tests {
     fn a_cursor_is_read_as_it_was_kept_and_not_otherwise() {
         for log in ["", "ap.example/log-2"] {
             let cursor = Cursor { log: log.to_owned(), index: u64::MAX, ordinal: 3 };
-            let kept = text(&cursor);
-            assert_eq!(read(&kept), Some(cursor));
+            let kept = encode(&cursor);
+            assert_eq!(parse(&kept), Some(cursor));
             for (at, _) in kept.char_indices() {
-                assert_eq!(read(&kept[..at]), None, "cut at {at}");
+                assert_eq!(parse(&kept[..at]), None, "cut at {at}");
                 let mut damaged = kept.clone().into_bytes();
                 damaged[at] ^= 1;
-                assert_eq!(read(&String::from_utf8(damaged).unwrap()), None, "changed at {at}");
+                assert_eq!(parse(&String::from_utf8(damaged).unwrap()), None, "changed at {at}");
             }
         }
     }
@@ -129,7 +133,7 @@ mod tests {
     fn a_cursor_goes_forward_only() {
         let dir = tempfile::TempDir::new().unwrap();
         let file = dir.path().join("state/deliveries");
-        let mut kept = KeptCursor { file: file.clone(), cursor: None };
+        let mut kept = StoredCursor { file: file.clone(), cursor: None };
         let at = |log: &str, index| Cursor { log: log.to_owned(), index, ordinal: 0 };
         for (to, then) in [
             (at("", 5), at("", 5)),
@@ -138,7 +142,7 @@ mod tests {
             (at("new", 6), at("new", 6)),
         ] {
             kept.advance(&to).unwrap();
-            assert_eq!(read(&std::fs::read_to_string(&file).unwrap()), Some(then));
+            assert_eq!(parse(&std::fs::read_to_string(&file).unwrap()), Some(then));
         }
         assert_eq!(std::fs::read_dir(dir.path().join("state")).unwrap().count(), 1);
     }

@@ -1,4 +1,4 @@
-//! Deliveries as `watch` shows and acknowledges them.
+//! Printing and acknowledgement of deliveries, for `watch`.
 
 use prost::Message;
 
@@ -12,8 +12,8 @@ use crate::proto::v1::{
     MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
 };
 
-/// The request that the next batch of a stream answers.
-pub fn position(
+/// Makes the message that requests the next batch of a stream, after the batch in `message`.
+pub fn next_position(
     message: &WatchDeliveriesResponse,
     before: Option<&Cursor>,
     kinds: &[i32],
@@ -22,7 +22,8 @@ pub fn position(
     WatchPosition { cursor, kinds: kinds.to_vec() }.encode_to_vec().into()
 }
 
-/// Acknowledges deliveries with the digests of what was received; an officer acts on them.
+/// Acknowledges deliveries by the digests of their content; with an officer, as acted on. Returns the number
+/// acknowledged.
 ///
 /// # Errors
 /// As the client's.
@@ -31,12 +32,12 @@ pub async fn acknowledge(
     batch: &[Delivery],
     officer: Option<Officer>,
 ) -> Result<u32, Failure> {
-    let request = acknowledgement(batch, officer);
+    let request = acknowledge_request(batch, officer);
     Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
 }
 
-/// Makes the acknowledgement of deliveries, under a request id of its own.
-pub fn acknowledgement(batch: &[Delivery], officer: Option<Officer>) -> AcknowledgeDeliveryRequest {
+/// Makes a request that acknowledges deliveries, with a new request id.
+pub fn acknowledge_request(batch: &[Delivery], officer: Option<Officer>) -> AcknowledgeDeliveryRequest {
     let acknowledged = batch.iter().map(|delivery| Acknowledged {
         cursor: delivery.cursor.clone(),
         content_sha256: delivery.content_sha256.clone(),
@@ -51,8 +52,8 @@ pub fn acknowledgement(batch: &[Delivery], officer: Option<Officer>) -> Acknowle
     }
 }
 
-/// One delivery on a line, without naming a child.
-pub fn line(delivery: &Delivery) -> String {
+/// Returns a delivery as one line of text that identifies no child.
+pub fn summary_line(delivery: &Delivery) -> String {
     let kind = DeliveryKind::try_from(delivery.kind).unwrap_or_default().as_str_name();
     let kind = kind.trim_start_matches("DELIVERY_KIND_");
     let index = delivery.cursor.as_ref().map_or(0, |cursor| cursor.index);

@@ -1,10 +1,10 @@
-//! `audit list`: exchanges by who, what, when and why; for people, for scripts, or for a spreadsheet.
+//! `audit list`: lists exchanges that match filters, as a table, as protobuf JSON, or as CSV for a spreadsheet.
 
 use std::collections::BTreeMap;
 
-use super::args::ListExchanges;
-use super::spreadsheet::Spreadsheet;
-use super::{Failure, output, profile, say};
+use super::args::ListExchangesArgs;
+use super::spreadsheet_writer::SpreadsheetWriter;
+use super::{Failure, output, print_line, profile};
 use crate::calendar::{Date, TimeOfDay};
 use crate::client::Client;
 use crate::clock::Instant;
@@ -13,12 +13,12 @@ use crate::proto;
 use crate::proto::v1::audit_service as audit;
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
 
-/// Pages that are followed.
-const PAGES: usize = 100_000;
-/// Exchanges of a page.
-const PAGE: i32 = 1_000;
+/// Most pages that are requested.
+const MAX_PAGES: usize = 100_000;
+/// Exchanges on each page.
+const PAGE_SIZE: i32 = 1_000;
 
-const HEADING: [&str; 20] = [
+const CSV_HEADINGS: [&str; 20] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
@@ -41,59 +41,62 @@ const HEADING: [&str; 20] = [
     "Index in the log",
 ];
 
-/// Names of organisations by their ids, as far as they are registered.
-type Names = BTreeMap<String, String>;
+/// Display names of registered organisations, by organisation id.
+type DisplayNames = BTreeMap<String, String>;
 
-/// Lists exchanges, the newest first.
+/// Prints or writes the exchanges that match, the newest first.
 ///
 /// # Errors
-/// Exit code 2 for a filter, 69 when the file cannot be written; or the client's.
-pub async fn list(args: &ListExchanges) -> Result<(), Failure> {
-    let request = request(args)?;
-    let client = profile::open(&args.of).await?;
+/// Exit code 2 for an invalid filter, 69 if the file cannot be written; or the client's.
+pub async fn list(args: &ListExchangesArgs) -> Result<(), Failure> {
+    let request = list_request(args)?;
+    let client = profile::connect_from_args(&args.connection).await?;
     if let Some(path) = &args.csv {
-        let (mut sheet, mut count) = (Spreadsheet::create(path, &HEADING)?, 0_usize);
-        pages(&client, request, |exchanges, names| {
+        let (mut sheet, mut count) = (SpreadsheetWriter::create(path, &CSV_HEADINGS)?, 0_usize);
+        for_each_page(&client, request, |exchanges, names| {
             count += exchanges.len();
-            output::progress(&format!("{count} exchanges"));
-            exchanges
-                .iter()
-                .try_for_each(|exchange| sheet.row(cells(exchange, names).each_ref().map(String::as_str)))
+            output::print_progress(&format!("{count} exchanges"));
+            exchanges.iter().try_for_each(|exchange| {
+                sheet.write_row(csv_cells(exchange, names).each_ref().map(String::as_str))
+            })
         })
         .await?;
-        let is_output = sheet.is_written_through();
+        let is_output = sheet.is_written_in_place();
         sheet.finish()?;
-        output::progress("");
-        // A pipe, perhaps standard output itself, gets the rows and nothing else.
+        output::print_progress("");
+        // A pipe, which may be standard output itself, must contain only the rows.
         if !is_output {
-            say(&format!("{count} exchanges written"));
+            print_line(&format!("{count} exchanges written"));
         }
         return Ok(());
     }
     let mut rows = Vec::new();
-    pages(&client, request, |exchanges, _| {
-        if args.of.json {
-            return exchanges.iter().try_for_each(|exchange| output::json("ExchangeRecord", exchange));
+    for_each_page(&client, request, |exchanges, _| {
+        if args.connection.json {
+            return exchanges.iter().try_for_each(|exchange| output::print_json("ExchangeRecord", exchange));
         }
-        rows.extend(exchanges.iter().map(row));
-        output::progress(&format!("{} exchanges", rows.len()));
+        rows.extend(exchanges.iter().map(table_row));
+        output::print_progress(&format!("{} exchanges", rows.len()));
         Ok(())
     })
     .await?;
-    if !args.of.json {
-        output::progress("");
-        output::table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
+    if !args.connection.json {
+        output::print_progress("");
+        output::print_table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
     }
     Ok(())
 }
 
-/// Every exchange that matches, the newest first.
+/// Returns every exchange that matches, the newest first.
 ///
 /// # Errors
 /// The client's.
-pub async fn every(client: &Client, request: ListExchangesRequest) -> Result<Vec<ExchangeRecord>, Failure> {
+pub async fn list_all(
+    client: &Client,
+    request: ListExchangesRequest,
+) -> Result<Vec<ExchangeRecord>, Failure> {
     let mut found = Vec::new();
-    pages(client, request, |exchanges, _| {
+    for_each_page(client, request, |exchanges, _| {
         found.extend(exchanges);
         Ok(())
     })
@@ -101,16 +104,16 @@ pub async fn every(client: &Client, request: ListExchangesRequest) -> Result<Vec
     Ok(found)
 }
 
-async fn pages(
+async fn for_each_page(
     client: &Client,
     mut request: ListExchangesRequest,
-    mut take: impl FnMut(Vec<ExchangeRecord>, &Names) -> Result<(), Failure>,
+    mut handle_page: impl FnMut(Vec<ExchangeRecord>, &DisplayNames) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut names = Names::new();
-    for _ in 0..PAGES {
+    let mut names = DisplayNames::new();
+    for _ in 0..MAX_PAGES {
         let reply = client.call(audit::LIST_EXCHANGES, &request).await?.message;
         names.extend(reply.organisations.into_iter().map(|named| (named.organisation, named.display_name)));
-        take(reply.exchanges, &names)?;
+        handle_page(reply.exchanges, &names)?;
         request.page_token = reply.next_page_token;
         if request.page_token.is_empty() {
             break;
@@ -119,7 +122,7 @@ async fn pages(
     Ok(())
 }
 
-fn request(args: &ListExchanges) -> Result<ListExchangesRequest, Failure> {
+fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failure> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let outcome = args.outcome.as_deref().map(|name| {
         Outcome::from_str_name(&enum_name("OUTCOME", name))
@@ -131,7 +134,7 @@ fn request(args: &ListExchanges) -> Result<ListExchangesRequest, Failure> {
         })
     });
     Ok(ListExchangesRequest {
-        page_size: PAGE,
+        page_size: PAGE_SIZE,
         organisation: text(&args.organisation),
         system: text(&args.system),
         counterpart: text(&args.counterpart),
@@ -139,8 +142,18 @@ fn request(args: &ListExchanges) -> Result<ListExchangesRequest, Failure> {
         method: text(&args.method),
         outcome: outcome.transpose()?.unwrap_or_default() as i32,
         purpose: purpose.transpose()?.unwrap_or_default() as i32,
-        from_time: args.from.as_deref().map(|text| moment(text, 0)).transpose()?.map(Instant::to_proto),
-        to_time: args.to.as_deref().map(|text| moment(text, 1)).transpose()?.map(Instant::to_proto),
+        from_time: args
+            .from
+            .as_deref()
+            .map(|text| parse_day_or_instant(text, 0))
+            .transpose()?
+            .map(Instant::to_proto),
+        to_time: args
+            .to
+            .as_deref()
+            .map(|text| parse_day_or_instant(text, 1))
+            .transpose()?
+            .map(Instant::to_proto),
         ..ListExchangesRequest::default()
     })
 }
@@ -149,46 +162,47 @@ fn enum_name(kind: &str, written: &str) -> String {
     format!("{kind}_{}", written.to_uppercase().replace('-', "_"))
 }
 
-/// An instant, or the midnight in London with which a day begins, or ends if `days` is 1.
-fn moment(text: &str, days: i32) -> Result<Instant, Failure> {
+/// Parses an instant, or a day as its first midnight in London; `days` is added to a day.
+fn parse_day_or_instant(text: &str, days: i32) -> Result<Instant, Failure> {
     let day = Date::parse(text).ok().map(|day| day.plus_days(days));
-    let midnight = TimeOfDay::from_minutes(0).zip(day).and_then(|(midnight, day)| midnight.on(day).ok());
+    let midnight =
+        TimeOfDay::from_minutes(0).zip(day).and_then(|(midnight, day)| midnight.instant_on(day).ok());
     midnight.or_else(|| text.parse().ok()).ok_or_else(|| {
         Failure::usage("--from and --to are days such as 2026-11-02 or instants such as 2026-11-02T09:00:00Z")
     })
 }
 
-fn row(exchange: &ExchangeRecord) -> [String; 7] {
+fn table_row(exchange: &ExchangeRecord) -> [String; 7] {
     let outcome = exchange.outcome().as_str_name().trim_start_matches("OUTCOME_");
     let outcome = format!("{outcome} {}", exchange.reason);
     [
         exchange.index.to_string(),
-        time(exchange).map(|time| time.to_string()).unwrap_or_default(),
+        exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default(),
         exchange.organisation.clone(),
         exchange.system.clone(),
-        short(&exchange.method).to_owned(),
+        short_method_name(&exchange.method).to_owned(),
         outcome.trim_end().to_owned(),
         exchange.counterparts.join(" "),
     ]
 }
 
-fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 20] {
+fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
-    let utc = time(exchange).map(|time| time.to_string()).unwrap_or_default();
+    let utc = exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
-        time(exchange).map(in_london).unwrap_or_default(),
+        exchange_time(exchange).map(london_time_text).unwrap_or_default(),
         utc,
         exchange.organisation.clone(),
         name(&exchange.organisation),
         exchange.system.clone(),
         exchange.processor.clone(),
-        short(&exchange.method).to_owned(),
-        proto::words("Purpose", exchange.purpose),
-        basis(exchange),
+        short_method_name(&exchange.method).to_owned(),
+        proto::enum_value_comment("Purpose", exchange.purpose),
+        lawful_basis_text(exchange),
         exchange.agreement_id.clone(),
-        proto::words("Outcome", exchange.outcome),
+        proto::enum_value_comment("Outcome", exchange.outcome),
         exchange.reason.clone(),
-        reason(&exchange.reason).to_owned(),
+        reason_text(&exchange.reason).to_owned(),
         exchange.counterparts.join("; "),
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
         exchange.counterpart_count.to_string(),
@@ -199,29 +213,30 @@ fn cells(exchange: &ExchangeRecord, names: &Names) -> [String; 20] {
     ]
 }
 
-pub(super) fn time(exchange: &ExchangeRecord) -> Option<Instant> {
+pub(super) fn exchange_time(exchange: &ExchangeRecord) -> Option<Instant> {
     exchange.time.as_ref().and_then(|time| Instant::from_proto(time).ok())
 }
 
-pub(super) fn short(method: &str) -> &str {
+pub(super) fn short_method_name(method: &str) -> &str {
     method.rsplit('/').next().unwrap_or_default()
 }
 
-/// As a spreadsheet reads a time, whatever its language.
-pub(super) fn in_london(at: Instant) -> String {
+/// Formats a time in London as spreadsheets of every locale parse it.
+pub(super) fn london_time_text(at: Instant) -> String {
     format!("{} {}:{:02}", Date::in_london(at), TimeOfDay::in_london(at), at.seconds().rem_euclid(60))
 }
 
-/// Article 6, and for special-category data Article 9 with the paragraph of Schedule 1.
-fn basis(exchange: &ExchangeRecord) -> String {
+/// Returns the lawful basis: UK GDPR Article 6, and for special-category data Article 9 and the paragraph of Schedule 1
+/// to the Data Protection Act 2018.
+fn lawful_basis_text(exchange: &ExchangeRecord) -> String {
     let article =
         |number: u8, words: String| format!("UK GDPR Article {number}({}", words.trim_start_matches('('));
     let mut parts = Vec::new();
     if exchange.article_6 != 0 {
-        parts.push(article(6, proto::words("Article6", exchange.article_6)));
+        parts.push(article(6, proto::enum_value_comment("Article6", exchange.article_6)));
     }
     if exchange.article_9 != 0 {
-        parts.push(article(9, proto::words("Article9", exchange.article_9)));
+        parts.push(article(9, proto::enum_value_comment("Article9", exchange.article_9)));
     }
     if !exchange.schedule_1.is_empty() {
         parts.push(format!("Schedule 1 to the Data Protection Act 2018, paragraph {}", exchange.schedule_1));
@@ -229,6 +244,6 @@ fn basis(exchange: &ExchangeRecord) -> String {
     parts.join("; ")
 }
 
-fn reason(name: &str) -> &'static str {
+fn reason_text(name: &str) -> &'static str {
     Reason::ALL.iter().find(|reason| reason.name() == name).map_or("", |reason| reason.text())
 }

@@ -1,5 +1,5 @@
-//! The verbs: a contract that scripts rely on. Exit codes: 0 done, 1 refused, 2 usage, 64 bad input file,
-//! 69 unavailable, 70 bug, 78 configuration.
+//! Command-line interface. Its commands, flags and exit codes are stable, because scripts rely on them. Exit codes:
+//! 0 success, 1 refused, 2 usage, 64 bad input file, 69 unavailable, 70 bug, 78 configuration.
 
 mod args;
 pub mod audit;
@@ -10,19 +10,19 @@ mod cursor;
 mod deliveries;
 mod demo;
 pub mod exchanges;
-mod exit;
+mod failure;
 mod files;
-mod json;
-mod message;
+mod json_decode;
+mod json_request;
 mod operator;
 pub(crate) mod output;
 mod placements;
 pub mod profile;
 mod rollback;
 pub mod sandbox;
-mod sent;
+mod sent_requests;
 mod serve;
-mod spreadsheet;
+mod spreadsheet_writer;
 mod submit;
 mod watch;
 
@@ -31,79 +31,81 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use args::{Arguments, AuditVerb, ListVerb, PassportVerb, PushVerb, SubmitVerb, Verb, WatchVerb};
-pub use exit::Failure;
-pub(crate) use output::say;
+use args::{
+    Arguments, AuditCommand, Command, ListCommand, PassportCommand, PushCommand, SubmitCommand, WatchCommand,
+};
+pub use failure::Failure;
+pub(crate) use output::print_line;
 
-/// Longest wait for blocking work that a verb left behind when it ended.
-const SHUTDOWN: Duration = Duration::from_secs(1);
+/// Longest wait for blocking tasks that are still running when a command ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs the verb that the arguments name.
+/// Runs the command that the arguments name; returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(asked) => return usage(&asked),
+        Err(asked) => return print_usage(&asked),
     };
-    logging();
-    // The database's threads wake the committer from outside the runtime, once a statement: whoever is woken so
-    // would otherwise wait behind up to 61 other tasks, a dozen times a group.
+    init_logging();
+    // The database's threads wake the committer from outside the runtime after each statement. With the default
+    // interval such a task can wait behind up to 61 others, a dozen times for each group of proposals.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().global_queue_interval(1).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return Failure::bug("could not start", error).report(),
     };
-    let ended = runtime.block_on(run(arguments.verb)).and_then(|()| output::written());
+    let ended = runtime.block_on(run(arguments.command)).and_then(|()| output::check_written());
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     };
-    // Dropping the runtime would wait without limit for a name that is still being resolved.
-    runtime.shutdown_timeout(SHUTDOWN);
+    // Dropping the runtime would wait without a limit for a running DNS lookup.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 
-/// Prints the help that was asked for, or what is wrong with the arguments.
-fn usage(asked: &clap::Error) -> ExitCode {
+/// Prints the requested help, or the error in the arguments.
+fn print_usage(asked: &clap::Error) -> ExitCode {
     match asked.print() {
         Ok(()) => u8::try_from(asked.exit_code()).unwrap_or(2).into(),
         Err(error) => Failure::unavailable("standard output", error).report(),
     }
 }
 
-async fn run(verb: Verb) -> Result<(), Failure> {
+async fn run(verb: Command) -> Result<(), Failure> {
     match verb {
-        Verb::Init(args) => operator::init(&args).await,
-        Verb::AcceptRollback(args) => rollback::accept(&args).await,
-        Verb::Migrate(args) => operator::migrate(&args).await,
-        Verb::Check(args) => operator::check(&args).await,
-        Verb::RotateKeys(args) => operator::rotate_keys(&args),
-        Verb::ActivateKey(args) => operator::activate_key(&args).await,
-        Verb::Serve(args) => serve::serve(&args).await,
-        Verb::Sandbox(args) => sandbox::run(&args).await,
-        Verb::Demo(args) => demo::run(&args).await,
-        Verb::Submit(SubmitVerb::Attendance(args)) => submit::attendance(&args).await,
-        Verb::Submit(SubmitVerb::Progress(args)) => message::send("SubmitProgress", &args).await,
-        Verb::Push(PushVerb::Referral(args)) => message::push("CreateReferral", &args).await,
-        Verb::Push(PushVerb::Plan(args)) => message::push("PutPlan", &args).await,
-        Verb::Push(PushVerb::Passport(args)) => message::push("PutPassport", &args).await,
-        Verb::Passport(PassportVerb::Get(args)) => message::passport(&args).await,
-        Verb::Watch(WatchVerb::Deliveries(args)) => watch::watch(&args, &watch::DELIVERIES).await,
-        Verb::Watch(WatchVerb::Alerts(args)) => watch::watch(&args, &watch::ALERTS).await,
-        Verb::Placements(ListVerb::List(args)) => placements::list(&args).await,
-        Verb::Audit(AuditVerb::List(args)) => exchanges::list(&args).await,
-        Verb::Audit(AuditVerb::Head(args)) => audit::head(&args).await,
-        Verb::Audit(AuditVerb::Verify(args)) => audit::verify(&args).await,
-        Verb::Audit(AuditVerb::Prove(args)) => audit::prove(&args).await,
-        Verb::Audit(AuditVerb::Export(args)) => audit::export(&args).await,
-        Verb::Audit(AuditVerb::Compare(args)) => audit::compare(&args).await,
-        Verb::Bench(args) => bench::run(&args).await,
+        Command::Init(args) => operator::init(&args).await,
+        Command::AcceptRollback(args) => rollback::accept(&args).await,
+        Command::Migrate(args) => operator::migrate(&args).await,
+        Command::Check(args) => operator::check(&args).await,
+        Command::RotateKeys(args) => operator::rotate_keys(&args),
+        Command::ActivateKey(args) => operator::activate_key(&args).await,
+        Command::Serve(args) => serve::serve(&args).await,
+        Command::Sandbox(args) => sandbox::run(&args).await,
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Submit(SubmitCommand::Attendance(args)) => submit::attendance(&args).await,
+        Command::Submit(SubmitCommand::Progress(args)) => json_request::send("SubmitProgress", &args).await,
+        Command::Push(PushCommand::Referral(args)) => json_request::push("CreateReferral", &args).await,
+        Command::Push(PushCommand::Plan(args)) => json_request::push("PutPlan", &args).await,
+        Command::Push(PushCommand::Passport(args)) => json_request::push("PutPassport", &args).await,
+        Command::Passport(PassportCommand::Get(args)) => json_request::get_passport(&args).await,
+        Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
+        Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
+        Command::Placements(ListCommand::List(args)) => placements::list(&args).await,
+        Command::Audit(AuditCommand::List(args)) => exchanges::list(&args).await,
+        Command::Audit(AuditCommand::Head(args)) => audit::print_newest_checkpoint(&args).await,
+        Command::Audit(AuditCommand::Verify(args)) => audit::verify(&args).await,
+        Command::Audit(AuditCommand::Prove(args)) => audit::prove(&args).await,
+        Command::Audit(AuditCommand::Export(args)) => audit::export(&args).await,
+        Command::Audit(AuditCommand::Compare(args)) => audit::compare(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
     }
 }
 
-/// JSON lines on standard error; `AP_GATEWAY_LOG` chooses levels as `RUST_LOG` would. A panic tells its place
-/// alone: its text may hold what was being worked on.
-pub fn logging() {
+/// Starts logging of JSON lines to standard error. `AP_GATEWAY_LOG` sets levels with the syntax of `RUST_LOG`. A panic
+/// is logged with its source location only, because its message may contain personal data.
+pub fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter);

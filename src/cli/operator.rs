@@ -1,4 +1,4 @@
-//! The verbs of whoever operates a node: init, migrate, check, rotate-keys, activate-key.
+//! Commands of the gateway's operator: `init`, `migrate`, `check`, `rotate-keys`, `activate-key`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::args::{Init, OfConfig};
-use super::{Failure, say};
+use super::args::{ConfigArgs, InitArgs};
+use super::{Failure, print_line};
 use crate::calendar::Date;
 use crate::clock::{Clock, Instant, Randomness, SystemClock};
 use crate::codes::organisation::OrganisationKind;
 use crate::config::Config;
-use crate::gateway::{self, Node, StartError, Surroundings};
-use crate::identity::{IssuerReport, ListState, PeerCertificate};
-use crate::register::founding;
-use crate::seal::{KeyRing, LogSigningKey, RingKey, create_private};
-use crate::store::nodes::{self, NotActivated};
-use crate::store::proposal::Outcome;
+use crate::gateway::{self, Environment, Node, StartError};
+use crate::identity::{CrlState, IssuerReport, PeerCertificate};
+use crate::register::bootstrap;
+use crate::seal::{KeyRing, LogSigningKey, RingKey, create_private_if_missing};
+use crate::store::nodes::{self, ActivationError};
+use crate::store::proposal::CommitOutcome;
 use crate::store::{self, Database};
 use crate::tlog::Signer;
 
@@ -34,33 +34,42 @@ impl From<StartError> for Failure {
             | StartError::KeyMissing(_)
             | StartError::Signer(_)
             | StartError::Tls(_)
-            | StartError::Schema => Self::configuration_of(&error),
+            | StartError::Schema => Self::configuration_error(&error),
         }
     }
 }
 
-/// The surroundings of a real gateway.
+/// Returns the environment of a production gateway: the system's clock and randomness.
 #[must_use]
-pub fn surroundings() -> Surroundings {
+pub fn system_environment() -> Environment {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Surroundings { clock: Arc::clone(&clock), real: clock, random: Randomness::system() }
+    Environment { clock: Arc::clone(&clock), system_clock: clock, random: Randomness::system() }
 }
 
-/// Makes keys, database, log and anchor, and registers the first operator as the log's first entry.
+/// Creates keys, database, log and anchor, and registers the first operator as the log's first entry.
 ///
 /// # Errors
-/// Exit code 78 for what is there already or cannot be made.
-pub async fn init(args: &Init) -> Result<(), Failure> {
+/// Exit code 78 if one of them exists already or cannot be created.
+pub async fn init(args: &InitArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    let surroundings = surroundings();
-    let operator = first_operator(&args.operator_certificate, &config.trust_domain, surroundings.real.now())?;
-    let log_key = found(config, surroundings, &args.origin, &operator, &args.operator_name).await?;
-    say(&format!("made a new log; give its key to everyone who checks receipts:\n{log_key}"));
+    let surroundings = system_environment();
+    let operator = load_operator_certificate(
+        &args.operator_certificate,
+        &config.trust_domain,
+        surroundings.system_clock.now(),
+    )?;
+    let log_key = create_gateway(config, surroundings, &args.origin, &operator, &args.operator_name).await?;
+    print_line(&format!("created a new log; give its key to everyone who verifies receipts:\n{log_key}"));
     Ok(())
 }
 
-/// Reads the certificate of the first operator, who registers everybody else: nobody else's would do.
-fn first_operator(path: &Path, trust_domain: &str, now: Instant) -> Result<PeerCertificate, Failure> {
+/// Loads the certificate of the first operator, who will register all other organisations. It must be an operator's, of
+/// the configured trust domain, and in force.
+fn load_operator_certificate(
+    path: &Path,
+    trust_domain: &str,
+    now: Instant,
+) -> Result<PeerCertificate, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
         Failure::configuration(format!("the operator's certificate ({}): {why}", path.display()))
     };
@@ -85,13 +94,13 @@ fn first_operator(path: &Path, trust_domain: &str, now: Instant) -> Result<PeerC
     Ok(operator)
 }
 
-/// As [`init`], from values.
+/// Creates a gateway as [`init`] does, from values instead of arguments; returns the log's verifier key.
 ///
 /// # Errors
 /// As [`init`].
-pub async fn found(
+pub async fn create_gateway(
     config: Config,
-    surroundings: Surroundings,
+    surroundings: Environment,
     origin: &str,
     operator: &PeerCertificate,
     operator_name: &str,
@@ -115,99 +124,100 @@ pub async fn found(
     let key = made.map_err(StartError::file("log.signing_key", key))?;
     let signer = Signer::from_seed(key.origin(), key.seed());
     let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
-    // SQLite would make it readable to others, and gives the files beside it the same mode.
+    // SQLite would create the file readable to others. It gives its side files the mode of the database file.
     if let Some(path) = &config.database.sqlite {
-        create_private(path).map_err(StartError::file("database.sqlite", path))?;
+        create_private_if_missing(path).map_err(StartError::file("database.sqlite", path))?;
     }
     let database = Database::create(&config.location()?).await?;
     database.migrate().await?;
-    store::opened::create(&database, &config.log.anchor, &signer, now).await?;
+    store::log_startup::create_log(&database, &config.log.anchor, &signer, now).await?;
     database.close().await;
     let node = Node::open(config, surroundings.clone()).await?;
-    let first = founding::found(&surroundings.random, now, &node.vault, operator, operator_name);
+    let first =
+        bootstrap::bootstrap_proposal(&surroundings.random, now, &node.vault, operator, operator_name);
     let first = first.map_err(|error| Failure::bug("the first entry", error))?;
     let outcome = node.committer.commit(first).await;
-    let log_key = node.log_key.clone();
+    let log_key = node.log_keys.clone();
     node.close().await;
     match outcome {
-        Outcome::Committed { .. } => Ok(log_key.to_string()),
+        CommitOutcome::Committed { .. } => Ok(log_key.to_string()),
         _ => Err(Failure::refused("the first entry could not be written")),
     }
 }
 
-/// Brings the schema up to this release's.
+/// Migrates the schema to this release.
 ///
 /// # Errors
-/// Exit code 1 when another release made it, 69 when the database cannot be reached.
-pub async fn migrate(args: &OfConfig) -> Result<(), Failure> {
+/// Exit code 1 if a different release made the schema, 69 if the database cannot be reached.
+pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
     database.migrate().await?;
     database.close().await;
-    say("the schema is this release's");
+    print_line("the schema is up to date");
     Ok(())
 }
 
-/// Checks configuration, keys, TLS files, database, log and anchor, and serves nothing.
+/// Checks configuration, keys, TLS files, database, log and anchor, without serving.
 ///
 /// # Errors
-/// The code of whatever does not hold.
-pub async fn check(args: &OfConfig) -> Result<(), Failure> {
+/// The exit code of the first check that fails.
+pub async fn check(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, surroundings()).await?;
+    let node = Node::open(config, system_environment()).await?;
     let head = *node.committer.head().borrow();
-    let log_key = node.log_key.clone();
+    let log_key = node.log_keys.clone();
     node.close().await;
-    say(&format!(
-        "configuration, keys, database, log and anchor fit: {} entries, last at {}",
+    print_line(&format!(
+        "configuration, keys, database, log and anchor are consistent: {} entries, last at {}",
         head.size, head.time
     ));
-    say(&format!("log key: {log_key}"));
-    let issuers = tls.issuers(surroundings().real.now());
-    let named = |issuer: &IssuerReport| {
+    print_line(&format!("log key: {log_key}"));
+    let issuers = tls.issuers(system_environment().system_clock.now());
+    let describe = |issuer: &IssuerReport| {
         format!("the revocation list of {} ends at {}", issuer.name, issuer.next_update)
     };
-    for issuer in issuers.iter().filter(|issuer| issuer.state == ListState::Ageing) {
-        say(&format!("{}: it is past half of its life, publish a new one", named(issuer)));
+    for issuer in issuers.iter().filter(|issuer| issuer.state == CrlState::Ageing) {
+        print_line(&format!("{}: it is past half of its life; publish a new one", describe(issuer)));
     }
     let lapsed: Vec<_> =
-        issuers.iter().filter(|issuer| issuer.state == ListState::Lapsed).map(named).collect();
+        issuers.iter().filter(|issuer| issuer.state == CrlState::Lapsed).map(describe).collect();
     if lapsed.is_empty() {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "{}: its issuer's callers are refused, publish a new one",
+        "{}: its issuer's callers are refused; publish a new one",
         lapsed.join("; ")
     )))
 }
 
-/// Puts a new key in front of the key ring: it opens, and seals once [`activate_key`] is run. Every older key still
-/// opens what it sealed.
+/// Adds a new key to the front of the key ring. The key opens data from now on, and seals data after [`activate_key`].
+/// Older keys continue to open the data that they sealed.
 ///
 /// # Errors
-/// Exit code 78 when the ring cannot be read or replaced.
-pub fn rotate_keys(args: &OfConfig) -> Result<(), Failure> {
+/// Exit code 78 if the ring cannot be read or replaced.
+pub fn rotate_keys(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    let Surroundings { clock, random, .. } = surroundings();
+    let Environment { clock, random, .. } = system_environment();
     let created = Date::in_london(clock.now());
     let path = &config.log.key_ring;
     let ring = KeyRing::rotate(path, created.into(), &|bytes| random.fill(bytes));
     let ring = ring.map_err(StartError::file("log.key_ring", path))?;
     let new = ring.keys().next().map_or(0, RingKey::id);
-    say(&format!("key {new} is in the ring and does not seal yet"));
-    say("back the ring up, copy it to every node, then run activate-key on each");
+    print_line(&format!("key {new} is in the ring and does not seal yet"));
+    print_line("back up the ring, copy it to every node, then run activate-key on each");
     Ok(())
 }
 
-/// Has the pending key of the ring seal from now on, once every live node holds it. A ring whose newest key was
-/// activated already is left as it is.
+/// Activates the pending key of the ring, which seals from then on, if every live node has it. Does nothing if the
+/// newest key is already active.
 ///
 /// # Errors
-/// Exit code 1 while a live node lacks the key, with its name; 78 when no key was ever pending or the ring cannot be
-/// replaced; 69 when the database cannot be reached.
-pub async fn activate_key(args: &OfConfig) -> Result<(), Failure> {
+/// Exit code 1 if a live node lacks the key, with the node's name; 78 if no key was ever pending or the ring cannot be
+/// replaced; 69 if the database cannot be reached.
+pub async fn activate_key(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let ring = gateway::key_ring(&config)?;
     let database = Database::open(&config.location()?).await?;
@@ -221,21 +231,21 @@ pub async fn activate_key(args: &OfConfig) -> Result<(), Failure> {
         if !activated? {
             return Err(Failure::configuration("no key of the ring is pending: run rotate-keys first"));
         }
-        say(&format!("key {} seals already: there is nothing to do", key.id()));
+        print_line(&format!("key {} seals already: there is nothing to do", key.id()));
         return Ok(());
     };
     let activated = nodes::activate(&database, key).await;
     database.close().await;
     match activated {
         Ok(()) => {}
-        Err(error @ NotActivated::Lacking(_)) => {
-            let what = "copy the key ring to them, and try again after some seconds";
+        Err(error @ ActivationError::NodesLackKey(_)) => {
+            let what = "copy the key ring to them, and try again after a few seconds";
             return Err(Failure::refused(format!("key {} was not activated: {error}; {what}", key.id())));
         }
-        Err(NotActivated::Store(error)) => return Err(error.into()),
+        Err(ActivationError::Store(error)) => return Err(error.into()),
     }
     let path = &config.log.key_ring;
     let ring = KeyRing::activate(path).map_err(StartError::file("log.key_ring", path))?;
-    say(&format!("key {} seals from now on; keep the older ones", ring.active().id()));
+    print_line(&format!("key {} seals from now on; keep the older ones", ring.active().id()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What verbs print: protobuf JSON for scripts, columns for people. The one place that writes to standard output.
+//! Output of the commands: protobuf JSON for scripts, tables for people. Only this module writes to standard output.
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -12,51 +12,51 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 use super::Failure;
 use crate::proto;
 
-/// The first failure of standard output. Nothing is written after it, and no verb succeeds.
-static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+/// First error of standard output. After it nothing more is written, and the command fails.
+static STDOUT_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes a line for people or scripts to standard output and flushes it. [`written`] returns what failed; `main`
-/// asks it at the end of every verb.
-pub fn say(line: &str) {
-    if FAILED.get().is_some() {
+/// Writes a line to standard output and flushes it. An error is stored; [`written`] returns it, and `main` calls that
+/// at the end of every command.
+pub fn print_line(line: &str) {
+    if STDOUT_ERROR.get().is_some() {
         return;
     }
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
-        FAILED.set(error).ok();
+        STDOUT_ERROR.set(error).ok();
     }
 }
 
-/// Checks that every line so far was written and flushed.
+/// Checks that all lines so far were written and flushed.
 ///
 /// # Errors
-/// Exit code 69 when standard output is closed or full.
-pub fn written() -> Result<(), Failure> {
-    FAILED.get().map_or(Ok(()), |error| Err(Failure::unavailable("standard output", error)))
+/// Exit code 69 if standard output is closed or full.
+pub fn check_written() -> Result<(), Failure> {
+    STDOUT_ERROR.get().map_or(Ok(()), |error| Err(Failure::unavailable("standard output", error)))
 }
 
-/// As [`written`]; what went to a file is on its disk as well.
+/// Checks as [`written`] does, and syncs standard output to disk if it is a file.
 ///
 /// # Errors
 /// As [`written`].
-pub fn stored() -> Result<(), Failure> {
-    written()?;
+pub fn sync_stdout() -> Result<(), Failure> {
+    check_written()?;
     let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let stored = file.and_then(|file| if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) });
     stored.map_err(|error| Failure::unavailable("standard output", error))
 }
 
-/// Checks that standard output leads to somebody. A program that was started with it closed finds the null device in
-/// its place, where every write succeeds and is lost.
+/// Checks that standard output is not the null device, where every write succeeds and is lost. A program that is
+/// started with standard output closed gets the null device in its place.
 ///
 /// # Errors
-/// Exit code 69.
-pub fn heard() -> Result<(), Failure> {
+/// Exit code 69 if it is the null device or cannot be inspected.
+pub fn check_stdout_is_read() -> Result<(), Failure> {
     let unavailable = |error| Failure::unavailable("standard output", error);
     let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(unavailable)?;
     let (out, null) = (out.metadata().map_err(unavailable)?, std::fs::metadata("/dev/null"));
     if null.is_ok_and(|null| out.file_type().is_char_device() && out.rdev() == null.rdev()) {
-        let lost = std::io::Error::other("closed, or /dev/null: what is new would be lost");
+        let lost = std::io::Error::other("closed, or /dev/null: new deliveries would be lost");
         return Err(unavailable(lost));
     }
     Ok(())
@@ -65,50 +65,50 @@ pub fn heard() -> Result<(), Failure> {
 /// Prints a message of `apgateway.v1` as one line of protobuf JSON, with the field names of the protos.
 ///
 /// # Errors
-/// Exit code 70 only.
-pub fn json(name: &str, message: &impl Message) -> Result<(), Failure> {
-    say(&to_json(name, message)?.to_string());
+/// Exit code 70 if the message cannot be converted, which is a bug.
+pub fn print_json(name: &str, message: &impl Message) -> Result<(), Failure> {
+    print_line(&to_json(name, message)?.to_string());
     Ok(())
 }
 
-/// A message of `apgateway.v1` as protobuf JSON.
+/// Converts a message of `apgateway.v1` to protobuf JSON.
 ///
 /// # Errors
-/// Exit code 70 only.
+/// Exit code 70 if the message cannot be converted, which is a bug.
 pub fn to_json(name: &str, message: &impl Message) -> Result<serde_json::Value, Failure> {
     let bug = |what: String| Failure::bug("a message as JSON", std::io::Error::other(what));
     let full = format!("apgateway.v1.{name}");
-    let descriptor = proto::descriptors().get_message_by_name(&full);
+    let descriptor = proto::descriptor_pool().get_message_by_name(&full);
     let descriptor = descriptor.ok_or_else(|| bug(format!("{full} is not described")))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
-    dynamic_json(&dynamic.map_err(|error| bug(error.to_string()))?)
+    dynamic_to_json(&dynamic.map_err(|error| bug(error.to_string()))?)
 }
 
-/// A message that is known by its descriptor alone, as protobuf JSON.
+/// Converts a dynamic message to protobuf JSON.
 ///
 /// # Errors
-/// Exit code 70 only.
-pub fn dynamic_json(message: &DynamicMessage) -> Result<serde_json::Value, Failure> {
+/// Exit code 70 if the message cannot be converted, which is a bug.
+pub fn dynamic_to_json(message: &DynamicMessage) -> Result<serde_json::Value, Failure> {
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
     let value = message.serialize_with_options(serde_json::value::Serializer, &options);
     value.map_err(|error| Failure::bug("a message as JSON", error))
 }
 
-/// Writes a line for people to standard error, beside what a verb prints.
-pub fn note(text: &str) {
+/// Writes a line for people to standard error, separate from the command's output.
+pub fn print_note(text: &str) {
     writeln!(std::io::stderr().lock(), "ap-gateway: {text}").ok();
 }
 
-/// How far a long verb has come, on a terminal alone; an empty text clears it.
-pub fn progress(text: &str) {
+/// Shows the progress of a long command on standard error if that is a terminal; an empty text clears it.
+pub fn print_progress(text: &str) {
     let mut err = std::io::stderr().lock();
     if err.is_terminal() {
         write!(err, "\r\x1b[K{text}").and_then(|()| err.flush()).ok();
     }
 }
 
-/// Prints rows under a heading, each column as wide as its widest cell.
-pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
+/// Prints a table with a heading; each column is as wide as its widest cell.
+pub fn print_table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let mut widths = heading.map(|cell| cell.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -117,7 +117,7 @@ pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     }
     let line = |cells: [&str; N]| {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        say(padded.collect::<Vec<_>>().join("  ").trim_end());
+        print_line(padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(heading);
     for row in rows {

@@ -1,26 +1,26 @@
-//! `placements list`.
+//! `placements list`: prints the placements of an organisation.
 
-use super::args::OfProfile;
+use super::args::ProfileArgs;
 use super::{Failure, output, profile};
 use crate::proto::v1::placement_service as placement;
 use crate::proto::v1::{ListPlacementsRequest, PlacementState};
 
-/// Pages that are followed: a million placements.
-const PAGES: usize = 10_000;
+/// Most pages that are requested: a million placements.
+const MAX_PAGES: usize = 10_000;
 
-/// Lists every placement in which the organisation has a part.
+/// Prints every placement to which the organisation is a party.
 ///
 /// # Errors
-/// As the client's.
-pub async fn list(of: &OfProfile) -> Result<(), Failure> {
-    let client = profile::open(of).await?;
+/// The client's.
+pub async fn list(args: &ProfileArgs) -> Result<(), Failure> {
+    let client = profile::connect_from_args(args).await?;
     let (mut rows, mut page_token) = (Vec::new(), String::new());
-    for _ in 0..PAGES {
+    for _ in 0..MAX_PAGES {
         let request = ListPlacementsRequest { page_token, ..ListPlacementsRequest::default() };
         let reply = client.call(placement::LIST_PLACEMENTS, &request).await?.message;
         for found in reply.placements {
-            if of.json {
-                output::json("Placement", &found)?;
+            if args.json {
+                output::print_json("Placement", &found)?;
                 continue;
             }
             let state = PlacementState::try_from(found.state).unwrap_or_default();
@@ -40,8 +40,8 @@ pub async fn list(of: &OfProfile) -> Result<(), Failure> {
             break;
         }
     }
-    if !of.json {
-        output::table(
+    if !args.json {
+        output::print_table(
             ["PLACEMENT", "STATE", "COMMISSIONER", "PROVIDER", "START", "PLANNED END", "REFERENCE"],
             &rows,
         );

@@ -1,4 +1,5 @@
-//! Profiles: how a client verb reaches a gateway, and as whom. A TOML file; paths start at its folder.
+//! Profiles: TOML files with the endpoint and the credentials for client commands. Paths are relative to the file's
+//! folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,56 +8,56 @@ use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use super::args::OfProfile;
-use crate::client::{Client, Profile, Seen};
+use super::args::ProfileArgs;
+use crate::client::{CheckpointStore, Client, Profile};
 use crate::identity::PeerCertificate;
 
-/// A profile as it is written.
+/// Content of a profile file.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileFile {
     /// `host:port`.
     pub endpoint: String,
-    /// PEM: the CA of the gateway's certificate.
+    /// PEM file: the CA of the gateway's certificate.
     pub ca: PathBuf,
-    /// PEM: the client's certificate.
+    /// PEM file: the client's certificate.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// PEM file: the private key of the certificate.
     pub key: PathBuf,
-    /// The key that verifies the gateway's log; after an accepted rollback the whole line that it prints.
+    /// Verifier key of the gateway's log; after an accepted rollback, the whole line that `accept-rollback` prints.
     pub log_key: String,
-    /// Folder of the checkpoints that were seen; made where there is none.
+    /// Folder of the checkpoints that the client received; created if it does not exist.
     pub seen: PathBuf,
-    /// The organisation that a processor acts for.
+    /// Organisation that a processor acts for.
     pub on_behalf_of: Option<String>,
 }
 
-/// Connects as a profile says.
+/// Connects with the profile that the arguments name.
 ///
 /// # Errors
-/// Exit code 78 for the profile, 69 when the gateway cannot be reached.
-pub async fn open(of: &OfProfile) -> Result<Client, Failure> {
-    connect(&of.profile).await
+/// Exit code 78 if the profile is invalid, 69 if the gateway cannot be reached.
+pub async fn connect_from_args(args: &ProfileArgs) -> Result<Client, Failure> {
+    connect(&args.profile).await
 }
 
-/// Connects as a profile file says.
+/// Connects with a profile file.
 ///
 /// # Errors
 /// As [`open`].
 pub async fn connect(path: &Path) -> Result<Client, Failure> {
-    let (profile, seen) = read(path)?;
-    let seen = Seen::in_folder(&seen)
+    let (profile, seen) = load(path)?;
+    let seen = CheckpointStore::open_folder(&seen)
         .map_err(|error| Failure::configuration(format!("{}: {error}", seen.display())))?;
     Ok(Client::connect(&profile, seen).await?)
 }
 
-/// Finds where a profile's verbs keep their state, beside the folder of the checkpoints, and the organisation that
-/// the profile acts for.
+/// Returns the folder of a profile's cursors, next to the folder of its checkpoints, and the organisation that the
+/// profile acts for.
 ///
 /// # Errors
-/// Exit code 78.
-pub fn state(path: &Path) -> Result<(PathBuf, String), Failure> {
-    let (profile, seen) = read(path)?;
+/// Exit code 78 if the profile or its certificate cannot be read.
+pub fn cursor_folder_and_organisation(path: &Path) -> Result<(PathBuf, String), Failure> {
+    let (profile, seen) = load(path)?;
     let mut folder = seen.into_os_string();
     folder.push("-cursors");
     let organisation = if let Some(organisation) = profile.on_behalf_of {
@@ -70,20 +71,21 @@ pub fn state(path: &Path) -> Result<(PathBuf, String), Failure> {
     Ok((folder.into(), organisation))
 }
 
-/// Returns the key of the gateway's first log, which stays when another log replaces that: no other gateway has it.
+/// Returns the key of the gateway's first log. It identifies the gateway, because it does not change when the log is
+/// replaced.
 ///
 /// # Errors
-/// Exit code 78.
-pub fn first_log(path: &Path) -> Result<String, Failure> {
-    let (profile, _) = read(path)?;
+/// Exit code 78 if the profile cannot be read.
+pub fn first_log_key(path: &Path) -> Result<String, Failure> {
+    let (profile, _) = load(path)?;
     Ok(profile.log_key.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// Reads a profile file: the profile, and the folder of the checkpoints that were seen.
+/// Loads a profile file; returns the profile and the folder of its checkpoints.
 ///
 /// # Errors
-/// Exit code 78.
-pub fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
+/// Exit code 78 if the file cannot be read or is not a profile.
+pub fn load(path: &Path) -> Result<(Profile, PathBuf), Failure> {
     let unreadable = |what: String| Failure::configuration(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let file: ProfileFile = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;

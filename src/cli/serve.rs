@@ -1,54 +1,54 @@
-//! `serve`: a gateway until SIGTERM.
+//! `serve`: runs a gateway until SIGTERM or SIGINT.
 
 use std::future::Future;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::args::OfConfig;
-use super::{Failure, operator, output, say};
+use super::args::ConfigArgs;
+use super::{Failure, operator, output, print_line};
 use crate::config::Config;
 use crate::gateway::{self, Node, StartError};
 
-/// The signals of a process that serves. They are taken up before anything else is done, because a signal without a
-/// handler kills the process.
+/// Signal handlers of a serving process. They are installed first, because a signal without a handler kills the
+/// process.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// The node reloads on its own stream; this one keeps an early SIGHUP from being the end.
+    /// Keeps a SIGHUP during the start from killing the process; the node has its own handler, which reloads.
     _hangup: Signal,
 }
 
-/// Serves as the configuration says; prints `READY host:port` once calls are accepted.
+/// Runs a gateway with the given configuration; prints `READY host:port` when it accepts calls.
 ///
 /// # Errors
-/// Exit code 78 for the configuration, 69 for the database or the address, 1 for a log that does not fit,
-/// 70 when the disk failed.
-pub async fn serve(args: &OfConfig) -> Result<(), Failure> {
+/// Exit code 78 for the configuration, 69 for the database or the address, 1 for an inconsistent log, 70 for a failure
+/// of the disk.
+pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let opened = async {
         let config = Config::load(&args.config)?;
         let tls = gateway::tls(&config)?;
         let listen = config.listen;
-        let node = Node::open(config, operator::surroundings()).await?;
+        let node = Node::open(config, operator::system_environment()).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
         let bound = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
         Ok::<_, Failure>((node, listener, bound, tls))
     };
-    let Some(opened) = signals.unless_stopped(opened).await else {
+    let Some(opened) = signals.run_until_stopped(opened).await else {
         return Ok(());
     };
     let (node, listener, bound, tls) = opened?;
-    say(&format!("READY {bound}"));
-    output::written()?;
-    Ok(node.serve(listener, tls, None, async move { signals.stopped().await }).await?)
+    print_line(&format!("READY {bound}"));
+    output::check_written()?;
+    Ok(node.serve(listener, tls, None, async move { signals.wait_for_stop().await }).await?)
 }
 
 impl Signals {
-    /// Takes SIGTERM, SIGINT and SIGHUP up.
+    /// Installs the handlers of SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
-    /// Exit code 70 when the operating system refuses.
+    /// Exit code 70 if the operating system refuses.
     pub fn install() -> Result<Self, Failure> {
         let install = |kind| signal(kind).map_err(|error| Failure::bug("could not set up signals", error));
         Ok(Self {
@@ -59,18 +59,18 @@ impl Signals {
     }
 
     /// Waits for SIGTERM or SIGINT.
-    pub async fn stopped(&mut self) {
+    pub async fn wait_for_stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
 
-    /// Runs a start to its end; `None` when the process was asked to stop meanwhile.
-    pub async fn unless_stopped<T>(&mut self, start: impl Future<Output = T>) -> Option<T> {
+    /// Runs a future to its end; returns `None` if SIGTERM or SIGINT arrives first.
+    pub async fn run_until_stopped<T>(&mut self, start: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             started = start => Some(started),
-            () = self.stopped() => None,
+            () = self.wait_for_stop() => None,
         }
     }
 }

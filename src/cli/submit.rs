@@ -1,12 +1,12 @@
-//! `submit attendance`: a register, read whole and checked whole before anything is sent.
+//! `submit attendance`: reads a whole register, lets the gateway check it, and then sends it.
 
 use std::collections::{HashMap, HashSet};
 
 use tokio::task::JoinSet;
 
-use super::args::SubmitAttendance;
-use super::files::{self, Finding, Register, Row, Severity, faults, preview, remarks};
-use super::{Failure, output, profile, say};
+use super::args::SubmitAttendanceArgs;
+use super::files::{self, Diagnostic, FileMark, Register, Severity, fault_lines, preview, remark_lines};
+use super::{Failure, output, print_line, profile};
 use crate::client::{Client, ClientError};
 use crate::clock::Randomness;
 use crate::proto::v1::returns_service as returns;
@@ -14,151 +14,154 @@ use crate::proto::v1::{
     Mark, MarkOutcome, MarkResult, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode,
 };
 
-/// Marks of one call.
-const MARKS: usize = 1_000;
-/// Calls in flight at once.
-const CALLS: usize = 4;
+/// Most marks in one call.
+const MARKS_PER_CALL: usize = 1_000;
+/// Most concurrent calls.
+const MAX_CALLS_IN_FLIGHT: usize = 4;
 
-/// What became of rows: the gateway's replies, in order.
-pub struct Sent(pub Vec<SubmitAttendanceResponse>);
+/// Replies of the gateway to the calls for a list of marks, in order.
+pub struct SubmitReplies(pub Vec<SubmitAttendanceResponse>);
 
-impl Sent {
-    /// Marks stored as new.
+impl SubmitReplies {
+    /// Returns the number of marks stored as new.
     pub fn stored(&self) -> u32 {
         self.0.iter().map(|reply| reply.stored).sum()
     }
 
-    /// Marks that were there before.
+    /// Returns the number of marks that were stored before and are unchanged.
     pub fn unchanged(&self) -> u32 {
         self.0.iter().map(|reply| reply.unchanged).sum()
     }
 
-    /// Marks stored in place of others.
+    /// Returns the number of marks stored as corrections.
     pub fn corrected(&self) -> u32 {
         self.0.iter().map(|reply| reply.corrected).sum()
     }
 
-    /// What became of each row.
+    /// Returns the result of each mark.
     pub fn results(&self) -> impl Iterator<Item = &MarkResult> {
         self.0.iter().flat_map(|reply| &reply.results)
     }
 }
 
-/// Sends a file.
+/// Runs `submit attendance`: previews, validates or sends a file.
 ///
 /// # Errors
-/// Exit code 64 when a row is at fault and nothing was sent, 1 when rows were rejected; or the client's.
-pub async fn attendance(args: &SubmitAttendance) -> Result<(), Failure> {
-    let register = files::read(&args.file, args.mapping.as_deref())?;
+/// Exit code 64 if a row has a fault and nothing was sent, 1 if some rows were not sent or were rejected; or the
+/// client's.
+pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
+    let register = files::read_file(&args.file, args.mapping.as_deref())?;
     let Some(profile) = args.profile.as_ref().filter(|_| !args.preview) else {
-        return preview::show(&register, args.json);
+        return preview::print_preview(&register, args.json);
     };
-    // Of a file that is refused, nothing leaves this machine.
+    // Nothing of a refused file is transmitted, not even for validation.
     if register.is_refused() {
         return Err(Failure::input(format!(
             "nothing was sent:\n{}",
-            told(&register.findings, args.json)?.join("\n")
+            print_diagnostics(&register.diagnostics, args.json)?.join("\n")
         )));
     }
     let client = profile::connect(profile).await?;
     let reason = args.correction_reason.as_deref().unwrap_or_default();
-    let Checked { good, findings } = check(&client, &register, reason).await?;
-    let faults = told(&findings, args.json)?;
+    let CheckedRegister { accepted: good, diagnostics: findings } =
+        check_register(&client, &register, reason).await?;
+    let faults = print_diagnostics(&findings, args.json)?;
     let bad = !faults.is_empty();
     if args.validate_only || (bad && !args.accept_valid) {
-        let sums = format!("{} marks can be sent; nothing was sent", good.len());
+        let summary = format!("{} marks can be sent; nothing was sent", good.len());
         if bad {
-            return Err(Failure::input(format!("{sums}:\n{}", faults.join("\n"))));
+            return Err(Failure::input(format!("{summary}:\n{}", faults.join("\n"))));
         }
-        say(&sums);
+        print_line(&summary);
         return Ok(());
     }
-    let sent = send(&client, &good, reason).await?;
-    let left = rejected(&register, &good, sent.results());
+    let sent = submit_marks(&client, &good, reason).await?;
+    let rejections = rejected_marks(&register, &good, sent.results());
     if args.json {
-        print(&good, &sent)?;
+        print_replies(&good, &sent)?;
     } else {
-        say(&format!(
+        print_line(&format!(
             "{} new, {} unchanged, {} corrected, {} lines not sent",
             sent.stored(),
             sent.unchanged(),
             sent.corrected(),
-            faults.len() + left.len()
+            faults.len() + rejections.len()
         ));
     }
-    let left = faults.into_iter().chain(told(&left, args.json)?).collect::<Vec<_>>();
-    if left.is_empty() { Ok(()) } else { Err(Failure::refused(left.join("\n"))) }
+    let not_sent = faults.into_iter().chain(print_diagnostics(&rejections, args.json)?).collect::<Vec<_>>();
+    if not_sent.is_empty() { Ok(()) } else { Err(Failure::refused(not_sent.join("\n"))) }
 }
 
-/// Prints findings: for scripts all, a JSON object each; for people warnings and notices, a line for each kind.
-/// Returns the faults in words.
-fn told(findings: &[Finding], json: bool) -> Result<Vec<String>, Failure> {
+/// Prints diagnostics: with `json` all of them, one JSON object on each line; otherwise the warnings and notices, one
+/// line for each kind. Returns the text of the faults.
+fn print_diagnostics(findings: &[Diagnostic], json: bool) -> Result<Vec<String>, Failure> {
     if json {
         for finding in findings {
-            say(&serde_json::to_string(finding).map_err(|error| Failure::bug("a finding", error))?);
+            print_line(&serde_json::to_string(finding).map_err(|error| Failure::bug("a finding", error))?);
         }
     } else {
-        for remark in remarks(findings) {
-            say(&remark);
+        for remark in remark_lines(findings) {
+            print_line(&remark);
         }
     }
-    Ok(faults(findings))
+    Ok(fault_lines(findings))
 }
 
-/// What the gateway says of a file before it is sent.
-pub struct Checked<'r> {
-    /// The rows that it would take.
-    pub good: Vec<&'r Row>,
-    /// The others, and what is worth a second look; by line.
-    pub findings: Vec<Finding>,
+/// Result of the gateway's check of a file.
+pub struct CheckedRegister<'r> {
+    /// The marks that it would accept.
+    pub accepted: Vec<&'r FileMark>,
+    /// Faults of the other rows, and warnings; sorted by row.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Has the gateway check every row that can be read; nothing is stored.
+/// Lets the gateway check every mark that could be read; nothing is stored.
 ///
 /// # Errors
 /// The client's.
-pub async fn check<'r>(
+pub async fn check_register<'r>(
     client: &Client,
     register: &'r Register,
     reason: &str,
-) -> Result<Checked<'r>, Failure> {
-    let rows: Vec<&Row> = register.rows.iter().collect();
-    let checked = Sent(calls(client, &rows, reason, true).await?);
-    let mut findings = register.findings.clone();
-    findings.extend(rejected(register, &rows, checked.results()));
-    let finding = |row: &Row, reason: &str, severity| {
-        Finding::of_row(row.line, row.number, register.column(row, ""), reason).weighing(severity)
+) -> Result<CheckedRegister<'r>, Failure> {
+    let rows: Vec<&FileMark> = register.marks.iter().collect();
+    let checked = SubmitReplies(submit_in_calls(client, &rows, reason, true).await?);
+    let mut findings = register.diagnostics.clone();
+    findings.extend(rejected_marks(register, &rows, checked.results()));
+    let finding = |row: &FileMark, reason: &str, severity| {
+        Diagnostic::for_row(row.line, row.row_number, register.heading_of_field(row, ""), reason)
+            .with_severity(severity)
     };
     let (mut good, mut first) = (Vec::new(), HashMap::new());
     for (row, result) in rows.into_iter().zip(checked.results()) {
         if result.outcome() == MarkOutcome::Rejected {
             continue;
         }
-        // The gateway finds conflicts within a call; these are between calls.
+        // The gateway detects conflicts within one call; this detects those between calls.
         let Mark { date, session, start_time, .. } = &row.mark;
-        let said = said(&row.mark);
+        let content = without_child(&row.mark);
         let earlier =
-            first.entry((&result.placement_id, date, session, start_time)).or_insert_with(|| said.clone());
-        if *earlier != said {
+            first.entry((&result.placement_id, date, session, start_time)).or_insert_with(|| content.clone());
+        if *earlier != content {
             findings.push(finding(row, "CONFLICT_IN_BATCH", Severity::Error));
             continue;
         }
         findings.extend(result.warnings.iter().map(|warning| finding(row, warning, Severity::Warning)));
         good.push(row);
     }
-    in_order(&mut findings);
-    Ok(Checked { good, findings })
+    sort_and_deduplicate(&mut findings);
+    Ok(CheckedRegister { accepted: good, diagnostics: findings })
 }
 
-/// Sorts findings by row; what several marks of a row share is one finding.
-fn in_order(findings: &mut Vec<Finding>) {
+/// Sorts diagnostics by row, and removes duplicates that several marks of a row cause.
+fn sort_and_deduplicate(findings: &mut Vec<Diagnostic>) {
     findings.sort_by(|one, other| (one.row, &one.reason).cmp(&(other.row, &other.reason)));
     let mut seen = HashSet::new();
     findings.retain(|finding| seen.insert((finding.row, finding.column.clone(), finding.reason.clone())));
 }
 
-/// A mark without whom it is about: what two rows for one session must agree in.
-fn said(mark: &Mark) -> Mark {
+/// Returns the mark without the child's identifiers: the fields that two rows for one session must have in common.
+fn without_child(mark: &Mark) -> Mark {
     Mark {
         child: None,
         check_upn: String::new(),
@@ -170,58 +173,67 @@ fn said(mark: &Mark) -> Mark {
     }
 }
 
-fn rejected<'a>(
+fn rejected_marks<'a>(
     register: &Register,
-    rows: &[&Row],
+    rows: &[&FileMark],
     results: impl Iterator<Item = &'a MarkResult>,
-) -> Vec<Finding> {
+) -> Vec<Diagnostic> {
     let rejected = rows.iter().zip(results).filter(|(_, result)| result.outcome() == MarkOutcome::Rejected);
-    let finding = |(row, result): (&&Row, &MarkResult)| {
-        Finding::of_row(row.line, row.number, register.column(row, &result.field), &result.reason)
+    let finding = |(row, result): (&&FileMark, &MarkResult)| {
+        Diagnostic::for_row(
+            row.line,
+            row.row_number,
+            register.heading_of_field(row, &result.field),
+            &result.reason,
+        )
     };
     let mut findings = rejected.map(finding).collect();
-    in_order(&mut findings);
+    sort_and_deduplicate(&mut findings);
     findings
 }
 
-/// Sends rows.
+/// Sends marks, to be stored.
 ///
 /// # Errors
 /// The client's.
-pub async fn send(client: &Client, rows: &[&Row], reason: &str) -> Result<Sent, Failure> {
-    Ok(Sent(calls(client, rows, reason, false).await?))
+pub async fn submit_marks(
+    client: &Client,
+    rows: &[&FileMark],
+    reason: &str,
+) -> Result<SubmitReplies, Failure> {
+    Ok(SubmitReplies(submit_in_calls(client, rows, reason, false).await?))
 }
 
-/// Each reply as protobuf JSON, with the file's line of each of its results.
-fn print(rows: &[&Row], sent: &Sent) -> Result<(), Failure> {
-    for (rows, reply) in rows.chunks(MARKS).zip(&sent.0) {
+/// Prints each reply as protobuf JSON, with the file's line number for each of its results.
+fn print_replies(rows: &[&FileMark], sent: &SubmitReplies) -> Result<(), Failure> {
+    for (rows, reply) in rows.chunks(MARKS_PER_CALL).zip(&sent.0) {
         let mut reply = output::to_json("SubmitAttendanceResponse", reply)?;
         if let Some(fields) = reply.as_object_mut() {
             fields.insert("lines".to_owned(), rows.iter().map(|row| row.line).collect());
         }
-        say(&reply.to_string());
+        print_line(&reply.to_string());
     }
     Ok(())
 }
 
-/// Calls of up to 1,000 marks, a few at once; the replies in order.
-async fn calls(
+/// Sends marks in calls of up to 1,000, of which up to four are concurrent. Returns the replies in order.
+async fn submit_in_calls(
     client: &Client,
-    rows: &[&Row],
+    rows: &[&FileMark],
     reason: &str,
     validate_only: bool,
 ) -> Result<Vec<SubmitAttendanceResponse>, Failure> {
     let random = Randomness::system();
-    let mut waiting = rows.chunks(MARKS).enumerate();
-    let mut replies: Vec<_> = waiting.clone().map(|_| SubmitAttendanceResponse::default()).collect();
-    let (mut flying, mut answered) = (JoinSet::new(), 0);
+    let mut chunks = rows.chunks(MARKS_PER_CALL).enumerate();
+    let mut replies: Vec<_> = chunks.clone().map(|_| SubmitAttendanceResponse::default()).collect();
+    let (mut in_flight, mut answered) = (JoinSet::new(), 0);
     loop {
-        while flying.len() < CALLS
-            && let Some((at, part)) = waiting.next()
+        while in_flight.len() < MAX_CALLS_IN_FLIGHT
+            && let Some((at, chunk)) = chunks.next()
         {
             let client = client.clone();
             let marks =
-                part.iter().map(|row| Mark { correction_reason: reason.to_owned(), ..row.mark.clone() });
+                chunk.iter().map(|row| Mark { correction_reason: reason.to_owned(), ..row.mark.clone() });
             let request = SubmitAttendanceRequest {
                 request_id: random.uuid_v4().hyphenated().to_string(),
                 validate_only,
@@ -229,24 +241,24 @@ async fn calls(
                 nil_return: false,
                 marks: marks.collect(),
             };
-            flying.spawn(async move { (at, client.call(returns::SUBMIT_ATTENDANCE, &request).await) });
+            in_flight.spawn(async move { (at, client.call(returns::SUBMIT_ATTENDANCE, &request).await) });
         }
-        let Some(flown) = flying.join_next().await else { break };
-        let (at, reply) = flown.map_err(|error| Failure::bug("a call", error))?;
-        let broke_off = |error: ClientError| {
+        let Some(finished) = in_flight.join_next().await else { break };
+        let (at, reply) = finished.map_err(|error| Failure::bug("a call", error))?;
+        let to_failure = |error: ClientError| {
             let note = "send the file again: what was stored stays, and is unchanged";
-            if validate_only { error.into() } else { Failure::from(error).and(note) }
+            if validate_only { error.into() } else { Failure::from(error).with_advice(note) }
         };
-        let reply = reply.map_err(broke_off)?.message;
+        let reply = reply.map_err(to_failure)?.message;
         answered += reply.results.len();
-        if rows.len() > MARKS {
+        if rows.len() > MARKS_PER_CALL {
             let done = if validate_only { "checked" } else { "sent" };
-            output::progress(&format!("{answered} of {} marks {done}", rows.len()));
+            output::print_progress(&format!("{answered} of {} marks {done}", rows.len()));
         }
-        if let Some(place) = replies.get_mut(at) {
-            *place = reply;
+        if let Some(slot) = replies.get_mut(at) {
+            *slot = reply;
         }
     }
-    output::progress("");
+    output::print_progress("");
     Ok(replies)
 }

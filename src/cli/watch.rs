@@ -1,66 +1,74 @@
-//! `watch deliveries` and `watch alerts`: writes what is new in the mailbox, acknowledges it if asked, and keeps
-//! where it stands. A connection that is lost is made again.
+//! `watch deliveries` and `watch alerts`: prints new deliveries of the mailbox, acknowledges them on request, and
+//! stores a cursor between runs. It reconnects when the connection is lost.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::args::WatchDeliveries;
-use super::cursor::KeptCursor;
-use super::{Failure, deliveries, output, profile, say};
-use crate::client::{Client, Limits};
+use super::args::WatchDeliveriesArgs;
+use super::cursor::StoredCursor;
+use super::{Failure, deliveries, output, print_line, profile};
+use crate::client::{Client, ClientLimits};
 use crate::proto::v1::delivery_service as rpc;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, Delivery, DeliveryKind, ListDeliveriesRequest, WatchDeliveriesRequest,
 };
 
-/// Batches of one `--once`: ten million deliveries.
-const BATCHES: usize = 100_000;
+/// Most batches of one run with `--once`: ten million deliveries.
+const MAX_BATCHES: usize = 100_000;
 
-/// What is watched: the name of its cursor, and the kinds of delivery; all where none is named.
-pub struct Subject {
+/// Kinds of delivery to watch, and the name of their cursor. An empty list means all kinds.
+pub struct WatchedKinds {
     name: &'static str,
     kinds: &'static [DeliveryKind],
 }
 
 /// The whole mailbox.
-pub const DELIVERIES: Subject = Subject { name: "deliveries", kinds: &[] };
-/// Alerts, and what became of them.
-pub const ALERTS: Subject =
-    Subject { name: "alerts", kinds: &[DeliveryKind::Alert, DeliveryKind::AlertEnded] };
+pub const DELIVERIES: WatchedKinds = WatchedKinds { name: "deliveries", kinds: &[] };
+/// Alerts and their ends.
+pub const ALERTS: WatchedKinds =
+    WatchedKinds { name: "alerts", kinds: &[DeliveryKind::Alert, DeliveryKind::AlertEnded] };
 
-/// Follows the mailbox from the kept cursor on; with `--all` from its beginning.
+/// Prints deliveries from the stored cursor on; with `--all` from the first delivery.
 ///
 /// # Errors
-/// Exit code 78 for a damaged cursor, 69 when standard output fails or the outage was too long; or the client's.
-pub async fn watch(args: &WatchDeliveries, subject: &Subject) -> Result<(), Failure> {
-    output::heard()?;
+/// Exit code 78 for a damaged cursor, 69 if standard output fails or an outage is too long; or the client's.
+pub async fn run(args: &WatchDeliveriesArgs, subject: &WatchedKinds) -> Result<(), Failure> {
+    output::check_stdout_is_read()?;
     let stage = if args.acknowledge { "acknowledged" } else { "shown" };
-    let kept = KeptCursor::open(&args.of.profile, &format!("{}-{stage}", subject.name))?;
+    let kept = StoredCursor::load(&args.connection.profile, &format!("{}-{stage}", subject.name))?;
     let cursor = if args.all { None } else { kept.get() };
-    let client = profile::open(&args.of).await?;
+    let client = profile::connect_from_args(&args.connection).await?;
     let kinds = subject.kinds.iter().map(|kind| *kind as i32).collect();
-    let mut watcher = Watcher { args, client, kinds, kept, cursor, unacknowledged: None, heard: false };
-    if args.once { watcher.collect().await } else { watcher.follow().await }
+    let mut watcher = Watcher {
+        args,
+        client,
+        kinds,
+        stored_cursor: kept,
+        cursor,
+        pending_acknowledgement: None,
+        has_received: false,
+    };
+    if args.once { watcher.read_all_once().await } else { watcher.stream_with_reconnect().await }
 }
 
 struct Watcher<'a> {
-    args: &'a WatchDeliveries,
+    args: &'a WatchDeliveriesArgs,
     client: Client,
     kinds: Vec<i32>,
-    kept: KeptCursor,
-    /// Behind what was written last.
+    stored_cursor: StoredCursor,
+    /// Cursor after the last delivery that was printed.
     cursor: Option<Cursor>,
-    /// The acknowledgement of what was written last, until the gateway has taken it.
-    unacknowledged: Option<AcknowledgeDeliveryRequest>,
-    /// Whether the gateway has sent anything since the last attempt to connect.
-    heard: bool,
+    /// Acknowledgement of the last batch, until the gateway has accepted it.
+    pending_acknowledgement: Option<AcknowledgeDeliveryRequest>,
+    /// Whether the gateway has sent a message since the last attempt to connect.
+    has_received: bool,
 }
 
 impl Watcher<'_> {
-    /// Takes what is there, and ends.
-    async fn collect(&mut self) -> Result<(), Failure> {
-        for _ in 0..BATCHES {
+    /// Lists and processes the available deliveries.
+    async fn read_all_once(&mut self) -> Result<(), Failure> {
+        for _ in 0..MAX_BATCHES {
             let cursor = self.cursor.clone();
             let request = ListDeliveriesRequest {
                 cursor,
@@ -68,7 +76,7 @@ impl Watcher<'_> {
                 ..ListDeliveriesRequest::default()
             };
             let reply = self.client.call(rpc::LIST_DELIVERIES, &request).await?.message;
-            self.take(&reply.deliveries, reply.next).await?;
+            self.process_batch(&reply.deliveries, reply.next).await?;
             if !reply.more {
                 break;
             }
@@ -76,33 +84,35 @@ impl Watcher<'_> {
         Ok(())
     }
 
-    /// Streams, and connects again after each loss, from the cursor behind what was written last. An outage has a
-    /// bound; a refusal that stays ends it at once.
-    async fn follow(&mut self) -> Result<(), Failure> {
-        let (limits, bound) = (Limits::default(), Duration::from_secs(self.args.give_up_after));
-        let (mut attempt, mut since) = (0, Instant::now());
+    /// Streams deliveries, and reconnects at the cursor after each loss. Fails if an outage exceeds `--give-up-after`,
+    /// and at once on an error that a retry cannot fix.
+    async fn stream_with_reconnect(&mut self) -> Result<(), Failure> {
+        let (limits, max_outage) = (ClientLimits::default(), Duration::from_secs(self.args.give_up_after));
+        let (mut attempt, mut outage_start) = (0, Instant::now());
         loop {
-            self.heard = false;
-            let ended = self.stream().await;
-            if self.heard {
-                (attempt, since) = (0, Instant::now());
+            self.has_received = false;
+            let ended = self.run_stream().await;
+            if self.has_received {
+                (attempt, outage_start) = (0, Instant::now());
             }
             attempt += 1;
             let mut pause = limits.backoff(attempt);
             if let Err(failure) = ended {
-                let Some(asked) = failure.retry_after() else {
+                let Some(retry_after) = failure.retry_after() else {
                     return Err(failure);
                 };
-                pause = pause.max(asked);
-                if since.elapsed() + pause > bound {
-                    let end =
-                        format!("given up after {} seconds; the next run goes on from here", bound.as_secs());
-                    return Err(failure.and(&end));
+                pause = pause.max(retry_after);
+                if outage_start.elapsed() + pause > max_outage {
+                    let end = format!(
+                        "given up after {} seconds; the next run continues from here",
+                        max_outage.as_secs()
+                    );
+                    return Err(failure.with_advice(&end));
                 }
                 if attempt == 1 {
-                    let up_to = bound.as_secs();
-                    output::note(&format!(
-                        "the connection was lost; connecting again, for up to {up_to} seconds"
+                    let up_to = max_outage.as_secs();
+                    output::print_note(&format!(
+                        "the connection was lost; reconnecting for up to {up_to} seconds"
                     ));
                 }
             }
@@ -110,56 +120,56 @@ impl Watcher<'_> {
         }
     }
 
-    /// One stream to its end: in order once it has lived its time.
-    async fn stream(&mut self) -> Result<(), Failure> {
-        self.settle().await?;
+    /// Runs one stream to its end. The gateway ends a stream regularly when it reaches its maximum age.
+    async fn run_stream(&mut self) -> Result<(), Failure> {
+        self.send_pending_acknowledgement().await?;
         let request = WatchDeliveriesRequest { cursor: self.cursor.clone(), kinds: self.kinds.clone() };
-        let mut stream = self.client.watch(rpc::WATCH_DELIVERIES, &request).await?;
+        let mut stream = self.client.open_stream(rpc::WATCH_DELIVERIES, &request).await?;
         loop {
             let (before, kinds) = (self.cursor.clone(), self.kinds.clone());
-            let next = stream.next(|message| deliveries::position(message, before.as_ref(), &kinds));
+            let next = stream.next(|message| deliveries::next_position(message, before.as_ref(), &kinds));
             let Some((message, _)) = next.await? else {
                 return Ok(());
             };
-            self.heard = true;
-            self.take(&message.deliveries, message.next).await?;
+            self.has_received = true;
+            self.process_batch(&message.deliveries, message.next).await?;
         }
     }
 
-    /// Writes a batch, then acknowledges it, then keeps the cursor behind it: what fails on the way is not lost.
-    async fn take(&mut self, batch: &[Delivery], next: Option<Cursor>) -> Result<(), Failure> {
+    /// Prints a batch, then acknowledges it, then stores the cursor after it. A failure in between loses no delivery.
+    async fn process_batch(&mut self, batch: &[Delivery], next: Option<Cursor>) -> Result<(), Failure> {
         for delivery in batch {
-            if self.args.of.json {
-                output::json("Delivery", delivery)?;
+            if self.args.connection.json {
+                output::print_json("Delivery", delivery)?;
             } else {
-                say(&deliveries::line(delivery));
+                print_line(&deliveries::summary_line(delivery));
             }
         }
         if !batch.is_empty() {
-            output::stored()?;
+            output::sync_stdout()?;
         }
         self.cursor = next.or(self.cursor.take());
         if batch.is_empty() {
             return Ok(());
         }
         if self.args.acknowledge {
-            self.unacknowledged = Some(deliveries::acknowledgement(batch, None));
-            return self.settle().await;
+            self.pending_acknowledgement = Some(deliveries::acknowledge_request(batch, None));
+            return self.send_pending_acknowledgement().await;
         }
-        self.keep()
+        self.save_cursor()
     }
 
-    /// Sends the acknowledgement that is still to be taken, always under the same request id.
-    async fn settle(&mut self) -> Result<(), Failure> {
-        if let Some(request) = &self.unacknowledged {
+    /// Sends the pending acknowledgement, if any; retries use the same request id.
+    async fn send_pending_acknowledgement(&mut self) -> Result<(), Failure> {
+        if let Some(request) = &self.pending_acknowledgement {
             self.client.call(rpc::ACKNOWLEDGE_DELIVERY, request).await?;
-            self.unacknowledged = None;
-            self.keep()?;
+            self.pending_acknowledgement = None;
+            self.save_cursor()?;
         }
         Ok(())
     }
 
-    fn keep(&mut self) -> Result<(), Failure> {
-        self.cursor.as_ref().map_or(Ok(()), |cursor| self.kept.advance(cursor))
+    fn save_cursor(&mut self) -> Result<(), Failure> {
+        self.cursor.as_ref().map_or(Ok(()), |cursor| self.stored_cursor.advance(cursor))
     }
 }

@@ -1,64 +1,71 @@
-//! Checking a receipt: that the log's signed checkpoint holds an entry that commits to exactly what this
-//! client sent and received.
+//! Verifies receipts: the log's signed checkpoint includes an entry that commits to exactly the bytes that this client
+//! sent and received.
 
 use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::seen::Seen;
+use super::checkpoint_store::CheckpointStore;
 use crate::proto::v1::{AuditEntry, Receipt};
-use crate::tlog::{Checkpoint, Hash, Lineage, LineageError, commitment, leaf_hash, verify_inclusion};
+use crate::tlog::{
+    Checkpoint, Hash, LogKeyHistory, LogKeyHistoryError, commitment, leaf_hash, verify_inclusion,
+};
 
-/// The field of every response message that carries the receipt.
+/// Number of the field that holds the receipt in every response.
 const RECEIPT_FIELD: u32 = 15;
 
-/// What is wrong with a receipt.
+/// Error of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
-    /// The answer carries none.
-    #[error("the answer carries no receipt")]
+    /// The response has no receipt.
+    #[error("the response has no receipt")]
     Missing,
-    /// It, or the entry in it, is not a message.
-    #[error("the receipt is not a message")]
+    /// The receipt, or the entry in it, cannot be decoded.
+    #[error("the receipt cannot be decoded")]
     Malformed,
     /// The checkpoint is not signed by the log's key.
     #[error(
-        "the checkpoint is not signed by the log's key; a log that was replaced has a new one, from its operator"
+        "the checkpoint is not signed by the log's key; the operator has the new key of a log that was replaced"
     )]
     Signature,
-    /// The checkpoint is of a log that was replaced, beyond what was kept of it.
-    #[error("the log was replaced, and the checkpoint is of the part that was lost")]
-    Replaced,
+    /// The checkpoint belongs to the lost part of a log that was replaced.
+    #[error("the log was replaced, and the checkpoint belongs to the part that was lost")]
+    LogReplaced,
     /// The entry is not in the tree of the checkpoint.
     #[error("the entry is not in the tree of the checkpoint")]
-    Inclusion,
+    NotIncluded,
     /// The entry commits to another request.
     #[error("the entry commits to another request")]
-    Request,
+    RequestMismatch,
     /// The entry commits to another reply.
     #[error("the entry commits to another reply")]
-    Reply,
+    ReplyMismatch,
 }
 
-/// A reply whose receipt holds.
+/// Reply whose receipt was verified.
 #[derive(Debug)]
-pub struct Checked {
+pub struct VerifiedReply {
     /// The reply, without its receipt.
     pub reply: Bytes,
     /// The receipt.
     pub receipt: Receipt,
 }
 
-/// Checks the receipt behind a reply, and keeps its checkpoint. Many receipts of one group share a
-/// checkpoint: its signature is verified with the first of them.
+/// Verifies the receipt of a reply, and stores its checkpoint. Receipts of one commit group share a checkpoint, so its
+/// signature is verified only once.
 ///
 /// # Errors
 /// [`ReceiptError`].
-pub fn check(sent: &[u8], received: &Bytes, log_key: &Lineage, seen: &Seen) -> Result<Checked, ReceiptError> {
-    let (reply, receipt) = split(received)?;
-    let known = seen.just_verified(&receipt.checkpoint);
-    let is_new = known.is_none();
-    let checkpoint = known.map_or_else(|| verified(&receipt.checkpoint, log_key), Ok)?;
+pub fn verify(
+    sent: &[u8],
+    received: &Bytes,
+    log_key: &LogKeyHistory,
+    seen: &CheckpointStore,
+) -> Result<VerifiedReply, ReceiptError> {
+    let (reply, receipt) = split_receipt(received)?;
+    let cached = seen.find_recently_verified(&receipt.checkpoint);
+    let is_new = cached.is_none();
+    let checkpoint = cached.map_or_else(|| open_checkpoint(&receipt.checkpoint, log_key), Ok)?;
     if checkpoint.size() != receipt.tree_size {
         return Err(ReceiptError::Signature);
     }
@@ -71,39 +78,40 @@ pub fn check(sent: &[u8], received: &Bytes, log_key: &Lineage, seen: &Seen) -> R
         .map_err(|_| ReceiptError::Malformed)?;
     let leaf = leaf_hash(&receipt.entry);
     verify_inclusion(&leaf, receipt.index, receipt.tree_size, &proof, checkpoint.root())
-        .map_err(|_| ReceiptError::Inclusion)?;
+        .map_err(|_| ReceiptError::NotIncluded)?;
     let entry = AuditEntry::decode(receipt.entry.clone()).map_err(|_| ReceiptError::Malformed)?;
     let salt = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map_err(|_| ReceiptError::Malformed);
     if entry.request_commitment != commitment(&salt(&receipt.request_salt)?, sent).as_bytes()[..] {
-        return Err(ReceiptError::Request);
+        return Err(ReceiptError::RequestMismatch);
     }
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
-        return Err(ReceiptError::Reply);
+        return Err(ReceiptError::ReplyMismatch);
     }
     if is_new {
-        seen.keep(&checkpoint, &receipt.checkpoint);
+        seen.insert(&checkpoint, &receipt.checkpoint);
     }
-    Ok(Checked { reply, receipt })
+    Ok(VerifiedReply { reply, receipt })
 }
 
-fn verified(note: &str, log_key: &Lineage) -> Result<Checkpoint, ReceiptError> {
+fn open_checkpoint(note: &str, log_key: &LogKeyHistory) -> Result<Checkpoint, ReceiptError> {
     log_key.open(note).map_err(|error| match error {
-        LineageError::Replaced => ReceiptError::Replaced,
+        LogKeyHistoryError::Replaced => ReceiptError::LogReplaced,
         _ => ReceiptError::Signature,
     })
 }
 
-/// Whether the message ends with a receipt.
+/// Returns whether a message ends with a receipt.
 #[must_use]
-pub fn is_present(received: &Bytes) -> bool {
-    split(received).is_ok()
+pub fn has_receipt(received: &Bytes) -> bool {
+    split_receipt(received).is_ok()
 }
 
-/// The reply is everything before field 15, which must be the last.
-fn split(received: &Bytes) -> Result<(Bytes, Receipt), ReceiptError> {
+/// Splits a response into the reply, which is everything before field 15, and the receipt, which must be the last
+/// field.
+fn split_receipt(received: &Bytes) -> Result<(Bytes, Receipt), ReceiptError> {
     let mut rest = received.clone();
     while rest.has_remaining() {
-        let at = received.len() - rest.len();
+        let offset = received.len() - rest.len();
         let (tag, wire) = decode_key(&mut rest).map_err(|_| ReceiptError::Malformed)?;
         if (tag, wire) == (RECEIPT_FIELD, WireType::LengthDelimited) {
             let length = decode_varint(&mut rest).map_err(|_| ReceiptError::Malformed)?;
@@ -111,7 +119,7 @@ fn split(received: &Bytes) -> Result<(Bytes, Receipt), ReceiptError> {
                 return Err(ReceiptError::Malformed);
             }
             let receipt = Receipt::decode(rest).map_err(|_| ReceiptError::Malformed)?;
-            return Ok((received.slice(..at), receipt));
+            return Ok((received.slice(..offset), receipt));
         }
         skip_field(wire, tag, &mut rest, DecodeContext::default()).map_err(|_| ReceiptError::Malformed)?;
     }

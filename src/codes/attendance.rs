@@ -1,7 +1,7 @@
 //! Attendance and absence codes of the School Attendance (Pupil Registration) (England) Regulations 2024, reg. 10.
 //!
-//! It owns which code held on which date and how it counts. It must never turn one code into another: what the home
-//! school might enter is only suggested (`suggestion.rs`).
+//! Owns the dates on which each code is valid, and how it counts. Invariant: no code is turned into another. The code
+//! for the home school's register is only suggested (`suggestion.rs`).
 
 mod table;
 
@@ -11,45 +11,45 @@ use crate::calendar::Date;
 use AttendanceClass::{
     ApprovedEducationalActivity, AuthorisedAbsence, NotCollected, NotPossible, Present, UnauthorisedAbsence,
 };
-use table::REGULATIONS;
+use table::REGULATIONS_2024_START;
 
-/// How the Department for Education counts a session.
+/// Class of a session, as the Department for Education counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttendanceClass {
-    /// In school.
+    /// Present at school.
     Present,
-    /// Counts as attending, elsewhere.
+    /// Attending an approved educational activity elsewhere; counts as attendance.
     ApprovedEducationalActivity,
-    /// Absent with leave or good reason.
+    /// Absent with leave or for a good reason.
     AuthorisedAbsence,
-    /// Absent without.
+    /// Absent without leave and without a good reason.
     UnauthorisedAbsence,
-    /// Not a possible attendance: in no rate.
+    /// Not a possible attendance; excluded from every rate.
     NotPossible,
-    /// Not collected: in no rate.
+    /// Not collected; excluded from every rate.
     NotCollected,
 }
 
 impl AttendanceClass {
-    /// Whether the session is in the numerator of the attendance rate.
+    /// Returns whether the session is in the numerator of the attendance rate.
     #[must_use]
     pub fn is_attended(self) -> bool {
         matches!(self, Present | ApprovedEducationalActivity)
     }
 
-    /// Whether the session is an absence.
+    /// Returns whether the session is an absence.
     #[must_use]
     pub fn is_absent(self) -> bool {
         matches!(self, AuthorisedAbsence | UnauthorisedAbsence)
     }
 
-    /// Whether the session is in the denominator of every rate.
+    /// Returns whether the session is in the denominator of every rate.
     #[must_use]
     pub fn is_possible(self) -> bool {
         self.is_attended() || self.is_absent()
     }
 
-    /// The name used in tables and exports.
+    /// Returns the name used in tables and exports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl AttendanceClass {
     }
 }
 
-/// The half of a school day a register is taken for.
+/// Half of a school day for which a register is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RegisterSession {
     /// AM.
@@ -72,13 +72,13 @@ pub enum RegisterSession {
     Afternoon,
 }
 
-/// Why a code was not taken.
+/// Error of an attendance code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CodeError {
-    /// No such code on that date.
+pub enum AttendanceCodeError {
+    /// The code does not exist on that date.
     #[error("not an attendance code on that date")]
     Unknown,
-    /// Withdrawn before that date.
+    /// The code was withdrawn before that date.
     #[error("the attendance code was withdrawn on 19 August 2024")]
     Retired,
     /// The code belongs to the other half of the day.
@@ -86,8 +86,8 @@ pub enum CodeError {
     SessionMismatch,
 }
 
-impl CodeError {
-    /// The reason sent to a caller.
+impl AttendanceCodeError {
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl CodeError {
     }
 }
 
-/// One code of the register.
+/// Attendance code of the register.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttendanceCode {
     /// `/`: present in the morning session.
@@ -180,7 +180,7 @@ pub enum AttendanceCode {
 }
 
 impl AttendanceCode {
-    /// Every code, the four withdrawn ones last.
+    /// All codes, with the four withdrawn ones last.
     pub const ALL: [Self; 38] = [
         Self::PresentMorning,
         Self::PresentAfternoon,
@@ -222,61 +222,67 @@ impl AttendanceCode {
         Self::LegacyUnableToAttend,
     ];
 
-    /// The code `text` as it held on `date`; no repair of case or space.
+    /// Parses a code that is valid on `date`. Case and spaces are not corrected.
     ///
     /// # Errors
-    /// [`CodeError::Retired`] for `F H J Y` from 19 August 2024, [`CodeError::Unknown`] for all else that did not hold.
-    pub fn on(text: &str, date: Date) -> Result<Self, CodeError> {
-        let code = Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or(CodeError::Unknown)?;
+    /// [`CodeError::Retired`] for `F H J Y` from 19 August 2024; [`CodeError::Unknown`] for any other text that is not
+    /// valid on that date.
+    pub fn parse_on(text: &str, date: Date) -> Result<Self, AttendanceCodeError> {
+        let code =
+            Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or(AttendanceCodeError::Unknown)?;
         let day = (date.year(), date.month(), date.day());
-        let held = code.row().3;
-        if day < held.from {
-            Err(CodeError::Unknown)
-        } else if held.withdrawn && day >= REGULATIONS {
-            Err(CodeError::Retired)
+        let period = code.definition().3;
+        if day < period.from {
+            Err(AttendanceCodeError::Unknown)
+        } else if period.withdrawn && day >= REGULATIONS_2024_START {
+            Err(AttendanceCodeError::Retired)
         } else {
             Ok(code)
         }
     }
 
-    /// As [`AttendanceCode::on`], for a mark of `session`.
+    /// Parses a code that is valid on `date` for a mark of `session`.
     ///
     /// # Errors
-    /// Those, and [`CodeError::SessionMismatch`].
-    pub fn in_session(text: &str, date: Date, session: RegisterSession) -> Result<Self, CodeError> {
-        let code = Self::on(text, date)?;
+    /// Errors of [`AttendanceCode::on`], and [`CodeError::SessionMismatch`].
+    pub fn parse_in_session(
+        text: &str,
+        date: Date,
+        session: RegisterSession,
+    ) -> Result<Self, AttendanceCodeError> {
+        let code = Self::parse_on(text, date)?;
         if code.only_session().is_none_or(|only| only == session) {
             Ok(code)
         } else {
-            Err(CodeError::SessionMismatch)
+            Err(AttendanceCodeError::SessionMismatch)
         }
     }
 
-    /// The code as the register writes it.
+    /// Returns the code as written in the register.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.row().0
+        self.definition().0
     }
 
-    /// What the code means, in the short words of the guidance.
+    /// Returns the meaning of the code, in the short words of the guidance.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        self.row().1
+        self.definition().1
     }
 
-    /// How it counts.
+    /// Returns the class in which the code counts.
     #[must_use]
     pub fn class(self) -> AttendanceClass {
-        self.row().2
+        self.definition().2
     }
 
-    /// Whether it was withdrawn in 2024 and only stands on older registers.
+    /// Returns whether the code was withdrawn in 2024 and appears on older registers only.
     #[must_use]
     pub fn is_legacy(self) -> bool {
-        self.row().3.withdrawn
+        self.definition().3.withdrawn
     }
 
-    /// The one session it may stand in; none if either.
+    /// Returns the only session in which the code is allowed; `None` for either.
     #[must_use]
     pub fn only_session(self) -> Option<RegisterSession> {
         match self {
@@ -316,12 +322,18 @@ mod tests {
             assert_eq!(&record[1], code.meaning());
             assert_eq!(&record[2], code.class().as_str());
             let from = Date::parse(&record[3]).unwrap();
-            assert_eq!(AttendanceCode::on(&record[0], from), Ok(code));
-            assert_eq!(AttendanceCode::on(&record[0], from.plus_days(-1)), Err(CodeError::Unknown));
+            assert_eq!(AttendanceCode::parse_on(&record[0], from), Ok(code));
+            assert_eq!(
+                AttendanceCode::parse_on(&record[0], from.plus_days(-1)),
+                Err(AttendanceCodeError::Unknown)
+            );
             assert_eq!(code.is_legacy(), !record[4].is_empty());
             if let Ok(last) = Date::parse(&record[4]) {
-                assert_eq!(AttendanceCode::on(&record[0], last), Ok(code));
-                assert_eq!(AttendanceCode::on(&record[0], last.plus_days(1)), Err(CodeError::Retired));
+                assert_eq!(AttendanceCode::parse_on(&record[0], last), Ok(code));
+                assert_eq!(
+                    AttendanceCode::parse_on(&record[0], last.plus_days(1)),
+                    Err(AttendanceCodeError::Retired)
+                );
             }
         }
         assert_eq!(rows, CODES.lines().count() - 1);
@@ -332,16 +344,16 @@ mod tests {
     fn near_misses_are_unknown() {
         let day = Date::parse("2026-11-20").unwrap();
         for text in ["", "i", "/\\", "Y8", " I", "I ", "II", "X01", "h", "N\u{200b}"] {
-            assert_eq!(AttendanceCode::on(text, day), Err(CodeError::Unknown), "{text}");
+            assert_eq!(AttendanceCode::parse_on(text, day), Err(AttendanceCodeError::Unknown), "{text}");
         }
     }
 
     #[test]
     fn presence_belongs_to_its_session() {
         let day = Date::parse("2026-11-20").unwrap();
-        let read = |text, session| AttendanceCode::in_session(text, day, session);
-        assert_eq!(read("\\", RegisterSession::Morning), Err(CodeError::SessionMismatch));
-        assert_eq!(read("/", RegisterSession::Afternoon), Err(CodeError::SessionMismatch));
+        let read = |text, session| AttendanceCode::parse_in_session(text, day, session);
+        assert_eq!(read("\\", RegisterSession::Morning), Err(AttendanceCodeError::SessionMismatch));
+        assert_eq!(read("/", RegisterSession::Afternoon), Err(AttendanceCodeError::SessionMismatch));
         assert_eq!(read("/", RegisterSession::Morning), Ok(AttendanceCode::PresentMorning));
         assert_eq!(read("K", RegisterSession::Afternoon), Ok(AttendanceCode::LocalAuthorityProvision));
     }

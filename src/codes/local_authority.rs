@@ -1,30 +1,31 @@
-//! Local authorities in England as the Department for Education publishes them, with their dates.
+//! Local authorities in England, as published by the Department for Education, with their dates.
 //!
-//! The published table is embedded as it came: rows joining two authorities and rows without a code are left out
-//! when it is read, and a code may have an ended row beside a live one. It must never say where a child lives.
+//! The published table is embedded unchanged. Parsing leaves out rows that join two authorities and rows without a
+//! code. A code may have an ended row beside a current one. Invariant: an authority's code never states where a child
+//! lives.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use crate::calendar::Date;
 
-/// A code of three digits, zeros kept; known or not.
+/// Local authority code of three digits, with leading zeros; listed or not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaCode([u8; 3]);
 
-/// Why a code was not taken.
+/// Error of a local authority code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LaCodeError {
-    /// Not three ASCII digits.
+    /// The text is not three ASCII digits.
     #[error("not a local authority code of three digits")]
     Format,
-    /// Not the code of a local authority on that date.
+    /// No local authority has the code on that date.
     #[error("no local authority has this code on that date")]
     Unknown,
 }
 
 impl LaCodeError {
-    /// The reason sent to a caller.
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -34,31 +35,31 @@ impl LaCodeError {
     }
 }
 
-/// One authority for the time it existed under one national code.
+/// Local authority, for the period in which it existed under one national code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalAuthority {
-    /// The Department's code.
+    /// Code of the Department for Education.
     pub code: LaCode,
-    /// The Office for National Statistics' code, as `E09000021`.
+    /// Code of the Office for National Statistics, such as `E09000021`.
     pub ons_code: String,
     /// Name.
     pub name: String,
     /// First day.
     pub from: Date,
-    /// Last day; none while it lives.
+    /// Last day; `None` while the authority exists.
     pub to: Option<Date>,
 }
 
 impl LocalAuthority {
-    /// Whether it existed on `date`.
+    /// Returns whether the authority existed on `date`.
     #[must_use]
-    pub fn lived_on(&self, date: Date) -> bool {
+    pub fn existed_on(&self, date: Date) -> bool {
         self.from <= date && self.to.is_none_or(|to| date <= to)
     }
 }
 
 impl LaCode {
-    /// Three digits, listed or not.
+    /// Parses three digits, listed or not.
     ///
     /// # Errors
     /// [`LaCodeError::Format`].
@@ -67,31 +68,31 @@ impl LaCode {
         if code.iter().all(u8::is_ascii_digit) { Ok(Self(code)) } else { Err(LaCodeError::Format) }
     }
 
-    /// The code of an authority that existed on `date`.
+    /// Parses the code of an authority that existed on `date`.
     ///
     /// # Errors
     /// [`LaCodeError`].
-    pub fn live_on(text: &str, date: Date) -> Result<Self, LaCodeError> {
+    pub fn parse_on(text: &str, date: Date) -> Result<Self, LaCodeError> {
         let code = Self::parse(text)?;
         code.authority_on(date).map(|_| code).ok_or(LaCodeError::Unknown)
     }
 
-    /// The three digits.
+    /// Returns the three digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The authority that had this code on `date`.
+    /// Returns the authority that had this code on `date`.
     #[must_use]
     pub fn authority_on(self, date: Date) -> Option<&'static LocalAuthority> {
-        AUTHORITIES.iter().find(|authority| authority.code == self && authority.lived_on(date))
+        AUTHORITIES.iter().find(|authority| authority.code == self && authority.existed_on(date))
     }
 
-    /// Whether pupil numbers were ever issued under it: every authority's code, living or ended, and the Department's
-    /// pseudo-authorities.
+    /// Returns whether pupil numbers were ever issued under the code. These are the codes of all current and ended
+    /// authorities, and of the Department's pseudo-authorities.
     #[must_use]
-    pub fn has_issued(self) -> bool {
+    pub fn has_issued_upns(self) -> bool {
         AUTHORITIES.iter().any(|authority| authority.code == self)
             || matches!(self.number(), 1..=5 | 660..=681 | 701..=708 | 820 | 875 | 909 | 928)
     }
@@ -113,32 +114,33 @@ impl fmt::Debug for LaCode {
     }
 }
 
-/// Every authority of the published table, living and ended, in its order.
+/// Returns every authority of the published table, current and ended, in its order.
 #[must_use]
 pub fn local_authorities() -> &'static [LocalAuthority] {
     &AUTHORITIES
 }
 
-const PUBLISHED: &str = include_str!("tables/local-authorities.csv");
+const PUBLISHED_TABLE: &str = include_str!("tables/local-authorities.csv");
 
 static AUTHORITIES: LazyLock<Vec<LocalAuthority>> = LazyLock::new(|| {
-    let mut table = csv::Reader::from_reader(PUBLISHED.as_bytes());
-    table.records().filter_map(|row| authority(&row.ok()?)).collect()
+    let mut table = csv::Reader::from_reader(PUBLISHED_TABLE.as_bytes());
+    table.records().filter_map(|row| parse_row(&row.ok()?)).collect()
 });
 
-/// None for what is no authority: joined rows, rows whose code is `x`, and the forces' schools overseas (no dates).
-fn authority(row: &csv::StringRecord) -> Option<LocalAuthority> {
+/// Parses a row of the table. Returns `None` for a row that is no authority: joined rows, rows whose code is `x`, and
+/// the forces' schools overseas (no dates).
+fn parse_row(row: &csv::StringRecord) -> Option<LocalAuthority> {
     let ended = row.get(3)?;
     Some(LocalAuthority {
         ons_code: row.get(0)?.to_owned(),
         name: row.get(1)?.to_owned(),
-        from: british(row.get(2)?)?,
-        to: if ended.is_empty() { None } else { Some(british(ended)?) },
+        from: parse_british_date(row.get(2)?)?,
+        to: if ended.is_empty() { None } else { Some(parse_british_date(ended)?) },
         code: LaCode::parse(row.get(8)?).ok()?,
     })
 }
 
-fn british(text: &str) -> Option<Date> {
+fn parse_british_date(text: &str) -> Option<Date> {
     let mut parts = text.splitn(3, '/');
     let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
     Date::parse(&format!("{year}-{month}-{day}")).ok()
@@ -154,7 +156,7 @@ mod tests {
         let date = Date::parse(date).unwrap();
         AUTHORITIES
             .iter()
-            .filter(|authority| authority.lived_on(date))
+            .filter(|authority| authority.existed_on(date))
             .map(|authority| authority.code)
             .collect()
     }
@@ -163,13 +165,13 @@ mod tests {
     fn there_are_153_and_none_twice() {
         assert_eq!(live_on("2026-11-20").len(), 153);
         let day = Date::parse("2026-11-20").unwrap();
-        assert_eq!(AUTHORITIES.iter().filter(|authority| authority.lived_on(day)).count(), 153);
-        assert_eq!(PUBLISHED.lines().count() - 1 - AUTHORITIES.len(), 3 + 5 + 1);
+        assert_eq!(AUTHORITIES.iter().filter(|authority| authority.existed_on(day)).count(), 153);
+        assert_eq!(PUBLISHED_TABLE.lines().count() - 1 - AUTHORITIES.len(), 3 + 5 + 1);
     }
 
     #[test]
     fn codes_have_their_dates() {
-        let live = |code, date| LaCode::live_on(code, Date::parse(date).unwrap());
+        let live = |code, date| LaCode::parse_on(code, Date::parse(date).unwrap());
         assert_eq!(live("909", "2023-03-31").unwrap().as_str(), "909");
         assert_eq!(live("909", "2023-04-01"), Err(LaCodeError::Unknown));
         assert!(live("942", "2023-04-01").is_ok());
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn issuers_reach_back() {
-        let issued = |code| LaCode::parse(code).unwrap().has_issued();
+        let issued = |code| LaCode::parse(code).unwrap().has_issued_upns();
         assert!(issued("941") && issued("674") && issued("001") && issued("820") && issued("702"));
         assert!(!issued("000") && !issued("999"));
     }

@@ -1,11 +1,11 @@
-//! The sector's code sets and identifiers, one type each, with the dates they hold.
+//! Code sets and identifiers of the sector, one type each, with the dates on which they are valid.
 //!
-//! Codes collide across sets (`C1` is an attendance code and a legal status), so no string type is shared. Pure:
-//! no clock, no store. What identifies a child never shows in `Debug` or in an error.
+//! Codes collide across sets (`C1` is an attendance code and a legal status), so no string type is shared. The module
+//! is pure: no clock, no store. Identifiers of a child never appear in `Debug` or in an error.
 
 pub mod attendance;
 pub mod local_authority;
-pub mod names;
+pub mod name_matching;
 pub mod nhs;
 pub mod organisation;
 pub mod rates;
@@ -14,12 +14,12 @@ pub mod uln;
 pub mod upn;
 pub mod urn;
 
-pub use attendance::{AttendanceClass, AttendanceCode, CodeError, RegisterSession};
+pub use attendance::{AttendanceClass, AttendanceCode, AttendanceCodeError, RegisterSession};
 pub use local_authority::{LaCode, LocalAuthority};
-pub use names::same_name;
+pub use name_matching::is_same_name;
 pub use nhs::NhsNumber;
-pub use organisation::{OrganisationId, OrganisationKind, System};
-pub use rates::Rates;
+pub use organisation::{OrganisationId, OrganisationKind, SystemName};
+pub use rates::AttendanceRates;
 pub use suggestion::suggest_home_code;
 pub use uln::Uln;
 pub use upn::Upn;

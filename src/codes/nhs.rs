@@ -1,28 +1,29 @@
-//! NHS numbers, the likely consistent identifier of the Children Act 2004 s.16LA; optional everywhere.
+//! NHS numbers, the likely consistent identifier of the Children Act 2004 s.16LA. They are optional everywhere.
 //!
-//! Personal: redacted in `Debug`. Never guessed from ten digits, which a learner number has too.
+//! Personal: redacted in `Debug`. Ten digits alone are never taken for an NHS number, because a learner number has ten
+//! digits too.
 
 use std::fmt;
 
-use super::uln::{ten_digits, weighted};
+use super::uln::{parse_ten_digits, weighted_sum};
 
-/// An NHS number with a right check digit.
+/// NHS number with a valid check digit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NhsNumber([u8; 10]);
 
-/// Why an NHS number was not taken.
+/// Error of an NHS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NhsNumberError {
-    /// Not ten digits, or all ten the same 0 or 9, which pass the sum and belong to nobody.
+    /// The text is not ten digits, or is ten times 0 or 9; these two pass the check but are never issued.
     #[error("not an NHS number of ten digits")]
     Format,
-    /// The last digit is not the one the others give.
+    /// The check digit does not match the other digits.
     #[error("the check digit of the NHS number is wrong")]
     CheckDigit,
 }
 
 impl NhsNumberError {
-    /// The reason sent to a caller.
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -33,20 +34,20 @@ impl NhsNumberError {
 }
 
 impl NhsNumber {
-    /// Reads ten ASCII digits.
+    /// Parses ten ASCII digits.
     ///
     /// # Errors
     /// [`NhsNumberError`].
     pub fn parse(text: &str) -> Result<Self, NhsNumberError> {
-        let number = ten_digits(text).ok_or(NhsNumberError::Format)?;
+        let number = parse_ten_digits(text).ok_or(NhsNumberError::Format)?;
         if matches!(text, "0000000000" | "9999999999") {
             return Err(NhsNumberError::Format);
         }
-        let check = (11 - weighted(&number) % 11) % 11;
+        let check = (11 - weighted_sum(&number) % 11) % 11;
         if check == u32::from(number[9] - b'0') { Ok(Self(number)) } else { Err(NhsNumberError::CheckDigit) }
     }
 
-    /// The ten digits. Personal.
+    /// Returns the ten digits. Personal.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -70,7 +71,7 @@ mod tests {
             Err(NhsNumberError::Format) => "format",
             Err(NhsNumberError::CheckDigit) => "check_digit",
         };
-        assert_eq!(crate::codes::uln::vectors("nhs", expected), 6);
+        assert_eq!(crate::codes::uln::assert_vectors("nhs", expected), 6);
         assert_eq!(expected("9998885981"), "valid");
     }
 }

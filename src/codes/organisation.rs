@@ -1,6 +1,6 @@
-//! The names of organisations and of their systems, and the SPIFFE form a certificate carries.
+//! Ids of organisations and names of their systems, and the SPIFFE form that a certificate holds.
 //!
-//! It owns the text form only: whether an organisation is registered is the register's. Nothing here is personal.
+//! Owns the text form only; the register decides whether an organisation is registered. Nothing here is personal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use std::sync::Arc;
 use super::local_authority::LaCode;
 use super::urn::Urn;
 
-/// What an organisation is; its part in a placement says what it may do there.
+/// Kind of an organisation. Its role in a placement decides what it may do there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrganisationKind {
-    /// A local authority, by its three-digit code.
+    /// Local authority, identified by its three-digit code.
     La,
-    /// A school of any sort, by its URN.
+    /// School of any type, identified by its URN.
     School,
-    /// A provider, by an id of the gateway.
+    /// Provider, identified by an id of the gateway.
     Provider,
-    /// A partner: health, youth justice, virtual school.
+    /// Partner: health, youth justice, virtual school.
     Partner,
-    /// An auditor.
+    /// Auditor.
     Auditor,
-    /// A system vendor acting for others under grants.
+    /// Processor: a system vendor that acts for others under grants.
     Processor,
-    /// Who runs the gateway.
+    /// Operator of the gateway.
     Operator,
 }
 
 impl OrganisationKind {
-    /// The word in an id.
+    /// Returns the word used in an id.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl OrganisationKind {
         })
     }
 
-    fn takes(self, id: &str) -> bool {
+    fn is_valid_id(self, id: &str) -> bool {
         match self {
             Self::La => LaCode::parse(id).is_ok(),
             Self::School => Urn::parse(id).is_ok(),
@@ -65,19 +65,19 @@ impl OrganisationKind {
     }
 }
 
-/// Why an organisation's name was not taken.
+/// Error of an organisation's id or identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrganisationError {
-    /// Not `<kind>/<id>` with an id of that kind.
+    /// The text is not `<kind>/<id>` with an id of that kind.
     #[error("not an organisation written as kind/id")]
     Format,
-    /// Not `spiffe://<trust-domain>/<kind>/<id>/<system>` of this trust domain.
+    /// The URI is not `spiffe://<trust-domain>/<kind>/<id>/<system>` of this trust domain.
     #[error("not the identity of a system in this trust domain")]
     Identity,
 }
 
 impl OrganisationError {
-    /// The reason sent to a caller.
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl OrganisationError {
     }
 }
 
-/// An organisation, as `la/330`, `school/123456` or `provider/riverside`. Cheap to clone; ordered by its text.
+/// Organisation id, such as `la/330`, `school/123456` or `provider/riverside`. Cheap to clone; ordered by its text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrganisationId {
     text: Arc<str>,
@@ -95,48 +95,49 @@ pub struct OrganisationId {
 }
 
 impl OrganisationId {
-    /// Reads `<kind>/<id>`.
+    /// Parses `<kind>/<id>`.
     ///
     /// # Errors
     /// [`OrganisationError::Format`].
     pub fn parse(text: &str) -> Result<Self, OrganisationError> {
         let (kind, id) = text.split_once('/').ok_or(OrganisationError::Format)?;
-        let kind =
-            OrganisationKind::parse(kind).filter(|kind| kind.takes(id)).ok_or(OrganisationError::Format)?;
+        let kind = OrganisationKind::parse(kind)
+            .filter(|kind| kind.is_valid_id(id))
+            .ok_or(OrganisationError::Format)?;
         Ok(Self { text: text.into(), kind })
     }
 
-    /// Reads the identity in a certificate: `spiffe://<trust-domain>/<kind>/<id>/<system>`.
+    /// Parses the identity in a certificate: `spiffe://<trust-domain>/<kind>/<id>/<system>`.
     ///
     /// # Errors
     /// [`OrganisationError::Identity`].
-    pub fn from_spiffe(uri: &str, trust_domain: &str) -> Result<(Self, System), OrganisationError> {
+    pub fn from_spiffe(uri: &str, trust_domain: &str) -> Result<(Self, SystemName), OrganisationError> {
         let path = uri.strip_prefix("spiffe://").and_then(|rest| rest.strip_prefix(trust_domain));
         let path = path.and_then(|rest| rest.strip_prefix('/')).ok_or(OrganisationError::Identity)?;
         let (organisation, system) = path.rsplit_once('/').ok_or(OrganisationError::Identity)?;
         let organisation = Self::parse(organisation).map_err(|_| OrganisationError::Identity)?;
-        Ok((organisation, System::parse(system)?))
+        Ok((organisation, SystemName::parse(system)?))
     }
 
-    /// The identity a certificate of `system` carries.
+    /// Returns the identity for a certificate of `system`.
     #[must_use]
-    pub fn to_spiffe(&self, trust_domain: &str, system: &System) -> String {
+    pub fn to_spiffe(&self, trust_domain: &str, system: &SystemName) -> String {
         format!("spiffe://{trust_domain}/{}/{}", self.text, system.0)
     }
 
-    /// The whole text, `<kind>/<id>`.
+    /// Returns the full text, `<kind>/<id>`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it is.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> OrganisationKind {
         self.kind
     }
 
-    /// The part after the kind: `330` of `la/330`.
+    /// Returns the part after the kind: `330` of `la/330`.
     #[must_use]
     pub fn id(&self) -> &str {
         self.text.split_once('/').map_or("", |(_, id)| id)
@@ -163,12 +164,12 @@ impl FromStr for OrganisationId {
     }
 }
 
-/// One system of an organisation, as `mis` or `case-management`.
+/// Name of a system of an organisation, such as `mis` or `case-management`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct System(Arc<str>);
+pub struct SystemName(Arc<str>);
 
-impl System {
-    /// Reads 1 to 40 of `a-z 0-9 -`.
+impl SystemName {
+    /// Parses 1 to 40 characters of `a-z 0-9 -`.
     ///
     /// # Errors
     /// [`OrganisationError::Identity`].
@@ -176,14 +177,14 @@ impl System {
         if is_label(text) { Ok(Self(text.into())) } else { Err(OrganisationError::Identity) }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for System {
+impl fmt::Display for SystemName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -1,34 +1,34 @@
-//! What the home school might enter for a session the provider marked (Working together to improve school
+//! Suggestion of the home school's code for a session that the provider marked (Working together to improve school
 //! attendance, 2024; regulation 10).
 //!
-//! A suggestion only: the register is the school's. It must never suggest what would hide a child who is not being
-//! taught, so a part-time timetable needs its plan and online learning is no attendance.
+//! The register remains the school's. Invariant: no suggestion may hide a child who is not being taught. So a part-time
+//! timetable needs its plan, and online learning is no attendance.
 
 use super::attendance::AttendanceCode;
 
-/// What a provider sends for a session.
+/// Mark that a provider sends for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderMark {
-    /// A register code.
+    /// Attendance code.
     Statutory(AttendanceCode),
-    /// What was seen at the door.
-    Seen(Seen),
+    /// Observation at the provider's site.
+    Observed(Observation),
 }
 
-/// What a provider saw.
+/// Observation by a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The child came.
+pub enum Observation {
+    /// The child attended.
     Present,
-    /// The child came late.
+    /// The child attended late.
     Late,
-    /// The child did not come; why is not known.
+    /// The child was absent for an unknown reason.
     Absent,
-    /// Nobody expected the child in this session.
+    /// The child was not expected in this session.
     NotExpected,
 }
 
-/// Who arranged the placement.
+/// Kind of organisation that arranged the placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArrangedBy {
     /// A local authority (Education Act 1996 s.19; Children and Families Act 2014 s.42, s.61).
@@ -37,14 +37,14 @@ pub enum ArrangedBy {
     School,
 }
 
-/// What is known of the place and the session.
+/// Circumstances of the placement and the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts of a placement")]
-pub struct Circumstances {
-    /// Who arranged the placement.
+pub struct SessionCircumstances {
+    /// Kind of organisation that arranged the placement.
     pub arranged_by: ArrangedBy,
-    /// The child is on some school's admission register beside the provider.
-    pub on_a_roll: bool,
+    /// The child is on the admission register of a school other than the provider.
+    pub on_school_roll: bool,
     /// The provider is a school where the child is dual registered, and the session is scheduled there.
     pub dual_registered: bool,
     /// The session was taught online to a child at home.
@@ -53,53 +53,56 @@ pub struct Circumstances {
     pub part_time_agreed: bool,
 }
 
-/// The code the home school might enter; none where the school alone can know, or no register exists.
+/// Returns the code that the home school might enter. Returns `None` when only the school can know the code, or when
+/// there is no register.
 #[must_use]
-pub fn suggest_home_code(mark: ProviderMark, place: Circumstances) -> Option<AttendanceCode> {
-    if !place.on_a_roll {
+pub fn suggest_home_code(mark: ProviderMark, circumstances: SessionCircumstances) -> Option<AttendanceCode> {
+    if !circumstances.on_school_roll {
         return None;
     }
-    if place.dual_registered {
+    if circumstances.dual_registered {
         return Some(AttendanceCode::DualRegistered);
     }
-    if place.online_at_home {
-        return part_time(place);
+    if circumstances.online_at_home {
+        return part_time_code(circumstances);
     }
     match mark {
-        ProviderMark::Seen(Seen::NotExpected) => part_time(place),
-        ProviderMark::Seen(Seen::Absent) => Some(AttendanceCode::ReasonNotEstablished),
-        ProviderMark::Seen(Seen::Present | Seen::Late) => {
-            Some(attended(AttendanceCode::OffSiteActivity, place))
+        ProviderMark::Observed(Observation::NotExpected) => part_time_code(circumstances),
+        ProviderMark::Observed(Observation::Absent) => Some(AttendanceCode::ReasonNotEstablished),
+        ProviderMark::Observed(Observation::Present | Observation::Late) => {
+            Some(attended_code(AttendanceCode::OffSiteActivity, circumstances))
         }
-        ProviderMark::Statutory(code) => from_code(code, place),
+        ProviderMark::Statutory(code) => suggest_for_code(code, circumstances),
     }
 }
 
-fn from_code(code: AttendanceCode, place: Circumstances) -> Option<AttendanceCode> {
+fn suggest_for_code(code: AttendanceCode, circumstances: SessionCircumstances) -> Option<AttendanceCode> {
     use AttendanceCode as C;
     match code {
         C::PresentMorning
         | C::PresentAfternoon
         | C::Late
         | C::LocalAuthorityProvision
-        | C::OffSiteActivity => Some(attended(C::OffSiteActivity, place)),
-        C::WorkExperience | C::SportingActivity | C::EducationalVisit => Some(attended(code, place)),
+        | C::OffSiteActivity => Some(attended_code(C::OffSiteActivity, circumstances)),
+        C::WorkExperience | C::SportingActivity | C::EducationalVisit => {
+            Some(attended_code(code, circumstances))
+        }
         C::ReasonNotEstablished | C::OtherAbsence => Some(C::ReasonNotEstablished),
         C::Illness => Some(C::Illness),
-        C::PartTimeTimetable => part_time(place),
+        C::PartTimeTimetable => part_time_code(circumstances),
         _ => None,
     }
 }
 
-fn attended(by_school: AttendanceCode, place: Circumstances) -> AttendanceCode {
-    match place.arranged_by {
+fn attended_code(by_school: AttendanceCode, circumstances: SessionCircumstances) -> AttendanceCode {
+    match circumstances.arranged_by {
         ArrangedBy::LocalAuthority => AttendanceCode::LocalAuthorityProvision,
         ArrangedBy::School => by_school,
     }
 }
 
-fn part_time(place: Circumstances) -> Option<AttendanceCode> {
-    place.part_time_agreed.then_some(AttendanceCode::PartTimeTimetable)
+fn part_time_code(circumstances: SessionCircumstances) -> Option<AttendanceCode> {
+    circumstances.part_time_agreed.then_some(AttendanceCode::PartTimeTimetable)
 }
 
 #[cfg(test)]
@@ -107,25 +110,25 @@ mod tests {
     use super::*;
     use crate::calendar::Date;
 
-    fn place(arranged_by: ArrangedBy) -> Circumstances {
-        Circumstances {
+    fn place(arranged_by: ArrangedBy) -> SessionCircumstances {
+        SessionCircumstances {
             arranged_by,
-            on_a_roll: true,
+            on_school_roll: true,
             dual_registered: false,
             online_at_home: false,
             part_time_agreed: false,
         }
     }
 
-    fn suggested(mark: &str, place: Circumstances) -> String {
+    fn suggested(mark: &str, place: SessionCircumstances) -> String {
         let mark = match mark {
-            "present" => ProviderMark::Seen(Seen::Present),
-            "late" => ProviderMark::Seen(Seen::Late),
-            "absent" => ProviderMark::Seen(Seen::Absent),
-            "not expected" => ProviderMark::Seen(Seen::NotExpected),
-            code => {
-                ProviderMark::Statutory(AttendanceCode::on(code, Date::parse("2026-11-20").unwrap()).unwrap())
-            }
+            "present" => ProviderMark::Observed(Observation::Present),
+            "late" => ProviderMark::Observed(Observation::Late),
+            "absent" => ProviderMark::Observed(Observation::Absent),
+            "not expected" => ProviderMark::Observed(Observation::NotExpected),
+            code => ProviderMark::Statutory(
+                AttendanceCode::parse_on(code, Date::parse("2026-11-20").unwrap()).unwrap(),
+            ),
         };
         suggest_home_code(mark, place).map(|code| code.to_string()).unwrap_or_default()
     }
@@ -159,16 +162,22 @@ mod tests {
     fn by_the_place() {
         let school = place(ArrangedBy::School);
         for mark in ["present", "absent", "I", "not expected"] {
-            assert_eq!(suggested(mark, Circumstances { dual_registered: true, ..school }), "D");
+            assert_eq!(suggested(mark, SessionCircumstances { dual_registered: true, ..school }), "D");
             assert_eq!(
-                suggested(mark, Circumstances { on_a_roll: false, dual_registered: true, ..school }),
+                suggested(
+                    mark,
+                    SessionCircumstances { on_school_roll: false, dual_registered: true, ..school }
+                ),
                 ""
             );
-            assert_eq!(suggested(mark, Circumstances { online_at_home: true, ..school }), "");
-            let agreed = Circumstances { online_at_home: true, part_time_agreed: true, ..school };
+            assert_eq!(suggested(mark, SessionCircumstances { online_at_home: true, ..school }), "");
+            let agreed = SessionCircumstances { online_at_home: true, part_time_agreed: true, ..school };
             assert_eq!(suggested(mark, agreed), "C2");
         }
-        assert_eq!(suggested("not expected", Circumstances { part_time_agreed: true, ..school }), "C2");
-        assert_eq!(suggested("absent", Circumstances { part_time_agreed: true, ..school }), "N");
+        assert_eq!(
+            suggested("not expected", SessionCircumstances { part_time_agreed: true, ..school }),
+            "C2"
+        );
+        assert_eq!(suggested("absent", SessionCircumstances { part_time_agreed: true, ..school }), "N");
     }
 }

@@ -1,35 +1,35 @@
 //! Unique pupil numbers (Department for Education, UPN guide).
 //!
-//! A blind number: it must never stand in a log, an error or `Debug`, and its authority is who issued it, never
+//! Invariant: a UPN never appears in a log, an error or `Debug`. Its authority is the one that issued it, not the one
 //! where the child is now.
 
 use std::fmt;
 
 use super::local_authority::LaCode;
 
-/// A pupil number with a right check letter, permanent or temporary.
+/// Unique pupil number with a valid check letter, permanent or temporary.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Upn([u8; 13]);
 
-/// Why a pupil number was not taken.
+/// Error of a pupil number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpnError {
-    /// Not a letter, eleven digits, and a digit or letter, in capitals without I, O and S.
+    /// The text is not a letter, eleven digits, and a digit or letter, in capitals without I, O and S.
     #[error("not a pupil number of 13 characters")]
     Format,
-    /// The check letter is not the one the other characters give.
+    /// The check letter does not match the other characters.
     #[error("the check letter of the pupil number is wrong")]
     CheckLetter,
-    /// Issued by authority 000, which never existed.
+    /// The number names authority 000, which never existed.
     #[error("the pupil number names an authority that never existed")]
     LaUnknown,
-    /// Temporary where a permanent one is needed.
+    /// The number is temporary, but a permanent one is needed.
     #[error("the pupil number is temporary")]
     Temporary,
 }
 
 impl UpnError {
-    /// The reason sent to a caller.
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -41,10 +41,10 @@ impl UpnError {
     }
 }
 
-const LETTERS: &[u8; 23] = b"ABCDEFGHJKLMNPQRTUVWXYZ";
+const CHECK_LETTERS: &[u8; 23] = b"ABCDEFGHJKLMNPQRTUVWXYZ";
 
 impl Upn {
-    /// Reads a permanent or temporary number; no repair of case or space.
+    /// Parses a permanent or temporary number. Case and spaces are not corrected.
     ///
     /// # Errors
     /// [`UpnError`], all but [`UpnError::Temporary`].
@@ -67,7 +67,7 @@ impl Upn {
         if middle.starts_with(b"000") { Err(UpnError::LaUnknown) } else { Ok(Self(upn)) }
     }
 
-    /// Reads a permanent number.
+    /// Parses a permanent number.
     ///
     /// # Errors
     /// [`UpnError`].
@@ -76,22 +76,22 @@ impl Upn {
         if upn.is_temporary() { Err(UpnError::Temporary) } else { Ok(upn) }
     }
 
-    /// The thirteen characters. Personal: for sealing, matching and the wire only.
+    /// Returns the thirteen characters. Personal: for sealing, matching and the wire only.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Whether it was issued until a permanent one is known.
+    /// Returns whether the number is temporary: issued until a permanent one is known.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         !self.0[12].is_ascii_digit()
     }
 
-    /// Whether its issuer is a known authority; a number is taken without, with a warning.
+    /// Returns whether the issuer is a known authority. A number of an unknown issuer is accepted.
     #[must_use]
-    pub fn issuer_known(&self) -> bool {
-        self.as_str().get(1..4).and_then(|la| LaCode::parse(la).ok()).is_some_and(LaCode::has_issued)
+    pub fn has_known_issuer(&self) -> bool {
+        self.as_str().get(1..4).and_then(|la| LaCode::parse(la).ok()).is_some_and(LaCode::has_issued_upns)
     }
 }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for Upn {
 }
 
 fn letter_value(letter: u8) -> Option<u32> {
-    LETTERS.iter().position(|known| *known == letter).and_then(|value| u32::try_from(value).ok())
+    CHECK_LETTERS.iter().position(|known| *known == letter).and_then(|value| u32::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -118,16 +118,16 @@ mod tests {
             Err(UpnError::LaUnknown) => "la_unknown",
             Err(UpnError::Temporary) => "temporary",
         };
-        assert_eq!(crate::codes::uln::vectors("upn", expected), 24);
+        assert_eq!(crate::codes::uln::assert_vectors("upn", expected), 24);
     }
 
     #[test]
     fn every_wrong_digit_is_caught() {
         let right = "Z303400126001";
-        for place in 1..13 {
+        for position in 1..13 {
             for digit in '0'..='9' {
                 let mut wrong = right.to_owned();
-                wrong.replace_range(place..=place, &digit.to_string());
+                wrong.replace_range(position..=position, &digit.to_string());
                 assert_eq!(Upn::parse(&wrong).is_ok(), wrong == right);
             }
         }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn issuer_and_redaction() {
         let upn = Upn::parse("R674123101121").unwrap();
-        assert!(upn.issuer_known() && Upn::parse("X00180001701A").unwrap().is_temporary());
+        assert!(upn.has_known_issuer() && Upn::parse("X00180001701A").unwrap().is_temporary());
         assert_eq!(format!("{upn:?}"), "Upn(redacted)");
         for text in ["", "A1\u{200b}01200005001", "В801200005001", "B801200005001 ", "O801200005001"] {
             assert_eq!(Upn::parse(text), Err(UpnError::Format));

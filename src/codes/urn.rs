@@ -1,14 +1,15 @@
-//! Numbers of places: URN (Get Information about Schools), UKPRN (UK Register of Learning Providers), LAESTAB.
+//! Numbers of establishments: URN (Get Information about Schools), UKPRN (UK Register of Learning Providers), LAESTAB.
 //!
-//! Only the form is held here; whether a place exists is for the register. None of these is personal.
+//! Only the form is checked here; the register decides whether an establishment exists. None of these numbers is
+//! personal.
 
 use std::fmt;
 
 use super::local_authority::LaCode;
 
-/// Why a place's number was not taken.
+/// Error of an establishment's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceNumberError {
+pub enum EstablishmentNumberError {
     /// A URN is six digits from 100000.
     #[error("not a URN of six digits")]
     Urn,
@@ -20,8 +21,8 @@ pub enum PlaceNumberError {
     Laestab,
 }
 
-impl PlaceNumberError {
-    /// The reason sent to a caller.
+impl EstablishmentNumberError {
+    /// Returns the reason name that is sent to a caller.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -37,12 +38,12 @@ impl PlaceNumberError {
 pub struct Urn(u32);
 
 impl Urn {
-    /// Reads six ASCII digits.
+    /// Parses six ASCII digits.
     ///
     /// # Errors
     /// [`PlaceNumberError::Urn`].
-    pub fn parse(text: &str) -> Result<Self, PlaceNumberError> {
-        digits(text, 6).filter(|urn| *urn >= 100_000).map(Self).ok_or(PlaceNumberError::Urn)
+    pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
+        parse_digits(text, 6).filter(|urn| *urn >= 100_000).map(Self).ok_or(EstablishmentNumberError::Urn)
     }
 }
 
@@ -57,13 +58,13 @@ impl fmt::Display for Urn {
 pub struct Ukprn(u32);
 
 impl Ukprn {
-    /// Reads eight ASCII digits.
+    /// Parses eight ASCII digits.
     ///
     /// # Errors
     /// [`PlaceNumberError::Ukprn`].
-    pub fn parse(text: &str) -> Result<Self, PlaceNumberError> {
-        let number = digits(text, 8).filter(|number| number / 10_000_000 == 1);
-        number.map(Self).ok_or(PlaceNumberError::Ukprn)
+    pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
+        let number = parse_digits(text, 8).filter(|number| number / 10_000_000 == 1);
+        number.map(Self).ok_or(EstablishmentNumberError::Ukprn)
     }
 }
 
@@ -73,26 +74,26 @@ impl fmt::Display for Ukprn {
     }
 }
 
-/// An authority's code and an establishment's number, written `LLL/EEEE`.
+/// LAESTAB: a local authority code and an establishment number, written `LLL/EEEE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Laestab {
-    /// The authority, as the number says; listed or not.
+    /// Local authority code in the number; listed or not.
     pub authority: LaCode,
-    /// The establishment, 0 to 9999.
+    /// Establishment number, 0 to 9999.
     pub establishment: u16,
 }
 
 impl Laestab {
-    /// Reads `LLL/EEEE` or `LLLEEEE`.
+    /// Parses `LLL/EEEE` or `LLLEEEE`.
     ///
     /// # Errors
     /// [`PlaceNumberError::Laestab`].
-    pub fn parse(text: &str) -> Result<Self, PlaceNumberError> {
-        let (authority, rest) = text.split_at_checked(3).ok_or(PlaceNumberError::Laestab)?;
-        let authority = LaCode::parse(authority).map_err(|_| PlaceNumberError::Laestab)?;
+    pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
+        let (authority, rest) = text.split_at_checked(3).ok_or(EstablishmentNumberError::Laestab)?;
+        let authority = LaCode::parse(authority).map_err(|_| EstablishmentNumberError::Laestab)?;
         let establishment =
-            digits(rest.strip_prefix('/').unwrap_or(rest), 4).and_then(|number| number.try_into().ok());
-        Ok(Self { authority, establishment: establishment.ok_or(PlaceNumberError::Laestab)? })
+            parse_digits(rest.strip_prefix('/').unwrap_or(rest), 4).and_then(|number| number.try_into().ok());
+        Ok(Self { authority, establishment: establishment.ok_or(EstablishmentNumberError::Laestab)? })
     }
 }
 
@@ -102,7 +103,7 @@ impl fmt::Display for Laestab {
     }
 }
 
-fn digits(text: &str, count: usize) -> Option<u32> {
+fn parse_digits(text: &str, count: usize) -> Option<u32> {
     (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(Laestab::parse("3301101").unwrap().to_string(), "330/1101");
         assert_eq!(Laestab::parse("001/0001").unwrap().to_string(), "001/0001");
         for text in ["330/110", "330//1101", "33/01101", "é301101"] {
-            assert_eq!(Laestab::parse(text), Err(PlaceNumberError::Laestab));
+            assert_eq!(Laestab::parse(text), Err(EstablishmentNumberError::Laestab));
         }
     }
 }

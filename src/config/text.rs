@@ -1,4 +1,5 @@
-//! The text of a configuration: a fault in it is one line that names the place, the key and what the key may be.
+//! Parser of a configuration's text. An error is one line with the position, the key and the values that the key
+//! may have.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -8,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 
-/// The bounds of every number, by its key. A test holds the list to the configuration's struct.
+/// Bounds of every number, by key. A test compares the list with the configuration's struct.
 pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 10] = [
     ("database.fold_after_pages", 100..=1_000_000, "pages of 4 KiB"),
     ("limits.request_bytes", 4_096..=16_777_216, "bytes"),
@@ -22,8 +23,8 @@ pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 10] = [
     ("limits.heartbeat_seconds", 1..=300, "seconds"),
 ];
 
-/// The keys that name a file, or several.
-const PATHS: [&str; 9] = [
+/// Keys that name one file or several.
+const PATH_KEYS: [&str; 9] = [
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
@@ -35,60 +36,61 @@ const PATHS: [&str; 9] = [
     "log.key_ring",
 ];
 
-/// A fault of a configuration's text.
+/// Error in a configuration's text.
 #[derive(Debug)]
-pub(super) struct Fault {
-    /// Its line, from 1.
+pub(super) struct ConfigFault {
+    /// The line, from 1.
     pub line: usize,
-    /// The key and what is wrong with it.
+    /// The key and its error.
     pub what: String,
 }
 
-/// Parses a configuration and checks every value that can be checked by itself.
-pub(super) fn parse(text: &str) -> Result<Config, Fault> {
-    let table = DeTable::parse(text).map_err(|error| Fault::of(text, None, &error))?;
+/// Parses a configuration and checks every value that can be checked alone.
+pub(super) fn parse(text: &str) -> Result<Config, ConfigFault> {
+    let table = DeTable::parse(text).map_err(|error| ConfigFault::from_toml_error(text, None, &error))?;
     for (key, range, unit) in &RANGES {
         if let Some(value) = find(table.get_ref(), key)
             && !integer(value.get_ref()).is_some_and(|number| range.contains(&number))
         {
-            let what = format!("must be a whole number of {unit} from {} to {}", range.start(), range.end());
-            return Err(Fault::at(text, &value.span(), key, &what));
+            let message =
+                format!("must be a whole number of {unit} from {} to {}", range.start(), range.end());
+            return Err(ConfigFault::at_span(text, &value.span(), key, &message));
         }
     }
-    for key in PATHS {
+    for key in PATH_KEYS {
         let Some(value) = find(table.get_ref(), key) else { continue };
         let named = value.get_ref().as_array().map_or_else(|| vec![value], |array| array.iter().collect());
         if named.is_empty() || named.iter().any(|path| path.get_ref().as_str() == Some("")) {
-            return Err(Fault::at(text, &value.span(), key, "must name a file"));
+            return Err(ConfigFault::at_span(text, &value.span(), key, "must name a file"));
         }
     }
     if let Some(value) = find(table.get_ref(), "trust_domain")
         && value.get_ref().as_str().is_some_and(|name| !is_trust_domain(name))
     {
-        let what = "must be a SPIFFE trust domain: 1 to 255 of a-z 0-9 . - _, such as ap.example";
-        return Err(Fault::at(text, &value.span(), "trust_domain", what));
+        let message = "must be a SPIFFE trust domain: 1 to 255 of a-z 0-9 . - _, such as ap.example";
+        return Err(ConfigFault::at_span(text, &value.span(), "trust_domain", message));
     }
     Config::deserialize(toml::Deserializer::from(table.clone()))
-        .map_err(|error| Fault::of(text, Some(table.get_ref()), &error))
+        .map_err(|error| ConfigFault::from_toml_error(text, Some(table.get_ref()), &error))
 }
 
-impl Fault {
-    fn at(text: &str, span: &Range<usize>, key: &str, what: &str) -> Self {
+impl ConfigFault {
+    fn at_span(text: &str, span: &Range<usize>, key: &str, message: &str) -> Self {
         let before = text.get(..span.start).unwrap_or_default();
-        Self { line: before.matches('\n').count() + 1, what: format!("{key} {what}") }
+        Self { line: before.matches('\n').count() + 1, what: format!("{key} {message}") }
     }
 
-    /// Makes a fault from the parser's own words, with the key that they are about.
-    fn of(text: &str, table: Option<&DeTable<'_>>, error: &toml::de::Error) -> Self {
+    /// Converts an error of the TOML parser, and adds the key at its position.
+    fn from_toml_error(text: &str, table: Option<&DeTable<'_>>, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
         let key = table.map(|table| key_at(table, &span)).unwrap_or_default();
-        let what = error.message().lines().collect::<Vec<_>>().join(" ");
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
         let key = if key.is_empty() { "the file".to_owned() } else { key };
-        Self::at(text, &span, &format!("{key}:"), &what)
+        Self::at_span(text, &span, &format!("{key}:"), &message)
     }
 }
 
-/// Finds the value of a key with dots.
+/// Returns the value of a dotted key.
 fn find<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
     match key.split_once('.') {
         None => table.get(key),
@@ -96,7 +98,7 @@ fn find<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<&'a Spanned<DeValue
     }
 }
 
-/// Returns the innermost key whose value holds a place of the text.
+/// Returns the innermost key whose value contains a position of the text.
 fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
     for (name, value) in table {
         let inner = value.get_ref().as_table().map(|table| key_at(table, span)).filter(|key| !key.is_empty());
@@ -111,13 +113,13 @@ fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
     String::new()
 }
 
-/// Returns a whole number; beyond 64 bits there is none.
+/// Returns the value as an integer, or `None` beyond 64 bits.
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-/// Whether a name is a trust domain as SPIFFE writes it.
+/// Checks whether a name is a SPIFFE trust domain.
 fn is_trust_domain(name: &str) -> bool {
     let letter =
         |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b".-_".contains(&letter);

@@ -1,17 +1,17 @@
-//! What a delivery brings its recipient: read at the moment of sending, from what the sender's exchange
-//! wrote, and only as far as the recipient still has a part in it.
+//! The content of deliveries. It is read when a delivery is sent, from the rows that the sender's exchange wrote, and
+//! reduced to what the recipient may still read.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use super::rows::{Parcel, Place};
-use super::wire::cursor_of;
+use super::rows::{MailboxPosition, StoredDelivery};
+use super::wire::cursor_from_position;
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Change, ChildPart, Cx, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{CallerRole, Change, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::passports;
 use crate::placements::parties::Access;
 use crate::placements::{self, Placement, alerts, children, plan, read};
@@ -20,86 +20,94 @@ use crate::proto::v1::{
     AttendanceContent, ConfirmationContent, Delivery, DeliveryKind, PlacementContent, RegisterContent,
 };
 use crate::register::{closures, state_change};
-use crate::returns::{self, StatedChild};
+use crate::returns::{self, DeliveredStatements};
 use crate::seal::ChildKey;
 use crate::store::{StoreError, evidence};
 
-/// What is delivered of one child: it becomes one leaf.
-pub struct OfChild {
+/// The part of a delivery that is about one child. It becomes one leaf of the entry.
+pub struct ChildContent {
     placement: Uuid,
     key: ChildKey,
     reply: Vec<u8>,
 }
 
-/// A delivery as it is sent, with its children.
-pub struct Sent {
+/// A delivery that is ready to send, with its children.
+pub struct PreparedDelivery {
     /// The message.
     pub delivery: Delivery,
-    /// Its place in the mailbox.
-    pub at: Place,
-    /// The digest of its content.
+    /// Position in the mailbox.
+    pub position: MailboxPosition,
+    /// SHA-256 of the content.
     pub content_sha256: [u8; 32],
-    /// The organisation whose exchange it is from.
+    /// The organisation whose exchange wrote it.
     pub sender: OrganisationId,
-    /// The children in it.
-    pub children: Vec<OfChild>,
-    /// Marks in it.
+    /// The children that it is about.
+    pub children: Vec<ChildContent>,
+    /// Number of marks or sessions in it.
     pub marks: usize,
 }
 
-/// The content of a delivery; none where the recipient has no part in it any more, or the child's record
-/// is gone.
-async fn read(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
-    match DeliveryKind::try_from(parcel.kind) {
-        Ok(DeliveryKind::Attendance) => attendance(cx, parcel).await,
-        Ok(DeliveryKind::Confirmation) => confirmation(cx, parcel).await,
-        Ok(DeliveryKind::ExpectedAbsence) => expected_absence(cx, parcel).await,
+/// Reads the content of a delivery, its children, and its number of marks or sessions. The content is `None` when the
+/// recipient no longer has a part in it, or the child's record is erased.
+async fn read_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
+    match DeliveryKind::try_from(header.kind) {
+        Ok(DeliveryKind::Attendance) => attendance_content(cx, header).await,
+        Ok(DeliveryKind::Confirmation) => confirmation_content(cx, header).await,
+        Ok(DeliveryKind::ExpectedAbsence) => expected_absence_content(cx, header).await,
         Ok(
             DeliveryKind::Registration
             | DeliveryKind::Grant
             | DeliveryKind::Agreement
             | DeliveryKind::Closure,
         ) => {
-            let closure = closures::written_at(&mut cx.snapshot, parcel.at.index).await?;
-            let state_change = state_change::written_at(cx, parcel.at.index, parcel.object).await?;
-            let organisation = parcel.sender.to_string();
-            let method = parcel.method.rsplit('/').next().unwrap_or_default().to_owned();
+            let closure = closures::written_at(&mut cx.snapshot, header.position.index).await?;
+            let state_change = state_change::written_at(cx, header.position.index, header.object).await?;
+            let organisation = header.sender.to_string();
+            let method = header.method.rsplit('/').next().unwrap_or_default().to_owned();
             Ok((
                 Some(Content::Register(RegisterContent {
                     organisation,
                     method,
-                    closure: closure.map(|closure| closure.message()),
+                    closure: closure.map(|closure| closure.to_proto()),
                     state_change,
                 })),
                 Vec::new(),
                 0,
             ))
         }
-        Ok(DeliveryKind::Passport) => passport(cx, parcel).await,
+        Ok(DeliveryKind::Passport) => passport_content(cx, header).await,
         Ok(DeliveryKind::Progress) => {
-            let brought = returns::progress::content(cx, parcel.at.index).await?;
-            Ok(brought.map_or((None, Vec::new(), 0), |(placement, key, record)| {
-                let child = OfChild { placement, key, reply: record.encode_to_vec() };
+            let found = returns::progress::load_progress_content(cx, header.position.index).await?;
+            Ok(found.map_or((None, Vec::new(), 0), |(placement, key, record)| {
+                let child = ChildContent { placement, key, reply: record.encode_to_vec() };
                 (Some(Content::Progress(record)), vec![child], 0)
             }))
         }
         Ok(DeliveryKind::Alert | DeliveryKind::AlertEnded) => {
-            let brought = alerts::content(cx, parcel.at.index, parcel.object).await?.zip(parcel.placement);
-            Ok(brought.map_or((None, Vec::new(), 0), |((key, alert), placement)| {
-                let child = OfChild { placement, key, reply: alert.encode_to_vec() };
+            let found = alerts::delivery_content(cx, header.position.index, header.object)
+                .await?
+                .zip(header.placement);
+            Ok(found.map_or((None, Vec::new(), 0), |((key, alert), placement)| {
+                let child = ChildContent { placement, key, reply: alert.encode_to_vec() };
                 (Some(Content::Alert(alert)), vec![child], 0)
             }))
         }
         Ok(DeliveryKind::Unspecified) | Err(_) => {
             Err(StoreError::Corrupt { table: "parties", column: 2 }.into())
         }
-        Ok(kind) => about_placement(cx, parcel, kind).await,
+        Ok(kind) => placement_content(cx, header, kind).await,
     }
 }
 
-async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+async fn attendance_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
     let recipient = cx.caller.organisation.clone();
-    let returned = returns::content(cx, parcel.at.index, &recipient).await?;
+    let returned = returns::load_return_content(cx, header.position.index, &recipient).await?;
     let mut content = AttendanceContent {
         children: Vec::new(),
         nil_return: returned.nil,
@@ -111,103 +119,111 @@ async fn attendance(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Ve
     let mut marks = 0;
     for child in returned.children {
         marks += child.attendance.marks.len();
-        let key = children::required_key(cx, &child.sender, child.child).await?;
+        let key = children::load_required_key(cx, &child.sender, child.child).await?;
         let reply = child.attendance.encode_to_vec();
-        children.push(OfChild { placement: child.placement, key, reply });
+        children.push(ChildContent { placement: child.placement, key, reply });
         content.children.push(child.attendance);
     }
     Ok((Some(Content::Attendance(content)), children, marks))
 }
 
-async fn confirmation(
-    cx: &mut Cx,
-    parcel: &Parcel,
-) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+async fn confirmation_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
     let (mut children, mut content) = (Vec::new(), ConfirmationContent::default());
-    for stated in returns::confirmed_at(cx, parcel.at.index).await? {
-        children.push(of_child(cx, &stated).await?);
+    for stated in returns::confirmations_at(cx, header.position.index).await? {
+        children.push(child_content(cx, &stated).await?);
         content.children.push(stated.content);
     }
     let sessions = content.children.iter().map(|child| child.confirmations.len()).sum();
     Ok((Some(Content::Confirmation(content)), children, sessions))
 }
 
-async fn expected_absence(
-    cx: &mut Cx,
-    parcel: &Parcel,
-) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
-    let Some(stated) = returns::absences_at(cx, parcel.at.index).await? else {
+async fn expected_absence_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
+    let Some(stated) = returns::absences_at(cx, header.position.index).await? else {
         return Ok((None, Vec::new(), 0));
     };
-    let child = of_child(cx, &stated).await?;
+    let child = child_content(cx, &stated).await?;
     let sessions = stated.content.absences.len();
     Ok((Some(Content::ExpectedAbsence(stated.content)), vec![child], sessions))
 }
 
-async fn of_child<M: Message>(cx: &mut Cx, stated: &StatedChild<M>) -> Result<OfChild, Refusal> {
-    let key = children::required_key(cx, &stated.sender, stated.child).await?;
-    Ok(OfChild { placement: stated.placement, key, reply: stated.content.encode_to_vec() })
+async fn child_content<M: Message>(
+    cx: &mut RequestContext,
+    stated: &DeliveredStatements<M>,
+) -> Result<ChildContent, Refusal> {
+    let key = children::load_required_key(cx, &stated.sender, stated.child).await?;
+    Ok(ChildContent { placement: stated.placement, key, reply: stated.content.encode_to_vec() })
 }
 
-async fn passport(cx: &mut Cx, parcel: &Parcel) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
-    let shared = passports::content(cx, parcel.at.index).await?;
-    let Some(((key, content), placement)) = shared.zip(parcel.placement) else {
+async fn passport_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
+    let shared = passports::shared_content(cx, header.position.index).await?;
+    let Some(((key, content), placement)) = shared.zip(header.placement) else {
         return Ok((None, Vec::new(), 0));
     };
-    let child = OfChild { placement, key, reply: content.encode_to_vec() };
+    let child = ChildContent { placement, key, reply: content.encode_to_vec() };
     Ok((Some(Content::Passport(content)), vec![child], 0))
 }
 
-/// The version that the sender's exchange wrote, so that the digest of a delivery does not move with later
-/// versions. A recipient that may not read the placement any more is given what became of it, without the child; one
-/// that was no party on the day of the delivery is given nothing. The LA of residence is given the outline of each
-/// version that was written before the start, also after it.
-async fn about_placement(
-    cx: &mut Cx,
-    parcel: &Parcel,
+/// Reads the version of the placement or plan that the sender's exchange wrote, so that later versions do not change
+/// the digest of the delivery. A recipient that may no longer read the placement receives its outcome without the
+/// child; an organisation that was no party on the day of the delivery receives nothing. The LA of residence receives
+/// the outline of each version that was written before the start, also when it reads after the start.
+async fn placement_content(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
     kind: DeliveryKind,
-) -> Result<(Option<Content>, Vec<OfChild>, usize), Refusal> {
+) -> Result<(Option<Content>, Vec<ChildContent>, usize), Refusal> {
     let nothing = (None, Vec::new(), 0);
-    let (Some(id), reader) = (parcel.placement, cx.caller.organisation.clone()) else {
+    let (Some(id), reader) = (header.placement, cx.caller.organisation.clone()) else {
         return Ok(nothing);
     };
-    let sent_on = Date::in_london(Instant::from_micros(parcel.sent).map_err(|_| Reason::Failed)?);
+    let sent_on = Date::in_london(Instant::from_micros(header.sent_us).map_err(|_| Reason::Failed)?);
     let newest = placements::by_id(&mut cx.snapshot, id).await?;
-    let Some(newest) = newest.filter(|newest| newest.part_on(&reader, sent_on) != Part::None) else {
+    let Some(newest) = newest.filter(|newest| newest.role_on(&reader, sent_on) != CallerRole::NoRole) else {
         return Ok(nothing);
     };
-    let Some(key) = children::key(cx, &newest.commissioner, newest.child).await? else {
+    let Some(key) = children::load_key(cx, &newest.commissioner, newest.child).await? else {
         return Ok(nothing);
     };
     let mut content = PlacementContent::default();
-    let readable = placements::readable(&newest, &reader);
-    let mut access = Access::Whole;
+    let readable = placements::can_read(&newest, &reader);
+    let mut access = Access::Full;
     if kind != DeliveryKind::Plan
-        && let Some(written) = placements::rows::written_at(&mut cx.snapshot, id, parcel.at.index).await?
+        && let Some(written) =
+            placements::rows::version_written_at(&mut cx.snapshot, id, header.position.index).await?
     {
-        access = written.access(&reader).unwrap_or(Access::Outline);
-        let mut message = read::message(cx, &written, (access, readable), parcel.at.index).await?;
-        // The plan has deliveries of its own; its etag moves without this placement's version.
+        access = written.access_by_role(&reader).unwrap_or(Access::Outline);
+        let mut message =
+            read::placement_message(cx, &written, (access, readable), header.position.index).await?;
+        // The plan has separate deliveries, and its etag changes without a new version of the placement.
         message.plan_etag.clear();
         content.placement = Some(message);
     }
-    if readable && access == Access::Whole && matches!(kind, DeliveryKind::Plan | DeliveryKind::Parties) {
+    if readable && access == Access::Full && matches!(kind, DeliveryKind::Plan | DeliveryKind::Parties) {
         content.plan = match kind {
-            DeliveryKind::Plan => plan::written_at(cx, &newest, parcel.at.index).await?,
-            _ => plan::newest_at(cx, &newest, parcel.at.index).await?,
+            DeliveryKind::Plan => plan::load_written_at(cx, &newest, header.position.index).await?,
+            _ => plan::load_as_of(cx, &newest, header.position.index).await?,
         };
         if let Some(plan) = &content.plan {
-            content.plan_open_items = plan::open_items(plan).into_iter().map(str::to_owned).collect();
+            content.plan_open_items = plan::plan_open_items(plan).into_iter().map(str::to_owned).collect();
             content.plan_active = content.plan_open_items.is_empty();
         }
     }
     let reply = content.encode_to_vec();
-    let child = OfChild { placement: id, key, reply };
+    let child = ChildContent { placement: id, key, reply };
     Ok((Some(Content::Placement(content)), vec![child], 0))
 }
 
-/// SHA-256 over the content as it is encoded in the delivery.
-fn content_sha256(content: Option<&Content>) -> [u8; 32] {
+/// Returns the SHA-256 of the content as it is encoded in the delivery.
+fn digest_content(content: Option<&Content>) -> [u8; 32] {
     let encoded = match content {
         None => Vec::new(),
         Some(Content::Attendance(content)) => content.encode_to_vec(),
@@ -224,20 +240,23 @@ fn content_sha256(content: Option<&Content>) -> [u8; 32] {
     hash
 }
 
-/// A delivery with its content and the proof of its sender's entry.
-pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
-    let (content, children, marks) = read(cx, parcel).await?;
-    let index = u64::try_from(parcel.at.index).map_err(|_| Reason::Failed)?;
-    let evidence = evidence::evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
-    let content_sha256 = content_sha256(content.as_ref());
+/// Prepares a delivery: its content, and the inclusion proof of the sender's entry.
+pub async fn prepare_delivery(
+    cx: &mut RequestContext,
+    header: &StoredDelivery,
+) -> Result<PreparedDelivery, Refusal> {
+    let (content, children, marks) = read_content(cx, header).await?;
+    let index = u64::try_from(header.position.index).map_err(|_| Reason::Failed)?;
+    let evidence = evidence::load_evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
+    let content_sha256 = digest_content(content.as_ref());
     let delivery = Delivery {
-        cursor: Some(cursor_of(cx, parcel.at)),
-        kind: parcel.kind,
-        sender: parcel.sender.to_string(),
-        sent_time: Instant::from_micros(parcel.sent).ok().map(Instant::to_proto),
-        object_id: parcel.object.hyphenated().to_string(),
-        placement_id: parcel.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
-        needs_action: needs_action(parcel.kind),
+        cursor: Some(cursor_from_position(cx, header.position)),
+        kind: header.kind,
+        sender: header.sender.to_string(),
+        sent_time: Instant::from_micros(header.sent_us).ok().map(Instant::to_proto),
+        object_id: header.object.hyphenated().to_string(),
+        placement_id: header.placement.map(|id| id.hyphenated().to_string()).unwrap_or_default(),
+        needs_action: needs_action(header.kind),
         content_sha256: Bytes::copy_from_slice(&content_sha256),
         content,
         sender_leaf_hash: Bytes::copy_from_slice(evidence.leaf().as_bytes()),
@@ -249,24 +268,32 @@ pub async fn delivery(cx: &mut Cx, parcel: &Parcel) -> Result<Sent, Refusal> {
             .collect(),
         sender_checkpoint: evidence.checkpoint,
     };
-    Ok(Sent { delivery, at: parcel.at, content_sha256, sender: parcel.sender.clone(), children, marks })
+    Ok(PreparedDelivery {
+        delivery,
+        position: header.position,
+        content_sha256,
+        sender: header.sender.clone(),
+        children,
+        marks,
+    })
 }
 
-/// A referral waits for a named person's answer, a passport for one who has read it, an alert for one who sees to it.
+/// Returns whether a kind of delivery needs an action of a named person: an answer to a referral, an acknowledgement of
+/// a passport, or the resolution of an alert.
 pub fn needs_action(kind: i32) -> bool {
     [DeliveryKind::Referral, DeliveryKind::Passport, DeliveryKind::Alert]
         .iter()
-        .any(|waits| *waits as i32 == kind)
+        .any(|needing| *needing as i32 == kind)
 }
 
-/// Commits to what each child's part of the batch was, and names the senders.
-pub fn commit_to(mut change: Change, sent: &[Sent]) -> Change {
-    for Sent { sender, children, .. } in sent {
-        for OfChild { placement, key, reply } in children {
-            let part = ChildPart { placement: *placement, role: LeafRole::Delivered, key, reply };
-            change = change.child::<Placement>(&part, &[]);
+/// Adds a leaf for each child's part of the batch, and the senders as counterparts.
+pub fn add_leaves(mut change: Change, sent: &[PreparedDelivery]) -> Change {
+    for PreparedDelivery { sender, children, .. } in sent {
+        for ChildContent { placement, key, reply } in children {
+            let part = LeafInput { placement: *placement, role: LeafRole::Delivered, key, reply };
+            change = change.append_child::<Placement>(&part, &[]);
         }
-        change = change.counterpart(sender);
+        change = change.add_counterpart(sender);
     }
     change
 }

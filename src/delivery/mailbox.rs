@@ -1,137 +1,153 @@
-//! `WatchDeliveries` and `ListDeliveries`: one batch of a mailbox is one exchange, whichever asks for it.
+//! `WatchDeliveries` and `ListDeliveries`. Each batch that either of them returns is one exchange.
 
 use prost::Message;
 
-use super::collected;
-use super::content::{self, Sent};
-use super::rows::{self, Among, CollectionRow, Place};
-use super::wire::{self, From, cursor_of};
-use crate::exchange::{Action, Batch, Change, Cx, Decided, Facts, Part, Refusal};
+use super::collected_digests;
+use super::content::{self, PreparedDelivery};
+use super::rows::{self, CollectionRow, MailboxPosition, MailboxRange};
+use super::wire::{self, MailboxQuery, cursor_from_position};
+use crate::exchange::{Action, CallerRole, Change, Decided, FeedBatch, PolicyFacts, Refusal, RequestContext};
 use crate::proto::v1::{
     Delivery, ListDeliveriesRequest, ListDeliveriesResponse, WatchDeliveriesRequest, WatchDeliveriesResponse,
     WatchPosition,
 };
 
-/// Marks of one batch; a larger return is a batch alone.
-const MARKS: usize = 1_000;
-/// Bytes of one batch; a larger delivery is a batch alone.
-const BYTES: usize = 1 << 20;
+/// Most marks of one batch; a larger return is a batch of its own.
+const MAX_BATCH_MARKS: usize = 1_000;
+/// Most bytes of one batch; a larger delivery is a batch of its own.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// Answers the opening of a stream.
-pub async fn open(
-    cx: Cx,
+/// Opens a stream: checks the request and returns the first response and the position to start from.
+pub async fn open_stream(
+    cx: RequestContext,
     m: WatchDeliveriesRequest,
 ) -> Result<(Decided<WatchDeliveriesResponse>, WatchPosition), Refusal> {
     let at = WatchPosition { cursor: m.cursor, kinds: m.kinds };
-    wire::position(&cx, &at)?;
-    let permit = cx.permit(Action::WatchDeliveries, &Facts::own(Part::Own))?;
+    wire::check_position(&cx, &at)?;
+    let permit = cx.permit(Action::WatchDeliveries, &PolicyFacts::for_role(CallerRole::Owner))?;
     let reply = WatchDeliveriesResponse { next: at.cursor.clone(), ..WatchDeliveriesResponse::default() };
-    Ok((cx.change(&permit).reply(&reply), at))
+    Ok((cx.change(&permit).with_reply(&reply), at))
 }
 
-/// The batch behind a position.
-pub async fn feed(
-    mut cx: Cx,
+/// Returns the next batch after a position.
+pub async fn next_batch(
+    mut cx: RequestContext,
     at: WatchPosition,
-) -> Result<Batch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
-    let from = wire::position(&cx, &at)?;
-    let batch = match batch(&mut cx, Action::WatchDeliveries, from).await? {
-        Found::Batch(batch) => batch,
-        Found::Nothing { read, more } => {
-            let cursor = read.map(|read| cursor_of(&cx, read)).or(at.cursor);
-            return Ok(Batch::Nothing { at: WatchPosition { cursor, kinds: at.kinds }, more });
+) -> Result<FeedBatch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
+    let from = wire::check_position(&cx, &at)?;
+    let batch = match read_batch(&mut cx, Action::WatchDeliveries, from).await? {
+        MailboxRead::Batch(batch) => batch,
+        MailboxRead::Nothing { read, more } => {
+            let cursor = read.map(|read| cursor_from_position(&cx, read)).or(at.cursor);
+            return Ok(FeedBatch::Nothing {
+                position: WatchPosition { cursor, kinds: at.kinds },
+                has_more: more,
+            });
         }
     };
-    let next = Some(cursor_of(&cx, batch.next));
+    let next = Some(cursor_from_position(&cx, batch.next));
     let reply = WatchDeliveriesResponse {
         deliveries: batch.deliveries,
         next: next.clone(),
         ..WatchDeliveriesResponse::default()
     };
-    Ok(Batch::Next(batch.change.reply(&reply), WatchPosition { cursor: next, kinds: at.kinds }))
+    Ok(FeedBatch::Next(batch.change.with_reply(&reply), WatchPosition { cursor: next, kinds: at.kinds }))
 }
 
-/// A heartbeat: where the stream stands, and the newest checkpoint.
-pub fn beat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
+/// Builds a heartbeat: the position of the stream, and the newest checkpoint.
+pub fn heartbeat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesResponse {
     WatchDeliveriesResponse { next: at.cursor, checkpoint, ..WatchDeliveriesResponse::default() }
 }
 
-/// One batch, asked for.
-pub async fn list(mut cx: Cx, m: ListDeliveriesRequest) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
-    let from = wire::list(&cx, &m)?;
-    match batch(&mut cx, Action::ListDeliveries, from).await? {
-        Found::Nothing { read, more } => {
-            let permit = cx.permit(Action::ListDeliveries, &Facts::own(Part::Own))?;
-            // Only where it goes on at once: behind the mailbox's end the caller keeps the cursor that it knows.
-            let next = read.filter(|_| more).map(|read| cursor_of(&cx, read)).or(m.cursor);
+/// Returns one batch.
+pub async fn list(
+    mut cx: RequestContext,
+    m: ListDeliveriesRequest,
+) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
+    let from = wire::check_list(&cx, &m)?;
+    match read_batch(&mut cx, Action::ListDeliveries, from).await? {
+        MailboxRead::Nothing { read, more } => {
+            let permit = cx.permit(Action::ListDeliveries, &PolicyFacts::for_role(CallerRole::Owner))?;
+            // A new cursor is returned only when there is more to read. At the end of the mailbox the caller keeps its
+            // own.
+            let next = read.filter(|_| more).map(|read| cursor_from_position(&cx, read)).or(m.cursor);
             let reply = ListDeliveriesResponse { next, more, ..ListDeliveriesResponse::default() };
-            Ok(cx.change(&permit).reply(&reply))
+            Ok(cx.change(&permit).with_reply(&reply))
         }
-        Found::Batch(Collected { change, deliveries, next, more }) => {
-            let next = Some(cursor_of(&cx, next));
-            Ok(change.reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
+        MailboxRead::Batch(DeliveryBatch { change, deliveries, next, more }) => {
+            let next = Some(cursor_from_position(&cx, next));
+            Ok(change.with_reply(&ListDeliveriesResponse { deliveries, next, more, receipt: None }))
         }
     }
 }
 
-/// What a reader finds behind a place.
-enum Found {
-    /// Deliveries.
-    Batch(Collected),
-    /// None of these kinds up to a place, if anything was read at all; and whether there is more behind it.
-    Nothing { read: Option<Place>, more: bool },
+/// The result of reading a mailbox after a position.
+enum MailboxRead {
+    /// A batch of deliveries.
+    Batch(DeliveryBatch),
+    /// No delivery of the requested kinds up to `read`, which is `None` if no row was read; and whether there are more
+    /// rows after it.
+    Nothing { read: Option<MailboxPosition>, more: bool },
 }
 
-struct Collected {
+struct DeliveryBatch {
     change: Change,
     deliveries: Vec<Delivery>,
-    next: Place,
+    next: MailboxPosition,
     more: bool,
 }
 
-/// What lies behind a place, as far as one batch holds it; and that it was collected.
-async fn batch(cx: &mut Cx, action: Action, from: From) -> Result<Found, Refusal> {
+/// Reads one batch after a position and records its collection.
+async fn read_batch(
+    cx: &mut RequestContext,
+    action: Action,
+    from: MailboxQuery,
+) -> Result<MailboxRead, Refusal> {
     let organisation = cx.caller.organisation.clone();
-    let permit = cx.permit(action, &Facts::own(Part::Own))?;
-    let to = rows::read_to(&mut cx.snapshot, &organisation, from.after).await?;
-    let Some(to) = to else { return Ok(Found::Nothing { read: None, more: false }) };
-    let among = Among { after: from.after, to: to.at, kinds: from.kinds };
-    let parcels = rows::behind(&mut cx.snapshot, &organisation, among, from.size + 1).await?;
-    let (mut sent, mut marks, mut bytes): (Vec<Sent>, _, _) = (Vec::new(), 0, 0);
+    let permit = cx.permit(action, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let to = rows::scan_end(&mut cx.snapshot, &organisation, from.after).await?;
+    let Some(to) = to else { return Ok(MailboxRead::Nothing { read: None, more: false }) };
+    let range = MailboxRange { after: from.after, to: to.position, kind_bits: from.kind_bits };
+    let headers = rows::list_headers(&mut cx.snapshot, &organisation, range, from.max_deliveries + 1).await?;
+    let (mut sent, mut marks, mut bytes): (Vec<PreparedDelivery>, _, _) = (Vec::new(), 0, 0);
     let (mut next, budget) = (from.after, cx.snapshot.budget());
     let mut more = false;
-    for parcel in &parcels {
-        let full = i64::try_from(sent.len()).unwrap_or(i64::MAX) >= from.size;
-        if full || marks >= MARKS || bytes >= BYTES || (!sent.is_empty() && budget.is_half_spent()) {
+    for header in &headers {
+        let full = i64::try_from(sent.len()).unwrap_or(i64::MAX) >= from.max_deliveries;
+        if full
+            || marks >= MAX_BATCH_MARKS
+            || bytes >= MAX_BATCH_BYTES
+            || (!sent.is_empty() && budget.is_half_spent())
+        {
             more = true;
             break;
         }
-        let one = match content::delivery(cx, parcel).await {
-            Ok(one) => one,
+        let prepared = match content::prepare_delivery(cx, header).await {
+            Ok(prepared) => prepared,
             Err(refusal) => {
-                let behind = || Ok(wire::behind(cx, parcel.at));
-                refusal.of_record(cx, parcel.placement, sent.is_empty(), behind)?;
+                let behind = || Ok(wire::resume_metadata(cx, header.position));
+                refusal.end_list_before_damaged(cx, header.placement, sent.is_empty(), behind)?;
                 more = true;
                 break;
             }
         };
-        let size = one.delivery.encoded_len();
-        if !sent.is_empty() && (marks + one.marks > MARKS || bytes + size > BYTES) {
+        let size = prepared.delivery.encoded_len();
+        if !sent.is_empty() && (marks + prepared.marks > MAX_BATCH_MARKS || bytes + size > MAX_BATCH_BYTES) {
             more = true;
             break;
         }
-        (marks, bytes, next) = (marks + one.marks, bytes + size, parcel.at);
-        sent.push(one);
+        (marks, bytes, next) = (marks + prepared.marks, bytes + size, header.position);
+        sent.push(prepared);
     }
     if sent.is_empty() {
-        return Ok(Found::Nothing { read: Some(to.at), more: to.more });
+        return Ok(MailboxRead::Nothing { read: Some(to.position), more: to.more });
     }
     let more = more || to.more;
-    let batch = sent.iter().map(|sent| (sent.at, sent.content_sha256));
-    let digests = collected::to_bytes(&cx.vault.ring(), &organisation, batch);
-    let (kinds, time) = (from.kinds, cx.now.micros());
-    let row = CollectionRow { organisation, from: from.after, to: next, kinds, time, digests };
-    let change = content::commit_to(cx.change(&permit).write(&row), &sent);
+    let batch = sent.iter().map(|sent| (sent.position, sent.content_sha256));
+    let digests = collected_digests::encode_digests(&cx.vault.ring(), &organisation, batch);
+    let (kinds, time) = (from.kind_bits, cx.now.micros());
+    let row = CollectionRow { organisation, from: from.after, to: next, kind_bits: kinds, time, digests };
+    let change = content::add_leaves(cx.change(&permit).append(&row), &sent);
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
-    Ok(Found::Batch(Collected { change, deliveries, next, more }))
+    Ok(MailboxRead::Batch(DeliveryBatch { change, deliveries, next, more }))
 }

@@ -1,11 +1,11 @@
-//! Mailboxes: what is stored for an organisation stays until it is acknowledged, and its sender can see how
-//! far it has come.
+//! Mailboxes: reading an organisation's deliveries, acknowledging them, and showing their status to the sender.
 //!
-//! Content is read, and cut to the recipient's own children, at the moment when it is sent. It must never
-//! send what the recipient has no part in any more, nor skip what it has.
+//! The content of a delivery is read, and reduced to the recipient's own children, when the delivery is sent.
+//! Invariant: a mailbox never sends content in which the recipient no longer has a part, and never skips content in
+//! which it has.
 
 mod acknowledge;
-mod collected;
+mod collected_digests;
 mod content;
 mod mailbox;
 mod rows;
@@ -18,7 +18,7 @@ use crate::proto::v1::delivery_service as rpc;
 /// Adds the methods of `DeliveryService`.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    let watcher = Watcher::new(mailbox::open, mailbox::feed, mailbox::beat);
+    let watcher = Watcher::new(mailbox::open_stream, mailbox::next_batch, mailbox::heartbeat);
     routes
         .watch(rpc::WATCH_DELIVERIES.path(), Action::WatchDeliveries, watcher)
         .unary(rpc::LIST_DELIVERIES, Action::ListDeliveries, mailbox::list)

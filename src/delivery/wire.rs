@@ -1,122 +1,135 @@
-//! Requests as they are checked: cursors, kinds, acknowledgements.
+//! Checks of delivery requests: cursors, kinds and acknowledgements.
 
-use super::rows::Place;
+use super::rows::MailboxPosition;
 use crate::exchange::check::Check;
-use crate::exchange::{Cx, Refusal};
+use crate::exchange::{Refusal, RequestContext};
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest,
     ListDeliveriesRequest, Officer, WatchPosition,
 };
 use uuid::Uuid;
 
-/// Deliveries of one acknowledgement.
-const ACKNOWLEDGED: usize = 100;
-/// Kinds in a filter.
-const KINDS: usize = 32;
+/// Most deliveries of one acknowledgement.
+const MAX_ACKNOWLEDGED_DELIVERIES: usize = 100;
+/// Most kinds of a filter.
+const MAX_FILTER_KINDS: usize = 32;
 
-/// Where a reader goes on, and with what.
+/// A checked request to read a mailbox.
 #[derive(Clone, Copy)]
-pub struct From {
-    /// Behind this place.
-    pub after: Place,
-    /// One bit a kind.
-    pub kinds: i64,
-    /// Most deliveries.
-    pub size: i64,
+pub struct MailboxQuery {
+    /// Position after which to read.
+    pub after: MailboxPosition,
+    /// Kinds to return, one bit for each.
+    pub kind_bits: i64,
+    /// Most deliveries to return.
+    pub max_deliveries: i64,
 }
 
 /// Checks a request to list.
-pub fn list(cx: &Cx, m: &ListDeliveriesRequest) -> Result<From, Refusal> {
+pub fn check_list(cx: &RequestContext, m: &ListDeliveriesRequest) -> Result<MailboxQuery, Refusal> {
     let mut check = Check::new();
     let size = check.page_size("page_size", m.page_size, 100, 100).unwrap_or(100);
-    let (after, kinds) = (cursor(cx, &mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
+    let (after, kinds) = (check_cursor(cx, &mut check, m.cursor.as_ref()), check_kinds(&mut check, &m.kinds));
     check.finish()?;
-    Ok(From { after, kinds, size: i64::from(size) })
+    Ok(MailboxQuery { after, kind_bits: kinds, max_deliveries: i64::from(size) })
 }
 
-/// Checks a position of a stream.
-pub fn position(cx: &Cx, m: &WatchPosition) -> Result<From, Refusal> {
+/// Checks the position of a stream.
+pub fn check_position(cx: &RequestContext, m: &WatchPosition) -> Result<MailboxQuery, Refusal> {
     let mut check = Check::new();
-    let (after, kinds) = (cursor(cx, &mut check, m.cursor.as_ref()), kinds(&mut check, &m.kinds));
+    let (after, kinds) = (check_cursor(cx, &mut check, m.cursor.as_ref()), check_kinds(&mut check, &m.kinds));
     check.finish()?;
-    Ok(From { after, kinds, size: 100 })
+    Ok(MailboxQuery { after, kind_bits: kinds, max_deliveries: 100 })
 }
 
-fn cursor(cx: &Cx, check: &mut Check, sent: Option<&Cursor>) -> Place {
+fn check_cursor(cx: &RequestContext, check: &mut Check, sent: Option<&Cursor>) -> MailboxPosition {
     match sent {
-        None => Place::START,
-        Some(sent) => place(cx, check, "cursor", sent),
+        None => MailboxPosition::START,
+        Some(sent) => position_from_cursor(cx, check, "cursor", sent),
     }
 }
 
-/// A cursor of this gateway's logs. Where one was replaced, what it had lost has the indexes of other entries now,
-/// and a reader that went on from there would miss those.
-fn place(cx: &Cx, check: &mut Check, field: &'static str, sent: &Cursor) -> Place {
+/// Checks a cursor against the gateway's logs and returns its position. A cursor into the lost part of a replaced log
+/// is refused, because other entries have those indexes now and a reader that continued there would miss them.
+fn position_from_cursor(
+    cx: &RequestContext,
+    check: &mut Check,
+    field: &'static str,
+    sent: &Cursor,
+) -> MailboxPosition {
     let index = i64::try_from(sent.index).ok();
-    match index.and_then(|_| cx.logs.is_lost(&sent.log, sent.index)) {
+    match index.and_then(|_| cx.log_keys.is_lost(&sent.log, sent.index)) {
         Some(false) => {}
-        Some(true) => check.fault(field, "CURSOR_LOST"),
-        None => check.fault(field, "CURSOR_UNKNOWN"),
+        Some(true) => check.add_violation(field, "CURSOR_LOST"),
+        None => check.add_violation(field, "CURSOR_UNKNOWN"),
     }
-    Place { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
+    MailboxPosition { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
 }
 
-/// The filter as bits; every kind where none is named.
-fn kinds(check: &mut Check, sent: &[i32]) -> i64 {
-    if !check.list_len("kinds", sent.len(), KINDS) || sent.is_empty() {
+/// Checks a filter of kinds and returns it as bits. An empty filter selects every kind.
+fn check_kinds(check: &mut Check, sent: &[i32]) -> i64 {
+    if !check.list_len("kinds", sent.len(), MAX_FILTER_KINDS) || sent.is_empty() {
         return i64::MAX;
     }
     let read = sent.iter().map(|kind| check.enum_value::<DeliveryKind>("kinds", *kind));
     read.flatten().fold(0, |bits, kind| bits | 1 << (kind as i32))
 }
 
-/// A place in the mailbox, as a cursor.
-pub fn cursor_of(cx: &Cx, at: Place) -> Cursor {
+/// Returns the cursor of a position in a mailbox.
+pub fn cursor_from_position(cx: &RequestContext, at: MailboxPosition) -> Cursor {
     let index = u64::try_from(at.index).unwrap_or(0);
-    Cursor { log: cx.logs.log_of(index).to_owned(), index, ordinal: u32::try_from(at.ordinal).unwrap_or(0) }
+    Cursor {
+        log: cx.log_keys.cursor_log_name(index).to_owned(),
+        index,
+        ordinal: u32::try_from(at.ordinal).unwrap_or(0),
+    }
 }
 
-/// Returns the cursor of a damaged delivery as metadata of a refusal: to go on from it is to go on behind it.
-pub fn behind(cx: &Cx, at: Place) -> Vec<(&'static str, String)> {
-    let Cursor { log, index, ordinal } = cursor_of(cx, at);
+/// Returns the cursor of a damaged delivery as metadata of a refusal. The caller continues after that delivery when it
+/// reads from this cursor.
+pub fn resume_metadata(cx: &RequestContext, at: MailboxPosition) -> Vec<(&'static str, String)> {
+    let Cursor { log, index, ordinal } = cursor_from_position(cx, at);
     vec![("next_log", log), ("next_index", index.to_string()), ("next_ordinal", ordinal.to_string())]
 }
 
-/// An acknowledgement.
-pub struct Acknowledgement {
-    /// The deliveries, each with the digest of the content that was received, where it was kept.
-    pub deliveries: Vec<(Place, Option<[u8; 32]>)>,
-    /// ACKNOWLEDGED or `ACTED_ON`.
+/// A checked request to acknowledge.
+pub struct CheckedAcknowledgement {
+    /// The deliveries, each with the digest of the received content if the caller sent one.
+    pub deliveries: Vec<(MailboxPosition, Option<[u8; 32]>)>,
+    /// Stage to record: `ACKNOWLEDGED` or `ACTED_ON`.
     pub stage: DeliveryStage,
-    /// Who acted.
+    /// The officer who acted; set with `ACTED_ON` only.
     pub officer: Option<Officer>,
 }
 
-/// Checks an acknowledgement.
-pub fn acknowledgement(cx: &Cx, m: &AcknowledgeDeliveryRequest) -> Result<Acknowledgement, Refusal> {
+/// Checks a request to acknowledge.
+pub fn check_acknowledgement(
+    cx: &RequestContext,
+    m: &AcknowledgeDeliveryRequest,
+) -> Result<CheckedAcknowledgement, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let stage = check.enum_value::<DeliveryStage>("stage", m.stage);
     if matches!(stage, Some(DeliveryStage::Accepted | DeliveryStage::Collected)) {
-        check.fault("stage", "STAGE_NOT_RECIPIENTS");
+        check.add_violation("stage", "STAGE_NOT_RECIPIENTS");
     }
     let acted = stage == Some(DeliveryStage::ActedOn);
-    let officer = if acted { check.person("officer", m.officer.as_ref()) } else { None };
+    let officer = if acted { check.officer("officer", m.officer.as_ref()) } else { None };
     if !acted && m.officer.is_some() {
-        check.fault("officer", "OFFICER_NOT_EXPECTED");
+        check.add_violation("officer", "OFFICER_NOT_EXPECTED");
     }
     if m.deliveries.is_empty() {
-        check.fault("deliveries", "FIELD_REQUIRED");
+        check.add_violation("deliveries", "FIELD_REQUIRED");
     }
     let mut deliveries = Vec::new();
-    if check.list_len("deliveries", m.deliveries.len(), ACKNOWLEDGED) {
+    if check.list_len("deliveries", m.deliveries.len(), MAX_ACKNOWLEDGED_DELIVERIES) {
         for (index, sent) in m.deliveries.iter().enumerate() {
-            let (read, violations) = check.row("deliveries", index, |row| {
+            let (read, violations) = check.read_row("deliveries", index, |row| {
                 let cursor = row.present("cursor", sent.cursor.as_ref());
-                let at = cursor.map(|cursor| place(cx, row, "cursor", cursor));
+                let at = cursor.map(|cursor| position_from_cursor(cx, row, "cursor", cursor));
                 let digest = <[u8; 32]>::try_from(sent.content_sha256.as_ref()).ok();
                 if digest.is_none() && !sent.content_sha256.is_empty() {
-                    row.fault("content_sha256", "SHA256_LENGTH");
+                    row.add_violation("content_sha256", "SHA256_LENGTH");
                 }
                 at.map(|at| (at, digest))
             });
@@ -125,11 +138,11 @@ pub fn acknowledgement(cx: &Cx, m: &AcknowledgeDeliveryRequest) -> Result<Acknow
         }
     }
     check.finish()?;
-    Ok(Acknowledgement { deliveries, stage: stage.unwrap_or(DeliveryStage::Acknowledged), officer })
+    Ok(CheckedAcknowledgement { deliveries, stage: stage.unwrap_or(DeliveryStage::Acknowledged), officer })
 }
 
-/// Checks a request for the status of a thing.
-pub fn status(m: &GetDeliveryStatusRequest) -> Result<Uuid, Refusal> {
+/// Checks a request for the delivery status of an object, and returns its id.
+pub fn check_status(m: &GetDeliveryStatusRequest) -> Result<Uuid, Refusal> {
     let mut check = Check::new();
     let object = check.uuid("object_id", &m.object_id);
     check.finish()?;

@@ -1,5 +1,5 @@
-//! Who calls, and for whom. The organisation and system come from the verified certificate and from the
-//! register, never from the message or from other headers.
+//! Identification of callers. Organisation and system come from the verified certificate and from the register,
+//! never from the message or from other headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,70 +7,70 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::refusal::{Reason, Refusal};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::identity::PeerCertificate;
-use crate::store::key::{Family, Key};
 use crate::store::proposal::Guard;
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
 
-/// State of an organisation's registration, as stored.
+/// Stored state of an organisation's registration: active.
 pub const ORGANISATION_ACTIVE: i64 = 1;
-/// State of a certificate's registration, as stored.
+/// Stored state of a certificate's registration: registered.
 pub const CERTIFICATE_REGISTERED: i64 = 1;
-/// A grant to a processor, as stored.
+/// Stored kind of a grant: to a processor.
 pub const GRANT_PROCESSOR: i64 = 1;
 
-/// The caller of an exchange, as the register knows it.
+/// Caller of an exchange, as registered.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// For whom it acts: every right is this organisation's.
+    /// The organisation acted for. Every right is this organisation's.
     pub organisation: OrganisationId,
-    /// Whose certificate it is, when a processor acts for the organisation under a grant.
+    /// The processor that holds the certificate, when it acts for the organisation under a grant.
     pub processor: Option<OrganisationId>,
-    /// What the identity rests on, checked again under the lock.
+    /// Guards on the records that the identity was read from, checked again under the lock.
     pub guards: Vec<Guard>,
 }
 
 impl Caller {
-    /// The kind of the organisation acted for.
+    /// Returns the kind of the organisation acted for.
     #[must_use]
     pub fn kind(&self) -> OrganisationKind {
         self.organisation.kind()
     }
 }
 
-/// Most callers that are remembered; beyond them all are forgotten, and looked up again.
-const REMEMBERED: usize = 20_000;
+/// Most callers in the cache. When it is full it is emptied, and callers are read from the register again.
+const MAX_CACHED_CALLERS: usize = 20_000;
 
-/// Callers identified lately, by certificate: what is remembered may be stale, and the guards find that out
-/// under the lock. A processor is not remembered, since its grant has a last day.
+/// Cache of recently identified callers, by certificate. An entry may be stale; the guards detect that under the
+/// lock. A processor is not cached, because its grant has a last day.
 #[derive(Clone, Default)]
-pub struct Callers(Arc<Mutex<HashMap<[u8; 32], Caller>>>);
+pub struct CallerCache(Arc<Mutex<HashMap<[u8; 32], Caller>>>);
 
-impl Callers {
-    /// The caller of this certificate, if it was identified lately.
+impl CallerCache {
+    /// Returns the cached caller of this certificate.
     #[must_use]
-    pub fn recall(&self, peer: &PeerCertificate) -> Option<Caller> {
+    pub fn get(&self, peer: &PeerCertificate) -> Option<Caller> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.fingerprint()).cloned()
     }
 
-    /// Remembers a caller, in place of what was remembered of its certificate.
-    pub fn remember(&self, peer: &PeerCertificate, caller: &Caller) {
+    /// Caches a caller in place of the earlier entry of its certificate.
+    pub fn insert(&self, peer: &PeerCertificate, caller: &Caller) {
         let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if callers.len() >= REMEMBERED {
+        if callers.len() >= MAX_CACHED_CALLERS {
             callers.clear();
         }
         callers.insert(peer.fingerprint(), caller.clone());
     }
 
     /// Removes the caller of a certificate, because its identity was refused.
-    pub fn forget(&self, peer: &PeerCertificate) {
+    pub fn remove(&self, peer: &PeerCertificate) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer.fingerprint());
     }
 }
 
-/// Looks the certificate up in the register, and the grant where the caller acts on behalf of another.
+/// Reads the certificate from the register, and the grant where the caller acts on behalf of another.
 ///
 /// # Errors
-/// A [`Refusal`] that tells of the caller's own registration only.
+/// A [`Refusal`] that discloses nothing but the caller's own registration.
 pub async fn identify(
     snapshot: &mut Snapshot,
     peer: &PeerCertificate,
@@ -78,26 +78,26 @@ pub async fn identify(
     today: &str,
     method: &str,
 ) -> Result<Caller, Refusal> {
-    let own = peer.organisation();
-    let certificate = registered(snapshot, peer).await?;
+    let holder = peer.organisation();
+    let certificate = check_certificate(snapshot, peer).await?;
     let mut guards = vec![certificate];
-    guards.push(active(snapshot, own).await?);
+    guards.push(check_active(snapshot, holder).await?);
     let Some(named) = on_behalf_of else {
-        return Ok(Caller { organisation: own.clone(), processor: None, guards });
+        return Ok(Caller { organisation: holder.clone(), processor: None, guards });
     };
     let refused = || Refusal::from(Reason::GrantRequired);
     let organisation = OrganisationId::parse(named).map_err(|_| refused())?;
-    if own.kind() != OrganisationKind::Processor {
+    if holder.kind() != OrganisationKind::Processor {
         return Err(refused());
     }
-    granted(snapshot, own, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
-    guards.push(active(snapshot, &organisation).await?);
-    Ok(Caller { organisation, processor: Some(own.clone()), guards })
+    has_grant(snapshot, holder, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
+    guards.push(check_active(snapshot, &organisation).await?);
+    Ok(Caller { organisation, processor: Some(holder.clone()), guards })
 }
 
-async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {
-    let key = Key::new(Family::Certificate).bytes(&peer.fingerprint());
-    let sql = "SELECT c.organisation, c.system, c.state, h.version FROM heads h \
+async fn check_certificate(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {
+    let key = VersionKey::new(KeyFamily::Certificate).bytes(&peer.fingerprint());
+    let sql = "SELECT c.organisation, c.system, c.state, h.version FROM current_versions h \
                JOIN certificates c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     let row = row.ok_or(Reason::CertificateNotRegistered)?;
@@ -110,23 +110,24 @@ async fn registered(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<G
     Ok(Guard { key, version: row.int(3)? })
 }
 
-/// The organisation is registered and not suspended; guarded by its authority, which any narrowing moves.
-async fn active(snapshot: &mut Snapshot, organisation: &OrganisationId) -> Result<Guard, Refusal> {
-    let key = Key::new(Family::Organisation).text(organisation.as_str());
-    let sql = "SELECT o.state FROM heads h JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal \
+/// Checks that the organisation is registered and not suspended. Returns a guard on its authority version, which
+/// every narrowing of its rights increments.
+async fn check_active(snapshot: &mut Snapshot, organisation: &OrganisationId) -> Result<Guard, Refusal> {
+    let key = VersionKey::new(KeyFamily::Organisation).text(organisation.as_str());
+    let sql = "SELECT o.state FROM current_versions h JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal \
                WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     let state = row.ok_or(Reason::CertificateNotRegistered)?.int(0)?;
     if state != ORGANISATION_ACTIVE {
         return Err(Reason::OrganisationSuspended.into());
     }
-    let key = Key::authority(organisation.as_str());
-    let version = snapshot.version(&key).await?;
+    let key = VersionKey::authority(organisation.as_str());
+    let version = snapshot.current_version(&key).await?;
     Ok(Guard { key, version })
 }
 
-/// Whether a grant of the organisation lets the processor call the method today.
-async fn granted(
+/// Returns whether a grant of the organisation lets the processor call the method today.
+async fn has_grant(
     snapshot: &mut Snapshot,
     processor: &OrganisationId,
     organisation: &OrganisationId,
@@ -134,7 +135,7 @@ async fn granted(
     method: &str,
 ) -> Result<bool, StoreError> {
     let sql = "SELECT g.methods, g.from_date, g.to_date FROM grants g \
-               JOIN heads h ON h.idx = g.idx AND h.ordinal = g.ordinal AND h.key = g.head \
+               JOIN current_versions h ON h.idx = g.idx AND h.ordinal = g.ordinal AND h.key = g.version_key \
                WHERE g.grantee = $1 AND g.grantor = $2 AND g.kind = $3 AND g.ended = 0";
     let arguments = vec![processor.as_str().into(), organisation.as_str().into(), GRANT_PROCESSOR.into()];
     let short = method.rsplit('/').next().unwrap_or(method);

@@ -1,5 +1,5 @@
-//! What a permitted exchange will make durable, as a value: rows, deliveries, leaves, the reply. It does
-//! nothing by itself, and there is no way to answer but through it.
+//! Changes: what a permitted exchange will make durable, as a value. A change holds rows, deliveries, leaves and
+//! the reply. It has no effect until it is committed, and a response can only be sent through a change.
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
@@ -13,26 +13,26 @@ use super::{Reason, Refusal};
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;
-use crate::store::key::{Family, Key};
-use crate::store::proposal::{ChildLeaf, Guard, Parcel, Party, RowWrite};
+use crate::store::proposal::{ChildLeaf, DeliveryHeader, Guard, Party, RowWrite};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{ReadSet, Table, Value};
 use crate::tlog::{Hash, child_leaf, leaf_hash};
 
-/// A record: a row of an append-only table.
+/// A record that is stored as one row of an append-only table.
 pub trait Record {
-    /// Its table; the first two columns are `idx` and `ordinal`, which the committer gives.
+    /// The table. The committer sets its first two columns, `idx` and `ordinal`.
     const TABLE: &'static Table;
 
-    /// The values of the other columns.
+    /// Returns the values of the other columns.
     fn values(&self) -> Vec<Value>;
 
-    /// The keys of which this row becomes the newest version.
-    fn heads(&self) -> Vec<(Key, i64)> {
+    /// Returns the keys of which this row becomes the newest version.
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         Vec::new()
     }
 }
 
-/// What a per-child leaf commits to.
+/// What the leaf of one child commits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LeafRole {
@@ -44,13 +44,13 @@ pub enum LeafRole {
     Read = 3,
 }
 
-/// Everything that an exchange concerns of one child: it becomes one leaf.
-pub struct ChildPart<'a> {
-    /// The child's placement, by which audits filter.
+/// Input of one child's leaf: what the exchange concerns of the child.
+pub struct LeafInput<'a> {
+    /// The child's placement. Audits filter leaves by it.
     pub placement: Uuid,
     /// What the leaf commits to.
     pub role: LeafRole,
-    /// The key of (sender, child); shredding it makes the leaf unopenable.
+    /// The key of (sender, child). Destroying it makes the leaf impossible to open.
     pub key: &'a ChildKey,
     /// The child's part of the reply, encoded.
     pub reply: &'a [u8],
@@ -59,28 +59,28 @@ pub struct ChildPart<'a> {
 /// A change under construction.
 pub struct Change {
     pub(super) permit: Permit,
-    pub(super) exchange: Uuid,
+    pub(super) exchange_id: Uuid,
     pub(super) guards: Vec<Guard>,
-    pub(super) bumps: Vec<Key>,
+    pub(super) bumps: Vec<VersionKey>,
     pub(super) rows: Vec<RowWrite>,
     pub(super) parties: Vec<Party>,
     pub(super) leaves: Vec<ChildLeaf>,
 }
 
-/// A change with the reply that it will give: what a capability returns.
+/// A change and its reply: the return value of a capability.
 pub struct Decided<R> {
     pub(super) change: Change,
     pub(super) reply: Bytes,
-    of: PhantomData<fn() -> R>,
+    response_type: PhantomData<fn() -> R>,
 }
 
 impl Change {
-    /// An empty change of the exchange: it reads, and is entered in the log.
+    /// Creates an empty change of the exchange. Committed as it is, it records a read.
     #[must_use]
-    pub fn new(permit: &Permit, exchange: Uuid) -> Self {
+    pub fn new(permit: &Permit, exchange_id: Uuid) -> Self {
         Self {
             permit: permit.clone(),
-            exchange,
+            exchange_id,
             guards: permit.guards().to_vec(),
             bumps: Vec::new(),
             rows: Vec::new(),
@@ -89,53 +89,54 @@ impl Change {
         }
     }
 
-    /// The change rests on this version of the key, 0 for its absence.
+    /// Adds a guard: the key must still have this version at the commit. Version 0 stands for an absent key.
     #[must_use]
-    pub fn guard(mut self, key: Key, version: i64) -> Self {
+    pub fn guard(mut self, key: VersionKey, version: i64) -> Self {
         self.guards.push(Guard { key, version });
         self
     }
 
-    /// Moves a counter on: whatever rests on its present value will be decided again.
+    /// Increments a version counter. Exchanges that are guarded by its present value will be decided again.
     #[must_use]
-    pub fn bump(mut self, key: Key) -> Self {
+    pub fn bump(mut self, key: VersionKey) -> Self {
         if !self.bumps.contains(&key) {
             self.bumps.push(key);
         }
         self
     }
 
-    /// Appends a record about no child.
+    /// Appends a record that is about no child.
     #[must_use]
-    pub fn write<R: Record>(mut self, record: &R) -> Self {
-        self.rows.push(row(record));
+    pub fn append<R: Record>(mut self, record: &R) -> Self {
+        self.rows.push(row_write(record));
         self
     }
 
-    /// Appends the records of one child, if any, and commits to them and to the child's part of the reply
-    /// with one leaf.
+    /// Appends the records of one child, if any, and adds one leaf that commits to them and to the child's part
+    /// of the reply.
     #[must_use]
-    pub fn child<R: Record>(self, part: &ChildPart<'_>, records: &[R]) -> Self {
-        self.child_rows(part, records.iter().map(row).collect())
+    pub fn append_child<R: Record>(self, part: &LeafInput<'_>, records: &[R]) -> Self {
+        self.append_child_rows(part, records.iter().map(row_write).collect())
     }
 
-    /// As [`Change::child`] for records of several tables: still one leaf, over the rows in this order.
+    /// Appends records as [`Change::child`] does, from several tables. There is still one leaf, over the rows in
+    /// this order.
     #[must_use]
-    pub fn child_rows(self, part: &ChildPart<'_>, rows: Vec<RowWrite>) -> Self {
-        self.children_rows(std::slice::from_ref(part), rows)
+    pub fn append_child_rows(self, part: &LeafInput<'_>, rows: Vec<RowWrite>) -> Self {
+        self.append_children_rows(std::slice::from_ref(part), rows)
     }
 
-    /// As [`Change::child_rows`] for records that are about each of several children: they are written once,
-    /// and each child's leaf is over all of them.
+    /// Appends records that are about each of several children. They are written once, and the leaf of each child
+    /// is over all of them.
     #[must_use]
-    pub fn children_rows(mut self, parts: &[ChildPart<'_>], rows: Vec<RowWrite>) -> Self {
+    pub fn append_children_rows(mut self, parts: &[LeafInput<'_>], rows: Vec<RowWrite>) -> Self {
         let mut bytes = Vec::new();
         for row in rows {
             encode_row(row.table.name, &row.values, &mut bytes);
             self.rows.push(row);
         }
         for part in parts {
-            let salt = part.key.leaf_salt(self.exchange.as_bytes());
+            let salt = part.key.leaf_salt(self.exchange_id.as_bytes());
             let hash = child_leaf(&salt, part.role as u8, &leaf_hash(&bytes), &leaf_hash(part.reply));
             let (placement, role) = (part.placement, part.role as u8);
             self.leaves.push(ChildLeaf { placement, role, hash: *hash.as_bytes() });
@@ -143,16 +144,16 @@ impl Change {
         self
     }
 
-    /// Names an organisation that the exchange concerns and that gets nothing by it.
+    /// Names an organisation that the exchange concerns and that receives no delivery.
     #[must_use]
-    pub fn counterpart(mut self, organisation: &OrganisationId) -> Self {
+    pub fn add_counterpart(mut self, organisation: &OrganisationId) -> Self {
         if !self.parties.iter().any(|party| party.organisation == organisation.as_str()) {
             self.parties.push(Party { organisation: organisation.as_str().to_owned(), delivery: None });
         }
         self
     }
 
-    /// Delivers something to an organisation's mailbox, once a thing and recipient.
+    /// Adds a delivery to an organisation's mailbox, unless the same delivery was added before.
     #[must_use]
     pub fn deliver(
         mut self,
@@ -161,7 +162,7 @@ impl Change {
         object: Uuid,
         placement: Option<Uuid>,
     ) -> Self {
-        let delivery = Some(Parcel { kind: kind as i32, object, placement });
+        let delivery = Some(DeliveryHeader { kind: kind as i32, object, placement });
         let party = Party { organisation: to.as_str().to_owned(), delivery };
         if !self.parties.contains(&party) {
             self.parties.push(party);
@@ -169,34 +170,35 @@ impl Change {
         self
     }
 
-    /// Ends the construction with the reply.
+    /// Completes the change with its reply.
     #[must_use]
-    pub fn reply<R: Message>(self, reply: &R) -> Decided<R> {
-        Decided { change: self, reply: reply.encode_to_vec().into(), of: PhantomData }
+    pub fn with_reply<R: Message>(self, reply: &R) -> Decided<R> {
+        Decided { change: self, reply: reply.encode_to_vec().into(), response_type: PhantomData }
     }
 
-    /// Adds the versions from which rights were read. What is read of a child or delivered must rest on the version of
-    /// its placement, or an end of the placement that is committed meanwhile would not be seen.
+    /// Adds guards on the versions from which rights were read. A leaf for something read or delivered needs a
+    /// guard on the version of its placement; without it, an end of the placement that is committed meanwhile
+    /// would go unnoticed.
     ///
     /// # Errors
-    /// [`Reason::Failed`] where a placement's version is missing: a fault of the handler.
-    pub(super) fn rest_on(mut self, read: &ReadSet) -> Result<Self, Refusal> {
+    /// [`Reason::Failed`] where the version of a placement is missing: a defect of the handler.
+    pub(super) fn with_read_guards(mut self, read: &ReadSet) -> Result<Self, Refusal> {
         self.guards.extend(read.guards());
         let shown = self.leaves.iter().filter(|leaf| leaf.role != LeafRole::Submitted as u8);
-        // A submission shows nothing, and is most of what is committed.
+        // A submission discloses nothing. Most commits are submissions, so this is checked first.
         if shown.clone().next().is_none() {
             return Ok(self);
         }
-        let guarded: HashSet<&Key> = self.guards.iter().map(|guard| &guard.key).collect();
-        let mut keys = shown.map(|leaf| Key::new(Family::Placement).id(leaf.placement));
+        let guarded: HashSet<&VersionKey> = self.guards.iter().map(|guard| &guard.key).collect();
+        let mut keys = shown.map(|leaf| VersionKey::new(KeyFamily::Placement).id(leaf.placement));
         if keys.all(|key| guarded.contains(&key)) {
             return Ok(self);
         }
-        tracing::error!(exchange.id = %self.exchange, "what is shown of a child rests on no version of its placement");
+        tracing::error!(exchange.id = %self.exchange_id, "a child is disclosed without a guard on the version of its placement");
         Err(Reason::Failed.into())
     }
 
-    /// The same decision with nothing done: no row, no delivery, no child concerned.
+    /// Removes every effect: no row, no delivery, no leaf.
     pub(super) fn without_effect(mut self) -> Self {
         self.bumps.clear();
         self.rows.clear();
@@ -205,19 +207,20 @@ impl Change {
         self
     }
 
-    /// The root over the per-child leaves, which the entry carries; none where no child is concerned.
+    /// Returns the root over the leaves of the children, which the entry holds. Returns `None` if there is no
+    /// leaf.
     pub(super) fn child_root(&self) -> Option<Hash> {
         let hashes: Vec<Hash> = self.leaves.iter().map(|leaf| Hash::from(leaf.hash)).collect();
         (!hashes.is_empty()).then(|| crate::tlog::tree_root(&hashes))
     }
 }
 
-/// A record as the row that will be appended.
-pub fn row<R: Record>(record: &R) -> RowWrite {
-    RowWrite { table: R::TABLE, values: record.values(), heads: record.heads() }
+/// Converts a record to the row that will be appended.
+pub fn row_write<R: Record>(record: &R) -> RowWrite {
+    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.current_versions() }
 }
 
-/// The one encoding of a record row over which hashes are taken: the table's name, then its values.
+/// Encodes a row as it is hashed: the table's name, the number of values, then the values.
 pub fn encode_row(table: &str, values: &[Value], out: &mut Vec<u8>) {
     Value::from(table).encode(out);
     out.extend_from_slice(&(values.len() as u64).to_be_bytes());

@@ -1,12 +1,12 @@
-//! The collector of violations that every `wire.rs` fills: it reads each field once, and names every fault by its
-//! path (bad-input catalogue B1–B52).
+//! Collector of violations, which every `wire.rs` uses. A message's fields are each read once, and every
+//! violation is recorded with its path (bad-input catalogue B1–B52).
 //!
-//! It must never repeat a value, stop at the first fault, or look anything up. A path is only written out when a
-//! violation is recorded.
+//! Invariants: it never repeats a value, never stops at the first violation and never looks anything up. A path
+//! is formatted only when a violation is recorded.
 
+mod common_fields;
 pub mod contact;
 mod fields;
-mod people;
 pub mod reasons;
 pub mod text;
 
@@ -18,31 +18,31 @@ use std::ops::{Deref, DerefMut};
 
 use uuid::Uuid;
 
-pub use people::{LINE, LIST, NOTE};
+pub use common_fields::{MAX_LINE_CHARS, MAX_LIST_ITEMS, MAX_NOTE_CHARS};
 pub use reasons::{REASONS, description};
 pub use text::{NameRule, TextRule};
 
-/// Violations kept; further ones are only counted.
-pub const KEPT: usize = 50;
+/// Most violations that are kept; further ones are only counted.
+pub const MAX_VIOLATIONS: usize = 50;
 
-/// One fault of one field.
+/// Violation by one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Path, as `marks[1].date`.
+    /// Path of the field, such as `marks[1].date`.
     pub field: String,
-    /// Reason of the catalogue.
+    /// Reason from the catalogue.
     pub reason: &'static str,
-    /// The reason in words.
+    /// The reason's text.
     pub description: &'static str,
-    /// Ids of the caller's own things that the fault is about, such as the placements of an ambiguous child.
-    pub about: Vec<Uuid>,
+    /// Ids that the violation concerns and the caller may know, such as the placements of an ambiguous child.
+    pub about_ids: Vec<Uuid>,
 }
 
 impl Violation {
-    /// Returns the reason in words, with the ids that it is about. It never repeats a value that was sent.
+    /// Returns the reason's text, with the ids that it concerns. It never repeats a value that was sent.
     #[must_use]
     pub fn text(&self) -> String {
-        let ids: Vec<String> = self.about.iter().map(|id| id.hyphenated().to_string()).collect();
+        let ids: Vec<String> = self.about_ids.iter().map(|id| id.hyphenated().to_string()).collect();
         if ids.is_empty() {
             self.description.to_owned()
         } else {
@@ -51,24 +51,24 @@ impl Violation {
     }
 }
 
-/// The faults of a message: the first [`KEPT`], and how many more there were.
+/// Violations by a message: the first [`KEPT`], and the number of further ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
-    /// The first ones, in the order of reading.
+    /// The first violations, in the order of reading.
     pub first: Vec<Violation>,
-    /// How many are left out.
+    /// The number of violations that are left out.
     pub omitted: usize,
 }
 
 impl Violations {
-    /// Whether nothing was wrong.
+    /// Returns whether there is no violation.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
     fn push(&mut self, violation: impl FnOnce() -> Violation) {
-        if self.first.len() < KEPT {
+        if self.first.len() < MAX_VIOLATIONS {
             self.first.push(violation());
         } else {
             self.omitted += 1;
@@ -77,31 +77,31 @@ impl Violations {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum PathStep {
     Field(&'static str),
     Index(usize),
 }
 
-/// Reads fields and collects what is wrong with them. A reader gives `None` where it recorded a violation, or, if
-/// optional, where nothing was sent.
+/// Reads fields and collects their violations. A reader returns `None` where it recorded a violation or, if the
+/// field is optional, where nothing was sent.
 #[derive(Debug, Default)]
 pub struct Check {
-    path: Vec<Step>,
+    path: Vec<PathStep>,
     violations: Violations,
 }
 
-/// A [`Check`] inside a message or row; leaves it when dropped.
+/// A [`Check`] inside a message or row. Dropping it returns to the enclosing path.
 #[derive(Debug)]
 pub struct Scope<'c> {
     check: &'c mut Check,
-    outside: usize,
+    parent_len: usize,
 }
 
 impl Scope<'_> {
-    /// The `index`-th of a repeated field.
+    /// Appends the index of an item of a repeated field to the path.
     #[must_use]
     pub fn index(self, index: usize) -> Self {
-        self.check.path.push(Step::Index(index));
+        self.check.path.push(PathStep::Index(index));
         self
     }
 }
@@ -122,47 +122,47 @@ impl DerefMut for Scope<'_> {
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        self.check.path.truncate(self.outside);
+        self.check.path.truncate(self.parent_len);
     }
 }
 
 impl Check {
-    /// A check at the top of a message.
+    /// Creates a check at the top of a message.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The one thing that is wrong with a message that was well formed: `field`, for `reason`.
+    /// Returns a single violation, for a message that was well formed otherwise.
     #[must_use]
-    pub fn only(field: &'static str, reason: &'static str) -> Violations {
+    pub fn single_violation(field: &'static str, reason: &'static str) -> Violations {
         let mut check = Self::new();
-        check.fault(field, reason);
+        check.add_violation(field, reason);
         check.violations
     }
 
-    /// Goes into `field`; `check.at("marks").index(1)` is `marks[1]`.
+    /// Enters `field`; `check.enter("marks").index(1)` is `marks[1]`.
     #[must_use]
-    pub fn at(&mut self, field: &'static str) -> Scope<'_> {
+    pub fn enter(&mut self, field: &'static str) -> Scope<'_> {
         let outside = self.path.len();
-        self.path.push(Step::Field(field));
-        Scope { check: self, outside }
+        self.path.push(PathStep::Field(field));
+        Scope { check: self, parent_len: outside }
     }
 
-    /// Reads row `index` of `field` apart from the rest: its violations are given back, not kept here. Pass them to
+    /// Reads row `index` of `field` separately: its violations are returned, not collected. Pass them to
     /// [`Check::absorb`] where one bad row refuses the batch.
-    pub fn row<T>(
+    pub fn read_row<T>(
         &mut self,
         field: &'static str,
         index: usize,
         read: impl FnOnce(&mut Self) -> T,
     ) -> (T, Violations) {
         let before = std::mem::take(&mut self.violations);
-        let value = read(&mut self.at(field).index(index));
+        let value = read(&mut self.enter(field).index(index));
         (value, std::mem::replace(&mut self.violations, before))
     }
 
-    /// Takes over the violations of a row.
+    /// Adds the violations of a row.
     pub fn absorb(&mut self, row: Violations) {
         self.violations.omitted += row.omitted;
         for violation in row.first {
@@ -170,56 +170,57 @@ impl Check {
         }
     }
 
-    /// Records that `field` is wrong for `reason`, one of [`REASONS`]; an empty `field` is the place itself.
-    pub fn fault(&mut self, field: &'static str, reason: &'static str) {
-        self.fault_about(field, reason, &[]);
+    /// Records a violation by `field` for `reason`, one of [`REASONS`]. An empty `field` stands for the current
+    /// path.
+    pub fn add_violation(&mut self, field: &'static str, reason: &'static str) {
+        self.add_violation_about(field, reason, &[]);
     }
 
-    /// As [`Check::fault`]; `about` are ids of things that the caller may know of.
-    pub fn fault_about(&mut self, field: &'static str, reason: &'static str, about: &[Uuid]) {
+    /// Records a violation as [`Check::fault`] does; `about` are ids that the caller may know.
+    pub fn add_violation_about(&mut self, field: &'static str, reason: &'static str, about: &[Uuid]) {
         debug_assert!(REASONS.iter().any(|(listed, _)| *listed == reason), "{reason} is not in REASONS");
         let path = &self.path;
         let violation = || Violation {
-            field: written(path, field),
+            field: format_path(path, field),
             reason,
             description: description(reason),
-            about: about.to_vec(),
+            about_ids: about.to_vec(),
         };
         self.violations.push(violation);
     }
 
-    /// How many violations there are so far, those not kept too.
+    /// Returns the number of violations so far, including those that are not kept.
     #[must_use]
     pub fn count(&self) -> usize {
         self.violations.first.len() + self.violations.omitted
     }
 
-    /// Whether the message is well formed.
+    /// Ends the check.
     ///
     /// # Errors
-    /// Every violation.
+    /// The violations, if there is any.
     pub fn finish(self) -> Result<(), Violations> {
         if self.violations.is_empty() { Ok(()) } else { Err(self.violations) }
     }
 }
 
-fn written(path: &[Step], field: &str) -> String {
+fn format_path(path: &[PathStep], field: &str) -> String {
     let mut out = String::new();
     for step in path.iter().copied() {
         match step {
-            Step::Index(index) => {
+            PathStep::Index(index) => {
                 let _ = write!(out, "[{index}]");
             }
-            Step::Field(name) => push_name(&mut out, name),
+            PathStep::Field(name) => push_path_name(&mut out, name),
         }
     }
     if !field.is_empty() {
-        push_name(&mut out, field);
+        push_path_name(&mut out, field);
     }
     out
 }
 
-fn push_name(out: &mut String, name: &str) {
+fn push_path_name(out: &mut String, name: &str) {
     if !out.is_empty() {
         out.push('.');
     }

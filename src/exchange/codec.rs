@@ -1,5 +1,5 @@
-//! The codec of the door: requests arrive as the bytes that were received, and the only things that can
-//! be sent are what the committer made durable, or hashes.
+//! gRPC codec of the exchange pipeline. Requests are passed on as received bytes. Only durable replies, and
+//! hashes, can be sent.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
@@ -8,29 +8,29 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::proto::v1::Receipt;
 
-/// The number of the field that carries the receipt in every response message that has an entry.
+/// Field number of the receipt, in every response message that has an entry.
 const RECEIPT_FIELD: u32 = 15;
 
-/// An answer that may leave the process.
-pub enum Answer {
+/// Message that may leave the process.
+pub enum OutboundMessage {
     /// A reply and its receipt, both durable.
-    Committed(Committed),
-    /// Checkpoints, proofs and heartbeats: hashes only, no entry of their own.
+    Committed(CommittedReply),
+    /// Checkpoints, proofs and heartbeats: hashes only, without an entry.
     Hashes(Bytes),
 }
 
 /// Largest message that is sent, in bytes.
-pub(super) const MESSAGE: usize = 4 << 20;
-/// Largest reply that is committed: behind it is room for its receipt, whose entry has at most 4 KiB.
-pub(super) const REPLY: usize = MESSAGE - (64 << 10);
+pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// Largest reply that is committed, in bytes. The rest is room for its receipt, whose entry has at most 4 KiB.
+pub(super) const MAX_REPLY_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
 
-/// A reply with its receipt behind it. Only the door makes one, from the committer's outcome.
-pub struct Committed(Bytes);
+/// Durable reply with its receipt appended. Only the pipeline creates one, from the committer's outcome.
+pub struct CommittedReply(Bytes);
 
-impl Committed {
-    /// Protobuf joins messages by concatenation: the receipt follows the stored reply as field 15, so the
+impl CommittedReply {
+    /// Appends the receipt to the stored reply as field 15. Protobuf merges concatenated messages, so the
     /// commitment in the log covers exactly the stored bytes.
-    pub(super) fn join(reply: &Bytes, receipt: &Receipt) -> Self {
+    pub(super) fn with_receipt(reply: &Bytes, receipt: &Receipt) -> Self {
         let length = receipt.encoded_len();
         let mut joined = Vec::with_capacity(reply.len() + length + 8);
         joined.extend_from_slice(reply);
@@ -41,56 +41,56 @@ impl Committed {
     }
 }
 
-/// Decodes to bytes, encodes [`Answer`]s.
+/// Codec that decodes to bytes and encodes [`Answer`]s.
 #[derive(Clone, Copy, Default)]
 pub struct ExchangeCodec {
-    /// Whether the method takes a stream of messages.
-    pub streams: bool,
+    /// Whether the client sends a stream of messages.
+    pub client_streaming: bool,
 }
 
-/// Hands on a message as it was received; where the method takes one, refuses a second one, which tonic 0.14.9
-/// would let pass.
-pub struct Received {
-    streams: bool,
-    seen: bool,
+/// Decoder that returns a message as it was received. Where the method takes one message it refuses a second,
+/// which tonic 0.14.9 would accept.
+pub struct BytesDecoder {
+    client_streaming: bool,
+    has_message: bool,
 }
 
-/// Writes an answer.
-pub struct Sent;
+/// Encoder of outbound messages.
+pub struct OutboundEncoder;
 
 impl Codec for ExchangeCodec {
-    type Encode = Answer;
+    type Encode = OutboundMessage;
     type Decode = Bytes;
-    type Encoder = Sent;
-    type Decoder = Received;
+    type Encoder = OutboundEncoder;
+    type Decoder = BytesDecoder;
 
-    fn encoder(&mut self) -> Sent {
-        Sent
+    fn encoder(&mut self) -> OutboundEncoder {
+        OutboundEncoder
     }
 
-    fn decoder(&mut self) -> Received {
-        Received { streams: self.streams, seen: false }
+    fn decoder(&mut self) -> BytesDecoder {
+        BytesDecoder { client_streaming: self.client_streaming, has_message: false }
     }
 }
 
-impl Decoder for Received {
+impl Decoder for BytesDecoder {
     type Item = Bytes;
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        if std::mem::replace(&mut self.seen, true) && !self.streams {
+        if std::mem::replace(&mut self.has_message, true) && !self.client_streaming {
             return Err(Status::invalid_argument("more than one message"));
         }
         Ok(Some(src.copy_to_bytes(src.remaining())))
     }
 }
 
-impl Encoder for Sent {
-    type Item = Answer;
+impl Encoder for OutboundEncoder {
+    type Item = OutboundMessage;
     type Error = Status;
 
-    fn encode(&mut self, item: Answer, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let (Answer::Committed(Committed(bytes)) | Answer::Hashes(bytes)) = item;
+    fn encode(&mut self, item: OutboundMessage, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let (OutboundMessage::Committed(CommittedReply(bytes)) | OutboundMessage::Hashes(bytes)) = item;
         dst.put(bytes);
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! How long a caller waits: gRPC's `grpc-timeout`, and never longer than we let anybody wait. It bounds the
-//! waiting alone: an exchange that has begun goes on, and the same request id tells what became of it
-//! (bad-input catalogue B90, B91).
+//! Deadlines: the caller's `grpc-timeout`, up to a maximum of the gateway's own. A deadline bounds only the
+//! caller's waiting. An exchange that has begun continues, and a retry with the same request id returns its
+//! result (bad-input catalogue B90, B91).
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// Longest wait for the answer to a request, from its first byte on.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Maximum wait for a response, from the request's first byte.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// What the caller asked for: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). Anything else
-/// counts as nothing.
-pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the caller's timeout: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). A malformed
+/// header counts as none.
+pub(super) fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
     let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -28,9 +28,9 @@ pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// How long an answer is waited for.
-pub(super) fn wait(asked: Option<Duration>) -> Duration {
-    asked.map_or(LONGEST, |asked| asked.min(LONGEST))
+/// Returns the time after which the response is `DEADLINE_EXCEEDED`.
+pub(super) fn wait_limit(asked: Option<Duration>) -> Duration {
+    asked.map_or(MAX_WAIT, |asked| asked.min(MAX_WAIT))
 }
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
                 http::HeaderName::from_static("grpc-timeout"),
                 http::HeaderValue::from_static(value),
             )]);
-            wait(asked(&headers))
+            wait_limit(requested_timeout(&headers))
         };
         for (value, micros) in [
             ("0n", 0),
@@ -58,8 +58,8 @@ mod tests {
         }
         for value in ["1M", "99999999H", "", "S", "5", "abc", "-1S", "999999999S", "1 S", "1s", "1.5S", "+1S"]
         {
-            assert_eq!(waits(value), LONGEST, "{value}");
+            assert_eq!(waits(value), MAX_WAIT, "{value}");
         }
-        assert_eq!(wait(asked(&HeaderMap::new())), LONGEST);
+        assert_eq!(wait_limit(requested_timeout(&HeaderMap::new())), MAX_WAIT);
     }
 }

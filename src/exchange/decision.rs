@@ -1,4 +1,4 @@
-//! Decisions: what a capability makes of a message, and what a stream makes of finding nothing to send.
+//! Decisions: runs a handler within its limits, before anything is committed.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -6,35 +6,35 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::door::Call;
+use super::pipeline::Call;
 use super::routes::Handler;
-use super::{Change, Cx, Reason, Refusal, codec, request_id};
+use super::{Change, Reason, Refusal, RequestContext, codec, request_id};
 
-/// What was decided: the change, the encoded reply, and for a stream the position behind it.
+/// A decision: the change, the encoded reply and, if it is a stream, the position after it.
 pub(super) struct Decision {
     pub change: Change,
     pub reply: Bytes,
     pub position: Bytes,
 }
 
-/// A thing to send or, for a stream alone, that there is none as far as the stream has read.
-pub(super) enum Next<T> {
-    /// The thing.
+/// An item to send. A stream may also find that there is none up to the position that it has read.
+pub(super) enum NextItem<T> {
+    /// The item.
     Ready(T),
-    /// Nothing, and how far was read.
-    Nothing(ReadOn),
+    /// No item, and the position that was read to.
+    Nothing(ScanPosition),
 }
 
-/// How far a stream has read where it found nothing to send.
-pub(super) struct ReadOn {
+/// The position to which a stream has read without finding an item to send.
+pub(super) struct ScanPosition {
     pub position: Bytes,
-    /// Whether there is more to read behind the position already.
-    pub more: bool,
+    /// Whether there is already more to read after the position.
+    pub has_more: bool,
 }
 
-impl<T> Next<T> {
-    /// Returns the thing; none where there is none to send.
-    pub fn ready(self) -> Option<T> {
+impl<T> NextItem<T> {
+    /// Returns the item, if there is one.
+    pub fn into_item(self) -> Option<T> {
         match self {
             Self::Ready(thing) => Some(thing),
             Self::Nothing(_) => None,
@@ -42,37 +42,41 @@ impl<T> Next<T> {
     }
 }
 
-/// What a handler gives: a decision, a refusal, or, for a stream alone, that there is nothing to send.
-pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Next<Decision>, Refusal>> + Send>>;
+/// The future of a handler: a decision, a refusal, or, in a stream only, nothing to send.
+pub(super) type DecisionFuture = Pin<Box<dyn Future<Output = Result<NextItem<Decision>, Refusal>> + Send>>;
 
-/// Decides an exchange whose caller is known.
+/// Runs the handler of an exchange whose caller is identified.
 ///
 /// # Errors
 /// As the handler; [`Reason::DecisionTooLarge`] beyond the limits of what it may read; [`Reason::ReplyTooLarge`].
-pub(super) async fn decide_once(call: &Call, decide: &Handler, cx: Cx) -> Result<Next<Decision>, Refusal> {
+pub(super) async fn run_handler(
+    call: &Call,
+    decide: &Handler,
+    cx: RequestContext,
+) -> Result<NextItem<Decision>, Refusal> {
     let (read_set, budget) = (cx.snapshot.read_set(), cx.snapshot.budget());
-    let decided = unwinding(decide(cx, call.message.clone())).await;
-    // Whatever the capability made of it: what was not read is missing from the decision.
+    let decided = catch_panic(decide(cx, call.message.clone())).await;
+    // Checked whatever the handler returned, because a decision without the rows that were not read may be wrong.
     if budget.is_exceeded() {
         return Err(Reason::DecisionTooLarge.into());
     }
     let decision = match decided? {
-        Next::Ready(decision) => decision,
-        Next::Nothing(read) => return Ok(Next::Nothing(read)),
+        NextItem::Ready(decision) => decision,
+        NextItem::Nothing(read) => return Ok(NextItem::Nothing(read)),
     };
-    // Found out before the commit: else the log would say that the caller had it.
-    if decision.reply.len() > codec::REPLY {
+    // Checked before the commit, because the log must not record a reply that is never sent.
+    if decision.reply.len() > codec::MAX_REPLY_BYTES {
         return Err(Reason::ReplyTooLarge.into());
     }
-    let change = decision.change.rest_on(&read_set)?;
-    let change = if request_id::only_validates(call) { change.without_effect() } else { change };
-    Ok(Next::Ready(Decision { change, ..decision }))
+    let change = decision.change.with_read_guards(&read_set)?;
+    let change = if request_id::is_validate_only(call) { change.without_effect() } else { change };
+    Ok(NextItem::Ready(Decision { change, ..decision }))
 }
 
-/// Polls a decision so that a panic in it is this exchange's and nobody else's.
-async fn unwinding(mut deciding: Deciding) -> Result<Next<Decision>, Refusal> {
+/// Runs a decision and turns a panic in it into a refusal of this exchange alone.
+async fn catch_panic(mut deciding: DecisionFuture) -> Result<NextItem<Decision>, Refusal> {
     std::future::poll_fn(|context| {
-        // What a panic leaves half done is the exchange's own, and nothing looks at it again.
+        // State that a panic leaves inconsistent belongs to this exchange and is not used again.
         let polled = AssertUnwindSafe(|| deciding.as_mut().poll(context));
         std::panic::catch_unwind(polled).unwrap_or_else(|_| Poll::Ready(Err(Reason::Failed.into())))
     })

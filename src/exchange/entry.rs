@@ -1,41 +1,42 @@
-//! The entry of an exchange: what the log keeps of it. A refusal's entry is built only from what the
-//! caller sent; no entry holds a name, a UPN, a date of birth or free text.
+//! Log entries of exchanges, and the proposals that carry them to the committer. The entry of a refusal is built
+//! only from what the caller sent. No entry holds a name, a UPN, a date of birth or free text.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::change::Change;
-use super::door::Call;
+use super::pipeline::Call;
 use super::{Caller, Reason};
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
 use crate::identity::GATEWAY_SYSTEM;
 use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
 use crate::seal::{SealError, Vault};
-use crate::store::Salts;
+use crate::store::CommitmentSalts;
 use crate::store::proposal::{Proposal, RequestKey};
 use crate::tlog::commitment;
 
-/// Counterparts named in an entry; the rest are only counted, the rows of parties have all.
-const COUNTERPARTS: usize = 32;
-/// What the first entry of a log that replaces another names as its method.
-const REPLACED: &str = "/apgateway.v1/accept-rollback";
-/// Longest text of a caller's own making that an entry repeats.
-const TRACE: usize = 64;
+/// Most counterparts that an entry names. The others are only counted; the rows of the table `parties` hold all
+/// of them.
+const MAX_COUNTERPARTS: usize = 32;
+/// Method of the first entry of a log that replaces another.
+const LOG_REPLACED_METHOD: &str = "/apgateway.v1/accept-rollback";
+/// Longest `traceparent` trace id that an entry repeats, in characters.
+const MAX_TRACE_ID_CHARS: usize = 64;
 
-/// What became of the exchange, with what is known of it.
-pub(super) enum Of<'a> {
-    /// It was permitted and decided.
+/// Outcome of an exchange, with what its entry records.
+pub(super) enum EntryOutcome<'a> {
+    /// The exchange was permitted and decided.
     Done(&'a Caller, Change),
-    /// It was refused.
+    /// The exchange was refused. The caller is `None` where its identity was not established.
     Refused(Option<&'a Caller>, Reason),
-    /// It repeats one that was done.
+    /// The exchange repeats one that was done before.
     Replayed(&'a Caller),
 }
 
-impl Of<'_> {
-    /// The caller, where its identity was established.
+impl EntryOutcome<'_> {
+    /// Returns the caller, if its identity was established.
     fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Done(caller, _) | Self::Refused(Some(caller), _) | Self::Replayed(caller) => Some(caller),
@@ -43,35 +44,36 @@ impl Of<'_> {
         }
     }
 
-    /// Whose exchange it is: the organisation acted for, or the certificate's own.
+    /// Returns the organisation whose exchange it is: the one acted for, or else that of the certificate.
     pub(super) fn organisation<'a>(&'a self, call: &'a Call) -> &'a str {
         self.caller().map_or(call.peer.organisation(), |caller| &caller.organisation).as_str()
     }
 }
 
-/// The proposal of an exchange. `request` is looked up whatever was decided, and remembered only with an
-/// effect.
-pub(super) fn proposal(
+/// Builds the proposal of an exchange. The committer looks `request` up whatever was decided, and stores it
+/// only if the exchange was done.
+pub(super) fn exchange_proposal(
     call: &Call,
-    of: Of<'_>,
+    outcome: EntryOutcome<'_>,
     reply: Bytes,
     request: Option<RequestKey>,
-    salts: Salts,
+    salts: CommitmentSalts,
     sealed_salts: Vec<u8>,
 ) -> Proposal {
-    let mut entry = base(call, &salts);
-    let remember = matches!(of, Of::Done(..));
-    let identity = of.caller().map_or(Vec::new(), |caller| caller.guards.clone());
-    let bare = bare(call.exchange, salts, sealed_salts);
-    let mut proposal = Proposal { identity, request, remember, reply, ..bare };
-    match of {
-        Of::Done(caller, change) => {
-            identify(&mut entry, caller);
-            done(&mut proposal, &mut entry, change);
+    let mut entry = entry_of_call(call, &salts);
+    let remember = matches!(outcome, EntryOutcome::Done(..));
+    let identity = outcome.caller().map_or(Vec::new(), |caller| caller.guards.clone());
+    let bare = empty_proposal(call.exchange_id, salts, sealed_salts);
+    let mut proposal =
+        Proposal { identity_guards: identity, request, store_for_replay: remember, reply, ..bare };
+    match outcome {
+        EntryOutcome::Done(caller, change) => {
+            set_caller(&mut entry, caller);
+            apply_change(&mut proposal, &mut entry, change);
         }
-        Of::Refused(caller, reason) => {
+        EntryOutcome::Refused(caller, reason) => {
             if let Some(caller) = caller {
-                identify(&mut entry, caller);
+                set_caller(&mut entry, caller);
             }
             entry.set_outcome(match reason {
                 Reason::Failed => Entered::Failed,
@@ -80,8 +82,8 @@ pub(super) fn proposal(
             });
             reason.name().clone_into(&mut entry.reason);
         }
-        Of::Replayed(caller) => {
-            identify(&mut entry, caller);
+        EntryOutcome::Replayed(caller) => {
+            set_caller(&mut entry, caller);
             entry.set_outcome(Entered::Replayed);
         }
     }
@@ -89,39 +91,40 @@ pub(super) fn proposal(
     proposal
 }
 
-/// The proposal of what the gateway decided by itself for an organisation: nobody's certificate is in its entry,
-/// and no request is remembered.
-pub(super) fn by_itself(
+/// Builds the proposal of a system exchange for an organisation. Its entry names no certificate, and no request
+/// id is stored.
+pub(super) fn system_proposal(
     method: &str,
     organisation: &OrganisationId,
     change: Change,
-    salts: Salts,
+    salts: CommitmentSalts,
     sealed_salts: Vec<u8>,
 ) -> Proposal {
-    let mut proposal = bare(change.exchange, salts, sealed_salts);
-    let mut entry = own(change.exchange, organisation.as_str(), method, &salts);
-    done(&mut proposal, &mut entry, change);
+    let mut proposal = empty_proposal(change.exchange_id, salts, sealed_salts);
+    let mut entry = system_entry(change.exchange_id, organisation.as_str(), method, &salts);
+    apply_change(&mut proposal, &mut entry, change);
     proposal.entry = entry;
     proposal
 }
 
-fn own(exchange: Uuid, organisation: &str, method: &str, salts: &Salts) -> AuditEntry {
+fn system_entry(exchange: Uuid, organisation: &str, method: &str, salts: &CommitmentSalts) -> AuditEntry {
     AuditEntry {
-        exchange_id: bytes_of(exchange.as_bytes()),
+        exchange_id: to_bytes(exchange.as_bytes()),
         organisation: organisation.to_owned(),
         system: GATEWAY_SYSTEM.to_owned(),
         method: method.to_owned(),
-        request_commitment: bytes_of(commitment(&salts.request, b"").as_bytes()),
+        request_commitment: to_bytes(commitment(&salts.request, b"").as_bytes()),
         ..AuditEntry::default()
     }
 }
 
-/// The first entry of a log that goes on after a rollback, for the operator: the last checkpoint that was known of
-/// the log that it replaces, and that of what was kept. No node serves meanwhile; `accept-rollback` makes it.
+/// Builds the first entry of a log that continues after a rollback, in the operator's name. The entry holds the
+/// last known checkpoint of the replaced log, and the checkpoint of the part that was kept. `accept-rollback`
+/// calls this while no node serves.
 ///
 /// # Errors
 /// [`SealError::Library`] only.
-pub fn log_replaced(
+pub fn log_replaced_proposal(
     random: &Randomness,
     now: Instant,
     vault: &Vault,
@@ -129,29 +132,29 @@ pub fn log_replaced(
     last_checkpoint: &str,
     kept_checkpoint: &str,
 ) -> Result<Proposal, SealError> {
-    let (exchange, salts) = (random.uuid_v7(now), Salts::new(random));
-    let mut entry = own(exchange, operator, REPLACED, &salts);
+    let (exchange, salts) = (random.uuid_v7(now), CommitmentSalts::new(random));
+    let mut entry = system_entry(exchange, operator, LOG_REPLACED_METHOD, &salts);
     entry.set_outcome(Entered::Ok);
-    entry.reply_commitment = bytes_of(commitment(&salts.reply, b"").as_bytes());
-    entry.previous_log = bytes_of(digest(&SHA256, last_checkpoint.as_bytes()).as_ref());
+    entry.reply_commitment = to_bytes(commitment(&salts.reply, b"").as_bytes());
+    entry.previous_log = to_bytes(digest(&SHA256, last_checkpoint.as_bytes()).as_ref());
     entry.log_replaced = Some(LogReplaced {
         last_checkpoint: last_checkpoint.to_owned(),
         kept_checkpoint: kept_checkpoint.to_owned(),
     });
     let sealed_salts = salts.seal(&vault.ring(), operator, exchange, random)?;
-    let mut proposal = bare(exchange, salts, sealed_salts);
+    let mut proposal = empty_proposal(exchange, salts, sealed_salts);
     proposal.entry = entry;
     Ok(proposal)
 }
 
-/// A proposal of nothing yet.
-fn bare(exchange: Uuid, salts: Salts, sealed_salts: Vec<u8>) -> Proposal {
+/// Builds a proposal without guards, rows or leaves.
+fn empty_proposal(exchange: Uuid, salts: CommitmentSalts, sealed_salts: Vec<u8>) -> Proposal {
     Proposal {
-        exchange,
+        exchange_id: exchange,
         entry: AuditEntry::default(),
-        identity: Vec::new(),
+        identity_guards: Vec::new(),
         request: None,
-        remember: false,
+        store_for_replay: false,
         guards: Vec::new(),
         bumps: Vec::new(),
         rows: Vec::new(),
@@ -163,11 +166,11 @@ fn bare(exchange: Uuid, salts: Salts, sealed_salts: Vec<u8>) -> Proposal {
     }
 }
 
-/// What was decided, with the proposal's reply.
-fn done(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
+/// Moves a change into the proposal, and fills the entry from it. The proposal's reply must be set.
+fn apply_change(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
     entry.set_outcome(Entered::Ok);
-    entry.reply_commitment = bytes_of(commitment(&proposal.salts.reply, &proposal.reply).as_bytes());
-    fill(entry, &change);
+    entry.reply_commitment = to_bytes(commitment(&proposal.salts.reply, &proposal.reply).as_bytes());
+    set_change_fields(entry, &change);
     proposal.guards = change.guards;
     proposal.bumps = change.bumps;
     proposal.rows = change.rows;
@@ -175,30 +178,30 @@ fn done(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
     proposal.leaves = change.leaves;
 }
 
-fn base(call: &Call, salts: &Salts) -> AuditEntry {
+fn entry_of_call(call: &Call, salts: &CommitmentSalts) -> AuditEntry {
     AuditEntry {
-        exchange_id: bytes_of(call.exchange.as_bytes()),
+        exchange_id: to_bytes(call.exchange_id.as_bytes()),
         organisation: call.peer.organisation().as_str().to_owned(),
         system: call.peer.system().to_owned(),
-        certificate_sha256: bytes_of(&call.peer.fingerprint()),
+        certificate_sha256: to_bytes(&call.peer.fingerprint()),
         method: call.path.to_owned(),
         identity_claimed: call.identity_claimed,
-        trace_id: call.trace.chars().take(TRACE).collect(),
-        request_commitment: bytes_of(commitment(&salts.request, &call.message).as_bytes()),
+        trace_id: call.trace_id.chars().take(MAX_TRACE_ID_CHARS).collect(),
+        request_commitment: to_bytes(commitment(&salts.request, &call.message).as_bytes()),
         ..AuditEntry::default()
     }
 }
 
-fn identify(entry: &mut AuditEntry, caller: &Caller) {
+fn set_caller(entry: &mut AuditEntry, caller: &Caller) {
     caller.organisation.as_str().clone_into(&mut entry.organisation);
     if let Some(processor) = &caller.processor {
         processor.as_str().clone_into(&mut entry.processor);
     }
 }
 
-fn fill(entry: &mut AuditEntry, change: &Change) {
+fn set_change_fields(entry: &mut AuditEntry, change: &Change) {
     if let Some(basis) = change.permit.basis() {
-        entry.agreement_id = bytes_of(basis.agreement.as_bytes());
+        entry.agreement_id = to_bytes(basis.agreement.as_bytes());
         entry.set_purpose(basis.purpose);
         entry.set_article_6(basis.article_6);
         if let Some(article_9) = basis.article_9 {
@@ -212,13 +215,13 @@ fn fill(entry: &mut AuditEntry, change: &Change) {
     others.dedup();
     others.retain(|organisation| *organisation != entry.organisation);
     entry.counterpart_count = u32::try_from(others.len()).unwrap_or(u32::MAX);
-    entry.counterparts = others.iter().take(COUNTERPARTS).map(|&other| other.to_owned()).collect();
+    entry.counterparts = others.iter().take(MAX_COUNTERPARTS).map(|&other| other.to_owned()).collect();
     entry.child_count = u32::try_from(change.leaves.len()).unwrap_or(u32::MAX);
     if let Some(root) = change.child_root() {
-        entry.child_root = bytes_of(root.as_bytes());
+        entry.child_root = to_bytes(root.as_bytes());
     }
 }
 
-fn bytes_of(bytes: &[u8]) -> Bytes {
+fn to_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -1,14 +1,14 @@
-//! What is read of a call's headers. Nothing in them says who calls: that is the certificate's to say.
+//! Headers of a call. No header identifies the caller; only the certificate does.
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// `application/grpc` or `application/grpc+proto`: nothing else is spoken here.
+/// Checks that the content type is `application/grpc` or `application/grpc+proto`, the only ones supported.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     matches!(kind, Some(b"application/grpc" | b"application/grpc+proto"))
 }
 
-/// The trace id of a W3C `traceparent`; anything else is dropped.
+/// Returns the trace id of a W3C `traceparent`, or `None` if the header is malformed.
 pub(super) fn trace_id(header: &str) -> Option<&str> {
     let mut parts = header.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
@@ -16,8 +16,9 @@ pub(super) fn trace_id(header: &str) -> Option<&str> {
     (version == "00" && trace.len() == 32 && hex(trace) && parts.count() == 2).then_some(trace)
 }
 
-/// Whether a header claims an identity, as a proxy's would. It is ignored, and the entry says that it was there.
-pub(super) fn claim_identity(headers: &HeaderMap) -> bool {
+/// Checks whether a header claims an identity, as a proxy's would. The claim is ignored, and the entry records
+/// that there was one.
+pub(super) fn has_identity_header(headers: &HeaderMap) -> bool {
     headers.keys().map(header::HeaderName::as_str).any(|name| {
         matches!(name, "x-forwarded-client-cert" | "forwarded" | "x-client-cert" | "x-org-id" | "x-user-id")
             || name.starts_with("x-ssl-client")

@@ -1,9 +1,9 @@
-//! The exchange: the one door through which every method of `apgateway.v1` goes.
+//! The exchange pipeline: every method of `apgateway.v1` runs through it.
 //!
-//! identify → method → check → permit → decide → replay → commit → answer. A capability is one plain
-//! `async fn` an RPC that turns a message into a [`Decided`] or a [`Refusal`]; it sees no transport and no
-//! database. What it decided and the entry in the log become durable together, and only then is anything
-//! answered.
+//! identify → method → check → permit → decide → replay → commit → answer. A capability is one plain `async fn`
+//! per RPC. It turns a message into a [`Decided`] or a [`Refusal`], and has access to neither the transport nor
+//! the database. The decision and its log entry become durable in one transaction; the response is sent only
+//! after that.
 
 pub mod caller;
 pub mod change;
@@ -11,17 +11,17 @@ pub mod check;
 pub mod codec;
 mod deadline;
 mod decision;
-mod details;
-mod door;
 mod entry;
+mod error_details;
 mod headers;
-mod own;
-mod page;
+mod page_token;
+mod part_stream;
+mod pipeline;
 pub mod policy;
 pub mod refusal;
 mod request_id;
 mod routes;
-mod stream;
+mod system_exchange;
 mod watch;
 
 use std::sync::Arc;
@@ -29,57 +29,57 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use caller::Caller;
-pub use change::{Change, ChildPart, Decided, LeafRole, Record};
-pub use door::{Door, ExchangeLimits};
-pub use entry::log_replaced;
-pub use page::Pages;
-pub use policy::{Action, Basis, Facts, Part, Permit, Standing};
+pub use change::{Change, Decided, LeafInput, LeafRole, Record};
+pub use entry::log_replaced_proposal;
+pub use page_token::PageTokens;
+pub use part_stream::PartMessage;
+pub use pipeline::{ExchangeLimits, ExchangePipeline};
+pub use policy::{Action, CallerRole, Permit, PolicyFacts, RoleStatus, SharingBasis};
 pub use refusal::{NextActor, Reason, Refusal, WrongState};
-pub use routes::{MessageLimits, OtherHost, Routes, Service};
-pub use stream::Piece;
-pub use watch::{Batch, Watcher};
+pub use routes::{ExchangeService, HostMismatch, MessageLimits, Routes};
+pub use watch::{FeedBatch, Watcher};
 
 use crate::calendar::Date;
 use crate::clock::{Instant, Randomness};
 use crate::seal::Vault;
 use crate::store::Snapshot;
-use crate::tlog::Lineage;
+use crate::tlog::LogKeyHistory;
 
-/// What a capability is given for one exchange.
-pub struct Cx {
-    /// Who calls, and for whom.
+/// The context of one exchange, as a capability receives it.
+pub struct RequestContext {
+    /// The calling organisation, and the processor that acts for it, if any.
     pub caller: Caller,
     /// The id of the exchange.
-    pub exchange: Uuid,
-    /// The instant at which the exchange began.
+    pub exchange_id: Uuid,
+    /// The time at which the exchange began.
     pub now: Instant,
-    /// The day that it is in England.
+    /// The date in England at `now`.
     pub today: Date,
-    /// Everything that is read is read through this, at one moment.
+    /// The snapshot of the database, taken at one moment, through which everything is read.
     pub snapshot: Snapshot,
-    /// Whether this attempt may decide from what is remembered, each fact under a guard that the commit
-    /// checks. What it then refuses is decided again from the snapshot: no refusal rests on memory.
-    pub recall: bool,
-    /// Opens and seals what belongs to children and organisations.
+    /// Whether this attempt may decide from cached facts. The commit checks a guard on each cached fact. A
+    /// refusal from cached facts is decided again from the snapshot, because no refusal may rest on the cache.
+    pub use_cache: bool,
+    /// The keys that seal and open the data of children and organisations.
     pub vault: Arc<Vault>,
-    /// The logs of this gateway: the present one, and those that it replaced.
-    pub logs: Arc<Lineage>,
-    /// Where new ids, keys and nonces come from.
+    /// The log keys of this gateway: those of the present log and of the logs that it replaced.
+    pub log_keys: Arc<LogKeyHistory>,
+    /// The source of new ids, keys and nonces.
     pub random: Randomness,
 }
 
-impl Cx {
-    /// A permit for the action on these facts.
+impl RequestContext {
+    /// Returns a permit for the action on these facts.
     ///
     /// # Errors
     /// As [`policy::decide`].
-    pub fn permit(&self, action: Action, facts: &Facts) -> Result<Permit, Refusal> {
-        policy::decide(&self.caller, action, facts)
+    pub fn permit(&self, action: Action, facts: &PolicyFacts) -> Result<Permit, Refusal> {
+        policy::authorise(&self.caller, action, facts)
     }
 
-    /// A new change under the permit.
+    /// Creates an empty change under the permit.
     #[must_use]
     pub fn change(&self, permit: &Permit) -> Change {
-        Change::new(permit, self.exchange)
+        Change::new(permit, self.exchange_id)
     }
 }

@@ -1,5 +1,5 @@
-//! Who may do what: a pure function over facts, printed as a golden table. Only this file makes a
-//! [`Permit`], and without one there is no change.
+//! Authorisation policy: a pure function over facts, printed as a golden table. Only this file creates a
+//! [`Permit`], and a change cannot be created without one.
 
 mod action;
 mod verdict;
@@ -12,123 +12,125 @@ use super::refusal::{Reason, Refusal};
 use crate::proto::v1::{Article6, Article9, Purpose};
 use crate::store::proposal::Guard;
 
-/// The caller's part in the thing that it acts on.
+/// Role of the caller in the record that it acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// It arranged the placement.
+pub enum CallerRole {
+    /// The caller arranged the placement.
     Commissioner,
-    /// It teaches the child.
+    /// The caller teaches the child.
     Provider,
-    /// The child is on its roll.
+    /// The child is on the caller's roll.
     SchoolOnRoll,
-    /// The child lives in its area.
+    /// The child lives in the caller's area.
     Residence,
-    /// It is a party to the agreement, or one end of the grant.
+    /// The caller is a party to the agreement, or one end of the grant.
     Party,
-    /// The thing is the caller's own: its registration, its certificate, its mailbox, its exchange.
-    Own,
-    /// It operates the gateway.
+    /// The record is the caller's own: its registration, certificate, mailbox or exchange.
+    Owner,
+    /// The caller operates the gateway.
     Operator,
-    /// None: the thing may as well not exist.
-    None,
+    /// No role. Answered `NOT_FOUND`, so that existence is not revealed.
+    NoRole,
 }
 
-/// Whether the part that the caller has is still in force.
+/// Whether the caller's role is still in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// Referral or placement is live.
+pub enum RoleStatus {
+    /// The referral or placement is live.
     Live,
     /// The placement has ended, or the referral was declined, rejected or withdrawn.
     Ended,
 }
 
-/// What a decision rests on.
+/// Facts that a policy decision rests on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// The caller's part.
-    pub part: Part,
-    /// Whether that part is in force.
-    pub standing: Standing,
-    /// The agreement that covers the sharing, or did until it lapsed.
-    pub basis: Option<Basis>,
-    /// Versions of what the facts were read from.
+pub struct PolicyFacts {
+    /// The caller's role.
+    pub role: CallerRole,
+    /// Whether that role is in force.
+    pub status: RoleStatus,
+    /// The agreement that covers the sharing. It may have lapsed.
+    pub basis: Option<SharingBasis>,
+    /// Guards on the versions of the records from which the facts were read.
     pub guards: Vec<Guard>,
 }
 
-/// On what authority data are exchanged, as the entry will say.
+/// Legal basis of an exchange of data, as its log entry records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Basis {
+pub struct SharingBasis {
     /// The sharing agreement.
     pub agreement: uuid::Uuid,
-    /// What for.
+    /// The purpose of the sharing.
     pub purpose: Purpose,
-    /// UK GDPR Article 6(1).
+    /// Condition of UK GDPR Article 6(1).
     pub article_6: Article6,
-    /// UK GDPR Article 9(2), where special-category data are covered.
+    /// Condition of UK GDPR Article 9(2), where special-category data are covered.
     pub article_9: Option<Article9>,
     /// Paragraph of Schedule 1 to the Data Protection Act 2018, where Article 9(2)(g) needs one.
     pub schedule_1: String,
-    /// Whether the agreement was in force and is so no more: what goes on all the same is entered with this flag.
+    /// Whether the agreement has lapsed. An exchange that is permitted all the same is recorded with this flag.
     pub lapsed: bool,
 }
 
-/// Leave to do one thing. Only this file makes one.
+/// Permission for one action. Only this file creates one.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    basis: Option<Basis>,
+    basis: Option<SharingBasis>,
     guards: Vec<Guard>,
 }
 
 impl Permit {
-    /// Whether an agreement in force covers it.
+    /// Returns whether an agreement in force covers the action.
     #[must_use]
-    pub fn is_agreed(&self) -> bool {
+    pub fn has_agreement_in_force(&self) -> bool {
         self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
     }
 
-    /// On what authority, where an agreement covers it or did until it lapsed.
+    /// Returns the sharing basis, if an agreement covers the action, in force or lapsed.
     #[must_use]
-    pub fn basis(&self) -> Option<&Basis> {
+    pub fn basis(&self) -> Option<&SharingBasis> {
         self.basis.as_ref()
     }
 
-    /// What the leave rests on beside the caller's identity, checked again under the lock.
+    /// Returns the guards that the permission rests on, apart from those of the caller's identity. They are
+    /// checked again under the lock.
     #[must_use]
     pub fn guards(&self) -> &[Guard] {
         &self.guards
     }
 }
 
-impl Facts {
-    /// Whether an agreement in force covers it.
+impl PolicyFacts {
+    /// Returns whether an agreement in force covers the action.
     #[must_use]
-    pub fn is_agreed(&self) -> bool {
+    pub fn has_agreement_in_force(&self) -> bool {
         self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
     }
 
-    /// Facts about what is the caller's own, or about nothing in particular.
+    /// Creates facts about a live role that needs no agreement.
     #[must_use]
-    pub fn own(part: Part) -> Self {
-        Self { part, standing: Standing::Live, basis: None, guards: Vec::new() }
+    pub fn for_role(role: CallerRole) -> Self {
+        Self { role, status: RoleStatus::Live, basis: None, guards: Vec::new() }
     }
 }
 
-/// Decides. New sharing needs a part in a live thing and an agreement in force; facts that happened are
-/// taken from the provider whatever has lapsed since; a part that has ended reads nothing.
+/// Authorises an action. New sharing needs a role in a live placement and an agreement in force. A provider's
+/// facts about days of the placement are accepted whatever has lapsed since. A provider whose role has ended
+/// reads nothing of the child.
 ///
 /// # Errors
-/// The one reason that may be told: not yours and not there are the same.
-pub fn decide(caller: &Caller, action: Action, facts: &Facts) -> Result<Permit, Refusal> {
-    may_call(caller, action)?;
-    verdict(action, facts.part, facts.standing, facts.is_agreed())?;
+/// The one reason that may be disclosed: a record of others and an absent record give the same reason.
+pub fn authorise(caller: &Caller, action: Action, facts: &PolicyFacts) -> Result<Permit, Refusal> {
+    check_may_call(caller, action)?;
+    verdict(action, facts.role, facts.status, facts.has_agreement_in_force())?;
     Ok(Permit { basis: facts.basis.clone(), guards: facts.guards.clone() })
 }
 
-/// Checks whether the caller may call the method at all, whatever its part in a thing.
+/// Checks whether the caller may call the method at all, whatever its role in a record.
 ///
 /// # Errors
 /// [`Reason::MethodNotAllowed`] for its kind; [`Reason::GrantRequired`] for a processor where no grant can cover it.
-pub(super) fn may_call(caller: &Caller, action: Action) -> Result<(), Reason> {
+pub(super) fn check_may_call(caller: &Caller, action: Action) -> Result<(), Reason> {
     if !action.kinds().contains(&caller.kind()) {
         return Err(Reason::MethodNotAllowed);
     }
@@ -138,9 +140,9 @@ pub(super) fn may_call(caller: &Caller, action: Action) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Leave for what the gateway does by itself: it tells nobody anything, and what it rests on is guarded by the
-/// change.
-pub(super) fn by_itself() -> Permit {
+/// Returns the permission for a system exchange. Such an exchange discloses nothing, and the change holds its
+/// guards.
+pub(super) fn system_permit() -> Permit {
     Permit { basis: None, guards: Vec::new() }
 }
 

@@ -1,8 +1,8 @@
-//! Why an exchange is refused, as a value, and the one place where a refusal becomes a gRPC status.
+//! Refusals: the reasons, and their conversion to a gRPC status.
 //!
-//! A refusal is built from what the caller sent and may know, and from nothing else: *not yours* and *does
-//! not exist* are one reason. Its texts never repeat a value. The catalogue of reasons in the
-//! documentation is printed from [`Reason::ALL`].
+//! A refusal is built only from what the caller sent and may know. A record of others and an absent record give
+//! the same reason. Texts never repeat a value. The catalogue of reasons in the documentation is generated from
+//! [`Reason::ALL`].
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,58 +12,58 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use uuid::Uuid;
 
 use super::check::{Violation, Violations};
-use super::{Cx, details};
+use super::{RequestContext, error_details};
 
-/// Who can mend what a refusal complains of.
+/// Who can remove the cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mender {
+pub enum RemedyBy {
     /// The software that made the request.
     Client,
-    /// Whoever decides in the caller's organisation, or the other party.
+    /// People in the caller's organisation, or the other party.
     People,
     /// The gateway's operator.
     Operator,
-    /// Nobody: send the same request again.
-    Time,
+    /// Nobody: the same request can be sent again.
+    Retry,
 }
 
 macro_rules! reasons {
     ($($variant:ident $name:literal $code:ident $mender:ident $retry:literal $text:literal;)*) => {
-        /// A refusal's reason, stable for ever: clients branch on its name.
+        /// Reason of a refusal. Names are stable, because clients branch on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $(#[doc = $text] $variant,)*
         }
 
         impl Reason {
-            /// Every reason, for the catalogue.
+            /// Every reason, as the catalogue lists them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its stable name.
+            /// Returns the stable name.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Its gRPC status code.
+            /// Returns the gRPC status code.
             #[must_use]
             pub fn code(self) -> Code {
                 match self { $(Self::$variant => Code::$code,)* }
             }
 
-            /// What the caller reads.
+            /// Returns the text of the status.
             #[must_use]
             pub fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// Who mends it.
+            /// Returns who can remove the cause.
             #[must_use]
-            pub fn mender(self) -> Mender {
-                match self { $(Self::$variant => Mender::$mender,)* }
+            pub fn remedy_by(self) -> RemedyBy {
+                match self { $(Self::$variant => RemedyBy::$mender,)* }
             }
 
-            /// After how many milliseconds the same request may be sent again; 0 when that will not help.
+            /// Returns the milliseconds after which the same request may be sent again; 0 if that does not help.
             #[must_use]
             pub fn retry_after_ms(self) -> u64 {
                 match self { $(Self::$variant => $retry,)* }
@@ -72,7 +72,7 @@ macro_rules! reasons {
     };
 }
 
-// One table instead of five matches: each row is read at once, and none can be forgotten in one of them.
+// One table instead of five matches, so that a reason cannot be missing from one of them.
 reasons! {
     Malformed "MALFORMED" InvalidArgument Client 0 "the request is not a message of this method";
     Invalid "INVALID_REQUEST" InvalidArgument Client 0 "fields of the request are at fault; each is named";
@@ -83,47 +83,47 @@ reasons! {
     MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
     GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";
     NotAppointed "NOT_APPOINTED" PermissionDenied People 0 "the caller may not read this organisation's exchanges: it has not appointed the caller as its auditor for today";
-    NotFound "NOT_FOUND" NotFound Client 0 "there is no such thing that this caller may know of";
+    NotFound "NOT_FOUND" NotFound Client 0 "the record does not exist, or this caller may not know of it";
     AgreementNotInForce "AGREEMENT_NOT_IN_FORCE" FailedPrecondition People 0 "no sharing agreement in force covers this";
     RecipientSuspended "RECIPIENT_SUSPENDED" FailedPrecondition Operator 0 "the organisation that this would go to is suspended";
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state; the metadata names it, the states in which it can, and who acts next";
-    AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has made this before";
+    AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has created this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
-    DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "the digest is none with which this delivery was sent";
+    DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "this delivery was never sent with this digest";
     RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request id was used for another request";
-    StreamProtocol "STREAM_PROTOCOL" InvalidArgument Client 0 "the message does not belong at this place of the stream";
+    StreamProtocol "STREAM_PROTOCOL" InvalidArgument Client 0 "the message is not allowed at this point of the stream";
     StreamDigestMismatch "STREAM_DIGEST_MISMATCH" InvalidArgument Client 0 "the commit's count or digest is not that of the part; nothing of the part was stored";
     StreamBroken "STREAM_BROKEN" Aborted Client 0 "the stream ended with a part open; nothing of the part was stored";
-    SequenceGap "SEQUENCE_GAP" FailedPrecondition Client 0 "this is not the part that comes next";
-    Contended "CONTENDED" Aborted Time 100 "others changed the same things; nothing was done";
-    TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Time 1000 "too many exchanges of this organisation are under way";
-    LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Time 1000 "the log cannot be written, so nothing is answered";
+    SequenceGap "SEQUENCE_GAP" FailedPrecondition Client 0 "this is not the next part of the sequence";
+    Contended "CONTENDED" Aborted Retry 100 "other exchanges changed the same records; nothing was done";
+    TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Retry 1000 "too many exchanges of this organisation are under way";
+    LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Retry 1000 "the log cannot be written, so no request is answered";
     KeyUnavailable "KEY_UNAVAILABLE" Unavailable Operator 1000 "this node does not hold the key to a record that the answer needs; nothing was done";
-    TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway takes";
+    TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway accepts";
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted Client 0 "the answer would be larger than 4 MiB; ask for less at once";
     DecisionTooLarge "DECISION_TOO_LARGE" ResourceExhausted Client 0 "an answer would take more rows, queries or time than one exchange may use; ask for fewer days, placements or rows at once";
     HostMismatch "HOST_MISMATCH" Unauthenticated Client 0 "the call is for another host than the gateway's certificate names";
-    EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not taken; gzip is, and none";
+    EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not supported; use gzip or none";
     UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";
     Protocol "PROTOCOL" InvalidArgument Client 0 "the call broke a rule of gRPC";
-    DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded Time 1000 "the deadline passed before an answer was ready";
+    DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded Retry 1000 "the deadline passed before an answer was ready";
     Failed "FAILED" Internal Operator 0 "the gateway failed on this exchange; nothing was done";
 }
 
-/// A refusal: a reason, and for [`Reason::Invalid`] every field at fault.
+/// Refusal of an exchange: a reason and, with [`Reason::Invalid`], the fields at fault.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// The fields at fault, the first 50 of them.
+    /// The fields at fault, at most 50 of them.
     pub violations: Vec<Violation>,
-    /// How many more there are.
-    pub omitted: usize,
-    /// Further facts for programs, by key: `ErrorInfo.metadata`. Only what the caller may know.
-    pub facts: Vec<(&'static str, String)>,
+    /// The number of further fields at fault.
+    pub omitted_violations: usize,
+    /// Further facts for programs, sent as `ErrorInfo.metadata`. They hold only what the caller may know.
+    pub metadata: Vec<(&'static str, String)>,
 }
 
-/// Who can take a thing out of the state in which it is.
+/// Who can move a record out of its present state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextActor {
     /// The commissioner of the placement.
@@ -134,14 +134,14 @@ pub enum NextActor {
     CommissionerOrProvider,
     /// Another party to the agreement.
     OtherParty,
-    /// The caller, with another method or a new thing.
+    /// The caller, with another method or a new record.
     Caller,
     /// Nobody: the state is final.
     Nobody,
 }
 
 impl NextActor {
-    /// The name that stands in the metadata.
+    /// Returns the name that the metadata holds.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -155,13 +155,13 @@ impl NextActor {
     }
 }
 
-/// A thing that is not in a state in which what was asked can be done.
+/// State of a record that does not permit the requested action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongState {
     /// The present state, as its enum value is named in the protocol, or a word of ERRORS.md.
-    pub present: &'static str,
-    /// The states in which it could be done; none where there is no way to it.
-    pub needed: Vec<&'static str>,
+    pub current: &'static str,
+    /// The states that permit it; empty if no transition leads to one.
+    pub required: Vec<&'static str>,
     /// Who acts next.
     pub next_actor: NextActor,
 }
@@ -169,9 +169,9 @@ pub struct WrongState {
 impl From<WrongState> for Refusal {
     fn from(wrong: WrongState) -> Self {
         Self {
-            facts: vec![
-                ("state", wrong.present.to_owned()),
-                ("needed", wrong.needed.join(",")),
+            metadata: vec![
+                ("state", wrong.current.to_owned()),
+                ("needed", wrong.required.join(",")),
                 ("next_actor", wrong.next_actor.name().to_owned()),
             ],
             ..Self::from(Reason::StateInvalid)
@@ -181,7 +181,7 @@ impl From<WrongState> for Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, violations: Vec::new(), omitted: 0, facts: Vec::new() }
+        Self { reason, violations: Vec::new(), omitted_violations: 0, metadata: Vec::new() }
     }
 }
 
@@ -190,14 +190,14 @@ impl From<Violations> for Refusal {
         Self {
             reason: Reason::Invalid,
             violations: violations.first,
-            omitted: violations.omitted,
-            facts: Vec::new(),
+            omitted_violations: violations.omitted,
+            metadata: Vec::new(),
         }
     }
 }
 
 impl From<crate::store::StoreError> for Refusal {
-    /// What could not be read cannot be decided from. The log says why; the caller learns nothing of it.
+    /// Converts a failed read. The operator's log holds the cause; the caller does not get it.
     fn from(error: crate::store::StoreError) -> Self {
         if matches!(error, crate::store::StoreError::LimitExceeded) {
             return Reason::DecisionTooLarge.into();
@@ -213,7 +213,7 @@ impl From<crate::store::StoreError> for Refusal {
 }
 
 impl From<crate::seal::SealError> for Refusal {
-    /// Refuses an exchange that met sealed bytes which do not open on this node. The operator's log says why.
+    /// Converts a failure to open sealed bytes on this node. The operator's log holds the cause.
     fn from(error: crate::seal::SealError) -> Self {
         tracing::error!(error = %error, "a sealed column could not be used");
         match error {
@@ -223,29 +223,30 @@ impl From<crate::seal::SealError> for Refusal {
     }
 }
 
-impl From<crate::store::evidence::AnswerError> for Refusal {
-    fn from(error: crate::store::evidence::AnswerError) -> Self {
+impl From<crate::store::evidence::StoredReplyError> for Refusal {
+    fn from(error: crate::store::evidence::StoredReplyError) -> Self {
         match error {
-            crate::store::evidence::AnswerError::Store(error) => error.into(),
-            crate::store::evidence::AnswerError::Seal(error) => error.into(),
+            crate::store::evidence::StoredReplyError::Store(error) => error.into(),
+            crate::store::evidence::StoredReplyError::Seal(error) => error.into(),
         }
     }
 }
 
-/// Metadata of [`Reason::Failed`]: the placement of the damaged record.
-pub const DAMAGED_PLACEMENT: &str = "placement_id";
-/// Metadata of [`Reason::Failed`]: the token of the page behind the damaged record.
-pub const NEXT_PAGE_TOKEN: &str = "next_page_token";
+/// Metadata key of [`Reason::Failed`]: the placement of the damaged record.
+pub const DAMAGED_PLACEMENT_KEY: &str = "placement_id";
+/// Metadata key of [`Reason::Failed`]: the token of the page after the damaged record.
+pub const NEXT_PAGE_TOKEN_KEY: &str = "next_page_token";
 
 impl Refusal {
-    /// Decides what a damaged record does to a list of records of several children: the list ends before it, or, where
-    /// it is the first, is refused with the place behind it, so that the caller can go on. The operator's log names it.
+    /// Ends a list of records of several children before a damaged record. If the damaged record is the first,
+    /// the list is refused; the metadata then holds the position after the record, so that the caller can
+    /// continue there. The operator's log names the record.
     ///
     /// # Errors
-    /// The refusal itself where the record is the first, or where it is not about one record.
-    pub fn of_record(
+    /// The refusal itself, if the record is the first or the refusal does not concern one record.
+    pub fn end_list_before_damaged(
         mut self,
-        cx: &Cx,
+        cx: &RequestContext,
         placement: Option<Uuid>,
         is_first: bool,
         behind: impl FnOnce() -> Result<Vec<(&'static str, String)>, Self>,
@@ -257,20 +258,20 @@ impl Refusal {
             return Ok(());
         }
         let id = placement.map_or_else(String::new, |id| id.hyphenated().to_string());
-        tracing::error!(placement.id = id, "a record is damaged; its reader can go on behind it");
-        self.facts.push((DAMAGED_PLACEMENT, id));
-        self.facts.extend(behind()?);
+        tracing::error!(placement.id = id, "a record is damaged; its reader can continue after it");
+        self.metadata.push((DAMAGED_PLACEMENT_KEY, id));
+        self.metadata.extend(behind()?);
         Err(self)
     }
 
-    /// The status as the caller gets it, with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193). Where not all
-    /// violations fit, `violations_omitted` counts the rest.
+    /// Returns the gRPC status with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193). If not all violations
+    /// fit, `violations_omitted` counts the rest.
     #[must_use]
     pub fn status(&self, exchange: Uuid) -> Status {
-        // Measured with a count, because whether there is one is known only when the violations are chosen.
+        // Measured with a count, because the count is known only after the violations are selected.
         let most = self.with_details(exchange, Vec::new(), usize::MAX).details().len();
-        let shown = details::fitting(&self.violations, most);
-        let omitted = self.omitted + self.violations.len() - shown.len();
+        let shown = error_details::fit_violations(&self.violations, most);
+        let omitted = self.omitted_violations + self.violations.len() - shown.len();
         self.with_details(exchange, shown, omitted)
     }
 
@@ -283,7 +284,7 @@ impl Refusal {
         if !shown.is_empty() {
             details.set_bad_request(shown);
         }
-        metadata.extend(self.facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        metadata.extend(self.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         details.set_error_info(self.reason.name(), "ap-gateway", metadata);
         if self.reason.retry_after_ms() > 0 {
             details.set_retry_info(Some(Duration::from_millis(self.reason.retry_after_ms())));

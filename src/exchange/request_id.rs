@@ -1,12 +1,12 @@
-//! Request ids (AIP-155): what identifies a mutating request, and what it is bound to.
+//! Request ids (AIP-155): the key of a mutating request, and the input of its HMAC.
 
 use prost::Message;
 use uuid::Uuid;
 
 use super::Caller;
-use super::door::Call;
+use super::pipeline::Call;
 use crate::seal::{KeyRing, KeyedDigest, SealError};
-use crate::store::proposal::{Remembered, RequestKey};
+use crate::store::proposal::{IdempotencyRecord, RequestKey};
 
 /// The first two fields of every mutating request.
 #[derive(Clone, PartialEq, Message)]
@@ -17,8 +17,8 @@ struct IdempotencyFields {
     validate_only: bool,
 }
 
-/// Returns the key under which the first answer to a call is remembered; `None` where nothing is to be remembered.
-pub(super) fn key(call: &Call, caller: &Caller, ring: &KeyRing) -> Option<RequestKey> {
+/// Returns the key under which the first response to a call is stored, or `None` if nothing is to be stored.
+pub(super) fn request_key(call: &Call, caller: &Caller, ring: &KeyRing) -> Option<RequestKey> {
     if !call.action.is_mutating() {
         return None;
     }
@@ -29,27 +29,31 @@ pub(super) fn key(call: &Call, caller: &Caller, ring: &KeyRing) -> Option<Reques
     Some(RequestKey {
         organisation: caller.organisation.as_str().to_owned(),
         request_id: Uuid::parse_str(&fields.request_id).ok()?,
-        mac: ring.request_digest(&bound(call)).to_bytes(),
+        mac: ring.request_digest(&mac_input(call)).to_bytes(),
     })
 }
 
-/// Checks whether a call is the request that was remembered under its id.
+/// Checks whether a call is the same request as the one that is stored under its id.
 ///
 /// # Errors
-/// As [`KeyRing::is_same_request`]; [`SealError::Format`] where what is stored is no digest.
-pub(super) fn is_same(call: &Call, first: &Remembered, ring: &KeyRing) -> Result<bool, SealError> {
-    let kept = KeyedDigest::from_bytes(&first.mac).ok_or(SealError::Format)?;
-    ring.is_same_request(&kept, &bound(call))
+/// As [`KeyRing::is_same_request`]; [`SealError::Format`] if the stored bytes are not a digest.
+pub(super) fn is_same_request(
+    call: &Call,
+    first: &IdempotencyRecord,
+    ring: &KeyRing,
+) -> Result<bool, SealError> {
+    let kept = KeyedDigest::from_bytes(&first.mac).ok_or(SealError::UnknownFormat)?;
+    ring.is_same_request(&kept, &mac_input(call))
 }
 
-/// Checks whether everything is to be decided and nothing done (AIP-163).
-pub(super) fn only_validates(call: &Call) -> bool {
+/// Checks whether the request is only to be validated (AIP-163).
+pub(super) fn is_validate_only(call: &Call) -> bool {
     call.action.is_mutating()
         && IdempotencyFields::decode(call.message.clone()).is_ok_and(|fields| fields.validate_only)
 }
 
-/// Returns what a request id is bound to: method, system, and the message as it was received.
-fn bound(call: &Call) -> Vec<u8> {
+/// Returns the bytes that a request id is bound to: method, system, and the message as received.
+fn mac_input(call: &Call) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(call.message.len() + 128);
     for text in [call.path, call.peer.system()] {
         bytes.extend_from_slice(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Which method is which exchange, as a plain tower service. What tonic itself refuses (no message, too
-//! large, bad compression, no such method) is entered here too: a refusal without an entry does not leave.
+//! Routes of the gRPC methods, as a tower service. Refusals by tonic itself (no message, message too large,
+//! unknown compression, unknown method) are recorded here too, because no refusal is sent without an entry.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,41 +17,43 @@ use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
-use super::codec::{self, Answer, ExchangeCodec};
-use super::decision::{Deciding, Decision, Next};
-use super::door::{Call, Door, Recall};
-use super::{Action, Cx, Decided, Piece, Reason, Refusal, deadline, headers, stream, watch};
+use super::codec::{self, ExchangeCodec, OutboundMessage};
+use super::decision::{Decision, DecisionFuture, NextItem};
+use super::pipeline::{Call, ExchangePipeline, UseCache};
+use super::{
+    Action, Decided, PartMessage, Reason, Refusal, RequestContext, deadline, headers, part_stream, watch,
+};
 use crate::identity::PeerCertificate;
 use crate::proto::Rpc;
 
-/// The gRPC metadata key with which a processor names the organisation that it acts for.
+/// Metadata key with which a processor names the organisation that it acts for.
 pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
 
-/// Marks a call whose `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
+/// Request extension: the call's `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
 #[derive(Clone, Copy)]
-pub struct OtherHost;
+pub struct HostMismatch;
 
-pub(super) type Handler = Arc<dyn Fn(Cx, Bytes) -> Deciding + Send + Sync>;
-type Hashes = Arc<dyn Fn(Cx, Bytes) -> Hashing + Send + Sync>;
-type Hashing = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
+pub(super) type Handler = Arc<dyn Fn(RequestContext, Bytes) -> DecisionFuture + Send + Sync>;
+type HashHandler = Arc<dyn Fn(RequestContext, Bytes) -> HashFuture + Send + Sync>;
+type HashFuture = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
 
 #[derive(Clone)]
 pub(super) enum Route {
     Unary(Handler),
     Watch(watch::Watcher),
-    Stream(stream::Receiver),
-    /// Hashes only: no entry, no receipt.
-    Hashes(Hashes),
+    Stream(part_stream::PartHandlers),
+    /// Returns hashes only: no entry, no receipt.
+    Hashes(HashHandler),
 }
 
-/// The methods, while they are being listed.
+/// Builder of the table of methods.
 #[derive(Clone, Default)]
 pub struct Routes {
     routes: HashMap<&'static str, (Action, Route)>,
 }
 
 impl Routes {
-    /// No method yet.
+    /// Creates an empty table.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -63,50 +65,54 @@ impl Routes {
     where
         Req: Message + Default + 'static,
         Resp: 'static,
-        F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
     {
-        self.routes.insert(rpc.path(), (action, Route::Unary(deciding(handler))));
+        self.routes.insert(rpc.path(), (action, Route::Unary(typed_handler(handler))));
         self
     }
 
-    /// Adds a method that takes a stream of messages: `open` answers the first, and `part` each part behind it,
-    /// whose messages reach it as one. `piece` says what a message is in its part.
+    /// Adds a method that takes a stream of messages. `open` answers the first message. `part` answers each later
+    /// part, whose messages it receives as one. `piece` classifies a message within its part.
     #[must_use]
-    pub fn stream<Req, Resp, O, OFut, P, PFut>(
+    pub fn part_stream<Req, Resp, O, OFut, P, PFut>(
         mut self,
         rpc: Rpc<Req, Resp>,
         action: Action,
-        piece: fn(&Req) -> Result<Piece, Refusal>,
+        piece: fn(&Req) -> Result<PartMessage, Refusal>,
         open: O,
         part: P,
     ) -> Self
     where
         Req: Message + Default + 'static,
         Resp: 'static,
-        O: Fn(Cx, Req) -> OFut + Clone + Send + Sync + 'static,
+        O: Fn(RequestContext, Req) -> OFut + Clone + Send + Sync + 'static,
         OFut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
-        P: Fn(Cx, Req) -> PFut + Clone + Send + Sync + 'static,
+        P: Fn(RequestContext, Req) -> PFut + Clone + Send + Sync + 'static,
         PFut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
     {
         let piece = Arc::new(move |message: Bytes| {
             piece(&Req::decode(message).map_err(|_| Refusal::from(Reason::Malformed))?)
         });
-        let receiver = stream::Receiver { open: deciding(open), part: deciding(part), piece };
+        let receiver = part_stream::PartHandlers {
+            open: typed_handler(open),
+            part: typed_handler(part),
+            classify: piece,
+        };
         self.routes.insert(rpc.path(), (action, Route::Stream(receiver)));
         self
     }
 
-    /// Adds a method that answers with hashes only and has no entry (the closed list in ARCHITECTURE.md).
+    /// Adds a method that returns hashes only and has no entry (the closed list in ARCHITECTURE.md).
     #[must_use]
-    pub fn hashes<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
+    pub fn hashes_only<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
     where
         Req: Message + Default + 'static,
         Resp: Message + 'static,
-        F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Resp, Refusal>> + Send + 'static,
     {
-        let handler = Arc::new(move |cx: Cx, message: Bytes| -> Hashing {
+        let handler = Arc::new(move |cx: RequestContext, message: Bytes| -> HashFuture {
             let handler = handler.clone();
             Box::pin(async move {
                 let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
@@ -117,14 +123,14 @@ impl Routes {
         self
     }
 
-    /// Adds a method whose replies are a stream fed from the log.
+    /// Adds a method whose responses are a stream from the log.
     #[must_use]
     pub fn watch(mut self, path: &'static str, action: Action, watcher: watch::Watcher) -> Self {
         self.routes.insert(path, (action, Route::Watch(watcher)));
         self
     }
 
-    /// The methods by path, sorted, each with what it asks to do.
+    /// Returns the methods and their actions, sorted by path.
     #[must_use]
     pub fn actions(&self) -> Vec<(&'static str, Action)> {
         let mut actions: Vec<_> = self.routes.iter().map(|(path, (action, _))| (*path, *action)).collect();
@@ -132,55 +138,55 @@ impl Routes {
         actions
     }
 
-    /// Opens the door: the service that hyper calls.
+    /// Builds the service that hyper calls.
     #[must_use]
-    pub fn open(self, door: Arc<Door>, limits: MessageLimits) -> Service {
-        Service { routes: Arc::new(self.routes), door, limits }
+    pub fn into_service(self, door: Arc<ExchangePipeline>, limits: MessageLimits) -> ExchangeService {
+        ExchangeService { routes: Arc::new(self.routes), door, limits }
     }
 }
 
-/// A capability's function over the bytes of its message.
-fn deciding<Req, Resp, F, Fut>(handler: F) -> Handler
+/// Wraps a capability's function so that it decodes its message and returns a [`Decision`].
+fn typed_handler<Req, Resp, F, Fut>(handler: F) -> Handler
 where
     Req: Message + Default + 'static,
     Resp: 'static,
-    F: Fn(Cx, Req) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
 {
-    Arc::new(move |cx: Cx, message: Bytes| -> Deciding {
+    Arc::new(move |cx: RequestContext, message: Bytes| -> DecisionFuture {
         let handler = handler.clone();
         Box::pin(async move {
             let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
             let Decided { change, reply, .. } = handler(cx, message).await?;
-            Ok(Next::Ready(Decision { change, reply, position: Bytes::new() }))
+            Ok(NextItem::Ready(Decision { change, reply, position: Bytes::new() }))
         })
     })
 }
 
-/// Sizes of messages, in bytes.
+/// Limits of message sizes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageLimits {
-    /// Largest message taken, after decompression.
-    pub request: usize,
-    /// Largest message sent.
-    pub reply: usize,
+    /// Largest request message, after decompression.
+    pub max_request_bytes: usize,
+    /// Largest response message.
+    pub max_reply_bytes: usize,
 }
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        Self { request: 1 << 20, reply: codec::MESSAGE }
+        Self { max_request_bytes: 1 << 20, max_reply_bytes: codec::MAX_MESSAGE_BYTES }
     }
 }
 
-/// The door as a tower service; the peer's certificate is in the request's extensions.
+/// Tower service of the exchange pipeline. The peer's certificate is in the request's extensions.
 #[derive(Clone)]
-pub struct Service {
+pub struct ExchangeService {
     routes: Arc<HashMap<&'static str, (Action, Route)>>,
-    door: Arc<Door>,
+    door: Arc<ExchangePipeline>,
     limits: MessageLimits,
 }
 
-impl tower::Service<Request<Body>> for Service {
+impl tower::Service<Request<Body>> for ExchangeService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -195,46 +201,46 @@ impl tower::Service<Request<Body>> for Service {
     }
 }
 
-impl Service {
+impl ExchangeService {
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
         let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
             return Status::unauthenticated("no client certificate").into_http();
         };
         if request.method() != Method::POST {
-            return without_grpc(StatusCode::METHOD_NOT_ALLOWED);
+            return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
         }
         if !headers::is_grpc(request.headers()) {
-            return without_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            return http_only_response(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         let found = self.routes.get_key_value(request.uri().path());
-        // An unknown method has no rights of its own; GetExchange's are anyone's.
+        // An unknown method is treated as GetExchange, which any organisation may call.
         let (path, action) = found.map_or(("", Action::GetExchange), |(path, (action, _))| (*path, *action));
-        let call = self.call_of(path, action, peer, request.headers());
-        if request.extensions().get::<OtherHost>().is_some() {
-            return self.enter(&call, Reason::HostMismatch, &HeaderMap::new()).await;
+        let call = self.build_call(path, action, peer, request.headers());
+        if request.extensions().get::<HostMismatch>().is_some() {
+            return self.record_refusal(&call, Reason::HostMismatch, &HeaderMap::new()).await;
         }
         let entered = Arc::new(AtomicBool::new(false));
         let route = found.map(|(_, (_, route))| route.clone());
-        let answering = self.answer(route, &call, &entered, request);
-        let (begun, wait) = (tokio::time::Instant::now(), deadline::wait(call.deadline));
+        let answering = self.dispatch(route, &call, &entered, request);
+        let (begun, wait) = (tokio::time::Instant::now(), deadline::wait_limit(call.timeout));
         let answered = tokio::time::timeout(wait, answering).await.ok();
-        // The timer is up to a millisecond late; an answer may come before it and still be late.
+        // The timer fires up to a millisecond late, so a response that came first may be late too.
         let Some(response) = answered.filter(|_| begun.elapsed() < wait) else {
             let late = Reason::DeadlineExceeded;
             if entered.load(Ordering::Acquire) {
-                return Refusal::from(late).status(call.exchange).into_http();
+                return Refusal::from(late).status(call.exchange_id).into_http();
             }
-            return self.enter(&call, late, &HeaderMap::new()).await;
+            return self.record_refusal(&call, late, &HeaderMap::new()).await;
         };
         match Status::from_header_map(response.headers()) {
             Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
-                self.enter(&call, reason_of(&call, &status), response.headers()).await
+                self.record_refusal(&call, reason_from_status(&call, &status), response.headers()).await
             }
             _ => response,
         }
     }
 
-    async fn answer(
+    async fn dispatch(
         &self,
         route: Option<Route>,
         call: &Call,
@@ -244,36 +250,45 @@ impl Service {
         let (door, call, entered) = (Arc::clone(&self.door), call.clone(), Arc::clone(entered));
         match route {
             None => {
-                drain(request.into_body(), self.limits.request).await;
+                drain_body(request.into_body(), self.limits.max_request_bytes).await;
                 Status::unimplemented("").into_http()
             }
             Some(Route::Unary(handler)) => {
-                self.grpc(false).unary(Unary { door, call, handler, entered }, request).await
+                self.grpc(false)
+                    .unary(UnaryExchange { door, call, handler, has_entry: entered }, request)
+                    .await
             }
             Some(Route::Hashes(handler)) => {
-                self.grpc(false).unary(Proving { door, call, handler, entered }, request).await
+                self.grpc(false).unary(HashQuery { door, call, handler, has_entry: entered }, request).await
             }
             Some(Route::Watch(watcher)) => {
-                let stream = watch::Streaming { door, call, watcher, entered };
+                let stream = watch::WatchService { door, call, watcher, has_entry: entered };
                 self.grpc(false).server_streaming(stream, request).await
             }
             Some(Route::Stream(receiver)) => {
-                let most = self.limits.request;
-                let parts = stream::Parts { door, call, receiver, entered, most };
-                let mut grpc = self.grpc(true).max_decoding_message_size(most.min(stream::FRAME));
+                let most = self.limits.max_request_bytes;
+                let parts = part_stream::PartStreamService {
+                    door,
+                    call,
+                    receiver,
+                    has_entry: entered,
+                    max_part_bytes: most,
+                };
+                let mut grpc =
+                    self.grpc(true).max_decoding_message_size(most.min(part_stream::MAX_FRAME_BYTES));
                 grpc.streaming(parts, request).await
             }
         }
     }
 
     fn grpc(&self, streams: bool) -> Grpc<ExchangeCodec> {
-        Grpc::new(ExchangeCodec { streams })
+        Grpc::new(ExchangeCodec { client_streaming: streams })
             .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(self.limits.request)
-            .max_encoding_message_size(self.limits.reply)
+            .max_decoding_message_size(self.limits.max_request_bytes)
+            .max_encoding_message_size(self.limits.max_reply_bytes)
     }
 
-    fn call_of(
+    fn build_call(
         &self,
         path: &'static str,
         action: Action,
@@ -288,17 +303,18 @@ impl Service {
             action,
             peer,
             on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
-            trace: trace.to_owned(),
-            identity_claimed: headers::claim_identity(headers),
-            exchange,
+            trace_id: trace.to_owned(),
+            identity_claimed: headers::has_identity_header(headers),
+            exchange_id: exchange,
             message: Bytes::new(),
-            deadline: deadline::asked(headers),
+            timeout: deadline::requested_timeout(headers),
         }
     }
 
-    /// Enters what tonic refused, and gives the refusal our form. Which encodings are taken stays said.
-    async fn enter(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
-        let Err(status) = self.door.refuse(call, reason.into()).await else {
+    /// Records a refusal by tonic, and returns it in the gateway's form. The header `grpc-accept-encoding` is
+    /// kept.
+    async fn record_refusal(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
+        let Err(status) = self.door.refuse_unidentified(call, reason.into()).await else {
             return Status::internal("").into_http();
         };
         let mut response = status.into_http();
@@ -309,9 +325,9 @@ impl Service {
     }
 }
 
-/// What tonic 0.14.9 refuses, as a reason of ours: it says `OUT_OF_RANGE` of a message that is too large,
-/// `RESOURCE_EXHAUSTED` of one that grows too large, `INTERNAL` of one that it cannot take apart.
-pub(super) fn reason_of(call: &Call, status: &Status) -> Reason {
+/// Maps a status of tonic 0.14.9 to a reason. tonic returns `OUT_OF_RANGE` for a message that is too large,
+/// `RESOURCE_EXHAUSTED` for one that grows too large, and `INTERNAL` for one that it cannot decode.
+pub(super) fn reason_from_status(call: &Call, status: &Status) -> Reason {
     match status.code() {
         Code::Unimplemented if call.path.is_empty() => Reason::UnknownMethod,
         Code::Unimplemented => Reason::EncodingUnknown,
@@ -321,9 +337,9 @@ pub(super) fn reason_of(call: &Call, status: &Status) -> Reason {
     }
 }
 
-/// Reads a body that nobody wants, no longer than a message may be: an answer before its end would be followed
-/// by a reset of the stream, which some clients take for a failure of the connection.
-async fn drain(mut body: Body, most: usize) {
+/// Reads and discards a request body, up to the limit of a message. A response before the body's end would be
+/// followed by a reset of the stream, which some clients report as a failed connection.
+async fn drain_body(mut body: Body, most: usize) {
     let mut read = 0;
     while read <= most
         && let Some(Ok(frame)) = body.frame().await
@@ -332,63 +348,63 @@ async fn drain(mut body: Body, most: usize) {
     }
 }
 
-/// An answer of HTTP alone.
-fn without_grpc(status: StatusCode) -> Response<Body> {
+/// Builds a plain HTTP response with an empty body.
+fn http_only_response(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
 }
 
-struct Unary {
-    door: Arc<Door>,
+struct UnaryExchange {
+    door: Arc<ExchangePipeline>,
     call: Call,
     handler: Handler,
-    entered: Arc<AtomicBool>,
+    has_entry: Arc<AtomicBool>,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<tonic::Response<Answer>, Status>> + Send>>;
+type UnaryFuture = Pin<Box<dyn Future<Output = Result<tonic::Response<OutboundMessage>, Status>> + Send>>;
 
-impl UnaryService<Bytes> for Unary {
-    type Response = Answer;
-    type Future = Answering;
+impl UnaryService<Bytes> for UnaryExchange {
+    type Response = OutboundMessage;
+    type Future = UnaryFuture;
 
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
+    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
         let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
-        self.entered.store(true, Ordering::Release);
+        self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
-            let exchange = call.exchange;
-            let answered = door.exchange(call, handler).await?;
-            let answered = answered.ready();
+            let exchange = call.exchange_id;
+            let answered = door.submit(call, handler).await?;
+            let answered = answered.into_item();
             let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
             Ok(tonic::Response::new(answer))
         })
     }
 }
 
-struct Proving {
-    door: Arc<Door>,
+struct HashQuery {
+    door: Arc<ExchangePipeline>,
     call: Call,
-    handler: Hashes,
-    entered: Arc<AtomicBool>,
+    handler: HashHandler,
+    has_entry: Arc<AtomicBool>,
 }
 
-impl UnaryService<Bytes> for Proving {
-    type Response = Answer;
-    type Future = Answering;
+impl UnaryService<Bytes> for HashQuery {
+    type Response = OutboundMessage;
+    type Future = UnaryFuture;
 
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Answering {
+    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
         let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
-        self.entered.store(true, Ordering::Release);
+        self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
-            let told = |refusal: Refusal| refusal.status(call.exchange);
-            let cx = door.context(&call, Recall(false)).await.map_err(told)?;
-            let hashes = handler(cx, call.message.clone()).await.map_err(told)?;
+            let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
+            let cx = door.request_context(&call, UseCache(false)).await.map_err(to_status)?;
+            let hashes = handler(cx, call.message.clone()).await.map_err(to_status)?;
             if !door.committer.settled().await {
-                return Err(told(Reason::LogUnavailable.into()));
+                return Err(to_status(Reason::LogUnavailable.into()));
             }
-            Ok(tonic::Response::new(Answer::Hashes(hashes)))
+            Ok(tonic::Response::new(OutboundMessage::Hashes(hashes)))
         })
     }
 }

@@ -1,6 +1,6 @@
-//! Streams from the log to a caller: an opening exchange, then one exchange for each batch, committed
-//! before the batch leaves. Every batch is decided anew from the caller's present rights, so a revocation
-//! ends the stream before its next message.
+//! Streams from the log to a caller: an opening exchange, then one exchange per batch, committed before the batch
+//! is sent. Every batch is decided from the caller's present rights, so a revocation ends the stream before its
+//! next message.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,115 +15,119 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::server::ServerStreamingService;
 
-use super::codec::Answer;
-use super::decision::{Decision, Next, ReadOn};
-use super::door::{Answered, Call, Door};
+use super::codec::OutboundMessage;
+use super::decision::{Decision, NextItem, ScanPosition};
+use super::pipeline::{Call, ExchangePipeline, ExchangeResult};
 use super::routes::Handler;
-use super::{Cx, Decided, Reason, Refusal};
+use super::{Decided, Reason, Refusal, RequestContext};
 
-/// How long a stream lives; the client opens the next one at its cursor.
-pub(super) const LIFETIME: Duration = Duration::from_mins(15);
-/// How long a client may take to accept a message.
-const SEND: Duration = Duration::from_secs(30);
+/// Maximum lifetime of a stream. The client continues at its cursor on a new one.
+pub(super) const MAX_STREAM_LIFETIME: Duration = Duration::from_mins(15);
+/// Maximum time in which a client accepts a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the feed has for the caller from a position on.
-pub enum Batch<R, S> {
-    /// Deliveries, and the position behind them.
+/// Result of reading the feed from a position.
+pub enum FeedBatch<R, S> {
+    /// Deliveries, and the position after them.
     Next(Decided<R>, S),
-    /// Nothing, from the position up to this one.
+    /// No deliveries up to this position.
     Nothing {
-        /// How far was read.
-        at: S,
-        /// Whether there is more to read behind it already.
-        more: bool,
+        /// The position that was read to.
+        position: S,
+        /// Whether there is already more to read after it.
+        has_more: bool,
     },
 }
 
-pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A stream's three functions over positions that are opaque bytes here.
+/// Functions of a stream over positions, which are opaque bytes here.
 #[derive(Clone)]
 pub struct Watcher {
     open: Handler,
     feed: Handler,
-    beat: Arc<dyn Fn(Bytes, String) -> Bytes + Send + Sync>,
+    heartbeat: Arc<dyn Fn(Bytes, String) -> Bytes + Send + Sync>,
 }
 
 impl Watcher {
-    /// A watcher from the capability's functions: `open` answers the opening request with a position,
-    /// `feed` gives what lies behind a position, `beat` makes a heartbeat of a position and the newest
+    /// Creates a watcher from a capability's functions. `open` answers the opening request with a position,
+    /// `feed` returns what follows a position, and `beat` builds a heartbeat from a position and the newest
     /// checkpoint.
     pub fn new<Req, Resp, S, O, OFut, F, FFut>(open: O, feed: F, beat: fn(S, String) -> Resp) -> Self
     where
         Req: Message + Default + 'static,
         Resp: Message + 'static,
         S: Message + Default + 'static,
-        O: Fn(Cx, Req) -> OFut + Clone + Send + Sync + 'static,
+        O: Fn(RequestContext, Req) -> OFut + Clone + Send + Sync + 'static,
         OFut: Future<Output = Result<(Decided<Resp>, S), Refusal>> + Send + 'static,
-        F: Fn(Cx, S) -> FFut + Clone + Send + Sync + 'static,
-        FFut: Future<Output = Result<Batch<Resp, S>, Refusal>> + Send + 'static,
+        F: Fn(RequestContext, S) -> FFut + Clone + Send + Sync + 'static,
+        FFut: Future<Output = Result<FeedBatch<Resp, S>, Refusal>> + Send + 'static,
     {
         Self {
             open: Arc::new(move |cx, message| {
                 let open = open.clone();
                 Box::pin(async move {
                     let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
-                    let (decided, at) = open(cx, message).await?;
-                    Ok(Next::Ready(decision(decided, &at)))
+                    let (decided, position) = open(cx, message).await?;
+                    Ok(NextItem::Ready(decision_with_position(decided, &position)))
                 })
             }),
-            feed: Arc::new(move |cx, at| {
+            feed: Arc::new(move |cx, position| {
                 let feed = feed.clone();
                 Box::pin(async move {
-                    let at = S::decode(at).map_err(|_| Reason::Failed)?;
-                    Ok(match feed(cx, at).await? {
-                        Batch::Next(decided, at) => Next::Ready(decision(decided, &at)),
-                        Batch::Nothing { at, more } => {
-                            Next::Nothing(ReadOn { position: at.encode_to_vec().into(), more })
+                    let position = S::decode(position).map_err(|_| Reason::Failed)?;
+                    Ok(match feed(cx, position).await? {
+                        FeedBatch::Next(decided, position) => {
+                            NextItem::Ready(decision_with_position(decided, &position))
                         }
+                        FeedBatch::Nothing { position, has_more } => NextItem::Nothing(ScanPosition {
+                            position: position.encode_to_vec().into(),
+                            has_more,
+                        }),
                     })
                 })
             }),
-            beat: Arc::new(move |at, checkpoint| {
-                let at = S::decode(at).unwrap_or_default();
-                beat(at, checkpoint).encode_to_vec().into()
+            heartbeat: Arc::new(move |position, checkpoint| {
+                let position = S::decode(position).unwrap_or_default();
+                beat(position, checkpoint).encode_to_vec().into()
             }),
         }
     }
 }
 
-fn decision<R>(Decided { change, reply, .. }: Decided<R>, at: &impl Message) -> Decision {
-    Decision { change, reply, position: at.encode_to_vec().into() }
+fn decision_with_position<R>(Decided { change, reply, .. }: Decided<R>, position: &impl Message) -> Decision {
+    Decision { change, reply, position: position.encode_to_vec().into() }
 }
 
-pub(super) struct Streaming {
-    pub door: Arc<Door>,
+pub(super) struct WatchService {
+    pub door: Arc<ExchangePipeline>,
     pub call: Call,
     pub watcher: Watcher,
-    pub entered: Arc<AtomicBool>,
+    pub has_entry: Arc<AtomicBool>,
 }
 
-pub(super) type Messages = ReceiverStream<Result<Answer, Status>>;
+pub(super) type OutboundStream = ReceiverStream<Result<OutboundMessage, Status>>;
 
-impl ServerStreamingService<Bytes> for Streaming {
-    type Response = Answer;
-    type ResponseStream = Messages;
-    type Future = Boxed<Result<tonic::Response<Messages>, Status>>;
+impl ServerStreamingService<Bytes> for WatchService {
+    type Response = OutboundMessage;
+    type ResponseStream = OutboundStream;
+    type Future = BoxFuture<Result<tonic::Response<OutboundStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (door, watcher) = (Arc::clone(&self.door), self.watcher.clone());
         let call = Call { message: request.into_inner(), ..self.call.clone() };
-        self.entered.store(true, Ordering::Release);
+        self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
             let (to, messages) = mpsc::channel(1);
-            let opened = door.exchange(call.clone(), Arc::clone(&watcher.open)).await?;
-            let opened = opened.ready();
-            let (answer, at) = opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange))?;
+            let opened = door.submit(call.clone(), Arc::clone(&watcher.open)).await?;
+            let opened = opened.into_item();
+            let (answer, position) =
+                opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange_id))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
-                // A client that went away needs no reason.
-                if let Err(status) = feed(&door, call, &watcher, at, &to).await {
-                    send(&to, Err(status)).await.ok();
+                // A client that disconnected gets no status.
+                if let Err(status) = run_feed(&door, call, &watcher, position, &to).await {
+                    send_message(&to, Err(status)).await.ok();
                 }
             });
             Ok(tonic::Response::new(ReceiverStream::new(messages)))
@@ -131,90 +135,98 @@ impl ServerStreamingService<Bytes> for Streaming {
     }
 }
 
-/// Runs exchanges, one a batch, until the client goes, its rights do, or the stream has lived its time.
-async fn feed(
-    door: &Arc<Door>,
+/// Runs one exchange per batch until the client disconnects, its rights end, or the stream's lifetime is over.
+async fn run_feed(
+    door: &Arc<ExchangePipeline>,
     call: Call,
     watcher: &Watcher,
-    mut at: Bytes,
-    to: &mpsc::Sender<Result<Answer, Status>>,
+    mut sent: Bytes,
+    to: &mpsc::Sender<Result<OutboundMessage, Status>>,
 ) -> Result<(), Status> {
-    let lives = call.deadline.map_or(LIFETIME, |asked| asked.min(LIFETIME));
+    let lives = call.timeout.map_or(MAX_STREAM_LIFETIME, |asked| asked.min(MAX_STREAM_LIFETIME));
     let ends = Instant::now() + lives;
-    // A processor that opened the stream for another waits for the other's mail.
-    let own = call.peer.organisation().as_str();
-    let mut mail = door.committer.mailbox(call.on_behalf_of.as_deref().unwrap_or(own));
-    // How far was read: behind `at` where nothing of what was read since is for this stream. So each wake-up reads only
-    // what is new.
-    let mut read = at.clone();
-    // Only a message that was sent moves it: a stream that is woken often, and has nothing to send, is not silent.
-    let mut beats = Instant::now() + door.limits.heartbeat;
+    // A processor that acts for another organisation waits for deliveries to that organisation.
+    let own_organisation = call.peer.organisation().as_str();
+    let mut deliveries = door.committer.subscribe(call.on_behalf_of.as_deref().unwrap_or(own_organisation));
+    // The position that was read to. It is ahead of `sent` while nothing that was read since is for this stream, so
+    // that each wake-up reads only what is new.
+    let mut read = sent.clone();
+    // Only a sent message moves it. A stream that is often woken and has nothing to send still sends heartbeats.
+    let mut beats = Instant::now() + door.limits.heartbeat_interval;
     loop {
-        mail.borrow_and_update();
-        let more = match batch(door, &call, watcher, &at, &read).await? {
-            Next::Ready((answer, next)) => {
+        deliveries.borrow_and_update();
+        let more = match run_batch(door, &call, watcher, &sent, &read).await? {
+            NextItem::Ready((answer, next)) => {
                 read = next.clone();
-                at = next;
-                if send(to, Ok(answer)).await.is_err() {
+                sent = next;
+                if send_message(to, Ok(answer)).await.is_err() {
                     return Ok(());
                 }
-                beats = Instant::now() + door.limits.heartbeat;
+                beats = Instant::now() + door.limits.heartbeat_interval;
                 true
             }
-            Next::Nothing(on) => {
+            NextItem::Nothing(on) => {
                 read = on.position;
-                on.more
+                on.has_more
             }
         };
         if Instant::now() > ends {
-            return over(&call);
+            return end_of_lifetime(&call);
         }
         tokio::select! {
-            // Heartbeat and end come first, however often the stream is woken.
+            // Heartbeat and end take precedence, however often the stream is woken.
             biased;
             () = to.closed() => return Ok(()),
-            () = sleep_until(ends) => return over(&call),
+            () = sleep_until(ends) => return end_of_lifetime(&call),
             () = sleep_until(beats) => {
-                let checkpoint = door.log.newest_note().await;
-                let checkpoint = checkpoint.map_err(|error| Refusal::from(error).status(call.exchange))?;
+                let checkpoint = door.log.load_newest_checkpoint().await;
+                let checkpoint = checkpoint.map_err(|error| Refusal::from(error).status(call.exchange_id))?;
                 if !door.committer.settled().await {
                     return Ok(());
                 }
-                // From here on the caller knows it, and later batches go on from it.
-                at = read.clone();
-                let beat = (watcher.beat)(at.clone(), checkpoint);
-                if send(to, Ok(Answer::Hashes(beat))).await.is_err() {
+                // The heartbeat gives this position to the caller; later batches start from it.
+                sent = read.clone();
+                let beat = (watcher.heartbeat)(sent.clone(), checkpoint);
+                if send_message(to, Ok(OutboundMessage::Hashes(beat))).await.is_err() {
                     return Ok(());
                 }
-                beats = Instant::now() + door.limits.heartbeat;
+                beats = Instant::now() + door.limits.heartbeat_interval;
             }
             () = std::future::ready(()), if more => {}
-            changed = mail.changed() => if changed.is_err() { return Ok(()) },
+            changed = deliveries.changed() => if changed.is_err() { return Ok(()) },
         }
     }
 }
 
-/// How a stream ends that has lived its time: in order, unless its caller's deadline came first.
-pub(super) fn over(call: &Call) -> Result<(), Status> {
-    match call.deadline {
-        Some(asked) if asked < LIFETIME => Err(Refusal::from(Reason::DeadlineExceeded).status(call.exchange)),
+/// Returns how a stream ends whose lifetime is over: with OK, unless the caller's own deadline came first.
+pub(super) fn end_of_lifetime(call: &Call) -> Result<(), Status> {
+    match call.timeout {
+        Some(asked) if asked < MAX_STREAM_LIFETIME => {
+            Err(Refusal::from(Reason::DeadlineExceeded).status(call.exchange_id))
+        }
         _ => Ok(()),
     }
 }
 
-/// Runs one batch as an exchange of its own. Its message is the position that the caller was sent last, to which the
-/// receipt commits; it is read on from where the stream has read to. Gives [`Next::Nothing`] when there is nothing to
-/// send, and then nothing is entered.
-async fn batch(door: &Arc<Door>, call: &Call, watcher: &Watcher, at: &Bytes, read: &Bytes) -> Answered {
-    let exchange = door.random.uuid_v7(door.clock.now());
-    let call = Call { exchange, message: at.clone(), ..call.clone() };
+/// Runs one batch as an exchange of its own. The request that its receipt commits to is the position that was
+/// last sent to the caller; reading starts at the position that was last read to. Returns [`Next::Nothing`] if
+/// there is nothing to send, and then nothing is recorded.
+async fn run_batch(
+    door: &Arc<ExchangePipeline>,
+    call: &Call,
+    watcher: &Watcher,
+    sent: &Bytes,
+    read: &Bytes,
+) -> ExchangeResult {
+    let exchange_id = door.random.uuid_v7(door.clock.now());
+    let call = Call { exchange_id, message: sent.clone(), ..call.clone() };
     let (feed, read) = (Arc::clone(&watcher.feed), read.clone());
-    door.exchange(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
+    door.submit(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
 }
 
-pub(super) async fn send(
-    to: &mpsc::Sender<Result<Answer, Status>>,
-    message: Result<Answer, Status>,
+pub(super) async fn send_message(
+    to: &mpsc::Sender<Result<OutboundMessage, Status>>,
+    message: Result<OutboundMessage, Status>,
 ) -> Result<(), ()> {
-    tokio::time::timeout(SEND, to.send(message)).await.map_err(drop)?.map_err(drop)
+    tokio::time::timeout(SEND_TIMEOUT, to.send(message)).await.map_err(drop)?.map_err(drop)
 }

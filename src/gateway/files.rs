@@ -1,4 +1,4 @@
-//! The files that a configuration names: keys, database, TLS; and why a node cannot start from them.
+//! Files that a configuration names (keys, database, TLS), and the errors that prevent a node's start.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
@@ -8,68 +8,68 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::identity::{Tls, TlsError, TlsFiles};
-use crate::seal::{FileError, KeyRing, LogSigningKey, check_private};
-use crate::store::{Fatal, StoreError};
+use crate::seal::{KeyRing, LogSigningKey, SecretFileError, ensure_private};
+use crate::store::{FatalError, StoreError};
 use crate::tlog::{NoteError, Signer};
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A file of secrets, or the database's, cannot be used.
+    /// A secret file, or a database file, cannot be used.
     #[error("{key} ({})", path.display())]
     File {
-        /// The configuration's key.
+        /// The key in the configuration.
         key: &'static str,
         /// The file that it names.
         path: PathBuf,
-        /// What is wrong with it.
-        source: FileError,
+        /// The defect of the file.
+        source: SecretFileError,
     },
-    /// The SQLite file is none.
+    /// The file is not a SQLite database.
     #[error("database.sqlite ({}): it is not a SQLite database", .0.display())]
     NotSqlite(PathBuf),
-    /// The log's signing key.
-    #[error("log.signing_key: it makes no key that can sign")]
+    /// The log's signing key is unusable.
+    #[error("log.signing_key: the file does not contain a usable signing key")]
     Signer(#[from] NoteError),
-    /// The database or the log in it.
+    /// The database, or the log in it, cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The ring lacks a key that was activated.
+    /// The key ring lacks a key that was activated.
     #[error(
-        "log.key_ring: it lacks key {0}, which seals already; copy the ring of a node that has it, then start again"
+        "log.key_ring: it lacks key {0}, which is already in use; copy the key ring of a node that has it, then start again"
     )]
     KeyMissing(u32),
-    /// The schema is not this release's.
+    /// The schema has another version than this release.
     #[error("the database's schema is not this release's; run migrate")]
     Schema,
-    /// The log, at the first look.
+    /// The first read of the log failed.
     #[error(transparent)]
-    Log(#[from] Fatal),
-    /// TLS.
+    Log(#[from] FatalError),
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The operating system's signals.
+    /// Signal handlers cannot be installed.
     #[error("could not set up signals")]
     Signals(#[source] std::io::Error),
-    /// The address.
+    /// The address cannot be listened on.
     #[error("could not listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
 }
 
-/// The key with which the log is signed.
+/// Loads the key that signs the log.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn signer(config: &Config) -> Result<Signer, StartError> {
     let path = &config.log.signing_key;
     let key = LogSigningKey::load(path).map_err(StartError::file("log.signing_key", path))?;
-    Ok(Signer::from_seed(key.origin(), key.seed())?.after(key.replaced())?)
+    Ok(Signer::from_seed(key.origin(), key.seed())?.with_replaced_logs(key.replaced_keys())?)
 }
 
-/// The key ring.
+/// Loads the key ring.
 ///
 /// # Errors
 /// [`StartError::File`].
@@ -79,43 +79,43 @@ pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
 }
 
 impl StartError {
-    /// Makes the error of a file that a key of the configuration names.
-    pub(crate) fn file(key: &'static str, path: &Path) -> impl FnOnce(FileError) -> Self {
+    /// Converts an error of the file that a key of the configuration names.
+    pub(crate) fn file(key: &'static str, path: &Path) -> impl FnOnce(SecretFileError) -> Self {
         move |source| Self::File { key, path: path.to_owned(), source }
     }
 }
 
-/// Checks that only its owner can read what holds the children's data or the way to it.
+/// Checks that the files with the children's data, or with access to it, are readable by their owner only.
 ///
 /// # Errors
 /// [`StartError::File`], [`StartError::NotSqlite`].
 pub fn check_database_files(config: &Config) -> Result<(), StartError> {
     if let Some(path) = &config.database.postgres_url_file {
-        check_private(path).map_err(StartError::file("database.postgres_url_file", path))?;
+        ensure_private(path).map_err(StartError::file("database.postgres_url_file", path))?;
     }
     let anchor = &config.log.anchor;
     if anchor.metadata().is_ok_and(|anchor| !anchor.is_file()) {
-        return Err(StartError::file("log.anchor", anchor)(FileError::NotPlain));
+        return Err(StartError::file("log.anchor", anchor)(SecretFileError::NotRegularFile));
     }
     let Some(path) = &config.database.sqlite else { return Ok(()) };
-    check_private(path).map_err(StartError::file("database.sqlite", path))?;
+    ensure_private(path).map_err(StartError::file("database.sqlite", path))?;
     let mut head = [0; 16];
     let read = std::fs::File::open(path).and_then(|file| file.read_at(&mut head, 0));
     if read.is_ok_and(|read| read > 0 && head != *b"SQLite format 3\0") {
         return Err(StartError::NotSqlite(path.clone()));
     }
-    for beside in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm"] {
         let mut name = path.clone().into_os_string();
-        name.push(beside);
+        name.push(suffix);
         let name = PathBuf::from(name);
         if name.exists() {
-            check_private(&name).map_err(StartError::file("database.sqlite", &name))?;
+            ensure_private(&name).map_err(StartError::file("database.sqlite", &name))?;
         }
     }
     Ok(())
 }
 
-/// The TLS that a configuration names.
+/// Loads the TLS files that a configuration names.
 ///
 /// # Errors
 /// [`StartError::Tls`].

@@ -1,29 +1,30 @@
-//! The authorities that issue client certificates: trust anchors, and intermediates whose issuer is configured
-//! beside them.
+//! Authorities that issue client certificates: trust anchors, and intermediates whose issuer is configured in the same
+//! file.
 
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::files::{TlsError, certificates};
+use super::files::{TlsError, read_certificates};
 use crate::clock::Instant;
 
-const KEY: &str = "tls.client_ca";
+/// Configuration key of the authorities' file.
+const CLIENT_CA_SETTING: &str = "tls.client_ca";
 
 /// An authority that issues client certificates.
-pub(super) struct Authority {
+pub(super) struct ClientAuthority {
     pub certificate: CertificateDer<'static>,
-    /// Its subject, DER.
+    /// Subject, DER.
     pub subject: Vec<u8>,
-    /// Its subject, for the operator.
+    /// Subject as text, for messages to the operator.
     pub name: String,
     pub not_after: Instant,
-    /// The position of its own issuer among the configured authorities; `None` for a trust anchor.
+    /// Position of the issuer among the configured authorities; `None` for a trust anchor.
     pub issuer: Option<usize>,
 }
 
-impl Authority {
+impl ClientAuthority {
     fn new(certificate: CertificateDer<'static>) -> Result<Self, String> {
         let (_, parsed) =
             X509Certificate::from_der(&certificate).map_err(|_| "a certificate in it is malformed")?;
@@ -31,51 +32,53 @@ impl Authority {
         let refused = |why: &str| format!("the certificate of {name} {why}");
         let constraints = parsed.basic_constraints().map_err(|_| refused("is malformed"))?;
         if !constraints.is_some_and(|constraints| constraints.value.ca) {
-            return Err(refused("is not an authority's: its basic constraints do not say CA:TRUE"));
+            return Err(refused("is not a CA certificate: its basic constraints lack CA:TRUE"));
         }
         let usage = parsed.key_usage().map_err(|_| refused("is malformed"))?;
         if usage.is_some_and(|usage| !usage.value.key_cert_sign() || !usage.value.crl_sign()) {
-            return Err(refused("may not sign certificates and revocation lists: its key usage needs both"));
+            return Err(refused("lacks keyCertSign or cRLSign in its key usage"));
         }
-        let (subject, not_after) = (parsed.subject().as_raw().to_vec(), last_second(&parsed));
+        let (subject, not_after) = (parsed.subject().as_raw().to_vec(), last_valid_instant(&parsed));
         Ok(Self { subject, name, not_after, issuer: None, certificate })
     }
 }
 
-/// Reads the authorities of client certificates, each once.
-pub(super) fn read(path: &Path) -> Result<Vec<Authority>, TlsError> {
-    let refused = |cause: String| TlsError::new(KEY, path, cause);
-    let mut authorities: Vec<Authority> = Vec::new();
-    for certificate in certificates(KEY, path)? {
+/// Reads the authorities of client certificates and finds the issuer of each; duplicates are left out.
+pub(super) fn load(path: &Path) -> Result<Vec<ClientAuthority>, TlsError> {
+    let refused = |cause: String| TlsError::new(CLIENT_CA_SETTING, path, cause);
+    let mut authorities: Vec<ClientAuthority> = Vec::new();
+    for certificate in read_certificates(CLIENT_CA_SETTING, path)? {
         if !authorities.iter().any(|known| known.certificate == certificate) {
-            authorities.push(Authority::new(certificate).map_err(refused)?);
+            authorities.push(ClientAuthority::new(certificate).map_err(refused)?);
         }
     }
     let issuers: Vec<_> =
-        authorities.iter().map(|authority| issuer_of(&authority.certificate, &authorities)).collect();
+        authorities.iter().map(|authority| find_issuer(&authority.certificate, &authorities)).collect();
     for (authority, issuer) in authorities.iter_mut().zip(issuers) {
         authority.issuer = issuer;
     }
     if authorities.iter().all(|authority| authority.issuer.is_some()) {
-        return Err(refused("it holds no authority that the others' certificates lead to".to_owned()));
+        return Err(refused(
+            "it holds no trust anchor: each certificate has an issuer in the file".to_owned(),
+        ));
     }
     Ok(authorities)
 }
 
-/// Returns the position of the authority that issued a certificate; `None` for a self-issued one, or when it is not
-/// configured.
-fn issuer_of(certificate: &CertificateDer<'_>, authorities: &[Authority]) -> Option<usize> {
+/// Returns the position of the authority that issued a certificate; `None` for a self-issued certificate, or if the
+/// issuer is not configured.
+fn find_issuer(certificate: &CertificateDer<'_>, authorities: &[ClientAuthority]) -> Option<usize> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     if parsed.issuer().as_raw() == parsed.subject().as_raw() {
         return None;
     }
-    let named = |authority: &&(usize, &Authority)| authority.1.subject == parsed.issuer().as_raw();
+    let named = |authority: &&(usize, &ClientAuthority)| authority.1.subject == parsed.issuer().as_raw();
     let all: Vec<_> = authorities.iter().enumerate().collect();
     let mut candidates = all.iter().filter(named);
     match (candidates.next(), candidates.next()) {
-        // Two authorities of one name have different keys.
+        // Authorities with the same name have different keys.
         (Some(_), Some(_)) => {
-            let signed = |(_, authority): &&(usize, &Authority)| {
+            let signed = |(_, authority): &&(usize, &ClientAuthority)| {
                 X509Certificate::from_der(&authority.certificate)
                     .is_ok_and(|(_, issuer)| parsed.verify_signature(Some(issuer.public_key())).is_ok())
             };
@@ -86,9 +89,9 @@ fn issuer_of(certificate: &CertificateDer<'_>, authorities: &[Authority]) -> Opt
 }
 
 /// Returns the positions of the authorities from a leaf's issuer up to its trust anchor.
-pub(super) fn path_of(leaf: &CertificateDer<'_>, authorities: &[Authority]) -> Vec<usize> {
+pub(super) fn issuer_path(leaf: &CertificateDer<'_>, authorities: &[ClientAuthority]) -> Vec<usize> {
     let mut path = Vec::new();
-    let mut next = issuer_of(leaf, authorities);
+    let mut next = find_issuer(leaf, authorities);
     while let Some(at) = next.filter(|_| path.len() < authorities.len()) {
         path.push(at);
         next = authorities.get(at).and_then(|authority| authority.issuer);
@@ -96,13 +99,13 @@ pub(super) fn path_of(leaf: &CertificateDer<'_>, authorities: &[Authority]) -> V
     path
 }
 
-/// Returns the last instant at which a certificate is valid; one beyond what can be told never comes.
-pub(super) fn last_second(certificate: &X509Certificate<'_>) -> Instant {
-    instant(certificate.validity().not_after.timestamp())
+/// Returns the last instant at which a certificate is valid; a date out of range is clamped.
+pub(super) fn last_valid_instant(certificate: &X509Certificate<'_>) -> Instant {
+    instant_from_seconds(certificate.validity().not_after.timestamp())
 }
 
-/// Returns the instant of a certificate's or list's date.
-pub(super) fn instant(seconds: i64) -> Instant {
+/// Converts seconds since 1970 UTC, as in certificates and revocation lists, to an instant; clamps values out of range.
+pub(super) fn instant_from_seconds(seconds: i64) -> Instant {
     let micros = seconds.saturating_mul(1_000_000);
     Instant::from_micros(micros).unwrap_or(if micros < 0 { Instant::MIN } else { Instant::MAX })
 }

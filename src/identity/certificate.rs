@@ -1,5 +1,5 @@
-//! A client certificate as we read it. The organisation and the system are in its one URI SAN, in SPIFFE
-//! form; the subject's names say nothing here.
+//! Client certificates. Organisation and system are read from the only URI subject alternative name (SAN), in SPIFFE
+//! form; the subject's names are ignored.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,42 +7,42 @@ use std::sync::Arc;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use crate::clock::Instant;
-use crate::codes::organisation::{OrganisationId, System};
+use crate::codes::organisation::{OrganisationId, SystemName};
 use crate::tlog::Hash;
 
-/// Longest certificate that is read, in bytes.
-const LONGEST: usize = 16 * 1024;
-/// Most subject alternative names that are looked at.
-const NAMES: usize = 16;
+/// Maximum length of a certificate, in bytes.
+const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
+/// Maximum number of subject alternative names of a certificate.
+const MAX_ALTERNATIVE_NAMES: usize = 16;
 
-/// The system that the log names for what the gateway did by itself; no certificate may name it.
+/// The system name of exchanges that the gateway submits itself; no certificate may have it.
 pub const GATEWAY_SYSTEM: &str = "gateway";
 
-/// Why a certificate is not one of ours. None of them tells of anything but the certificate itself.
+/// The error of a certificate that is no client certificate of the gateway. It describes only the certificate itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// It is not an X.509 certificate, or too long.
+    /// The bytes are not an X.509 certificate, or are too long.
     #[error("not an X.509 certificate of at most 16 KiB")]
     Malformed,
-    /// It has not exactly one URI SAN, or too many names.
-    #[error("the certificate does not have exactly one URI name")]
-    Uri,
+    /// The certificate does not have exactly one URI SAN, or has too many names.
+    #[error("the certificate does not have exactly one URI subject alternative name")]
+    NotOneUri,
     /// The URI is not `spiffe://<trust domain>/<kind>/<id>/<system>`.
     #[error("the certificate's URI is not spiffe://<trust domain>/<kind>/<id>/<system>")]
-    Spiffe,
+    NotSpiffe,
     /// The URI names the gateway's own system.
-    #[error("the certificate's URI names the system `gateway`, which is the gateway's own")]
+    #[error("the certificate's URI names the system `gateway`, which is reserved for the gateway itself")]
     ReservedSystem,
-    /// It is not for client authentication.
+    /// The extended key usage lacks clientAuth.
     #[error("the certificate is not for TLS client authentication")]
-    Usage,
+    NotClientAuth,
 }
 
 /// A client certificate that was verified, or is being registered.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     organisation: OrganisationId,
-    system: System,
+    system: SystemName,
     trust_domain: String,
     fingerprint: [u8; 32],
     der: Arc<[u8]>,
@@ -51,12 +51,12 @@ pub struct PeerCertificate {
 }
 
 impl PeerCertificate {
-    /// Reads a certificate in DER. Its chain is somebody else's to verify.
+    /// Parses a certificate in DER. The chain is not verified here.
     ///
     /// # Errors
     /// [`CertificateError`].
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
-        if der.len() > LONGEST {
+        if der.len() > MAX_CERTIFICATE_BYTES {
             return Err(CertificateError::Malformed);
         }
         let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
@@ -65,13 +65,13 @@ impl PeerCertificate {
         }
         let usage = certificate.extended_key_usage().map_err(|_| CertificateError::Malformed)?;
         if !usage.is_some_and(|usage| usage.value.client_auth) {
-            return Err(CertificateError::Usage);
+            return Err(CertificateError::NotClientAuth);
         }
         let uri = uri(&certificate)?;
         let trust_domain = uri.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
-        let trust_domain = trust_domain.ok_or(CertificateError::Spiffe)?.to_owned();
+        let trust_domain = trust_domain.ok_or(CertificateError::NotSpiffe)?.to_owned();
         let (organisation, system) =
-            OrganisationId::from_spiffe(uri, &trust_domain).map_err(|_| CertificateError::Spiffe)?;
+            OrganisationId::from_spiffe(uri, &trust_domain).map_err(|_| CertificateError::NotSpiffe)?;
         if system.as_str() == GATEWAY_SYSTEM {
             return Err(CertificateError::ReservedSystem);
         }
@@ -90,43 +90,43 @@ impl PeerCertificate {
         })
     }
 
-    /// The organisation that it names.
+    /// Returns the organisation that the certificate names.
     #[must_use]
     pub fn organisation(&self) -> &OrganisationId {
         &self.organisation
     }
 
-    /// The organisation's system that it names.
+    /// Returns the organisation's system that the certificate names.
     #[must_use]
     pub fn system(&self) -> &str {
         self.system.as_str()
     }
 
-    /// The SPIFFE trust domain that it names.
+    /// Returns the SPIFFE trust domain that the certificate names.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
     }
 
-    /// SHA-256 of its DER.
+    /// Returns the SHA-256 of the certificate's DER.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
 
-    /// The certificate itself, DER.
+    /// Returns the certificate, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The instant from which it is valid.
+    /// Returns the instant from which the certificate is valid.
     #[must_use]
     pub fn not_before(&self) -> Instant {
         self.not_before
     }
 
-    /// The last instant at which it is valid.
+    /// Returns the last instant at which the certificate is valid.
     #[must_use]
     pub fn not_after(&self) -> Instant {
         self.not_after
@@ -139,25 +139,25 @@ impl fmt::Debug for PeerCertificate {
     }
 }
 
-/// The one URI among its alternative names.
+/// Returns the only URI among the subject alternative names.
 fn uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, CertificateError> {
     let mut found = None;
     for extension in certificate.extensions() {
         let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
             continue;
         };
-        if names.general_names.len() > NAMES {
-            return Err(CertificateError::Uri);
+        if names.general_names.len() > MAX_ALTERNATIVE_NAMES {
+            return Err(CertificateError::NotOneUri);
         }
         for name in &names.general_names {
             if let GeneralName::URI(uri) = name
                 && found.replace(*uri).is_some()
             {
-                return Err(CertificateError::Uri);
+                return Err(CertificateError::NotOneUri);
             }
         }
     }
-    found.ok_or(CertificateError::Uri)
+    found.ok_or(CertificateError::NotOneUri)
 }
 
 fn fingerprint(der: &[u8]) -> [u8; 32] {

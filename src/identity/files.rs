@@ -1,5 +1,4 @@
-//! The TLS files as they are read from disk, and the one kind of error that names the configuration's key, the
-//! path and the cause.
+//! Reads of the TLS files from disk, and their error, which names the configuration key, the path and the cause.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -7,23 +6,23 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 
-/// Largest TLS file that is read, in bytes. Revocation lists are the large ones.
+/// Maximum size of a TLS file, in bytes. Revocation lists are the large ones.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// The files of the listener's TLS.
+/// The paths of the listener's TLS files.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// PEM: the server's certificate, then its intermediates.
+    /// The server's certificate, then its intermediates; PEM.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// The server's private key; PEM.
     pub key: PathBuf,
-    /// PEM: CAs of client certificates.
+    /// CAs of client certificates; PEM.
     pub client_ca: PathBuf,
-    /// PEM or DER: a revocation list an issuer.
+    /// At least one revocation list per CA; PEM or DER.
     pub crls: Vec<PathBuf>,
 }
 
-/// Why a set of files cannot be used.
+/// The error of a TLS file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} ({}): {cause}", path.display())]
 pub struct TlsError {
@@ -38,11 +37,11 @@ impl TlsError {
     }
 }
 
-/// When a file was last changed, and its length.
-pub(super) type Stamp = Option<(SystemTime, u64)>;
+/// The time of a file's last change and its length, by which a change is detected; `None` if it cannot be read.
+pub(super) type FileStamp = Option<(SystemTime, u64)>;
 
 /// Returns the stamp of each file, in a fixed order.
-pub(super) fn stamps(files: &TlsFiles) -> Vec<Stamp> {
+pub(super) fn file_stamps(files: &TlsFiles) -> Vec<FileStamp> {
     let paths = [&files.certificate, &files.key, &files.client_ca].into_iter().chain(&files.crls);
     paths
         .map(|path| {
@@ -52,10 +51,10 @@ pub(super) fn stamps(files: &TlsFiles) -> Vec<Stamp> {
         .collect()
 }
 
-/// Reads a whole plain file.
-pub(super) fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+/// Reads a regular file.
+pub(super) fn read_file(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let refused = |cause: &dyn std::fmt::Display| TlsError::new(key, path, cause);
-    // A named pipe would block when it is opened.
+    // Opening a named pipe would block.
     let metadata = path.metadata().map_err(|error| refused(&error))?;
     if !metadata.is_file() {
         return Err(refused(&"it is not a plain file"));
@@ -67,18 +66,21 @@ pub(super) fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsErr
 }
 
 /// Reads the certificates of a PEM file, at least one.
-pub(super) fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = contents(key, path)?;
+pub(super) fn read_certificates(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read_file(key, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let found = found.map_err(|error| TlsError::new(key, path, malformed(&error)))?;
+    let found = found.map_err(|error| TlsError::new(key, path, pem_error_cause(&error)))?;
     if found.is_empty() {
-        return Err(TlsError::new(key, path, lacking(&bytes, "CERTIFICATE")));
+        return Err(TlsError::new(key, path, missing_block_cause(&bytes, "CERTIFICATE")));
     }
     Ok(found)
 }
 
-/// Says why PEM was not understood, without the bytes themselves: they may be a key's.
-pub(super) fn malformed(error: &PemError) -> &'static str {
+/// Returns the cause of a PEM error, without the bytes themselves, because they may be a private key.
+pub(super) fn pem_error_cause(error: &PemError) -> &'static str {
     match error {
         PemError::MissingSectionEnd { .. } => "a PEM block in it has no end",
         PemError::IllegalSectionStart { .. } => "a PEM block in it has a malformed first line",
@@ -87,13 +89,13 @@ pub(super) fn malformed(error: &PemError) -> &'static str {
     }
 }
 
-/// Says what is missing from a file without a PEM block of a kind.
-pub(super) fn lacking(bytes: &[u8], kind: &str) -> String {
+/// Returns the cause of the error of a file that has no PEM block of a kind.
+pub(super) fn missing_block_cause(bytes: &[u8], kind: &str) -> String {
     if bytes.is_empty() {
         "it is empty".to_owned()
     } else if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
         format!("it holds no PEM block {kind}")
     } else {
-        format!("it is not PEM: a block {kind} is needed")
+        format!("it is not PEM: a PEM block {kind} is required")
     }
 }

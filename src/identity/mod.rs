@@ -1,5 +1,5 @@
-//! Who is on the other end of a connection: organisation and system from a verified client certificate,
-//! and the TLS that verifies it.
+//! Identity of callers: organisation and system from a verified client certificate, and the TLS configuration that
+//! verifies it.
 
 mod authorities;
 mod certificate;
@@ -12,5 +12,5 @@ mod verifier;
 
 pub use certificate::{CertificateError, GATEWAY_SYSTEM, PeerCertificate};
 pub use files::{TlsError, TlsFiles};
-pub use revocation::ListState;
+pub use revocation::CrlState;
 pub use tls::{CertificateStatus, IssuerReport, Tls};

@@ -1,4 +1,4 @@
-//! A small certificate authority for the sandbox and the tests. Nothing that serves real callers uses it.
+//! A small certificate authority for the sandbox and the tests. It is never used to serve real callers.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, DnValue,
@@ -6,116 +6,126 @@ use rcgen::{
     SerialNumber,
 };
 
-/// Why a certificate was not made.
+/// The error of a certificate or revocation list that could not be issued.
 #[derive(Debug, thiserror::Error)]
-#[error("a certificate could not be made")]
+#[error("the certificate could not be issued")]
 pub struct PkiError(#[from] rcgen::Error);
 
-/// Seconds since 1970 UTC between which a certificate is valid.
+/// The validity of a certificate, in seconds since 1970 UTC.
 #[derive(Clone, Copy, Debug)]
 pub struct Validity {
-    /// First second.
+    /// First valid second.
     pub from: i64,
-    /// Last second.
+    /// Last valid second.
     pub to: i64,
 }
 
-/// A certificate and its key, both PEM.
+/// An issued certificate with its private key.
 #[derive(Clone)]
-pub struct Issued {
-    /// The certificate.
-    pub certificate: String,
-    /// Its DER.
+pub struct IssuedCertificate {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// The certificate, DER.
     pub der: Vec<u8>,
-    /// Its private key, PKCS#8.
-    pub key: String,
+    /// The private key, PEM, PKCS#8.
+    pub key_pem: String,
 }
 
 /// A certificate authority.
-pub struct Authority {
+pub struct SandboxAuthority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: String,
+    certificate_pem: String,
     validity: Validity,
 }
 
-impl Authority {
-    /// Makes one.
-    ///
-    /// # Errors
-    /// [`PkiError`]; so for every method.
-    pub fn new(name: &str, validity: Validity) -> Result<Self, PkiError> {
-        let (params, key) = (authority(name, validity, 1, 1), KeyPair::generate()?);
-        let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate, validity })
-    }
-
-    /// Makes an intermediate authority below this one.
+impl SandboxAuthority {
+    /// Creates a root authority with a new key.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn intermediate(&self, name: &str, serial: u64) -> Result<Self, PkiError> {
-        let (params, key) = (authority(name, self.validity, serial, 0), KeyPair::generate()?);
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate, validity: self.validity })
+    pub fn new(name: &str, validity: Validity) -> Result<Self, PkiError> {
+        let (params, key) = (authority_params(name, validity, 1, 1), KeyPair::generate()?);
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate_pem: certificate, validity })
     }
 
-    /// An authority from its certificate and key, both PEM.
+    /// Issues the certificate of a new intermediate authority and returns that authority.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn issue_intermediate(&self, name: &str, serial: u64) -> Result<Self, PkiError> {
+        let (params, key) = (authority_params(name, self.validity, serial, 0), KeyPair::generate()?);
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate_pem: certificate, validity: self.validity })
+    }
+
+    /// Loads an authority from its certificate and key, both PEM.
     ///
     /// # Errors
     /// [`PkiError`].
     pub fn from_pem(certificate: &str, key: &str, validity: Validity) -> Result<Self, PkiError> {
         let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
-        Ok(Self { issuer, certificate: certificate.to_owned(), validity })
+        Ok(Self { issuer, certificate_pem: certificate.to_owned(), validity })
     }
 
-    /// Its own certificate, PEM.
+    /// Returns the authority's certificate, PEM.
     #[must_use]
-    pub fn certificate(&self) -> &str {
-        &self.certificate
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
     }
 
-    /// Its private key, PEM.
+    /// Returns the authority's private key, PEM.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// A server certificate for localhost and 127.0.0.1.
+    /// Issues a server certificate for localhost and 127.0.0.1.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn server(&self, serial: u64) -> Result<Issued, PkiError> {
+    pub fn issue_server(&self, serial: u64) -> Result<IssuedCertificate, PkiError> {
         let local = SanType::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]));
-        self.server_for(vec![SanType::DnsName("localhost".try_into()?), local], serial, self.validity)
+        self.issue_server_for(vec![SanType::DnsName("localhost".try_into()?), local], serial, self.validity)
     }
 
-    /// A server certificate that names no host, or is valid at another time: none that a gateway takes.
+    /// Issues a server certificate that the gateway refuses to load: without a host name, or not valid now.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn bad_server(
+    pub fn issue_invalid_server(
         &self,
         host: Option<&str>,
         serial: u64,
         validity: Validity,
-    ) -> Result<Issued, PkiError> {
+    ) -> Result<IssuedCertificate, PkiError> {
         let host = host.map(|host| Ok::<_, rcgen::Error>(SanType::DnsName(host.try_into()?))).transpose()?;
-        self.server_for(host.into_iter().collect(), serial, validity)
+        self.issue_server_for(host.into_iter().collect(), serial, validity)
     }
 
-    fn server_for(&self, names: Vec<SanType>, serial: u64, validity: Validity) -> Result<Issued, PkiError> {
-        let mut params = params("ap-gateway", validity, serial);
+    fn issue_server_for(
+        &self,
+        names: Vec<SanType>,
+        serial: u64,
+        validity: Validity,
+    ) -> Result<IssuedCertificate, PkiError> {
+        let mut params = base_params("ap-gateway", validity, serial);
         params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(&params)
     }
 
-    /// A client certificate with these URI names; ours have exactly one.
+    /// Issues a client certificate with these URI subject alternative names; the gateway accepts exactly one.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn client(&self, uris: &[&str], serial: u64, validity: Validity) -> Result<Issued, PkiError> {
-        let mut params = params("ap-gateway client", validity, serial);
+    pub fn issue_client(
+        &self,
+        uris: &[&str],
+        serial: u64,
+        validity: Validity,
+    ) -> Result<IssuedCertificate, PkiError> {
+        let mut params = base_params("ap-gateway client", validity, serial);
         for uri in uris {
             params.subject_alt_names.push(SanType::URI((*uri).try_into()?));
         }
@@ -123,31 +133,35 @@ impl Authority {
         self.issue(&params)
     }
 
-    /// A client certificate that names nobody it could be used for: a server's usage.
+    /// Issues a client certificate whose extended key usage is serverAuth, which the gateway refuses.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn client_without_usage(&self, uri: &str, serial: u64) -> Result<Issued, PkiError> {
-        let mut params = params("ap-gateway client", self.validity, serial);
+    pub fn issue_client_with_server_usage(
+        &self,
+        uri: &str,
+        serial: u64,
+    ) -> Result<IssuedCertificate, PkiError> {
+        let mut params = base_params("ap-gateway client", self.validity, serial);
         params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(&params)
     }
 
-    /// The revocation list with these serial numbers, PEM.
+    /// Issues a revocation list of these serial numbers, PEM.
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn crl(&self, revoked: &[u64], number: u64, validity: Validity) -> Result<String, PkiError> {
+    pub fn issue_crl(&self, revoked: &[u64], number: u64, validity: Validity) -> Result<String, PkiError> {
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
-            revocation_time: time(validity.from),
+            revocation_time: to_offset_date_time(validity.from),
             reason_code: None,
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
-            this_update: time(validity.from),
-            next_update: time(validity.to),
+            this_update: to_offset_date_time(validity.from),
+            next_update: to_offset_date_time(validity.to),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -156,36 +170,36 @@ impl Authority {
         Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
-    fn issue(&self, params: &CertificateParams) -> Result<Issued, PkiError> {
+    fn issue(&self, params: &CertificateParams) -> Result<IssuedCertificate, PkiError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued {
-            certificate: certificate.pem(),
+        Ok(IssuedCertificate {
+            certificate_pem: certificate.pem(),
             der: certificate.der().to_vec(),
-            key: key.serialize_pem(),
+            key_pem: key.serialize_pem(),
         })
     }
 }
 
-/// An authority below which there may be so many more.
-fn authority(name: &str, validity: Validity, serial: u64, below: u8) -> CertificateParams {
-    let mut params = params(name, validity, serial);
+/// Returns the parameters of an authority's certificate whose path length constraint is `below`.
+fn authority_params(name: &str, validity: Validity, serial: u64, below: u8) -> CertificateParams {
+    let mut params = base_params(name, validity, serial);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
-fn params(name: &str, validity: Validity, serial: u64) -> CertificateParams {
+fn base_params(name: &str, validity: Validity, serial: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(name.to_owned()));
     params.serial_number = Some(SerialNumber::from(serial));
-    params.not_before = time(validity.from);
-    params.not_after = time(validity.to);
+    params.not_before = to_offset_date_time(validity.from);
+    params.not_after = to_offset_date_time(validity.to);
     params.use_authority_key_identifier_extension = true;
     params
 }
 
-fn time(seconds: i64) -> time::OffsetDateTime {
+fn to_offset_date_time(seconds: i64) -> time::OffsetDateTime {
     time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
 }

@@ -1,5 +1,5 @@
-//! Revocation lists: each is verified against the authority that issued it when it is loaded. The dates are checked
-//! again while the list is in use.
+//! Certificate revocation lists (CRLs). Each list's signature is verified with its issuer's key when it is loaded; its
+//! dates are checked again while it is in use.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,12 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::authorities::{Authority, instant};
-use super::files::{TlsError, contents, lacking, malformed};
+use super::authorities::{ClientAuthority, instant_from_seconds};
+use super::files::{TlsError, missing_block_cause, pem_error_cause, read_file};
 use crate::clock::Instant;
 
-pub(super) const KEY: &str = "tls.crls";
+/// Configuration key of the lists' files.
+pub(super) const CRLS_SETTING: &str = "tls.crls";
 
 /// A revocation list whose signature was verified.
 #[derive(Clone)]
@@ -23,29 +24,29 @@ pub(super) struct RevocationList {
     pub der: CertificateRevocationListDer<'static>,
     this_update: Instant,
     pub next_update: Instant,
-    /// Its number, big-endian without leading zeros.
+    /// CRL number, big-endian without leading zeros.
     number: Vec<u8>,
-    /// Its issuing distribution point: an authority may divide its list into several.
-    scope: Vec<u8>,
+    /// Issuing distribution point, because an authority may divide its list into several; empty if there is none.
+    distribution_point: Vec<u8>,
 }
 
-/// How far the revocation lists of an authority are through their life.
+/// The age of an authority's revocation lists, relative to their lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListState {
-    /// In the first half.
+pub enum CrlState {
+    /// All lists are in the first half of their lifetime.
     Current,
-    /// In the second half: a new list is due.
+    /// A list is in the second half of its lifetime: a new one is due.
     Ageing,
-    /// Past `nextUpdate`: who is revoked is not known.
+    /// A list is past `nextUpdate`, so later revocations are unknown.
     Lapsed,
 }
 
 impl RevocationList {
-    /// Reads one list and finds the authority that signed it; the error of a list whose issuer is not configured is its
-    /// name.
+    /// Parses a list and finds the authority that signed it. The inner error is the name of an issuer that is not
+    /// configured; the outer error is the cause of a refusal.
     fn new(
         der: CertificateRevocationListDer<'static>,
-        authorities: &[Authority],
+        authorities: &[ClientAuthority],
     ) -> Result<Result<(usize, Self), String>, String> {
         let (rest, parsed) =
             CertificateRevocationList::from_der(&der).map_err(|_| "it is not an X.509 revocation list")?;
@@ -75,55 +76,59 @@ impl RevocationList {
         };
         let next_update =
             parsed.next_update().ok_or_else(|| format!("the list of {name} has no nextUpdate"))?;
-        let scope = parsed.extensions().iter().find(|it| it.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
+        let scope = parsed
+            .extensions()
+            .iter()
+            .find(|extension| extension.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
         let list = Self {
-            this_update: instant(parsed.last_update().timestamp()),
-            next_update: instant(next_update.timestamp()),
+            this_update: instant_from_seconds(parsed.last_update().timestamp()),
+            next_update: instant_from_seconds(next_update.timestamp()),
             number: parsed.crl_number().map(BigUint::to_bytes_be).unwrap_or_default(),
-            scope: scope.map(|scope| scope.value.to_vec()).unwrap_or_default(),
+            distribution_point: scope.map(|scope| scope.value.to_vec()).unwrap_or_default(),
             der,
         };
         Ok(Ok((at, list)))
     }
 
-    /// What orders the lists of one authority and scope.
-    fn age(&self) -> (Instant, usize, &[u8]) {
+    /// Returns the sort key of the lists of one authority and distribution point, the newest last.
+    fn recency(&self) -> (Instant, usize, &[u8]) {
         (self.this_update, self.number.len(), &self.number)
     }
 }
 
-/// Reads the lists and returns those of each authority, at least one of each.
-pub(super) fn read(
+/// Reads the lists and returns those of each authority; refuses a set in which an authority has none.
+pub(super) fn load(
     paths: &[PathBuf],
-    authorities: &[Authority],
+    authorities: &[ClientAuthority],
     client_ca: &Path,
 ) -> Result<Vec<Vec<RevocationList>>, TlsError> {
     let mut lists: Vec<Vec<RevocationList>> = authorities.iter().map(|_| Vec::new()).collect();
-    let mut strangers = Vec::new();
+    let mut unknown_issuers = Vec::new();
     for path in paths {
-        for der in blocks(path)? {
+        for der in read_lists(path)? {
             let read = RevocationList::new(der, authorities);
-            match read.map_err(|cause| TlsError::new(KEY, path, cause))? {
+            match read.map_err(|cause| TlsError::new(CRLS_SETTING, path, cause))? {
                 Ok((at, list)) => {
-                    if let Some(own) = lists.get_mut(at) {
-                        add_newest(own, list);
+                    if let Some(authority_lists) = lists.get_mut(at) {
+                        add_newest(authority_lists, list);
                     }
                 }
                 Err(issuer) => {
                     tracing::warn!(
                         issuer,
-                        "a revocation list was left out: its issuer is not in tls.client_ca"
+                        "a revocation list was ignored: its issuer is not in tls.client_ca"
                     );
-                    strangers.push(issuer);
+                    unknown_issuers.push(issuer);
                 }
             }
         }
     }
-    for (authority, own) in authorities.iter().zip(&lists) {
-        if own.is_empty() {
-            let mut cause = format!("{KEY} holds no revocation list of {}", authority.name);
-            if !strangers.is_empty() {
-                cause = format!("{cause}, only of {}, which is not in tls.client_ca", strangers.join(", "));
+    for (authority, authority_lists) in authorities.iter().zip(&lists) {
+        if authority_lists.is_empty() {
+            let mut cause = format!("{CRLS_SETTING} holds no revocation list of {}", authority.name);
+            if !unknown_issuers.is_empty() {
+                cause =
+                    format!("{cause}, only of {}, which is not in tls.client_ca", unknown_issuers.join(", "));
             }
             return Err(TlsError::new("tls.client_ca", client_ca, cause));
         }
@@ -131,20 +136,22 @@ pub(super) fn read(
     Ok(lists)
 }
 
-/// Adds a list unless a newer one of the same scope is there, and drops an older one.
+/// Adds a list, so that only the newest of each distribution point remains.
 fn add_newest(lists: &mut Vec<RevocationList>, list: RevocationList) {
-    match lists.iter_mut().find(|known| known.scope == list.scope) {
-        Some(known) if known.age() < list.age() => *known = list,
+    match lists.iter_mut().find(|known| known.distribution_point == list.distribution_point) {
+        Some(known) if known.recency() < list.recency() => *known = list,
         Some(_) => {}
         None => lists.push(list),
     }
 }
 
-/// Replaces each list by a newer one of the same scope; returns whether there was one.
-pub(super) fn keep_newest(lists: &mut [RevocationList], known: &[RevocationList]) -> bool {
+/// Replaces lists by newer known ones of the same distribution point; returns whether there were any.
+pub(super) fn replace_with_newer(lists: &mut [RevocationList], known: &[RevocationList]) -> bool {
     let mut replaced = false;
     for list in lists {
-        let newer = known.iter().find(|known| known.scope == list.scope && list.age() < known.age());
+        let newer = known.iter().find(|known| {
+            known.distribution_point == list.distribution_point && list.recency() < known.recency()
+        });
         if let Some(newer) = newer.cloned() {
             *list = newer;
             replaced = true;
@@ -153,31 +160,31 @@ pub(super) fn keep_newest(lists: &mut [RevocationList], known: &[RevocationList]
     replaced
 }
 
-fn blocks(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
-    let bytes = contents(KEY, path)?;
-    // DER begins with a SEQUENCE.
+fn read_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let bytes = read_file(CRLS_SETTING, path)?;
+    // The tag of a SEQUENCE, with which DER begins.
     if bytes.first() == Some(&0x30) {
         return Ok(vec![CertificateRevocationListDer::from(bytes)]);
     }
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
-    let found = found.map_err(|error| TlsError::new(KEY, path, malformed(&error)))?;
+    let found = found.map_err(|error| TlsError::new(CRLS_SETTING, path, pem_error_cause(&error)))?;
     if found.is_empty() {
-        return Err(TlsError::new(KEY, path, lacking(&bytes, "X509 CRL")));
+        return Err(TlsError::new(CRLS_SETTING, path, missing_block_cause(&bytes, "X509 CRL")));
     }
     Ok(found)
 }
 
-/// Returns the state of an authority's lists, and when the first of them ends.
-pub(super) fn state(lists: &[RevocationList], now: Instant) -> (ListState, Instant) {
+/// Returns the state of an authority's lists, and the earliest `nextUpdate`.
+pub(super) fn crl_state(lists: &[RevocationList], now: Instant) -> (CrlState, Instant) {
     let end = lists.iter().map(|list| list.next_update).min().unwrap_or(Instant::MIN);
     let ageing = lists.iter().any(|list| {
         let life = list.next_update.since(list.this_update);
         now >= list.this_update.plus(life / 2)
     });
     let state = match (now >= end, ageing) {
-        (true, _) => ListState::Lapsed,
-        (false, true) => ListState::Ageing,
-        (false, false) => ListState::Current,
+        (true, _) => CrlState::Lapsed,
+        (false, true) => CrlState::Ageing,
+        (false, false) => CrlState::Current,
     };
     (state, end)
 }

@@ -1,33 +1,35 @@
-//! The server's own certificate and key, checked when they are loaded: callers would refuse an expired or nameless one.
+//! The server's certificate and key. They are checked when they are loaded, because callers would refuse an expired
+//! certificate or one without a host name.
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::authorities::{instant, last_second};
-use super::files::{TlsError, TlsFiles, certificates, contents, lacking, malformed};
+use super::authorities::{instant_from_seconds, last_valid_instant};
+use super::files::{TlsError, TlsFiles, missing_block_cause, pem_error_cause, read_certificates, read_file};
 use crate::clock::Instant;
-use crate::seal::check_private;
+use crate::seal::ensure_private;
 
-/// Key of the certificate in the configuration.
-pub(super) const CERTIFICATE: &str = "tls.certificate";
-/// Key of its private key in the configuration.
-pub(super) const KEY: &str = "tls.key";
+/// Configuration key of the certificate's file.
+pub(super) const CERTIFICATE_SETTING: &str = "tls.certificate";
+/// Configuration key of the private key's file.
+pub(super) const KEY_SETTING: &str = "tls.key";
 
-/// Reads the server's certificate chain, which is in date and names a host.
-pub(super) fn chain(files: &TlsFiles, now: Instant) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = certificates(CERTIFICATE, &files.certificate)?;
+/// Reads the server's certificate chain; checks that it is in date and that the leaf names a host.
+pub(super) fn load_chain(files: &TlsFiles, now: Instant) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = read_certificates(CERTIFICATE_SETTING, &files.certificate)?;
     for (at, certificate) in chain.iter().enumerate() {
-        let checked = check(certificate, at == 0, now);
-        checked.map_err(|cause| TlsError::new(CERTIFICATE, &files.certificate, cause))?;
+        let checked = check_certificate(certificate, at == 0, now);
+        checked.map_err(|cause| TlsError::new(CERTIFICATE_SETTING, &files.certificate, cause))?;
     }
     Ok(chain)
 }
 
-fn check(certificate: &CertificateDer<'_>, is_leaf: bool, now: Instant) -> Result<(), String> {
+fn check_certificate(certificate: &CertificateDer<'_>, is_leaf: bool, now: Instant) -> Result<(), String> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|_| "a certificate in it is malformed")?;
-    let (from, to) = (instant(parsed.validity().not_before.timestamp()), last_second(&parsed));
+    let (from, to) =
+        (instant_from_seconds(parsed.validity().not_before.timestamp()), last_valid_instant(&parsed));
     let which = if is_leaf { "the certificate" } else { "an intermediate certificate" };
     if now < from {
         return Err(format!("{which} is not valid before {from}"));
@@ -51,21 +53,21 @@ fn check(certificate: &CertificateDer<'_>, is_leaf: bool, now: Instant) -> Resul
     Ok(())
 }
 
-/// Returns the dates between which a certificate is valid.
+/// Returns the first and the last instant at which a certificate is valid.
 pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(Instant, Instant)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    Some((instant(parsed.validity().not_before.timestamp()), last_second(&parsed)))
+    Some((instant_from_seconds(parsed.validity().not_before.timestamp()), last_valid_instant(&parsed)))
 }
 
-/// Reads the server's private key, which nobody but its owner can read.
-pub(super) fn key(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let refused = |cause: String| TlsError::new(KEY, &files.key, cause);
-    let bytes = zeroize::Zeroizing::new(contents(KEY, &files.key)?);
-    check_private(&files.key).map_err(|error| refused(error.to_string()))?;
+/// Reads the server's private key; refuses a file that others than its owner can read.
+pub(super) fn load_key(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let refused = |cause: String| TlsError::new(KEY_SETTING, &files.key, cause);
+    let bytes = zeroize::Zeroizing::new(read_file(KEY_SETTING, &files.key)?);
+    ensure_private(&files.key).map_err(|error| refused(error.to_string()))?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         refused(match error {
-            PemError::NoItemsFound => lacking(&bytes, "PRIVATE KEY"),
-            error => malformed(&error).to_owned(),
+            PemError::NoItemsFound => missing_block_cause(&bytes, "PRIVATE KEY"),
+            error => pem_error_cause(&error).to_owned(),
         })
     })
 }

@@ -1,5 +1,6 @@
 //! The listener's TLS: 1.3 only, a client certificate required, revocation lists enforced, no resumption, HTTP/2 only.
-//! Changed files are taken up without dropping a connection; a bad set of files is refused and the old one kept.
+//! Changed files are loaded without dropping a connection; a set of files with an error is refused, and the set in use
+//! stays in use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,108 +14,114 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{CertificateError, ServerConfig};
 
 use super::PeerCertificate;
-use super::authorities::{self, Authority};
-use super::files::{Stamp, TlsError, TlsFiles, stamps};
-use super::revocation::{self, ListState, RevocationList, keep_newest};
+use super::authorities::{self, ClientAuthority};
+use super::files::{FileStamp, TlsError, TlsFiles, file_stamps};
+use super::revocation::{self, CrlState, RevocationList, replace_with_newer};
 use super::server_certificate;
-use super::verifier::Verifier;
+use super::verifier::ClientVerifier;
 use crate::clock::Instant;
 
-/// How long a refused set of files is left alone unless it changes: time alone can make a set good.
+/// Interval after which an unchanged set of files that was refused is tried again, because its dates may be valid by
+/// then.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
-/// Most client certificates whose path is remembered.
-const MAX_PATHS: usize = 20_000;
+/// Maximum number of client certificates whose path is cached.
+const MAX_CACHED_PATHS: usize = 20_000;
 
-/// The TLS in use; [`Tls::reload`] swaps all of it at once.
+/// The listener's TLS; [`Tls::reload`] replaces the whole set of files at once.
 pub struct Tls {
     files: TlsFiles,
     trust_domain: String,
-    live: ArcSwap<Live>,
-    refused: Mutex<Option<Refused>>,
+    active: ArcSwap<ActiveTls>,
+    last_refused: Mutex<Option<RefusedFiles>>,
 }
 
-/// The positions of the authorities above a client certificate; `None` for one that is not trusted, or revoked.
-type Path = Option<Arc<[usize]>>;
+/// The positions of the authorities above a client certificate; `None` for a certificate that is untrusted or revoked.
+type IssuerPath = Option<Arc<[usize]>>;
 
-/// A set of files in use.
-struct Live {
+/// The set of files in use, parsed.
+struct ActiveTls {
     config: Arc<ServerConfig>,
-    verifier: Arc<Verifier>,
-    /// The server's own certificate.
-    own: CertificateDer<'static>,
-    authorities: Vec<Authority>,
+    verifier: Arc<ClientVerifier>,
+    /// The server's certificate.
+    server_certificate: CertificateDer<'static>,
+    authorities: Vec<ClientAuthority>,
     /// The revocation lists of each authority.
     lists: Vec<Vec<RevocationList>>,
-    /// The path of each client certificate that was met, by its fingerprint.
-    paths: RwLock<HashMap<[u8; 32], Path>>,
-    stamps: Vec<Stamp>,
+    /// Cache of the paths of client certificates, by fingerprint.
+    issuer_paths: RwLock<HashMap<[u8; 32], IssuerPath>>,
+    stamps: Vec<FileStamp>,
 }
 
 /// The last set of files that was refused.
-struct Refused {
-    stamps: Vec<Stamp>,
+struct RefusedFiles {
+    stamps: Vec<FileStamp>,
     cause: String,
-    at: Instant,
+    refused_at: Instant,
 }
 
-/// What a verified client certificate is worth now.
+/// The present status of a client certificate that was verified at its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateStatus {
     /// In date, trusted and not revoked.
     Valid,
-    /// Expired, revoked, or its authority is not trusted any more.
+    /// Expired, revoked, or no longer issued by a trusted authority.
     Invalid,
-    /// A revocation list above it has lapsed, so whether it is revoked is not known.
+    /// A revocation list of an authority above it has lapsed, so whether it is revoked is unknown.
     Unknown,
 }
 
 /// An authority with the state of its revocation lists.
 #[derive(Clone, Debug)]
 pub struct IssuerReport {
-    /// Its subject.
+    /// Subject of the authority.
     pub name: String,
-    /// The state of its lists.
-    pub state: ListState,
-    /// When the first of its lists ends.
+    /// State of its lists.
+    pub state: CrlState,
+    /// Earliest `nextUpdate` of its lists.
     pub next_update: Instant,
-    /// Its certificate, by which it is known across reloads.
+    /// Certificate of the authority, which identifies it across reloads.
     pub certificate: CertificateDer<'static>,
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
-    /// [`TlsError`], also when every revocation list has lapsed: then nobody could be served.
+    /// [`TlsError`], also when every revocation list has lapsed, because every call would be refused.
     pub fn load(files: TlsFiles, trust_domain: &str, now: Instant) -> Result<Self, TlsError> {
-        let live = read(&files, now, None)?;
-        let lapsed = |own: &Vec<RevocationList>| revocation::state(own, now).0 == ListState::Lapsed;
+        let live = load_files(&files, now, None)?;
+        let lapsed = |lists: &Vec<RevocationList>| revocation::crl_state(lists, now).0 == CrlState::Lapsed;
         if let (true, Some(path)) = (live.lists.iter().all(lapsed), files.crls.first()) {
-            let end = live.lists.iter().map(|own| revocation::state(own, now).1).max().unwrap_or(now);
+            let end = live.lists.iter().map(|lists| revocation::crl_state(lists, now).1).max().unwrap_or(now);
             let cause = format!("every revocation list has lapsed, the last at {end}; publish new ones");
-            return Err(TlsError::new(revocation::KEY, path, cause));
+            return Err(TlsError::new(revocation::CRLS_SETTING, path, cause));
         }
         let live = ArcSwap::from_pointee(live);
-        Ok(Self { files, trust_domain: trust_domain.to_owned(), live, refused: Mutex::default() })
+        Ok(Self {
+            files,
+            trust_domain: trust_domain.to_owned(),
+            active: live,
+            last_refused: Mutex::default(),
+        })
     }
 
-    /// The SPIFFE trust domain of client certificates.
+    /// Returns the SPIFFE trust domain of client certificates.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
     }
 
-    /// The configuration for the next handshake.
+    /// Returns the configuration for the next handshake.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.live.load().config)
+        Arc::clone(&self.active.load().config)
     }
 
-    /// Judges a certificate that was verified at its handshake by the files that are in use now.
+    /// Returns the status of a certificate that was verified at its handshake, by the files that are in use now.
     #[must_use]
     pub fn status(&self, peer: &PeerCertificate, now: Instant) -> CertificateStatus {
-        let live = self.live.load();
-        let Some(path) = live.path(peer, now) else {
+        let live = self.active.load();
+        let Some(path) = live.issuer_path(peer, now) else {
             return CertificateStatus::Invalid;
         };
         let above = || path.iter().filter_map(|at| Some((live.authorities.get(*at)?, live.lists.get(*at)?)));
@@ -123,78 +130,79 @@ impl Tls {
         if is_expired || now < peer.not_before() || peer.not_after() < now {
             return CertificateStatus::Invalid;
         }
-        if above().any(|(_, own)| revocation::state(own, now).0 == ListState::Lapsed) {
+        if above().any(|(_, lists)| revocation::crl_state(lists, now).0 == CrlState::Lapsed) {
             return CertificateStatus::Unknown;
         }
         CertificateStatus::Valid
     }
 
-    /// Reports every authority with the state of its revocation lists.
+    /// Returns every authority with the state of its revocation lists.
     #[must_use]
     pub fn issuers(&self, now: Instant) -> Vec<IssuerReport> {
-        let live = self.live.load();
-        let both = live.authorities.iter().zip(&live.lists);
-        both.map(|(authority, own)| {
-            let (state, next_update) = revocation::state(own, now);
-            let (name, certificate) = (authority.name.clone(), authority.certificate.clone());
-            IssuerReport { name, state, next_update, certificate }
-        })
-        .collect()
+        let live = self.active.load();
+        let authorities = live.authorities.iter().zip(&live.lists);
+        authorities
+            .map(|(authority, lists)| {
+                let (state, next_update) = revocation::crl_state(lists, now);
+                let (name, certificate) = (authority.name.clone(), authority.certificate.clone());
+                IssuerReport { name, state, next_update, certificate }
+            })
+            .collect()
     }
 
-    /// Returns the dates of the server's own certificate; `None` when they cannot be read.
+    /// Returns the first and the last valid instant of the server's certificate; `None` if they cannot be read.
     #[must_use]
-    pub fn own_validity(&self) -> Option<(Instant, Instant)> {
-        server_certificate::validity(&self.live.load().own)
+    pub fn server_certificate_validity(&self) -> Option<(Instant, Instant)> {
+        server_certificate::validity(&self.active.load().server_certificate)
     }
 
-    /// Whether the server's certificate names this host: a name, or an address without brackets.
+    /// Reports whether the server's certificate names a host: a DNS name, or an IP address without brackets.
     #[must_use]
-    pub fn is_own_name(&self, host: &str) -> bool {
-        let live = self.live.load();
-        match (ServerName::try_from(host), ParsedCertificate::try_from(&live.own)) {
-            (Ok(name), Ok(own)) => verify_server_name(&own, &name).is_ok(),
+    pub fn is_server_name(&self, host: &str) -> bool {
+        let live = self.active.load();
+        match (ServerName::try_from(host), ParsedCertificate::try_from(&live.server_certificate)) {
+            (Ok(name), Ok(certificate)) => verify_server_name(&certificate, &name).is_ok(),
             _ => false,
         }
     }
 
-    /// Reads the files again if one has changed, or if `always`.
+    /// Loads the files again if one has changed, or if `always`; returns whether new files are in use.
     ///
     /// # Errors
-    /// [`TlsError`], once a change; the old files stay in use.
+    /// [`TlsError`], once per change and cause; the old files stay in use.
     pub fn reload(&self, always: bool, now: Instant) -> Result<bool, TlsError> {
-        let live = self.live.load();
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = stamps(&self.files);
+        let live = self.active.load();
+        let mut refused = self.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = file_stamps(&self.files);
         if !always && stamps == live.stamps {
             *refused = None;
             return Ok(false);
         }
         let known = refused.as_ref().filter(|known| !always && known.stamps == stamps);
-        if known.is_some_and(|known| now.since(known.at) < RETRY_INTERVAL) {
+        if known.is_some_and(|known| now.since(known.refused_at) < RETRY_INTERVAL) {
             return Ok(false);
         }
-        match read(&self.files, now, Some(&live)) {
+        match load_files(&self.files, now, Some(&live)) {
             Ok(new) => {
-                self.live.store(Arc::new(new));
+                self.active.store(Arc::new(new));
                 *refused = None;
                 Ok(true)
             }
             Err(error) => {
                 let cause = error.to_string();
                 let is_known = known.is_some_and(|known| known.cause == cause);
-                *refused = Some(Refused { stamps, cause, at: now });
+                *refused = Some(RefusedFiles { stamps, cause, refused_at: now });
                 if is_known { Ok(false) } else { Err(error) }
             }
         }
     }
 }
 
-impl Live {
-    /// Returns the path of a client certificate, which is verified when it is met first.
-    fn path(&self, peer: &PeerCertificate, now: Instant) -> Path {
+impl ActiveTls {
+    /// Returns the path of a client certificate; verifies the certificate unless the path is cached.
+    fn issuer_path(&self, peer: &PeerCertificate, now: Instant) -> IssuerPath {
         let fingerprint = peer.fingerprint();
-        let paths = self.paths.read().unwrap_or_else(PoisonError::into_inner);
+        let paths = self.issuer_paths.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = paths.get(&fingerprint) {
             return known.clone();
         }
@@ -202,14 +210,14 @@ impl Live {
         let leaf = CertificateDer::from(peer.der());
         let seconds = u64::try_from(now.seconds()).unwrap_or_default();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let path: Path = match self.verifier.verify_client_cert(&leaf, &[], time) {
-            Ok(_) => Some(authorities::path_of(&leaf, &self.authorities).into()),
-            // Not remembered: a clock that jumps comes back.
-            Err(error) if is_of_time(&error) => return None,
+        let path: IssuerPath = match self.verifier.verify_client_cert(&leaf, &[], time) {
+            Ok(_) => Some(authorities::issuer_path(&leaf, &self.authorities).into()),
+            // Not cached, because the clock may have jumped and may be set back.
+            Err(error) if is_date_error(&error) => return None,
             Err(_) => None,
         };
-        let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
-        if paths.len() >= MAX_PATHS {
+        let mut paths = self.issuer_paths.write().unwrap_or_else(PoisonError::into_inner);
+        if paths.len() >= MAX_CACHED_PATHS {
             paths.clear();
         }
         paths.insert(fingerprint, path.clone());
@@ -217,8 +225,8 @@ impl Live {
     }
 }
 
-/// Whether a certificate was refused for its dates alone.
-fn is_of_time(error: &rustls::Error) -> bool {
+/// Reports whether a certificate was refused only because of its dates.
+fn is_date_error(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(error) = error else { return false };
     matches!(
         error,
@@ -229,35 +237,36 @@ fn is_of_time(error: &rustls::Error) -> bool {
     )
 }
 
-/// Reads a set of files. A list of the set in use stays where it is newer than that of the files: an older one would
-/// forget who was revoked since.
-fn read(files: &TlsFiles, now: Instant, in_use: Option<&Live>) -> Result<Live, TlsError> {
-    let stamps = stamps(files);
-    let chain = server_certificate::chain(files, now)?;
-    let key = server_certificate::key(files)?;
-    let authorities = authorities::read(&files.client_ca)?;
-    let mut lists = revocation::read(&files.crls, &authorities, &files.client_ca)?;
-    for (authority, own) in authorities.iter().zip(&mut lists) {
+/// Loads a set of files. A revocation list in use is not replaced by an older one, because the older list lacks later
+/// revocations.
+fn load_files(files: &TlsFiles, now: Instant, in_use: Option<&ActiveTls>) -> Result<ActiveTls, TlsError> {
+    let stamps = file_stamps(files);
+    let chain = server_certificate::load_chain(files, now)?;
+    let key = server_certificate::load_key(files)?;
+    let authorities = authorities::load(&files.client_ca)?;
+    let mut lists = revocation::load(&files.crls, &authorities, &files.client_ca)?;
+    for (authority, authority_lists) in authorities.iter().zip(&mut lists) {
         let mut known = in_use.iter().flat_map(|live| live.authorities.iter().zip(&live.lists));
         if let Some((_, known)) = known.find(|(known, _)| known.certificate == authority.certificate)
-            && keep_newest(own, known)
+            && replace_with_newer(authority_lists, known)
         {
             tracing::warn!(
                 issuer = authority.name,
-                "a revocation list older than the one in use was left alone"
+                "a revocation list older than the one in use was ignored"
             );
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(&provider, &authorities, &lists);
-    let verifier = verifier.map_err(|error| TlsError::new(revocation::KEY, &files.client_ca, error))?;
+    let verifier = ClientVerifier::new(&provider, &authorities, &lists);
+    let verifier =
+        verifier.map_err(|error| TlsError::new(revocation::CRLS_SETTING, &files.client_ca, error))?;
     let verifier = Arc::new(verifier);
     let own = chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()));
     let refused = |error: rustls::Error| match error {
         rustls::Error::InconsistentKeys(_) => {
-            TlsError::new(server_certificate::KEY, &files.key, "it is not the key of tls.certificate")
+            TlsError::new(server_certificate::KEY_SETTING, &files.key, "it is not the key of tls.certificate")
         }
-        error => TlsError::new(server_certificate::KEY, &files.key, error),
+        error => TlsError::new(server_certificate::KEY_SETTING, &files.key, error),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -265,11 +274,19 @@ fn read(files: &TlsFiles, now: Instant, in_use: Option<&Live>) -> Result<Live, T
         .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
         .with_single_cert(chain, key)
         .map_err(refused)?;
-    // rustls restores a resumed client's chain without verifying it again: a revoked one would come back.
+    // rustls restores a resumed client's chain without verifying it again, so a revoked certificate would be accepted.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (config, paths) = (Arc::new(config), RwLock::default());
-    Ok(Live { config, verifier, own, authorities, lists, paths, stamps })
+    Ok(ActiveTls {
+        config,
+        verifier,
+        server_certificate: own,
+        authorities,
+        lists,
+        issuer_paths: paths,
+        stamps,
+    })
 }

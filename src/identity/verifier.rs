@@ -1,8 +1,8 @@
-//! Verifies client certificates in the handshake: each trust anchor with the revocation lists of its own tree, so that
-//! two authorities of one name do not get in each other's way.
+//! Verifier of client certificates in the TLS handshake. Each trust anchor is tried with its own revocation lists and
+//! those of all intermediates, so that two anchors with the same name do not interfere with each other.
 //!
-//! An expired list does not refuse the handshake: the caller could not read why. It still refuses who is on it, and
-//! each call is refused by [`super::Tls::status`].
+//! An expired list does not refuse the handshake, because the caller could not read the reason. A certificate on an
+//! expired list is still refused, and [`super::Tls::status`] refuses each call.
 
 use std::sync::Arc;
 
@@ -15,35 +15,36 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
 
-use super::authorities::Authority;
+use super::authorities::ClientAuthority;
 use super::revocation::RevocationList;
 
-/// A verifier of client certificates.
+/// A verifier of client certificates over several trust anchors.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(super) struct ClientVerifier {
     provider: Arc<CryptoProvider>,
     anchors: Vec<Arc<dyn ClientCertVerifier>>,
     intermediates: Vec<CertificateDer<'static>>,
     hints: Vec<DistinguishedName>,
 }
 
-impl Verifier {
-    /// Makes a verifier from authorities and the lists of each.
+impl ClientVerifier {
+    /// Builds a verifier from authorities and the revocation lists of each.
     pub(super) fn new(
         provider: &Arc<CryptoProvider>,
-        authorities: &[Authority],
+        authorities: &[ClientAuthority],
         lists: &[Vec<RevocationList>],
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let both = || authorities.iter().zip(lists);
-        let below = both().filter(|(authority, _)| authority.issuer.is_some());
-        let below: Vec<_> = below.flat_map(|(_, own)| own.iter().map(|list| list.der.clone())).collect();
+        let with_lists = || authorities.iter().zip(lists);
+        let intermediates = with_lists().filter(|(authority, _)| authority.issuer.is_some());
+        let intermediate_crls: Vec<_> =
+            intermediates.flat_map(|(_, lists)| lists.iter().map(|list| list.der.clone())).collect();
         let mut anchors: Vec<Arc<dyn ClientCertVerifier>> = Vec::new();
-        for (authority, own) in both().filter(|(authority, _)| authority.issuer.is_none()) {
+        for (authority, lists) in with_lists().filter(|(authority, _)| authority.issuer.is_none()) {
             let mut roots = RootCertStore::empty();
             roots.add(authority.certificate.clone())?;
-            let own = own.iter().map(|list| list.der.clone());
+            let crls = lists.iter().map(|list| list.der.clone());
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-            anchors.push(verifier.with_crls(own.chain(below.iter().cloned())).build()?);
+            anchors.push(verifier.with_crls(crls.chain(intermediate_crls.iter().cloned())).build()?);
         }
         let intermediates = authorities.iter().filter(|authority| authority.issuer.is_some());
         Ok(Self {
@@ -58,7 +59,7 @@ impl Verifier {
     }
 }
 
-impl ClientCertVerifier for Verifier {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
     }
@@ -75,7 +76,7 @@ impl ClientCertVerifier for Verifier {
         for anchor in &self.anchors {
             match anchor.verify_client_cert(end_entity, &all, now) {
                 Ok(verified) => return Ok(verified),
-                Err(error) if weight(&error) > weight(&refused) => refused = error,
+                Err(error) if error_rank(&error) > error_rank(&refused) => refused = error,
                 Err(_) => {}
             }
         }
@@ -107,8 +108,8 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// Ranks the errors of several anchors: that of the issuer says most.
-fn weight(error: &Error) -> u8 {
+/// Ranks the errors of several anchors; the highest, usually that of the certificate's issuer, is returned.
+fn error_rank(error: &Error) -> u8 {
     match error {
         Error::InvalidCertificate(CertificateError::Revoked) => 3,
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => 0,

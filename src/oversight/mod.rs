@@ -1,15 +1,16 @@
-//! Oversight: what nobody did in time, found by the gateway itself and told to those who can see to it.
+//! Oversight: alerts about overdue open items, which the gateway raises by itself and delivers to the commissioner and
+//! the provider.
 //!
-//! Owns when an alert is raised, how it ends and who reads it. It must raise an alert exactly once, also with
-//! several nodes and after a restart, never say more of a child than that something is overdue, and never keep
-//! a child from provision: an alert is told, nothing is refused by it. Serves the finding that information is
-//! shared too late (domain PC4); the clock is five school days.
+//! Owns when an alert is raised, how it ends and who reads it. Invariants: an alert is raised exactly once, also with
+//! several nodes and after a restart; it contains no more about a child than that an item is overdue; and it never
+//! keeps a child from provision, because nothing is refused on account of an alert. It addresses the finding that
+//! information is shared too late (domain PC4); an item is overdue after five school days.
 
+mod alert_scheduler;
 mod service;
-mod watchman;
 mod wire;
 
-pub use watchman::{ALERT, Watchman};
+pub use alert_scheduler::{ALERT_METHOD, AlertScheduler};
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::oversight_service as rpc;

@@ -1,5 +1,5 @@
-//! `ListAlerts` and `ResolveAlert`: whoever commissions a placement, or teaches while it is live, reads its alerts and
-//! sees to them.
+//! `ListAlerts` and `ResolveAlert`: the commissioner of a placement, and its provider while it is live, read and
+//! resolve its alerts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Action, ChildPart, Cx, Decided, Facts, LeafRole, NextActor, Pages, Part, Reason, Refusal, WrongState,
-    policy,
+    Action, CallerRole, Decided, LeafInput, LeafRole, NextActor, PageTokens, PolicyFacts, Reason, Refusal,
+    RequestContext, WrongState, policy,
 };
-use crate::placements::alerts::{self, AlertRow, Wanted};
+use crate::placements::alerts::{self, AlertFilter, AlertRow};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
     Alert, AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
@@ -21,66 +21,70 @@ use crate::proto::v1::{
 use crate::seal::ChildKey;
 use crate::store::LogPosition;
 
-/// Alerts that are read at once.
-const STEP: i64 = 200;
-/// Alerts looked at for one answer.
-const LOOKED_AT: usize = 10_000;
+/// Alerts that one query reads.
+const ROWS_PER_STEP: i64 = 200;
+/// Most alerts that one call scans.
+const MAX_SCANNED_ALERTS: usize = 10_000;
 
-/// Gives a page of alerts; one may end before it is full.
+/// Returns a page of alerts. A page may end before it is full.
 pub(super) async fn list_alerts(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: ListAlertsRequest,
 ) -> Result<Decided<ListAlertsResponse>, Refusal> {
-    let (wanted, size) = wire::list(&m)?;
-    let permit = cx.permit(Action::ListAlerts, &Facts::own(Part::Own))?;
-    let bare = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
-    let pages = Pages::of(&cx, "ListAlerts", &bare);
-    let after = pages.begin(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
+    let (wanted, size) = wire::check_list(&m)?;
+    let permit = cx.permit(Action::ListAlerts, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let query = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
+    let pages = PageTokens::for_query(&cx, "ListAlerts", &query);
+    let after = pages.start_position(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
     let (found, next) =
-        page(&mut cx, &pages, (&wanted, after), usize::try_from(size).unwrap_or(usize::MAX)).await?;
+        load_page(&mut cx, &pages, (&wanted, after), usize::try_from(size).unwrap_or(usize::MAX)).await?;
     let mut response = ListAlertsResponse::default();
     if let Some(next) = next {
         response.next_page_token = pages.seal(&cx, &next.to_bytes())?;
     }
     let mut change = cx.change(&permit);
-    for Listed { placement, key, message } in found {
+    for ListedAlert { placement, key, message } in found {
         let reply = message.encode_to_vec();
-        let part = ChildPart { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
-        change = change.child(&part, &[] as &[AlertRow]).counterpart(&placement.commissioner);
+        let part = LeafInput { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
+        change = change.append_child(&part, &[] as &[AlertRow]).add_counterpart(&placement.commissioner);
         response.alerts.push(message);
     }
-    Ok(change.reply(&response))
+    Ok(change.with_reply(&response))
 }
 
 /// An alert of a list.
-struct Listed {
+struct ListedAlert {
     placement: Placement,
     key: ChildKey,
     message: Alert,
 }
 
-/// Reads an alert for a list; none where the child was erased.
-async fn listed(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Result<Option<Listed>, Refusal> {
-    cx.snapshot.rest_on(placement.key(), placement.version);
-    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
+/// Loads an alert for a list. `None` when the child's record was erased.
+async fn load_listed_alert(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    placement: &Placement,
+) -> Result<Option<ListedAlert>, Refusal> {
+    cx.snapshot.record_read(placement.key(), placement.version);
+    let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
-    let message = alerts::message(cx, alert, placement).await?;
-    Ok(Some(Listed { placement: placement.clone(), key, message }))
+    let message = alerts::alert_message(cx, alert, placement).await?;
+    Ok(Some(ListedAlert { placement: placement.clone(), key, message }))
 }
 
-/// Reads a page of alerts that the caller sees, each with its placement, and the position behind which the next begins if
-/// there is another. Alerts that it does not see count for nothing: a token for one would tell that it is there.
-async fn page(
-    cx: &mut Cx,
-    pages: &Pages,
-    (wanted, after): (&Wanted, LogPosition),
+/// Reads a page of the alerts that the caller may read, each with its placement, and the position after which the next
+/// page begins, if there is one. Other alerts do not count, because a page token for one would reveal that it exists.
+async fn load_page(
+    cx: &mut RequestContext,
+    pages: &PageTokens,
+    (wanted, after): (&AlertFilter, LogPosition),
     size: usize,
-) -> Result<(Vec<Listed>, Option<LogPosition>), Refusal> {
+) -> Result<(Vec<ListedAlert>, Option<LogPosition>), Refusal> {
     let caller = cx.caller.organisation.clone();
     let (mut page, mut seen, mut looked_at) = (Vec::new(), after, 0);
-    while looked_at < LOOKED_AT {
-        let found = alerts::of_party(&mut cx.snapshot, &caller, wanted, seen, STEP).await?;
+    while looked_at < MAX_SCANNED_ALERTS {
+        let found = alerts::list_for_party(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
         if found.is_empty() {
             return Ok((page, None));
         }
@@ -88,23 +92,28 @@ async fn page(
         let ids: BTreeSet<Uuid> = found.iter().map(|(_, alert)| alert.placement).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let (mut placements, mut damaged) = (HashMap::new(), BTreeSet::new());
-        for placement in placements::each_by_ids(&mut cx.snapshot, &ids).await? {
+        for placement in placements::by_ids_with_damaged(&mut cx.snapshot, &ids).await? {
             match placement {
                 Ok(placement) => drop(placements.insert(placement.id, placement)),
                 Err(row) => drop(damaged.insert(row.placement)),
             }
         }
         for (at, alert) in found {
-            let read = match placements.get(&alert.placement).filter(|placement| sees(placement, &caller)) {
+            let read = match placements.get(&alert.placement).filter(|placement| can_read(placement, &caller))
+            {
                 Some(_) if page.len() == size => return Ok((page, Some(seen))),
-                Some(placement) => listed(cx, &alert, placement).await,
+                Some(placement) => load_listed_alert(cx, &alert, placement).await,
                 None if damaged.contains(&alert.placement) => Err(Reason::Failed.into()),
                 None => Ok(None),
             };
             match read {
                 Ok(listed) => page.extend(listed),
                 Err(refusal) => {
-                    pages.end_before(cx, refusal, (page.is_empty(), alert.placement, &at.to_bytes()))?;
+                    pages.end_before_damaged(
+                        cx,
+                        refusal,
+                        (page.is_empty(), alert.placement, &at.to_bytes()),
+                    )?;
                     return Ok((page, Some(seen)));
                 }
             }
@@ -114,36 +123,35 @@ async fn page(
     Ok((page, Some(seen)))
 }
 
-/// Whoever may resolve an alert of the placement reads it too.
-fn sees(placement: &Placement, organisation: &OrganisationId) -> bool {
-    let part = placement.part_of(organisation);
-    policy::verdict(Action::ResolveAlert, part, placement.standing(), false).is_ok()
+/// Returns whether an organisation may read the alerts of a placement: if it may resolve them.
+fn can_read(placement: &Placement, organisation: &OrganisationId) -> bool {
+    let part = placement.role_of(organisation);
+    policy::verdict(Action::ResolveAlert, part, placement.role_status(), false).is_ok()
 }
 
-/// A named officer says what was done about an open alert.
+/// Resolves an open alert with the note of a named officer.
 pub(super) async fn resolve_alert(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: ResolveAlertRequest,
 ) -> Result<Decided<ResolveAlertResponse>, Refusal> {
-    let (id, officer, note) = wire::resolve(&m)?;
+    let (id, officer, note) = wire::check_resolve(&m)?;
     let by = cx.caller.organisation.clone();
-    let alert = alerts::by_id_of_party(&mut cx.snapshot, id, &by).await?;
+    let alert = alerts::by_id_for_party(&mut cx.snapshot, id, &by).await?;
     let placement = match &alert {
         Some(alert) => placements::by_id(&mut cx.snapshot, alert.placement).await?,
         None => None,
     };
-    let facts = placement.as_ref().map_or(Facts::own(Part::None), |placement| Facts {
-        standing: placement.standing(),
-        ..Facts::own(placement.part_of(&by))
+    let facts = placement.as_ref().map_or(PolicyFacts::for_role(CallerRole::NoRole), |placement| {
+        PolicyFacts { status: placement.role_status(), ..PolicyFacts::for_role(placement.role_of(&by)) }
     });
     let permit = cx.permit(Action::ResolveAlert, &facts)?;
     let (alert, placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
     if alert.state != AlertState::Open {
         let (present, needed) = (alert.state.as_str_name(), vec![AlertState::Open.as_str_name()]);
-        return Err(WrongState { present, needed, next_actor: NextActor::Nobody }.into());
+        return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(alerts::key(id), alert.version);
-    let (key, mut change) = children::own_key(&mut cx, change, &by, placement.child).await?;
+    let (key, mut change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
     let mut next = AlertRow {
         version: alert.version + 1,
         state: AlertState::Resolved,
@@ -151,12 +159,12 @@ pub(super) async fn resolve_alert(
         resolved_by: Some(by.clone()),
         ..alert
     };
-    next.resolution = Some(alerts::seal(&cx, &key, &next, &StoredResolution { officer, note })?);
+    next.resolution = Some(alerts::seal_resolution(&cx, &key, &next, &StoredResolution { officer, note })?);
     for party in [&placement.commissioner, &placement.provider].into_iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
     }
     let response = ResolveAlertResponse { state: next.state as i32, receipt: None };
     let reply = response.encode_to_vec();
-    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
-    Ok(change.child(&part, &[next]).reply(&response))
+    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    Ok(change.append_child(&part, &[next]).with_reply(&response))
 }

@@ -1,32 +1,32 @@
-//! The shape of requests about alerts.
+//! Checks of requests about alerts.
 
 use uuid::Uuid;
 
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
-use crate::placements::alerts::Wanted;
+use crate::placements::alerts::AlertFilter;
 use crate::proto::v1::{ListAlertsRequest, Officer, ResolveAlertRequest};
 
-/// Longest note.
-const NOTE: usize = 2_000;
+/// Longest note, in characters.
+const MAX_NOTE_CHARS: usize = 2_000;
 
-/// Which alerts, and how many.
-pub fn list(m: &ListAlertsRequest) -> Result<(Wanted, u32), Refusal> {
+/// Checks a request to list: the filter and the page size.
+pub fn check_list(m: &ListAlertsRequest) -> Result<(AlertFilter, u32), Refusal> {
     let mut check = Check::new();
     let size = check.page_size("page_size", m.page_size, 100, 1_000);
     let state = check.optional_enum("state", m.state);
     let placement = check.optional_uuid("placement_id", &m.placement_id);
     check.finish()?;
-    Ok((Wanted { state, placement }, size.ok_or(Reason::Malformed)?))
+    Ok((AlertFilter { state, placement }, size.ok_or(Reason::Malformed)?))
 }
 
-/// An alert, who resolves it, and how.
-pub fn resolve(m: &ResolveAlertRequest) -> Result<(Uuid, Option<Officer>, String), Refusal> {
+/// Checks a request to resolve: the alert, the officer, and the note.
+pub fn check_resolve(m: &ResolveAlertRequest) -> Result<(Uuid, Option<Officer>, String), Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let alert = check.uuid("alert_id", &m.alert_id);
-    let officer = check.person("officer", m.officer.as_ref());
-    let note = check.words("note", &m.note, TextRule::notes(NOTE).required());
+    let officer = check.officer("officer", m.officer.as_ref());
+    let note = check.text_or_empty("note", &m.note, TextRule::notes(MAX_NOTE_CHARS).required());
     check.finish()?;
     Ok((alert.ok_or(Reason::Malformed)?, officer, note))
 }

@@ -1,13 +1,13 @@
-//! Person passports: what whoever teaches a child must know to keep it safe and to help it.
+//! Person passports: what a child's teachers need to know to keep the child safe and to help it.
 //!
-//! Owns the blocks, their versions, with whom a version is shared and what is withheld. A passport is its
-//! sender's own, under the key of (sender, child), each block sealed by itself. It must never show a
-//! restricted block to a system, nor anything to a provider without a live placement and an agreement that
-//! covers passports (UK GDPR Article 9). A decision not to share is a record too (Children Act 2004 s.16LA).
+//! Owns the blocks, their versions, the shares of a version, and the decisions to withhold. A passport belongs to its
+//! sender; each block is sealed separately under the key of (sender, child). Invariant: a restricted block is never
+//! returned to a system, and nothing is returned to a provider without a live placement and an agreement that covers
+//! passports (UK GDPR Article 9). A decision not to share is a record too (Children Act 2004 s.16LA).
 
-mod acknowledged;
+mod acknowledgement;
 mod content;
-mod need;
+mod primary_need;
 mod put;
 mod read;
 mod rows;
@@ -17,9 +17,9 @@ mod share;
 mod wire;
 mod withhold;
 
-pub use acknowledged::acknowledged;
-pub use content::content;
-pub use need::semh_primary;
+pub use acknowledgement::acknowledgement_update;
+pub use content::shared_content;
+pub use primary_need::load_semh_primary_need;
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::passport_service as rpc;

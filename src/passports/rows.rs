@@ -1,20 +1,19 @@
-//! Passports as they are stored: one row a block and version, one a version that was shared, one a decision
-//! not to share.
+//! Stored rows of passports: one row per block and version, one per share of a version, one per decision not to share.
 
 use prost::Message;
 use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Cx, Reason, Record, Refusal};
-use crate::placements::children::failed;
-use crate::placements::safety;
+use crate::exchange::{Reason, Record, Refusal, RequestContext};
+use crate::placements::children::seal_refusal;
+use crate::placements::safety_acknowledgement;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity, Withholding};
-use crate::seal::{ChildKey, Column};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::seal::{ChildKey, ColumnAddress};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
-/// A block of a version.
+/// A row of `passport_blocks`: one block of one version.
 pub struct BlockRow {
     pub sender: OrganisationId,
     pub child: Uuid,
@@ -39,7 +38,7 @@ impl Record for BlockRow {
             ("sensitivity", Int),
             ("block", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -53,25 +52,27 @@ impl Record for BlockRow {
         ]
     }
 
-    /// Every version has its META block: that one stands for the passport.
-    fn heads(&self) -> Vec<(Key, i64)> {
+    /// Returns the passport's key for the META block, which every version has exactly once.
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         match self.kind {
-            Kind::Meta => vec![(safety::passport_key(&self.sender, self.child), self.version)],
+            Kind::Meta => {
+                vec![(safety_acknowledgement::passport_key(&self.sender, self.child), self.version)]
+            }
             _ => Vec::new(),
         }
     }
 }
 
-/// A version that was shared with a placement's provider.
+/// A row of `passport_shares`: one version that was shared with a placement's provider.
 #[derive(Clone, Debug)]
 pub struct ShareRow {
     pub sender: OrganisationId,
     pub placement: Uuid,
-    /// How often this sender has shared with the placement, from 1.
+    /// Sequence number of this sender's shares with the placement, from 1.
     pub number: i64,
     /// The version that was shared.
     pub version: i64,
-    /// The agreement under which it was.
+    /// The agreement under which it was shared.
     pub agreement: Uuid,
 }
 
@@ -87,7 +88,7 @@ impl Record for ShareRow {
             ("version", Int),
             ("agreement", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -100,19 +101,19 @@ impl Record for ShareRow {
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(share_key(&self.sender, self.placement), self.number)]
     }
 }
 
-/// A decision not to share.
+/// A row of `passport_withholdings`: one decision not to share.
 pub struct WithholdingRow {
     pub sender: OrganisationId,
     pub placement: Uuid,
-    /// How many decisions there are for the placement, from 1.
+    /// Sequence number of this sender's decisions for the placement, from 1.
     pub number: i64,
-    /// One bit a kind of block.
-    pub kinds: i64,
+    /// The withheld kinds of blocks, one bit for each.
+    pub kind_bits: i64,
     /// `Withholding`, sealed under the sender's key of the child.
     pub decision: Vec<u8>,
 }
@@ -129,7 +130,7 @@ impl Record for WithholdingRow {
             ("kinds", Int),
             ("decision", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -137,28 +138,28 @@ impl Record for WithholdingRow {
             self.sender.as_str().into(),
             self.placement.into(),
             self.number.into(),
-            self.kinds.into(),
+            self.kind_bits.into(),
             self.decision.clone().into(),
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(withholding_key(&self.sender, self.placement), self.number)]
     }
 }
 
-/// The key of what a sender has shared with a placement.
-pub fn share_key(sender: &OrganisationId, placement: Uuid) -> Key {
-    Key::new(Family::PassportShare).text(sender.as_str()).id(placement)
+/// Returns the key of a sender's newest share with a placement.
+pub fn share_key(sender: &OrganisationId, placement: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::PassportShare).text(sender.as_str()).id(placement)
 }
 
-/// The key of a sender's decisions not to share with a placement.
-pub fn withholding_key(sender: &OrganisationId, placement: Uuid) -> Key {
-    Key::new(Family::Withholding).text(sender.as_str()).id(placement)
+/// Returns the key of a sender's newest decision not to share with a placement.
+pub fn withholding_key(sender: &OrganisationId, placement: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Withholding).text(sender.as_str()).id(placement)
 }
 
-/// The blocks of a version, in the order in which they were sent.
-pub async fn blocks(
+/// Lists the blocks of a version, in the order in which they were sent.
+pub async fn list_blocks(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     child: Uuid,
@@ -170,64 +171,72 @@ pub async fn blocks(
     let rows = snapshot.fetch(sql, arguments).await?;
     let block = |row: &Row| {
         let (sender, block) = (sender.clone(), row.blob(2)?.to_vec());
-        Ok(BlockRow { sender, child, version, kind: code(row, 0)?, sensitivity: code(row, 1)?, block })
+        Ok(BlockRow {
+            sender,
+            child,
+            version,
+            kind: parse_enum(row, 0)?,
+            sensitivity: parse_enum(row, 1)?,
+            block,
+        })
     };
     rows.iter().map(block).collect()
 }
 
-/// What was last shared with a placement, if anything was.
-pub async fn shared(
+/// Returns the newest share with a placement, if there is one, and adds its key to the read set.
+pub async fn latest_share(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     placement: Uuid,
 ) -> Result<Option<ShareRow>, StoreError> {
-    let sql = "SELECT s.sender, s.placement, s.number, s.version, s.agreement FROM heads h \
+    let sql = "SELECT s.sender, s.placement, s.number, s.version, s.agreement FROM current_versions h \
                JOIN passport_shares s ON s.idx = h.idx AND s.ordinal = h.ordinal WHERE h.key = $1";
     let key = share_key(sender, placement);
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-    let shared = row.map(|row| share(&row)).transpose()?;
-    snapshot.rest_on(key, shared.as_ref().map_or(0, |shared| shared.number));
+    let shared = row.map(|row| parse_share(&row)).transpose()?;
+    snapshot.record_read(key, shared.as_ref().map_or(0, |shared| shared.number));
     Ok(shared)
 }
 
-/// What the exchange at an index shared.
-pub async fn shared_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ShareRow>, StoreError> {
+/// Returns the share that the exchange at an index wrote, if it wrote one.
+pub async fn share_written_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ShareRow>, StoreError> {
     let sql = "SELECT sender, placement, number, version, agreement FROM passport_shares WHERE idx = $1";
-    snapshot.fetch_one(sql, vec![index.into()]).await?.map(|row| share(&row)).transpose()
+    snapshot.fetch_one(sql, vec![index.into()]).await?.map(|row| parse_share(&row)).transpose()
 }
 
-fn share(row: &Row) -> Result<ShareRow, StoreError> {
+fn parse_share(row: &Row) -> Result<ShareRow, StoreError> {
     let corrupt = StoreError::Corrupt { table: "passport_shares", column: 0 };
     Ok(ShareRow {
         sender: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?,
-        placement: row.id(1)?,
+        placement: row.uuid(1)?,
         number: row.int(2)?,
         version: row.int(3)?,
-        agreement: row.id(4)?,
+        agreement: row.uuid(4)?,
     })
 }
 
-/// The newest decision not to share with a placement: its number and what it withholds, with the decision
-/// still sealed. The exchange rests on it: a decision that is committed meanwhile holds.
-pub async fn withheld(
+/// Returns the newest decision not to share with a placement, its text still sealed. Its key joins the read set, so
+/// that an exchange is decided again if a newer decision is committed first.
+pub async fn latest_withholding(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     placement: Uuid,
 ) -> Result<Option<WithholdingRow>, StoreError> {
-    let sql = "SELECT w.number, w.kinds, w.decision FROM heads h \
+    let sql = "SELECT w.number, w.kinds, w.decision FROM current_versions h \
                JOIN passport_withholdings w ON w.idx = h.idx AND w.ordinal = h.ordinal WHERE h.key = $1";
     let key = withholding_key(sender, placement);
     let Some(row) = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await? else {
-        snapshot.rest_on(key, 0);
+        snapshot.record_read(key, 0);
         return Ok(None);
     };
-    snapshot.rest_on(key, row.int(0)?);
+    snapshot.record_read(key, row.int(0)?);
     let (number, kinds, decision) = (row.int(0)?, row.int(1)?, row.blob(2)?.to_vec());
-    Ok(Some(WithholdingRow { sender: sender.clone(), placement, number, kinds, decision }))
+    Ok(Some(WithholdingRow { sender: sender.clone(), placement, number, kind_bits: kinds, decision }))
 }
 
-/// Versions before one, the newest first, each with its place in time and its blocks without content.
-pub async fn versions(
+/// Lists the blocks of a range of versions, the newest version first: version, commit time in microseconds, kind and
+/// sensitivity of each.
+pub async fn list_versions(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     child: Uuid,
@@ -239,66 +248,66 @@ pub async fn versions(
                AND b.version >= $3 AND b.version < $4 ORDER BY b.version DESC, b.ordinal";
     let arguments = vec![sender.as_str().into(), child.into(), from.into(), before.into()];
     let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?, code(row, 2)?, code(row, 3)?))).collect()
+    rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?, parse_enum(row, 2)?, parse_enum(row, 3)?))).collect()
 }
 
-fn code<E: TryFrom<i32>>(row: &Row, column: usize) -> Result<E, StoreError> {
+fn parse_enum<E: TryFrom<i32>>(row: &Row, column: usize) -> Result<E, StoreError> {
     let number = i32::try_from(row.int(column)?).ok();
     number
         .and_then(|number| E::try_from(number).ok())
         .ok_or(StoreError::Corrupt { table: "passport_blocks", column })
 }
 
-/// Seals a block for its row.
+/// Seals a block for storage.
 pub fn seal_block(
-    cx: &Cx,
+    cx: &RequestContext,
     key: &ChildKey,
-    of: (Uuid, i64, Kind),
+    (child, version, kind): (Uuid, i64, Kind),
     block: &PassportBlock,
 ) -> Result<Vec<u8>, Refusal> {
-    let row = block_row(of);
+    let row = block_row_id((child, version, kind));
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    key.seal(at_block(&row), &block.encode_to_vec(), &fill).map_err(failed)
+    key.seal(block_column(&row), &block.encode_to_vec(), &fill).map_err(seal_refusal)
 }
 
 /// Opens a block.
 pub fn open_block(key: &ChildKey, row: &BlockRow) -> Result<PassportBlock, Refusal> {
-    let at = block_row((row.child, row.version, row.kind));
-    let plain = key.open(at_block(&at), &row.block).map_err(failed)?;
+    let row_id = block_row_id((row.child, row.version, row.kind));
+    let plain = key.open(block_column(&row_id), &row.block).map_err(seal_refusal)?;
     PassportBlock::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
-/// Seals a decision not to share for its row.
+/// Seals a decision not to share for storage.
 pub fn seal_decision(
-    cx: &Cx,
+    cx: &RequestContext,
     key: &ChildKey,
-    of: (Uuid, i64),
+    (placement, number): (Uuid, i64),
     decision: &Withholding,
 ) -> Result<Vec<u8>, Refusal> {
-    let row = decision_row(of);
+    let row = decision_row_id((placement, number));
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    key.seal(at_decision(&row), &decision.encode_to_vec(), &fill).map_err(failed)
+    key.seal(decision_column(&row), &decision.encode_to_vec(), &fill).map_err(seal_refusal)
 }
 
 /// Opens a decision not to share.
 pub fn open_decision(key: &ChildKey, row: &WithholdingRow) -> Result<Withholding, Refusal> {
-    let at = decision_row((row.placement, row.number));
-    let plain = key.open(at_decision(&at), &row.decision).map_err(failed)?;
+    let row_id = decision_row_id((row.placement, row.number));
+    let plain = key.open(decision_column(&row_id), &row.decision).map_err(seal_refusal)?;
     Withholding::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
-fn block_row((child, version, kind): (Uuid, i64, Kind)) -> Vec<u8> {
+fn block_row_id((child, version, kind): (Uuid, i64, Kind)) -> Vec<u8> {
     [&child.as_bytes()[..], &version.to_be_bytes(), &(kind as i32).to_be_bytes()].concat()
 }
 
-fn decision_row((placement, number): (Uuid, i64)) -> Vec<u8> {
+fn decision_row_id((placement, number): (Uuid, i64)) -> Vec<u8> {
     [&placement.as_bytes()[..], &number.to_be_bytes()].concat()
 }
 
-fn at_block(row: &[u8]) -> Column<'_> {
-    Column { table: "passport_blocks", row, column: "block" }
+fn block_column(row: &[u8]) -> ColumnAddress<'_> {
+    ColumnAddress { table: "passport_blocks", row, column: "block" }
 }
 
-fn at_decision(row: &[u8]) -> Column<'_> {
-    Column { table: "passport_withholdings", row, column: "decision" }
+fn decision_column(row: &[u8]) -> ColumnAddress<'_> {
+    ColumnAddress { table: "passport_withholdings", row, column: "decision" }
 }

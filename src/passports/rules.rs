@@ -1,34 +1,35 @@
-//! Who may read which block, and what a start needs of a passport: pure.
+//! Pure rules of passports: which blocks a reader may see, and which blocks the start of a placement needs.
 
 use std::collections::BTreeSet;
 
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
 
-/// What a start needs acknowledged: whom to call, how to keep the child well, and what is a risk.
-const FOR_A_START: [(Kind, &str); 3] = [
+/// Kinds of blocks that the provider must acknowledge before a start, each with the open item for its absence.
+const REQUIRED_TO_START: [(Kind, &str); 3] = [
     (Kind::Emergency, "EMERGENCY_MISSING"),
     (Kind::Medical, "MEDICAL_MISSING"),
     (Kind::Safety, "SAFETY_MISSING"),
 ];
 
-/// Kinds of blocks that no system may read, each with its field of a block.
-pub const UNREADABLE: [(Kind, &str); 2] = [(Kind::Health, "health"), (Kind::Safeguarding, "safeguarding")];
+/// Kinds of blocks that no system may read, each with the name of its field in `PassportBlock`.
+pub const UNREADABLE_KINDS: [(Kind, &str); 2] =
+    [(Kind::Health, "health"), (Kind::Safeguarding, "safeguarding")];
 
-/// Reports whether no system may read blocks of a kind.
+/// Returns whether no system may read blocks of this kind.
 #[must_use]
 pub fn is_unreadable(kind: Kind) -> bool {
-    UNREADABLE.iter().any(|(unreadable, _)| *unreadable == kind)
+    UNREADABLE_KINDS.iter().any(|(unreadable, _)| *unreadable == kind)
 }
 
-/// Builds the notices that every version has, because one that came only with its block would tell that there is one.
+/// Returns the notices that every version has. A notice that appeared only with its block would reveal the block.
 #[must_use]
 pub fn unreadable_notices() -> Vec<BlockNotice> {
-    let notice = |kind| BlockNotice { kind: kind as i32, sensitivity: least(kind) as i32 };
-    UNREADABLE.into_iter().map(|(kind, _)| notice(kind)).collect()
+    let notice = |kind| BlockNotice { kind: kind as i32, sensitivity: min_sensitivity(kind) as i32 };
+    UNREADABLE_KINDS.into_iter().map(|(kind, _)| notice(kind)).collect()
 }
 
-/// The kind of a block's content.
+/// Returns the kind of a block's content.
 #[must_use]
 pub fn kind_of(content: &Content) -> Kind {
     match content {
@@ -48,10 +49,10 @@ pub fn kind_of(content: &Content) -> Kind {
     }
 }
 
-/// The least sensitivity of a kind: protection plans, no-contact persons, addresses and health in detail are
-/// denied by default.
+/// Returns the minimum sensitivity of a kind. Protection plans, no-contact persons, addresses and details of health are
+/// restricted by default.
 #[must_use]
-pub fn least(kind: Kind) -> Sensitivity {
+pub fn min_sensitivity(kind: Kind) -> Sensitivity {
     match kind {
         Kind::Voice | Kind::Regulation | Kind::Emergency | Kind::Medical | Kind::Safety => {
             Sensitivity::ProvisionCritical
@@ -63,70 +64,70 @@ pub fn least(kind: Kind) -> Sensitivity {
     }
 }
 
-/// A block's sensitivity: its kind's, unless the sender said more.
+/// Returns the sensitivity of a block: the minimum of its kind, or the higher one that the sender set.
 ///
 /// # Errors
-/// The reason of the violation where the sender said less.
-pub fn sensitivity(kind: Kind, sent: Option<Sensitivity>) -> Result<Sensitivity, &'static str> {
-    let least = least(kind);
+/// The reason of the violation when the sender set a lower one.
+pub fn resolve_sensitivity(kind: Kind, sent: Option<Sensitivity>) -> Result<Sensitivity, &'static str> {
+    let least = min_sensitivity(kind);
     match sent {
         Some(sent) if sent < least => Err("SENSITIVITY_TOO_LOW"),
         sent => Ok(sent.unwrap_or(least)),
     }
 }
 
-/// What a system sees of a block.
+/// How much of a block a system may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// All of it.
+pub enum Visibility {
+    /// The whole content.
     Content,
-    /// That there is one.
+    /// A notice that the block exists.
     Notice,
-    /// Nothing: it is withheld, and may as well not exist.
-    Nothing,
+    /// Nothing: it is withheld, and its existence is not revealed.
+    Hidden,
 }
 
-/// What a system sees of a block of this sensitivity; restricted ones wait for a named person.
+/// Returns how much of a block of this sensitivity a system may read. Restricted blocks are for named persons only.
 #[must_use]
-pub fn shown(sensitivity: Sensitivity, withheld: bool) -> Shown {
+pub fn visibility(sensitivity: Sensitivity, withheld: bool) -> Visibility {
     match sensitivity {
-        _ if withheld => Shown::Nothing,
-        Sensitivity::Open | Sensitivity::ProvisionCritical => Shown::Content,
-        Sensitivity::Restricted | Sensitivity::Unspecified => Shown::Notice,
+        _ if withheld => Visibility::Hidden,
+        Sensitivity::Open | Sensitivity::ProvisionCritical => Visibility::Content,
+        Sensitivity::Restricted | Sensitivity::Unspecified => Visibility::Notice,
     }
 }
 
-/// What of these blocks a start would miss, whoever can be shown no more than that.
-pub fn missing_for_a_start(readable: &[Kind]) -> impl Iterator<Item = &'static str> {
-    FOR_A_START.into_iter().filter(|(kind, _)| !readable.contains(kind)).map(|(_, item)| item)
+/// Returns the open items of a start whose provider can read only these kinds of blocks.
+pub fn missing_to_start(readable: &[Kind]) -> impl Iterator<Item = &'static str> {
+    REQUIRED_TO_START.into_iter().filter(|(kind, _)| !readable.contains(kind)).map(|(_, item)| item)
 }
 
-/// What a passport still lacks. Nothing of it refuses the passport.
+/// Returns the open items of a passport. They are warnings; the passport is accepted.
 #[must_use]
 pub fn open_items(blocks: &[PassportBlock], kept: &BTreeSet<Kind>) -> Vec<&'static str> {
-    let shown_of = |block: &&PassportBlock| shown(block.sensitivity(), false) == Shown::Content;
+    let shown_of = |block: &&PassportBlock| visibility(block.sensitivity(), false) == Visibility::Content;
     let readable = blocks.iter().filter(shown_of).filter_map(|block| block.content.as_ref().map(kind_of));
-    // Whether a kept kind has a block is not said: it may be one that the caller may not read.
+    // A kept kind counts as present, because its absence would reveal a fact that the caller may not read.
     let readable: Vec<Kind> = readable.chain(kept.iter().copied()).collect();
     let contents = || blocks.iter().filter_map(|block| block.content.as_ref());
     let reviewed =
         contents().any(|content| matches!(content, Content::Meta(meta) if !meta.review_by.is_empty()));
     let voice = kept.contains(&Kind::Voice) || contents().any(|content| matches!(content, Content::Voice(_)));
     let rest = [(!voice, "NO_CHILD_VOICE"), (!reviewed, "NO_REVIEW")];
-    missing_for_a_start(&readable)
+    missing_to_start(&readable)
         .chain(rest.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)))
         .collect()
 }
 
-/// Kinds of blocks as bits, one each.
+/// Returns a bit set of these kinds.
 #[must_use]
-pub fn bits(kinds: &[Kind]) -> i64 {
+pub fn kind_bits(kinds: &[Kind]) -> i64 {
     kinds.iter().fold(0, |bits, kind| bits | 1 << (*kind as i32))
 }
 
-/// Whether a kind is among the bits.
+/// Returns whether a bit set contains a kind.
 #[must_use]
-pub fn is_among(kind: Kind, bits: i64) -> bool {
+pub fn contains_kind(kind: Kind, bits: i64) -> bool {
     bits & (1 << (kind as i32)) != 0
 }
 
@@ -143,34 +144,34 @@ mod tests {
     fn a_block_is_never_less_sensitive_than_its_kind() {
         assert_eq!(every_kind().count(), 13);
         let kinds = |sensitivity| {
-            let of = every_kind().filter(|kind| least(*kind) == sensitivity);
-            of.map(|kind| kind.as_str_name()[20..].to_owned()).collect::<Vec<_>>().join(" ")
+            let found = every_kind().filter(|kind| min_sensitivity(*kind) == sensitivity);
+            found.map(|kind| kind.as_str_name()[20..].to_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(kinds(Sensitivity::Open), "IDENTITY COMMUNICATION NEEDS LEARNING TEAM META");
         assert_eq!(kinds(Sensitivity::ProvisionCritical), "VOICE REGULATION EMERGENCY MEDICAL SAFETY");
         assert_eq!(kinds(Sensitivity::Restricted), "HEALTH SAFEGUARDING");
-        let restricted = every_kind().filter(|kind| least(*kind) == Sensitivity::Restricted);
-        assert!(restricted.eq(UNREADABLE.into_iter().map(|(kind, _)| kind)));
+        let restricted = every_kind().filter(|kind| min_sensitivity(*kind) == Sensitivity::Restricted);
+        assert!(restricted.eq(UNREADABLE_KINDS.into_iter().map(|(kind, _)| kind)));
         for kind in every_kind() {
-            assert_eq!(sensitivity(kind, None), Ok(least(kind)));
-            assert_eq!(sensitivity(kind, Some(Sensitivity::Restricted)), Ok(Sensitivity::Restricted));
-            let open = sensitivity(kind, Some(Sensitivity::Open));
-            assert_eq!(open.is_ok(), least(kind) == Sensitivity::Open, "{kind:?}");
+            assert_eq!(resolve_sensitivity(kind, None), Ok(min_sensitivity(kind)));
+            assert_eq!(resolve_sensitivity(kind, Some(Sensitivity::Restricted)), Ok(Sensitivity::Restricted));
+            let open = resolve_sensitivity(kind, Some(Sensitivity::Open));
+            assert_eq!(open.is_ok(), min_sensitivity(kind) == Sensitivity::Open, "{kind:?}");
         }
     }
 
     #[test]
     fn a_system_sees_no_restricted_block_and_nothing_that_is_withheld() {
         for (sensitivity, withheld, sees) in [
-            (Sensitivity::Open, false, Shown::Content),
-            (Sensitivity::ProvisionCritical, false, Shown::Content),
-            (Sensitivity::Restricted, false, Shown::Notice),
-            (Sensitivity::Unspecified, false, Shown::Notice),
-            (Sensitivity::Open, true, Shown::Nothing),
-            (Sensitivity::ProvisionCritical, true, Shown::Nothing),
-            (Sensitivity::Restricted, true, Shown::Nothing),
+            (Sensitivity::Open, false, Visibility::Content),
+            (Sensitivity::ProvisionCritical, false, Visibility::Content),
+            (Sensitivity::Restricted, false, Visibility::Notice),
+            (Sensitivity::Unspecified, false, Visibility::Notice),
+            (Sensitivity::Open, true, Visibility::Hidden),
+            (Sensitivity::ProvisionCritical, true, Visibility::Hidden),
+            (Sensitivity::Restricted, true, Visibility::Hidden),
         ] {
-            assert_eq!(shown(sensitivity, withheld), sees, "{sensitivity:?} {withheld}");
+            assert_eq!(visibility(sensitivity, withheld), sees, "{sensitivity:?} {withheld}");
         }
     }
 
@@ -187,7 +188,7 @@ mod tests {
         let (open, critical) = (Sensitivity::Open, Sensitivity::ProvisionCritical);
         let blocks = [
             block(critical, Content::Emergency(PassportEmergency::default())),
-            // Restricted, so nobody could acknowledge it.
+            // Restricted, so no provider could acknowledge it.
             block(Sensitivity::Restricted, Content::Medical(PassportMedical::default())),
             block(critical, Content::Safety(PassportSafety::default())),
             block(critical, Content::Voice(PassportVoice::default())),
@@ -202,8 +203,8 @@ mod tests {
 
     #[test]
     fn kinds_are_bits() {
-        let some = bits(&[Kind::Identity, Kind::Meta]);
-        let found: Vec<Kind> = every_kind().filter(|kind| is_among(*kind, some)).collect();
+        let some = kind_bits(&[Kind::Identity, Kind::Meta]);
+        let found: Vec<Kind> = every_kind().filter(|kind| contains_kind(*kind, some)).collect();
         assert_eq!(found, [Kind::Identity, Kind::Meta]);
     }
 }

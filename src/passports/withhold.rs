@@ -1,27 +1,27 @@
-//! `WithholdInformation`: a decision not to share is lawful where sharing would harm, and is itself a record
-//! (Children Act 2004 s.16LA(3)). Nobody is told: that would tell what there is.
+//! `WithholdInformation`: records a decision not to share, which is lawful where sharing would harm (Children Act 2004
+//! s.16LA(3)). It delivers nothing, because a delivery would reveal that the information exists.
 
 use prost::Message;
 
 use super::rows::{self, WithholdingRow, withholding_key};
 use super::{rules, sender, wire};
-use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
+use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::placements::children;
 use crate::proto::v1::{WithholdInformationRequest, WithholdInformationResponse, Withholding};
 
-/// Records the decision.
+/// Records a decision not to share.
 pub async fn withhold_information(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: WithholdInformationRequest,
 ) -> Result<Decided<WithholdInformationResponse>, Refusal> {
-    let asked = wire::withhold(&m)?;
+    let asked = wire::check_withhold(&m)?;
     let (placement, permit) =
-        sender::of_sender(&mut cx, Action::WithholdInformation, asked.placement, None).await?;
+        sender::authorise_sender(&mut cx, Action::WithholdInformation, asked.placement, None).await?;
     let sender = cx.caller.organisation.clone();
     let head = withholding_key(&sender, placement.id);
-    let before = cx.snapshot.version(&head).await?;
+    let before = cx.snapshot.current_version(&head).await?;
     let change = cx.change(&permit).guard(head, before);
-    let (key, change) = children::own_key(&mut cx, change, &sender, placement.child).await?;
+    let (key, change) = children::load_or_generate_key(&mut cx, change, &sender, placement.child).await?;
     let decision = Withholding {
         blocks: asked.blocks.iter().map(|kind| *kind as i32).collect(),
         reason: asked.reason,
@@ -33,11 +33,11 @@ pub async fn withhold_information(
         sender,
         placement: placement.id,
         number,
-        kinds: rules::bits(&asked.blocks),
+        kind_bits: rules::kind_bits(&asked.blocks),
         decision: rows::seal_decision(&cx, &key, (placement.id, number), &decision)?,
     };
     let response = WithholdInformationResponse { etag: number.to_string(), receipt: None };
     let reply = response.encode_to_vec();
-    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
-    Ok(change.child(&part, &[row]).reply(&response))
+    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    Ok(change.append_child(&part, &[row]).with_reply(&response))
 }

@@ -1,5 +1,5 @@
-//! Alerts as they are stored: one row a version, the newest named by `heads`. Who raises, ends and reads them is
-//! `oversight`'s; what a delivery brings of one is read here too.
+//! Rows of alerts: one row per version, the newest named by `current_versions`. `oversight` raises and closes alerts
+//! and serves their methods; the content of a delivery of an alert is read here.
 
 use prost::Message;
 use uuid::Uuid;
@@ -9,21 +9,21 @@ use super::{children, draft, rules};
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Cx, Reason, Record, Refusal};
+use crate::exchange::{Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{self, AlertKind, AlertState, MissingItem, StoredResolution};
-use crate::seal::{ChildKey, Column};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::seal::{ChildKey, ColumnAddress};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{DamagedRow, LogPosition, Row, Snapshot, StoreError, Table, Value};
 
 /// A version of an alert.
 #[derive(Clone)]
 pub struct AlertRow {
-    /// Its id.
-    pub alert: Uuid,
-    /// From 1.
+    /// Id.
+    pub id: Uuid,
+    /// Version, from 1.
     pub version: i64,
-    /// What it is about.
+    /// Kind of cause.
     pub kind: AlertKind,
     /// The placement.
     pub placement: Uuid,
@@ -31,15 +31,15 @@ pub struct AlertRow {
     pub child: Uuid,
     /// The open item.
     pub item: MissingItem,
-    /// When it was due.
+    /// Due day of the item.
     pub due: Date,
-    /// Where the alert stands.
+    /// State.
     pub state: AlertState,
-    /// When it was raised, microseconds UTC.
+    /// Time at which it was raised, microseconds UTC since 1970.
     pub raised: i64,
-    /// When it ended.
+    /// Time at which it ended, microseconds UTC since 1970.
     pub ended: Option<i64>,
-    /// Who resolved it.
+    /// The organisation that resolved it.
     pub resolved_by: Option<OrganisationId>,
     /// `StoredResolution`, sealed under that organisation's key of the child.
     pub resolution: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ impl Record for AlertRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("placement", Blob),
             ("alert", Blob),
             ("version", Int),
@@ -65,14 +65,14 @@ impl Record for AlertRow {
             ("resolved_by", Text),
             ("resolution", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
         vec![
-            key(self.alert).as_bytes().into(),
+            key(self.id).as_bytes().into(),
             self.placement.into(),
-            self.alert.into(),
+            self.id.into(),
             self.version.into(),
             (self.kind as i32).into(),
             self.child.into(),
@@ -86,23 +86,23 @@ impl Record for AlertRow {
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(key(self.alert), self.version)]
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+        vec![(key(self.id), self.version)]
     }
 }
 
-/// The key of an alert.
+/// Returns the key of an alert.
 #[must_use]
-pub fn key(alert: Uuid) -> Key {
-    Key::new(Family::Alert).id(alert)
+pub fn key(alert: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Alert).id(alert)
 }
 
-/// A query of alerts, in the columns that [`read`] takes.
+/// A query of alerts, with the columns in the order that [`read`] expects, then a log position.
 macro_rules! select {
     ($rest:literal) => {
         select!("a", $rest)
     };
-    // With the position of another row than the version that is read.
+    // With the position of another row, named by its alias, than that of the version.
     ($at:literal, $rest:literal) => {
         concat!(
             "SELECT a.alert, a.version, a.kind, a.placement, a.child, a.item, a.due_date, a.state, a.raised, ",
@@ -116,16 +116,16 @@ macro_rules! select {
     };
 }
 
-fn read(row: &Row) -> Result<AlertRow, StoreError> {
+fn from_row(row: &Row) -> Result<AlertRow, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "alerts", column };
     let number = |column: usize| i32::try_from(row.int(column)?).map_err(|_| corrupt(column));
     let by = row.opt_text(10)?.map(|by| OrganisationId::parse(by).map_err(|_| corrupt(10)));
     Ok(AlertRow {
-        alert: row.id(0)?,
+        id: row.uuid(0)?,
         version: row.int(1)?,
         kind: AlertKind::try_from(number(2)?).map_err(|_| corrupt(2))?,
-        placement: row.id(3)?,
-        child: row.id(4)?,
+        placement: row.uuid(3)?,
+        child: row.uuid(4)?,
         item: MissingItem::try_from(number(5)?).map_err(|_| corrupt(5))?,
         due: Date::parse(row.text(6)?).map_err(|_| corrupt(6))?,
         state: AlertState::try_from(number(7)?).map_err(|_| corrupt(7))?,
@@ -140,79 +140,79 @@ fn position(row: &Row) -> Result<LogPosition, StoreError> {
     LogPosition::from_row(row, 12, 13)
 }
 
-/// The newest version of an alert.
+/// Reads the newest version of an alert.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertRow>, StoreError> {
-    let sql = select!("JOIN heads h ON h.idx = a.idx AND h.ordinal = a.ordinal WHERE h.key = $1");
+    let sql = select!("JOIN current_versions h ON h.idx = a.idx AND h.ordinal = a.ordinal WHERE h.key = $1");
     let row = snapshot.fetch_one(sql, vec![key(alert).as_bytes().into()]).await?;
-    row.as_ref().map(read).transpose()
+    row.as_ref().map(from_row).transpose()
 }
 
-/// Reads the newest version of an alert about a placement in which the organisation has or had a part. One of others and
-/// one that does not exist end in the same query, so that the time of a refusal does not tell them apart.
+/// Reads the newest version of an alert about a placement to which the organisation is or was a party. An alert of
+/// others and one that does not exist end in the same query, so the time of a refusal does not reveal which it was.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn by_id_of_party(
+pub async fn by_id_for_party(
     snapshot: &mut Snapshot,
     alert: Uuid,
     organisation: &OrganisationId,
 ) -> Result<Option<AlertRow>, StoreError> {
     let sql = select!(
-        "JOIN heads h ON h.idx = a.idx AND h.ordinal = a.ordinal \
+        "JOIN current_versions h ON h.idx = a.idx AND h.ordinal = a.ordinal \
          JOIN placement_parties p ON p.placement = a.placement AND p.organisation = $2 WHERE h.key = $1 LIMIT 1"
     );
     let arguments = vec![key(alert).as_bytes().into(), organisation.as_str().into()];
-    snapshot.fetch_one(sql, arguments).await?.as_ref().map(read).transpose()
+    snapshot.fetch_one(sql, arguments).await?.as_ref().map(from_row).transpose()
 }
 
-/// A thing with its position in the log.
+/// A value with its position in the log.
 pub type Located<T> = (LogPosition, T);
 
-/// Reads open alerts from a position on, in the order of the log, at most `limit`. An id is no cursor, because another
-/// node may commit an older id later. A damaged row is an error of its own.
+/// Lists open alerts from a log position on, in the order of the log, at most `limit`. The cursor is a position and not
+/// an id, because another node may commit an older id later. A damaged row is an error in its place in the list.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn open(
+pub async fn list_open(
     snapshot: &mut Snapshot,
     from: LogPosition,
     limit: i64,
 ) -> Result<Vec<Located<Result<AlertRow, DamagedRow>>>, StoreError> {
     let sql = select!(
-        "JOIN heads h ON h.key = a.head AND h.idx = a.idx AND h.ordinal = a.ordinal \
+        "JOIN current_versions h ON h.key = a.version_key AND h.idx = a.idx AND h.ordinal = a.ordinal \
          WHERE a.state = 1 AND (a.idx, a.ordinal) >= ($1, $2) ORDER BY a.idx, a.ordinal LIMIT $3"
     );
     let rows = snapshot.fetch(sql, vec![from.index.into(), from.ordinal.into(), limit.into()]).await?;
-    let damaged = |row: &Row, error| DamagedRow::new(row.id(3), error);
-    rows.iter().map(|row| Ok((position(row)?, read(row).map_err(|error| damaged(row, error))))).collect()
+    let damaged = |row: &Row, error| DamagedRow::new(row.uuid(3), error);
+    rows.iter().map(|row| Ok((position(row)?, from_row(row).map_err(|error| damaged(row, error))))).collect()
 }
 
-/// Which alerts are listed.
-pub struct Wanted {
-    /// In this state only.
+/// A filter of alerts.
+pub struct AlertFilter {
+    /// State, if alerts in other states are left out.
     pub state: Option<AlertState>,
-    /// Of this placement only.
+    /// Placement, if alerts of other placements are left out.
     pub placement: Option<Uuid>,
 }
 
-/// Reads alerts of placements in which the organisation has a part, from behind a position on, in the order in which
+/// Lists alerts of placements to which the organisation is or was a party, after a log position, in the order in which
 /// they were raised, at most `limit`. Each comes with the position at which it was raised.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn of_party(
+pub async fn list_for_party(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
-    wanted: &Wanted,
+    wanted: &AlertFilter,
     after: LogPosition,
     limit: i64,
 ) -> Result<Vec<Located<AlertRow>>, StoreError> {
     let sql = select!(
         "r",
-        "JOIN heads h ON h.key = a.head AND h.idx = a.idx AND h.ordinal = a.ordinal \
+        "JOIN current_versions h ON h.key = a.version_key AND h.idx = a.idx AND h.ordinal = a.ordinal \
          JOIN alerts r ON r.placement = a.placement AND r.alert = a.alert AND r.version = 1 \
          JOIN placement_parties p ON p.placement = a.placement \
          WHERE p.organisation = $1 AND (r.idx, r.ordinal) > ($2, $3) AND a.state BETWEEN $4 AND $5 \
@@ -231,22 +231,27 @@ pub async fn of_party(
         limit.into(),
     ];
     let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter().map(|row| Ok((position(row)?, read(row)?))).collect()
+    rows.iter().map(|row| Ok((position(row)?, from_row(row)?))).collect()
 }
 
-/// An alert as its reader is told of it; who resolved it and how only as long as the key to that is kept.
+/// Builds the message of an alert. The officer and the note of its resolution are left out once the key that seals them
+/// is destroyed.
 ///
 /// # Errors
 /// [`Reason::Failed`] when what is stored does not open.
-pub async fn message(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Result<v1::Alert, Refusal> {
+pub async fn alert_message(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    placement: &Placement,
+) -> Result<v1::Alert, Refusal> {
     let time = |micros: i64| Instant::from_micros(micros).ok().map(Instant::to_proto);
     let mut message = v1::Alert {
-        alert_id: alert.alert.hyphenated().to_string(),
+        alert_id: alert.id.hyphenated().to_string(),
         kind: alert.kind as i32,
         placement_id: placement.id.hyphenated().to_string(),
         commissioner: placement.commissioner.to_string(),
         provider: placement.provider.to_string(),
-        item: rules::item_reason(alert.item).to_owned(),
+        item: rules::missing_item_reason(alert.item).to_owned(),
         due_date: alert.due.to_string(),
         state: alert.state as i32,
         raised_time: time(alert.raised),
@@ -255,8 +260,9 @@ pub async fn message(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Re
     };
     if let Some((by, sealed)) = alert.resolved_by.as_ref().zip(alert.resolution.as_ref()) {
         message.resolved_by = by.to_string();
-        if let Some(key) = children::key(cx, by, alert.child).await? {
-            let plain = key.open(at(&row_of(alert)), sealed).map_err(children::failed)?;
+        if let Some(key) = children::load_key(cx, by, alert.child).await? {
+            let plain =
+                key.open(sealed_column(&sealed_row_id(alert)), sealed).map_err(children::seal_refusal)?;
             let resolution = StoredResolution::decode(&plain[..]).map_err(|_| Reason::Failed)?;
             message.officer = resolution.officer;
             message.note = resolution.note;
@@ -265,45 +271,50 @@ pub async fn message(cx: &mut Cx, alert: &AlertRow, placement: &Placement) -> Re
     Ok(message)
 }
 
-/// Seals who resolved an alert, and how, for its row.
+/// Seals the resolution of an alert for its row.
 ///
 /// # Errors
 /// [`Reason::Failed`] when the cryptographic library fails.
-pub fn seal(
-    cx: &Cx,
+pub fn seal_resolution(
+    cx: &RequestContext,
     key: &ChildKey,
     alert: &AlertRow,
     resolution: &StoredResolution,
 ) -> Result<Vec<u8>, Refusal> {
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    key.seal(at(&row_of(alert)), &resolution.encode_to_vec(), &fill).map_err(children::failed)
+    key.seal(sealed_column(&sealed_row_id(alert)), &resolution.encode_to_vec(), &fill)
+        .map_err(children::seal_refusal)
 }
 
-/// What a delivery brings of an alert, as the exchange at an index left it, with the commissioner's key of the child;
-/// none for whoever may not read the placement any more.
+/// Reads the content of a delivery of an alert, as the exchange at a log index wrote it, with the commissioner's key of
+/// the child. `None` if the caller may not read the placement any more, or the child's record was erased.
 ///
 /// # Errors
 /// As [`message`].
-pub async fn content(cx: &mut Cx, index: i64, alert: Uuid) -> Result<Option<(ChildKey, v1::Alert)>, Refusal> {
+pub async fn delivery_content(
+    cx: &mut RequestContext,
+    index: i64,
+    alert: Uuid,
+) -> Result<Option<(ChildKey, v1::Alert)>, Refusal> {
     let sql = select!("WHERE a.idx = $1 AND a.alert = $2");
     let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into(), alert.into()]).await? else {
         return Ok(None);
     };
-    let row = read(&row)?;
+    let row = from_row(&row)?;
     let placement = rows::by_id(&mut cx.snapshot, row.placement).await?;
-    let Some(placement) = placement.filter(|found| draft::readable(found, &cx.caller.organisation)) else {
+    let Some(placement) = placement.filter(|found| draft::can_read(found, &cx.caller.organisation)) else {
         return Ok(None);
     };
-    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
+    let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
-    Ok(Some((key, message(cx, &row, &placement).await?)))
+    Ok(Some((key, alert_message(cx, &row, &placement).await?)))
 }
 
-fn row_of(alert: &AlertRow) -> Vec<u8> {
-    draft::row_of(alert.alert, alert.version)
+fn sealed_row_id(alert: &AlertRow) -> Vec<u8> {
+    draft::sealed_row_id(alert.id, alert.version)
 }
 
-fn at(row: &[u8]) -> Column<'_> {
-    Column { table: "alerts", row, column: "resolution" }
+fn sealed_column(row: &[u8]) -> ColumnAddress<'_> {
+    ColumnAddress { table: "alerts", row, column: "resolution" }
 }

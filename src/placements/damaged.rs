@@ -1,15 +1,15 @@
-//! Placements of a list, of which one may be damaged: that one is an error of its own, and the others are read.
+//! Reads of several placements that go on past a damaged row.
 
 use uuid::Uuid;
 
 use super::rows::{self, Placement};
 use crate::store::{DamagedRow, Snapshot, StoreError};
 
-/// Reads the newest versions of placements, as [`rows::by_ids`], each damaged one in its place.
+/// Reads the newest versions of placements as [`rows::by_ids`] does; a damaged row is an error in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says, but for what one damaged row means.
-pub async fn each_by_ids(
+/// As [`StoreError`] says, except that damaged rows are in the list.
+pub async fn by_ids_with_damaged(
     snapshot: &mut Snapshot,
     ids: &[Uuid],
 ) -> Result<Vec<Result<Placement, DamagedRow>>, StoreError> {

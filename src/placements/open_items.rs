@@ -1,30 +1,30 @@
-//! What a start left open: one row an item, with the day by which it is to be made good, and another once the gateway
-//! has looked whether it was.
+//! Rows of items that a start left open: one row per item, with its due day, and another once the gateway has checked
+//! after that day whether the item was supplied.
 
 use uuid::Uuid;
 
 use super::rows::Placement;
-use super::{children, draft, plan, rules, safety};
+use super::{children, draft, plan, rules, safety_acknowledgement};
 use crate::calendar::Date;
-use crate::exchange::{Cx, Record, Refusal};
+use crate::exchange::{Record, Refusal, RequestContext};
 use crate::proto::v1::MissingItem;
 use crate::seal::ChildKey;
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
 
 /// An item that a start left open.
 #[derive(Clone, Debug)]
 pub struct OpenItemRow {
-    /// Of which placement.
+    /// The placement.
     pub placement: Uuid,
-    /// What.
+    /// The missing item.
     pub item: MissingItem,
-    /// The last day on which it can be made good in time.
+    /// The last day on which it can be supplied in time.
     pub due: Date,
-    /// Whether the gateway has looked, after that day.
-    pub looked_at: bool,
-    /// From 1 when it is opened; each look, and each withdrawn end that makes it due again, is one more.
+    /// Whether the gateway has checked the item after that day.
+    pub is_checked: bool,
+    /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end that makes it due again.
     pub version: i64,
 }
 
@@ -34,13 +34,13 @@ impl Record for OpenItemRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("placement", Blob),
             ("item", Int),
             ("due_date", Text),
             ("looked_at", Int),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -49,46 +49,46 @@ impl Record for OpenItemRow {
             self.placement.into(),
             (self.item as i32).into(),
             self.due.to_string().into(),
-            i64::from(self.looked_at).into(),
+            i64::from(self.is_checked).into(),
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(self.key(), self.version)]
     }
 }
 
 impl OpenItemRow {
-    /// A placement starts once, so an item of it is opened once.
+    /// Returns the item's key. A placement starts once, so each of its items is opened once.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> VersionKey {
         key(self.placement, self.item)
     }
 }
 
-fn key(placement: Uuid, item: MissingItem) -> Key {
-    Key::new(Family::OpenItem).id(placement).bytes(&(item as i32).to_be_bytes())
+fn key(placement: Uuid, item: MissingItem) -> VersionKey {
+    VersionKey::new(KeyFamily::OpenItem).id(placement).bytes(&(item as i32).to_be_bytes())
 }
 
-/// Returns the items of a placement over which no alert was raised because it had ended by their day, each with its
-/// version before and waiting again.
+/// Lists the items of a placement that were checked without an alert because the placement had ended by then. Each
+/// comes with its present version and with the row that makes it due again.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn passed_over(
+pub async fn list_skipped(
     snapshot: &mut Snapshot,
     placement: Uuid,
 ) -> Result<Vec<(i64, OpenItemRow)>, StoreError> {
     let raised = "SELECT DISTINCT item FROM alerts WHERE placement = $1";
     let raised = snapshot.fetch(raised, vec![placement.into()]).await?;
     let raised = raised.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
-    let all = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
-    let keys: Vec<Key> = all.into_iter().map(|item| key(placement, item)).collect();
-    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version, o.looked_at FROM heads h \
+    let items = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
+    let keys: Vec<VersionKey> = items.into_iter().map(|item| key(placement, item)).collect();
+    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version, o.looked_at FROM current_versions h \
                JOIN open_items o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
     let mut found = Vec::new();
-    for row in snapshot.fetch_among(sql, &keys).await? {
-        let item = read(&row)?;
+    for row in snapshot.fetch_by_keys(sql, &keys).await? {
+        let item = from_row(&row)?;
         if row.int(6)? == 1 && !raised.contains(&i64::from(item.item as i32)) {
             found.push((item.version, OpenItemRow { version: item.version + 1, ..item }));
         }
@@ -96,19 +96,19 @@ pub async fn passed_over(
     Ok(found)
 }
 
-/// Items whose day has passed and that nobody has looked at, by day, from behind a place (day, index, ordinal) on,
-/// with the place of the last. A damaged row is an error of its own.
+/// Lists unchecked items whose due day has passed, by day, after a position (day, index, ordinal), with the position of
+/// the last. A damaged row is an error in its place in the list.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn overdue(
+pub async fn list_overdue(
     snapshot: &mut Snapshot,
     today: Date,
     after: &(String, i64, i64),
     limit: i64,
 ) -> Result<(Vec<Result<OpenItemRow, DamagedRow>>, Option<(String, i64, i64)>), StoreError> {
     let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version FROM open_items o \
-               JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
+               JOIN current_versions h ON h.key = o.version_key AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.looked_at = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
                ORDER BY o.due_date, o.idx, o.ordinal LIMIT $5";
     let (day, index, ordinal) = after;
@@ -117,46 +117,50 @@ pub async fn overdue(
     let rows = snapshot.fetch(sql, arguments).await?;
     let last =
         rows.last().map(|row| Ok::<_, StoreError>((row.text(2)?.to_owned(), row.int(3)?, row.int(4)?)));
-    let items = rows.iter().map(|row| read(row).map_err(|error| DamagedRow::new(row.id(0), error)));
+    let items = rows.iter().map(|row| from_row(row).map_err(|error| DamagedRow::new(row.uuid(0), error)));
     Ok((items.collect(), last.transpose()?))
 }
 
-fn read(row: &Row) -> Result<OpenItemRow, StoreError> {
+fn from_row(row: &Row) -> Result<OpenItemRow, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "open_items", column };
     let item = i32::try_from(row.int(1)?).ok().and_then(|item| MissingItem::try_from(item).ok());
     Ok(OpenItemRow {
-        placement: row.id(0)?,
+        placement: row.uuid(0)?,
         item: item.ok_or(corrupt(1))?,
         due: Date::parse(row.text(2)?).map_err(|_| corrupt(2))?,
-        looked_at: false,
+        is_checked: false,
         version: row.int(5)?,
     })
 }
 
-/// What of a start is still open, and what says so.
-pub struct Still {
+/// The items that a start left open and that are still missing.
+pub struct RemainingItems {
     /// The items.
-    pub open: Vec<MissingItem>,
-    /// The versions that it was seen from.
-    pub seen: Vec<(Key, i64)>,
+    pub items: Vec<MissingItem>,
+    /// The keys and versions that were read to find them.
+    pub versions_read: Vec<(VersionKey, i64)>,
     /// The commissioner's key of the child.
     pub key: ChildKey,
 }
 
-/// What `GetPlacement` shows as left open by the start. `None`: the child's record was erased.
+/// Reads the items of a start that are still missing, as `GetPlacement` shows them. `None`: the child's record was
+/// erased.
 ///
 /// # Errors
 /// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
-pub async fn still_open(cx: &mut Cx, placement: &Placement) -> Result<Option<Still>, Refusal> {
-    let Some(key) = children::key(cx, &placement.commissioner, placement.child).await? else {
+pub async fn load_remaining(
+    cx: &mut RequestContext,
+    placement: &Placement,
+) -> Result<Option<RemainingItems>, Refusal> {
+    let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
-    let detail = draft::detail(&key, placement)?;
+    let detail = draft::open_detail(&key, placement)?;
     let missing: Vec<MissingItem> = detail.missing_items().collect();
-    let planned = cx.snapshot.version(&plan::key(placement.id)).await?;
-    let safety = safety::of(cx, placement).await?;
-    let open = rules::still_open(&missing, planned > 0, detail.decision.is_some(), safety.acknowledged);
-    let mut seen = safety.seen;
+    let planned = cx.snapshot.current_version(&plan::key(placement.id)).await?;
+    let safety = safety_acknowledgement::load(cx, placement).await?;
+    let open = rules::still_open_items(&missing, planned > 0, detail.decision.is_some(), safety.acknowledged);
+    let mut seen = safety.versions_read;
     seen.extend([(placement.key(), placement.version), (plan::key(placement.id), planned)]);
-    Ok(Some(Still { open, seen, key }))
+    Ok(Some(RemainingItems { items: open, versions_read: seen, key }))
 }

@@ -1,24 +1,24 @@
-//! Who has which part in a placement on which day: schools on roll and LA of residence may change during it,
+//! Roles of the parties to a placement on each day: schools on roll and LA of residence may change during it,
 //! commissioner and provider do not. Pure.
 //!
-//! The newest row of a placement holds the parties of today, and, once any of them has changed, every period in
-//! which an organisation had such a part. A mark belongs to the party of its day, whenever it is sent, corrected or
+//! The newest row of a placement holds the parties of today. Once a party has changed, the row also holds every period
+//! of a school on roll or LA of residence. A mark belongs to the parties of its day, whenever it is sent, corrected or
 //! read; a notice about the placement goes to the parties of the day on which it is sent.
 
 use super::rows::Placement;
 use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::{Part, Standing};
+use crate::exchange::{CallerRole, RoleStatus};
 use crate::proto::v1;
 
-/// A time in which an organisation is a school on roll or the LA of residence, as its kind says.
+/// A period in which an organisation is a school on roll or the LA of residence; its kind determines which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartyPeriod {
     /// The school or the LA.
     pub organisation: OrganisationId,
-    /// First day; none where it was a party from the referral on.
+    /// First day; `None` if it was a party from the referral on.
     pub from: Option<Date>,
-    /// Last day; none while it is a party.
+    /// Last day; `None` while it is a party.
     pub until: Option<Date>,
 }
 
@@ -29,10 +29,14 @@ impl PartyPeriod {
         self.from.is_none_or(|from| from <= day) && self.until.is_none_or(|until| day <= until)
     }
 
-    /// The part in the placement.
+    /// Returns the role in the placement.
     #[must_use]
-    pub fn part(&self) -> Part {
-        if self.organisation.kind() == OrganisationKind::La { Part::Residence } else { Part::SchoolOnRoll }
+    pub fn role(&self) -> CallerRole {
+        if self.organisation.kind() == OrganisationKind::La {
+            CallerRole::Residence
+        } else {
+            CallerRole::SchoolOnRoll
+        }
     }
 
     /// Builds the period's message.
@@ -46,7 +50,7 @@ impl PartyPeriod {
         }
     }
 
-    /// The period as text: organisation, first day and last day, `-` for an open end.
+    /// Encodes the period as organisation, first day and last day, separated by spaces; `-` is an open end.
     fn to_text(&self) -> String {
         let day = |day: Option<Date>| day.map_or_else(|| "-".to_owned(), |day| day.to_string());
         format!("{} {} {}", self.organisation.as_str(), day(self.from), day(self.until))
@@ -60,47 +64,49 @@ impl PartyPeriod {
     }
 }
 
-/// Encodes periods for their column; empty where no party has changed.
+/// Encodes periods for their column; empty if no party has changed.
 #[must_use]
-pub fn to_text(periods: &[PartyPeriod]) -> String {
+pub fn encode_periods(periods: &[PartyPeriod]) -> String {
     periods.iter().map(PartyPeriod::to_text).collect::<Vec<_>>().join(",")
 }
 
-/// Decodes the column; none where it holds anything else.
+/// Decodes the column; `None` if it is malformed.
 #[must_use]
-pub fn from_text(text: &str) -> Option<Vec<PartyPeriod>> {
+pub fn decode_periods(text: &str) -> Option<Vec<PartyPeriod>> {
     text.split(',').filter(|period| !period.is_empty()).map(PartyPeriod::from_text).collect()
 }
 
-/// How much of a placement an organisation may read.
+/// The extent to which an organisation may read a placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Everything.
-    Whole,
+    Full,
     /// Child, commissioner, provider, dates and legal basis: the LA of residence until the placement starts.
     Outline,
-    /// What stood until this day, the last on which the organisation was a party; no child.
+    /// The placement as of this day, the last on which the organisation was a party; without the child.
     Former(Date),
 }
 
 impl Placement {
-    /// The part that an organisation has in the placement on a day.
+    /// Returns the role of an organisation in the placement on a day.
     #[must_use]
-    pub fn part_on(&self, organisation: &OrganisationId, day: Date) -> Part {
-        let part = self.part_of(organisation);
-        if self.periods.is_empty() || matches!(part, Part::Commissioner | Part::Provider) {
+    pub fn role_on(&self, organisation: &OrganisationId, day: Date) -> CallerRole {
+        let part = self.role_of(organisation);
+        if self.periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
             return part;
         }
         let mut periods = self.periods.iter().filter(|period| period.organisation == *organisation);
-        periods.find(|period| period.contains(day)).map_or(Part::None, PartyPeriod::part)
+        periods.find(|period| period.contains(day)).map_or(CallerRole::NoRole, PartyPeriod::role)
     }
 
-    /// The part in which an organisation reads what belongs to a day, as [`Placement::reader`] for today.
+    /// Returns the role in which an organisation reads what belongs to a day, as [`Placement::reader`] does for today.
     #[must_use]
-    pub fn reader_on(&self, organisation: &OrganisationId, day: Date) -> Part {
-        match self.part_on(organisation, day) {
-            Part::Provider if self.standing() == Standing::Ended && self.is_on_roll(organisation, day) => {
-                Part::SchoolOnRoll
+    pub fn reading_role_on(&self, organisation: &OrganisationId, day: Date) -> CallerRole {
+        match self.role_on(organisation, day) {
+            CallerRole::Provider
+                if self.role_status() == RoleStatus::Ended && self.is_on_roll(organisation, day) =>
+            {
+                CallerRole::SchoolOnRoll
             }
             part => part,
         }
@@ -112,30 +118,30 @@ impl Placement {
         self.schools_on(day).contains(&school)
     }
 
-    /// The schools on whose roll the child is on a day.
+    /// Returns the schools on whose roll the child is on a day.
     #[must_use]
     pub fn schools_on(&self, day: Date) -> Vec<&OrganisationId> {
         if self.periods.is_empty() {
             return self.schools.iter().collect();
         }
-        self.parties_on(day, Part::SchoolOnRoll)
+        self.parties_on(day, CallerRole::SchoolOnRoll)
     }
 
-    /// The periods of schools on roll other than one; none while no party has changed.
+    /// Returns the periods of all schools on roll except one; `None` if no party has changed.
     #[must_use]
     pub fn school_periods_without(&self, school: &OrganisationId) -> Option<Vec<PartyPeriod>> {
-        let periods = self.periods.iter().filter(|period| period.part() == Part::SchoolOnRoll);
+        let periods = self.periods.iter().filter(|period| period.role() == CallerRole::SchoolOnRoll);
         let others = periods.filter(|period| period.organisation != *school).cloned();
         (!self.periods.is_empty()).then(|| others.collect())
     }
 
-    fn parties_on(&self, day: Date, part: Part) -> Vec<&OrganisationId> {
-        let periods = self.periods.iter().filter(|period| period.part() == part && period.contains(day));
+    fn parties_on(&self, day: Date, part: CallerRole) -> Vec<&OrganisationId> {
+        let periods = self.periods.iter().filter(|period| period.role() == part && period.contains(day));
         periods.map(|period| &period.organisation).collect()
     }
 
-    /// Recipients of what the provider sends about these days: commissioner, and the schools on roll and LA of
-    /// residence of each day, each once, without `except`.
+    /// Returns the recipients of what the provider sends about these days: commissioner, and the schools on roll and
+    /// LA of residence of each day, each once, without `except`.
     #[must_use]
     pub fn recipients_on(
         &self,
@@ -147,7 +153,7 @@ impl Placement {
         }
         let mut recipients = vec![&self.commissioner];
         for day in days {
-            for party in self.schools_on(day).into_iter().chain(self.parties_on(day, Part::Residence)) {
+            for party in self.schools_on(day).into_iter().chain(self.parties_on(day, CallerRole::Residence)) {
                 if !recipients.contains(&party) {
                     recipients.push(party);
                 }
@@ -156,11 +162,11 @@ impl Placement {
         recipients.into_iter().filter(|party| *party != except).cloned().collect()
     }
 
-    /// The last day of an organisation that was a school on roll or the LA of residence on a day of the placement and
-    /// is none now.
+    /// Returns the last day of a former party: an organisation that was a school on roll or the LA of residence on a
+    /// day of the placement, and has no role now.
     #[must_use]
-    pub fn left_on(&self, organisation: &OrganisationId) -> Option<Date> {
-        if self.part_of(organisation) != Part::None {
+    pub fn last_day_as_party(&self, organisation: &OrganisationId) -> Option<Date> {
+        if self.role_of(organisation) != CallerRole::NoRole {
             return None;
         }
         let start = self.start?;
@@ -170,34 +176,35 @@ impl Placement {
 
     /// Reports whether an organisation was ever a school on roll or the LA of residence.
     #[must_use]
-    pub fn had_part(&self, organisation: &OrganisationId) -> bool {
+    pub fn was_party(&self, organisation: &OrganisationId) -> bool {
         self.periods.iter().any(|period| period.organisation == *organisation)
     }
 
-    /// The part that an organisation has, or else had on a day of the placement: what it may ask about at all. What
-    /// belongs to a day is then cut by [`Placement::part_on`].
+    /// Returns the role that an organisation has, or else had on a day of the placement. It decides whether the
+    /// organisation may ask at all; what belongs to a day is then filtered by [`Placement::part_on`].
     #[must_use]
-    pub fn reader_of_any_day(&self, organisation: &OrganisationId) -> Part {
-        let part = self.reader(organisation);
-        if part != Part::None || self.left_on(organisation).is_none() {
+    pub fn reading_role_on_any_day(&self, organisation: &OrganisationId) -> CallerRole {
+        let part = self.reading_role(organisation);
+        if part != CallerRole::NoRole || self.last_day_as_party(organisation).is_none() {
             return part;
         }
         let mut periods = self.periods.iter().filter(|period| period.organisation == *organisation);
-        periods.next().map_or(Part::None, PartyPeriod::part)
+        periods.next().map_or(CallerRole::NoRole, PartyPeriod::role)
     }
 
-    /// How much of the placement an organisation may read, as far as its part goes; none without one.
+    /// Returns the extent to which an organisation may read the placement by its role; `None` without a role. The
+    /// policy is not consulted.
     #[must_use]
-    pub fn access(&self, organisation: &OrganisationId) -> Option<Access> {
-        match self.reader(organisation) {
-            Part::None => self.left_on(organisation).map(Access::Former),
-            Part::Residence if self.start.is_none() => Some(Access::Outline),
-            _ => Some(Access::Whole),
+    pub fn access_by_role(&self, organisation: &OrganisationId) -> Option<Access> {
+        match self.reading_role(organisation) {
+            CallerRole::NoRole => self.last_day_as_party(organisation).map(Access::Former),
+            CallerRole::Residence if self.start.is_none() => Some(Access::Outline),
+            _ => Some(Access::Full),
         }
     }
 
-    /// Replaces schools on roll and LA of residence from a day on, whatever was recorded for later days. Who stays
-    /// keeps its first day.
+    /// Replaces schools on roll and LA of residence from a day on, and discards what was recorded for later days. A
+    /// party that remains keeps its first day.
     pub fn change_parties(&mut self, schools: Vec<OrganisationId>, residence: OrganisationId, from: Date) {
         let before = if self.periods.is_empty() {
             let always = |organisation: &OrganisationId| PartyPeriod {
@@ -209,7 +216,7 @@ impl Placement {
         } else {
             std::mem::take(&mut self.periods)
         };
-        // The first day of the calendar has none before it.
+        // The first day of the calendar has no previous day.
         let last = from.previous().unwrap_or(from);
         for mut period in before.into_iter().filter(|period| period.from.is_none_or(|first| first < from)) {
             let stays = schools.contains(&period.organisation) || residence == period.organisation;

@@ -1,25 +1,25 @@
-//! `PutPlan`: the placement plan, a document of its own with versions, hung on the placement. What it lacks
-//! is told and refuses nothing (Arranging Alternative Provision, DfE 2025: objectives, dates, way out).
+//! `PutPlan`: the placement plan, a document with versions of its own that belongs to a placement. What it lacks
+//! (Arranging Alternative Provision, DfE 2025: objectives, dates, exit route) is returned as open items, never refused.
 
 use prost::Message;
 use uuid::Uuid;
 
-use super::children::{self, failed};
+use super::children::{self, seal_refusal};
 use super::draft::{self, Draft};
 use super::rows::Placement;
-use super::rules::{self, Verb};
+use super::rules::{self, Transition};
 use super::wire;
 use crate::calendar::{Date, Period};
 use crate::clock::Instant;
-use crate::exchange::change::row;
-use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Reason, Record, Refusal};
+use crate::exchange::change::row_write;
+use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
-use crate::seal::{ChildKey, Column};
-use crate::store::Kind::{Blob, Int};
-use crate::store::key::{Family, Key};
+use crate::seal::{ChildKey, ColumnAddress};
+use crate::store::ColumnKind::{Blob, Int};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, Table, Value};
 
-pub use super::rules::open_items;
+pub use super::rules::plan_open_items;
 
 /// A version of a plan.
 pub struct PlanRow {
@@ -35,81 +35,96 @@ impl Record for PlanRow {
     const TABLE: &'static Table = &Table {
         name: "plans",
         columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("version", Int), ("plan", Blob)],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
         vec![self.placement.into(), self.version.into(), self.plan.clone().into()]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(key(self.placement), self.version)]
     }
 }
 
-/// The key of a placement's plan, whose version is the plan's etag.
+/// Returns the key of a placement's plan, whose version is the plan's etag.
 #[must_use]
-pub fn key(placement: Uuid) -> Key {
-    Key::new(Family::Plan).id(placement)
+pub fn key(placement: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Plan).id(placement)
 }
 
-/// The newest plan of a placement with its version, if there is one.
+/// Reads the newest plan of a placement with its version, if there is one.
 ///
 /// # Errors
 /// As [`children::required_key`]; [`Reason::Failed`] when what is stored does not open.
-pub async fn newest(cx: &mut Cx, placement: &Placement) -> Result<Option<(i64, Plan)>, Refusal> {
-    let sql = "SELECT p.version, p.plan FROM heads h \
+pub async fn load_newest(
+    cx: &mut RequestContext,
+    placement: &Placement,
+) -> Result<Option<(i64, Plan)>, Refusal> {
+    let sql = "SELECT p.version, p.plan FROM current_versions h \
                JOIN plans p ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1";
     let Some(row) = cx.snapshot.fetch_one(sql, vec![key(placement.id).as_bytes().into()]).await? else {
         return Ok(None);
     };
-    opened(cx, placement, &row).await.map(Some)
+    open_row(cx, placement, &row).await.map(Some)
 }
 
-/// The version of a placement's plan that the exchange at an index wrote.
+/// Reads the version of a placement's plan that the exchange at a log index wrote.
 ///
 /// # Errors
 /// As [`newest`].
-pub async fn written_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
+pub async fn load_written_at(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    index: i64,
+) -> Result<Option<Plan>, Refusal> {
     let sql = "SELECT version, plan FROM plans WHERE idx = $1 AND placement = $2";
     let row = cx.snapshot.fetch_one(sql, vec![index.into(), placement.id.into()]).await?;
     let Some(row) = row else { return Ok(None) };
-    let (_, plan) = opened(cx, placement, &row).await?;
+    let (_, plan) = open_row(cx, placement, &row).await?;
     Ok(Some(plan))
 }
 
-/// The newest plan of a placement that an exchange up to an index wrote.
+/// Reads the newest plan of a placement as of a log index.
 ///
 /// # Errors
 /// As [`newest`].
-pub async fn newest_at(cx: &mut Cx, placement: &Placement, index: i64) -> Result<Option<Plan>, Refusal> {
+pub async fn load_as_of(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    index: i64,
+) -> Result<Option<Plan>, Refusal> {
     let sql =
         "SELECT version, plan FROM plans WHERE placement = $1 AND idx <= $2 ORDER BY version DESC LIMIT 1";
     let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), index.into()]).await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(opened(cx, placement, &row).await?.1))
+    Ok(Some(open_row(cx, placement, &row).await?.1))
 }
 
-/// A version of a placement's plan.
+/// Reads a version of a placement's plan.
 ///
 /// # Errors
 /// As [`newest`].
-pub async fn by_version(cx: &mut Cx, placement: &Placement, version: i64) -> Result<Option<Plan>, Refusal> {
+pub async fn load_version(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    version: i64,
+) -> Result<Option<Plan>, Refusal> {
     let sql = "SELECT version, plan FROM plans WHERE placement = $1 AND version = $2";
     let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), version.into()]).await?;
     let Some(row) = row else { return Ok(None) };
-    let (_, plan) = opened(cx, placement, &row).await?;
+    let (_, plan) = open_row(cx, placement, &row).await?;
     Ok(Some(plan))
 }
 
-/// The plans that a placement had in a range of days, the oldest first, each with the days for which it holds.
-/// A version holds from the day on which it was put, the last one of a day; the first one holds before too, for
-/// what is written late says what was arranged.
+/// Lists the plans that a placement had in a range of days, the oldest first, each with its days. A version is in force
+/// from the day on which it was put; of several on one day it is the last. The first version is also in force before,
+/// because a plan that is written late states what was arranged.
 ///
 /// # Errors
 /// As [`newest`].
-pub async fn in_force(
-    cx: &mut Cx,
+pub async fn list_in_force(
+    cx: &mut RequestContext,
     placement: &Placement,
     days: Period,
 ) -> Result<Vec<(Period, Plan)>, Refusal> {
@@ -117,11 +132,11 @@ pub async fn in_force(
                WHERE p.placement = $1 AND (p.version = 1 OR e.time < $3) AND p.version >= \
                (SELECT COALESCE(MAX(q.version), 1) FROM plans q JOIN entries f ON f.idx = q.idx \
                WHERE q.placement = $1 AND f.time < $2) ORDER BY p.version";
-    let (first_over, all_over) = (days.first().ends().micros(), days.last().ends().micros());
+    let (first_over, all_over) = (days.first().end_of_day().micros(), days.last().end_of_day().micros());
     let arguments = vec![placement.id.into(), first_over.into(), all_over.into()];
     let mut plans: Vec<(Date, Plan)> = Vec::new();
     for row in cx.snapshot.fetch(sql, arguments).await? {
-        let (_, plan) = opened(cx, placement, &row).await?;
+        let (_, plan) = open_row(cx, placement, &row).await?;
         let put = Date::in_london(Instant::from_micros(row.int(2)?).map_err(|_| Reason::Failed)?);
         let since = if plans.is_empty() { days.first() } else { put };
         plans.pop_if(|(earlier, _)| *earlier == since);
@@ -133,57 +148,67 @@ pub async fn in_force(
     Ok(held.filter_map(|((since, plan), until)| Some((Period::new(since, until)?, plan))).collect())
 }
 
-async fn opened(cx: &mut Cx, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
-    let child_key = children::required_key(cx, &placement.commissioner, placement.child).await?;
+async fn open_row(cx: &mut RequestContext, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
+    let child_key = children::load_required_key(cx, &placement.commissioner, placement.child).await?;
     let version = row.int(0)?;
-    let sealed_at = draft::row_of(placement.id, version);
-    let opened = child_key.open(at(&sealed_at), row.blob(1)?).map_err(failed)?;
+    let sealed_at = draft::sealed_row_id(placement.id, version);
+    let opened = child_key.open(sealed_column(&sealed_at), row.blob(1)?).map_err(seal_refusal)?;
     let plan = Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?;
     Ok((version, plan))
 }
 
-/// Puts a version of the plan. On an active placement the plan's end is the placement's planned end, so a
-/// plan that moves it makes a version of the placement too.
-pub(super) async fn put_plan(mut cx: Cx, m: PutPlanRequest) -> Result<Decided<PutPlanResponse>, Refusal> {
+/// Puts a version of the plan. On an active placement the plan's end is the placement's planned end, so a plan that
+/// changes it also writes a version of the placement.
+pub(super) async fn put_plan(
+    mut cx: RequestContext,
+    m: PutPlanRequest,
+) -> Result<Decided<PutPlanResponse>, Refusal> {
     let put = wire::put_plan(&m)?;
-    let (placement, permit) = draft::permitted(&mut cx, Action::PutPlan, put.placement).await?;
-    let previous = cx.snapshot.version(&key(placement.id)).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, Action::PutPlan, put.placement).await?;
+    let previous = cx.snapshot.current_version(&key(placement.id)).await?;
     if previous > 0 || !put.etag.is_empty() {
-        draft::same_version(&put.etag, previous)?;
+        draft::check_etag(&put.etag, previous)?;
     }
-    rules::next(placement.state, Verb::Plan)?;
+    rules::next_state(placement.state, Transition::Plan)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     let version = previous + 1;
     let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
-    let mut rows = vec![row(&PlanRow { placement: placement.id, version, plan })];
+    let mut rows = vec![row_write(&PlanRow { placement: placement.id, version, plan })];
     let moves_end = placement.state == PlacementState::Active && placement.planned_end != put.planned_end;
     let mut change = if moves_end {
         draft.next.planned_end = put.planned_end;
         let change = draft.seal(&cx, &permit)?;
-        rows.push(row(&draft.next));
+        rows.push(row_write(&draft.next));
         change
     } else {
-        draft::move_facts(cx.change(&permit).guard(placement.key(), placement.version), &placement)
+        draft::bump_facts(cx.change(&permit).guard(placement.key(), placement.version), &placement)
     };
     change = change.guard(key(placement.id), previous);
     let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
-    let open_items: Vec<_> = rules::open_items(&put.plan).into_iter().map(str::to_owned).collect();
+    let open_items: Vec<_> = rules::plan_open_items(&put.plan).into_iter().map(str::to_owned).collect();
     let active = open_items.is_empty();
-    let warnings = if permit.is_agreed() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };
+    let warnings =
+        if permit.has_agreement_in_force() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };
     let response = PutPlanResponse { etag: version.to_string(), open_items, active, warnings, receipt: None };
     let reply = response.encode_to_vec();
     let part =
-        ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
-    Ok(change.child_rows(&part, rows).reply(&response))
+        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    Ok(change.append_child_rows(&part, rows).with_reply(&response))
 }
 
-fn seal(cx: &Cx, key: &ChildKey, placement: Uuid, version: i64, plan: &Plan) -> Result<Vec<u8>, Refusal> {
-    let row = draft::row_of(placement, version);
+fn seal(
+    cx: &RequestContext,
+    key: &ChildKey,
+    placement: Uuid,
+    version: i64,
+    plan: &Plan,
+) -> Result<Vec<u8>, Refusal> {
+    let row = draft::sealed_row_id(placement, version);
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    key.seal(at(&row), &plan.encode_to_vec(), &fill).map_err(failed)
+    key.seal(sealed_column(&row), &plan.encode_to_vec(), &fill).map_err(seal_refusal)
 }
 
-fn at(row: &[u8]) -> Column<'_> {
-    Column { table: "plans", row, column: "plan" }
+fn sealed_column(row: &[u8]) -> ColumnAddress<'_> {
+    ColumnAddress { table: "plans", row, column: "plan" }
 }

@@ -1,5 +1,5 @@
-//! `CreateReferral`: a commissioner asks a provider to take a child. It makes the placement, and for a child
-//! whom the caller has not referred before, the child and the caller's key of it.
+//! `CreateReferral`: a commissioner refers a child to a provider. It creates the placement. If the caller has not
+//! referred the child before, it also creates the caller's record of the child and the caller's key of it.
 
 use prost::Message;
 use uuid::Uuid;
@@ -11,42 +11,43 @@ use super::rules;
 use super::wire::{self, NamedChild, Referral};
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationKind;
-use crate::exchange::change::row;
+use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Permit, Reason, Refusal, Standing,
+    Action, CallerRole, Decided, LeafInput, LeafRole, Permit, PolicyFacts, Reason, Refusal, RequestContext,
+    RoleStatus,
 };
 use crate::proto::v1::{
     ChildIdentity, CreateReferralRequest, CreateReferralResponse, DataClass, DeliveryKind, PlacementState,
 };
 use crate::register::{agreements, organisations};
 use crate::seal::ChildKey;
-use crate::store::key::Key;
 use crate::store::proposal::Guard;
+use crate::store::version_key::VersionKey;
 
-/// The child of a referral, with what is to be written about it.
-struct Subject {
+/// The child of a referral, with the rows to write about it.
+struct ReferredChild {
     child: Uuid,
     identity: ChildIdentity,
     key: ChildKey,
-    /// For a new child.
+    /// Row of the wrapped key, for a new child.
     new_key: Option<ChildKeyRow>,
-    /// For a new child, or one of which the referral says more.
+    /// New version of the record, for a new child or if the referral adds to the record.
     record: Option<ChildRow>,
-    /// What was looked up.
+    /// Keys and versions that were read.
     guards: Vec<Guard>,
 }
 
-/// Makes a referral.
+/// Creates a referral.
 pub(super) async fn create_referral(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: CreateReferralRequest,
 ) -> Result<Decided<CreateReferralResponse>, Refusal> {
     let referral = wire::create_referral(&m, cx.today)?;
-    let permit = permit(&mut cx, &referral).await?;
-    let subject = subject(&mut cx, &referral.child).await?;
-    let warnings = warnings(&mut cx, &referral, &subject).await?;
-    let placement = placement(&cx, referral, &subject)?;
+    let permit = permit_referral(&mut cx, &referral).await?;
+    let subject = find_or_create_child(&mut cx, &referral.child).await?;
+    let warnings = referral_warnings(&mut cx, &referral, &subject).await?;
+    let placement = first_version(&cx, referral, &subject)?;
     let response = CreateReferralResponse {
         placement_id: placement.id.hyphenated().to_string(),
         child_id: subject.child.hyphenated().to_string(),
@@ -55,117 +56,128 @@ pub(super) async fn create_referral(
         receipt: None,
     };
     let parties = placement.parties();
-    let mut change = draft::move_facts(cx.change(&permit).guard(placement.key(), 0), &placement);
+    let mut change = draft::bump_facts(cx.change(&permit).guard(placement.key(), 0), &placement);
     for Guard { key, version } in subject.guards {
         change = change.guard(key, version);
     }
     if let Some(new_key) = &subject.new_key {
-        change = change.write(new_key);
+        change = change.append(new_key);
     }
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Referral, &parties);
-    let mut rows: Vec<_> = subject.record.iter().map(row).collect();
-    rows.push(row(&placement));
+    let mut rows: Vec<_> = subject.record.iter().map(row_write).collect();
+    rows.push(row_write(&placement));
     rows.extend(
-        parties.into_iter().map(|organisation| row(&PartyRow { organisation, placement: placement.id })),
+        parties
+            .into_iter()
+            .map(|organisation| row_write(&PartyRow { organisation, placement: placement.id })),
     );
     let reply = response.encode_to_vec();
     let role = LeafRole::Submitted;
-    let part = ChildPart { placement: placement.id, role, key: &subject.key, reply: &reply };
-    Ok(change.child_rows(&part, rows).reply(&response))
+    let part = LeafInput { placement: placement.id, role, key: &subject.key, reply: &reply };
+    Ok(change.append_child_rows(&part, rows).with_reply(&response))
 }
 
-/// What is unusual about a referral, decided from the caller's own referrals alone. None of it refuses one.
-async fn warnings(cx: &mut Cx, referral: &Referral, subject: &Subject) -> Result<Vec<String>, Refusal> {
+/// Returns the warnings about a referral, decided from the caller's own referrals alone. They never refuse it.
+async fn referral_warnings(
+    cx: &mut RequestContext,
+    referral: &Referral,
+    subject: &ReferredChild,
+) -> Result<Vec<String>, Refusal> {
     let (caller, provider) = (&cx.caller.organisation, &referral.provider);
     let is_second = subject.new_key.is_none()
-        && rows::is_placed(&mut cx.snapshot, caller, provider, subject.child).await?;
+        && rows::has_live_placement(&mut cx.snapshot, caller, provider, subject.child).await?;
     Ok(if is_second { vec!["SECOND_OPEN_REFERRAL".to_owned()] } else { Vec::new() })
 }
 
-/// Leave to refer, under an agreement in force between the two. One to which the caller is no party covers
-/// nothing, as one that does not exist.
-async fn permit(cx: &mut Cx, referral: &Referral) -> Result<Permit, Refusal> {
+/// Returns the permit to refer, under an agreement in force between caller and provider. An agreement to which the
+/// caller is no party is treated as one that does not exist.
+async fn permit_referral(cx: &mut RequestContext, referral: &Referral) -> Result<Permit, Refusal> {
     let (caller, provider) = (cx.caller.organisation.clone(), &referral.provider);
-    let authority = Key::authority(provider.as_str());
-    let guards = vec![Guard { version: cx.snapshot.version(&authority).await?, key: authority }];
+    let authority = VersionKey::authority(provider.as_str());
+    let guards = vec![Guard { version: cx.snapshot.current_version(&authority).await?, key: authority }];
     let (parties, class) = ([&caller, provider], DataClass::Referral);
-    let basis = agreements::basis(&mut cx.snapshot, referral.agreement, &parties, class, cx.today).await?;
+    let basis =
+        agreements::basis_in_force(&mut cx.snapshot, referral.agreement, &parties, class, cx.today).await?;
     let teaches = matches!(provider.kind(), OrganisationKind::Provider | OrganisationKind::School);
-    // Whether a provider takes part is for those to know who have an agreement with it.
+    // Whether a provider is registered is revealed only to callers that have an agreement with it.
     let takes_part = basis.is_none() || organisations::is_active(&mut cx.snapshot, provider).await?;
     let commissions = teaches && *provider != caller && takes_part;
-    let part = if commissions { Part::Commissioner } else { Part::None };
-    cx.permit(Action::CreateReferral, &Facts { part, standing: Standing::Live, basis, guards })
+    let part = if commissions { CallerRole::Commissioner } else { CallerRole::NoRole };
+    cx.permit(Action::CreateReferral, &PolicyFacts { role: part, status: RoleStatus::Live, basis, guards })
 }
 
-/// The child: one that the caller named by id, one that its pupil number finds among the caller's own, or
-/// a new one.
-async fn subject(cx: &mut Cx, named: &NamedChild) -> Result<Subject, Refusal> {
+/// Finds or creates the child: the one that the caller named by id, the one that has the pupil number among the
+/// caller's records, or a new one.
+async fn find_or_create_child(cx: &mut RequestContext, named: &NamedChild) -> Result<ReferredChild, Refusal> {
     let sender = cx.caller.organisation.clone();
     let found = match &named.upn {
-        Some(upn) => Some(children::by_upn(cx, &sender, upn).await?),
+        Some(upn) => Some(children::find_by_upn(cx, &sender, upn).await?),
         None => None,
     };
     let by_upn = found.as_ref().and_then(|found| found.child);
-    let keys = found.iter().flat_map(|found| &found.keys);
+    let keys = found.iter().flat_map(|found| &found.checked_keys);
     let guards = keys.map(|(key, exists)| Guard { key: key.clone(), version: i64::from(*exists) }).collect();
     let index = found.as_ref().filter(|found| found.child.is_none()).map(|found| found.index);
     match named.id.or(by_upn) {
         Some(child) if by_upn.is_none_or(|other| other == child) => {
-            known(cx, named, child, index, guards).await
+            known_child(cx, named, child, index, guards).await
         }
-        // The id must be the caller's own before anything is said about the number.
+        // The caller must own the id before the refusal may mention the number.
         Some(child) => {
-            children::newest(cx, &sender, child).await?;
-            Err(mismatch(&["upn"]))
+            children::load_newest_record(cx, &sender, child).await?;
+            Err(identity_mismatch(&["upn"]))
         }
-        None => new(cx, named, index, guards),
+        None => new_child(cx, named, index, guards),
     }
 }
 
-async fn known(
-    cx: &mut Cx,
+async fn known_child(
+    cx: &mut RequestContext,
     named: &NamedChild,
     child: Uuid,
     new_upn: Option<crate::seal::BlindIndex>,
     mut guards: Vec<Guard>,
-) -> Result<Subject, Refusal> {
+) -> Result<ReferredChild, Refusal> {
     let sender = cx.caller.organisation.clone();
-    let known = children::newest(cx, &sender, child).await?;
-    let wrong = rules::mismatches(&known.identity, &named.identity);
+    let known = children::load_newest_record(cx, &sender, child).await?;
+    let wrong = rules::identity_mismatches(&known.identity, &named.identity);
     if !wrong.is_empty() {
-        return Err(mismatch(&wrong));
+        return Err(identity_mismatch(&wrong));
     }
     guards.push(Guard { key: children::identity_key(&sender, child), version: known.version });
-    let identity = rules::merged(&known.identity, &named.identity);
+    let identity = rules::merge_identity(&known.identity, &named.identity);
     let record = if identity == known.identity {
         None
     } else {
         let version = known.version + 1;
-        let sealed = children::seal(cx, &known.key, child, version, &identity)?;
+        let sealed = children::seal_identity(cx, &known.key, child, version, &identity)?;
         Some(ChildRow { child, sender, version, identity: sealed, new_upn })
     };
-    Ok(Subject { child, identity, key: known.key, new_key: None, record, guards })
+    Ok(ReferredChild { child, identity, key: known.key, new_key: None, record, guards })
 }
 
-fn new(
-    cx: &Cx,
+fn new_child(
+    cx: &RequestContext,
     named: &NamedChild,
     new_upn: Option<crate::seal::BlindIndex>,
     mut guards: Vec<Guard>,
-) -> Result<Subject, Refusal> {
+) -> Result<ReferredChild, Refusal> {
     let (sender, child) = (cx.caller.organisation.clone(), cx.random.uuid_v4());
-    let (key, key_row) = children::new_key(cx, &sender, child)?;
-    guards.push(Guard { key: children::key_of(&sender, child), version: 0 });
+    let (key, key_row) = children::generate_key(cx, &sender, child)?;
+    guards.push(Guard { key: children::child_key_row_key(&sender, child), version: 0 });
     guards.push(Guard { key: children::identity_key(&sender, child), version: 0 });
     let identity = named.identity.clone();
-    let sealed = children::seal(cx, &key, child, 1, &identity)?;
+    let sealed = children::seal_identity(cx, &key, child, 1, &identity)?;
     let record = ChildRow { child, sender, version: 1, identity: sealed, new_upn };
-    Ok(Subject { child, identity, key, new_key: Some(key_row), record: Some(record), guards })
+    Ok(ReferredChild { child, identity, key, new_key: Some(key_row), record: Some(record), guards })
 }
 
-/// The first version of the placement.
-fn placement(cx: &Cx, referral: Referral, subject: &Subject) -> Result<Placement, Refusal> {
+/// Builds the first version of the placement.
+fn first_version(
+    cx: &RequestContext,
+    referral: Referral,
+    subject: &ReferredChild,
+) -> Result<Placement, Refusal> {
     let upn = Upn::parse(&subject.identity.upn).ok();
     let ring = cx.vault.ring();
     let index = |upn: Upn| ring.blind_index(referral.provider.as_str(), "upn", upn.as_str()).to_vec();
@@ -193,11 +205,11 @@ fn placement(cx: &Cx, referral: Referral, subject: &Subject) -> Result<Placement
     Ok(placement)
 }
 
-/// What was sent of a known child is not what the caller's own record says.
-fn mismatch(fields: &[&'static str]) -> Refusal {
+/// Builds the refusal of a referral whose child contradicts the caller's record.
+fn identity_mismatch(fields: &[&'static str]) -> Refusal {
     let mut check = Check::new();
     for field in fields {
-        check.at("child").fault(field, "IDENTITY_MISMATCH");
+        check.enter("child").add_violation(field, "IDENTITY_MISMATCH");
     }
     check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
 }

@@ -1,48 +1,49 @@
-//! `RespondToReferral`: the provider accepts under a reference of its own, or declines.
+//! `RespondToReferral`: the provider accepts a referral under a reference of its own, or declines it.
 
 use prost::Message;
 
 use super::children;
 use super::draft::{self, Draft};
-use super::rows::reference_key;
-use super::rules::{self, Verb};
-use super::wire::{self, Answer};
-use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Reason, Refusal};
+use super::rows::provider_reference_key;
+use super::rules::{self, Transition};
+use super::wire::{self, ReferralResponse};
+use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, RespondToReferralRequest, RespondToReferralResponse};
 
-/// Answers a referral. With its first answer about a child the provider gets its own key of that child,
-/// under which what it sends will be sealed.
+/// Records the provider's response to a referral. The first response about a child generates the provider's key of that
+/// child, which seals what the provider sends about it.
 pub(super) async fn respond_to_referral(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: RespondToReferralRequest,
 ) -> Result<Decided<RespondToReferralResponse>, Refusal> {
     let (target, answer) = wire::respond(&m)?;
-    let (placement, permit) = draft::permitted(&mut cx, Action::RespondToReferral, target.placement).await?;
-    draft::same_version(&target.etag, placement.version)?;
+    let (placement, permit) =
+        draft::load_permitted(&mut cx, Action::RespondToReferral, target.placement).await?;
+    draft::check_etag(&target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
-    let mut taken = None;
+    let mut claimed = None;
     match answer {
-        Answer::Accept(reference) => {
-            draft.next.state = rules::next(placement.state, Verb::Accept)?;
-            let key = reference_key(&placement.provider, &reference);
-            if cx.snapshot.version(&key).await? != 0 {
+        ReferralResponse::Accept(reference) => {
+            draft.next.state = rules::next_state(placement.state, Transition::Accept)?;
+            let key = provider_reference_key(&placement.provider, &reference);
+            if cx.snapshot.current_version(&key).await? != 0 {
                 return Err(Reason::AlreadyExists.into());
             }
-            taken = Some(key);
+            claimed = Some(key);
             draft.next.provider_reference = Some(reference);
         }
-        Answer::Decline(reason, note) => {
-            draft.next.state = rules::next(placement.state, Verb::Decline)?;
+        ReferralResponse::Decline(reason, note) => {
+            draft.next.state = rules::next_state(placement.state, Transition::Decline)?;
             draft.detail.set_decline_reason(reason);
             draft.detail.response_note = note;
         }
     }
     let mut change = draft.seal(&cx, &permit)?;
-    if let Some(key) = taken {
+    if let Some(key) = claimed {
         change = change.guard(key, 0);
     }
-    let own = children::own_key(&mut cx, change, &placement.provider, placement.child).await?;
-    let (key, change) = own;
+    let (key, change) =
+        children::load_or_generate_key(&mut cx, change, &placement.provider, placement.child).await?;
     let to = [placement.commissioner.clone()];
     let change = draft::deliver(change, &cx, &placement, DeliveryKind::Response, &to);
     let response = RespondToReferralResponse {
@@ -51,6 +52,6 @@ pub(super) async fn respond_to_referral(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
-    Ok(change.child(&part, &[draft.next]).reply(&response))
+    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    Ok(change.append_child(&part, &[draft.next]).with_reply(&response))
 }

@@ -1,54 +1,54 @@
-//! Placements as they are stored: one row a version, the newest named by `heads`.
+//! Rows of placements and of their parties: one row per version, the newest named by `current_versions`.
 
 use uuid::Uuid;
 
 use super::parties::{self, PartyPeriod};
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Part, Record, Standing};
+use crate::exchange::{CallerRole, Record, RoleStatus};
 use crate::proto::v1::PlacementState;
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
 
 /// A version of a placement.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// Made by `CreateReferral`; the same from referral to follow-up.
+    /// Id, made by `CreateReferral`; the same from referral to follow-up.
     pub id: Uuid,
     /// The etag, from 1.
     pub version: i64,
-    /// Where it stands.
+    /// State.
     pub state: PlacementState,
-    /// Who arranges and pays.
+    /// The organisation that arranges and pays.
     pub commissioner: OrganisationId,
-    /// Who teaches.
+    /// The organisation that teaches the child.
     pub provider: OrganisationId,
     /// The LA where the child lives.
     pub residence: OrganisationId,
     /// Schools on whose roll the child is.
     pub schools: Vec<OrganisationId>,
-    /// Every period of a school on roll or an LA of residence; empty while none has changed.
+    /// Every period of a school on roll or of an LA of residence; empty until one of them changes.
     pub periods: Vec<PartyPeriod>,
-    /// The child, as the commissioner's record knows it.
+    /// The child's id in the commissioner's record.
     pub child: Uuid,
     /// The agreement under which the child was referred.
     pub agreement: Uuid,
-    /// The provider's own reference, unique to it.
+    /// The provider's reference, unique within the provider.
     pub provider_reference: Option<String>,
-    /// Blind index of the UPN under the provider, by which its marks find the child.
+    /// Blind index of the UPN under the provider; the provider's marks find the child by it.
     pub upn_index: Option<Vec<u8>>,
     /// First day.
     pub start: Option<Date>,
-    /// Last day as planned.
+    /// Planned last day.
     pub planned_end: Option<Date>,
-    /// Last day as it was.
+    /// Actual last day.
     pub end: Option<Date>,
     /// `apgateway.v1.LegalBasis`.
     pub legal_basis: i32,
     /// `apgateway.v1.PlacementReason`.
     pub reason: i32,
-    /// What else was said, sealed under the commissioner's key of the child.
+    /// `PlacementDetail`, sealed under the commissioner's key of the child.
     pub detail: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ pub const PLACEMENTS: Table = Table {
     columns: &[
         ("idx", Int),
         ("ordinal", Int),
-        ("head", Blob),
+        ("version_key", Blob),
         ("placement", Blob),
         ("version", Int),
         ("state", Int),
@@ -78,11 +78,11 @@ pub const PLACEMENTS: Table = Table {
         ("reason", Int),
         ("detail", Blob),
     ],
-    replace_by: &[],
+    replace_key: &[],
 };
 
-/// The columns of a placement, in the order in which [`read`] takes them.
-macro_rules! written {
+/// A query of any versions of placements, with the columns in the order that [`read`] expects.
+macro_rules! select_versions {
     ($rest:literal) => {
         concat!(
             "SELECT p.placement, p.version, p.state, p.commissioner, p.provider, p.residence, p.schools, ",
@@ -93,12 +93,12 @@ macro_rules! written {
     };
 }
 
-/// A query of newest versions, in the columns that [`read`] takes.
-macro_rules! select {
+/// A query of the newest versions of placements, with the columns in the order that [`read`] expects.
+macro_rules! select_newest {
     ($rest:literal) => {
         concat!(
-            written!(""),
-            "JOIN heads h ON h.key = p.head AND h.idx = p.idx AND h.ordinal = p.ordinal ",
+            select_versions!(""),
+            "JOIN current_versions h ON h.key = p.version_key AND h.idx = p.idx AND h.ordinal = p.ordinal ",
             $rest
         )
     };
@@ -118,7 +118,7 @@ impl Record for Placement {
             self.provider.as_str().into(),
             self.residence.as_str().into(),
             schools.join(",").into(),
-            parties::to_text(&self.periods).into(),
+            parties::encode_periods(&self.periods).into(),
             self.child.into(),
             self.agreement.into(),
             self.provider_reference.clone().into(),
@@ -132,17 +132,17 @@ impl Record for Placement {
         ]
     }
 
-    /// The version that accepts a referral also takes the provider's reference.
-    fn heads(&self) -> Vec<(Key, i64)> {
-        let mut heads = vec![(self.key(), self.version)];
+    /// Returns the keys of the version; the version that accepts a referral also claims the provider's reference.
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+        let mut versions = vec![(self.key(), self.version)];
         if let (PlacementState::Accepted, Some(reference)) = (self.state, &self.provider_reference) {
-            heads.push((reference_key(&self.provider, reference), 1));
+            versions.push((provider_reference_key(&self.provider, reference), 1));
         }
-        heads
+        versions
     }
 }
 
-/// An organisation that has or had a part in a placement: one row each, never taken away.
+/// An organisation that is or was a party to a placement: one row each, never deleted.
 pub struct PartyRow {
     /// Commissioner, provider, school on roll or LA of residence.
     pub organisation: OrganisationId,
@@ -154,7 +154,7 @@ impl Record for PartyRow {
     const TABLE: &'static Table = &Table {
         name: "placement_parties",
         columns: &[("idx", Int), ("ordinal", Int), ("organisation", Text), ("placement", Blob)],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -163,60 +163,62 @@ impl Record for PartyRow {
 }
 
 impl Placement {
-    /// Its key, whose version is the etag.
+    /// Returns the placement's key, whose version is the etag.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> VersionKey {
         key(self.id)
     }
 
-    /// The part that an organisation has in it. One that commissions and also has the child on roll, or
-    /// provides, acts in the greater part.
+    /// Returns the role of an organisation in the placement. An organisation with several roles acts in the first of
+    /// commissioner, provider, school on roll and LA of residence.
     #[must_use]
-    pub fn part_of(&self, organisation: &OrganisationId) -> Part {
+    pub fn role_of(&self, organisation: &OrganisationId) -> CallerRole {
         if *organisation == self.commissioner {
-            Part::Commissioner
+            CallerRole::Commissioner
         } else if *organisation == self.provider {
-            Part::Provider
+            CallerRole::Provider
         } else if self.schools.contains(organisation) {
-            Part::SchoolOnRoll
+            CallerRole::SchoolOnRoll
         } else if *organisation == self.residence {
-            Part::Residence
+            CallerRole::Residence
         } else {
-            Part::None
+            CallerRole::NoRole
         }
     }
 
-    /// The part in which an organisation reads it: a provider that also has the child on its roll still
-    /// reads as that school when the placement is over.
+    /// Returns the role in which an organisation reads the placement. After the end, a provider that also has the
+    /// child on its roll reads as that school.
     #[must_use]
-    pub fn reader(&self, organisation: &OrganisationId) -> Part {
-        match self.part_of(organisation) {
-            Part::Provider if self.standing() == Standing::Ended && self.schools.contains(organisation) => {
-                Part::SchoolOnRoll
+    pub fn reading_role(&self, organisation: &OrganisationId) -> CallerRole {
+        match self.role_of(organisation) {
+            CallerRole::Provider
+                if self.role_status() == RoleStatus::Ended && self.schools.contains(organisation) =>
+            {
+                CallerRole::SchoolOnRoll
             }
             part => part,
         }
     }
 
-    /// Whether the referral or placement is live.
+    /// Returns whether the referral or placement is live or over.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn role_status(&self) -> RoleStatus {
         match self.state {
             PlacementState::Referred
             | PlacementState::Accepted
             | PlacementState::Approved
-            | PlacementState::Active => Standing::Live,
-            _ => Standing::Ended,
+            | PlacementState::Active => RoleStatus::Live,
+            _ => RoleStatus::Ended,
         }
     }
 
-    /// Who gets what the placement's provider or commissioner sends about it: commissioner, schools on roll
-    /// and LA of residence, each once, without `except`.
+    /// Returns the recipients of what provider or commissioner send about the placement: commissioner, schools on
+    /// roll and LA of residence, each once, without `except`.
     #[must_use]
     pub fn recipients(&self, except: &OrganisationId) -> Vec<OrganisationId> {
-        let all = [&self.commissioner].into_iter().chain(&self.schools).chain([&self.residence]);
+        let parties = [&self.commissioner].into_iter().chain(&self.schools).chain([&self.residence]);
         let mut recipients = Vec::new();
-        for organisation in all {
+        for organisation in parties {
             if organisation != except && !recipients.contains(organisation) {
                 recipients.push(organisation.clone());
             }
@@ -224,7 +226,7 @@ impl Placement {
         recipients
     }
 
-    /// Everyone who has a part in it, each once.
+    /// Returns all present parties, each once.
     #[must_use]
     pub fn parties(&self) -> Vec<OrganisationId> {
         let mut parties = self.recipients(&self.provider);
@@ -233,23 +235,24 @@ impl Placement {
     }
 }
 
-/// The key of a placement.
+/// Returns the key of a placement.
 #[must_use]
-pub fn key(id: Uuid) -> Key {
-    Key::new(Family::Placement).id(id)
+pub fn key(id: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Placement).id(id)
 }
 
-/// The key of a provider's own reference; it exists once the reference is in use.
+/// Returns the key of a provider's reference; it has a version once the reference is in use.
 #[must_use]
-pub fn reference_key(provider: &OrganisationId, reference: &str) -> Key {
-    Key::new(Family::Reference).text(provider.as_str()).text(reference)
+pub fn provider_reference_key(provider: &OrganisationId, reference: &str) -> VersionKey {
+    VersionKey::new(KeyFamily::Reference).text(provider.as_str()).text(reference)
 }
 
-/// Ids of placements in which the organisation has a part, in order, from behind `after`; at most `limit`.
+/// Lists the ids of placements to which the organisation is or was a party, in order, those greater than `after`, at
+/// most `limit`.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn ids_of_party(
+pub async fn list_ids_for_party(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     after: Uuid,
@@ -258,90 +261,91 @@ pub async fn ids_of_party(
     let sql = "SELECT placement FROM placement_parties \
                WHERE organisation = $1 AND placement > $2 ORDER BY placement LIMIT $3";
     let rows = snapshot.fetch(sql, vec![organisation.as_str().into(), after.into(), limit.into()]).await?;
-    rows.iter().map(|row| row.id(0)).collect()
+    rows.iter().map(|row| row.uuid(0)).collect()
 }
 
-/// The newest versions of placements, in the order of their ids. The exchange does not rest on them by that: a list
-/// reads many and shows few, and calls [`Snapshot::rest_on`] for those that it shows.
+/// Reads the newest versions of placements, in the order of their ids. They are not added to the exchange's read set,
+/// because a list reads many and shows few: it calls [`Snapshot::rest_on`] for those that it shows.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placement>, StoreError> {
-    let keys: Vec<Key> = ids.iter().map(|id| key(*id)).collect();
-    let rows = snapshot.fetch_among(select!("WHERE h.key"), &keys).await?;
-    let mut placements = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let keys: Vec<VersionKey> = ids.iter().map(|id| key(*id)).collect();
+    let rows = snapshot.fetch_by_keys(select_newest!("WHERE h.key"), &keys).await?;
+    let mut placements = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     placements.sort_unstable_by_key(|placement| placement.id);
     Ok(placements)
 }
 
-/// The newest version of a placement, whoever asks: the caller's part is decided from it, so the exchange rests on it.
+/// Reads the newest version of a placement, without a check of the caller's rights. The placement is added to the
+/// exchange's read set, because the caller's role is decided from it.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement>, StoreError> {
-    let row = snapshot.fetch_one(select!("WHERE h.key = $1"), vec![key(id).as_bytes().into()]).await?;
-    let placement = row.map(|row| read(&row)).transpose()?;
+    let row = snapshot.fetch_one(select_newest!("WHERE h.key = $1"), vec![key(id).as_bytes().into()]).await?;
+    let placement = row.map(|row| from_row(&row)).transpose()?;
     if let Some(placement) = &placement {
-        snapshot.rest_on(placement.key(), placement.version);
+        snapshot.record_read(placement.key(), placement.version);
     }
     Ok(placement)
 }
 
-/// Reads the newest version of a placement in which the organisation has or had a part. One of others and one that does
-/// not exist end at the same lookup, so that the time of a refusal does not tell them apart.
+/// Reads the newest version of a placement to which the organisation is or was a party. A placement of others and one
+/// that does not exist end at the same lookup, so the time of a refusal does not reveal which of the two it was.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn of_party(
+pub async fn by_id_for_party(
     snapshot: &mut Snapshot,
     id: Uuid,
     organisation: &OrganisationId,
 ) -> Result<Option<Placement>, StoreError> {
     // The inner query is evaluated first: without a row of the organisation there is no key to look up.
-    let sql = select!(
+    let sql = select_newest!(
         "WHERE h.key = (SELECT $1 FROM placement_parties WHERE organisation = $2 AND placement = $3 LIMIT 1)"
     );
     let arguments = vec![key(id).as_bytes().into(), organisation.as_str().into(), id.into()];
-    let placement = snapshot.fetch_one(sql, arguments).await?.map(|row| read(&row)).transpose()?;
+    let placement = snapshot.fetch_one(sql, arguments).await?.map(|row| from_row(&row)).transpose()?;
     if let Some(placement) = &placement {
-        snapshot.rest_on(placement.key(), placement.version);
+        snapshot.record_read(placement.key(), placement.version);
     }
     Ok(placement)
 }
 
-/// The whole roll of a provider: every placement with it that is or was active, each damaged one in its place.
+/// Lists every placement with a provider that is or was active. A damaged row is an error in its place in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says, but for what one damaged row means.
-pub async fn roll(
+/// As [`StoreError`] says, except that damaged rows are in the list.
+pub async fn list_started_by_provider(
     snapshot: &mut Snapshot,
     provider: &OrganisationId,
 ) -> Result<Vec<Result<Placement, DamagedRow>>, StoreError> {
-    let sql = select!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.placement");
+    let sql = select_newest!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.placement");
     let (active, ended) = (PlacementState::Active as i32, PlacementState::Ended as i32);
     let rows = snapshot.fetch(sql, vec![provider.as_str().into(), active.into(), ended.into()]).await?;
-    Ok(rows.iter().map(|row| read(row).map_err(|error| DamagedRow::new(row.id(0), error))).collect())
+    Ok(rows.iter().map(|row| from_row(row).map_err(|error| DamagedRow::new(row.uuid(0), error))).collect())
 }
 
-/// Whether a commissioner has a live referral or placement of its child with a provider.
+/// Reports whether a commissioner has a live referral or placement of its child with a provider.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn is_placed(
+pub async fn has_live_placement(
     snapshot: &mut Snapshot,
     commissioner: &OrganisationId,
     provider: &OrganisationId,
     child: Uuid,
 ) -> Result<bool, StoreError> {
-    let sql = select!("WHERE p.provider = $1 AND p.child = $2 AND p.commissioner = $3");
+    let sql = select_newest!("WHERE p.provider = $1 AND p.child = $2 AND p.commissioner = $3");
     let arguments = vec![provider.as_str().into(), child.into(), commissioner.as_str().into()];
     let rows = snapshot.fetch(sql, arguments).await?;
-    let placements = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(placements.iter().any(|placement| placement.standing() == Standing::Live))
+    let placements = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(placements.iter().any(|placement| placement.role_status() == RoleStatus::Live))
 }
 
-/// Reads a row of `select!`.
-pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
+/// Decodes a row of `select_newest!` or `select_versions!`.
+pub(crate) fn from_row(row: &Row) -> Result<Placement, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "placements", column };
     let organisation = |column: usize| OrganisationId::parse(row.text(column)?).map_err(|_| corrupt(column));
     let date = |column: usize| {
@@ -350,7 +354,7 @@ pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
     let number = |column: usize| i32::try_from(row.int(column)?).map_err(|_| corrupt(column));
     let schools = row.text(6)?.split(',').filter(|id| !id.is_empty());
     Ok(Placement {
-        id: row.id(0)?,
+        id: row.uuid(0)?,
         version: row.int(1)?,
         state: PlacementState::try_from(number(2)?).map_err(|_| corrupt(2))?,
         commissioner: organisation(3)?,
@@ -359,9 +363,9 @@ pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
         schools: schools
             .map(|id| OrganisationId::parse(id).map_err(|_| corrupt(6)))
             .collect::<Result<_, _>>()?,
-        periods: parties::from_text(row.text(17)?).ok_or(corrupt(17))?,
-        child: row.id(7)?,
-        agreement: row.id(8)?,
+        periods: parties::decode_periods(row.text(17)?).ok_or(corrupt(17))?,
+        child: row.uuid(7)?,
+        agreement: row.uuid(8)?,
         provider_reference: row.opt_text(9)?.map(str::to_owned),
         upn_index: row.opt_blob(10)?.map(<[u8]>::to_vec),
         start: date(11)?,
@@ -373,16 +377,16 @@ pub(crate) fn read(row: &Row) -> Result<Placement, StoreError> {
     })
 }
 
-/// The version of a placement that the exchange at an index wrote, if it wrote one.
+/// Reads the version of a placement that the exchange at a log index wrote, if it wrote one.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn written_at(
+pub async fn version_written_at(
     snapshot: &mut Snapshot,
     id: Uuid,
     index: i64,
 ) -> Result<Option<Placement>, StoreError> {
-    let sql = written!("WHERE p.idx = $1 AND p.placement = $2 ORDER BY p.ordinal DESC");
+    let sql = select_versions!("WHERE p.idx = $1 AND p.placement = $2 ORDER BY p.ordinal DESC");
     let row = snapshot.fetch_one(sql, vec![index.into(), id.into()]).await?;
-    row.map(|row| read(&row)).transpose()
+    row.map(|row| from_row(&row)).transpose()
 }

@@ -1,22 +1,23 @@
-//! What may happen to a placement, and what it still lacks: pure, over facts that were read elsewhere.
+//! Rules of placements: the state machine, and the items that a placement lacks. Pure functions over facts that
+//! the caller has read.
 //!
-//! Two rules of judgement stand behind every line: facts are never refused, and a child never waits for a
-//! form. What is missing at a start is passed by a named officer; what a plan lacks is an open item.
+//! Two principles: a fact is never refused, and a child never waits for a form. A named officer can waive what is
+//! missing at a start (the contract says "passes"); what a plan lacks is an open item.
 
 mod plan;
 
-pub use plan::open_items;
+pub use plan::plan_open_items;
 
 use std::collections::BTreeSet;
 
 use crate::calendar::Date;
-use crate::codes::{Upn, same_name};
+use crate::codes::{Upn, is_same_name};
 use crate::exchange::{NextActor, WrongState};
 use crate::proto::v1::{ChildIdentity, MissingItem, PlacementState as State};
 
-/// What is done to a placement.
+/// A transition of the placement's state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum Transition {
     /// The provider accepts the referral.
     Accept,
     /// The provider declines it.
@@ -29,26 +30,27 @@ pub enum Verb {
     Plan,
     /// The commissioner changes schools on roll or LA of residence.
     UpdateParties,
-    /// The child begins.
+    /// The commissioner records the start.
     Start,
-    /// The placement is over.
+    /// Commissioner or provider records the end.
     End,
-    /// The recorded end was another.
+    /// Commissioner or provider corrects the recorded end.
     CorrectEnd,
-    /// The placement is not over after all.
+    /// The commissioner withdraws the recorded end.
     WithdrawEnd,
 }
 
-/// The state after the verb. A decision that a start could not wait for may still be approved while the
-/// child attends ([`late_decision`] holds when); then rejecting it is ending the placement.
+/// Returns the state after a transition. If a placement started without a decision, the commissioner may approve it
+/// while it is active ([`late_decision`] checks when), but can no longer reject it: it ends the placement instead.
 ///
 /// # Errors
-/// [`WrongState`] where the verb is not possible in the state.
-pub fn next(state: State, verb: Verb) -> Result<State, WrongState> {
-    after(state, verb).ok_or_else(|| wrong_state(state, |state| after(state, verb).is_some()))
+/// [`WrongState`] if the transition is not possible in the state.
+pub fn next_state(state: State, transition: Transition) -> Result<State, WrongState> {
+    state_after(state, transition)
+        .ok_or_else(|| wrong_state(state, |state| state_after(state, transition).is_some()))
 }
 
-/// Every state of a placement.
+/// All states of a placement.
 const STATES: [State; 8] = [
     State::Referred,
     State::Accepted,
@@ -60,7 +62,8 @@ const STATES: [State; 8] = [
     State::Withdrawn,
 ];
 
-/// Names the present state of a placement, those that would do, and who acts next.
+/// Builds the error of an action in the wrong state: the present state, the states in which the action is possible,
+/// and the organisation that acts next.
 #[must_use]
 pub fn wrong_state(present: State, would_do: impl Fn(State) -> bool) -> WrongState {
     let needed = STATES.into_iter().filter(|state| would_do(*state));
@@ -71,77 +74,81 @@ pub fn wrong_state(present: State, would_do: impl Fn(State) -> bool) -> WrongSta
         _ => NextActor::Nobody,
     };
     let needed = needed.map(|state| state.as_str_name()).collect();
-    WrongState { present: present.as_str_name(), needed, next_actor }
+    WrongState { current: present.as_str_name(), required: needed, next_actor }
 }
 
-fn after(state: State, verb: Verb) -> Option<State> {
-    match (state, verb) {
-        (State::Referred, Verb::Accept) => Some(State::Accepted),
-        (State::Referred, Verb::Decline) => Some(State::Declined),
-        (State::Accepted, Verb::Approve) => Some(State::Approved),
-        (State::Accepted, Verb::Reject) => Some(State::Rejected),
-        (State::Accepted | State::Approved, Verb::Start)
-        // Only a decision that was missing at the start.
-        | (State::Active, Verb::Approve) => Some(State::Active),
-        (State::Referred | State::Accepted | State::Approved | State::Active, Verb::Plan) => Some(state),
+fn state_after(state: State, transition: Transition) -> Option<State> {
+    match (state, transition) {
+        (State::Referred, Transition::Accept) => Some(State::Accepted),
+        (State::Referred, Transition::Decline) => Some(State::Declined),
+        (State::Accepted, Transition::Approve) => Some(State::Approved),
+        (State::Accepted, Transition::Reject) => Some(State::Rejected),
+        (State::Accepted | State::Approved, Transition::Start)
+        // Only if the decision was missing at the start: see `late_decision`.
+        | (State::Active, Transition::Approve) => Some(State::Active),
+        (State::Referred | State::Accepted | State::Approved | State::Active, Transition::Plan) => Some(state),
         (
             State::Referred | State::Accepted | State::Approved | State::Active | State::Ended,
-            Verb::UpdateParties,
+            Transition::UpdateParties,
         ) => Some(state),
-        (State::Active, Verb::End) | (State::Ended, Verb::CorrectEnd) => Some(State::Ended),
-        (State::Ended, Verb::WithdrawEnd) => Some(State::Active),
+        (State::Active, Transition::End) | (State::Ended, Transition::CorrectEnd) => Some(State::Ended),
+        (State::Ended, Transition::WithdrawEnd) => Some(State::Active),
         _ => None,
     }
 }
 
-/// A decision on an active placement closes the item that its start left open; it replaces no other.
+/// Checks that a decision on an active placement does not replace another: it may only close the item that the start
+/// left open.
 ///
 /// # Errors
-/// [`WrongState`] where a decision stands.
-pub fn late_decision(state: State, decided: bool) -> Result<(), WrongState> {
+/// [`WrongState`] if the placement is active and has a decision.
+pub fn check_late_decision(state: State, decided: bool) -> Result<(), WrongState> {
     let wrong = || wrong_state(state, |state| state == State::Accepted);
     if state == State::Active && decided { Err(wrong()) } else { Ok(()) }
 }
 
-/// What a start lacks as the gateway knows it, and what the officer said was missing.
+/// Items that are missing at a start, divided by whether the officer waived them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
-    /// Items passed, in their order: they stay open.
-    pub open: Vec<MissingItem>,
-    /// Items that are missing and were not passed.
-    pub unpassed: Vec<MissingItem>,
+pub struct StartCheck {
+    /// Missing items that were waived: they stay open.
+    pub left_open: Vec<MissingItem>,
+    /// Missing items that were not waived: they refuse the start.
+    pub not_waived: Vec<MissingItem>,
 }
 
-/// Compares what is missing with what was passed; what was passed and is not missing is not an open item.
-/// `acknowledged` says whether the provider has acted on emergency contact, medical and safety items.
+/// Compares the missing items with the waived ones. A waived item that is not missing is ignored.
+/// `acknowledged` is whether the provider has acted on emergency contact, medical and safety items.
 #[must_use]
-pub fn opening(state: State, planned: bool, acknowledged: bool, passed: &[MissingItem]) -> Opening {
+pub fn check_start(state: State, planned: bool, acknowledged: bool, waived: &[MissingItem]) -> StartCheck {
     let missing = |item: MissingItem| match item {
         MissingItem::Plan => !planned,
         MissingItem::Decision => state == State::Accepted,
         MissingItem::SafetyAcknowledgement => !acknowledged,
         MissingItem::Unspecified => false,
     };
-    let all = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
+    let items = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
     let (open, unpassed) =
-        all.into_iter().filter(|item| missing(*item)).partition(|item| passed.contains(item));
-    Opening { open, unpassed }
+        items.into_iter().filter(|item| missing(*item)).partition(|item| waived.contains(item));
+    StartCheck { left_open: open, not_waived: unpassed }
 }
 
-/// Returns what a start would refuse, unless it is passed; nothing once the placement has started or is over.
+/// Returns the items for which a start would be refused unless they are waived; none once the placement has started
+/// or is over.
 #[must_use]
-pub fn before_start(state: State, planned: bool, acknowledged: bool) -> Vec<MissingItem> {
+pub fn start_blockers(state: State, planned: bool, acknowledged: bool) -> Vec<MissingItem> {
     match state {
-        // The decision follows the provider's answer.
-        State::Referred | State::Accepted => opening(State::Accepted, planned, acknowledged, &[]).unpassed,
-        State::Approved => opening(state, planned, acknowledged, &[]).unpassed,
+        // A decision is only possible after the provider has accepted, so it is missing in both states.
+        State::Referred | State::Accepted => {
+            check_start(State::Accepted, planned, acknowledged, &[]).not_waived
+        }
+        State::Approved => check_start(state, planned, acknowledged, &[]).not_waived,
         _ => Vec::new(),
     }
 }
 
-/// The name of an item: reason of the violation where it was not passed, open item where it was.
+/// Returns the name of an item: the reason of the violation if it was not waived, and the open item if it was.
 #[must_use]
-pub fn item_reason(item: MissingItem) -> &'static str {
+pub fn missing_item_reason(item: MissingItem) -> &'static str {
     match item {
         MissingItem::Plan => "PLAN_MISSING",
         MissingItem::SafetyAcknowledgement => "SAFETY_NOT_ACKNOWLEDGED",
@@ -149,12 +156,12 @@ pub fn item_reason(item: MissingItem) -> &'static str {
     }
 }
 
-/// Whether a placement can have ended on that day: not before it started, and a day to come is no fact. One
-/// that was to start later and never did ends on the day on which it was to start.
+/// Checks that a placement can have ended on a day: not before its start, and not in the future. A placement that was
+/// to start in the future and never did ends on its start day.
 ///
 /// # Errors
 /// The reason of the violation.
-pub fn end_date(start: Date, end: Date, today: Date) -> Result<(), &'static str> {
+pub fn check_end_date(start: Date, end: Date, today: Date) -> Result<(), &'static str> {
     if end < start {
         Err("DATE_ORDER")
     } else if end > today.max(start) {
@@ -164,28 +171,28 @@ pub fn end_date(start: Date, end: Date, today: Date) -> Result<(), &'static str>
     }
 }
 
-/// Whether a placement was active on a day.
+/// Reports whether a placement was active on a day.
 #[must_use]
-pub fn active_on(state: State, start: Option<Date>, end: Option<Date>, day: Date) -> bool {
+pub fn is_active_on(state: State, start: Option<Date>, end: Option<Date>, day: Date) -> bool {
     matches!(state, State::Active | State::Ended)
         && start.is_some_and(|start| start <= day)
         && end.is_none_or(|end| day <= end)
 }
 
-/// What is worth a second look in a decision.
+/// Returns the warnings about a decision.
 #[must_use]
-pub fn warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'static str> {
-    let all = [
+pub fn decision_warnings(child_view: bool, parent_view: bool, options: usize) -> Vec<&'static str> {
+    let warnings = [
         (!child_view, "NO_CHILD_VIEW"),
         (!parent_view, "NO_PARENT_VIEW"),
         (options < 2, "FEWER_THAN_TWO_OPTIONS"),
     ];
-    all.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
+    warnings.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
 }
 
-/// What a start left open that is still open.
+/// Returns the items that a start left open and that are still missing.
 #[must_use]
-pub fn still_open(
+pub fn still_open_items(
     missing: &[MissingItem],
     planned: bool,
     decided: bool,
@@ -200,24 +207,24 @@ pub fn still_open(
     missing.iter().copied().filter(open).collect()
 }
 
-/// The fields by which what was sent cannot be the child that the sender's record knows. A referral that
-/// names a known child may add to its record, but never turns it into another child.
+/// Returns the fields in which the sent identity contradicts the sender's record, so that it must be another child.
+/// A referral of a recorded child may add to the record, but must not turn it into a record of another child.
 #[must_use]
-pub fn mismatches(known: &ChildIdentity, sent: &ChildIdentity) -> Vec<&'static str> {
-    let name = |known: &str, sent: &str| !sent.is_empty() && !same_name(known, sent);
-    let other = |known: &str, sent: &str| !sent.is_empty() && !known.is_empty() && known != sent;
-    let all = [
-        (name(&known.legal_surname, &sent.legal_surname), "legal_surname"),
-        (name(&known.legal_forename, &sent.legal_forename), "legal_forename"),
-        (other(&known.date_of_birth, &sent.date_of_birth), "date_of_birth"),
-        (other(&known.upn, &sent.upn) && !made_permanent(&known.upn, &sent.upn), "upn"),
+pub fn identity_mismatches(known: &ChildIdentity, sent: &ChildIdentity) -> Vec<&'static str> {
+    let is_other_name = |known: &str, sent: &str| !sent.is_empty() && !is_same_name(known, sent);
+    let is_other_value = |known: &str, sent: &str| !sent.is_empty() && !known.is_empty() && known != sent;
+    let fields = [
+        (is_other_name(&known.legal_surname, &sent.legal_surname), "legal_surname"),
+        (is_other_name(&known.legal_forename, &sent.legal_forename), "legal_forename"),
+        (is_other_value(&known.date_of_birth, &sent.date_of_birth), "date_of_birth"),
+        (is_other_value(&known.upn, &sent.upn) && !replaces_temporary_upn(&known.upn, &sent.upn), "upn"),
     ];
-    all.into_iter().filter_map(|(differs, field)| differs.then_some(field)).collect()
+    fields.into_iter().filter_map(|(differs, field)| differs.then_some(field)).collect()
 }
 
-/// The sender's record of a known child with what the referral adds to it.
+/// Merges a sent identity into the sender's record; fields that were not sent are unchanged.
 #[must_use]
-pub fn merged(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
+pub fn merge_identity(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
     let newer = |known: &String, sent: &String| {
         if sent.is_empty() { known.clone() } else { sent.clone() }
     };
@@ -235,14 +242,14 @@ pub fn merged(known: &ChildIdentity, sent: &ChildIdentity) -> ChildIdentity {
     }
 }
 
-/// A temporary pupil number gives way to a permanent one.
-fn made_permanent(known: &str, sent: &str) -> bool {
+/// Reports whether a permanent UPN replaces a temporary one.
+fn replaces_temporary_upn(known: &str, sent: &str) -> bool {
     let temporary = |upn: &str| Upn::parse(upn).is_ok_and(|upn| upn.is_temporary());
     temporary(known) && !temporary(sent)
 }
 
-/// Whether no item of a list occurs twice.
-pub(super) fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
+/// Reports whether no item occurs twice.
+pub(super) fn all_distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
     let mut seen = BTreeSet::new();
     items.into_iter().all(|item| seen.insert(item))
 }

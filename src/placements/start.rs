@@ -1,44 +1,44 @@
-//! `StartPlacement`: the child begins, from whatever day. What is missing does not keep a child waiting: a
-//! named officer passes it with a reason, and it stays an open item.
+//! `StartPlacement`: records the start of a placement on any day. Missing items do not delay it: a named officer waives
+//! them with a reason, and they stay open items.
 
 use prost::Message;
 
 use super::draft::{self, Draft};
 use super::open_items::OpenItemRow;
 use super::plan;
-use super::rules::{self, Verb};
-use super::safety;
+use super::rules::{self, Transition};
+use super::safety_acknowledgement;
 use super::wire;
-use crate::exchange::change::row;
+use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, ChildPart, Cx, Decided, LeafRole, Refusal};
+use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
 use crate::register::terms;
 
-/// School days in which what a start left open is made good.
-const OPEN_ITEMS_DUE: u32 = 5;
+/// School days within which the items that a start left open must be supplied.
+const OPEN_ITEMS_DUE_SCHOOL_DAYS: u32 = 5;
 
 /// Starts a placement.
 pub(super) async fn start_placement(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: StartPlacementRequest,
 ) -> Result<Decided<StartPlacementResponse>, Refusal> {
     let start = wire::start(&m)?;
     let id = start.target.placement;
-    let (placement, permit) = draft::permitted(&mut cx, Action::StartPlacement, id).await?;
-    draft::same_version(&start.target.etag, placement.version)?;
+    let (placement, permit) = draft::load_permitted(&mut cx, Action::StartPlacement, id).await?;
+    draft::check_etag(&start.target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
-    draft.next.state = rules::next(placement.state, Verb::Start)?;
-    let plan = plan::newest(&mut cx, &placement).await?;
-    let safety = safety::of(&mut cx, &placement).await?;
-    let opening = rules::opening(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
-    all_passed(&opening.unpassed).map_err(|refusal| safety.explain(refusal))?;
+    draft.next.state = rules::next_state(placement.state, Transition::Start)?;
+    let plan = plan::load_newest(&mut cx, &placement).await?;
+    let safety = safety_acknowledgement::load(&mut cx, &placement).await?;
+    let items = rules::check_start(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
+    require_all_waived(&items.not_waived).map_err(|refusal| safety.add_versions_to_refusal(refusal))?;
     let planned_version = plan.as_ref().map_or(0, |(version, _)| *version);
     draft.next.start = Some(start.date);
     draft.next.planned_end = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
-    let open_items: Vec<i32> = opening.open.iter().map(|item| *item as i32).collect();
-    let school_days = terms::calendar(&mut cx.snapshot, &placement.provider).await?;
-    let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE);
+    let open_items: Vec<i32> = items.left_open.iter().map(|item| *item as i32).collect();
+    let school_days = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
+    let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE_SCHOOL_DAYS);
     draft.detail.open_items_due = due.to_string();
     draft.detail.started_by = start.officer;
     draft.detail.missing_items.clone_from(&open_items);
@@ -54,23 +54,24 @@ pub(super) async fn start_placement(
     };
     let reply = response.encode_to_vec();
     let part =
-        ChildPart { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
-    let items = opening.open.iter().map(|item| OpenItemRow {
+        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    let item_rows = items.left_open.iter().map(|item| OpenItemRow {
         placement: placement.id,
         item: *item,
         due,
-        looked_at: false,
+        is_checked: false,
         version: 1,
     });
-    let rows = std::iter::once(row(&draft.next)).chain(items.map(|item| row(&item))).collect();
-    Ok(change.child_rows(&part, rows).reply(&response))
+    let rows =
+        std::iter::once(row_write(&draft.next)).chain(item_rows.map(|item| row_write(&item))).collect();
+    Ok(change.append_child_rows(&part, rows).with_reply(&response))
 }
 
-/// Names each item that is missing and was not passed.
-fn all_passed(unpassed: &[MissingItem]) -> Result<(), Refusal> {
+/// Refuses a start if an item is missing and was not waived; the refusal names every such item.
+fn require_all_waived(unpassed: &[MissingItem]) -> Result<(), Refusal> {
     let mut check = Check::new();
     for item in unpassed {
-        check.fault("missing_items", rules::item_reason(*item));
+        check.add_violation("missing_items", rules::missing_item_reason(*item));
     }
     Ok(check.finish()?)
 }

@@ -1,7 +1,7 @@
-//! Placements through the real door, on a real database, without a network.
+//! Tests of the placement methods through the whole exchange pipeline, on a real database, without a network.
 
+mod fixtures;
+mod lifecycle;
 mod reads;
 mod referrals;
-mod requests;
-mod stories;
-mod world;
+mod test_gateway;

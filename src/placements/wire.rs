@@ -1,7 +1,8 @@
-//! Messages of `PlacementService` as values of the domain: every fault of a message at once, by its path.
+//! Parsers of `PlacementService` requests: each returns a value of the domain, or every fault of the message at once,
+//! by its path.
 //!
-//! Owns the shape of what is sent and nothing else: it looks nothing up, and it must never repair a value
-//! (texts are composed to NFC, as everywhere). The values hold what names a child, so none has a `Debug`.
+//! They check only the message itself: they read no data, and must never repair a value (except that texts are composed
+//! to NFC, as everywhere). The values hold what names a child, so none of them implements `Debug`.
 
 mod plan;
 mod referral;
@@ -11,11 +12,11 @@ use uuid::Uuid;
 pub(super) use plan::put_plan;
 pub(super) use referral::{NamedChild, Referral, create_referral};
 
-use super::rules::distinct;
+use super::rules::all_distinct;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Refusal;
-use crate::exchange::check::{Check, LINE, LIST, NOTE, TextRule};
+use crate::exchange::check::{Check, MAX_LINE_CHARS, MAX_LIST_ITEMS, MAX_NOTE_CHARS, TextRule};
 use crate::proto::v1::respond_to_referral_request::Answer as SentAnswer;
 use crate::proto::v1::{
     DecidePlacementRequest, Decision, DeclineReason, EndPlacementRequest, EndReason, GetPlacementRequest,
@@ -23,49 +24,49 @@ use crate::proto::v1::{
     StartPlacementRequest, UpdatePartiesRequest,
 };
 
-/// Code points of what must be known for safety, and of a summary of needs.
-const LONG: usize = 10_000;
-/// Which placement, in which version.
-pub(super) struct Target {
+/// Maximum number of code points of the safety information and of the summary of needs.
+const MAX_LONG_TEXT_CHARS: usize = 10_000;
+/// The placement and version to which a request applies.
+pub(super) struct PlacementVersion {
     /// The placement.
     pub placement: Uuid,
-    /// The version that was read, as it was sent.
+    /// The etag in the request, not parsed.
     pub etag: String,
 }
 
-/// A provider's answer to a referral.
-pub(super) enum Answer {
-    /// Accepts, under this reference of its own.
+/// A provider's response to a referral.
+pub(super) enum ReferralResponse {
+    /// Acceptance, with the provider's reference.
     Accept(String),
-    /// Declines.
+    /// Declination, with reason and note.
     Decline(DeclineReason, String),
 }
 
-/// A start.
-pub(super) struct Start {
-    /// What is started.
-    pub target: Target,
+/// A request to start a placement.
+pub(super) struct ParsedStart {
+    /// The placement.
+    pub target: PlacementVersion,
     /// First day.
     pub date: Date,
-    /// Who passes what is missing.
+    /// The officer who waives the missing items.
     pub officer: Option<Officer>,
-    /// What is missing and passed.
+    /// The waived items.
     pub missing: Vec<MissingItem>,
-    /// Why it is passed.
+    /// Reason of the waiver.
     pub reason: String,
 }
 
-/// An end, or a change of one that is recorded.
-pub(super) struct End {
-    /// What is ended.
-    pub target: Target,
-    /// Last day; none where the recorded end is withdrawn.
+/// A request to end a placement, or to correct or withdraw its recorded end.
+pub(super) struct ParsedEnd {
+    /// The placement.
+    pub target: PlacementVersion,
+    /// Last day; `None` if the recorded end is withdrawn.
     pub date: Option<Date>,
-    /// Why the recorded end is corrected or withdrawn; empty where the placement ends now.
+    /// Reason of the correction or withdrawal; empty if the placement ends now.
     pub correction_reason: String,
-    /// Why, where it was said.
+    /// Reason of the end; `Unspecified` if the request has none.
     pub reason: EndReason,
-    /// Where the child goes.
+    /// Destination of the child.
     pub destination: String,
     /// Note.
     pub note: String,
@@ -74,129 +75,137 @@ pub(super) struct End {
 /// A change of parties.
 pub(super) struct PartiesUpdate {
     /// The placement.
-    pub target: Target,
+    pub target: PlacementVersion,
     /// Schools on roll from the day on.
     pub schools: Vec<OrganisationId>,
     /// LA of residence from the day on.
     pub residence: OrganisationId,
-    /// First day.
+    /// First day of the change.
     pub from: Date,
-    /// Why.
+    /// Reason of the change.
     pub reason: String,
 }
 
-/// A query over the caller's placements.
-pub(super) struct Query {
-    /// Most placements in the answer.
+/// A query over the caller's placements. Each filter is off if it is `None`.
+pub(super) struct ListQuery {
+    /// Maximum number of placements in the response.
     pub size: u32,
-    /// Only in this state.
+    /// State.
     pub state: Option<PlacementState>,
-    /// Only of this provider.
+    /// Provider.
     pub provider: Option<OrganisationId>,
-    /// Only of this commissioner.
+    /// Commissioner.
     pub commissioner: Option<OrganisationId>,
-    /// Only those active on this day.
+    /// A day on which the placement was active.
     pub active_on: Option<Date>,
 }
 
-pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(Target, Answer), Refusal> {
+pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(PlacementVersion, ReferralResponse), Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let answer = match &m.answer {
         Some(SentAnswer::Accept(accept)) => {
-            let mut check = check.at("accept");
+            let mut check = check.enter("accept");
             let rule = TextRule::line(40).required();
-            check.text("provider_reference", &accept.provider_reference, rule).map(Answer::Accept)
+            check.text("provider_reference", &accept.provider_reference, rule).map(ReferralResponse::Accept)
         }
         Some(SentAnswer::Decline(decline)) => {
-            let mut check = check.at("decline");
-            let note = check.text("note", &decline.note, TextRule::notes(NOTE)).unwrap_or_default();
+            let mut check = check.enter("decline");
+            let note = check.text("note", &decline.note, TextRule::notes(MAX_NOTE_CHARS)).unwrap_or_default();
             let reason = check.enum_value::<DeclineReason>("reason", decline.reason);
-            reason.map(|reason| Answer::Decline(reason, note))
+            reason.map(|reason| ReferralResponse::Decline(reason, note))
         }
         None => {
-            check.fault("answer", "FIELD_REQUIRED");
+            check.add_violation("answer", "FIELD_REQUIRED");
             None
         }
     };
     finish(check, target.zip(answer))
 }
 
-pub(super) fn decide(m: &DecidePlacementRequest, today: Date) -> Result<(Target, Decision), Refusal> {
+pub(super) fn decide(
+    m: &DecidePlacementRequest,
+    today: Date,
+) -> Result<(PlacementVersion, Decision), Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let decision = check.present("decision", m.decision.as_ref());
-    let decision = decision.map(|sent| decision_of(&mut check.at("decision"), sent, today));
+    let decision = decision.map(|sent| parse_decision_fields(&mut check.enter("decision"), sent, today));
     finish(check, target.zip(decision))
 }
 
-fn decision_of(check: &mut Check, sent: &Decision, today: Date) -> Decision {
+fn parse_decision_fields(check: &mut Check, sent: &Decision, today: Date) -> Decision {
     let decided_on = check.date("decided_on", &sent.decided_on);
     if decided_on.is_some_and(|date| date > today) {
-        check.fault("decided_on", "DATE_IN_FUTURE");
+        check.add_violation("decided_on", "DATE_IN_FUTURE");
     }
     Decision {
         approved: sent.approved,
-        rationale: check.words("rationale", &sent.rationale, TextRule::notes(NOTE).required()),
-        decided_by: check.person("decided_by", sent.decided_by.as_ref()),
+        rationale: check.text_or_empty(
+            "rationale",
+            &sent.rationale,
+            TextRule::notes(MAX_NOTE_CHARS).required(),
+        ),
+        decided_by: check.officer("decided_by", sent.decided_by.as_ref()),
         decided_on: sent.decided_on.clone(),
         child_view: check.view("child_view", sent.child_view.as_ref()),
         parent_view: check.view("parent_view", sent.parent_view.as_ref()),
-        options_considered: check.each("options_considered", &sent.options_considered, |check, sent| {
-            check.words("", sent, TextRule::notes(NOTE).required())
+        options_considered: check.read_list("options_considered", &sent.options_considered, |check, sent| {
+            check.text_or_empty("", sent, TextRule::notes(MAX_NOTE_CHARS).required())
         }),
     }
 }
 
-pub(super) fn start(m: &StartPlacementRequest) -> Result<Start, Refusal> {
+pub(super) fn start(m: &StartPlacementRequest) -> Result<ParsedStart, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let date = check.date("start_date", &m.start_date);
     let mut missing = Vec::new();
-    if check.list_len("missing_items", m.missing_items.len(), LIST) {
+    if check.list_len("missing_items", m.missing_items.len(), MAX_LIST_ITEMS) {
         for (at, item) in m.missing_items.iter().enumerate() {
-            missing.extend(check.at("missing_items").index(at).enum_value::<MissingItem>("", *item));
+            missing.extend(check.enter("missing_items").index(at).enum_value::<MissingItem>("", *item));
         }
     }
-    // Passing something takes a name and a reason; a start that lacks nothing needs neither.
+    // A waiver needs a name and a reason; a start without one needs neither.
     let passes = !m.missing_items.is_empty();
     let officer = match &m.officer {
         None if !passes => None,
-        sent => check.person("officer", sent.as_ref()),
+        sent => check.officer("officer", sent.as_ref()),
     };
-    let rule = TextRule::notes(NOTE);
-    let reason = check.words("reason", &m.reason, if passes { rule.required() } else { rule });
-    let start = target.zip(date).map(|(target, date)| Start { target, date, officer, missing, reason });
+    let rule = TextRule::notes(MAX_NOTE_CHARS);
+    let reason = check.text_or_empty("reason", &m.reason, if passes { rule.required() } else { rule });
+    let start = target.zip(date).map(|(target, date)| ParsedStart { target, date, officer, missing, reason });
     finish(check, start)
 }
 
-pub(super) fn end(m: &EndPlacementRequest) -> Result<End, Refusal> {
+pub(super) fn end(m: &EndPlacementRequest) -> Result<ParsedEnd, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let target = target(&mut check, &m.placement_id, &m.etag);
     let date = if m.withdrawn { None } else { check.date("end_date", &m.end_date) };
     let reason = check.optional_enum("reason", m.reason).unwrap_or(EndReason::Unspecified);
-    let destination = check.words("destination", &m.destination, TextRule::line(LINE));
-    let note = check.words("note", &m.note, TextRule::notes(NOTE));
-    let correction_reason = check.words("correction_reason", &m.correction_reason, TextRule::notes(NOTE));
+    let destination = check.text_or_empty("destination", &m.destination, TextRule::line(MAX_LINE_CHARS));
+    let note = check.text_or_empty("note", &m.note, TextRule::notes(MAX_NOTE_CHARS));
+    let correction_reason =
+        check.text_or_empty("correction_reason", &m.correction_reason, TextRule::notes(MAX_NOTE_CHARS));
     if m.withdrawn {
         if m.correction_reason.is_empty() {
-            check.fault("correction_reason", "CORRECTION_REASON_REQUIRED");
+            check.add_violation("correction_reason", "CORRECTION_REASON_REQUIRED");
         }
-        let said = [
+        let given = [
             ("end_date", !m.end_date.is_empty()),
             ("reason", m.reason != 0),
             ("destination", !m.destination.is_empty()),
             ("note", !m.note.is_empty()),
         ];
-        for (field, _) in said.into_iter().filter(|(_, said)| *said) {
-            check.fault(field, "FIELD_NOT_EXPECTED");
+        for (field, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+            check.add_violation(field, "FIELD_NOT_EXPECTED");
         }
     }
-    let end = target.map(|target| End { target, date, correction_reason, reason, destination, note });
+    let end = target.map(|target| ParsedEnd { target, date, correction_reason, reason, destination, note });
     finish(check, end)
 }
 
@@ -208,9 +217,9 @@ pub(super) fn update_parties(m: &UpdatePartiesRequest, today: Date) -> Result<Pa
     let residence = referral::residence(&mut check, &m.la_of_residence);
     let from = check.date("from_date", &m.from_date);
     if from.is_some_and(|from| from > today) {
-        check.fault("from_date", "DATE_IN_FUTURE");
+        check.add_violation("from_date", "DATE_IN_FUTURE");
     }
-    let reason = check.words("reason", &m.reason, TextRule::notes(NOTE).required());
+    let reason = check.text_or_empty("reason", &m.reason, TextRule::notes(MAX_NOTE_CHARS).required());
     let update =
         (|| Some(PartiesUpdate { target: target?, schools, residence: residence?, from: from?, reason }))();
     finish(check, update)
@@ -222,40 +231,40 @@ pub(super) fn get(m: &GetPlacementRequest) -> Result<Uuid, Refusal> {
     finish(check, id)
 }
 
-pub(super) fn list(m: &ListPlacementsRequest) -> Result<Query, Refusal> {
+pub(super) fn list(m: &ListPlacementsRequest) -> Result<ListQuery, Refusal> {
     let mut check = Check::new();
     let size = check.page_size("page_size", m.page_size, 100, 1_000);
     let state = check.optional_enum("state", m.state);
     let provider = check.optional_organisation("provider", &m.provider);
     let commissioner = check.optional_organisation("commissioner", &m.commissioner);
     let active_on = check.optional_date("active_on", &m.active_on);
-    let query = size.map(|size| Query { size, state, provider, commissioner, active_on });
+    let query = size.map(|size| ListQuery { size, state, provider, commissioner, active_on });
     finish(check, query)
 }
 
-/// The value, unless anything was at fault.
+/// Returns the value, or the refusal with all recorded faults.
 fn finish<T>(check: Check, value: Option<T>) -> Result<T, Refusal> {
     check.finish()?;
-    // A reader gives nothing only where it recorded a fault.
+    // The value is `None` only if a fault was recorded.
     value.ok_or_else(|| crate::exchange::Reason::Malformed.into())
 }
 
-fn target(check: &mut Check, placement: &str, etag: &str) -> Option<Target> {
+fn target(check: &mut Check, placement: &str, etag: &str) -> Option<PlacementVersion> {
     let placement = check.uuid("placement_id", placement);
     let etag = check.required("etag", etag);
-    placement.zip(etag).map(|(placement, etag)| Target { placement, etag: etag.to_owned() })
+    placement.zip(etag).map(|(placement, etag)| PlacementVersion { placement, etag: etag.to_owned() })
 }
 
-/// A list of dates, none of them twice.
+/// Reads a list of distinct dates.
 fn dates(check: &mut Check, field: &'static str, sent: &[String], max: usize) -> Vec<Date> {
     let mut dates = Vec::new();
     if check.list_len(field, sent.len(), max) {
         for (at, sent) in sent.iter().enumerate() {
-            dates.extend(check.at(field).index(at).date("", sent));
+            dates.extend(check.enter(field).index(at).date("", sent));
         }
     }
-    if !distinct(dates.iter().copied()) {
-        check.fault(field, "CONFLICT_IN_BATCH");
+    if !all_distinct(dates.iter().copied()) {
+        check.add_violation(field, "CONFLICT_IN_BATCH");
     }
     dates
 }

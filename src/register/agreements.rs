@@ -1,5 +1,5 @@
-//! Sharing agreements: what two or more organisations may share, what for, and on what authority. Proposed,
-//! countersigned and ended by their parties alone (ICO data sharing code; UK GDPR Articles 6 and 9).
+//! Sharing agreements: the data classes, purposes and legal basis under which two or more organisations share. Only the
+//! parties propose, countersign and end an agreement (ICO data sharing code; UK GDPR Articles 6 and 9).
 
 mod rows;
 mod rules;
@@ -12,44 +12,47 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, Basis, Change, Cx, Decided, Facts, NextActor, Part, Reason, Refusal, WrongState,
+    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext,
+    SharingBasis, WrongState,
 };
 use crate::proto::v1::{
     AgreementState, CountersignAgreementRequest, CountersignAgreementResponse, DataClass, DeliveryKind,
     EndAgreementRequest, EndAgreementResponse, ProposeAgreementRequest, ProposeAgreementResponse, Purpose,
 };
-use crate::store::key::Key;
+use crate::store::version_key::VersionKey;
 use crate::store::{Snapshot, StoreError};
 use rows::AgreementRow;
 pub use rows::key;
 
-/// Proposes an agreement; the proposer has signed it by that.
+/// Proposes an agreement. The proposal counts as the proposer's signature.
 pub(super) async fn propose(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: ProposeAgreementRequest,
 ) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
-    let agreement = wire::proposed(&m)?;
+    let agreement = wire::check_proposal(&m)?;
     let party = agreement.parties.contains(&cx.caller.organisation);
-    let permit =
-        cx.permit(Action::ProposeAgreement, &Facts::own(if party { Part::Party } else { Part::None }))?;
+    let permit = cx.permit(
+        Action::ProposeAgreement,
+        &PolicyFacts::for_role(if party { CallerRole::Party } else { CallerRole::NoRole }),
+    )?;
     let mut row = agreement;
-    // One that is not registered could never countersign. That it is not is said as of any other thing.
+    // An organisation that is not registered could never countersign. It is answered NOT_FOUND like any other object.
     for party in &row.parties {
         organisations::by_id(&mut cx.snapshot, party).await?.ok_or(Reason::NotFound)?;
     }
     row.id = cx.random.uuid_v7(cx.now);
-    row.countersigned = vec![cx.caller.organisation.clone()];
+    row.countersigned_by = vec![cx.caller.organisation.clone()];
     let reply = ProposeAgreementResponse {
         agreement_id: row.id.hyphenated().to_string(),
         etag: row.version.to_string(),
         receipt: None,
     };
-    Ok(written(&cx, cx.change(&permit).guard(key(row.id), 0), &row).reply(&reply))
+    Ok(write_version(&cx, cx.change(&permit).guard(key(row.id), 0), &row).with_reply(&reply))
 }
 
-/// Signs an agreement; with the last signature it is in force.
+/// Signs an agreement. The last signature puts it in force.
 pub(super) async fn countersign(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: CountersignAgreementRequest,
 ) -> Result<Decided<CountersignAgreementResponse>, Refusal> {
     let mut check = Check::new();
@@ -57,24 +60,24 @@ pub(super) async fn countersign(
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.required("etag", &m.etag);
     check.finish()?;
-    let (permit, mut row) = of_party(&mut cx, Action::CountersignAgreement, id).await?;
+    let (permit, mut row) = authorise_party(&mut cx, Action::CountersignAgreement, id).await?;
     if m.etag != row.version.to_string() {
         return Err(Reason::RevisionMismatch.into());
     }
     let needed = || vec![AgreementState::Proposed.as_str_name()];
     if row.state != AgreementState::Proposed {
         let present = row.state.as_str_name();
-        return Err(WrongState { present, needed: needed(), next_actor: NextActor::Nobody }.into());
+        return Err(WrongState { current: present, required: needed(), next_actor: NextActor::Nobody }.into());
     }
-    if row.countersigned.contains(&cx.caller.organisation) {
+    if row.countersigned_by.contains(&cx.caller.organisation) {
         let next_actor = NextActor::OtherParty;
-        return Err(WrongState { present: "COUNTERSIGNED", needed: needed(), next_actor }.into());
+        return Err(WrongState { current: "COUNTERSIGNED", required: needed(), next_actor }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;
-    row.countersigned.push(cx.caller.organisation.clone());
-    row.countersigned.sort();
-    if row.parties.iter().all(|party| row.countersigned.contains(party)) {
+    row.countersigned_by.push(cx.caller.organisation.clone());
+    row.countersigned_by.sort();
+    if row.parties.iter().all(|party| row.countersigned_by.contains(party)) {
         row.state = AgreementState::InForce;
     }
     let reply = CountersignAgreementResponse {
@@ -82,71 +85,71 @@ pub(super) async fn countersign(
         state: row.state as i32,
         receipt: None,
     };
-    Ok(written(&cx, change, &row).reply(&reply))
+    Ok(write_version(&cx, change, &row).with_reply(&reply))
 }
 
-/// Ends an agreement: no new sharing under it; returns on live placements go on.
-pub(super) async fn end(
-    mut cx: Cx,
+/// Ends an agreement. It permits no new sharing; returns on live placements continue.
+pub(super) async fn end_agreement(
+    mut cx: RequestContext,
     m: EndAgreementRequest,
 ) -> Result<Decided<EndAgreementResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.finish()?;
-    let (permit, mut row) = of_party(&mut cx, Action::EndAgreement, id).await?;
+    let (permit, mut row) = authorise_party(&mut cx, Action::EndAgreement, id).await?;
     if row.state == AgreementState::Ended {
         let needed = [AgreementState::Proposed, AgreementState::InForce];
         let needed = needed.iter().map(AgreementState::as_str_name).collect();
         let present = row.state.as_str_name();
-        return Err(WrongState { present, needed, next_actor: NextActor::Nobody }.into());
+        return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
     row.version += 1;
     row.state = AgreementState::Ended;
     let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };
-    Ok(written(&cx, change, &row).reply(&reply))
+    Ok(write_version(&cx, change, &row).with_reply(&reply))
 }
 
-/// Reads on what authority these parties may share data of a class today under an agreement; `None` when it is
-/// not in force, does not cover it, or is none of theirs.
+/// Returns the legal basis on which these parties may share data of a class today under an agreement. `None` when the
+/// agreement is not in force, does not cover the class, or is not between these parties.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn basis(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn basis_in_force(
     snapshot: &mut Snapshot,
     agreement: Uuid,
     parties: &[&OrganisationId],
     class: DataClass,
     today: Date,
-) -> Result<Option<Basis>, StoreError> {
+) -> Result<Option<SharingBasis>, StoreError> {
     let basis = basis_or_lapsed(snapshot, agreement, parties, class, today).await?;
     Ok(basis.filter(|basis| !basis.lapsed))
 }
 
-/// Reads as [`basis`], and for an agreement that was in force and has ended or run out the basis that it was, flagged:
-/// what a live placement cannot wait for goes on under it.
+/// Returns the legal basis as [`basis`] does, and also that of an agreement that was in force and has ended or expired,
+/// flagged as lapsed. A live placement's returns continue under a lapsed basis because they cannot wait.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// [`StoreError`] when the query fails or a stored value is corrupt.
 pub async fn basis_or_lapsed(
     snapshot: &mut Snapshot,
     agreement: Uuid,
     parties: &[&OrganisationId],
     class: DataClass,
     today: Date,
-) -> Result<Option<Basis>, StoreError> {
+) -> Result<Option<SharingBasis>, StoreError> {
     let Some(row) = rows::by_id(snapshot, agreement).await? else {
         return Ok(None);
     };
-    snapshot.rest_on(key(agreement), row.version);
-    // One that ended before all had signed was never in force.
-    let signed = row.parties.iter().all(|party| row.countersigned.contains(party));
+    snapshot.record_read(key(agreement), row.version);
+    // An agreement that ended before all parties signed was never in force.
+    let signed = row.parties.iter().all(|party| row.countersigned_by.contains(party));
     let covers = signed
         && row.from <= today
         && row.data_classes.contains(&class)
         && parties.iter().all(|party| row.parties.contains(party));
-    Ok(covers.then(|| Basis {
+    Ok(covers.then(|| SharingBasis {
         agreement,
         purpose: purpose(class, &row.purposes),
         article_6: row.article_6,
@@ -156,7 +159,8 @@ pub async fn basis_or_lapsed(
     }))
 }
 
-/// A system's purpose is the one that its agreement names; attendance has one of its own.
+/// Returns the purpose of sharing a class: the purpose that belongs to the class if the agreement names it, else the
+/// agreement's first.
 fn purpose(class: DataClass, purposes: &[Purpose]) -> Purpose {
     let wanted = match class {
         DataClass::Attendance => Purpose::Attendance,
@@ -166,23 +170,23 @@ fn purpose(class: DataClass, purposes: &[Purpose]) -> Purpose {
     if purposes.contains(&wanted) { wanted } else { first }
 }
 
-async fn of_party(
-    cx: &mut Cx,
+async fn authorise_party(
+    cx: &mut RequestContext,
     action: Action,
     id: Option<Uuid>,
 ) -> Result<(crate::exchange::Permit, AgreementRow), Refusal> {
     let found = rows::by_id(&mut cx.snapshot, id.ok_or(Reason::Malformed)?).await?;
     let found = found.filter(|row| row.parties.contains(&cx.caller.organisation));
-    let facts = Facts::own(if found.is_some() { Part::Party } else { Part::None });
+    let facts = PolicyFacts::for_role(if found.is_some() { CallerRole::Party } else { CallerRole::NoRole });
     let permit = cx.permit(action, &facts)?;
     Ok((permit, found.ok_or(Reason::NotFound)?))
 }
 
-/// Writes the version and tells the other parties.
-fn written(cx: &Cx, change: Change, row: &AgreementRow) -> Change {
-    let mut change = change.write(row);
+/// Writes the agreement's new version and delivers it to the other parties.
+fn write_version(cx: &RequestContext, change: Change, row: &AgreementRow) -> Change {
+    let mut change = change.append(row);
     for party in &row.parties {
-        change = change.bump(Key::facts(party.as_str()));
+        change = change.bump(VersionKey::facts(party.as_str()));
         if *party != cx.caller.organisation {
             change = change.deliver(party, DeliveryKind::Agreement, row.id, None);
         }

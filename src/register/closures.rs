@@ -1,5 +1,5 @@
-//! Closures: that a provider or school is shut, planned or not, as it says itself. School days are counted by
-//! them, and nothing is due in them.
+//! Closures of providers and schools, planned or unexpected, as each organisation declares them. A closed day is not a
+//! school day, and no return is due on it.
 
 use uuid::Uuid;
 
@@ -8,30 +8,30 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Record;
 use crate::proto::v1::{Closure, ClosureKind};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
-/// A version of a closure.
+/// A row of `closures`: one version of a closure.
 pub struct ClosureRow {
-    /// Made with the first version.
+    /// Id of the closure, assigned with its first version.
     pub id: Uuid,
-    /// From 1.
+    /// Version of the closure, from 1.
     pub version: i64,
-    /// Who is shut.
+    /// The organisation that is closed.
     pub organisation: OrganisationId,
-    /// Which site; the whole organisation where it is empty.
+    /// The closed site; empty for the whole organisation.
     pub site: String,
-    /// The days.
+    /// The closed days.
     pub days: Period,
     /// `apgateway.v1.ClosureKind`.
     pub kind: i32,
-    /// The code that registers hold for it.
+    /// The attendance code that registers use for it.
     pub code: String,
-    /// It was declared in error.
+    /// Whether it was declared in error.
     pub withdrawn: bool,
-    /// When it was declared, in microseconds.
-    pub declared: i64,
+    /// Time of its declaration, in microseconds since 1970 UTC.
+    pub declared_us: i64,
 }
 
 impl Record for ClosureRow {
@@ -40,7 +40,7 @@ impl Record for ClosureRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("closure", Blob),
             ("version", Int),
             ("organisation", Text),
@@ -52,7 +52,7 @@ impl Record for ClosureRow {
             ("withdrawn", Int),
             ("declared", Int),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -67,22 +67,22 @@ impl Record for ClosureRow {
             self.kind.into(),
             self.code.as_str().into(),
             self.withdrawn.into(),
-            self.declared.into(),
+            self.declared_us.into(),
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(key(self.id), self.version)]
     }
 }
 
-/// The key of a closure, whose version is the etag.
+/// Returns the key of a closure, whose version is the etag.
 #[must_use]
-pub fn key(id: Uuid) -> Key {
-    Key::new(Family::Closure).id(id)
+pub fn key(id: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Closure).id(id)
 }
 
-/// The columns of a closure, in the order in which [`read`] takes them.
+/// Builds a query for closures, with the columns in the order that [`read`] expects.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -93,44 +93,44 @@ macro_rules! select {
     };
 }
 
-/// An organisation's closures, the first first; withdrawn ones too.
+/// Lists an organisation's closures by first day, including withdrawn ones.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn of(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn list_closures(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<Vec<ClosureRow>, StoreError> {
     let sql = select!(
-        "JOIN heads h ON h.key = c.head AND h.idx = c.idx AND h.ordinal = c.ordinal \
+        "JOIN current_versions h ON h.key = c.version_key AND h.idx = c.idx AND h.ordinal = c.ordinal \
          WHERE c.organisation = $1 ORDER BY c.from_date, c.closure"
     );
-    snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
+    snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(parse_row).collect()
 }
 
-/// The closure that the exchange at an index wrote, if it wrote one.
+/// Returns the closure that the exchange at a log index wrote, if it wrote one.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// [`StoreError`] when the query fails or a stored value is corrupt.
 pub async fn written_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ClosureRow>, StoreError> {
     let row = snapshot.fetch_one(select!("WHERE c.idx = $1"), vec![index.into()]).await?;
-    row.map(|row| read(&row)).transpose()
+    row.map(|row| parse_row(&row)).transpose()
 }
 
-/// Adds an organisation's closures to its school days.
+/// Adds an organisation's closures to its school calendar.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn add_to(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn add_closures(
     calendar: &mut SchoolCalendar,
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<(), StoreError> {
-    for closure in of(snapshot, organisation).await? {
+    for closure in list_closures(snapshot, organisation).await? {
         if closure.withdrawn {
             continue;
         }
-        // Part of the premises (Y3) of no named site is nobody's closure in particular.
+        // Y3 closes part of the premises. Without a named site it applies to no particular placement.
         match (closure.site.is_empty(), closure.code.as_str()) {
             (true, "Y3") => {}
             (true, _) => calendar.closures.push(closure.days),
@@ -140,11 +140,11 @@ pub async fn add_to(
     Ok(())
 }
 
-fn read(row: &Row) -> Result<ClosureRow, StoreError> {
+fn parse_row(row: &Row) -> Result<ClosureRow, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "closures", column };
     let date = |column: usize| Date::parse(row.text(column)?).map_err(|_| corrupt(column));
     Ok(ClosureRow {
-        id: row.id(0)?,
+        id: row.uuid(0)?,
         version: row.int(1)?,
         organisation: OrganisationId::parse(row.text(2)?).map_err(|_| corrupt(2))?,
         site: row.text(3)?.to_owned(),
@@ -152,14 +152,14 @@ fn read(row: &Row) -> Result<ClosureRow, StoreError> {
         kind: i32::try_from(row.int(6)?).map_err(|_| corrupt(6))?,
         code: row.text(7)?.to_owned(),
         withdrawn: row.int(8)? != 0,
-        declared: row.int(9)?,
+        declared_us: row.int(9)?,
     })
 }
 
 impl ClosureRow {
-    /// As it is sent.
+    /// Returns the closure as a message.
     #[must_use]
-    pub fn message(&self) -> Closure {
+    pub fn to_proto(&self) -> Closure {
         Closure {
             closure_id: self.id.hyphenated().to_string(),
             etag: self.version.to_string(),
@@ -170,15 +170,15 @@ impl ClosureRow {
             kind: self.kind,
             reason_code: self.code.clone(),
             withdrawn: self.withdrawn,
-            declared_time: Instant::from_micros(self.declared).ok().map(Instant::to_proto),
+            declared_time: Instant::from_micros(self.declared_us).ok().map(Instant::to_proto),
         }
     }
 }
 
-/// Whether a register holds this code for a closure of this kind: `#` for one that was planned, Y2 (travel),
-/// Y3 (part of the premises), Y4 (the whole site) and Y6 (public health) for one that was not; Y3 for either.
+/// Returns whether a code is valid for a closure of this kind: `#` or Y3 for a planned one; Y2 (travel), Y3 (part of
+/// the premises), Y4 (the whole site) or Y6 (public health) for an unexpected one.
 #[must_use]
-pub fn fits(kind: ClosureKind, code: &str) -> bool {
+pub fn is_code_of_kind(kind: ClosureKind, code: &str) -> bool {
     match kind {
         ClosureKind::Planned => matches!(code, "#" | "Y3"),
         ClosureKind::Unexpected => matches!(code, "Y2" | "Y3" | "Y4" | "Y6"),

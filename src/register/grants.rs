@@ -1,5 +1,5 @@
-//! Grants: a processor may act for an organisation with named methods; an auditor may read the log of its
-//! exchanges. Given and ended by the organisation itself.
+//! Grants: a processor may call named methods for an organisation; an auditor may read the log of its exchanges. Only
+//! the organisation itself gives and ends its grants.
 
 use uuid::Uuid;
 
@@ -9,22 +9,23 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::GRANT_PROCESSOR;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, Change, Cx, Decided, Facts, NextActor, Part, Reason, Record, Refusal, WrongState,
+    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Record, Refusal, RequestContext,
+    WrongState,
 };
 use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
     DeliveryKind, EndGrantRequest, EndGrantResponse,
 };
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError, Table, Value};
 
-/// A grant to an auditor, as stored.
+/// Stored `kind` of a grant to an auditor.
 const GRANT_AUDITOR: i64 = 2;
 /// Most methods of one grant.
-const METHODS: usize = 60;
+const MAX_METHODS: usize = 60;
 
-/// A version of a grant.
+/// A row of `grants`: one version of a grant.
 struct GrantRow {
     id: Uuid,
     kind: i64,
@@ -43,7 +44,7 @@ impl Record for GrantRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("grant_id", Blob),
             ("kind", Int),
             ("grantor", Text),
@@ -53,7 +54,7 @@ impl Record for GrantRow {
             ("to_date", Text),
             ("ended", Int),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -70,100 +71,105 @@ impl Record for GrantRow {
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(key(self.id), self.version)]
     }
 }
 
-fn key(id: Uuid) -> Key {
-    Key::new(Family::Grant).id(id)
+fn key(id: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Grant).id(id)
 }
 
-/// Lets a processor act for the caller.
+/// Grants a processor the right to act for the caller.
 pub(super) async fn authorise_processor(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: AuthoriseProcessorRequest,
 ) -> Result<Decided<AuthoriseProcessorResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
-    let grantee = grantee(&mut check, "processor", &m.processor, OrganisationKind::Processor);
+    let grantee = check_grantee(&mut check, "processor", &m.processor, OrganisationKind::Processor);
     if m.methods.is_empty() {
-        check.fault("methods", "FIELD_REQUIRED");
+        check.add_violation("methods", "FIELD_REQUIRED");
     }
-    if check.list_len("methods", m.methods.len(), METHODS) {
-        for (at, method) in m.methods.iter().enumerate() {
-            if crate::proto::path(method).is_none() {
-                check.at("methods").index(at).fault("", "METHOD_UNKNOWN");
+    if check.list_len("methods", m.methods.len(), MAX_METHODS) {
+        for (index, method) in m.methods.iter().enumerate() {
+            if crate::proto::find_method_path(method).is_none() {
+                check.enter("methods").index(index).add_violation("", "METHOD_UNKNOWN");
             } else if Action::ALL.iter().any(|action| action.name() == method && !action.is_grantable()) {
-                check.at("methods").index(at).fault("", "METHOD_NOT_GRANTABLE");
+                check.enter("methods").index(index).add_violation("", "METHOD_NOT_GRANTABLE");
             }
         }
     }
-    let (from, to) = period(&mut check, &m.from_date, &m.to_date);
+    let (from, to) = check_period(&mut check, &m.from_date, &m.to_date);
     check.finish()?;
-    let permit = cx.permit(Action::AuthoriseProcessor, &Facts::own(Part::Own))?;
+    let permit = cx.permit(Action::AuthoriseProcessor, &PolicyFacts::for_role(CallerRole::Owner))?;
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
-    let row = granted(&mut cx, GRANT_PROCESSOR, grantee, m.methods.join(","), from, to).await?;
+    let row = new_grant(&mut cx, GRANT_PROCESSOR, grantee, m.methods.join(","), from, to).await?;
     let reply = AuthoriseProcessorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
-    Ok(told(cx.change(&permit).guard(key(row.id), 0).write(&row), &row).reply(&reply))
+    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
 }
 
-/// Lets an auditor read the log of the caller's exchanges.
+/// Grants an auditor the right to read the log of the caller's exchanges.
 pub(super) async fn appoint_auditor(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: AppointAuditorRequest,
 ) -> Result<Decided<AppointAuditorResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
-    let grantee = grantee(&mut check, "auditor", &m.auditor, OrganisationKind::Auditor);
-    let (from, to) = period(&mut check, &m.from_date, &m.to_date);
+    let grantee = check_grantee(&mut check, "auditor", &m.auditor, OrganisationKind::Auditor);
+    let (from, to) = check_period(&mut check, &m.from_date, &m.to_date);
     check.finish()?;
-    let permit = cx.permit(Action::AppointAuditor, &Facts::own(Part::Own))?;
+    let permit = cx.permit(Action::AppointAuditor, &PolicyFacts::for_role(CallerRole::Owner))?;
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
-    let row = granted(&mut cx, GRANT_AUDITOR, grantee, String::new(), from, to).await?;
+    let row = new_grant(&mut cx, GRANT_AUDITOR, grantee, String::new(), from, to).await?;
     let reply = AppointAuditorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
-    Ok(told(cx.change(&permit).guard(key(row.id), 0).write(&row), &row).reply(&reply))
+    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
 }
 
 /// Ends a grant that the caller gave.
-pub(super) async fn end(mut cx: Cx, m: EndGrantRequest) -> Result<Decided<EndGrantResponse>, Refusal> {
+pub(super) async fn end_grant(
+    mut cx: RequestContext,
+    m: EndGrantRequest,
+) -> Result<Decided<EndGrantResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let id = check.uuid("grant_id", &m.grant_id);
     check.finish()?;
     let id = id.ok_or(Reason::Malformed)?;
-    let found = by_id(&mut cx.snapshot, id, &cx.caller.organisation).await?;
-    let facts = Facts::own(if found.is_some() { Part::Party } else { Part::None });
+    let found = by_id_of_grantor(&mut cx.snapshot, id, &cx.caller.organisation).await?;
+    let facts = PolicyFacts::for_role(if found.is_some() { CallerRole::Party } else { CallerRole::NoRole });
     let permit = cx.permit(Action::EndGrant, &facts)?;
     let mut row = found.ok_or(Reason::NotFound)?;
     if row.ended {
-        return Err(WrongState { present: "ENDED", needed: Vec::new(), next_actor: NextActor::Nobody }.into());
+        return Err(
+            WrongState { current: "ENDED", required: Vec::new(), next_actor: NextActor::Nobody }.into()
+        );
     }
     let change = cx.change(&permit).guard(key(id), row.version);
     row.version += 1;
     row.ended = true;
     let change = change
-        .write(&row)
-        .bump(Key::authority(row.grantor.as_str()))
-        .bump(Key::authority(row.grantee.as_str()));
-    Ok(told(change, &row).reply(&EndGrantResponse { receipt: None }))
+        .append(&row)
+        .bump(VersionKey::authority(row.grantor.as_str()))
+        .bump(VersionKey::authority(row.grantee.as_str()));
+    Ok(notify_grantee(change, &row).with_reply(&EndGrantResponse { receipt: None }))
 }
 
-/// The organisations that appointed an auditor, and still do on this day.
+/// Lists the organisations whose appointment of an auditor is in force on this day.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn appointed(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn list_appointers(
     snapshot: &mut Snapshot,
     auditor: &OrganisationId,
     today: Date,
 ) -> Result<Vec<OrganisationId>, StoreError> {
     let sql = "SELECT DISTINCT g.grantor FROM grants g \
-               JOIN heads h ON h.key = g.head AND h.idx = g.idx AND h.ordinal = g.ordinal \
+               JOIN current_versions h ON h.key = g.version_key AND h.idx = g.idx AND h.ordinal = g.ordinal \
                WHERE g.grantee = $1 AND g.kind = $2 AND g.ended = 0 AND g.from_date <= $3 \
                AND (g.to_date IS NULL OR g.to_date >= $3) ORDER BY g.grantor";
     let arguments = vec![auditor.as_str().into(), GRANT_AUDITOR.into(), today.to_string().into()];
@@ -176,30 +182,30 @@ pub async fn appointed(
         .collect()
 }
 
-async fn granted(
-    cx: &mut Cx,
+async fn new_grant(
+    cx: &mut RequestContext,
     kind: i64,
     grantee: OrganisationId,
     methods: String,
     from: Date,
     to: Option<Date>,
 ) -> Result<GrantRow, Refusal> {
-    // Auditors and processors are known to all; whether one is registered may be told.
+    // NOT_FOUND may reveal whether an auditor or processor is registered, because that is public.
     organisations::by_id(&mut cx.snapshot, &grantee).await?.ok_or(Reason::NotFound)?;
     let (id, grantor) = (cx.random.uuid_v7(cx.now), cx.caller.organisation.clone());
     Ok(GrantRow { id, kind, grantor, grantee, methods, from, to, ended: false, version: 1 })
 }
 
-fn told(change: Change, row: &GrantRow) -> Change {
+fn notify_grantee(change: Change, row: &GrantRow) -> Change {
     change.deliver(&row.grantee, DeliveryKind::Grant, row.id, None)
 }
 
-async fn by_id(
+async fn by_id_of_grantor(
     snapshot: &mut Snapshot,
     id: Uuid,
     grantor: &OrganisationId,
 ) -> Result<Option<GrantRow>, StoreError> {
-    let sql = "SELECT g.kind, g.grantee, g.methods, g.from_date, g.to_date, g.ended, h.version FROM heads h \
+    let sql = "SELECT g.kind, g.grantee, g.methods, g.from_date, g.to_date, g.ended, h.version FROM current_versions h \
                JOIN grants g ON g.idx = h.idx AND g.ordinal = h.ordinal WHERE h.key = $1 AND g.grantor = $2";
     let row = snapshot.fetch_one(sql, vec![key(id).as_bytes().into(), grantor.as_str().into()]).await?;
     let corrupt = |column| StoreError::Corrupt { table: "grants", column };
@@ -219,7 +225,7 @@ async fn by_id(
     .transpose()
 }
 
-fn grantee(
+fn check_grantee(
     check: &mut Check,
     field: &'static str,
     text: &str,
@@ -227,19 +233,19 @@ fn grantee(
 ) -> Option<OrganisationId> {
     let grantee = check.organisation(field, text)?;
     if grantee.kind() != kind {
-        check.fault(field, "ORGANISATION_KIND");
+        check.add_violation(field, "ORGANISATION_KIND");
         return None;
     }
     Some(grantee)
 }
 
-/// A period of days that may be open; both ends belong to it.
-fn period(check: &mut Check, from: &str, to: &str) -> (Option<Date>, Option<Date>) {
+/// Checks an inclusive range of days whose end may be open.
+fn check_period(check: &mut Check, from: &str, to: &str) -> (Option<Date>, Option<Date>) {
     let (from, to) = (check.date("from_date", from), check.optional_date("to_date", to));
     if let (Some(from), Some(to)) = (from, to)
         && to < from
     {
-        check.fault("to_date", "DATE_ORDER");
+        check.add_violation("to_date", "DATE_ORDER");
     }
     (from, to)
 }

@@ -1,10 +1,9 @@
-//! The register: who takes part, with which certificates, under which grants and agreements, and when its
-//! schools are open.
+//! The register of organisations: their certificates, grants, sharing agreements, term dates and closures.
 
 pub mod agreements;
+pub mod bootstrap;
 pub mod certificates;
 pub mod closures;
-pub mod founding;
 pub mod grants;
 pub mod organisations;
 pub mod state_change;
@@ -25,9 +24,9 @@ pub fn routes(routes: Routes) -> Routes {
         .unary(rpc::REVOKE_CERTIFICATE, Action::RevokeCertificate, certificates::revoke)
         .unary(rpc::AUTHORISE_PROCESSOR, Action::AuthoriseProcessor, grants::authorise_processor)
         .unary(rpc::APPOINT_AUDITOR, Action::AppointAuditor, grants::appoint_auditor)
-        .unary(rpc::END_GRANT, Action::EndGrant, grants::end)
+        .unary(rpc::END_GRANT, Action::EndGrant, grants::end_grant)
         .unary(rpc::PROPOSE_AGREEMENT, Action::ProposeAgreement, agreements::propose)
         .unary(rpc::COUNTERSIGN_AGREEMENT, Action::CountersignAgreement, agreements::countersign)
-        .unary(rpc::END_AGREEMENT, Action::EndAgreement, agreements::end)
+        .unary(rpc::END_AGREEMENT, Action::EndAgreement, agreements::end_agreement)
         .unary(rpc::PUT_TERM_DATES, Action::PutTermDates, terms::put)
 }

@@ -1,36 +1,38 @@
-//! Organisations: registered and suspended by operators only.
+//! Registered organisations. Only operators register, suspend and restore them.
 
-use super::certificates::{self, CertificateRow, part};
+use super::certificates::{self, CertificateRow, caller_part};
 use super::state_change;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::codes::urn::{PlaceNumberError, Ukprn, Urn};
+use crate::codes::urn::{EstablishmentNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
-use crate::exchange::{Action, Change, Cx, Decided, Facts, Pages, Part, Reason, Record, Refusal};
+use crate::exchange::{
+    Action, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Record, Refusal, RequestContext,
+};
 use crate::proto::v1::{
     DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
     ListOrganisationsResponse, Organisation, OrganisationState, RegisterOrganisationRequest,
     RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest,
     UpdateOrganisationResponse,
 };
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 use crate::tlog::Hash;
 
-/// A version of an organisation's registration.
+/// A row of `organisations`: one version of an organisation's registration.
 #[derive(Clone, Debug)]
 pub struct OrganisationRow {
-    /// Its id.
+    /// Id of the organisation.
     pub organisation: OrganisationId,
-    /// Its name.
+    /// Name of the organisation.
     pub display_name: String,
-    /// Whether it takes part.
+    /// Active or suspended.
     pub state: OrganisationState,
-    /// GIAS number.
+    /// Unique reference number in Get Information about Schools (GIAS).
     pub urn: Option<String>,
     /// UK provider reference number.
     pub ukprn: Option<String>,
-    /// `StateChange`, sealed under a key of the organisation, where this version set the state.
+    /// `StateChange`, sealed under a key of the organisation; set when this version changed the state.
     pub state_change: Option<Vec<u8>>,
     /// The etag, from 1.
     pub version: i64,
@@ -42,7 +44,7 @@ impl Record for OrganisationRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("organisation", Text),
             ("display_name", Text),
             ("state", Int),
@@ -50,7 +52,7 @@ impl Record for OrganisationRow {
             ("ukprn", Text),
             ("state_change", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -65,36 +67,36 @@ impl Record for OrganisationRow {
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(key(&self.organisation), self.version)]
     }
 }
 
-/// The key of an organisation's registration.
+/// Returns the key of an organisation's registration.
 #[must_use]
-pub fn key(organisation: &OrganisationId) -> Key {
-    Key::new(Family::Organisation).text(organisation.as_str())
+pub fn key(organisation: &OrganisationId) -> VersionKey {
+    VersionKey::new(KeyFamily::Organisation).text(organisation.as_str())
 }
 
 /// Registers an organisation with its first certificate.
 pub(super) async fn register(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: RegisterOrganisationRequest,
 ) -> Result<Decided<RegisterOrganisationResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let organisation = check.organisation("organisation", &m.organisation);
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200).required());
-    let urn = optional(&mut check, "urn", &m.urn, |text| Urn::parse(text).map(drop));
-    let ukprn = optional(&mut check, "ukprn", &m.ukprn, |text| Ukprn::parse(text).map(drop));
-    let certificate = certificates::parse(&mut check, "certificate", &m.certificate);
+    let urn = check_place_number(&mut check, "urn", &m.urn, |text| Urn::parse(text).map(drop));
+    let ukprn = check_place_number(&mut check, "ukprn", &m.ukprn, |text| Ukprn::parse(text).map(drop));
+    let certificate = certificates::check_certificate(&mut check, "certificate", &m.certificate);
     if let (Some(named), Some(certificate)) = (&organisation, &certificate)
         && named != certificate.organisation()
     {
-        check.fault("certificate", "CERTIFICATE_OF_ANOTHER");
+        check.add_violation("certificate", "CERTIFICATE_OF_ANOTHER");
     }
     check.finish()?;
-    let permit = cx.permit(Action::RegisterOrganisation, &Facts::own(part_of_operator(&cx)))?;
+    let permit = cx.permit(Action::RegisterOrganisation, &PolicyFacts::for_role(operator_part(&cx)))?;
     let (Some(organisation), Some(certificate)) = (organisation, certificate) else {
         return Err(Reason::Malformed.into());
     };
@@ -108,26 +110,26 @@ pub(super) async fn register(
         version: 1,
     };
     let first = CertificateRow::new(&certificate);
-    let taken = cx.snapshot.version(&key(&row.organisation)).await? > 0
-        || cx.snapshot.version(&certificates::key(&first.sha256)).await? > 0;
-    if taken {
+    let exists = cx.snapshot.current_version(&key(&row.organisation)).await? > 0
+        || cx.snapshot.current_version(&certificates::key(&first.sha256)).await? > 0;
+    if exists {
         return Err(Reason::AlreadyExists.into());
     }
     let change = cx.change(&permit);
     let change = change.guard(key(&row.organisation), 0).guard(certificates::key(&first.sha256), 0);
-    let change = change.write(&row).write(&first);
+    let change = change.append(&row).append(&first);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
     let reply = RegisterOrganisationResponse {
         certificate_sha256: first.sha256_text(),
         etag: row.version.to_string(),
         receipt: None,
     };
-    Ok(change.reply(&reply))
+    Ok(change.with_reply(&reply))
 }
 
 /// Renames, suspends or restores an organisation.
 pub(super) async fn update(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: UpdateOrganisationRequest,
 ) -> Result<Decided<UpdateOrganisationResponse>, Refusal> {
     let mut check = Check::new();
@@ -136,9 +138,9 @@ pub(super) async fn update(
     check.required("etag", &m.etag);
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200));
     let state = check.optional_enum::<OrganisationState>("state", m.state);
-    let state_change = state_change::read(&mut check, &m);
+    let state_change = state_change::check_state_change(&mut check, &m);
     check.finish()?;
-    let permit = cx.permit(Action::UpdateOrganisation, &Facts::own(part_of_operator(&cx)))?;
+    let permit = cx.permit(Action::UpdateOrganisation, &PolicyFacts::for_role(operator_part(&cx)))?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
     let mut row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
     if m.etag != row.version.to_string() {
@@ -150,90 +152,95 @@ pub(super) async fn update(
     row.state = state.unwrap_or(row.state);
     row.state_change =
         state_change.map(|change| state_change::seal(&cx, &organisation, &change)).transpose()?;
-    let change = change.write(&row).bump(Key::authority(organisation.as_str()));
+    let change = change.append(&row).bump(VersionKey::authority(organisation.as_str()));
     let change = deliver_registration(&mut cx, change, &organisation).await?;
-    Ok(change.reply(&UpdateOrganisationResponse { etag: row.version.to_string(), receipt: None }))
+    Ok(change.with_reply(&UpdateOrganisationResponse { etag: row.version.to_string(), receipt: None }))
 }
 
-/// One organisation with its certificates.
+/// Returns one organisation with its certificates.
 pub(super) async fn get(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: GetOrganisationRequest,
 ) -> Result<Decided<GetOrganisationResponse>, Refusal> {
     let mut check = Check::new();
     let organisation = check.organisation("organisation", &m.organisation);
     check.finish()?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
-    let permit = cx.permit(Action::GetOrganisation, &Facts::own(part(&cx, &organisation)))?;
+    let permit =
+        cx.permit(Action::GetOrganisation, &PolicyFacts::for_role(caller_part(&cx, &organisation)))?;
     let row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
-    let found = message(&mut cx.snapshot, row).await?;
+    let found = load_message(&mut cx.snapshot, row).await?;
     let reply = GetOrganisationResponse { organisation: Some(found), receipt: None };
-    Ok(cx.change(&permit).reply(&reply))
+    Ok(cx.change(&permit).with_reply(&reply))
 }
 
-/// Every organisation, by id.
+/// Lists all organisations by id.
 pub(super) async fn list(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: ListOrganisationsRequest,
 ) -> Result<Decided<ListOrganisationsResponse>, Refusal> {
     let mut check = Check::new();
     let page_size = i64::from(check.page_size("page_size", m.page_size, 100, 1_000).unwrap_or(100));
-    let bare = ListOrganisationsRequest { page_token: String::new(), page_size: 0 };
-    let pages = Pages::of(&cx, "ListOrganisations", &bare);
+    let query = ListOrganisationsRequest { page_token: String::new(), page_size: 0 };
+    let pages = PageTokens::for_query(&cx, "ListOrganisations", &query);
     let after = if m.page_token.is_empty() { Some(Vec::new()) } else { pages.open(&cx, &m.page_token) };
     if after.is_none() {
-        check.fault("page_token", "PAGE_TOKEN_INVALID");
+        check.add_violation("page_token", "PAGE_TOKEN_INVALID");
     }
     check.finish()?;
-    let permit = cx.permit(Action::ListOrganisations, &Facts::own(part_of_operator(&cx)))?;
+    let permit = cx.permit(Action::ListOrganisations, &PolicyFacts::for_role(operator_part(&cx)))?;
     let after = String::from_utf8(after.unwrap_or_default()).unwrap_or_default();
     let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM organisations o \
-               JOIN heads h ON h.key = o.head AND h.idx = o.idx AND h.ordinal = o.ordinal \
+               JOIN current_versions h ON h.key = o.version_key AND h.idx = o.idx AND h.ordinal = o.ordinal \
                WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2";
     let rows = cx.snapshot.fetch(sql, vec![after.as_str().into(), page_size.into()]).await?;
     let mut organisations = Vec::with_capacity(rows.len());
     for row in &rows {
-        let row = read(row)?;
-        organisations.push(message(&mut cx.snapshot, row).await?);
+        let row = parse_row(row)?;
+        organisations.push(load_message(&mut cx.snapshot, row).await?);
     }
     let last = organisations.last().filter(|_| i64::try_from(rows.len()) == Ok(page_size));
     let next_page_token = match last {
         None => String::new(),
         Some(last) => pages.seal(&cx, last.organisation.as_bytes())?,
     };
-    Ok(cx.change(&permit).reply(&ListOrganisationsResponse { organisations, next_page_token, receipt: None }))
+    Ok(cx.change(&permit).with_reply(&ListOrganisationsResponse {
+        organisations,
+        next_page_token,
+        receipt: None,
+    }))
 }
 
-/// The newest registration of an organisation.
+/// Returns the newest registration of an organisation.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// [`StoreError`] when the query fails or a stored value is corrupt.
 pub async fn by_id(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<Option<OrganisationRow>, StoreError> {
-    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM heads h \
+    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM current_versions h \
                JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key(organisation).as_bytes().into()]).await?;
-    row.map(|row| read(&row)).transpose()
+    row.map(|row| parse_row(&row)).transpose()
 }
 
-/// Checks whether an organisation is registered and not suspended: a suspended one is given nothing new.
+/// Returns whether an organisation is registered and active. A suspended organisation receives nothing new.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// [`StoreError`] when the query fails or a stored value is corrupt.
 pub async fn is_active(snapshot: &mut Snapshot, organisation: &OrganisationId) -> Result<bool, StoreError> {
     let row = by_id(snapshot, organisation).await?;
     Ok(row.is_some_and(|row| row.state == OrganisationState::Active))
 }
 
-/// Delivers what happened to an organisation's registration, to it and to every operator.
+/// Delivers a change of an organisation's registration to the organisation and to every operator.
 pub(super) async fn deliver_registration(
-    cx: &mut Cx,
+    cx: &mut RequestContext,
     change: Change,
     organisation: &OrganisationId,
 ) -> Result<Change, Refusal> {
-    let object = cx.exchange;
+    let object = cx.exchange_id;
     let mut change = change.deliver(organisation, DeliveryKind::Registration, object, None);
     let sql = "SELECT DISTINCT organisation FROM organisations WHERE organisation LIKE 'operator/%' \
                ORDER BY organisation";
@@ -247,19 +254,19 @@ pub(super) async fn deliver_registration(
     Ok(change)
 }
 
-/// The names of these organisations, of those that are registered, in the order of their ids.
+/// Lists the registered organisations among these ids, as (id, name) in the order of their ids.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn names<'a>(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn list_names<'a>(
     snapshot: &mut Snapshot,
     organisations: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<(String, String)>, StoreError> {
-    let key = |id| Key::new(Family::Organisation).text(id);
-    let keys: Vec<Key> = organisations.into_iter().map(key).collect();
-    let sql = "SELECT o.organisation, o.display_name FROM heads h \
+    let key = |id| VersionKey::new(KeyFamily::Organisation).text(id);
+    let keys: Vec<VersionKey> = organisations.into_iter().map(key).collect();
+    let sql = "SELECT o.organisation, o.display_name FROM current_versions h \
                JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
-    let rows = snapshot.fetch_among(sql, &keys).await?;
+    let rows = snapshot.fetch_by_keys(sql, &keys).await?;
     let mut names: Vec<_> = rows
         .iter()
         .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned())))
@@ -268,23 +275,25 @@ pub async fn names<'a>(
     Ok(names)
 }
 
-fn part_of_operator(cx: &Cx) -> Part {
-    if cx.caller.kind() == OrganisationKind::Operator { Part::Operator } else { Part::None }
+fn operator_part(cx: &RequestContext) -> CallerRole {
+    if cx.caller.kind() == OrganisationKind::Operator { CallerRole::Operator } else { CallerRole::NoRole }
 }
 
-fn optional(
+fn check_place_number(
     check: &mut Check,
     field: &'static str,
     text: &str,
-    parse: impl Fn(&str) -> Result<(), PlaceNumberError>,
+    parse: impl Fn(&str) -> Result<(), EstablishmentNumberError>,
 ) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    check.parsed(field, text, |text| parse(text).map(|()| text.to_owned()).map_err(PlaceNumberError::reason))
+    check.parsed(field, text, |text| {
+        parse(text).map(|()| text.to_owned()).map_err(EstablishmentNumberError::reason)
+    })
 }
 
-fn read(row: &Row) -> Result<OrganisationRow, StoreError> {
+fn parse_row(row: &Row) -> Result<OrganisationRow, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: "organisations", column };
     let state = i32::try_from(row.int(2)?).ok().and_then(|state| OrganisationState::try_from(state).ok());
     Ok(OrganisationRow {
@@ -293,15 +302,15 @@ fn read(row: &Row) -> Result<OrganisationRow, StoreError> {
         state: state.ok_or(corrupt(2))?,
         urn: row.opt_text(3)?.map(str::to_owned),
         ukprn: row.opt_text(4)?.map(str::to_owned),
-        // Read by itself, where it is delivered.
+        // `state_change::written_at` reads it when it is delivered.
         state_change: None,
         version: row.int(5)?,
     })
 }
 
-async fn message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organisation, StoreError> {
+async fn load_message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organisation, StoreError> {
     let sql = "SELECT c.sha256, c.system, c.not_after, c.state FROM certificates c \
-               JOIN heads h ON h.key = c.head AND h.idx = c.idx AND h.ordinal = c.ordinal \
+               JOIN current_versions h ON h.key = c.version_key AND h.idx = c.idx AND h.ordinal = c.ordinal \
                WHERE c.organisation = $1 ORDER BY c.sha256";
     let mut certificates = Vec::new();
     for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {

@@ -1,4 +1,4 @@
-//! Term dates, as each organisation gives them for itself: school days are counted by them.
+//! Term dates of organisations, from which school days are counted. Each organisation puts its own.
 
 use prost::Message;
 
@@ -6,23 +6,23 @@ use super::closures;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Cx, Decided, Facts, Part, Reason, Record, Refusal};
+use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, Snapshot, StoreError, Table, Value};
 
-/// Academic years for which terms are taken.
-const YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
-/// Days of one term or break.
-const MAX_DAYS: usize = 366;
-/// Most days or periods of one kind.
-const MOST: usize = 40;
+/// Academic years for which term dates are accepted.
+const ACADEMIC_YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
+/// Longest term or break, in days.
+const MAX_PERIOD_DAYS: usize = 366;
+/// Most terms, half-terms or inset days of one academic year.
+const MAX_LIST_ITEMS: usize = 40;
 
-/// An organisation's term dates of one academic year.
+/// A row of `term_dates`: an organisation's term dates of one academic year.
 struct TermsRow {
     organisation: OrganisationId,
-    year: i32,
+    academic_year: i32,
     message: Vec<u8>,
     version: i64,
 }
@@ -33,123 +33,123 @@ impl Record for TermsRow {
         columns: &[
             ("idx", Int),
             ("ordinal", Int),
-            ("head", Blob),
+            ("version_key", Blob),
             ("organisation", Text),
             ("academic_year", Int),
             ("message", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
         vec![
-            key(&self.organisation, self.year).as_bytes().into(),
+            key(&self.organisation, self.academic_year).as_bytes().into(),
             self.organisation.as_str().into(),
-            self.year.into(),
+            self.academic_year.into(),
             self.message.clone().into(),
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(key(&self.organisation, self.year), self.version)]
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+        vec![(key(&self.organisation, self.academic_year), self.version)]
     }
 }
 
-fn key(organisation: &OrganisationId, year: i32) -> Key {
-    Key::new(Family::Terms).text(organisation.as_str()).bytes(&year.to_be_bytes())
+fn key(organisation: &OrganisationId, year: i32) -> VersionKey {
+    VersionKey::new(KeyFamily::Terms).text(organisation.as_str()).bytes(&year.to_be_bytes())
 }
 
-/// Puts the caller's term dates of an academic year.
+/// Stores the caller's term dates of an academic year.
 pub(super) async fn put(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: PutTermDatesRequest,
 ) -> Result<Decided<PutTermDatesResponse>, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let sent = check.present("term_dates", m.term_dates.as_ref());
     if let Some(sent) = sent {
-        let mut at = check.at("term_dates");
-        at.int_range("academic_year", sent.academic_year, YEARS);
+        let mut at = check.enter("term_dates");
+        at.int_range("academic_year", sent.academic_year, ACADEMIC_YEARS);
         if sent.terms.is_empty() {
-            at.fault("terms", "FIELD_REQUIRED");
+            at.add_violation("terms", "FIELD_REQUIRED");
         }
-        periods(&mut at, "terms", &sent.terms);
-        periods(&mut at, "half_terms", &sent.half_terms);
-        if at.list_len("inset_days", sent.inset_days.len(), MOST) {
+        check_periods(&mut at, "terms", &sent.terms);
+        check_periods(&mut at, "half_terms", &sent.half_terms);
+        if at.list_len("inset_days", sent.inset_days.len(), MAX_LIST_ITEMS) {
             for (index, day) in sent.inset_days.iter().enumerate() {
-                at.at("inset_days").index(index).date("", day);
+                at.enter("inset_days").index(index).date("", day);
             }
         }
     }
     check.finish()?;
     let sent = sent.ok_or(Reason::Malformed)?;
-    let permit = cx.permit(Action::PutTermDates, &Facts::own(Part::Own))?;
+    let permit = cx.permit(Action::PutTermDates, &PolicyFacts::for_role(CallerRole::Owner))?;
     let organisation = cx.caller.organisation.clone();
-    let before = cx.snapshot.version(&key(&organisation, sent.academic_year)).await?;
+    let before = cx.snapshot.current_version(&key(&organisation, sent.academic_year)).await?;
     let row = TermsRow {
-        year: sent.academic_year,
+        academic_year: sent.academic_year,
         message: sent.encode_to_vec(),
         version: before + 1,
         organisation,
     };
-    let change = cx.change(&permit).guard(key(&row.organisation, row.year), before);
-    let change = change.write(&row).bump(Key::facts(row.organisation.as_str()));
-    Ok(change.reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
+    let change = cx.change(&permit).guard(key(&row.organisation, row.academic_year), before);
+    let change = change.append(&row).bump(VersionKey::facts(row.organisation.as_str()));
+    Ok(change.with_reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 
-/// A stored record that does not say what was checked when it came. Taken for absent dates it would move school days.
-const CORRUPT: StoreError = StoreError::Corrupt { table: "term_dates", column: 0 };
+/// The error for stored term dates that cannot be parsed. Ignoring them would change the count of school days.
+const CORRUPT_TERM_DATES: StoreError = StoreError::Corrupt { table: "term_dates", column: 0 };
 
-/// An organisation's school days, from all the term dates and closures that it has given.
+/// Loads an organisation's school calendar from its term dates and closures.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn calendar(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn load_calendar(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<SchoolCalendar, StoreError> {
     let mut calendar = SchoolCalendar::default();
-    for dates in of(snapshot, organisation).await? {
+    for dates in list_term_dates(snapshot, organisation).await? {
         for (periods, stored) in
             [(&mut calendar.terms, &dates.terms), (&mut calendar.half_terms, &dates.half_terms)]
         {
             for sent in stored {
-                periods.push(period(sent).ok_or(CORRUPT)?);
+                periods.push(parse_period(sent).ok_or(CORRUPT_TERM_DATES)?);
             }
         }
         for day in &dates.inset_days {
-            calendar.inset_days.insert(Date::parse(day).map_err(|_| CORRUPT)?);
+            calendar.inset_days.insert(Date::parse(day).map_err(|_| CORRUPT_TERM_DATES)?);
         }
     }
-    closures::add_to(&mut calendar, snapshot, organisation).await?;
+    closures::add_closures(&mut calendar, snapshot, organisation).await?;
     Ok(calendar)
 }
 
-/// The term dates that an organisation has given, by academic year.
+/// Lists an organisation's term dates by academic year.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn of(
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn list_term_dates(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<Vec<TermDates>, StoreError> {
     let sql = "SELECT t.message FROM term_dates t \
-               JOIN heads h ON h.key = t.head AND h.idx = t.idx AND h.ordinal = t.ordinal \
+               JOIN current_versions h ON h.key = t.version_key AND h.idx = t.idx AND h.ordinal = t.ordinal \
                WHERE t.organisation = $1 ORDER BY t.academic_year";
-    let read = |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| CORRUPT);
+    let read = |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| CORRUPT_TERM_DATES);
     snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
 }
 
-fn periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {
-    if !check.list_len(field, sent.len(), MOST) {
+fn check_periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {
+    if !check.list_len(field, sent.len(), MAX_LIST_ITEMS) {
         return;
     }
     for (index, period) in sent.iter().enumerate() {
-        let mut at = check.at(field).index(index);
-        at.period(("first", &period.first), ("last", &period.last), MAX_DAYS);
+        let mut at = check.enter(field).index(index);
+        at.period(("first", &period.first), ("last", &period.last), MAX_PERIOD_DAYS);
     }
 }
 
-fn period(sent: &v1::Period) -> Option<Period> {
+fn parse_period(sent: &v1::Period) -> Option<Period> {
     Period::new(Date::parse(&sent.first).ok()?, Date::parse(&sent.last).ok()?)
 }

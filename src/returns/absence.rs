@@ -1,5 +1,5 @@
-//! `NotifyExpectedAbsence`: commissioner or home school tells the provider that a child is not expected. The
-//! provider's mark, when it comes, stands as it is sent.
+//! `NotifyExpectedAbsence`: records a notice from the commissioner or home school that a child is not expected, and
+//! delivers it to the provider. The notice does not change the provider's mark.
 
 use std::collections::HashSet;
 
@@ -7,58 +7,63 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
-use super::rules::{self, Slot, within};
-use super::stated::{self, tell};
-use super::statements::{self, Stated, StatementRow};
+use super::register_statements::{self, StatementKind, StatementRow};
+use super::rules::{self, SessionSlot, is_within};
+use super::statement_delivery::{self, notify_parties};
 use crate::calendar::{Date, Period};
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
-use crate::exchange::{Action, ChildPart, Cx, Decided, Facts, LeafRole, Part, Reason, Refusal};
+use crate::exchange::{
+    Action, CallerRole, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+};
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
     DeliveryKind, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, Session, StoredExpectedAbsence,
 };
-use crate::store::key::Key;
+use crate::store::version_key::VersionKey;
 
-/// Most sessions of one notice.
-const SESSIONS: usize = 200;
+/// Maximum number of sessions in a notice.
+const MAX_SESSIONS_PER_NOTICE: usize = 200;
 
-/// A notice whose shape holds.
+/// A notice that passed the checks of its format.
 struct Notice {
     placement: Uuid,
-    sessions: Vec<(Date, Slot)>,
-    /// None where it is taken back.
+    sessions: Vec<(Date, SessionSlot)>,
+    /// The absence code; None if the notice is withdrawn.
     code: Option<String>,
     note: String,
 }
 
-/// Takes a notice.
+/// Handles `NotifyExpectedAbsence`.
 pub async fn notify_expected_absence(
-    mut cx: Cx,
+    mut cx: RequestContext,
     m: NotifyExpectedAbsenceRequest,
 ) -> Result<Decided<NotifyExpectedAbsenceResponse>, Refusal> {
-    let notice = read(&m)?;
-    let found = placements::of_party(&mut cx.snapshot, notice.placement, &cx.caller.organisation).await?;
+    let notice = parse_request(&m)?;
+    let found =
+        placements::by_id_for_party(&mut cx.snapshot, notice.placement, &cx.caller.organisation).await?;
     let facts = match &found {
-        Some(placement) => stated::facts(&mut cx, placement).await?,
-        None => Facts::own(Part::None),
+        Some(placement) => statement_delivery::load_facts(&mut cx, placement).await?,
+        None => PolicyFacts::for_role(CallerRole::NoRole),
     };
     let permit = cx.permit(Action::NotifyExpectedAbsence, &facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
-    hold(&notice, &placement, &cx.caller.organisation)?;
-    let mut warnings = warnings(&mut cx, &notice, &placement).await?;
-    if !permit.is_agreed() {
+    check_sessions(&notice, &placement, &cx.caller.organisation)?;
+    let mut warnings = notice_warnings(&mut cx, &notice, &placement).await?;
+    if !permit.has_agreement_in_force() {
         warnings.push("AGREEMENT_LAPSED".to_owned());
     }
     let sender = cx.caller.organisation.clone();
-    let key_of = |date, slot| statements::key(Stated::NotExpected, placement.id, date, slot, &sender);
-    let keys: Vec<Key> = notice.sessions.iter().map(|(date, slot)| key_of(*date, *slot)).collect();
-    let standing = statements::standing(&mut cx.snapshot, &keys).await?;
-    let restricted = is_restricted(&mut cx, &notice, placement.id).await?;
+    let key_of = |date, slot| {
+        register_statements::statement_key(StatementKind::NotExpected, placement.id, date, slot, &sender)
+    };
+    let keys: Vec<VersionKey> = notice.sessions.iter().map(|(date, slot)| key_of(*date, *slot)).collect();
+    let standing = register_statements::list_current(&mut cx.snapshot, &keys).await?;
+    let restricted = has_restricted_code(&mut cx, &notice, placement.id).await?;
     let object = cx.random.uuid_v7(cx.now);
     let change = cx.change(&permit).guard(placement.key(), placement.version);
-    let (key, mut change) = children::own_key(&mut cx, change, &sender, placement.child).await?;
+    let (key, mut change) = children::load_or_generate_key(&mut cx, change, &sender, placement.child).await?;
     let mut rows = Vec::new();
     for (date, slot) in &notice.sessions {
         let before = standing.iter().find(|before| (before.date, before.slot) == (*date, *slot));
@@ -68,7 +73,7 @@ pub async fn notify_expected_absence(
             continue;
         }
         let mut row = StatementRow {
-            stated: Stated::NotExpected,
+            kind: StatementKind::NotExpected,
             placement: placement.id,
             date: *date,
             slot: *slot,
@@ -77,12 +82,13 @@ pub async fn notify_expected_absence(
             code: notice.code.clone(),
             mark_revision: 0,
             suggested: String::new(),
-            object,
+            submission_id: object,
             received: cx.now.micros(),
             child: placement.child,
             note: None,
         };
-        // The note is one for all sessions of the notice, those that are not written again with them.
+        // The note applies to all sessions of the notice, also to those that are unchanged and not written again. So
+        // `restricted` was decided over all of them.
         let note = match notice.note.as_str() {
             "" => StoredExpectedAbsence::default(),
             text => StoredExpectedAbsence {
@@ -91,7 +97,7 @@ pub async fn notify_expected_absence(
                 ..StoredExpectedAbsence::default()
             },
         };
-        row.seal(&cx, &key, &note)?;
+        row.seal_note(&cx, &key, &note)?;
         rows.push(row);
     }
     let count = |sessions: usize| u32::try_from(sessions).unwrap_or(u32::MAX);
@@ -105,77 +111,94 @@ pub async fn notify_expected_absence(
     if !rows.is_empty() {
         let encoded = reply.encode_to_vec();
         let (placement_id, role) = (placement.id, LeafRole::Submitted);
-        let part = ChildPart { placement: placement_id, role, key: &key, reply: &encoded };
+        let part = LeafInput { placement: placement_id, role, key: &key, reply: &encoded };
         let kind = DeliveryKind::ExpectedAbsence;
-        change = tell(change.child(&part, &rows), &cx, (&placement, &rows), kind, object, Some(placement_id));
+        change = notify_parties(
+            change.append_child(&part, &rows),
+            &cx,
+            (&placement, &rows),
+            kind,
+            object,
+            Some(placement_id),
+        );
     }
-    Ok(change.reply(&reply))
+    Ok(change.with_reply(&reply))
 }
 
-fn read(m: &NotifyExpectedAbsenceRequest) -> Result<Notice, Refusal> {
+/// Parses the request; reports every fault.
+fn parse_request(m: &NotifyExpectedAbsenceRequest) -> Result<Notice, Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
     let placement = check.uuid("placement_id", &m.placement_id);
     let note = check.text("note", &m.note, TextRule::notes(2_000)).unwrap_or_default();
     if m.sessions.is_empty() {
-        check.fault("sessions", "FIELD_REQUIRED");
+        check.add_violation("sessions", "FIELD_REQUIRED");
     }
     let (mut sessions, mut seen) = (Vec::new(), HashSet::new());
-    if check.list_len("sessions", m.sessions.len(), SESSIONS) {
+    if check.list_len("sessions", m.sessions.len(), MAX_SESSIONS_PER_NOTICE) {
         for (index, sent) in m.sessions.iter().enumerate() {
-            let mut row = check.at("sessions").index(index);
+            let mut row = check.enter("sessions").index(index);
             let date = row.date("date", &sent.date);
             let slot = match row.enum_value::<Session>("session", sent.session) {
-                Some(Session::Timed) => row.time_of_day("start_time", &sent.start_time).map(Slot::timed),
-                Some(Session::Am) => Some(Slot::AM),
-                Some(Session::Pm) => Some(Slot::PM),
+                Some(Session::Timed) => {
+                    row.time_of_day("start_time", &sent.start_time).map(SessionSlot::timed)
+                }
+                Some(Session::Am) => Some(SessionSlot::AM),
+                Some(Session::Pm) => Some(SessionSlot::PM),
                 Some(Session::Unspecified) | None => None,
             };
             let Some(session) = date.zip(slot) else { continue };
             if !seen.insert(session) {
-                row.fault("", "CONFLICT_IN_BATCH");
+                row.add_violation("", "CONFLICT_IN_BATCH");
             }
             sessions.push(session);
         }
     }
     if !m.withdrawn && check.required("code", &m.code).is_some() {
-        code(&mut check, &m.code, &sessions);
+        check_absence_code(&mut check, &m.code, &sessions);
     }
     check.finish()?;
     let code = (!m.withdrawn).then(|| m.code.clone());
     Ok(Notice { placement: placement.ok_or(Reason::Malformed)?, sessions, code, note })
 }
 
-/// A code of every day that says that the child is not there.
-fn code(check: &mut Check, code: &str, sessions: &[(Date, Slot)]) {
+/// Checks that the code is valid on every day of the sessions and that it is a code of absence.
+fn check_absence_code(check: &mut Check, code: &str, sessions: &[(Date, SessionSlot)]) {
     for (date, _) in sessions {
-        let fault = match AttendanceCode::on(code, *date) {
+        let fault = match AttendanceCode::parse_on(code, *date) {
             Ok(code) if code.class().is_attended() => "CODE_NOT_AN_ABSENCE",
             Ok(_) => continue,
             Err(error) => error.reason(),
         };
-        check.fault("code", fault);
+        check.add_violation("code", fault);
         return;
     }
 }
 
-/// Sessions lie in the caller's time, and inside the placement. In this order: what became of the placement after its
-/// time is not told to a former party.
-fn hold(notice: &Notice, placement: &Placement, caller: &OrganisationId) -> Result<(), Refusal> {
+/// Checks that each session lies in the caller's time as a party, and then that it lies inside the placement. The order
+/// matters: a former party must not learn when the placement ended after its time.
+///
+/// # Errors
+/// The violations of all sessions.
+fn check_sessions(notice: &Notice, placement: &Placement, caller: &OrganisationId) -> Result<(), Refusal> {
     let mut check = Check::new();
     for (index, (date, _)) in notice.sessions.iter().enumerate() {
-        if placement.part_on(caller, *date) == Part::None {
-            check.at("sessions").index(index).fault("date", "NOT_PARTY_ON_DAY");
-        } else if !within(*date, placement.start, placement.end) {
-            check.at("sessions").index(index).fault("date", "PLACEMENT_NOT_ACTIVE");
+        if placement.role_on(caller, *date) == CallerRole::NoRole {
+            check.enter("sessions").index(index).add_violation("date", "NOT_PARTY_ON_DAY");
+        } else if !is_within(*date, placement.start, placement.end) {
+            check.enter("sessions").index(index).add_violation("date", "PLACEMENT_NOT_ACTIVE");
         }
     }
     Ok(check.finish()?)
 }
 
-/// Reports whether a restricted code was stated of a session of the notice, now or before, by anybody: then the note
-/// may say so, and only the closest readers get it.
-async fn is_restricted(cx: &mut Cx, notice: &Notice, placement: Uuid) -> Result<bool, Refusal> {
+/// Returns whether any organisation has stated a restricted code for a session of the notice, now or before. The note
+/// may then reveal it, so only sender, commissioner and home school get the note.
+async fn has_restricted_code(
+    cx: &mut RequestContext,
+    notice: &Notice,
+    placement: Uuid,
+) -> Result<bool, Refusal> {
     if notice.code.as_deref().is_some_and(rules::is_restricted) {
         return Ok(true);
     }
@@ -183,18 +206,29 @@ async fn is_restricted(cx: &mut Cx, notice: &Notice, placement: Uuid) -> Result<
     let Some(days) = days().min().zip(days().max()).and_then(|(from, to)| Period::new(from, to)) else {
         return Ok(false);
     };
-    let stated = statements::of_placement(&mut cx.snapshot, Stated::NotExpected, placement, days).await?;
+    let stated = register_statements::list_for_placement(
+        &mut cx.snapshot,
+        StatementKind::NotExpected,
+        placement,
+        days,
+    )
+    .await?;
     let restricted = |row: &StatementRow| row.code.as_deref().is_some_and(rules::is_restricted);
     Ok(stated.iter().any(|row| restricted(row) && notice.sessions.contains(&(row.date, row.slot))))
 }
 
-/// Leave under a part-time timetable rests on one that is agreed and ends.
-async fn warnings(cx: &mut Cx, notice: &Notice, placement: &Placement) -> Result<Vec<String>, Refusal> {
+/// Returns the warnings for a notice: code C2 (part-time timetable) needs a timetable that the parents agreed to and
+/// that has an end.
+async fn notice_warnings(
+    cx: &mut RequestContext,
+    notice: &Notice,
+    placement: &Placement,
+) -> Result<Vec<String>, Refusal> {
     if notice.code.as_deref() != Some("C2") {
         return Ok(Vec::new());
     }
-    let plan = plan::newest(cx, placement).await?;
-    let arrangement = Arrangement::of(placement, plan.as_ref().map(|(_, plan)| plan));
-    let agreed = notice.sessions.iter().all(|(date, _)| arrangement.agreed_part_time(*date));
+    let plan = plan::load_newest(cx, placement).await?;
+    let arrangement = Arrangement::new(placement, plan.as_ref().map(|(_, plan)| plan));
+    let agreed = notice.sessions.iter().all(|(date, _)| arrangement.is_part_time_agreed(*date));
     Ok(if agreed { Vec::new() } else { vec!["PART_TIME_NOT_AGREED".to_owned()] })
 }

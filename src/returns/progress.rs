@@ -1,5 +1,5 @@
-//! `SubmitProgress` and `GetProgress`: how a child comes on against its plan, period by period. A second
-//! return for a period is the same, or a correction that keeps what was before.
+//! Progress returns (`SubmitProgress`, `GetProgress`): a child's progress against its plan in a period. A second return
+//! for a period is unchanged, or a correction; earlier revisions are kept.
 
 mod read;
 mod rows;
@@ -7,6 +7,6 @@ mod rules;
 mod submit;
 mod wire;
 
-pub use read::content;
 pub(super) use read::get_progress;
+pub use read::load_progress_content;
 pub(super) use submit::submit_progress;

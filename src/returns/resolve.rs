@@ -1,4 +1,5 @@
-//! Whose child a row of a register is about, and whether it can be about that child on that day.
+//! Resolution of a submission's rows to placements: finds the child that a row names, and checks that the row's
+//! identifiers, personal details and day match that placement.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,78 +8,93 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
-use super::roll::{Found, Known, Roll};
-use super::rules::{self, Entered, Fault, Named, Statement};
+use super::roster::{Candidates, ProviderRoster, RosterEntry};
+use super::rules::{self, ChildIdentifier, MarkStatement, ParsedMark, RowFault};
 use crate::calendar::{Date, Period, TimeOfDay};
 use crate::codes::attendance::AttendanceCode;
-use crate::codes::names::same_name;
+use crate::codes::name_matching::is_same_name;
 use crate::exchange::check::{Check, Violations};
-use crate::exchange::{Cx, Reason, Refusal};
+use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{ChildIdentity, Plan};
 
-/// A batch under decision.
-pub struct Batch {
-    pub roll: Arc<Roll>,
-    /// The children of the batch, in the order in which it first names them.
-    pub known: Vec<Arc<Known>>,
+/// A submission while it is being decided, with what was loaded for it.
+pub struct SubmissionBatch {
+    pub roster: Arc<ProviderRoster>,
+    /// Roster entries of the batch's children, in the order of their first row.
+    pub entries: Vec<Arc<RosterEntry>>,
     by_placement: HashMap<Uuid, usize>,
     identities: HashMap<Uuid, ChildIdentity>,
-    /// What was arranged, from which day on, for placements of children who have several.
+    /// Arrangements with their first days, by placement. Loaded only for children with several placements on a day.
     timetables: HashMap<Uuid, Vec<(Date, Arrangement)>>,
 }
 
-impl Batch {
-    /// A batch of the roll's provider.
-    pub fn of(roll: Arc<Roll>) -> Self {
-        let (known, by_placement) = (Vec::new(), HashMap::new());
-        Self { roll, known, by_placement, identities: HashMap::new(), timetables: HashMap::new() }
+impl SubmissionBatch {
+    /// Creates an empty batch for the roster's provider.
+    pub fn new(roster: Arc<ProviderRoster>) -> Self {
+        let (entries, by_placement) = (Vec::new(), HashMap::new());
+        Self { roster, entries, by_placement, identities: HashMap::new(), timetables: HashMap::new() }
     }
 
-    /// The place of a placement among the known ones.
-    pub fn at(&self, placement: Uuid) -> Option<usize> {
+    /// Returns the index of a placement in [`Self::known`].
+    pub fn index_of(&self, placement: Uuid) -> Option<usize> {
         self.by_placement.get(&placement).copied()
     }
 
-    /// The place among the known ones, with what is known; read on the way where it is not known yet.
-    async fn know(&mut self, cx: &mut Cx, placement: &Placement) -> Result<(usize, Arc<Known>), Refusal> {
-        if let Some((at, known)) = self.at(placement.id).and_then(|at| Some((at, self.known.get(at)?))) {
+    /// Returns a placement's roster entry and its index in [`Self::known`]. Loads the entry if it is not there yet.
+    async fn load_entry(
+        &mut self,
+        cx: &mut RequestContext,
+        placement: &Placement,
+    ) -> Result<(usize, Arc<RosterEntry>), Refusal> {
+        if let Some((at, known)) =
+            self.index_of(placement.id).and_then(|at| Some((at, self.entries.get(at)?)))
+        {
             return Ok((at, Arc::clone(known)));
         }
-        let known = self.roll.know(cx, placement).await?;
-        self.by_placement.insert(placement.id, self.known.len());
-        self.known.push(Arc::clone(&known));
-        Ok((self.known.len() - 1, known))
+        let known = self.roster.entry(cx, placement).await?;
+        self.by_placement.insert(placement.id, self.entries.len());
+        self.entries.push(Arc::clone(&known));
+        Ok((self.entries.len() - 1, known))
     }
 
-    /// The child as the commissioner's record knows it, for as long as the batch is decided. A provider that may not
-    /// read the placement any more is compared with the record as it was at the end, because a comparison with a
-    /// later one would tell it what was recorded since.
-    async fn identity(&mut self, cx: &mut Cx, placement: &Placement) -> Result<&ChildIdentity, Refusal> {
-        let may_read = placements::readable(placement, &cx.caller.organisation);
+    /// Returns the child's identity from the commissioner's record, cached for the batch. If the provider may no longer
+    /// read the placement, this is the record as it was at the placement's end: a comparison with a later version would
+    /// reveal what was recorded since.
+    async fn identity(
+        &mut self,
+        cx: &mut RequestContext,
+        placement: &Placement,
+    ) -> Result<&ChildIdentity, Refusal> {
+        let may_read = placements::can_read(placement, &cx.caller.organisation);
         Ok(match self.identities.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let identity = if may_read {
-                    children::identity(cx, placement).await?
+                    children::load_identity(cx, placement).await?
                 } else {
-                    children::identity_at_end(cx, placement).await?
+                    children::load_identity_at_end(cx, placement).await?
                 };
                 place.insert(identity.ok_or(Reason::NotFound)?)
             }
         })
     }
 
-    /// Reports whether a placement's timetable of the mark's day holds the mark's session.
-    async fn expects(&mut self, cx: &mut Cx, placement: &Placement, mark: &Entered) -> Result<bool, Refusal> {
+    /// Returns whether the timetable in force on the mark's day contains the mark's session.
+    async fn timetable_holds(
+        &mut self,
+        cx: &mut RequestContext,
+        placement: &Placement,
+        mark: &ParsedMark,
+    ) -> Result<bool, Refusal> {
         let timetables = match self.timetables.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let from = placement.start.unwrap_or(cx.today).min(cx.today);
                 let days = Period::new(from, cx.today).ok_or(Reason::Failed)?;
-                let plans = placements::plan::in_force(cx, placement, days).await?;
+                let plans = placements::plan::list_in_force(cx, placement, days).await?;
                 let arranged =
-                    |(days, plan): &(Period, Plan)| (days.first(), Arrangement::of(placement, Some(plan)));
+                    |(days, plan): &(Period, Plan)| (days.first(), Arrangement::new(placement, Some(plan)));
                 place.insert(plans.iter().map(arranged).collect())
             }
         };
@@ -86,51 +102,55 @@ impl Batch {
         Ok(of_day.is_some_and(|(_, arrangement)| arrangement.expects(mark.date, mark.slot)))
     }
 
-    /// Chooses the one placement whose timetable holds the mark's session, of several that the day lies in.
+    /// Chooses, among several placements on the mark's day, the only one whose timetable contains the mark's session.
     ///
     /// # Errors
-    /// The ids of the placements between which the timetables do not decide.
-    async fn by_timetable<'a>(
+    /// The inner error holds the ids of all the placements if none or more than one of their timetables contains it.
+    async fn choose_by_timetable<'a>(
         &mut self,
-        cx: &mut Cx,
-        found: Found<'a>,
-        mark: &Entered,
+        cx: &mut RequestContext,
+        found: Candidates<'a>,
+        mark: &ParsedMark,
     ) -> Result<Result<&'a Placement, Vec<Uuid>>, Refusal> {
         if found.others.is_empty() {
             return Ok(Ok(found.placement));
         }
-        let mut all: Vec<&Placement> = found.others;
-        all.push(found.placement);
-        // A reference beside the UPN names one placement.
+        let mut placements: Vec<&Placement> = found.others;
+        placements.push(found.placement);
+        // A reference that was sent with the UPN identifies one placement.
         let referred = |it: &&&Placement| {
             it.provider_reference.is_some() && it.provider_reference == mark.check_reference
         };
-        if let Some(referred) = all.iter().find(referred) {
+        if let Some(referred) = placements.iter().find(referred) {
             return Ok(Ok(*referred));
         }
-        all.sort_unstable_by_key(|placement| placement.id);
+        placements.sort_unstable_by_key(|placement| placement.id);
         let mut expecting = Vec::new();
-        for placement in &all {
-            if self.expects(cx, placement, mark).await? {
+        for placement in &placements {
+            if self.timetable_holds(cx, placement, mark).await? {
                 expecting.push(*placement);
             }
         }
         Ok(match expecting[..] {
             [one] => Ok(one),
-            _ => Err(all.iter().map(|placement| placement.id).collect()),
+            _ => Err(placements.iter().map(|placement| placement.id).collect()),
         })
     }
 }
 
-/// A row with the place of its placement on the roll and its warnings, or what is at fault in it.
-pub type Resolved = Result<(Entered, usize, Vec<&'static str>), Violations>;
+/// A resolved row: the mark, the index of its placement in the batch and its warnings; or the violations of the row.
+pub type ResolvedRow = Result<(ParsedMark, usize, Vec<&'static str>), Violations>;
 
-/// Shape → meaning → whose child → identity → days. A row that fails goes no further.
-pub async fn resolve(
-    cx: &mut Cx,
-    batch: &mut Batch,
-    entered: Vec<Result<Entered, Violations>>,
-) -> Result<Vec<Resolved>, Refusal> {
+/// Resolves each row: checks its session and code, finds its placement, then compares identity and days. The first
+/// failed check ends a row's resolution; the other rows go on.
+///
+/// # Errors
+/// A [`Refusal`] of the whole batch, if something cannot be read.
+pub async fn resolve_rows(
+    cx: &mut RequestContext,
+    batch: &mut SubmissionBatch,
+    entered: Vec<Result<ParsedMark, Violations>>,
+) -> Result<Vec<ResolvedRow>, Refusal> {
     let now = TimeOfDay::in_london(cx.now);
     let mut resolved = Vec::with_capacity(entered.len());
     for (index, mark) in entered.into_iter().enumerate() {
@@ -141,9 +161,9 @@ pub async fn resolve(
                 continue;
             }
         };
-        resolved.push(match rules::meaning(&mark, cx.today, now) {
-            Err(fault) => Err(at_fault(index, fault)),
-            Ok(()) => match place(cx, batch, index, &mark, now).await? {
+        resolved.push(match rules::check_session_and_code(&mark, cx.today, now) {
+            Err(fault) => Err(row_violations(index, fault)),
+            Ok(()) => match resolve_row(cx, batch, index, &mark, now).await? {
                 Err(violations) => Err(violations),
                 Ok((at, warnings)) => Ok((mark, at, warnings)),
             },
@@ -152,59 +172,63 @@ pub async fn resolve(
     Ok(resolved)
 }
 
-/// The child's place among the known ones, with what is worth a second look.
-async fn place(
-    cx: &mut Cx,
-    batch: &mut Batch,
+/// Resolves one row. Returns the index of its placement in the batch and its warnings, or the violations of the row.
+async fn resolve_row(
+    cx: &mut RequestContext,
+    batch: &mut SubmissionBatch,
     index: usize,
-    mark: &Entered,
+    mark: &ParsedMark,
     now: TimeOfDay,
 ) -> Result<Result<(usize, Vec<&'static str>), Violations>, Refusal> {
-    let roll = Arc::clone(&batch.roll);
-    let refused = |field, reason| Ok(Err(at_fault(index, (field, reason))));
-    let found = roll.find(cx, mark);
-    roll.refuse_uncertain(cx, mark, found.as_ref())?;
+    let roll = Arc::clone(&batch.roster);
+    let refused = |field, reason| Ok(Err(row_violations(index, (field, reason))));
+    let found = roll.find_candidates(cx, mark);
+    roll.refuse_if_maybe_damaged(cx, mark, found.as_ref())?;
     let Some(found) = found else {
-        return refused(named_field(mark), "CHILD_NOT_FOUND");
+        return refused(identifier_field(mark), "CHILD_NOT_FOUND");
     };
-    let placement = match batch.by_timetable(cx, found, mark).await? {
+    let placement = match batch.choose_by_timetable(cx, found, mark).await? {
         Ok(placement) => placement,
-        Err(several) => return Ok(Err(ambiguous(index, named_field(mark), &several))),
+        Err(several) => return Ok(Err(ambiguous_placement(index, identifier_field(mark), &several))),
     };
-    if let Some(field) = roll.identifier_of_another(cx, mark, placement) {
+    if let Some(field) = roll.contradicting_identifier(cx, mark, placement) {
         return refused(field, "IDENTIFIERS_DIFFER");
     }
-    let (at, known) = batch.know(cx, placement).await?;
+    let (at, known) = batch.load_entry(cx, placement).await?;
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
         let identity = batch.identity(cx, placement).await?;
-        if let Some(field) = mismatch(mark, identity) {
+        if let Some(field) = identity_mismatch(mark, identity) {
             return refused(field, "IDENTITY_MISMATCH");
         }
     }
-    if let Err((field, reason)) = rules::inside(mark, known.placement.start, known.placement.end) {
+    if let Err((field, reason)) =
+        rules::check_within_placement(mark, known.placement.start, known.placement.end)
+    {
         return refused(field, reason);
     }
     let mut warnings = known.arrangement.warnings(mark, &roll.calendar, (cx.today, now));
-    if let Statement::Code(code) = &mark.statement
-        && AttendanceCode::on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
+    if let MarkStatement::Code(code) = &mark.statement
+        && AttendanceCode::parse_on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {
         warnings.push("LEGACY_CODE");
     }
     Ok(Ok((at, warnings)))
 }
 
-fn named_field(mark: &Entered) -> &'static str {
+/// Returns the name of the field that holds the mark's identifier.
+fn identifier_field(mark: &ParsedMark) -> &'static str {
     match mark.child {
-        Named::Placement(_) => "placement_id",
-        Named::Upn(_) => "upn",
-        Named::Reference(_) => "provider_reference",
+        ChildIdentifier::Placement(_) => "placement_id",
+        ChildIdentifier::Upn(_) => "upn",
+        ChildIdentifier::Reference(_) => "provider_reference",
     }
 }
 
-fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
+/// Returns the first field whose value differs from the child's record. Names match the legal or the preferred name.
+fn identity_mismatch(mark: &ParsedMark, child: &ChildIdentity) -> Option<&'static str> {
     let differs = |sent: &Option<String>, legal: &str, preferred: &str| {
         sent.as_ref().is_some_and(|sent| {
-            !same_name(sent, legal) && (preferred.is_empty() || !same_name(sent, preferred))
+            !is_same_name(sent, legal) && (preferred.is_empty() || !is_same_name(sent, preferred))
         })
     };
     if mark.date_of_birth.is_some_and(|sent| sent.to_string() != child.date_of_birth) {
@@ -218,16 +242,18 @@ fn mismatch(mark: &Entered, child: &ChildIdentity) -> Option<&'static str> {
     }
 }
 
-pub fn at_fault(index: usize, (field, reason): Fault) -> Violations {
+/// Builds the violations of a row with one fault.
+pub fn row_violations(index: usize, (field, reason): RowFault) -> Violations {
     let mut check = Check::new();
-    let ((), violations) = check.row("marks", index, |row| row.fault(field, reason));
+    let ((), violations) = check.read_row("marks", index, |row| row.add_violation(field, reason));
     violations
 }
 
-/// The fault of a row whose child has several placements on its day. They are the caller's own, so they are named.
-fn ambiguous(index: usize, field: &'static str, placements: &[Uuid]) -> Violations {
+/// Builds the violations of a row whose child has several placements on its day. The placements are the caller's, so
+/// their ids are returned.
+fn ambiguous_placement(index: usize, field: &'static str, placements: &[Uuid]) -> Violations {
     let mut check = Check::new();
-    let fault = |row: &mut Check| row.fault_about(field, "PLACEMENT_AMBIGUOUS", placements);
-    let ((), violations) = check.row("marks", index, fault);
+    let fault = |row: &mut Check| row.add_violation_about(field, "PLACEMENT_AMBIGUOUS", placements);
+    let ((), violations) = check.read_row("marks", index, fault);
     violations
 }

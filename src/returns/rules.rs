@@ -1,95 +1,98 @@
-//! The rules of attendance, pure: what a mark says, whose it is, and what becomes of it beside what is
-//! stored (SI 2024/208).
+//! Pure rules for attendance marks: checks of code, session and day, and the comparison with the stored mark
+//! (SI 2024/208).
 
 use uuid::Uuid;
 
 use crate::calendar::{Date, TimeOfDay};
-use crate::codes::attendance::{AttendanceCode, CodeError, RegisterSession};
+use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSession};
 
-/// School days after which a mark is late.
-pub const LATE_AFTER: u32 = 60;
+/// Number of school days after which a mark is late.
+pub const LATE_AFTER_SCHOOL_DAYS: u32 = 60;
 
-/// A session of a child's day, as it is stored: 1 AM, 2 PM, 16 + minute of the day of a timed start.
+/// A session of a day, encoded as in the column `slot`: 1 is AM, 2 is PM, 16 + n is a timed session that starts at
+/// minute n of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u16);
+pub struct SessionSlot(u16);
 
-impl Slot {
+impl SessionSlot {
     /// The morning session.
     pub const AM: Self = Self(1);
     /// The afternoon session.
     pub const PM: Self = Self(2);
-    const TIMED: u16 = 16;
+    /// Number of the timed session that starts at 00:00.
+    const TIMED_OFFSET: u16 = 16;
 
-    /// A session with a start of its own.
+    /// Returns the timed session with this start.
     pub fn timed(start: TimeOfDay) -> Self {
-        Self(Self::TIMED + start.minutes())
+        Self(Self::TIMED_OFFSET + start.minutes())
     }
 
-    /// As it is stored.
+    /// Returns the stored number.
     pub fn number(self) -> u16 {
         self.0
     }
 
-    /// From what is stored.
+    /// Decodes a stored number; None if no session has it.
     pub fn from_number(number: i64) -> Option<Self> {
         let number = u16::try_from(number).ok()?;
-        let timed = number.checked_sub(Self::TIMED).is_some_and(|minute| minute < 24 * 60);
+        let timed = number.checked_sub(Self::TIMED_OFFSET).is_some_and(|minute| minute < 24 * 60);
         (number == 1 || number == 2 || timed).then_some(Self(number))
     }
 
-    /// The start of a timed session.
+    /// Returns the start of a timed session; None for AM and PM.
     pub fn start(self) -> Option<TimeOfDay> {
-        self.0.checked_sub(Self::TIMED).and_then(TimeOfDay::from_minutes)
+        self.0.checked_sub(Self::TIMED_OFFSET).and_then(TimeOfDay::from_minutes)
     }
 }
 
-/// What a mark states.
+/// The statement of a mark: a code, a plain observation, or nothing after a withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Statement {
-    /// A statutory code, as sent.
+pub enum MarkStatement {
+    /// A statutory attendance code, as sent.
     Code(String),
-    /// `apgateway.v1.SeenMark`.
+    /// A value of `apgateway.v1.SeenMark`.
     Seen(i32),
-    /// Nothing: the return that stated it was withdrawn.
+    /// No statement, because the return that made it was withdrawn.
     Withdrawn,
 }
 
-/// Reports whether only the closest readers and its sender get a code: Y5 (criminal justice detention) is data of
-/// Article 10 UK GDPR, and Y6 and Y7 are restricted with it, because Y5 restricted alone would be known by that.
+/// Returns whether a code is shown only to its sender, the commissioner and the home school. Y5 (criminal justice
+/// detention) is data under Article 10 UK GDPR. Y6 and Y7 are restricted too: if only Y5 were hidden, a hidden code
+/// would reveal it.
 pub fn is_restricted(code: &str) -> bool {
     matches!(code, "Y5" | "Y6" | "Y7")
 }
 
-impl Statement {
-    /// Reports whether its code is restricted.
+impl MarkStatement {
+    /// Returns whether this is a restricted code.
     pub fn is_restricted(&self) -> bool {
         matches!(self, Self::Code(code) if is_restricted(code))
     }
 }
 
-/// What names the child.
+/// The identifier by which a mark names its child.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum ChildIdentifier {
     Placement(Uuid),
     Upn(String),
     Reference(String),
 }
 
-/// A mark whose shape holds.
+/// A mark that passed the checks of its format.
 #[derive(Clone)]
-pub struct Entered {
-    pub child: Named,
-    /// A further identifier, which must name the same child.
+pub struct ParsedMark {
+    pub child: ChildIdentifier,
+    /// A second identifier, which must name the same child.
     pub check_upn: Option<String>,
-    /// A further identifier, which must name the same child.
+    /// A second identifier, which must name the same child.
     pub check_reference: Option<String>,
     pub date_of_birth: Option<Date>,
     pub surname: Option<String>,
     pub forename: Option<String>,
     pub date: Date,
-    pub slot: Slot,
+    pub slot: SessionSlot,
     pub end: Option<TimeOfDay>,
-    pub statement: Statement,
+    pub statement: MarkStatement,
     pub minutes_late: Option<i32>,
     pub minutes_planned: Option<i32>,
     pub minutes_attended: Option<i32>,
@@ -98,45 +101,56 @@ pub struct Entered {
     pub site: String,
 }
 
-/// Why a row is not stored: the field at fault and the reason.
-pub type Fault = (&'static str, &'static str);
+/// Why a row is rejected: the name of the invalid field and the reason.
+pub type RowFault = (&'static str, &'static str);
 
-/// What the mark itself says must be right for its day: the session has begun, and the code is one of that day and of
-/// that session. An afternoon begins at noon at the earliest; the plan's own time is only warned of.
-pub fn meaning(mark: &Entered, today: Date, now: TimeOfDay) -> Result<(), Fault> {
-    let earliest = if mark.slot == Slot::PM { Some(TimeOfDay::NOON) } else { mark.slot.start() };
+/// Checks that the session has begun and that the code is valid for the day and the session. An afternoon session
+/// begins at noon at the earliest; a mark before the plan's own start time only gets a warning.
+///
+/// # Errors
+/// The [`Fault`] of the mark.
+pub fn check_session_and_code(mark: &ParsedMark, today: Date, now: TimeOfDay) -> Result<(), RowFault> {
+    let earliest = if mark.slot == SessionSlot::PM { Some(TimeOfDay::NOON) } else { mark.slot.start() };
     let begun = earliest.is_none_or(|earliest| earliest <= now);
     if mark.date > today || (mark.date == today && !begun) {
         return Err(("date", "SESSION_IN_FUTURE"));
     }
-    let Statement::Code(code) = &mark.statement else {
+    let MarkStatement::Code(code) = &mark.statement else {
         return Ok(());
     };
     let session = match mark.slot {
-        Slot::AM => RegisterSession::Morning,
-        Slot::PM => RegisterSession::Afternoon,
+        SessionSlot::AM => RegisterSession::Morning,
+        SessionSlot::PM => RegisterSession::Afternoon,
         _ => return Err(("code", "CODE_SESSION_MISMATCH")),
     };
-    let code = AttendanceCode::in_session(code, mark.date, session)
-        .map_err(|error| ("code", CodeError::reason(error)))?;
+    let code = AttendanceCode::parse_in_session(code, mark.date, session)
+        .map_err(|error| ("code", AttendanceCodeError::reason(error)))?;
     if mark.minutes_late.is_some() && !matches!(code.as_str(), "L" | "U") {
         return Err(("minutes_late", "MINUTES_RANGE"));
     }
     Ok(())
 }
 
-/// A mark belongs to a placement's days, whatever has become of the placement since.
-pub fn inside(mark: &Entered, start: Option<Date>, end: Option<Date>) -> Result<(), Fault> {
-    if within(mark.date, start, end) { Ok(()) } else { Err(("date", "PLACEMENT_NOT_ACTIVE")) }
+/// Checks that the day of a mark lies between the start and the end of its placement. The placement's present state
+/// does not matter.
+///
+/// # Errors
+/// `PLACEMENT_NOT_ACTIVE` for the field `date`.
+pub fn check_within_placement(
+    mark: &ParsedMark,
+    start: Option<Date>,
+    end: Option<Date>,
+) -> Result<(), RowFault> {
+    if is_within(mark.date, start, end) { Ok(()) } else { Err(("date", "PLACEMENT_NOT_ACTIVE")) }
 }
 
-/// Whether a day is one of a placement's.
-pub fn within(date: Date, start: Option<Date>, end: Option<Date>) -> bool {
+/// Returns whether a day lies between a placement's start and end. A placement without a start has no days.
+pub fn is_within(date: Date, start: Option<Date>, end: Option<Date>) -> bool {
     start.is_some_and(|start| start <= date) && end.is_none_or(|end| date <= end)
 }
 
-/// Facts about a mark that refuse nothing.
-pub fn flags(mark: &Entered, late_before: Date, agreed: bool) -> Vec<&'static str> {
+/// Returns the flags of a mark. A flag does not reject the mark.
+pub fn flags(mark: &ParsedMark, late_before: Date, agreed: bool) -> Vec<&'static str> {
     let mut flags = Vec::new();
     if mark.date < late_before {
         flags.push("LATE");
@@ -147,15 +161,15 @@ pub fn flags(mark: &Entered, late_before: Date, agreed: bool) -> Vec<&'static st
     flags
 }
 
-/// What is stored of a natural key.
+/// The newest stored revision under the natural key of a mark.
 #[derive(Clone)]
-pub struct Standing {
+pub struct CurrentMark {
     pub revision: i64,
-    /// A restricted code stands in this revision or in an earlier one.
+    /// Whether this revision or an earlier one has a restricted code.
     pub after_restricted: bool,
     pub idx: i64,
     pub ordinal: i64,
-    pub statement: Statement,
+    pub statement: MarkStatement,
     pub end: Option<TimeOfDay>,
     pub minutes_late: Option<i32>,
     pub minutes_planned: Option<i32>,
@@ -164,18 +178,25 @@ pub struct Standing {
     pub site: String,
 }
 
-/// What becomes of a mark.
+/// The effect of a submitted mark on what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Becomes {
+pub enum MarkChange {
     New,
     Unchanged,
     Correction,
 }
 
-/// The same mark again is unchanged; a different one is a correction, and needs a reason.
-pub fn against(mark: &Entered, standing: Option<&Standing>) -> Result<Becomes, Fault> {
-    let Some(standing) = standing.filter(|standing| standing.statement != Statement::Withdrawn) else {
-        return Ok(Becomes::New);
+/// Compares a mark with the newest stored revision. An equal mark is unchanged; a different mark is a correction and
+/// needs a reason.
+///
+/// # Errors
+/// `CORRECTION_REASON_REQUIRED` for a correction without a reason.
+pub fn compare_with_current(
+    mark: &ParsedMark,
+    standing: Option<&CurrentMark>,
+) -> Result<MarkChange, RowFault> {
+    let Some(standing) = standing.filter(|standing| standing.statement != MarkStatement::Withdrawn) else {
+        return Ok(MarkChange::New);
     };
     let same = standing.statement == mark.statement
         && standing.end == mark.end
@@ -185,14 +206,14 @@ pub fn against(mark: &Entered, standing: Option<&Standing>) -> Result<Becomes, F
         && standing.comment == mark.comment
         && standing.site == mark.site;
     match (same, mark.correction_reason.is_empty()) {
-        (true, _) => Ok(Becomes::Unchanged),
+        (true, _) => Ok(MarkChange::Unchanged),
         (false, true) => Err(("correction_reason", "CORRECTION_REASON_REQUIRED")),
-        (false, false) => Ok(Becomes::Correction),
+        (false, false) => Ok(MarkChange::Correction),
     }
 }
 
-/// Whether two rows of one batch for one session say the same.
-pub fn agree(one: &Entered, other: &Entered) -> bool {
+/// Returns whether two rows of a batch for the same session have the same content.
+pub fn has_same_content(one: &ParsedMark, other: &ParsedMark) -> bool {
     one.statement == other.statement
         && one.end == other.end
         && one.minutes_late == other.minutes_late
@@ -206,9 +227,9 @@ pub fn agree(one: &Entered, other: &Entered) -> bool {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::returns) fn mark(date: &str, slot: Slot, code: &str) -> Entered {
-        Entered {
-            child: Named::Reference("RV-001".to_owned()),
+    pub(in crate::returns) fn mark(date: &str, slot: SessionSlot, code: &str) -> ParsedMark {
+        ParsedMark {
+            child: ChildIdentifier::Reference("RV-001".to_owned()),
             check_upn: None,
             check_reference: None,
             date_of_birth: None,
@@ -217,7 +238,7 @@ pub(super) mod tests {
             date: Date::parse(date).unwrap(),
             slot,
             end: None,
-            statement: Statement::Code(code.to_owned()),
+            statement: MarkStatement::Code(code.to_owned()),
             minutes_late: None,
             minutes_planned: None,
             minutes_attended: None,
@@ -227,42 +248,45 @@ pub(super) mod tests {
         }
     }
 
-    fn said(mark: &Entered) -> &'static str {
+    fn said(mark: &ParsedMark) -> &'static str {
         said_at("16:00", mark)
     }
 
-    fn said_at(now: &str, mark: &Entered) -> &'static str {
+    fn said_at(now: &str, mark: &ParsedMark) -> &'static str {
         let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse(now).unwrap());
-        meaning(mark, today, now).err().map_or("", |(_, reason)| reason)
+        check_session_and_code(mark, today, now).err().map_or("", |(_, reason)| reason)
     }
 
     #[test]
     fn a_code_must_be_one_of_its_day_and_session() {
         for (date, slot, code, expected) in [
-            ("2026-11-20", Slot::AM, "/", ""),
-            ("2026-11-20", Slot::PM, "\\", ""),
-            ("2026-11-20", Slot::AM, "\\", "CODE_SESSION_MISMATCH"),
-            ("2026-11-20", Slot::AM, "J", "CODE_RETIRED"),
-            ("2026-11-20", Slot::AM, "Y8", "CODE_UNKNOWN"),
-            ("2026-11-20", Slot::AM, "o", "CODE_UNKNOWN"),
-            ("2026-11-21", Slot::AM, "/", "SESSION_IN_FUTURE"),
-            ("2024-06-03", Slot::AM, "J", ""),
+            ("2026-11-20", SessionSlot::AM, "/", ""),
+            ("2026-11-20", SessionSlot::PM, "\\", ""),
+            ("2026-11-20", SessionSlot::AM, "\\", "CODE_SESSION_MISMATCH"),
+            ("2026-11-20", SessionSlot::AM, "J", "CODE_RETIRED"),
+            ("2026-11-20", SessionSlot::AM, "Y8", "CODE_UNKNOWN"),
+            ("2026-11-20", SessionSlot::AM, "o", "CODE_UNKNOWN"),
+            ("2026-11-21", SessionSlot::AM, "/", "SESSION_IN_FUTURE"),
+            ("2024-06-03", SessionSlot::AM, "J", ""),
         ] {
             assert_eq!(said(&mark(date, slot, code)), expected, "{date} {code}");
         }
-        let evening = Slot::timed(TimeOfDay::parse("16:30").unwrap());
+        let evening = SessionSlot::timed(TimeOfDay::parse("16:30").unwrap());
         assert_eq!(said(&mark("2026-11-20", evening, "/")), "SESSION_IN_FUTURE");
         assert_eq!(said(&mark("2026-11-19", evening, "/")), "CODE_SESSION_MISMATCH");
-        let seen = Entered { statement: Statement::Seen(1), ..mark("2026-11-19", evening, "/") };
+        let seen = ParsedMark { statement: MarkStatement::Seen(1), ..mark("2026-11-19", evening, "/") };
         assert_eq!(said(&seen), "");
-        let late = Entered { minutes_late: Some(5), ..mark("2026-11-20", Slot::AM, "/") };
+        let late = ParsedMark { minutes_late: Some(5), ..mark("2026-11-20", SessionSlot::AM, "/") };
         assert_eq!(said(&late), "MINUTES_RANGE");
     }
 
     #[test]
     fn an_afternoon_is_in_the_future_until_noon() {
-        let seen = Entered { statement: Statement::Seen(1), ..mark("2026-11-20", Slot::PM, "") };
-        for afternoon in [mark("2026-11-20", Slot::PM, "\\"), mark("2026-11-20", Slot::PM, "I"), seen] {
+        let seen =
+            ParsedMark { statement: MarkStatement::Seen(1), ..mark("2026-11-20", SessionSlot::PM, "") };
+        for afternoon in
+            [mark("2026-11-20", SessionSlot::PM, "\\"), mark("2026-11-20", SessionSlot::PM, "I"), seen]
+        {
             for (now, expected) in [
                 ("00:00", "SESSION_IN_FUTURE"),
                 ("08:30", "SESSION_IN_FUTURE"),
@@ -272,27 +296,29 @@ pub(super) mod tests {
                 assert_eq!(said_at(now, &afternoon), expected, "{now}");
             }
         }
-        assert_eq!(said_at("08:30", &mark("2026-11-20", Slot::AM, "/")), "");
-        assert_eq!(said_at("08:30", &mark("2026-11-19", Slot::PM, "\\")), "");
+        assert_eq!(said_at("08:30", &mark("2026-11-20", SessionSlot::AM, "/")), "");
+        assert_eq!(said_at("08:30", &mark("2026-11-19", SessionSlot::PM, "\\")), "");
     }
 
     #[test]
     fn a_mark_belongs_to_the_days_of_its_placement() {
         let day = |text: &str| Some(Date::parse(text).unwrap());
-        let of = |date| inside(&mark(date, Slot::AM, "/"), day("2026-09-01"), day("2026-11-06"));
-        assert!(of("2026-09-01").is_ok() && of("2026-11-06").is_ok());
-        assert!(of("2026-08-31").is_err() && of("2026-11-07").is_err());
-        assert!(inside(&mark("2026-09-01", Slot::AM, "/"), None, None).is_err());
+        let check = |date| {
+            check_within_placement(&mark(date, SessionSlot::AM, "/"), day("2026-09-01"), day("2026-11-06"))
+        };
+        assert!(check("2026-09-01").is_ok() && check("2026-11-06").is_ok());
+        assert!(check("2026-08-31").is_err() && check("2026-11-07").is_err());
+        assert!(check_within_placement(&mark("2026-09-01", SessionSlot::AM, "/"), None, None).is_err());
     }
 
     #[test]
     fn the_same_again_is_unchanged_and_another_needs_a_reason() {
-        let standing = Standing {
+        let standing = CurrentMark {
             revision: 1,
             after_restricted: false,
             idx: 0,
             ordinal: 0,
-            statement: Statement::Code("O".to_owned()),
+            statement: MarkStatement::Code("O".to_owned()),
             end: None,
             minutes_late: None,
             minutes_planned: None,
@@ -300,24 +326,31 @@ pub(super) mod tests {
             comment: String::new(),
             site: String::new(),
         };
-        let same = mark("2026-11-20", Slot::AM, "O");
-        assert_eq!(against(&same, None), Ok(Becomes::New));
-        assert_eq!(against(&same, Some(&standing)), Ok(Becomes::Unchanged));
-        let other = mark("2026-11-20", Slot::AM, "/");
-        assert_eq!(against(&other, Some(&standing)).unwrap_err().1, "CORRECTION_REASON_REQUIRED");
-        let explained = Entered { correction_reason: "came in at 9:20".to_owned(), ..other };
-        assert_eq!(against(&explained, Some(&standing)), Ok(Becomes::Correction));
-        let withdrawn = Standing { statement: Statement::Withdrawn, ..standing };
-        assert_eq!(against(&mark("2026-11-20", Slot::AM, "/"), Some(&withdrawn)), Ok(Becomes::New));
+        let same = mark("2026-11-20", SessionSlot::AM, "O");
+        assert_eq!(compare_with_current(&same, None), Ok(MarkChange::New));
+        assert_eq!(compare_with_current(&same, Some(&standing)), Ok(MarkChange::Unchanged));
+        let other = mark("2026-11-20", SessionSlot::AM, "/");
+        assert_eq!(
+            compare_with_current(&other, Some(&standing)).unwrap_err().1,
+            "CORRECTION_REASON_REQUIRED"
+        );
+        let explained = ParsedMark { correction_reason: "came in at 9:20".to_owned(), ..other };
+        assert_eq!(compare_with_current(&explained, Some(&standing)), Ok(MarkChange::Correction));
+        let withdrawn = CurrentMark { statement: MarkStatement::Withdrawn, ..standing };
+        assert_eq!(
+            compare_with_current(&mark("2026-11-20", SessionSlot::AM, "/"), Some(&withdrawn)),
+            Ok(MarkChange::New)
+        );
     }
 
     #[test]
     fn slots_survive_storage() {
-        for slot in [Slot::AM, Slot::PM, Slot::timed(TimeOfDay::parse("16:30").unwrap())] {
-            assert_eq!(Slot::from_number(i64::from(slot.number())), Some(slot));
+        for slot in [SessionSlot::AM, SessionSlot::PM, SessionSlot::timed(TimeOfDay::parse("16:30").unwrap())]
+        {
+            assert_eq!(SessionSlot::from_number(i64::from(slot.number())), Some(slot));
         }
         for number in [-1, 0, 3, 15, 16 + 1_440] {
-            assert_eq!(Slot::from_number(number), None);
+            assert_eq!(SessionSlot::from_number(number), None);
         }
     }
 }

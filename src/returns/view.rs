@@ -1,35 +1,36 @@
-//! A stored mark as a reader gets it: with what is suggested to the home school, and without what is not for
-//! this reader.
+//! Redaction of marks and statements for a reader: converts a stored mark to the message that the reader gets, without
+//! restricted codes and texts, and with the code that is suggested to the home school.
 
-use super::arrangement::resolved;
+use super::arrangement::apply_reason_deadline;
 use super::rows::{AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, REASON_RESTRICTED, RESTORED};
-use super::rules::{Slot, Statement, is_restricted};
+use super::rules::{MarkStatement, SessionSlot, is_restricted};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Part, Refusal};
+use crate::exchange::{CallerRole, Refusal};
 use crate::placements::Placement;
 use crate::proto::v1::{Session, StoredMark};
 use crate::seal::ChildKey;
 
-/// Who reads, and when.
-pub struct View<'a> {
+/// A reader's rights to see restricted codes, and the day for which suggestions are shown.
+pub struct ReaderView<'a> {
     reader: &'a OrganisationId,
-    closest: bool,
-    /// Suggestions as they stand on this day; as they were on receipt where there is none.
+    /// Whether the reader is commissioner or home school, and so sees restricted codes.
+    sees_restricted: bool,
+    /// The day as of which suggestions are shown; None shows them as they were on receipt.
     today: Option<(&'a SchoolCalendar, Date)>,
 }
 
-impl<'a> View<'a> {
-    /// A delivery to a recipient. It is what it was when the sender's exchange was committed, so that its
-    /// digest never moves. The reader's part is that of the day to which the content belongs.
-    pub fn delivered(placement: &Placement, reader: &'a OrganisationId, day: Date) -> Self {
-        let part = placement.reader_on(reader, day);
+impl<'a> ReaderView<'a> {
+    /// Creates the view for a delivery. The content is as of the commit of the sender's exchange, so that its digest
+    /// never changes. The reader's rights are those of the content's day.
+    pub fn for_delivery(placement: &Placement, reader: &'a OrganisationId, day: Date) -> Self {
+        let part = placement.reading_role_on(reader, day);
         let on_roll = placement.is_on_roll(reader, day) && *reader != placement.provider;
-        Self { reader, closest: part == Part::Commissioner || on_roll, today: None }
+        Self { reader, sees_restricted: part == CallerRole::Commissioner || on_roll, today: None }
     }
 
-    /// An answer to a reader, today, about a day.
+    /// Creates the view for a read on `today` of content of `day`.
     pub fn today(
         placement: &Placement,
         reader: &'a OrganisationId,
@@ -37,33 +38,33 @@ impl<'a> View<'a> {
         calendar: &'a SchoolCalendar,
         today: Date,
     ) -> Self {
-        Self { today: Some((calendar, today)), ..Self::delivered(placement, reader, day) }
+        Self { today: Some((calendar, today)), ..Self::for_delivery(placement, reader, day) }
     }
 
-    /// Reports whether the reader gets this code of this sender: commissioner and home school get every code,
-    /// others all that are not restricted.
-    pub fn may_have(&self, code: &str, sender: &OrganisationId) -> bool {
-        self.closest || self.reader == sender || !is_restricted(code)
+    /// Returns whether the reader may see this code of this sender. Commissioner, home school and the sender see every
+    /// code; others see the codes that are not restricted.
+    pub fn may_see_code(&self, code: &str, sender: &OrganisationId) -> bool {
+        self.sees_restricted || self.reader == sender || !is_restricted(code)
     }
 
-    /// Whether the reader may have why a register was amended: that may tell what it held before.
-    pub fn may_have_reason(&self, sender: &OrganisationId) -> bool {
-        self.closest || self.reader == sender
+    /// Returns whether the reader may see why the sender amended its register. The reason may reveal the earlier code.
+    pub fn may_see_reason(&self, sender: &OrganisationId) -> bool {
+        self.sees_restricted || self.reader == sender
     }
 
-    /// A revision of a mark.
-    pub fn mark(&self, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
+    /// Converts a revision of a mark to the message for the reader.
+    pub fn to_stored_mark(&self, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
         let (code, seen) = match &mark.statement {
-            Statement::Code(code) => (code.clone(), 0),
-            Statement::Seen(seen) => (String::new(), *seen),
-            Statement::Withdrawn => (String::new(), 0),
+            MarkStatement::Code(code) => (code.clone(), 0),
+            MarkStatement::Seen(seen) => (String::new(), *seen),
+            MarkStatement::Withdrawn => (String::new(), 0),
         };
-        let (session, start_time) = session(mark.slot);
-        let again = if mark.statement == Statement::Withdrawn { "WITHDRAWN" } else { "RESTORED" };
-        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED"), (RESTORED, again)];
+        let (session, start_time) = session_to_proto(mark.slot);
+        let restored = if mark.statement == MarkStatement::Withdrawn { "WITHDRAWN" } else { "RESTORED" };
+        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED"), (RESTORED, restored)];
         let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
         let suggested = mark.suggested.map(|code| match self.today {
-            Some((calendar, today)) => resolved(code, mark.date, calendar, today),
+            Some((calendar, today)) => apply_reason_deadline(code, mark.date, calendar, today),
             None => code,
         });
         let mut stored = StoredMark {
@@ -84,21 +85,21 @@ impl<'a> View<'a> {
             flags: flags.collect(),
             ..mark.note(key)?
         };
-        if self.may_have(&code, &mark.sender) {
+        if self.may_see_code(&code, &mark.sender) {
             stored.code = code;
         } else {
             stored.not_possible = true;
             stored.suggested_code.clear();
             (stored.minutes_late, stored.minutes_planned, stored.minutes_attended) = (None, None, None);
         }
-        self.cut_texts(mark, &mut stored);
+        self.redact_texts(mark, &mut stored);
         Ok(stored)
     }
 
-    /// Removes the texts of a revision that is restricted or follows one that is: they may say what that one was.
-    /// Decided from the revision's own flags, because a delivery shows only some of the earlier revisions.
-    fn cut_texts(&self, mark: &MarkRow, stored: &mut StoredMark) {
-        if self.closest || *self.reader == mark.sender {
+    /// Removes the texts of a revision that is restricted or follows a restricted one: they may reveal its code.
+    /// The revision's own flags decide, because a delivery shows only some of the earlier revisions.
+    fn redact_texts(&self, mark: &MarkRow, stored: &mut StoredMark) {
+        if self.sees_restricted || *self.reader == mark.sender {
             return;
         }
         if mark.flags & (AFTER_RESTRICTED | REASON_RESTRICTED) != 0 {
@@ -111,11 +112,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// A session as it is sent, with its start where it is a timed one.
-pub fn session(slot: Slot) -> (Session, String) {
+/// Returns the protobuf session of a slot, and the start time of a timed session (else an empty string).
+pub fn session_to_proto(slot: SessionSlot) -> (Session, String) {
     match slot.start() {
         Some(start) => (Session::Timed, start.to_string()),
-        None if slot == Slot::AM => (Session::Am, String::new()),
+        None if slot == SessionSlot::AM => (Session::Am, String::new()),
         None => (Session::Pm, String::new()),
     }
 }

@@ -1,6 +1,6 @@
-//! `VoidReturn`: a whole return, or a part of one, is withdrawn by its provider. Nothing is removed:
-//! each session that the return still stands for gets a revision that restores what stood before it, or that nothing
-//! stands.
+//! `VoidReturn`: withdraws a return, or one part of it, for its provider. Nothing is removed. If a mark of the return
+//! is still current, its session gets a new revision. The revision restores the mark before the return, or is empty if
+//! there was none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,30 +8,31 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::parts;
-use super::roll::{Known, know};
+use super::roster::{RosterEntry, load_entry};
 use super::rows::{self, AFTER_RESTRICTED, MarkRow, REASON_RESTRICTED, RESTORED, return_key, seal_note};
-use super::rules::Statement;
+use super::rules::MarkStatement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, Change, ChildPart, Cx, Decided, Facts, LeafRole, NextActor, Part, Permit, Reason, Record,
-    Refusal, WrongState,
+    Action, CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Record,
+    Refusal, RequestContext, WrongState,
 };
 use crate::placements::{self, rows::by_ids};
 use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, VoidReturnRequest, VoidReturnResponse,
 };
-use crate::seal::{Column, OrganisationKey};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::Key;
+use crate::seal::{ColumnAddress, OrganisationKey};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::VersionKey;
 use crate::store::{Snapshot, StoreError, Table, Value};
 
-/// That a return or a part of one was withdrawn.
+/// A row of `voids`: the withdrawal of a return or of one of its parts.
 struct VoidRow {
     return_id: Uuid,
-    /// 0 for a return that was sent at once.
+    /// Number of the part; 0 for a return that was sent in one request.
     part: i64,
     provider: OrganisationId,
+    /// The reason, sealed for the provider.
     reason: Vec<u8>,
 }
 
@@ -46,7 +47,7 @@ impl Record for VoidRow {
             ("reason", Blob),
             ("part", Int),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -54,23 +55,26 @@ impl Record for VoidRow {
         vec![self.return_id.into(), provider.into(), reason.into(), self.part.into()]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         vec![(return_key(self.return_id, self.part), 1)]
     }
 }
 
-/// The return that the exchange at an index withdrew, if it withdrew one, and which part of it.
+/// Returns the return, and the number of its part, that the exchange at an index withdrew; None if it withdrew none.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// Any [`StoreError`].
 pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<(Uuid, i64)>, StoreError> {
     let sql = "SELECT return_id, part FROM voids WHERE idx = $1";
     let row = snapshot.fetch_one(sql, vec![index.into()]).await?;
-    row.map(|row| Ok((row.id(0)?, row.int(1)?))).transpose()
+    row.map(|row| Ok((row.uuid(0)?, row.int(1)?))).transpose()
 }
 
-/// Withdraws a return.
-pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<VoidReturnResponse>, Refusal> {
+/// Handles `VoidReturn`.
+pub async fn void_return(
+    mut cx: RequestContext,
+    m: VoidReturnRequest,
+) -> Result<Decided<VoidReturnResponse>, Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
     let return_id = check.uuid("return_id", &m.return_id);
@@ -80,32 +84,32 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
         return Err(Reason::Malformed.into());
     };
     let part = i64::from(m.part);
-    let index = sent_at(&mut cx, return_id, part).await?;
+    let index = find_return_entry(&mut cx, return_id, part).await?;
     if part == 0 && parts::is_in_parts(&mut cx.snapshot, &cx.caller.organisation, return_id).await? {
         let mut check = Check::new();
-        check.fault("part", "FIELD_REQUIRED");
+        check.add_violation("part", "FIELD_REQUIRED");
         check.finish()?;
     }
-    let sent = marks_at(&mut cx, index.unwrap_or(-1)).await?;
-    let known = known(&mut cx, &sent).await?;
+    let sent = list_marks_at(&mut cx, index.unwrap_or(-1)).await?;
+    let known = load_entries(&mut cx, &sent).await?;
     let basis = known.first().and_then(|known| known.basis.clone());
-    let own = if index.is_some() { Part::Provider } else { Part::None };
-    let permit = cx.permit(Action::VoidReturn, &Facts { basis, ..Facts::own(own) })?;
+    let role = if index.is_some() { CallerRole::Provider } else { CallerRole::NoRole };
+    let permit = cx.permit(Action::VoidReturn, &PolicyFacts { basis, ..PolicyFacts::for_role(role) })?;
     let index = index.ok_or(Reason::NotFound)?;
     let key = return_key(return_id, part);
-    if cx.snapshot.version(&key).await? != 0 {
+    if cx.snapshot.current_version(&key).await? != 0 {
         return Err(
-            WrongState { present: "VOIDED", needed: Vec::new(), next_actor: NextActor::Nobody }.into()
+            WrongState { current: "VOIDED", required: Vec::new(), next_actor: NextActor::Nobody }.into()
         );
     }
-    let (results, change) = restored(&mut cx, &permit, index, &reason, &sent, &known).await?;
-    let change = told(&mut cx, change, index, return_id, (&known, &sent)).await?;
+    let (results, change) = restore_marks(&mut cx, &permit, index, &reason, &sent, &known).await?;
+    let change = notify_parties(&mut cx, change, index, return_id, (&known, &sent)).await?;
     let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
     let row = VoidRow {
         return_id,
         part,
         provider: cx.caller.organisation.clone(),
-        reason: seal(&cx, return_id, &reason)?,
+        reason: seal_reason(&cx, return_id, &reason)?,
     };
     let reply = VoidReturnResponse {
         return_id: return_id.hyphenated().to_string(),
@@ -114,54 +118,60 @@ pub async fn void_return(mut cx: Cx, m: VoidReturnRequest) -> Result<Decided<Voi
         results,
         receipt: None,
     };
-    Ok(change.guard(key, 0).write(&row).reply(&reply))
+    Ok(change.guard(key, 0).append(&row).with_reply(&reply))
 }
 
-/// The entry of the caller's own return or part. One that brought something is found by its deliveries.
-async fn sent_at(cx: &mut Cx, return_id: Uuid, part: i64) -> Result<Option<i64>, StoreError> {
-    let own = [return_id.into(), cx.caller.organisation.as_str().into(), part.into()];
+/// Returns the index of the entry with the caller's return or part. If marks were stored, the entry is found by its
+/// deliveries.
+async fn find_return_entry(
+    cx: &mut RequestContext,
+    return_id: Uuid,
+    part: i64,
+) -> Result<Option<i64>, StoreError> {
+    let arguments = [return_id.into(), cx.caller.organisation.as_str().into(), part.into()];
     let sql = "SELECT r.idx FROM parties p JOIN returns r ON r.idx = p.idx AND r.return_id = p.object \
                WHERE p.object = $1 AND p.sender = $2 AND r.part = $3 ORDER BY r.idx LIMIT 1";
-    let mut row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
+    let mut row = cx.snapshot.fetch_one(sql, arguments.to_vec()).await?;
     if row.is_none() {
         let sql =
             "SELECT idx FROM returns WHERE return_id = $1 AND provider = $2 AND part = $3 AND stored = 0";
-        row = cx.snapshot.fetch_one(sql, own.to_vec()).await?;
+        row = cx.snapshot.fetch_one(sql, arguments.to_vec()).await?;
     }
     row.map(|row| row.int(0)).transpose()
 }
 
-async fn marks_at(cx: &mut Cx, index: i64) -> Result<Vec<MarkRow>, StoreError> {
+/// Lists the marks that the entry at an index stored.
+async fn list_marks_at(cx: &mut RequestContext, index: i64) -> Result<Vec<MarkRow>, StoreError> {
     let rows = cx.snapshot.fetch(rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal"), vec![index.into()]);
-    rows.await?.iter().map(|row| rows::read(row).map(|(mark, ..)| mark)).collect()
+    rows.await?.iter().map(|row| rows::read_mark(row).map(|(mark, ..)| mark)).collect()
 }
 
-/// The placements of a return's marks.
-async fn known(cx: &mut Cx, sent: &[MarkRow]) -> Result<Vec<Known>, Refusal> {
+/// Loads the roster entries of the placements of a return's marks.
+async fn load_entries(cx: &mut RequestContext, sent: &[MarkRow]) -> Result<Vec<RosterEntry>, Refusal> {
     let mut ids: Vec<Uuid> = sent.iter().map(|mark| mark.placement).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut known = Vec::with_capacity(ids.len());
     for placement in by_ids(&mut cx.snapshot, &ids).await? {
-        known.push(know(cx, placement).await?);
+        known.push(load_entry(cx, placement).await?);
     }
     Ok(known)
 }
 
-/// A result for each mark of the return, and the change that writes what stands from now on.
-async fn restored(
-    cx: &mut Cx,
+/// Decides each mark of the return. Returns the results and the change that writes the restoring revisions.
+async fn restore_marks(
+    cx: &mut RequestContext,
     permit: &Permit,
     index: i64,
     reason: &str,
     sent: &[MarkRow],
-    known: &[Known],
+    known: &[RosterEntry],
 ) -> Result<(Vec<MarkResult>, Change), Refusal> {
-    let keys: Vec<Key> = sent.iter().map(MarkRow::key).collect();
-    let sql = rows::select!("JOIN heads h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
+    let keys: Vec<VersionKey> = sent.iter().map(MarkRow::key).collect();
+    let sql = rows::select!("JOIN current_versions h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
-    for row in cx.snapshot.fetch_among(sql, &keys).await? {
-        let (mark, idx, ordinal) = rows::read(&row)?;
+    for row in cx.snapshot.fetch_by_keys(sql, &keys).await? {
+        let (mark, idx, ordinal) = rows::read_mark(&row)?;
         standing.insert((mark.placement, mark.date, mark.slot), (mark, (idx, ordinal)));
     }
     let restricted: HashSet<Uuid> = standing
@@ -171,7 +181,7 @@ async fn restored(
         .collect();
     let (mut change, mut results) = (cx.change(permit), Vec::new());
     for known in known {
-        let reason = Why::new(reason, &restricted, known.placement.id);
+        let reason = RestoreReason::new(reason, &restricted, known.placement.id);
         let (mut rows, mut reply) = (Vec::new(), Vec::new());
         for (at, mark) in sent.iter().enumerate().filter(|(_, mark)| mark.placement == known.placement.id) {
             let mut result = MarkResult {
@@ -181,17 +191,17 @@ async fn restored(
                 ..MarkResult::default()
             };
             result.set_outcome(MarkOutcome::Unchanged);
-            // A later return may have corrected it: then that one stands.
-            if let Some((now, place)) = standing.get(&(mark.placement, mark.date, mark.slot))
-                && stands_for(cx, now, *place).await? == Some(index)
+            // If a later return has corrected the mark, its correction remains current.
+            if let Some((now, position)) = standing.get(&(mark.placement, mark.date, mark.slot))
+                && sent_by_entry(cx, now, *position).await? == Some(index)
             {
-                let before = before(cx, now.prior, index).await?;
-                if let Some(Before { of, .. }) = &before {
-                    change = change.guard(of.clone(), 0);
+                let before = find_earlier_revision(cx, now.prior, index).await?;
+                if let Some(EarlierRevision { withdrawal_key: key, .. }) = &before {
+                    change = change.guard(key.clone(), 0);
                 }
                 let before = before.map(|before| before.mark);
                 change = change.guard(now.key(), now.revision);
-                let row = revision(cx, known, now, *place, before, &reason)?;
+                let row = restoring_revision(cx, known, now, *position, before, &reason)?;
                 result.set_outcome(MarkOutcome::Voided);
                 result.revision = u32::try_from(row.revision).unwrap_or(u32::MAX);
                 rows.push(row);
@@ -200,93 +210,107 @@ async fn restored(
             results.push(result);
         }
         let (placement, role) = (known.placement.id, LeafRole::Submitted);
-        change = change.child(&ChildPart { placement, role, key: &known.key, reply: &reply }, &rows);
+        change = change.append_child(&LeafInput { placement, role, key: &known.key, reply: &reply }, &rows);
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok((results, change))
 }
 
-/// The reason of a withdrawal as the revisions of one child keep it.
-struct Why<'a> {
+/// The reason of a withdrawal as it is stored in the revisions of one child.
+struct RestoreReason<'a> {
     text: &'a str,
     flags: i64,
 }
 
-impl<'a> Why<'a> {
-    /// Decides what one child's revisions keep of a reason that was given for a whole return. Where a restricted code
-    /// stands for some of its children (`restricted`), the reason may say so: revisions of those children keep it for
-    /// the closest readers, and revisions of the others do not keep it.
+impl<'a> RestoreReason<'a> {
+    /// Decides whether one child's revisions store the reason, which was given for a whole return. `restricted` holds
+    /// the placements with a restricted code. The reason may mention that code. So the revisions of those placements
+    /// store it for sender, commissioner and home school only, and the revisions of the others do not store it.
     fn new(reason: &'a str, restricted: &HashSet<Uuid>, placement: Uuid) -> Self {
-        let own = restricted.contains(&placement);
-        let text = if own || restricted.is_empty() { reason } else { "" };
-        Self { text, flags: if own { REASON_RESTRICTED } else { 0 } }
+        let is_restricted = restricted.contains(&placement);
+        let text = if is_restricted || restricted.is_empty() { reason } else { "" };
+        Self { text, flags: if is_restricted { REASON_RESTRICTED } else { 0 } }
     }
 }
 
-/// A revision that somebody sent with a return, or a part of one, that still stands.
-struct Before {
+/// An earlier revision that a provider sent with a return, or part of one, that has not been withdrawn.
+struct EarlierRevision {
     mark: MarkRow,
-    /// The entry that sent it.
+    /// Index of the entry that stored it.
     index: i64,
-    /// The key of its return or part.
-    of: Key,
+    /// Key of its return or part, which has a version once that is withdrawn.
+    withdrawal_key: VersionKey,
 }
 
-/// The entry that sent what stands: a revision that a withdrawal restored stands for the one before it.
-async fn stands_for(cx: &mut Cx, now: &MarkRow, place: (i64, i64)) -> Result<Option<i64>, Refusal> {
+/// Returns the index of the entry that sent the current mark. If a withdrawal restored the mark, that is the entry of
+/// the earlier revision.
+async fn sent_by_entry(
+    cx: &mut RequestContext,
+    now: &MarkRow,
+    position: (i64, i64),
+) -> Result<Option<i64>, Refusal> {
     if now.flags & RESTORED == 0 {
-        return Ok(Some(place.0));
+        return Ok(Some(position.0));
     }
-    Ok(before(cx, now.prior, -1).await?.map(|before| before.index))
+    Ok(find_earlier_revision(cx, now.prior, -1).await?.map(|before| before.index))
 }
 
-/// What stood before: from a place back, the newest revision that somebody sent, besides that of an entry, with
-/// what still stands.
-async fn before(cx: &mut Cx, mut prior: Option<(i64, i64)>, besides: i64) -> Result<Option<Before>, Refusal> {
-    // Revisions count down to the first, so this ends.
+/// Finds the newest revision, from a position backwards, that a provider sent and that has not been withdrawn. Skips
+/// the revision of the entry `except`.
+async fn find_earlier_revision(
+    cx: &mut RequestContext,
+    mut prior: Option<(i64, i64)>,
+    except: i64,
+) -> Result<Option<EarlierRevision>, Refusal> {
+    // Each step goes to an earlier revision, so the loop ends.
     while let Some((index, ordinal)) = prior {
         let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
         let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into(), ordinal.into()]).await? else {
             return Ok(None);
         };
-        let (mark, ..) = rows::read(&row)?;
+        let (mark, ..) = rows::read_mark(&row)?;
         prior = mark.prior;
-        if mark.flags & RESTORED != 0 || index == besides {
+        if mark.flags & RESTORED != 0 || index == except {
             continue;
         }
-        let of = withdrawal(&mut cx.snapshot, &mark, index).await?;
-        if cx.snapshot.version(&of).await? == 0 {
-            return Ok(Some(Before { mark, index, of }));
+        let key = withdrawal_key(&mut cx.snapshot, &mark, index).await?;
+        if cx.snapshot.current_version(&key).await? == 0 {
+            return Ok(Some(EarlierRevision { mark, index, withdrawal_key: key }));
         }
     }
     Ok(None)
 }
 
-/// Returns the key that exists once the return, or the part of one, that sent a mark at an index was withdrawn.
+/// Returns the key of the return or part that stored a mark at an index. The key has a version once that return or
+/// part was withdrawn.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn withdrawal(snapshot: &mut Snapshot, mark: &MarkRow, index: i64) -> Result<Key, StoreError> {
+/// Any [`StoreError`].
+pub async fn withdrawal_key(
+    snapshot: &mut Snapshot,
+    mark: &MarkRow,
+    index: i64,
+) -> Result<VersionKey, StoreError> {
     let row = snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
     Ok(return_key(mark.return_id, row.map_or(Ok(0), |row| row.int(0))?))
 }
 
-/// The revision that stands from now on.
-fn revision(
-    cx: &Cx,
-    known: &Known,
+/// Builds the revision that replaces the current mark: a copy of the earlier mark, or an empty one.
+fn restoring_revision(
+    cx: &RequestContext,
+    known: &RosterEntry,
     now: &MarkRow,
-    place: (i64, i64),
+    position: (i64, i64),
     before: Option<MarkRow>,
-    reason: &Why<'_>,
+    reason: &RestoreReason<'_>,
 ) -> Result<MarkRow, Refusal> {
     let revision = now.revision + 1;
-    let said = before.as_ref().map(|before| before.note(&known.key)).transpose()?.unwrap_or_default();
-    let note = StoredMark { correction_reason: reason.text.to_owned(), ..said };
-    let of = (now.placement, now.date, now.slot, revision);
-    let note = seal_note(&known.key, of, &note, &|bytes: &mut [u8]| cx.random.fill(bytes))?;
-    let nothing = || MarkRow {
-        statement: Statement::Withdrawn,
+    let earlier = before.as_ref().map(|before| before.note(&known.key)).transpose()?.unwrap_or_default();
+    let note = StoredMark { correction_reason: reason.text.to_owned(), ..earlier };
+    let sealed_for = (now.placement, now.date, now.slot, revision);
+    let note = seal_note(&known.key, sealed_for, &note, &|bytes: &mut [u8]| cx.random.fill(bytes))?;
+    let empty = || MarkRow {
+        statement: MarkStatement::Withdrawn,
         end: None,
         minutes_late: None,
         minutes_planned: None,
@@ -297,24 +321,24 @@ fn revision(
         note: None,
         ..*now
     };
-    let stands = before.unwrap_or_else(nothing);
+    let restored = before.unwrap_or_else(empty);
     Ok(MarkRow {
         revision,
-        flags: stands.flags & !REASON_RESTRICTED | (now.flags & AFTER_RESTRICTED) | reason.flags | RESTORED,
+        flags: restored.flags & !REASON_RESTRICTED | (now.flags & AFTER_RESTRICTED) | reason.flags | RESTORED,
         received: cx.now.micros(),
         note,
-        prior: Some(place),
-        ..stands
+        prior: Some(position),
+        ..restored
     })
 }
 
-/// Tells whoever got the return, and whoever would get it now.
-async fn told(
-    cx: &mut Cx,
+/// Delivers the withdrawal to the organisations that received the return and to its recipients as of now.
+async fn notify_parties(
+    cx: &mut RequestContext,
     mut change: Change,
     index: i64,
     return_id: Uuid,
-    (known, sent): (&[Known], &[MarkRow]),
+    (known, sent): (&[RosterEntry], &[MarkRow]),
 ) -> Result<Change, Refusal> {
     let kind = DeliveryKind::Attendance;
     let only = match known {
@@ -329,7 +353,7 @@ async fn told(
         let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
         change = change.deliver(&recipient, kind, return_id, only);
     }
-    for Known { placement, .. } in known {
+    for RosterEntry { placement, .. } in known {
         let days = sent.iter().filter(|mark| mark.placement == placement.id).map(|mark| mark.date);
         for recipient in placement.recipients_on(days, &cx.caller.organisation) {
             change = change.deliver(&recipient, kind, return_id, only);
@@ -338,10 +362,10 @@ async fn told(
     Ok(change)
 }
 
-/// The reason, sealed for the provider: a return without marks keeps it too.
-fn seal(cx: &Cx, return_id: Uuid, reason: &str) -> Result<Vec<u8>, Refusal> {
-    let column = Column { table: "voids", row: return_id.as_bytes(), column: "reason" };
+/// Seals the reason for the provider. It is stored with the withdrawal too, because a return may have no marks.
+fn seal_reason(cx: &RequestContext, return_id: Uuid, reason: &str) -> Result<Vec<u8>, Refusal> {
+    let column = ColumnAddress { table: "voids", row: return_id.as_bytes(), column: "reason" };
     let key = OrganisationKey::derive(&cx.vault.ring(), cx.caller.organisation.as_str());
     let sealed = key.and_then(|key| key.seal(column, reason.as_bytes(), &|bytes| cx.random.fill(bytes)));
-    sealed.map_err(placements::children::failed)
+    sealed.map_err(placements::children::seal_refusal)
 }

@@ -1,40 +1,41 @@
-//! `SubmitAttendance`'s message as marks. Each row is read apart, so that a batch can be told all that is
-//! wrong with it, row by row.
+//! Parsing of `SubmitAttendance` requests. Each row is parsed separately, so that all faults of a batch are reported.
 
 use uuid::Uuid;
 
-use super::rules::{Entered, Named, Slot, Statement};
+use super::rules::{ChildIdentifier, MarkStatement, ParsedMark, SessionSlot};
 use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule, Violations};
-use crate::proto::v1::mark::{Child, Statement as Sent};
+use crate::proto::v1::mark::{Child, Statement as SentStatement};
 use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, SubmitMode};
 
-/// Most marks of one submission.
-pub const MARKS: usize = 1_000;
+/// Maximum number of marks in a submission.
+pub const MAX_MARKS_PER_SUBMISSION: usize = 1_000;
 
-/// A submission: each row either reads well or is at fault.
+/// A parsed submission.
 pub struct Submission {
-    /// Good rows are stored even if others are not.
+    /// Whether valid rows are stored even if others are invalid.
     pub accept_valid: bool,
-    /// Rows, in order.
-    pub rows: Vec<Result<Entered, Violations>>,
+    /// The rows in order: a mark, or the violations of the row.
+    pub rows: Vec<Result<ParsedMark, Violations>>,
 }
 
-/// Reads a submission. What is wrong with the batch as a whole refuses it; what is wrong with rows is kept
-/// with them. `check` holds what was wrong before.
-pub fn submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
+/// Parses a submission. `check` holds violations that were found before. Violations of rows are returned with the rows.
+///
+/// # Errors
+/// A [`Refusal`] for violations of the batch as a whole.
+pub fn parse_submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result<Submission, Refusal> {
     check.request_id(&m.request_id);
     let mode = check.optional_enum::<SubmitMode>("mode", m.mode);
     if m.marks.is_empty() != m.nil_return {
-        check.fault(if m.nil_return { "nil_return" } else { "marks" }, "BATCH_EMPTY");
+        check.add_violation(if m.nil_return { "nil_return" } else { "marks" }, "BATCH_EMPTY");
     }
-    if m.marks.len() > MARKS {
-        check.fault("marks", "BATCH_TOO_LARGE");
+    if m.marks.len() > MAX_MARKS_PER_SUBMISSION {
+        check.add_violation("marks", "BATCH_TOO_LARGE");
     }
     check.finish()?;
     let mut check = Check::new();
     let rows = m.marks.iter().enumerate().map(|(index, mark)| {
-        let (read, violations) = check.row("marks", index, |row| entered(row, mark));
+        let (read, violations) = check.read_row("marks", index, |row| parse_mark(row, mark));
         match read {
             Some(entered) if violations.is_empty() => Ok(entered),
             _ => Err(violations),
@@ -43,8 +44,9 @@ pub fn submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result<Submi
     Ok(Submission { accept_valid: mode == Some(SubmitMode::AcceptValid), rows: rows.collect() })
 }
 
-fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
-    let child = child(row, mark.child.as_ref());
+/// Parses one mark; None if it is invalid. Violations are added to `row`.
+fn parse_mark(row: &mut Check, mark: &Mark) -> Option<ParsedMark> {
+    let child = parse_child(row, mark.child.as_ref());
     let check_upn = (!mark.check_upn.is_empty())
         .then(|| row.upn("check_upn", &mark.check_upn).map(|upn| upn.as_str().to_owned()))
         .flatten();
@@ -61,31 +63,31 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
         start = row.time_of_day("start_time", &mark.start_time);
         end = row.time_of_day("end_time", &mark.end_time);
         if session.is_some_and(|session| session != Session::Timed) {
-            row.fault("start_time", "TIME_ORDER");
+            row.add_violation("start_time", "TIME_ORDER");
         } else if let (Some(start), Some(end)) = (start, end)
             && end <= start
         {
-            row.fault("end_time", "TIME_ORDER");
+            row.add_violation("end_time", "TIME_ORDER");
         }
     }
-    let statement = statement(row, mark.statement.as_ref());
-    let minutes_late = minutes(row, "minutes_late", mark.minutes_late, 1);
-    let seen_late = statement == Some(Statement::Seen(SeenMark::Late as i32));
-    if minutes_late.is_some() && matches!(statement, Some(Statement::Seen(_))) && !seen_late {
-        row.fault("minutes_late", "MINUTES_RANGE");
+    let statement = parse_statement(row, mark.statement.as_ref());
+    let minutes_late = parse_minutes(row, "minutes_late", mark.minutes_late, 1);
+    let seen_late = statement == Some(MarkStatement::Seen(SeenMark::Late as i32));
+    if minutes_late.is_some() && matches!(statement, Some(MarkStatement::Seen(_))) && !seen_late {
+        row.add_violation("minutes_late", "MINUTES_RANGE");
     }
-    let minutes_planned = minutes(row, "minutes_planned", mark.minutes_planned, 1);
-    let minutes_attended = minutes(row, "minutes_attended", mark.minutes_attended, 0);
+    let minutes_planned = parse_minutes(row, "minutes_planned", mark.minutes_planned, 1);
+    let minutes_attended = parse_minutes(row, "minutes_attended", mark.minutes_attended, 0);
     let comment = row.text("comment", &mark.comment, TextRule::notes(2_000)).unwrap_or_default();
     let reason = row.text("correction_reason", &mark.correction_reason, TextRule::line(500));
     let site = row.text("site", &mark.site, TextRule::line(200)).unwrap_or_default();
     let slot = match session? {
-        Session::Am => Slot::AM,
-        Session::Pm => Slot::PM,
-        Session::Timed => Slot::timed(start?),
+        Session::Am => SessionSlot::AM,
+        Session::Pm => SessionSlot::PM,
+        Session::Timed => SessionSlot::timed(start?),
         Session::Unspecified => return None,
     };
-    Some(Entered {
+    Some(ParsedMark {
         child: child?,
         check_upn,
         check_reference,
@@ -105,38 +107,40 @@ fn entered(row: &mut Check, mark: &Mark) -> Option<Entered> {
     })
 }
 
-fn child(row: &mut Check, child: Option<&Child>) -> Option<Named> {
+fn parse_child(row: &mut Check, child: Option<&Child>) -> Option<ChildIdentifier> {
     match child {
         None => {
-            row.fault("upn", "FIELD_REQUIRED");
+            row.add_violation("upn", "FIELD_REQUIRED");
             None
         }
-        Some(Child::PlacementId(id)) => row.uuid("placement_id", id).map(|id: Uuid| Named::Placement(id)),
-        Some(Child::Upn(upn)) => row.upn("upn", upn).map(|upn| Named::Upn(upn.as_str().to_owned())),
-        Some(Child::ProviderReference(reference)) => {
-            row.text("provider_reference", reference, TextRule::line(40).required()).map(Named::Reference)
+        Some(Child::PlacementId(id)) => {
+            row.uuid("placement_id", id).map(|id: Uuid| ChildIdentifier::Placement(id))
         }
+        Some(Child::Upn(upn)) => row.upn("upn", upn).map(|upn| ChildIdentifier::Upn(upn.as_str().to_owned())),
+        Some(Child::ProviderReference(reference)) => row
+            .text("provider_reference", reference, TextRule::line(40).required())
+            .map(ChildIdentifier::Reference),
     }
 }
 
-fn statement(row: &mut Check, statement: Option<&Sent>) -> Option<Statement> {
+fn parse_statement(row: &mut Check, statement: Option<&SentStatement>) -> Option<MarkStatement> {
     match statement {
         None => {
-            row.fault("code", "FIELD_REQUIRED");
+            row.add_violation("code", "FIELD_REQUIRED");
             None
         }
-        // Longer than any code: kept out before it is looked up.
-        Some(Sent::Code(code)) if code.len() > 3 => {
-            row.fault("code", "CODE_UNKNOWN");
+        // Longer than any code: rejected before it is copied.
+        Some(SentStatement::Code(code)) if code.len() > 3 => {
+            row.add_violation("code", "CODE_UNKNOWN");
             None
         }
-        Some(Sent::Code(code)) => Some(Statement::Code(code.clone())),
-        Some(Sent::Seen(seen)) => {
-            row.enum_value::<SeenMark>("seen", *seen).map(|seen| Statement::Seen(seen as i32))
+        Some(SentStatement::Code(code)) => Some(MarkStatement::Code(code.clone())),
+        Some(SentStatement::Seen(seen)) => {
+            row.enum_value::<SeenMark>("seen", *seen).map(|seen| MarkStatement::Seen(seen as i32))
         }
     }
 }
 
-fn minutes(row: &mut Check, field: &'static str, sent: Option<i32>, least: i64) -> Option<i32> {
+fn parse_minutes(row: &mut Check, field: &'static str, sent: Option<i32>, least: i64) -> Option<i32> {
     sent.and_then(|sent| row.minutes(field, sent, least..=600))
 }

@@ -1,17 +1,17 @@
-//! HKDF-SHA256 (RFC 5869) for outputs of exactly one block, 32 bytes, where it cannot fail.
+//! HKDF-SHA256 (RFC 5869) for outputs of exactly one block, 32 bytes, which cannot fail.
 //!
-//! Owns the derivation of every sub-key. It must never be asked for more than 32 bytes.
+//! All sub-keys are derived here. Invariant: no output is longer than 32 bytes.
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-/// The extraction step: `PRK = HMAC(salt, secret)`, as a key ready for [`expand`].
+/// Extracts: `PRK = HMAC(salt, secret)`, as a key for [`expand`].
 pub(super) fn extract(salt: &[u8], secret: &[u8]) -> hmac::Key {
     let prk = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), secret);
     hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref())
 }
 
-/// The expansion step's first block: `HMAC(PRK, info ‖ 0x01)`, the parts of `info` joined as they are.
+/// Expands to the first block: `HMAC(PRK, info ‖ 0x01)`, with the parts of `info` concatenated.
 pub(super) fn expand(prk: &hmac::Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut mac = hmac::Context::with_key(prk);
     for part in info {
@@ -21,7 +21,7 @@ pub(super) fn expand(prk: &hmac::Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(tag_bytes(&mac.sign()))
 }
 
-/// The 32 bytes of an HMAC-SHA256 tag.
+/// Returns the 32 bytes of an HMAC-SHA256 tag.
 pub(super) fn tag_bytes(tag: &hmac::Tag) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(tag.as_ref());

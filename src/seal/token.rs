@@ -1,90 +1,96 @@
-//! Tokens that a caller carries for us: where the next page begins, where a mailbox stands (AIP-158).
+//! Page tokens and cursor tokens, which a caller returns unchanged (AIP-158).
 //!
-//! Sealed, so that a caller learns nothing from one and cannot make one; bound to the context (caller ‖ method ‖
-//! hash of the query), so that it is of no use to another caller or query; they expire. Every failure is the
-//! same answer. It must never say which part of a token was wrong.
+//! A token is sealed, so a caller can neither read nor forge it. It is bound to a context (caller ‖ method ‖ hash of
+//! the query), so it is invalid for another caller or query. It expires. Every failure gives the same error. Invariant:
+//! an error never reveals which part of a token was wrong.
 
 use aws_lc_rs::aead::LessSafeKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::envelope;
-use super::ring::{KeyRing, RingKey};
-use super::{Fill, SealError};
+use super::key_ring::{KeyRing, RingKey};
+use super::{FillRandom, SealError};
 
-/// First byte of a token.
-const VERSION: u8 = 3;
-/// The longest token that is looked at, in characters.
-const LONGEST: usize = 4096;
+/// Format version: first byte of a token.
+const TOKEN_FORMAT: u8 = 3;
+/// Maximum length of a token, in characters.
+const MAX_TOKEN_CHARS: usize = 4096;
 
-/// What a token is for; a token of one use is invalid for the other.
+/// Use of a token. A token for one use is invalid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenUse {
     /// The next page of a list.
     Page,
-    /// A place in a mailbox.
+    /// A position in a mailbox.
     Cursor,
 }
 
-/// The token is not one of ours, or of another caller or query, or has expired (`PAGE_TOKEN_INVALID`).
+/// The token is invalid: not made by this gateway, made for another caller or query, or expired (`PAGE_TOKEN_INVALID`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token is not valid here")]
-pub struct TokenInvalid;
+pub struct InvalidToken;
 
 impl KeyRing {
-    /// Seals a payload into a token (base64url without padding) that opens in the same context until `expires`
-    /// (microseconds since 1970, not included; `i64::MAX` for never).
+    /// Seals a payload into a token (base64url without padding). It opens in the same context before `expires`
+    /// (microseconds since 1970; `i64::MAX` for never).
     ///
     /// # Errors
     /// [`SealError::Library`] only.
     pub fn seal_token(
         &self,
-        of: TokenUse,
+        token_use: TokenUse,
         context: &[u8],
         payload: &[u8],
         expires: i64,
-        fill: Fill<'_>,
+        fill: FillRandom<'_>,
     ) -> Result<String, SealError> {
         let key = self.active();
         let [a, b, c, d] = key.id().to_be_bytes();
         let plain = [&expires.to_be_bytes(), payload].concat();
-        let sealed =
-            envelope::close(cipher(key, of), &[VERSION, a, b, c, d], &place(key, context), &plain, fill)?;
+        let sealed = envelope::seal(
+            token_cipher(key, token_use),
+            &[TOKEN_FORMAT, a, b, c, d],
+            &token_aad(key, context),
+            &plain,
+            fill,
+        )?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// Opens a token at the moment `now` (microseconds since 1970).
+    /// Opens a token at the time `now` (microseconds since 1970).
     ///
     /// # Errors
-    /// [`TokenInvalid`], whatever is wrong.
+    /// [`TokenInvalid`] for every fault.
     pub fn open_token(
         &self,
-        of: TokenUse,
+        token_use: TokenUse,
         context: &[u8],
         token: &str,
         now: i64,
-    ) -> Result<Vec<u8>, TokenInvalid> {
-        if token.len() > LONGEST {
-            return Err(TokenInvalid);
+    ) -> Result<Vec<u8>, InvalidToken> {
+        if token.len() > MAX_TOKEN_CHARS {
+            return Err(InvalidToken);
         }
-        let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenInvalid)?;
-        let Some(([VERSION, id @ ..], body)) = sealed.split_first_chunk::<5>() else {
-            return Err(TokenInvalid);
+        let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken)?;
+        let Some(([TOKEN_FORMAT, id @ ..], body)) = sealed.split_first_chunk::<5>() else {
+            return Err(InvalidToken);
         };
-        let key = self.key(u32::from_be_bytes(*id)).map_err(|_| TokenInvalid)?;
-        let plain = envelope::open(cipher(key, of), &place(key, context), body).map_err(|_| TokenInvalid)?;
-        let (expires, payload) = plain.split_first_chunk::<8>().ok_or(TokenInvalid)?;
-        if now < i64::from_be_bytes(*expires) { Ok(payload.to_vec()) } else { Err(TokenInvalid) }
+        let key = self.key(u32::from_be_bytes(*id)).map_err(|_| InvalidToken)?;
+        let plain = envelope::open(token_cipher(key, token_use), &token_aad(key, context), body)
+            .map_err(|_| InvalidToken)?;
+        let (expires, payload) = plain.split_first_chunk::<8>().ok_or(InvalidToken)?;
+        if now < i64::from_be_bytes(*expires) { Ok(payload.to_vec()) } else { Err(InvalidToken) }
     }
 }
 
-fn cipher(key: &RingKey, of: TokenUse) -> &LessSafeKey {
-    match of {
-        TokenUse::Page => &key.page_tokens,
-        TokenUse::Cursor => &key.cursor_tokens,
+fn token_cipher(key: &RingKey, token_use: TokenUse) -> &LessSafeKey {
+    match token_use {
+        TokenUse::Page => &key.page_token_cipher,
+        TokenUse::Cursor => &key.cursor_token_cipher,
     }
 }
 
-fn place(key: &RingKey, context: &[u8]) -> Vec<u8> {
-    envelope::join(&[b"ap-gateway token v1", &key.id().to_be_bytes(), context])
+fn token_aad(key: &RingKey, context: &[u8]) -> Vec<u8> {
+    envelope::length_prefixed(&[b"ap-gateway token v1", &key.id().to_be_bytes(), context])
 }

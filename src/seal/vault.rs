@@ -1,7 +1,7 @@
-//! The vault: the ring in use, and the children's keys unwrapped lately.
+//! Vault: the key ring in use, with a cache of unwrapped child keys.
 //!
-//! Owns the reload of the ring and a bounded memory of unwrapped keys. A key is given out only against the
-//! wrapped key that the caller has just read, so a destroyed or replaced key is never served from memory.
+//! Owns the reload of the ring and the bounded cache. A key is returned only for the wrapped key that the caller has
+//! just read, so a destroyed or replaced key is never served from the cache.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,111 +10,125 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::SealError;
-use super::child::{ChildKey, WRAPPED_BYTES, WrappedKey};
-use super::ring::KeyRing;
+use super::child_key::{ChildKey, WRAPPED_BYTES, WrappedKey};
+use super::key_ring::KeyRing;
 
-/// The ring in use and the keys unwrapped lately; one a process.
+/// Key ring in use and cache of unwrapped keys; one per process.
 pub struct Vault {
     ring: ArcSwap<KeyRing>,
-    held: Mutex<Held>,
-    /// How many keys one generation holds; two generations are kept.
-    generation: usize,
+    cache: Mutex<UnwrappedKeyCache>,
+    /// Capacity of one generation, in keys; two generations are kept.
+    generation_capacity: usize,
 }
 
-type Whose = (Box<str>, [u8; 16]);
+type SenderAndChild = (Box<str>, [u8; 16]);
 
-/// An unwrapped key and the wrapped bytes that it came from.
-struct Unwrapped {
-    from: [u8; WRAPPED_BYTES],
+/// Unwrapped key, with the wrapped bytes from which it was unwrapped.
+struct CachedKey {
+    wrapped_bytes: [u8; WRAPPED_BYTES],
     key: ChildKey,
 }
 
-/// Two generations: a full young one becomes the old one, and the old one is forgotten. What is used moves to
-/// the young one, so this forgets roughly what was used longest ago, in constant time.
+/// Cache in two generations. When the young one is full it becomes the old one, and the previous old one is dropped. A
+/// key that is used moves to the young one. This approximates least-recently-used eviction in constant time.
 #[derive(Default)]
-struct Held {
-    young: HashMap<Whose, Unwrapped>,
-    old: HashMap<Whose, Unwrapped>,
+struct UnwrappedKeyCache {
+    young: HashMap<SenderAndChild, CachedKey>,
+    old: HashMap<SenderAndChild, CachedKey>,
 }
 
 impl Vault {
-    /// A vault that remembers at most `capacity` unwrapped keys (about 200 bytes each).
+    /// Creates a vault that caches at most `capacity` unwrapped keys (about 200 bytes each).
     #[must_use]
     pub fn new(ring: KeyRing, capacity: usize) -> Self {
-        Self { ring: ArcSwap::from_pointee(ring), held: Mutex::default(), generation: (capacity / 2).max(1) }
+        Self {
+            ring: ArcSwap::from_pointee(ring),
+            cache: Mutex::default(),
+            generation_capacity: (capacity / 2).max(1),
+        }
     }
 
-    /// The ring in use; hold it for one exchange, not longer.
+    /// Returns the ring in use. Hold it for one exchange, not longer.
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
         self.ring.load_full()
     }
 
-    /// Takes a newly loaded ring into use, and forgets all unwrapped keys.
+    /// Replaces the ring by a newly loaded one, and clears the cache.
     ///
     /// # Errors
-    /// [`SealError::KeyMissing`] or [`SealError::KeyChanged`] when a key in use is not in it; the old ring stays.
+    /// [`SealError::KeyMissing`] or [`SealError::KeyChanged`] when the new ring lacks a key of the old one; the old
+    /// ring remains in use.
     pub fn reload(&self, ring: KeyRing) -> Result<(), SealError> {
-        ring.continues(&self.ring.load())?;
+        ring.ensure_contains(&self.ring.load())?;
         self.ring.store(Arc::new(ring));
-        *self.held() = Held::default();
+        *self.cache() = UnwrappedKeyCache::default();
         Ok(())
     }
 
-    /// Unwraps the key of (sender, child), from the wrapped key that its row holds now. Call [`Vault::forget`] where
-    /// the row is gone.
+    /// Returns the key of (sender, child), unwrapped from the wrapped key that its row holds now. Call
+    /// [`Vault::forget`] when the row is deleted.
     ///
     /// # Errors
-    /// Those of [`WrappedKey::unwrap`].
-    pub fn get(&self, sender: &str, child: &[u8; 16], wrapped: &WrappedKey) -> Result<ChildKey, SealError> {
-        let whose: Whose = (sender.into(), *child);
-        if let Some(key) = self.remembered(&whose, wrapped) {
+    /// Errors of [`WrappedKey::unwrap`].
+    pub fn unwrap_key(
+        &self,
+        sender: &str,
+        child: &[u8; 16],
+        wrapped: &WrappedKey,
+    ) -> Result<ChildKey, SealError> {
+        let owner: SenderAndChild = (sender.into(), *child);
+        if let Some(key) = self.find_cached(&owner, wrapped) {
             return Ok(key);
         }
         let key = wrapped.unwrap(&self.ring.load(), sender, child)?;
-        self.held().keep(whose, Unwrapped { from: wrapped.bytes, key: key.clone() }, self.generation);
+        self.cache().insert(
+            owner,
+            CachedKey { wrapped_bytes: wrapped.bytes, key: key.clone() },
+            self.generation_capacity,
+        );
         Ok(key)
     }
 
-    /// Forgets the key of (sender, child): call it once its shredding is durable, on every node.
-    pub fn forget(&self, sender: &str, child: &[u8; 16]) {
-        let whose: Whose = (sender.into(), *child);
-        let mut held = self.held();
-        held.young.remove(&whose);
-        held.old.remove(&whose);
+    /// Removes the key of (sender, child) from the cache. Call it on every node, once the shredding is durable.
+    pub fn evict(&self, sender: &str, child: &[u8; 16]) {
+        let owner: SenderAndChild = (sender.into(), *child);
+        let mut cache = self.cache();
+        cache.young.remove(&owner);
+        cache.old.remove(&owner);
     }
 
-    /// How many unwrapped keys are remembered.
+    /// Returns the number of cached keys.
     #[must_use]
-    pub fn remembers(&self) -> usize {
-        let held = self.held();
-        held.young.len() + held.old.len()
+    pub fn cached_keys(&self) -> usize {
+        let cache = self.cache();
+        cache.young.len() + cache.old.len()
     }
 
-    fn remembered(&self, whose: &Whose, wrapped: &WrappedKey) -> Option<ChildKey> {
-        let mut held = self.held();
-        if let Some(found) = held.young.get(whose) {
-            return (found.from == wrapped.bytes).then(|| found.key.clone());
+    fn find_cached(&self, owner: &SenderAndChild, wrapped: &WrappedKey) -> Option<ChildKey> {
+        let mut cache = self.cache();
+        if let Some(found) = cache.young.get(owner) {
+            return (found.wrapped_bytes == wrapped.bytes).then(|| found.key.clone());
         }
-        let found = held.old.remove(whose).filter(|found| found.from == wrapped.bytes)?;
+        let found = cache.old.remove(owner).filter(|found| found.wrapped_bytes == wrapped.bytes)?;
         let key = found.key.clone();
-        held.keep(whose.clone(), found, self.generation);
+        cache.insert(owner.clone(), found, self.generation_capacity);
         Some(key)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing in here is half done when a thread dies: each change is one call of a map.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, UnwrappedKeyCache> {
+        // A poisoned lock is safe to use, because each change is one call of a map.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
-    fn keep(&mut self, whose: Whose, unwrapped: Unwrapped, generation: usize) {
-        if self.young.len() >= generation && !self.young.contains_key(&whose) {
+impl UnwrappedKeyCache {
+    fn insert(&mut self, owner: SenderAndChild, unwrapped: CachedKey, generation: usize) {
+        if self.young.len() >= generation && !self.young.contains_key(&owner) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(&whose);
-        self.young.insert(whose, unwrapped);
+        self.old.remove(&owner);
+        self.young.insert(owner, unwrapped);
     }
 }
 

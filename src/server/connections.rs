@@ -1,4 +1,4 @@
-//! The open connections, each with a handle by which it can be asked to finish or be cut.
+//! Registry of the open connections, with a handle that closes each of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,105 +8,106 @@ use tokio::sync::watch;
 
 use crate::identity::PeerCertificate;
 
-/// How a connection is to end.
+/// How a connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Not yet.
-    None,
-    /// It takes no new request and ends with its last one.
+    /// Not requested.
+    NotYet,
+    /// The connection accepts no new request and closes after the last one.
     Gracefully,
-    /// At once.
-    Now,
+    /// Immediately.
+    AtOnce,
 }
 
-/// The open connections. Cheap to clone.
+/// Registry of the open connections. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Connections(Arc<Mutex<Open>>);
+pub struct Connections(Arc<Mutex<OpenConnections>>);
 
 #[derive(Default)]
-struct Open {
-    next: u64,
-    each: HashMap<u64, (Arc<PeerCertificate>, watch::Sender<Ending>)>,
+struct OpenConnections {
+    next_id: u64,
+    by_id: HashMap<u64, (Arc<PeerCertificate>, watch::Sender<Ending>)>,
 }
 
-/// A connection's own end of its handle. Dropping it says that the connection is gone.
-pub struct Handle {
+/// Handle of one connection. Dropping it removes the connection from the registry.
+pub struct ConnectionHandle {
     id: u64,
     ending: watch::Receiver<Ending>,
     connections: Connections,
 }
 
 impl Connections {
-    /// Enters a connection; `None` when its organisation has too many.
+    /// Registers a connection. Returns `None` when its organisation has `limit` already.
     #[must_use]
-    pub fn open(&self, peer: &Arc<PeerCertificate>, most: usize) -> Option<Handle> {
+    pub fn register(&self, peer: &Arc<PeerCertificate>, limit: usize) -> Option<ConnectionHandle> {
         let mut open = self.lock();
-        let same = open.each.values().filter(|(other, _)| other.organisation() == peer.organisation());
-        if same.count() >= most {
+        let same = open.by_id.values().filter(|(other, _)| other.organisation() == peer.organisation());
+        if same.count() >= limit {
             return None;
         }
-        let (sender, ending) = watch::channel(Ending::None);
-        let id = open.next;
-        open.next += 1;
-        open.each.insert(id, (Arc::clone(peer), sender));
-        Some(Handle { id, ending, connections: self.clone() })
+        let (sender, ending) = watch::channel(Ending::NotYet);
+        let id = open.next_id;
+        open.next_id += 1;
+        open.by_id.insert(id, (Arc::clone(peer), sender));
+        Some(ConnectionHandle { id, ending, connections: self.clone() })
     }
 
-    /// The certificates of all open connections.
+    /// Returns the certificates of all open connections.
     #[must_use]
     pub fn peers(&self) -> Vec<Arc<PeerCertificate>> {
-        self.lock().each.values().map(|(peer, _)| Arc::clone(peer)).collect()
+        self.lock().by_id.values().map(|(peer, _)| Arc::clone(peer)).collect()
     }
 
-    /// Cuts the connections of which `which` says so.
+    /// Closes immediately the connections that `which` selects.
     pub fn close_where(&self, which: impl Fn(&PeerCertificate) -> bool) {
-        for (peer, ending) in self.lock().each.values() {
+        for (peer, ending) in self.lock().by_id.values() {
             if which(peer) {
-                ending.send_replace(Ending::Now);
+                ending.send_replace(Ending::AtOnce);
             }
         }
     }
 
-    /// Asks every connection to finish, waits for that, and cuts those that have not finished by then. A
-    /// connection that never spoke HTTP/2 would wait for ever.
+    /// Shuts every connection down gracefully and waits for them. Closes the rest after `within`, because a
+    /// connection that never sent HTTP/2 would stay open.
     pub async fn end_all(&self, within: Duration) {
-        self.tell_all(Ending::Gracefully);
+        self.set_all(Ending::Gracefully);
         let deadline = tokio::time::Instant::now() + within;
-        while !self.lock().each.is_empty() && tokio::time::Instant::now() < deadline {
+        while !self.lock().by_id.is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.tell_all(Ending::Now);
+        self.set_all(Ending::AtOnce);
     }
 
-    fn tell_all(&self, what: Ending) {
-        for (_, ending) in self.lock().each.values() {
-            ending.send_replace(what);
+    fn set_all(&self, ending: Ending) {
+        for (_, sender) in self.lock().by_id.values() {
+            sender.send_replace(ending);
         }
     }
 
-    /// A panic elsewhere leaves the table whole: every change is one insertion or removal.
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    /// Ignores poisoning: every change is one insertion or removal, so a panic cannot leave the table
+    /// inconsistent.
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Handle {
-    /// Waits until the connection is to end.
+impl ConnectionHandle {
+    /// Waits until the connection is to be closed, and returns how.
     pub async fn ending(&mut self) -> Ending {
-        match self.ending.wait_for(|ending| *ending != Ending::None).await {
+        match self.ending.wait_for(|ending| *ending != Ending::NotYet).await {
             Ok(ending) => *ending,
-            Err(_) => Ending::Now,
+            Err(_) => Ending::AtOnce,
         }
     }
 
-    /// Waits until the connection is to be cut.
-    pub async fn cut(&mut self) {
-        self.ending.wait_for(|ending| *ending == Ending::Now).await.ok();
+    /// Waits until the connection is to be closed immediately.
+    pub async fn wait_for_cut(&mut self) {
+        self.ending.wait_for(|ending| *ending == Ending::AtOnce).await.ok();
     }
 }
 
-impl Drop for Handle {
+impl Drop for ConnectionHandle {
     fn drop(&mut self) {
-        self.connections.lock().each.remove(&self.id);
+        self.connections.lock().by_id.remove(&self.id);
     }
 }

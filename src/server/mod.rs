@@ -1,13 +1,13 @@
-//! The listener: accepts connections, runs TLS and HTTP/2 over them, and can end any of them.
+//! The listener: accepts connections, runs TLS and HTTP/2 over them, and can close each of them.
 //!
-//! hyper's and tonic's own servers would set no bound on streams, resets and handshakes, retry a failed
-//! accept in a hot loop, and wait for ever for a connection that never spoke; so the loop is our own.
+//! hyper's and tonic's servers set no bound on streams, resets and handshakes, retry a failed accept in a hot
+//! loop, and wait without limit for a connection that never sends. So the accept loop is the gateway's own.
 
+mod connection_review;
 mod connections;
-mod flood;
+mod frame_limit;
 mod health;
 mod maintenance;
-mod review;
 mod revocation;
 mod tasks;
 
@@ -27,42 +27,42 @@ use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
+pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
-pub use health::report;
-pub use maintenance::look_after;
-pub use review::ConnectionReviewer;
+pub use health::report_health;
+pub use maintenance::maintenance_loop;
 pub use revocation::RevocationReviewer;
 pub use tasks::Tasks;
 
-use crate::exchange::OtherHost;
+use crate::exchange::HostMismatch;
 use crate::identity::{PeerCertificate, Tls};
-use flood::Guarded;
+use frame_limit::FrameLimited;
 
-/// Pause after a failed accept: file descriptors come back as connections end.
-const BACK_OFF: Duration = Duration::from_millis(100);
+/// Pause after a failed accept, because file descriptors become free as connections end.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections in all.
-    pub connections: usize,
-    /// TLS handshakes under way at once.
-    pub handshakes: usize,
-    /// Connections of one organisation.
-    pub per_organisation: usize,
-    /// How long a TLS handshake may take.
-    pub handshake: Duration,
-    /// How long connections may stay open once the server stops.
-    pub drain: Duration,
+pub struct ListenerLimits {
+    /// Maximum number of connections.
+    pub max_connections: usize,
+    /// Maximum number of concurrent TLS handshakes.
+    pub max_handshakes: usize,
+    /// Maximum number of connections of one organisation.
+    pub max_connections_per_organisation: usize,
+    /// Timeout of a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time that connections have to finish after shutdown begins.
+    pub drain_timeout: Duration,
 }
 
-/// Serves until `stop` is done, then says goodbye to every connection and waits for them, not longer than
-/// the drain limit. Each request carries its peer's certificate as `Arc<PeerCertificate>`.
+/// Serves until `stop` completes. Then shuts every connection down gracefully and waits for them, up to the drain
+/// limit. Each request carries its peer's certificate as `Arc<PeerCertificate>`.
 pub async fn serve<S>(
     listener: TcpListener,
     tls: Arc<Tls>,
     service: S,
-    limits: Limits,
+    limits: ListenerLimits,
     connections: Connections,
     stop: impl Future<Output = ()>,
 ) where
@@ -72,8 +72,8 @@ pub async fn serve<S>(
         + 'static,
     S::Future: Send,
 {
-    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
-    let open = Arc::new(Semaphore::new(limits.connections));
+    let handshakes = Arc::new(Semaphore::new(limits.max_handshakes));
+    let open = Arc::new(Semaphore::new(limits.max_connections));
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -84,24 +84,26 @@ pub async fn serve<S>(
             Ok((tcp, _)) => tcp,
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(BACK_OFF).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
-        let (Ok(place), Ok(turn)) =
+        let (Ok(connection_permit), Ok(handshake_permit)) =
             (Arc::clone(&open).try_acquire_owned(), Arc::clone(&handshakes).try_acquire_owned())
         else {
-            tracing::debug!("a connection beyond the limit was closed");
+            tracing::debug!(
+                "a connection was closed because the limit of connections or handshakes is reached"
+            );
             continue;
         };
         let (tls, service, connections) = (Arc::clone(&tls), service.clone(), connections.clone());
         tokio::spawn(async move {
-            let _place = place;
-            let handshake = tokio::time::timeout(limits.handshake, handshake(tcp, &tls)).await;
-            drop(turn);
+            let _connection_permit = connection_permit;
+            let handshake = tokio::time::timeout(limits.handshake_timeout, handshake(tcp, &tls)).await;
+            drop(handshake_permit);
             match handshake {
                 Ok(Ok((stream, peer))) => {
-                    connection(stream, (peer, tls), service, limits, &connections).await;
+                    serve_connection(stream, (peer, tls), service, limits, &connections).await;
                 }
                 Ok(Err(error)) => tracing::info!(error = %error, "a TLS handshake was refused"),
                 Err(_) => tracing::info!("a TLS handshake took too long"),
@@ -109,30 +111,30 @@ pub async fn serve<S>(
         });
     }
     drop(listener);
-    connections.end_all(limits.drain).await;
+    connections.end_all(limits.drain_timeout).await;
 }
 
 async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream>, Arc<PeerCertificate>)> {
-    // Without it a small reply can wait 40 ms for the acknowledgement of the one before.
+    // Nagle's algorithm could delay a small reply by 40 ms, until the previous one is acknowledged.
     tcp.set_nodelay(true)?;
     let stream = TlsAcceptor::from(tls.config()).accept(tcp).await?;
-    if stream.get_ref().1.server_name().is_some_and(|name| !tls.is_own_name(name)) {
-        return Err(io::Error::other("the caller looks for another host"));
+    if stream.get_ref().1.server_name().is_some_and(|name| !tls.is_server_name(name)) {
+        return Err(io::Error::other("the TLS server name is not a name of the server's certificate"));
     }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
     let peer = PeerCertificate::parse(leaf).map_err(io::Error::other)?;
     if peer.trust_domain() != tls.trust_domain() {
-        return Err(io::Error::other("a certificate of another trust domain"));
+        return Err(io::Error::other("the client certificate belongs to another trust domain"));
     }
     Ok((stream, Arc::new(peer)))
 }
 
-async fn connection<S>(
+async fn serve_connection<S>(
     stream: TlsStream<TcpStream>,
     (peer, tls): (Arc<PeerCertificate>, Arc<Tls>),
     service: S,
-    limits: Limits,
+    limits: ListenerLimits,
     connections: &Connections,
 ) where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
@@ -141,64 +143,70 @@ async fn connection<S>(
         + 'static,
     S::Future: Send,
 {
-    let Some(mut handle) = connections.open(&peer, limits.per_organisation) else {
+    let Some(mut handle) = connections.register(&peer, limits.max_connections_per_organisation) else {
         tracing::info!(org.id = %peer.organisation(), "an organisation has too many connections");
         return;
     };
-    let known = Arc::new(OnceLock::new());
+    let checked_authority = Arc::new(OnceLock::new());
     let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&peer));
-        let own = is_for_us(request.uri().authority(), &known, &tls) && is_host_own(request.headers(), &tls);
-        if !own {
-            request.extensions_mut().insert(OtherHost);
+        let is_own = is_own_authority(request.uri().authority(), &checked_authority, &tls)
+            && are_host_headers_own(request.headers(), &tls);
+        if !is_own {
+            request.extensions_mut().insert(HostMismatch);
         }
         request.map(Body::new)
     });
     let http = http2_settings()
-        .serve_connection(TokioIo::new(Guarded::new(stream)), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(FrameLimited::new(stream)), TowerToHyperService::new(service));
     tokio::pin!(http);
     let ending = tokio::select! {
-        ended = http.as_mut() => return log(ended),
+        ended = http.as_mut() => return log_connection_end(ended),
         ending = handle.ending() => ending,
     };
-    if ending == Ending::Now {
+    if ending == Ending::AtOnce {
         return;
     }
     http.as_mut().graceful_shutdown();
     tokio::select! {
-        ended = http.as_mut() => log(ended),
-        () = handle.cut() => {}
+        ended = http.as_mut() => log_connection_end(ended),
+        () = handle.wait_for_cut() => {}
     }
 }
 
-/// Whether a call is for a host that the server's certificate names; asked once for each that a connection
-/// calls by.
-fn is_for_us(authority: Option<&Authority>, known: &OnceLock<Authority>, tls: &Tls) -> bool {
-    let Some(authority) = authority.filter(|authority| known.get() != Some(authority)) else {
+/// Checks whether the call's authority is a name of the server's certificate. The last valid authority of a
+/// connection is cached.
+fn is_own_authority(
+    authority: Option<&Authority>,
+    checked_authority: &OnceLock<Authority>,
+    tls: &Tls,
+) -> bool {
+    let Some(authority) = authority.filter(|authority| checked_authority.get() != Some(authority)) else {
         return true;
     };
-    let own = tls.is_own_name(authority.host().trim_matches(['[', ']']));
-    if own {
-        known.set(authority.clone()).ok();
+    let is_own = tls.is_server_name(authority.host().trim_matches(['[', ']']));
+    if is_own {
+        checked_authority.set(authority.clone()).ok();
     }
-    own
+    is_own
 }
 
-/// Whether every `host` header names the server: HTTP/2 allows it in place of `:authority`, and no other host beside it.
-fn is_host_own(headers: &http::HeaderMap, tls: &Tls) -> bool {
+/// Checks that every `host` header names the server. HTTP/2 allows the header in place of `:authority`, and no
+/// other host beside it.
+fn are_host_headers_own(headers: &http::HeaderMap, tls: &Tls) -> bool {
     headers.get_all(http::header::HOST).iter().all(|host| {
         let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-        authority.is_some_and(|authority| tls.is_own_name(authority.host().trim_matches(['[', ']'])))
+        authority.is_some_and(|authority| tls.is_server_name(authority.host().trim_matches(['[', ']'])))
     })
 }
 
-fn log(ended: Result<(), hyper::Error>) {
+fn log_connection_end(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
-        tracing::debug!(error = %error, "a connection broke off");
+        tracing::debug!(error = %error, "a connection failed");
     }
 }
 
-/// Every bound is set here, also those that hyper sets alike: tonic would take some of them away.
+/// Sets every bound, including those equal to hyper's defaults, because tonic would remove some of them.
 fn http2_settings() -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())

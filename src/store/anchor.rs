@@ -1,8 +1,9 @@
-//! The anchor: the newest checkpoint, kept outside the database, so that a database restored from an
-//! older copy, or one whose tail was cut, is found at start.
+//! The anchor: a file outside the database that holds the newest checkpoint. With it, `serve` detects a database that
+//! was restored from an older copy or whose tail was cut.
 //!
-//! Two fixed slots are written in place by turns and synced once a group: commit → anchor → answer. A
-//! crash while a slot is written leaves the other one whole. It never grows, so a full disk cannot stop it.
+//! The file has two fixed slots, which are written alternately and in place, and synced once a group:
+//! commit → anchor → outcomes. A crash during a write leaves the other slot valid. The file never grows, so a full disk
+//! cannot stop it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,26 +12,28 @@ use std::path::Path;
 
 use crate::tlog::leaf_hash;
 
-/// Bytes of a slot: a 32-byte hash of the rest, an 8-byte turn, a 4-byte length, the note, zeros.
-const SLOT: usize = 4_096;
-const HEADER: usize = 44;
+/// Size of a slot in bytes: a 32-byte hash of what follows, an 8-byte generation, a 4-byte length, the note, zeros.
+const SLOT_BYTES: usize = 4_096;
+/// Size of hash, generation and length in bytes.
+const HEADER_BYTES: usize = 44;
 
-/// An open anchor file. One process owns it; a lock on the file says so.
+/// An open anchor file, locked so that only one process has it open for writing.
 #[derive(Debug)]
 pub struct Anchor {
     file: File,
-    turn: u64,
+    /// Number of the next write; its lowest bit chooses the slot.
+    generation: u64,
 }
 
 impl Anchor {
-    /// Makes an anchor file with a first checkpoint; refuses to replace one.
+    /// Makes an anchor file with a first checkpoint. An existing file is not replaced.
     ///
     /// # Errors
-    /// Those of the file system; `AlreadyExists` when there is one.
+    /// `AlreadyExists` if the file exists; or another error of the file system.
     pub fn create(path: &Path, note: &str) -> io::Result<()> {
         let file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all_at(&[0; 2 * SLOT], 0)?;
-        let mut anchor = Self { file, turn: 0 };
+        file.write_all_at(&[0; 2 * SLOT_BYTES], 0)?;
+        let mut anchor = Self { file, generation: 0 };
         for _slot in 0..2 {
             anchor.write(note)?;
             anchor.sync()?;
@@ -39,70 +42,73 @@ impl Anchor {
         path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
-    /// Opens the anchor and returns it with the newest note that it holds whole.
+    /// Opens and locks the anchor, and returns it with the newest valid note.
     ///
     /// # Errors
-    /// Those of the file system; `WouldBlock` when another process has it; `InvalidData` when no slot is whole.
+    /// `WouldBlock` if another process has it open; `InvalidData` if no slot is valid; or another error of the file
+    /// system.
     pub fn open(path: &Path) -> io::Result<(Self, String)> {
         let file = OpenOptions::new().write(true).read(true).open(path)?;
         file.try_lock().map_err(|_| io::Error::from(ErrorKind::WouldBlock))?;
-        let (turn, note) = newest(&file)?;
-        Ok((Self { file, turn: turn + 1 }, note))
+        let (turn, note) = read_newest_slot(&file)?;
+        Ok((Self { file, generation: turn + 1 }, note))
     }
 
-    /// The newest note of an anchor file that may be somebody else's.
+    /// Reads the newest note of an anchor file without locking it; another process may have it open.
     ///
     /// # Errors
-    /// Those of the file system; `InvalidData` when no slot is whole.
-    pub fn read(path: &Path) -> io::Result<String> {
-        Ok(newest(&File::open(path)?)?.1)
+    /// `InvalidData` if no slot is valid; or another error of the file system.
+    pub fn read_newest_note(path: &Path) -> io::Result<String> {
+        Ok(read_newest_slot(&File::open(path)?)?.1)
     }
 
-    /// Writes a checkpoint into the slot that does not hold the newest. It counts once [`Anchor::sync`] has
+    /// Writes a checkpoint into the slot that does not hold the newest one. It is durable once [`Anchor::sync`] has
     /// succeeded.
     ///
     /// # Errors
-    /// Those of the file system. The other slot is whole, and the write may be tried again.
+    /// An error of the file system. The other slot is still valid, and the write may be retried.
     pub fn write(&self, note: &str) -> io::Result<()> {
-        let mut slot = vec![0; SLOT];
+        let mut slot = vec![0; SLOT_BYTES];
         let length = u32::try_from(note.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let body = [&self.turn.to_be_bytes()[..], &length, note.as_bytes()].concat();
-        if body.len() + 32 > SLOT {
+        let body = [&self.generation.to_be_bytes()[..], &length, note.as_bytes()].concat();
+        if body.len() + 32 > SLOT_BYTES {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the checkpoint is too long for the anchor"));
         }
         for (byte, value) in slot.iter_mut().zip(leaf_hash(&body).as_bytes().iter().chain(&body)) {
             *byte = *value;
         }
-        self.file.write_all_at(&slot, (self.turn % 2) * SLOT as u64)
+        self.file.write_all_at(&slot, (self.generation % 2) * SLOT_BYTES as u64)
     }
 
-    /// Syncs what was written; the next checkpoint goes into the other slot.
+    /// Syncs the written slot; the next checkpoint goes into the other one.
     ///
     /// # Errors
-    /// Those of the file system. Nothing is known of the slot then: the process must end.
+    /// An error of the file system. The slot's content on the disk is then unknown: the process must end.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        self.turn += 1;
+        self.generation += 1;
         Ok(())
     }
 }
 
-fn newest(file: &File) -> io::Result<(u64, String)> {
-    let slots = [read(file, 0)?, read(file, 1)?];
+/// Returns the newest valid slot: generation and note.
+fn read_newest_slot(file: &File) -> io::Result<(u64, String)> {
+    let slots = [read_slot(file, 0)?, read_slot(file, 1)?];
     let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
-    newest.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "no slot of the anchor is whole"))
+    newest.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "no slot of the anchor is valid"))
 }
 
-fn read(file: &File, slot: u64) -> io::Result<Option<(u64, String)>> {
-    let mut bytes = vec![0; SLOT];
-    file.read_exact_at(&mut bytes, slot * SLOT as u64)?;
-    Ok(parse(&bytes))
+fn read_slot(file: &File, slot: u64) -> io::Result<Option<(u64, String)>> {
+    let mut bytes = vec![0; SLOT_BYTES];
+    file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64)?;
+    Ok(parse_slot(&bytes))
 }
 
-fn parse(slot: &[u8]) -> Option<(u64, String)> {
+/// Parses a slot; `None` if its hash or its format is wrong.
+fn parse_slot(slot: &[u8]) -> Option<(u64, String)> {
     let turn = u64::from_be_bytes(slot.get(32..40)?.try_into().ok()?);
-    let length = u32::from_be_bytes(slot.get(40..HEADER)?.try_into().ok()?) as usize;
-    let body = slot.get(32..HEADER.checked_add(length)?)?;
+    let length = u32::from_be_bytes(slot.get(40..HEADER_BYTES)?.try_into().ok()?) as usize;
+    let body = slot.get(32..HEADER_BYTES.checked_add(length)?)?;
     if leaf_hash(body).as_bytes().as_slice() != slot.get(..32)? {
         return None;
     }
@@ -143,7 +149,7 @@ mod tests {
         bytes[torn] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(Anchor::open(&path).unwrap().1, "first");
-        std::fs::write(&path, vec![7; 2 * SLOT]).unwrap();
+        std::fs::write(&path, vec![7; 2 * SLOT_BYTES]).unwrap();
         assert_eq!(Anchor::open(&path).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }

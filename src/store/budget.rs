@@ -1,27 +1,27 @@
-//! How much one decision may read. Who asks for too much is refused; without this a single call could occupy a node for
-//! as long as its rows last, because a decision does not end with its caller's deadline.
+//! The read budget of one decision. Beyond it the exchange is refused. Without it a single call could occupy a node for
+//! as long as there are rows to read, because a decision does not end with its caller's deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sql::StoreError;
 
-/// The most that may be read through one snapshot.
+/// Limits of what is read through one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Rows of all statements together.
+    /// Maximum number of rows, over all statements.
     pub rows: usize,
-    /// Statements.
+    /// Maximum number of statements.
     pub statements: usize,
 }
 
 impl ReadLimits {
-    /// No limit, for what the node reads on its own behalf.
+    /// No limits, for reads that no caller requested.
     pub const NONE: Self = Self { rows: usize::MAX, statements: usize::MAX };
 }
 
-/// What was read through a snapshot, against its limits. Clones share the counts, so that the exchange pipeline finds
-/// out that a limit was reached even where a capability took the error for something else.
+/// Counts of what was read through a snapshot, with its limits. Clones share the counts, so that the exchange pipeline
+/// detects an exceeded limit even if a capability turned the error into another one.
 #[derive(Clone, Debug)]
 pub struct ReadBudget(Arc<Counts>);
 
@@ -37,7 +37,7 @@ impl ReadBudget {
         Self(Arc::new(Counts { limits, rows: AtomicUsize::new(0), statements: AtomicUsize::new(0) }))
     }
 
-    /// Returns whether more was asked for than the limits allow.
+    /// Returns whether a limit was exceeded.
     #[must_use]
     pub fn is_exceeded(&self) -> bool {
         let Counts { limits, rows, statements } = &*self.0;
@@ -45,7 +45,7 @@ impl ReadBudget {
         rows > limits.rows || statements > limits.statements
     }
 
-    /// Returns whether half of what the limits allow was used: time for a list to end its page.
+    /// Returns whether more than half of a limit was used. A list then ends its page.
     #[must_use]
     pub fn is_half_spent(&self) -> bool {
         let Counts { limits, rows, statements } = &*self.0;
@@ -53,8 +53,8 @@ impl ReadBudget {
         rows > limits.rows / 2 || statements > limits.statements / 2
     }
 
-    /// Counts a statement that is about to run. Returns how many rows it may give: one more than are left, so that
-    /// reaching the limit and passing it are told apart.
+    /// Counts a statement that is about to run. Returns how many rows to fetch: one more than are left, so that
+    /// reaching the limit and exceeding it differ.
     pub(super) fn begin_statement(&self) -> Result<usize, StoreError> {
         self.0.statements.fetch_add(1, Ordering::Relaxed);
         self.within_limits()?;
@@ -62,7 +62,7 @@ impl ReadBudget {
         Ok(left.saturating_add(1))
     }
 
-    /// Counts the rows that a statement gave.
+    /// Counts the rows that a statement returned.
     pub(super) fn count_rows(&self, rows: usize) -> Result<(), StoreError> {
         self.0.rows.fetch_add(rows, Ordering::Relaxed);
         self.within_limits()

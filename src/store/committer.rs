@@ -1,4 +1,5 @@
-//! The door's end of the committer: a proposal goes in, and its outcome comes back. [`Appender`] does the work.
+//! The committer as the exchange pipeline uses it: it takes a proposal and returns its outcome. [`Appender`] does the
+//! work on its own thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,164 +7,174 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
-use super::answers::{Answers, Settled};
-use super::appender::Appender;
-use super::appending::SEQUENCER;
-use super::bells::Bells;
-use super::folding::Folding;
-use super::follow::{Condition, Seen};
-use super::log::{Head, Tip};
-use super::progress::BackgroundTask;
-use super::proposal::{Outcome, Proposal};
-use super::queue::{Pending, Queue, Slot};
+use super::durability::{DurabilityWaiter, DurabilityWorker};
+use super::log::{LogTree, TreeHead};
+use super::log_follower::{NodeCondition, SeenHead};
+use super::mailbox_notifier::MailboxNotifier;
+use super::proposal::{CommitOutcome, Proposal};
+use super::queue::{InFlightPermit, PendingProposal, ProposalQueue};
+use super::sequencer::Sequencer;
+use super::sequencer_handle::SEQUENCER_THREAD;
 use super::sql::{Database, StoreError};
+use super::task_progress::BackgroundTask;
+use super::wal_checkpointer::WalCheckpointer;
 use crate::clock::Clock;
 use crate::tlog::Signer;
 
-/// Longest time in which a group is committed, or made durable.
+/// Maximum time for a group to be committed, and again to be made durable.
 const MAX_GROUP_TIME: Duration = Duration::from_secs(30);
-/// Longest time in which the write-ahead log is copied into the database.
+/// Maximum time of a checkpoint of SQLite's write-ahead log.
 const MAX_WAL_CHECKPOINT_TIME: Duration = Duration::from_mins(5);
 
-/// The door's end of the committer. Cheap to clone.
+/// A handle to the committer. Cheap to clone.
 #[derive(Clone)]
 pub struct Committer {
-    queue: Arc<Queue>,
-    head: watch::Receiver<Head>,
-    bells: Bells,
-    seen: watch::Sender<Option<Seen>>,
-    condition: watch::Sender<Condition>,
-    settled: Settled,
+    queue: Arc<ProposalQueue>,
+    head: watch::Receiver<TreeHead>,
+    notifier: MailboxNotifier,
+    seen_head: watch::Sender<Option<SeenHead>>,
+    condition: watch::Sender<NodeCondition>,
+    wait_until_durable: DurabilityWaiter,
     tasks: Arc<[BackgroundTask]>,
 }
 
-/// Why the committer ended; the process must end with it.
+/// An error after which the process must end.
 #[derive(Debug, thiserror::Error)]
-pub enum Fatal {
-    /// A sync failed: what is on the disk is not known any more.
+pub enum FatalError {
+    /// A write or a sync failed: what is on the disk is not known any more.
     #[error("the disk failed while the log was written")]
     Disk(#[source] StoreError),
     /// The anchor could not be synced.
     #[error("the disk failed while the anchor was synced")]
     Anchor(#[source] std::io::Error),
-    /// The log in the database is not the one that this process wrote.
+    /// The log in the database does not continue the log that this node has, or the database is damaged.
     #[error("the log in the database does not continue this node's")]
     Diverged(#[source] StoreError),
-    /// A fault of the program.
-    #[error("the committer broke off")]
-    BrokeOff,
-    /// A background task ended that never ends by itself: a fault of the program.
+    /// A thread or task of the committer ended without an error: a fault of the program.
+    #[error("the committer ended unexpectedly")]
+    UnexpectedEnd,
+    /// A background task returned that never should: a fault of the program.
     #[error("the background task {0} ended")]
     TaskEnded(&'static str),
 }
 
 impl Committer {
-    /// A committer over an opened log, and what its thread runs; SQLite's write-ahead log is folded back after
-    /// about `fold_after` pages.
+    /// Makes a committer for an opened log, and the sequencer that its thread runs. SQLite's write-ahead log is
+    /// checkpointed after about `fold_after` pages.
     #[must_use]
     pub fn new(
         database: Database,
-        tip: Tip,
+        tip: LogTree,
         signer: Signer,
         anchor: Anchor,
         clock: Arc<dyn Clock>,
         fold_after: usize,
-    ) -> (Self, Appender) {
-        let queue = Arc::new(Queue::default());
+    ) -> (Self, Sequencer) {
+        let queue = Arc::new(ProposalQueue::default());
         let (sender, head) = watch::channel(tip.head());
-        let bells = Bells::default();
+        let bells = MailboxNotifier::default();
         let (see, seen) = watch::channel(None);
         let condition = watch::Sender::default();
         let [sequencer, durability, folding] = [
-            BackgroundTask::new(SEQUENCER, MAX_GROUP_TIME),
+            BackgroundTask::new(SEQUENCER_THREAD, MAX_GROUP_TIME),
             BackgroundTask::new("durability", MAX_GROUP_TIME),
             BackgroundTask::new("WAL checkpoint", MAX_WAL_CHECKPOINT_TIME),
         ];
-        let answers = Answers::new(anchor, sender, bells.clone(), durability.progress.clone());
-        let settled = answers.settled();
-        let appender = Appender {
-            folding: Folding::start(&database, fold_after, folding.progress.clone()),
+        let answers = DurabilityWorker::new(anchor, sender, bells.clone(), durability.progress.clone());
+        let settled = answers.waiter();
+        let appender = Sequencer {
+            wal_checkpointer: WalCheckpointer::start(&database, fold_after, folding.progress.clone()),
             progress: sequencer.progress.clone(),
             database,
             queue: Arc::clone(&queue),
-            tip,
+            tree: tip,
             signer,
-            answers,
+            durability: answers,
             clock,
             head: head.clone(),
-            bells: bells.clone(),
-            seen,
+            notifier: bells.clone(),
+            seen_head: seen,
             condition: condition.subscribe(),
         };
         let tasks = Arc::new([sequencer, durability, folding]);
-        (Self { queue, head, bells, seen: see, condition, settled, tasks }, appender)
+        (
+            Self {
+                queue,
+                head,
+                notifier: bells,
+                seen_head: see,
+                condition,
+                wait_until_durable: settled,
+                tasks,
+            },
+            appender,
+        )
     }
 
-    /// A place for one exchange of the organisation, `None` when too many of its are in flight. Taken
-    /// before deciding, so that a flood costs nothing.
+    /// Reserves capacity for one exchange of the organisation; `None` when too many of its exchanges are in flight.
+    /// Callers reserve before they decide, so that refusing a flood costs little.
     #[must_use]
-    pub fn reserve(&self, organisation: &str) -> Option<Slot> {
+    pub fn reserve(&self, organisation: &str) -> Option<InFlightPermit> {
         self.queue.reserve(organisation)
     }
 
-    /// Commits a proposal. When this returns [`Outcome::Committed`] everything in it is durable, here and
-    /// in the anchor; with any other outcome nothing of it has an effect, except that after
-    /// [`Outcome::Unavailable`] this is not known. Once the committer has ended, by a fault or because it was
-    /// stopped, the outcome is [`Outcome::Unavailable`], also for what was waiting.
-    pub async fn commit(&self, proposal: Proposal) -> Outcome {
+    /// Commits a proposal. After [`Outcome::Committed`] everything in it is durable, and its checkpoint is in the
+    /// anchor. After [`Outcome::Unavailable`] it may have been committed or not. After any other outcome it has no
+    /// effect. Once the committer has ended, the outcome is [`Outcome::Unavailable`], also for queued proposals.
+    pub async fn commit(&self, proposal: Proposal) -> CommitOutcome {
         let (answer, outcome) = oneshot::channel();
-        self.queue.push(Pending { proposal, answer });
-        outcome.await.unwrap_or(Outcome::Unavailable)
+        self.queue.push(PendingProposal { proposal, reply_to: answer });
+        outcome.await.unwrap_or(CommitOutcome::Unavailable)
     }
 
-    /// The newest head of the log, to wait for its growth.
+    /// Returns a receiver of the newest durable tree head, to wait for the log to grow.
     #[must_use]
-    pub fn head(&self) -> watch::Receiver<Head> {
+    pub fn head(&self) -> watch::Receiver<TreeHead> {
         self.head.clone()
     }
 
-    /// Waits until what can be read by now is durable, for an answer that has no entry of its own; false when that
-    /// will never be known.
+    /// Waits until all that can be read now is durable. Responses that have no log entry of their own need this.
+    /// Returns false if the committer ended before.
     pub async fn settled(&self) -> bool {
-        self.settled.wait().await
+        self.wait_until_durable.wait().await
     }
 
-    /// Waits for the organisation's mail, or for news of its authority.
+    /// Subscribes to notifications of the organisation: new deliveries, or a change of its authority.
     #[must_use]
-    pub fn mailbox(&self, organisation: &str) -> watch::Receiver<()> {
-        self.bells.listen(organisation)
+    pub fn subscribe(&self, organisation: &str) -> watch::Receiver<()> {
+        self.notifier.subscribe(organisation)
     }
 
-    /// The most that is known of the log: what of it has been committed or seen here.
-    pub(super) fn known(&self) -> Head {
+    /// Returns the newest tree head that this node has committed or seen.
+    pub(super) fn known_head(&self) -> TreeHead {
         *self.head.borrow()
     }
 
-    /// This was seen in the database, where another node has appended.
-    pub(super) fn overtaken(&self, seen: Seen) {
-        self.seen.send_replace(Some(seen));
+    /// Reports a tree head in the database to which another node has appended.
+    pub(super) fn report_seen_head(&self, seen: SeenHead) {
+        self.seen_head.send_replace(Some(seen));
     }
 
-    /// The bells of those who wait.
-    pub(super) fn bells(&self) -> &Bells {
-        &self.bells
+    /// Returns the notifier of all organisations.
+    pub(super) fn notifier(&self) -> &MailboxNotifier {
+        &self.notifier
     }
 
-    /// What keeps the node from serving well.
+    /// Returns the sender of the node's condition.
     #[must_use]
-    pub fn condition(&self) -> &watch::Sender<Condition> {
+    pub fn condition(&self) -> &watch::Sender<NodeCondition> {
         &self.condition
     }
 
-    /// The threads of the committer, for the supervisor.
+    /// Returns the committer's threads, for the supervisor.
     #[must_use]
     pub fn tasks(&self) -> &[BackgroundTask] {
         &self.tasks
     }
 
-    /// The queue, which tests hold to fill a group.
+    /// Returns the queue. Tests pause it to fill a group.
     #[must_use]
-    pub fn queue(&self) -> &Queue {
+    pub fn queue(&self) -> &ProposalQueue {
         &self.queue
     }
 }

@@ -1,113 +1,122 @@
-//! The log as it is stored: its tip, its entries, its tiles, and the proofs that are built from them.
-//! Only the committer appends; everyone else reads here.
+//! The stored log: the tree that the committer appends to, its checkpoints and its tiles.
+//! Only the committer appends; all other code reads.
 
-use super::sql::{Conn, Of, Question, Row, StoreError};
+use super::sql::{Conn, Lookup, LookupFilter, Row, StoreError};
 use super::tables;
 use crate::clock::Instant;
-use crate::tlog::{self, Checkpoint, Edge, Hash, Lineage, TILE_WIDTH, TileId, leaf_hash};
+use crate::tlog::{self, Checkpoint, CompactRange, Hash, LogKeyHistory, TILE_WIDTH, TileId, leaf_hash};
 
-/// Entries of other nodes that are read one by one; more are not worth it.
-pub(super) const FEW: u64 = 1_024;
+/// Maximum number of another node's entries that are read one by one. Behind by more than that, a node loads the
+/// tree from its tiles instead.
+pub(super) const MAX_CATCH_UP_ENTRIES: u64 = 1_024;
 const NO_LOG: StoreError = StoreError::Inconsistent("the database holds no log; make one with init");
 
-/// How far the log has come.
+/// A tree head: size, time and root of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Entries in the tree.
+pub struct TreeHead {
+    /// Number of entries in the tree.
     pub size: u64,
     /// Time of the last entry.
     pub time: Instant,
-    /// Root of the tree.
+    /// Root hash of the tree.
     pub root: Hash,
 }
 
-/// What is read under the lock before a group is written.
-pub(super) struct UnderLock {
+/// The database state that a group depends on, read under the lock.
+pub(super) struct LockedState {
+    /// The newest checkpoint: size, time, note.
     newest: Vec<Row>,
-    /// The entries behind those that this node holds, up to [`FEW`] of them.
+    /// The entries after those in this node's tree, at most [`FEW`].
     appended: Vec<Row>,
-    /// Of the keys that have one: version, nothing, nothing, key.
+    /// Versions of the requested keys: version, NULL, NULL, key. A key without a version has no row.
     pub versions: Vec<Row>,
-    /// Of the request ids that are known: index, nothing, caller, request id, HMAC.
+    /// First exchanges of the requested request ids: index, NULL, caller, request id, HMAC.
     pub requests: Vec<Row>,
 }
 
-impl UnderLock {
-    /// Reads the newest checkpoint, what others have appended, versions of keys, first exchanges of request ids.
-    pub async fn read(
+impl LockedState {
+    /// Reads the newest checkpoint, the entries that other nodes have appended, the versions of `keys`, and the
+    /// first exchanges of `request_ids`.
+    pub async fn load(
         conn: &mut Conn,
-        held: &Tip,
+        held: &LogTree,
         keys: Vec<Vec<u8>>,
         request_ids: Vec<Vec<u8>>,
     ) -> Result<Self, StoreError> {
         let questions = [
-            Question {
+            Lookup {
                 sql: "SELECT size, time, note, CAST(NULL AS BYTEA), CAST(NULL AS BYTEA) FROM checkpoints \
                       ORDER BY size DESC LIMIT 1",
-                of: Of::Itself,
+                filter: LookupFilter::Unfiltered,
             },
-            Question {
+            Lookup {
                 sql: "SELECT idx, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), bytes, CAST(NULL AS BYTEA) \
                       FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx",
-                of: Of::Range(place(held.edge.size()), place(held.edge.size().saturating_add(FEW))),
+                filter: LookupFilter::Range(
+                    db_int(held.range.size()),
+                    db_int(held.range.size().saturating_add(MAX_CATCH_UP_ENTRIES)),
+                ),
             },
-            Question {
+            Lookup {
                 sql: "SELECT version, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), key, CAST(NULL AS BYTEA) \
-                      FROM heads WHERE key",
-                of: Of::Keys(keys),
+                      FROM current_versions WHERE key",
+                filter: LookupFilter::Keys(keys),
             },
-            Question {
+            Lookup {
                 sql: "SELECT idx, CAST(NULL AS BIGINT), caller, request_id, request_mac FROM entries \
                       WHERE request_id",
-                of: Of::Keys(request_ids),
+                filter: LookupFilter::Keys(request_ids),
             },
         ];
-        let [newest, appended, versions, requests] = conn.fetch_together(questions).await?;
+        let [newest, appended, versions, requests] = conn.fetch_batch(questions).await?;
         Ok(Self { newest, appended, versions, requests })
     }
 }
 
-/// The right edge of the tree with its time: all that the committer needs to append.
+/// The tree in memory, with the time of its last entry: all that the committer needs to append.
 #[derive(Clone)]
-pub struct Tip {
-    pub(super) edge: Edge,
+pub struct LogTree {
+    pub(super) range: CompactRange,
     pub(super) time: Instant,
 }
 
-impl Tip {
-    /// How far the log has come.
+impl LogTree {
+    /// Returns the tree head.
     #[must_use]
-    pub fn head(&self) -> Head {
-        Head { size: self.edge.size(), time: self.time, root: self.edge.root() }
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.range.size(), time: self.time, root: self.range.root() }
     }
 
-    /// The tip under the lock: the one held, if no other node has appended since; else with what was appended,
-    /// whose root must be the one that was signed, so that the log held is a beginning of the log stored.
-    pub(super) async fn follow(
+    /// Returns the tree as of the newest checkpoint, read under the lock. If another node has appended, its
+    /// entries are added to the tree in memory, and the new root must be the signed one: this proves that the
+    /// stored log continues the log that this node has.
+    pub(super) async fn catch_up(
         conn: &mut Conn,
         held: Self,
-        keys: &Lineage,
-        UnderLock { newest, appended, .. }: &UnderLock,
+        keys: &LogKeyHistory,
+        LockedState { newest, appended, .. }: &LockedState,
     ) -> Result<Self, StoreError> {
-        let stored = Stored::of(newest.first().ok_or(NO_LOG)?)?;
-        let Head { size, root, .. } = held.head();
+        let stored = StoredCheckpoint::from_row(newest.first().ok_or(NO_LOG)?)?;
+        let TreeHead { size, root, .. } = held.head();
         if stored.size == size
-            && stored.note.starts_with(&Checkpoint::new(keys.key_of(size).name(), size, root).to_string())
+            && stored
+                .note
+                .starts_with(&Checkpoint::new(keys.key_for_size(size).name(), size, root).to_string())
         {
             return Ok(held);
         }
-        if stored.size <= size || stored.size - size > FEW {
-            newest_after(conn, size, &root, keys).await?;
-            return Self::read(conn, keys).await;
+        if stored.size <= size || stored.size - size > MAX_CATCH_UP_ENTRIES {
+            load_head_continuing(conn, size, &root, keys).await?;
+            return Self::load(conn, keys).await;
         }
         let mut grown = Self { time: stored.time, ..held };
         for row in appended {
-            grown.edge.append(leaf_hash(row.blob(3)?));
+            grown.range.append(leaf_hash(row.blob(3)?));
         }
-        // Whoever appended them has stored them.
-        grown.edge.take_full_tiles();
-        let signed = verified(&stored.note, keys)?;
-        if (signed.size(), signed.root()) != (grown.edge.size(), &grown.edge.root()) {
+        // The node that appended the entries has stored their tiles.
+        grown.range.take_full_tiles();
+        let signed = verify_checkpoint(&stored.note, keys)?;
+        if (signed.size(), signed.root()) != (grown.range.size(), &grown.range.root()) {
             return Err(StoreError::Inconsistent(
                 "the database's log does not continue the one that was seen",
             ));
@@ -115,119 +124,120 @@ impl Tip {
         Ok(grown)
     }
 
-    /// Reads the tip and checks it: the newest checkpoint's signature, and that the tree's right edge gives
-    /// the root that was signed.
+    /// Loads the tree from its tiles, and checks the newest checkpoint's signature and that the tree has the
+    /// signed root.
     ///
     /// # Errors
-    /// [`StoreError::Inconsistent`] when it does not; or as [`StoreError`] says.
-    pub async fn read(conn: &mut Conn, keys: &Lineage) -> Result<Self, StoreError> {
-        let stored = newest(conn).await?;
-        let checkpoint = verified(&stored.note, keys)?;
+    /// [`StoreError::Inconsistent`] if a check fails; otherwise see [`StoreError`].
+    pub async fn load(conn: &mut Conn, keys: &LogKeyHistory) -> Result<Self, StoreError> {
+        let stored = load_newest_checkpoint(conn).await?;
+        let checkpoint = verify_checkpoint(&stored.note, keys)?;
         if checkpoint.size() != stored.size {
-            return Err(StoreError::Inconsistent(
-                "the newest checkpoint is not of the size that it stands at",
-            ));
+            return Err(StoreError::Inconsistent("the newest checkpoint has another size than its row"));
         }
         let mut partial = Vec::new();
         for (id, width) in tlog::partial_tiles(stored.size) {
-            partial.push((id, tile(conn, id, width).await?));
+            partial.push((id, load_tile(conn, id, width).await?));
         }
-        let edge = Edge::resume(stored.size, &partial)
+        let edge = CompactRange::from_partial_tiles(stored.size, &partial)
             .ok_or(StoreError::Inconsistent("tiles or entries of the tree are missing"))?;
         if edge.root() != *checkpoint.root() {
             return Err(StoreError::Inconsistent("the tree does not have the root that was signed"));
         }
-        Ok(Self { edge, time: stored.time })
+        Ok(Self { range: edge, time: stored.time })
     }
 }
 
-/// The newest head with its signed note, in a database that must hold all that was seen of its log: one that
-/// was rolled back does not, nor does a standby that had not caught up when it took over.
-pub(super) async fn newest_after(
+/// Returns the newest tree head with its signed note, after checking that the database still holds the tree of
+/// `size` and `root`. A database that was rolled back does not, nor does a standby that was promoted before it had
+/// caught up.
+pub(super) async fn load_head_continuing(
     conn: &mut Conn,
     size: u64,
     root: &Hash,
-    keys: &Lineage,
-) -> Result<(Head, String), StoreError> {
+    keys: &LogKeyHistory,
+) -> Result<(TreeHead, String), StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints \
                WHERE size = $1 OR size = (SELECT MAX(size) FROM checkpoints) ORDER BY size";
-    let rows = conn.fetch(sql, vec![place(size).into()]).await?;
+    let rows = conn.fetch(sql, vec![db_int(size).into()]).await?;
     let mut newest = None;
     for (row, is_first) in rows.iter().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
-        let Stored { size: at, time, note } = Stored::of(row)?;
-        let signed = verified(&note, keys)?;
-        if at < size {
+        let StoredCheckpoint { size: stored_size, time, note } = StoredCheckpoint::from_row(row)?;
+        let signed = verify_checkpoint(&note, keys)?;
+        if stored_size < size {
             return Err(StoreError::Inconsistent(
                 "the database holds less than was seen of its log: it was rolled back or its tail was cut",
             ));
         }
-        if at != signed.size() || (is_first && (at, root) != (size, signed.root())) {
+        if stored_size != signed.size() || (is_first && (stored_size, root) != (size, signed.root())) {
             return Err(StoreError::Inconsistent("the database's log is not the one that was seen"));
         }
-        newest = Some((Head { size: at, time, root: *signed.root() }, note));
+        newest = Some((TreeHead { size: stored_size, time, root: *signed.root() }, note));
     }
     newest.ok_or(NO_LOG)
 }
 
-struct Stored {
+/// A row of `checkpoints`.
+struct StoredCheckpoint {
     size: u64,
     time: Instant,
     note: String,
 }
 
-impl Stored {
-    /// From a row of size, time and note.
-    fn of(row: &Row) -> Result<Self, StoreError> {
+impl StoredCheckpoint {
+    /// Reads a row of size, time and note.
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             size: row.int(0)?.unsigned_abs(),
-            time: instant(row.int(1)?)?,
+            time: instant_from_micros(row.int(1)?)?,
             note: row.text(2)?.to_owned(),
         })
     }
 }
 
-async fn newest(conn: &mut Conn) -> Result<Stored, StoreError> {
+async fn load_newest_checkpoint(conn: &mut Conn) -> Result<StoredCheckpoint, StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints ORDER BY size DESC LIMIT 1";
-    Stored::of(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
+    StoredCheckpoint::from_row(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
 }
 
-/// The index up to which the callers of entries are sorted in.
+/// Returns the index up to which entries are indexed by caller in `callers`; later ones are found in `entries`.
 ///
 /// # Errors
-/// As [`StoreError`] says.
-pub async fn callers_sorted_in(conn: &mut Conn) -> Result<i64, StoreError> {
+/// See [`StoreError`].
+pub async fn callers_indexed_up_to(conn: &mut Conn) -> Result<i64, StoreError> {
     let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
     let size = row.map_or(Ok(0), |row| row.int(0))?;
-    Ok(place(tables::callers_sorted_in(size.unsigned_abs())))
+    Ok(db_int(tables::callers_indexed_up_to(size.unsigned_abs())))
 }
 
-/// The checkpoint in a signed note, if this log's key signed it, or that of the log which it replaced there.
-pub(super) fn verified(note: &str, keys: &Lineage) -> Result<Checkpoint, StoreError> {
-    keys.open(note).map_err(|error| StoreError::Inconsistent(error.what()))
+/// Verifies a signed note and returns its checkpoint. The key must be the one that signed trees of that size: this
+/// log's, or that of a log which it replaced.
+pub(super) fn verify_checkpoint(note: &str, keys: &LogKeyHistory) -> Result<Checkpoint, StoreError> {
+    keys.open(note).map_err(|error| StoreError::Inconsistent(error.message()))
 }
 
-/// An instant as it is stored.
-pub(super) fn instant(micros: i64) -> Result<Instant, StoreError> {
+/// Converts a stored instant, in microseconds UTC.
+pub(super) fn instant_from_micros(micros: i64) -> Result<Instant, StoreError> {
     Instant::from_micros(micros).map_err(|_| StoreError::Inconsistent("a stored instant is out of range"))
 }
 
-/// The first `width` hashes of a tile: from the tile's row where it has them, else from what lies below it.
-pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Vec<Hash>, StoreError> {
+/// Returns the first `width` hashes of a tile, from its row or, if that is too short, from the tiles or entries below.
+pub(super) async fn load_tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Vec<Hash>, StoreError> {
     let begin = id.number * TILE_WIDTH;
     if width == 0 {
         return Ok(Vec::new());
     }
-    let (level, number) = (i64::from(id.level), place(id.number));
+    let (level, number) = (i64::from(id.level), db_int(id.number));
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
     if let Some(row) = conn.fetch_one(sql, vec![level.into(), number.into()]).await? {
         let hashes = row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok());
         let hashes: Vec<Hash> = hashes.take(width).collect();
-        // A growing one is shorter than it is in a log that was begun before growing ones were stored.
+        // In a log that an older release began, a partial tile's row may be missing or too short.
         if hashes.len() == width {
             return Ok(hashes);
         }
     }
-    let (first, last) = (place(begin), place(begin + width as u64 - 1));
+    let (first, last) = (db_int(begin), db_int(begin + width as u64 - 1));
     if id.level == 0 {
         let sql = "SELECT bytes FROM entries WHERE idx BETWEEN $1 AND $2 ORDER BY idx";
         let rows = conn.fetch(sql, vec![first.into(), last.into()]).await?;
@@ -244,7 +254,7 @@ pub(super) async fn tile(conn: &mut Conn, id: TileId, width: usize) -> Result<Ve
         .collect()
 }
 
-/// An index or a size as both databases store it. Two to the 63rd entries are never reached.
-pub(super) fn place(number: u64) -> i64 {
+/// Converts an index or a size to the databases' integer type. 2^63 entries are never reached.
+pub(super) fn db_int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,46 +1,46 @@
-//! Everything durable: databases, the committer, the log as it is stored.
+//! Durable storage: the databases, the committer, and the stored log.
 //!
-//! Only the committer writes. A handler reads from a [`Snapshot`], decides, and hands over a
-//! [`proposal::Proposal`]; it gets an answer when the proposal and its entry in the log are durable
-//! together. Every record table is append-only and keyed by its place in the log (entry, ordinal); one
-//! table, `heads`, says which row is newest and guards everything by that version.
+//! Only the committer writes. A handler reads from a [`Snapshot`], decides, and submits a
+//! [`proposal::Proposal`]; it gets the outcome once the proposal and its log entry are durable together.
+//! Every record table is append-only and keyed by its position in the log (entry index, ordinal). One
+//! table, `current_versions`, names the newest row of everything; its versions are what guards check.
 
 mod anchor;
-mod answers;
-mod appender;
-mod appending;
-mod bells;
 mod budget;
+mod commitment_salts;
 mod committer;
+mod durability;
 pub mod evidence;
-mod folding;
-mod follow;
-mod group;
-pub mod key;
+mod group_plan;
+mod group_writer;
 pub mod log;
+mod log_follower;
+pub mod log_startup;
+mod mailbox_notifier;
 pub mod nodes;
-pub mod opened;
 mod position;
-mod progress;
 pub mod proposal;
 mod queue;
 pub mod rollback;
-mod salts;
+mod sequencer;
+mod sequencer_handle;
 mod snapshot;
 pub mod sql;
 mod tables;
+mod task_progress;
 pub mod verification;
-mod write;
+pub mod version_key;
+mod wal_checkpointer;
 
 pub use anchor::Anchor;
-pub use appending::{Appending, SEQUENCER};
 pub use budget::{ReadBudget, ReadLimits};
-pub use committer::{Committer, Fatal};
-pub use evidence::Log;
-pub use follow::{Condition, Follower, Revocation};
+pub use commitment_salts::CommitmentSalts;
+pub use committer::{Committer, FatalError};
+pub use evidence::LogReader;
+pub use log_follower::{LogFollower, NodeCondition, Revocation};
 pub use position::{DamagedRow, LogPosition};
-pub use progress::{BackgroundTask, Progress};
-pub use queue::{Queue, Slot};
-pub use salts::Salts;
+pub use queue::{InFlightPermit, ProposalQueue};
+pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, Snapshot};
-pub use sql::{Database, Kind, Location, Row, StoreError, Table, Value};
+pub use sql::{ColumnKind, Database, DatabaseLocation, Row, StoreError, Table, Value};
+pub use task_progress::{BackgroundTask, TaskProgress};

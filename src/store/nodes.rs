@@ -1,8 +1,8 @@
-//! The keys of the ring that each node holds. A new key may seal only once every live node can open what it seals.
+//! Key distribution among nodes: a new key of the ring may seal only once every live node can open what it seals.
 //!
-//! A node announces itself in `nodes` every few seconds; one that has not for 30 seconds is not live. On SQLite
-//! there is one node, which reads the ring from the file that is activated, so nothing is announced. These two tables
-//! are no records: they are in no entry of the log, and no commit rests on them.
+//! Each node announces its keys in `nodes` every two seconds; a node that has not done so for 30 seconds is not live.
+//! With SQLite there is one node, which reads the ring from the file that is activated, so nothing is announced.
+//! `nodes` and `activated_keys` hold no records: no log entry covers them, and no commit depends on them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,57 +11,56 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::committer::Fatal;
-use super::follow::Condition;
-use super::progress::Progress;
+use super::committer::FatalError;
+use super::log_follower::NodeCondition;
 use super::sql::{Conn, Database, Row, StoreError};
+use super::task_progress::TaskProgress;
 use crate::clock::Randomness;
 use crate::seal::{KeyRing, RingKey, Vault};
 
-/// How often a node announces the keys that it holds.
+/// Interval at which a node announces its keys.
 const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(2);
-/// Longest time that one announcement may take.
+/// Maximum time of one announcement.
 const MAX_ANNOUNCEMENT_TIME: Duration = Duration::from_secs(5);
-/// A node that has announced nothing for so long is not live, in microseconds.
-const MAX_SILENCE: i64 = 30_000_000;
-/// Rows of nodes that ended without a word are removed after so long, in microseconds.
-const MAX_NODE_AGE: i64 = 86_400_000_000;
-/// Bytes of one announced key: id and fingerprint.
+/// Maximum age of the last announcement of a live node, in microseconds.
+const MAX_ANNOUNCEMENT_AGE_US: i64 = 30_000_000;
+/// Maximum age of a node's row, in microseconds. Older rows, of nodes that ended without removing them, are deleted.
+const MAX_NODE_ROW_AGE_US: i64 = 86_400_000_000;
+/// Size of one announced key in bytes: id and fingerprint.
 const KEY_BYTES: usize = 4 + 8;
 
-/// Announces the keys that a node holds, and compares them with those that were activated.
+/// The task that announces a node's keys and compares them with the activated keys.
 pub struct KeyAnnouncer {
     database: Database,
     node: Uuid,
     name: String,
     vault: Arc<Vault>,
-    condition: watch::Sender<Condition>,
+    condition: watch::Sender<NodeCondition>,
 }
 
 impl KeyAnnouncer {
-    /// Makes the announcer of a node. Its operator knows it by its host, the address on which it listens, and its
-    /// process.
+    /// Makes the announcer of a node. The node's name for operators is its host, its listen address and its process id.
     #[must_use]
     pub fn new(
         database: Database,
         listen: SocketAddr,
         vault: Arc<Vault>,
-        condition: watch::Sender<Condition>,
+        condition: watch::Sender<NodeCondition>,
     ) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
         let host = host.unwrap_or_else(|_| "unknown host".to_owned());
         let name = format!("{} {listen} (process {})", host.trim(), std::process::id());
-        // Not from a seed: two starts must never share an id.
+        // Not from a configured seed, because two starts must never share an id.
         let node = Randomness::system().uuid_v4();
         Self { database, node, name, vault, condition }
     }
 
-    /// Announces, compares, and waits, until the node ends. While a key is missing the node appends nothing and the
-    /// health service says so.
+    /// Announces and compares at each interval until the node ends. While a key is missing, the node appends nothing
+    /// and the health service returns `NOT_SERVING`.
     ///
     /// # Errors
-    /// None: it never ends by itself.
-    pub async fn run(self: Arc<Self>, progress: Progress) -> Result<(), Fatal> {
+    /// None; the function does not return.
+    pub async fn run(self: Arc<Self>, progress: TaskProgress) -> Result<(), FatalError> {
         loop {
             progress.mark();
             match tokio::time::timeout(MAX_ANNOUNCEMENT_TIME, self.announce()).await {
@@ -75,6 +74,7 @@ impl KeyAnnouncer {
         }
     }
 
+    /// Updates the node's condition, and logs a change.
     fn report(&self, missing: Option<u32>) {
         let is_news = self.condition.send_if_modified(|now| {
             std::mem::replace(&mut now.key_missing, missing.is_some()) != missing.is_some()
@@ -88,11 +88,12 @@ impl KeyAnnouncer {
         }
     }
 
-    /// Announces the keys once and returns the id of a key that was activated and is not in the ring. First the
-    /// announcement: an activation sees either it or this node's question.
+    /// Announces the keys once, and returns the id of an activated key that is not in the ring. The announcement comes
+    /// before the comparison: of an activation at the same time, either it reads the announcement or the comparison
+    /// reads the activated key.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn announce(&self) -> Result<Option<u32>, StoreError> {
         let ring = self.vault.ring();
         if self.database.is_shared() {
@@ -100,13 +101,13 @@ impl KeyAnnouncer {
             let sql = "INSERT INTO nodes (node, name, keys, seen) \
                        VALUES ($1, $2, $3, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)) \
                        ON CONFLICT (node) DO UPDATE SET keys = EXCLUDED.keys, seen = EXCLUDED.seen";
-            let arguments = vec![self.node.into(), self.name.as_str().into(), held(&ring).into()];
+            let arguments = vec![self.node.into(), self.name.as_str().into(), encode_keys(&ring).into()];
             conn.execute(sql, arguments).await?;
         }
-        missing(&mut self.database.reader().await?, &ring).await
+        find_missing_key(&mut self.database.reader().await?, &ring).await
     }
 
-    /// Removes the announcement of a node that stops. One that cannot be removed ages.
+    /// Removes the announcement of a node that stops. If that fails, the node counts as live for another 30 seconds.
     pub async fn withdraw(&self) {
         if !self.database.is_shared() {
             return;
@@ -121,21 +122,21 @@ impl KeyAnnouncer {
     }
 }
 
-/// Why a key was not activated.
+/// An error because of which a key was not activated.
 #[derive(Debug, thiserror::Error)]
-pub enum NotActivated {
-    /// Live nodes, by name, that do not hold the key.
+pub enum ActivationError {
+    /// The names of live nodes that do not hold the key.
     #[error("these nodes are live and do not hold the key yet: {}", .0.join(", "))]
-    Lacking(Vec<String>),
-    /// The database.
+    NodesLackKey(Vec<String>),
+    /// An error of the database.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Reports whether a key was activated.
+/// Returns whether a key was activated.
 ///
 /// # Errors
-/// [`StoreError::Inconsistent`] when another key of its id was; or as [`StoreError`] says.
+/// [`StoreError::Inconsistent`] if another key of the same id was activated; otherwise see [`StoreError`].
 pub async fn is_activated(database: &Database, key: &RingKey) -> Result<bool, StoreError> {
     is_activated_in(&mut database.reader().await?, key).await
 }
@@ -149,29 +150,29 @@ async fn is_activated_in(conn: &mut Conn, key: &RingKey) -> Result<bool, StoreEr
     }
 }
 
-/// Enters that a key seals from now on, if every live node holds it. Again is no fault.
+/// Activates a key, if every live node holds it. Activating it again has no effect.
 ///
 /// # Errors
 /// [`NotActivated`].
-pub async fn activate(database: &Database, key: &RingKey) -> Result<(), NotActivated> {
+pub async fn activate(database: &Database, key: &RingKey) -> Result<(), ActivationError> {
     let mut conn = database.writer().await?;
     if let Err(error) = conn.begin_write().await {
-        conn.abandon().await;
+        conn.rollback().await;
         return Err(error.into());
     }
     let activated = activate_under_lock(&mut conn, database.is_shared(), key).await;
     if activated.is_err() {
-        conn.abandon().await;
+        conn.rollback().await;
         return activated;
     }
     Ok(conn.commit().await?)
 }
 
-async fn activate_under_lock(conn: &mut Conn, shared: bool, key: &RingKey) -> Result<(), NotActivated> {
+async fn activate_under_lock(conn: &mut Conn, shared: bool, key: &RingKey) -> Result<(), ActivationError> {
     if shared {
-        let lacking = lacking(conn, key).await?;
+        let lacking = list_nodes_lacking(conn, key).await?;
         if !lacking.is_empty() {
-            return Err(NotActivated::Lacking(lacking));
+            return Err(ActivationError::NodesLackKey(lacking));
         }
     }
     if !is_activated_in(conn, key).await? {
@@ -181,16 +182,16 @@ async fn activate_under_lock(conn: &mut Conn, shared: bool, key: &RingKey) -> Re
     Ok(())
 }
 
-/// The live nodes that do not hold a key, by name.
-async fn lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String>, StoreError> {
+/// Returns the names of the live nodes that do not hold a key, and deletes rows that are too old.
+async fn list_nodes_lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String>, StoreError> {
     let sql =
         "DELETE FROM nodes WHERE seen < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $1";
-    conn.execute(sql, vec![MAX_NODE_AGE.into()]).await?;
+    conn.execute(sql, vec![MAX_NODE_ROW_AGE_US.into()]).await?;
     let sql = "SELECT name, keys FROM nodes \
                WHERE seen > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $1 ORDER BY name";
     let mut lacking = Vec::new();
-    for row in conn.fetch(sql, vec![MAX_SILENCE.into()]).await? {
-        let wanted = bytes_of(key);
+    for row in conn.fetch(sql, vec![MAX_ANNOUNCEMENT_AGE_US.into()]).await? {
+        let wanted = encode_key(key);
         if !row.blob(1)?.chunks(KEY_BYTES).any(|held| held == wanted) {
             lacking.push(row.text(0)?.to_owned());
         }
@@ -198,11 +199,11 @@ async fn lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String>, StoreErr
     Ok(lacking)
 }
 
-/// The id of a key that was activated and that a ring does not hold.
-async fn missing(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>, StoreError> {
+/// Returns the id of an activated key that a ring does not hold, if there is one.
+async fn find_missing_key(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>, StoreError> {
     let rows = conn.fetch("SELECT id, fingerprint FROM activated_keys ORDER BY id", vec![]).await?;
     for row in &rows {
-        let id = id_of(row)?;
+        let id = key_id_from_row(row)?;
         let fingerprint = row.blob(1)?;
         if !ring.keys().any(|key| key.id() == id && key.fingerprint() == fingerprint) {
             return Ok(Some(id));
@@ -211,16 +212,17 @@ async fn missing(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>, StoreEr
     Ok(None)
 }
 
-fn id_of(row: &Row) -> Result<u32, StoreError> {
+fn key_id_from_row(row: &Row) -> Result<u32, StoreError> {
     let corrupt = StoreError::Corrupt { table: "activated_keys", column: 0 };
     u32::try_from(row.int(0)?).map_err(|_| corrupt)
 }
 
-fn held(ring: &KeyRing) -> Vec<u8> {
-    ring.keys().flat_map(bytes_of).collect()
+/// Encodes the keys of a ring as a node announces them.
+fn encode_keys(ring: &KeyRing) -> Vec<u8> {
+    ring.keys().flat_map(encode_key).collect()
 }
 
-fn bytes_of(key: &RingKey) -> [u8; KEY_BYTES] {
+fn encode_key(key: &RingKey) -> [u8; KEY_BYTES] {
     let mut bytes = [0; KEY_BYTES];
     let (id, fingerprint) = bytes.split_at_mut(4);
     id.copy_from_slice(&key.id().to_be_bytes());

@@ -1,96 +1,96 @@
-//! What the door hands to the committer, and what it gets back: values, no behaviour.
+//! Proposals, which the exchange pipeline submits to the committer, and their outcomes. Plain values.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::key::Key;
-use super::salts::Salts;
+use super::commitment_salts::CommitmentSalts;
 use super::sql::{Table, Value};
+use super::version_key::VersionKey;
 use crate::proto::v1::{AuditEntry, Receipt};
 
-/// Everything that one exchange will make durable, its entry with it, or nothing of it.
+/// Everything that one exchange writes, with its log entry. All of it is committed or none of it.
 pub struct Proposal {
     /// The id of the exchange.
-    pub exchange: Uuid,
-    /// The entry, complete but for its time, which the committer gives.
+    pub exchange_id: Uuid,
+    /// The log entry, complete except for its time, which the committer sets.
     pub entry: AuditEntry,
-    /// What the caller's identity rests on. Checked under the lock before the request id is looked up, because a
-    /// caller that was suspended or revoked meanwhile must not get the first answer.
-    pub identity: Vec<Guard>,
-    /// Set for a mutating exchange: looked up whatever was decided, so that a repetition gets the first
-    /// answer.
+    /// Guards of the caller's identity. They are checked under the lock before the request id is looked up, because
+    /// a caller that was suspended or revoked meanwhile must not get the stored reply.
+    pub identity_guards: Vec<Guard>,
+    /// The request id of a mutating exchange. It is looked up whatever was decided, so that a repetition gets the
+    /// stored reply.
     pub request: Option<RequestKey>,
-    /// Whether this exchange is a first answer: only one that had its effect is remembered.
-    pub remember: bool,
-    /// What else the decision rests on; checked under the lock, behind the request id.
+    /// Whether request id and reply are stored for repetitions: only of an exchange that had its effect.
+    pub store_for_replay: bool,
+    /// Guards of all else that the decision was made from, checked under the lock after the request id.
     pub guards: Vec<Guard>,
-    /// Counters to move on by one: they narrow or change what others may rest on.
-    pub bumps: Vec<Key>,
+    /// Counters to increment, because the exchange changes what other decisions are made from.
+    pub bumps: Vec<VersionKey>,
     /// Record rows, in the order of their ordinals.
     pub rows: Vec<RowWrite>,
-    /// The counterparts and the recipients; the caller is in the entry.
+    /// The counterparts and the recipients. The caller is named by the entry.
     pub parties: Vec<Party>,
-    /// Per-child leaves, in the order in which the entry's root was taken over them.
+    /// Per-child leaves, in the order in which the entry's per-child root hashes them.
     pub leaves: Vec<ChildLeaf>,
-    /// The reply as it will be sent, without its receipt.
+    /// The encoded reply without its receipt.
     pub reply: Bytes,
-    /// Salts of the commitments to request and reply.
-    pub salts: Salts,
-    /// The same, sealed for storage.
+    /// Salts of the commitments to the request and the reply.
+    pub salts: CommitmentSalts,
+    /// The salts, sealed for storage.
     pub sealed_salts: Vec<u8>,
 }
 
-/// The key under which an exchange's first answer is remembered.
+/// The idempotency key of a mutating exchange.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestKey {
     /// The organisation for which the caller acts.
     pub organisation: String,
-    /// Made by the client.
+    /// The request id, which the client makes.
     pub request_id: Uuid,
     /// Key id and HMAC over method, system, practitioner and the request's bytes.
     pub mac: Vec<u8>,
 }
 
-/// A condition that must hold under the lock: the key's version, 0 where it must be absent.
+/// An optimistic-concurrency condition that must hold under the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// What is guarded.
-    pub key: Key,
-    /// Its version in the snapshot that was decided from.
+    /// The guarded key.
+    pub key: VersionKey,
+    /// The version that it must still have: that of the snapshot, 0 if it must be absent.
     pub version: i64,
 }
 
-/// A row to append. Its values exclude the leading (idx, ordinal), which the committer gives.
+/// A row to append, without the leading columns (idx, ordinal), which the committer sets.
 pub struct RowWrite {
     /// The table.
     pub table: &'static Table,
     /// The values of the table's columns from the third on.
     pub values: Vec<Value>,
-    /// The keys of which this row becomes the newest version, with that version.
-    pub heads: Vec<(Key, i64)>,
+    /// Keys for which this row becomes the current version, each with the new version number.
+    pub versioned_keys: Vec<(VersionKey, i64)>,
 }
 
-/// An organisation that an entry concerns.
+/// An organisation that an entry concerns, other than its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Its id.
+    /// The organisation's id.
     pub organisation: String,
-    /// What is delivered to it, if anything is.
-    pub delivery: Option<Parcel>,
+    /// The delivery to it, if there is one.
+    pub delivery: Option<DeliveryHeader>,
 }
 
-/// A delivery: which kind of thing, which one, of which placement.
+/// The header of a delivery: kind, object and placement. Its content is read when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
+pub struct DeliveryHeader {
     /// `apgateway.v1.DeliveryKind`.
     pub kind: i32,
-    /// Id of the thing delivered.
+    /// Id of the object that is delivered.
     pub object: Uuid,
-    /// The placement that it belongs to, where it belongs to one.
+    /// The placement that the object belongs to, if any.
     pub placement: Option<Uuid>,
 }
 
-/// A per-child leaf.
+/// A per-child leaf of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildLeaf {
     /// The child's placement, by which audits filter.
@@ -101,50 +101,51 @@ pub struct ChildLeaf {
     pub hash: [u8; 32],
 }
 
-/// What became of a proposal.
-pub enum Outcome {
-    /// It is durable, and this proves where.
+/// The outcome of a proposal.
+pub enum CommitOutcome {
+    /// The proposal is durable.
     Committed {
-        /// Index, proof, checkpoint, entry and salts.
+        /// The receipt: index, proof, checkpoint, entry and salts.
         receipt: Box<Receipt>,
         /// The proposal's reply.
         reply: Bytes,
     },
-    /// The request id is known: nothing was done. The caller decides what that means.
-    Known(Box<Remembered>),
-    /// A guard did not hold: nothing was done; decide again from a newer snapshot.
+    /// The request id was used before; nothing was written. The pipeline compares the requests.
+    Duplicate(Box<IdempotencyRecord>),
+    /// A guard did not hold; nothing was written. The exchange must be decided again from a newer snapshot.
     Stale,
-    /// The database refused this proposal and no other: nothing was done.
+    /// The database refused this proposal; nothing of it was written.
     Failed,
-    /// Nothing is known to have been done; the same request may be sent again.
+    /// The proposal may have been committed or not. The same request may be sent again.
     Unavailable,
 }
 
-/// The first exchange of a request id.
-pub struct Remembered {
-    /// Its HMAC, to compare with the new request's.
+/// The stored first exchange of a request id.
+pub struct IdempotencyRecord {
+    /// HMAC of its request, to compare with the new request's.
     pub mac: Vec<u8>,
     /// Index of its entry.
     pub index: u64,
 }
 
 impl Proposal {
-    /// Rows of all tables that this proposal will write: its weight in a group.
+    /// Returns the number of rows of all tables that this proposal writes: its weight in a group.
     #[must_use]
     pub fn weight(&self) -> usize {
         1 + self.rows.len()
-            + self.rows.iter().map(|row| row.heads.len()).sum::<usize>()
+            + self.rows.iter().map(|row| row.versioned_keys.len()).sum::<usize>()
             + self.parties.len()
             + self.leaves.len()
     }
 
-    /// Organisations that get mail by it, or whose authority it narrows.
-    pub fn concerned(&self) -> impl Iterator<Item = &str> {
+    /// Returns the organisations that get a delivery, and those whose authority changes.
+    pub fn organisations_to_notify(&self) -> impl Iterator<Item = &str> {
         let mail = self.parties.iter().filter(|party| party.delivery.is_some());
-        mail.map(|party| party.organisation.as_str()).chain(self.bumps.iter().filter_map(Key::narrowed))
+        mail.map(|party| party.organisation.as_str())
+            .chain(self.bumps.iter().filter_map(VersionKey::authority_organisation))
     }
 
-    /// For whom the exchange was made: the organisation whose queue it waits in.
+    /// Returns the organisation for which the exchange was made; the proposal waits in its lane of the queue.
     #[must_use]
     pub fn organisation(&self) -> &str {
         &self.entry.organisation

@@ -1,5 +1,5 @@
-//! The committer's queue: bounded for each organisation, and emptied by deficit round robin over
-//! organisations weighted by rows, so that one organisation's flood of big batches does not starve
+//! The committer's queue: bounded for each organisation, and scheduled by deficit round robin over
+//! organisations, weighted by rows, so that one organisation's flood of big batches does not starve
 //! another's single marks (M. Shreedhar and G. Varghese, 1995).
 
 use std::collections::{HashMap, VecDeque};
@@ -7,75 +7,77 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::proposal::{Outcome, Proposal};
+use super::proposal::{CommitOutcome, Proposal};
 
-/// Changes of one group.
-pub const GROUP: usize = 256;
-/// Rows of one group, of all tables together; a larger change goes alone.
-pub const GROUP_ROWS: usize = 1_200;
-/// Rows that an organisation may add to its claim each round.
-const QUANTUM: usize = 64;
-/// Exchanges of one organisation that may be deciding or waiting at once.
-const IN_FLIGHT: usize = 1_024;
+/// Maximum number of proposals of one group.
+pub const MAX_GROUP_PROPOSALS: usize = 256;
+/// Maximum number of rows of one group, over all tables. A larger proposal is a group of its own.
+pub const MAX_GROUP_ROWS: usize = 1_200;
+/// Rows that are added to an organisation's deficit each round.
+const QUANTUM_ROWS: usize = 64;
+/// Maximum number of exchanges of one organisation that are being decided or queued.
+const MAX_IN_FLIGHT_PER_ORGANISATION: usize = 1_024;
 
-/// A proposal and whoever waits for its outcome.
-pub struct Pending {
-    /// What is proposed.
+/// A queued proposal and the channel for its outcome.
+pub struct PendingProposal {
+    /// The proposal.
     pub proposal: Proposal,
-    /// Where its outcome goes; nobody may be listening any more.
-    pub answer: oneshot::Sender<Outcome>,
+    /// Where its outcome is sent. The receiver may be gone.
+    pub reply_to: oneshot::Sender<CommitOutcome>,
 }
 
-/// The queue. Any task adds; the committer alone takes.
+/// The queue. Any task adds proposals; only the committer takes them.
 #[derive(Default)]
-pub struct Queue {
+pub struct ProposalQueue {
     lanes: Mutex<Lanes>,
     filled: Notify,
 }
 
+/// All lanes, under the queue's mutex.
 #[derive(Default)]
 struct Lanes {
     waiting: HashMap<String, Lane>,
-    /// Organisations with something waiting, in the order of their turns.
+    /// Organisations with queued proposals, in the order of their turns.
     turns: VecDeque<String>,
     in_flight: HashMap<String, usize>,
-    held: bool,
-    /// Nothing takes any more: what is added is answered at once.
-    closed: bool,
+    is_paused: bool,
+    /// Set once the committer has ended: a proposal that is added is answered at once.
+    is_closed: bool,
 }
 
+/// The queued proposals of one organisation, with its deficit in rows.
 #[derive(Default)]
 struct Lane {
-    proposals: VecDeque<Pending>,
+    proposals: VecDeque<PendingProposal>,
     deficit: usize,
 }
 
-/// A place among an organisation's exchanges in flight; given back when dropped.
-pub struct Slot {
-    queue: Arc<Queue>,
+/// A permit for one exchange in flight of an organisation, released when dropped.
+pub struct InFlightPermit {
+    queue: Arc<ProposalQueue>,
     organisation: String,
 }
 
-impl Queue {
-    /// Takes a place for one exchange of the organisation; `None` when it has too many in flight.
+impl ProposalQueue {
+    /// Reserves a permit for one exchange of the organisation; `None` when it has too many in flight.
     #[must_use]
-    pub fn reserve(self: &Arc<Self>, organisation: &str) -> Option<Slot> {
+    pub fn reserve(self: &Arc<Self>, organisation: &str) -> Option<InFlightPermit> {
         let mut lanes = self.lock();
         let count = lanes.in_flight.entry(organisation.to_owned()).or_default();
-        if *count >= IN_FLIGHT {
+        if *count >= MAX_IN_FLIGHT_PER_ORGANISATION {
             return None;
         }
         *count += 1;
-        Some(Slot { queue: Arc::clone(self), organisation: organisation.to_owned() })
+        Some(InFlightPermit { queue: Arc::clone(self), organisation: organisation.to_owned() })
     }
 
-    /// Adds a proposal at the end of its organisation's lane. Once the queue is closed the proposal is answered
-    /// [`Outcome::Unavailable`] at once, because nothing would ever take it.
-    pub fn push(&self, pending: Pending) {
+    /// Adds a proposal at the end of its organisation's lane. Once the queue is closed, the outcome is
+    /// [`Outcome::Unavailable`] at once, because nothing would ever take the proposal.
+    pub fn push(&self, pending: PendingProposal) {
         let mut lanes = self.lock();
-        if lanes.closed {
+        if lanes.is_closed {
             drop(lanes);
-            pending.answer.send(Outcome::Unavailable).ok();
+            pending.reply_to.send(CommitOutcome::Unavailable).ok();
             return;
         }
         lanes.lane(pending.proposal.organisation()).proposals.push_back(pending);
@@ -83,22 +85,22 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Closes the queue because its committer has ended: answers [`Outcome::Unavailable`] to every proposal that
-    /// waits, and to every later one.
+    /// Closes the queue because its committer has ended: the outcome of every queued and every later proposal is
+    /// [`Outcome::Unavailable`].
     pub fn close(&self) {
         let waiting = {
             let mut lanes = self.lock();
-            lanes.closed = true;
+            lanes.is_closed = true;
             lanes.turns.clear();
             std::mem::take(&mut lanes.waiting)
         };
         for pending in waiting.into_values().flat_map(|lane| lane.proposals) {
-            pending.answer.send(Outcome::Unavailable).ok();
+            pending.reply_to.send(CommitOutcome::Unavailable).ok();
         }
     }
 
-    /// Puts proposals back where they were: in front, in their order.
-    pub fn put_back(&self, deferred: Vec<Pending>) {
+    /// Puts proposals back at the front of their lanes, in their order.
+    pub fn put_back(&self, deferred: Vec<PendingProposal>) {
         let mut lanes = self.lock();
         for pending in deferred.into_iter().rev() {
             lanes.lane(pending.proposal.organisation()).proposals.push_front(pending);
@@ -107,38 +109,38 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits until there is something to take.
+    /// Waits until there is a proposal to take.
     pub async fn ready(&self) {
-        while !self.lock().gives() {
+        while !self.lock().can_take() {
             self.filled.notified().await;
         }
     }
 
-    /// The next group, in the order in which guards are checked; empty when nothing waits.
+    /// Takes the next group, in the order in which guards are checked; empty when nothing is queued.
     #[must_use]
-    pub fn take(&self) -> Vec<Pending> {
-        self.lock().take()
+    pub fn take_group(&self) -> Vec<PendingProposal> {
+        self.lock().take_group()
     }
 
-    /// While held, nothing is taken: a test fills a group with it.
-    pub fn hold(&self, held: bool) {
-        self.lock().held = held;
+    /// Pauses or resumes taking. Tests pause the queue to fill a group.
+    pub fn set_paused(&self, held: bool) {
+        self.lock().is_paused = held;
         self.filled.notify_one();
     }
 
-    /// How many proposals wait.
+    /// Returns the number of queued proposals.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().waiting.values().map(|lane| lane.proposals.len()).sum()
     }
 
-    /// Whether none waits.
+    /// Returns whether no proposal is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A panic elsewhere cannot leave the lanes half changed: every change is one push or pop.
+    /// Locks the lanes. A poisoned mutex is safe to use, because every change is one push or pop.
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,29 +154,29 @@ impl Lanes {
         self.waiting.entry(organisation.to_owned()).or_default()
     }
 
-    /// Whether there is something to take, and it may be taken.
-    fn gives(&self) -> bool {
-        !self.held && !self.turns.is_empty()
+    /// Returns whether there is a proposal to take and the queue is not paused.
+    fn can_take(&self) -> bool {
+        !self.is_paused && !self.turns.is_empty()
     }
 
-    fn take(&mut self) -> Vec<Pending> {
+    fn take_group(&mut self) -> Vec<PendingProposal> {
         let (mut group, mut rows) = (Vec::new(), 0);
-        if !self.gives() {
+        if !self.can_take() {
             return group;
         }
-        while group.len() < GROUP && rows < GROUP_ROWS {
+        while group.len() < MAX_GROUP_PROPOSALS && rows < MAX_GROUP_ROWS {
             let Some(organisation) = self.turns.pop_front() else {
                 break;
             };
             let Some(lane) = self.waiting.get_mut(&organisation) else {
                 continue;
             };
-            lane.deficit += QUANTUM;
+            lane.deficit += QUANTUM_ROWS;
             let mut full = false;
             while let Some(next) = lane.proposals.front() {
                 let weight = next.proposal.weight();
-                full = group.len() >= GROUP || (rows > 0 && rows + weight > GROUP_ROWS);
-                // An organisation that is alone need not save up for its turn.
+                full = group.len() >= MAX_GROUP_PROPOSALS || (rows > 0 && rows + weight > MAX_GROUP_ROWS);
+                // An organisation without competitors need not accumulate a deficit.
                 let claims = lane.deficit >= weight || (self.turns.is_empty() && group.is_empty());
                 if full || !claims {
                     break;
@@ -196,7 +198,7 @@ impl Lanes {
     }
 }
 
-impl Drop for Slot {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         let mut lanes = self.queue.lock();
         if let Some(count) = lanes.in_flight.get_mut(&self.organisation) {

@@ -1,9 +1,9 @@
-//! The tables that the committer itself writes. Their columns are explained in the migrations.
+//! The tables that the committer itself writes. The migrations document their columns.
 
-use super::sql::Kind::{Blob, Int, Text};
+use super::sql::ColumnKind::{Blob, Int, Text};
 use super::sql::Table;
 
-/// One row an exchange.
+/// Log entries, one row an exchange.
 pub const ENTRIES: Table = Table {
     name: "entries",
     columns: &[
@@ -21,28 +21,29 @@ pub const ENTRIES: Table = Table {
         ("request_mac", Blob),
         ("reply", Blob),
     ],
-    replace_by: &[],
+    replace_key: &[],
 };
 
-/// Full tiles of the tree, and above the leaves the growing ones: without them a proof would hash up to 256 tiles.
+/// Tiles of the tree: the full ones, and above the leaves the partial ones too. Without a partial tile, a proof would
+/// hash up to 256 tiles below it.
 pub const TILES: Table = Table {
     name: "tiles",
     columns: &[("level", Int), ("number", Int), ("hashes", Blob)],
-    replace_by: &["level", "number"],
+    replace_key: &["level", "number"],
 };
 
-/// One row a group.
+/// Signed checkpoints, one row a group.
 pub const CHECKPOINTS: Table =
-    Table { name: "checkpoints", columns: &[("size", Int), ("time", Int), ("note", Text)], replace_by: &[] };
+    Table { name: "checkpoints", columns: &[("size", Int), ("time", Int), ("note", Text)], replace_key: &[] };
 
-/// Newest versions: the one table whose rows are replaced.
-pub const HEADS: Table = Table {
-    name: "heads",
+/// The current version of each key. Its rows are replaced; of the other tables, only partial tiles are.
+pub const CURRENT_VERSIONS: Table = Table {
+    name: "current_versions",
     columns: &[("key", Blob), ("version", Int), ("idx", Int), ("ordinal", Int)],
-    replace_by: &["key"],
+    replace_key: &["key"],
 };
 
-/// Whom an entry concerns otherwise than as its caller, and what is delivered to them.
+/// Organisations that an entry concerns other than its caller, and what is delivered to them.
 pub const PARTIES: Table = Table {
     name: "parties",
     columns: &[
@@ -54,22 +55,22 @@ pub const PARTIES: Table = Table {
         ("object", Blob),
         ("placement", Blob),
     ],
-    replace_by: &[],
+    replace_key: &[],
 };
 
-/// Per-child leaves.
+/// Per-child leaves of entries.
 pub const LEAVES: Table = Table {
     name: "leaves",
     columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("role", Int), ("hash", Blob)],
-    replace_by: &[],
+    replace_key: &[],
 };
 
-/// Entries whose callers are sorted in at once. Every caller has a page of its own there, so one by one they would
-/// cost as many pages as entries; those that are not sorted in yet are found among the newest entries.
-const CALLERS: u64 = 1_024;
+/// Number of entries that are added to the table `callers` at once. Each caller's rows are on a page of their own, so
+/// adding entries one by one would write a page each. Entries that are not indexed yet are found in `entries`.
+const CALLER_INDEX_BATCH: u64 = 1_024;
 
-/// How many of the first entries of a log of this size have their callers sorted in.
+/// Returns how many of the first entries of a log of this size are indexed by caller.
 #[must_use]
-pub(super) fn callers_sorted_in(size: u64) -> u64 {
-    size - size % CALLERS
+pub(super) fn callers_indexed_up_to(size: u64) -> u64 {
+    size - size % CALLER_INDEX_BATCH
 }

@@ -1,53 +1,62 @@
-//! Verifies the whole log while it is served. Start compares the newest entries only, so that a node is
-//! ready at once; what was altered further back is found here, page by page, from the first entry on.
+//! Verifies the whole log, from the first entry on, while the node serves. The checks at start cover only the newest
+//! entries, so that a node is ready at once; this finds older entries that were altered.
 
 use std::time::Duration;
 
 use super::Snapshot;
-use super::evidence::{self, Log};
-use super::log::{place, verified};
+use super::evidence::{self, LogReader};
+use super::log::{db_int, verify_checkpoint};
 use super::sql::{Conn, StoreError};
-use crate::tlog::{Edge, Hash, Lineage, TILE_WIDTH, Tile, leaf_hash};
+use crate::tlog::{CompactRange, Hash, LogKeyHistory, TILE_WIDTH, Tile, leaf_hash};
 
-/// Pause after each page of 256 entries: whoever is served comes first.
-const PAUSE: Duration = Duration::from_millis(5);
-/// Wait for a database that cannot be reached.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Pause after each page of 256 entries, so that calls have priority.
+const PAGE_PAUSE: Duration = Duration::from_millis(5);
+/// Interval of retries while the database cannot be reached.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Something in the log that is not as it was written.
+/// A part of the log that was altered or lost after it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The first entry that it concerns.
+pub struct LogCorruption {
+    /// Index of the first affected entry.
     pub index: u64,
-    /// In plain words.
-    pub what: &'static str,
+    /// A description for operators.
+    pub message: &'static str,
 }
 
-/// Rebuilds the tree of the first `size` entries, and compares every entry with its tile, every tile with
-/// those below it, and the root with the checkpoint that was signed.
+/// Rebuilds the tree of the first `size` entries, and compares every entry with its tile, every tile with those below
+/// it, and the root with the signed checkpoint. Returns the first difference.
 ///
 /// # Errors
-/// As [`StoreError`] says; a database that cannot be reached is tried again instead.
-pub async fn verify(log: &Log, size: u64, keys: &Lineage) -> Result<Option<Finding>, StoreError> {
-    let mut edge = Edge::default();
+/// See [`StoreError`]; a database that cannot be reached is retried instead.
+pub async fn verify_log(
+    log: &LogReader,
+    size: u64,
+    keys: &LogKeyHistory,
+) -> Result<Option<LogCorruption>, StoreError> {
+    let mut edge = CompactRange::default();
     while edge.size() < size {
-        match page(log, &mut edge, size).await {
-            Ok(None) => tokio::time::sleep(PAUSE).await,
-            Err(StoreError::Unreachable(_)) => tokio::time::sleep(AGAIN).await,
+        match verify_page(log, &mut edge, size).await {
+            Ok(None) => tokio::time::sleep(PAGE_PAUSE).await,
+            Err(StoreError::Unreachable(_)) => tokio::time::sleep(RETRY_INTERVAL).await,
             ended => return ended,
         }
     }
-    let mut snapshot = Snapshot::of(log.database());
-    let note = evidence::note(&mut snapshot, size).await?;
-    let signed = note.map(|note| verified(&note, keys)).transpose()?;
+    let mut snapshot = Snapshot::new(log.database());
+    let note = evidence::load_checkpoint(&mut snapshot, size).await?;
+    let signed = note.map(|note| verify_checkpoint(&note, keys)).transpose()?;
     let same = signed.is_some_and(|signed| *signed.root() == edge.root());
-    Ok((!same).then_some(Finding { index: 0, what: "the tree does not have the root that was signed" }))
+    Ok((!same)
+        .then_some(LogCorruption { index: 0, message: "the tree does not have the root that was signed" }))
 }
 
-/// The next page: its entries join the tree when all of them were read.
-async fn page(log: &Log, edge: &mut Edge, size: u64) -> Result<Option<Finding>, StoreError> {
-    let mut snapshot = Snapshot::of(log.database());
-    let leaves = match leaves(snapshot.conn().await?, edge.size(), size).await? {
+/// Verifies the next page, and adds its entries to the tree once all of them are read.
+async fn verify_page(
+    log: &LogReader,
+    edge: &mut CompactRange,
+    size: u64,
+) -> Result<Option<LogCorruption>, StoreError> {
+    let mut snapshot = Snapshot::new(log.database());
+    let leaves = match load_leaves(snapshot.conn().await?, edge.size(), size).await? {
         Ok(leaves) => leaves,
         Err(finding) => return Ok(Some(finding)),
     };
@@ -56,7 +65,7 @@ async fn page(log: &Log, edge: &mut Edge, size: u64) -> Result<Option<Finding>, 
         grown.append(leaf);
     }
     for tile in grown.take_full_tiles() {
-        if let Some(finding) = compare(snapshot.conn().await?, &tile).await? {
+        if let Some(finding) = compare_tile(snapshot.conn().await?, &tile).await? {
             return Ok(Some(finding));
         }
     }
@@ -64,35 +73,36 @@ async fn page(log: &Log, edge: &mut Edge, size: u64) -> Result<Option<Finding>, 
     Ok(None)
 }
 
-/// The leaf hashes of a tile's entries, up to the log's end at `size`, none of them missing.
-pub(super) async fn leaves(
+/// Loads the leaf hashes of the entries from `first` on: a full tile, or up to the log's end at `size`. Returns a
+/// finding if one is missing.
+pub(super) async fn load_leaves(
     conn: &mut Conn,
     first: u64,
     size: u64,
-) -> Result<Result<Vec<Hash>, Finding>, StoreError> {
+) -> Result<Result<Vec<Hash>, LogCorruption>, StoreError> {
     let end = size.min(first + TILE_WIDTH);
     let sql = "SELECT idx, bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-    let rows = conn.fetch(sql, vec![place(first).into(), place(end).into()]).await?;
+    let rows = conn.fetch(sql, vec![db_int(first).into(), db_int(end).into()]).await?;
     let mut leaves = Vec::with_capacity(rows.len());
     for (index, row) in (first..end).zip(rows.iter().map(Some).chain(std::iter::repeat(None))) {
         match row {
-            Some(row) if row.int(0)? == place(index) => leaves.push(leaf_hash(row.blob(1)?)),
-            _ => return Ok(Err(Finding { index, what: "an entry of the log is missing" })),
+            Some(row) if row.int(0)? == db_int(index) => leaves.push(leaf_hash(row.blob(1)?)),
+            _ => return Ok(Err(LogCorruption { index, message: "an entry of the log is missing" })),
         }
     }
     Ok(Ok(leaves))
 }
 
-/// A full tile against the one that is stored; a difference names the first entry below it.
-pub(super) async fn compare(conn: &mut Conn, tile: &Tile) -> Result<Option<Finding>, StoreError> {
+/// Compares a full tile with the stored one. A finding names the first entry below the first different hash.
+pub(super) async fn compare_tile(conn: &mut Conn, tile: &Tile) -> Result<Option<LogCorruption>, StoreError> {
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
-    let arguments = vec![i64::from(tile.id.level).into(), place(tile.id.number).into()];
+    let arguments = vec![i64::from(tile.id.level).into(), db_int(tile.id.number).into()];
     let row = conn.fetch_one(sql, arguments).await?;
     let stored = row.as_ref().map_or(Ok(&[][..]), |row| row.blob(0))?;
     let stored = stored.chunks(32).chain(std::iter::repeat(&[][..]));
     let differs = tile.hashes.iter().zip(stored).position(|(hash, stored)| hash.as_bytes() != stored);
     Ok(differs.map(|at| {
         let index = (tile.id.number * TILE_WIDTH + at as u64) << (8 * u32::from(tile.id.level));
-        Finding { index, what: "an entry of the log was changed" }
+        LogCorruption { index, message: "an entry of the log was changed" }
     }))
 }

@@ -1,4 +1,4 @@
-//! C2SP tlog-checkpoint: the text that is signed for a tree of some size.
+//! Checkpoints (C2SP tlog-checkpoint): the text that is signed for a tree of some size.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::hash::Hash;
 
-/// Why a text is not a checkpoint.
+/// An error of parsing a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
-    /// Not an origin, a size and a root, each on its line.
+    /// The text does not consist of an origin, a size and a root, one a line.
     #[error("not a checkpoint")]
     Malformed,
     /// The size is not a plain decimal number.
@@ -21,7 +21,7 @@ pub enum CheckpointError {
     Root,
 }
 
-/// A log's origin, the number of its leaves, and their root.
+/// A checkpoint: the log's origin, the tree's size and its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     origin: String,
@@ -30,13 +30,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// A checkpoint of the log with this origin.
+    /// Makes a checkpoint of the log with this origin.
     #[must_use]
     pub fn new(origin: &str, size: u64, root: Hash) -> Self {
         Self { origin: origin.to_owned(), size, root }
     }
 
-    /// Reads a checkpoint; extension lines are passed over.
+    /// Parses a checkpoint; extension lines are ignored.
     ///
     /// # Errors
     /// [`CheckpointError`].
@@ -57,19 +57,19 @@ impl Checkpoint {
         Ok(Self { origin: origin.to_owned(), size: number, root })
     }
 
-    /// The log's name.
+    /// Returns the log's origin, which is its name.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Leaves in the tree.
+    /// Returns the number of leaves in the tree.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The tree's root.
+    /// Returns the root of the tree.
     #[must_use]
     pub fn root(&self) -> &Hash {
         &self.root

@@ -1,4 +1,5 @@
-//! RFC 6962 §2.1: leaves and nodes are hashed apart, so that neither can be taken for the other.
+//! Hashes of leaves and nodes (RFC 6962 §2.1). Their inputs have different prefixes, so that a leaf cannot be presented
+//! as a node or a node as a leaf.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -42,24 +43,25 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// `SHA-256(0x00 ‖ data)`.
+/// Returns the hash of a leaf: `SHA-256(0x00 ‖ data)`.
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Hash {
-    of(&[&[0], data])
+    sha256(&[&[0], data])
 }
 
-/// `SHA-256(0x01 ‖ left ‖ right)`.
+/// Returns the hash of an inner node: `SHA-256(0x01 ‖ left ‖ right)`.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    of(&[&[1], &left.0, &right.0])
+    sha256(&[&[1], &left.0, &right.0])
 }
 
-/// The root of the empty tree: `SHA-256()`.
+/// Returns the root of the empty tree: `SHA-256()`.
 pub(super) fn empty_root() -> Hash {
-    of(&[])
+    sha256(&[])
 }
 
-pub(super) fn of(parts: &[&[u8]]) -> Hash {
+/// Returns the SHA-256 hash of concatenated parts.
+pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(part);

@@ -1,14 +1,14 @@
-//! The transparency log as mathematics: hashes, tree, proofs, signed notes, checkpoints, tiles. Pure: it
-//! reads no clock, no file and no database, so that a verifier needs nothing else of the gateway.
+//! The transparency log's data structures: hashes, Merkle tree, proofs, signed notes, checkpoints and tiles. The module
+//! reads no clock, file or database, so that a verifier needs nothing else of the gateway.
 //!
-//! RFC 6962 and RFC 9162 for the tree and its proofs; C2SP signed-note, tlog-checkpoint and tlog-tiles for
-//! the formats.
+//! The tree and its proofs are those of RFC 6962 and RFC 9162. The formats are C2SP signed-note, tlog-checkpoint and
+//! tlog-tiles.
 
 mod checkpoint;
-mod children;
-mod edge;
+mod commitments;
+mod compact_range;
 mod hash;
-mod lineage;
+mod log_key_history;
 mod note;
 mod proof;
 mod tiles;
@@ -17,18 +17,18 @@ mod tiles;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use children::{child_leaf, commitment};
-pub use edge::{Edge, Tile};
+pub use commitments::{child_leaf, commitment};
+pub use compact_range::{CompactRange, Tile};
 pub use hash::{Hash, leaf_hash, node_hash};
-pub use lineage::{Lineage, LineageError};
+pub use log_key_history::{LogKeyHistory, LogKeyHistoryError};
 pub use note::{NoteError, Signer, Verifier};
 pub use proof::{ProofError, Prover, verify_consistency, verify_inclusion};
-pub use tiles::{TILE_WIDTH, TileId, bundle, node_in_tile, partial_tiles, tile_of, tile_path};
+pub use tiles::{TILE_WIDTH, TileId, entry_bundle, node_in_tile, partial_tiles, tile_containing, tile_path};
 
-/// The RFC 6962 root over leaves that are already hashed.
+/// Returns the RFC 6962 Merkle tree hash of some leaf hashes.
 #[must_use]
 pub fn tree_root(leaves: &[Hash]) -> Hash {
-    let mut edge = Edge::default();
+    let mut edge = CompactRange::default();
     for leaf in leaves {
         edge.append(*leaf);
     }

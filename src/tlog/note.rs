@@ -1,5 +1,6 @@
-//! C2SP signed notes with Ed25519: text that ends with a newline, an empty line, then signature lines
-//! `— <name> <base64(key id ‖ signature)>`. Lines of unknown keys are passed over, so that others can sign too.
+//! Signed notes with Ed25519 (C2SP signed-note): text that ends with a newline, an empty line, then signature lines
+//! `— <name> <base64(key id ‖ signature)>`. Lines of unknown keys are ignored, so that others, such as witnesses, can
+//! sign too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,25 +10,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::hash;
-use super::lineage::Lineage;
+use super::log_key_history::LogKeyHistory;
 
 /// The algorithm byte of Ed25519.
-const ED25519_KEY: u8 = 0x01;
-/// Longest note that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
-/// Most signature lines that are read.
-const SIGNATURES: usize = 16;
+const ED25519_ALGORITHM: u8 = 0x01;
+/// Maximum size of a note, in bytes.
+const MAX_NOTE_BYTES: usize = 64 * 1024;
+/// Maximum number of signature lines of a note.
+const MAX_SIGNATURE_LINES: usize = 16;
 
-/// Why a note or a key is not taken.
+/// An error of a note or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// It has not the form of a note.
+    /// The text is not in the format of a note.
     #[error("not a signed note")]
     Malformed,
-    /// No line is a signature of the known key.
+    /// No signature line is of the given key.
     #[error("the note is not signed by this key")]
     Unsigned,
-    /// The line of the known key does not verify.
+    /// The signature of the given key does not verify.
     #[error("the note's signature is wrong")]
     Signature,
     /// A key's name or encoding is wrong.
@@ -39,8 +40,8 @@ pub enum NoteError {
 #[derive(Clone)]
 pub struct Signer {
     verifier: Verifier,
-    lineage: Lineage,
-    pair: Arc<Ed25519KeyPair>,
+    key_history: LogKeyHistory,
+    key_pair: Arc<Ed25519KeyPair>,
 }
 
 /// A public note key.
@@ -52,32 +53,32 @@ pub struct Verifier {
 }
 
 impl Signer {
-    /// The key of a 32-byte Ed25519 seed.
+    /// Makes the key of a 32-byte Ed25519 seed.
     ///
     /// # Errors
-    /// [`NoteError::Key`] for a name that a note cannot carry.
+    /// [`NoteError::Key`] for a name that is not valid in a note.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Key)?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Key)?;
         let verifier = Verifier::new(name, public)?;
-        Ok(Self { lineage: verifier.clone().into(), verifier, pair: Arc::new(pair) })
+        Ok(Self { key_history: verifier.clone().into(), verifier, key_pair: Arc::new(pair) })
     }
 
-    /// The same of a log that replaced others, which are told as [`Lineage::before`] tells them.
+    /// Makes the key of a log that replaced others. `replaced` lists them in the format of [`Lineage::before`].
     ///
     /// # Errors
     /// [`NoteError::Key`].
-    pub fn after(self, replaced: &str) -> Result<Self, NoteError> {
-        Ok(Self { lineage: Lineage::parse(&format!("{replaced} {}", self.verifier))?, ..self })
+    pub fn with_replaced_logs(self, replaced: &str) -> Result<Self, NoteError> {
+        Ok(Self { key_history: LogKeyHistory::parse(&format!("{replaced} {}", self.verifier))?, ..self })
     }
 
-    /// The keys of this log and of those that it replaced.
+    /// Returns the keys of this log and of those that it replaced.
     #[must_use]
-    pub fn lineage(&self) -> &Lineage {
-        &self.lineage
+    pub fn key_history(&self) -> &LogKeyHistory {
+        &self.key_history
     }
 
-    /// The key that verifies what this one signs.
+    /// Returns the public key.
     #[must_use]
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
@@ -86,24 +87,25 @@ impl Signer {
     /// Signs text that ends with a newline.
     #[must_use]
     pub fn sign(&self, text: &str) -> String {
-        let signature = self.pair.sign(text.as_bytes());
+        let signature = self.key_pair.sign(text.as_bytes());
         let line = [&self.verifier.id[..], signature.as_ref()].concat();
         format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(line))
     }
 }
 
 impl Verifier {
+    /// Makes the public key; its id is derived from the name and the key.
     fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
         let plain = |letter: char| !letter.is_whitespace() && letter != '+' && !letter.is_control();
         if name.is_empty() || name.len() > 255 || !name.chars().all(plain) {
             return Err(NoteError::Key);
         }
-        let digest = hash::of(&[name.as_bytes(), b"\n", &[ED25519_KEY], &public]);
+        let digest = hash::sha256(&[name.as_bytes(), b"\n", &[ED25519_ALGORITHM], &public]);
         let id = digest.as_bytes().first_chunk::<4>().ok_or(NoteError::Key)?;
         Ok(Self { name: name.to_owned(), id: *id, public })
     }
 
-    /// Reads `<name>+<key id>+<base64(algorithm ‖ public key)>`.
+    /// Parses a verifier key: `<name>+<key id>+<base64(algorithm ‖ public key)>`.
     ///
     /// # Errors
     /// [`NoteError::Key`].
@@ -111,28 +113,28 @@ impl Verifier {
         let mut parts = text.trim().splitn(3, '+');
         let (name, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let key = STANDARD.decode(parts.next().unwrap_or_default()).map_err(|_| NoteError::Key)?;
-        let Some((&ED25519_KEY, public)) = key.split_first() else {
+        let Some((&ED25519_ALGORITHM, public)) = key.split_first() else {
             return Err(NoteError::Key);
         };
         let verifier = Self::new(name, public.try_into().map_err(|_| NoteError::Key)?)?;
-        if hex(verifier.id) != id {
+        if hex_key_id(verifier.id) != id {
             return Err(NoteError::Key);
         }
         Ok(verifier)
     }
 
-    /// The key's name: for a log, its origin.
+    /// Returns the key's name: a log's origin.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The text of a note that this key signed, with its last newline.
+    /// Verifies a note that this key signed, and returns its text, including the final newline.
     ///
     /// # Errors
     /// [`NoteError`].
     pub fn open(&self, note: &str) -> Result<String, NoteError> {
-        if note.len() > LONGEST || note.chars().any(|letter| letter.is_control() && letter != '\n') {
+        if note.len() > MAX_NOTE_BYTES || note.chars().any(|letter| letter.is_control() && letter != '\n') {
             return Err(NoteError::Malformed);
         }
         let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
@@ -140,7 +142,7 @@ impl Verifier {
         let text = format!("{text}\n");
         let mut verified = false;
         for (number, line) in lines.split('\n').enumerate() {
-            if number == SIGNATURES {
+            if number == MAX_SIGNATURE_LINES {
                 return Err(NoteError::Malformed);
             }
             let line = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
@@ -157,14 +159,14 @@ impl Verifier {
     }
 }
 
-fn hex(id: [u8; 4]) -> String {
+fn hex_key_id(id: [u8; 4]) -> String {
     format!("{:08x}", u32::from_be_bytes(id))
 }
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ED25519_KEY][..], &self.public].concat();
-        write!(f, "{}+{}+{}", self.name, hex(self.id), STANDARD.encode(key))
+        let key = [&[ED25519_ALGORITHM][..], &self.public].concat();
+        write!(f, "{}+{}+{}", self.name, hex_key_id(self.id), STANDARD.encode(key))
     }
 }
 

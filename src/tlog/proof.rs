@@ -1,38 +1,38 @@
-//! Inclusion and consistency proofs: made from perfect nodes, wherever they are kept, and verified by
-//! RFC 9162 §2.1.3.2 and §2.1.4.2. Every loop is bounded by the 64 levels of the tree.
+//! Inclusion and consistency proofs. They are made from the roots of perfect subtrees, wherever these are stored, and
+//! verified by RFC 9162 §2.1.3.2 and §2.1.4.2. Every loop is bounded by the 64 levels of the tree.
 
 use super::hash::{Hash, empty_root, node_hash};
 
-/// Why a proof was not made or does not hold.
+/// An error of making or verifying a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// The index is not in the tree, or the earlier tree is not earlier.
-    #[error("the proof is asked for what is not in the tree")]
-    Range,
+    /// The index is not in the tree, or the old tree is larger than the new one.
+    #[error("the index or the size is not in the tree")]
+    OutOfRange,
     /// The proof has too many or too few hashes.
     #[error("the proof has the wrong length")]
-    Length,
-    /// The proof leads to another root.
+    WrongLength,
+    /// The proof does not result in the given root.
     #[error("the proof leads to another root")]
-    Root,
-    /// A node is not kept where it was looked for.
+    WrongRoot,
+    /// A node that the proof needs is not stored.
     #[error("a node of the tree is missing")]
-    Missing,
+    MissingNode,
 }
 
-/// Makes proofs of a tree of one size from its perfect nodes: `nodes(level, index)` is the root of leaves
+/// A prover for a tree of one size, which it reads as perfect nodes: `nodes(level, index)` returns the root of leaves
 /// `index << level .. (index + 1) << level`.
 pub struct Prover<N> {
     size: u64,
     nodes: N,
-    /// The level up to which the last nodes are perfect: the trailing zeros of the size.
-    perfect: u8,
-    /// From that level on, the hash of each level's last node: the tree's ragged right side.
-    ragged: Vec<Hash>,
+    /// The level up to which each level's last node is perfect: the number of trailing zeros of the size.
+    perfect_level: u8,
+    /// The tree's right border: the hash of each level's last node, from that level on.
+    right_border: Vec<Hash>,
 }
 
 impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
-    /// A prover; `None` when a node of the right side is missing, or the tree is empty.
+    /// Makes a prover; `None` if the tree is empty or a node of its right border is missing.
     pub fn new(size: u64, nodes: N) -> Option<Self> {
         let perfect = u8::try_from(size.trailing_zeros()).ok().filter(|_| size > 0)?;
         let mut last = (size >> perfect) - 1;
@@ -48,34 +48,34 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
             last /= 2;
             ragged.push(hash);
         }
-        Some(Self { size, nodes, perfect, ragged })
+        Some(Self { size, nodes, perfect_level: perfect, right_border: ragged })
     }
 
-    /// The tree's root.
+    /// Returns the root of the tree.
     #[must_use]
     pub fn root(&self) -> Option<Hash> {
-        self.ragged.last().copied()
+        self.right_border.last().copied()
     }
 
-    /// The inclusion proof of a leaf: from its sibling to the root.
+    /// Returns the inclusion proof of a leaf, from its sibling upwards (RFC 9162 §2.1.3.1).
     ///
     /// # Errors
     /// [`ProofError::Range`], [`ProofError::Missing`].
-    pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, ProofError> {
+    pub fn inclusion_proof(&self, index: u64) -> Result<Vec<Hash>, ProofError> {
         if index >= self.size {
-            return Err(ProofError::Range);
+            return Err(ProofError::OutOfRange);
         }
         let (mut at, mut last) = (index, self.size - 1);
-        let mut proof = Vec::with_capacity(self.ragged.len());
+        let mut proof = Vec::with_capacity(self.right_border.len());
         for level in 0..64 {
             if last == 0 {
                 break;
             }
             let sibling = at ^ 1;
             if sibling < last {
-                proof.push((self.nodes)(level, sibling).ok_or(ProofError::Missing)?);
+                proof.push((self.nodes)(level, sibling).ok_or(ProofError::MissingNode)?);
             } else if sibling == last {
-                proof.push(self.last(level, last)?);
+                proof.push(self.last_node(level, last)?);
             }
             at /= 2;
             last /= 2;
@@ -83,63 +83,63 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
         Ok(proof)
     }
 
-    /// The proof that the first `from` leaves of this tree are the tree of that size (RFC 9162 §2.1.4.1).
+    /// Returns the consistency proof between the tree of the first `from` leaves and this tree (RFC 9162 §2.1.4.1).
     ///
     /// # Errors
     /// [`ProofError::Range`], [`ProofError::Missing`].
-    pub fn consistency(&self, from: u64) -> Result<Vec<Hash>, ProofError> {
+    pub fn consistency_proof(&self, from: u64) -> Result<Vec<Hash>, ProofError> {
         if from == 0 || from > self.size {
-            return Err(ProofError::Range);
+            return Err(ProofError::OutOfRange);
         }
         let mut proof = Vec::new();
-        let (mut begin, mut end, mut whole) = (0, self.size, true);
-        // Down the path to the old tree's last leaf, noting the other side of each turn.
+        // The RFC's SUBPROOF, as a loop: `is_old_tree` is its flag `b`, and is true while the range begins at leaf 0.
+        let (mut begin, mut end, mut is_old_tree) = (0, self.size, true);
         while from != end {
-            let middle = begin + split(end - begin);
+            let middle = begin + split_point(end - begin);
             if from <= middle {
-                proof.push(self.range(middle, end)?);
+                proof.push(self.range_root(middle, end)?);
                 end = middle;
             } else {
-                proof.push(self.range(begin, middle)?);
+                proof.push(self.range_root(begin, middle)?);
                 begin = middle;
-                whole = false;
+                is_old_tree = false;
             }
         }
-        if !whole {
-            proof.push(self.range(begin, end)?);
+        if !is_old_tree {
+            proof.push(self.range_root(begin, end)?);
         }
         proof.reverse();
         Ok(proof)
     }
 
-    /// The root of a range that is a node of the tree: perfect, or ragged at the tree's end.
-    fn range(&self, begin: u64, end: u64) -> Result<Hash, ProofError> {
+    /// Returns the root of a range that is a node of the tree: a perfect one, or one on the right border.
+    fn range_root(&self, begin: u64, end: u64) -> Result<Hash, ProofError> {
         let width = end - begin;
         if width.is_power_of_two() {
-            let level = u8::try_from(width.trailing_zeros()).map_err(|_| ProofError::Range)?;
-            return (self.nodes)(level, begin >> level).ok_or(ProofError::Missing);
+            let level = u8::try_from(width.trailing_zeros()).map_err(|_| ProofError::OutOfRange)?;
+            return (self.nodes)(level, begin >> level).ok_or(ProofError::MissingNode);
         }
         let level =
-            u8::try_from(width.next_power_of_two().trailing_zeros()).map_err(|_| ProofError::Range)?;
-        self.last(level, begin >> level)
+            u8::try_from(width.next_power_of_two().trailing_zeros()).map_err(|_| ProofError::OutOfRange)?;
+        self.last_node(level, begin >> level)
     }
 
-    /// The last node of a level, which is at `index`.
-    fn last(&self, level: u8, index: u64) -> Result<Hash, ProofError> {
-        let hash = match level.checked_sub(self.perfect) {
+    /// Returns the last node of a level. `index` is its index.
+    fn last_node(&self, level: u8, index: u64) -> Result<Hash, ProofError> {
+        let hash = match level.checked_sub(self.perfect_level) {
             None => (self.nodes)(level, index),
-            Some(above) => self.ragged.get(usize::from(above)).copied(),
+            Some(above) => self.right_border.get(usize::from(above)).copied(),
         };
-        hash.ok_or(ProofError::Missing)
+        hash.ok_or(ProofError::MissingNode)
     }
 }
 
-/// The greatest power of two below `width`.
-fn split(width: u64) -> u64 {
+/// Returns the largest power of two smaller than `width`.
+fn split_point(width: u64) -> u64 {
     1 << (width - 1).ilog2()
 }
 
-/// Verifies that a leaf is in the tree with this root at this index.
+/// Verifies that a leaf is at `index` in the tree of `size` and `root`.
 ///
 /// # Errors
 /// [`ProofError::Range`], [`ProofError::Length`], [`ProofError::Root`].
@@ -151,12 +151,12 @@ pub fn verify_inclusion(
     root: &Hash,
 ) -> Result<(), ProofError> {
     if index >= size {
-        return Err(ProofError::Range);
+        return Err(ProofError::OutOfRange);
     }
     let (mut at, mut last, mut hash) = (index, size - 1, *leaf);
     for sibling in proof {
         if last == 0 {
-            return Err(ProofError::Length);
+            return Err(ProofError::WrongLength);
         }
         if at % 2 == 1 || at == last {
             hash = node_hash(sibling, &hash);
@@ -171,13 +171,13 @@ pub fn verify_inclusion(
         last /= 2;
     }
     match (last == 0, hash == *root) {
-        (false, _) => Err(ProofError::Length),
-        (true, false) => Err(ProofError::Root),
+        (false, _) => Err(ProofError::WrongLength),
+        (true, false) => Err(ProofError::WrongRoot),
         (true, true) => Ok(()),
     }
 }
 
-/// Verifies that the tree with the new root begins with the tree with the old root.
+/// Verifies that the new tree is an extension of the old tree.
 ///
 /// # Errors
 /// [`ProofError::Range`], [`ProofError::Length`], [`ProofError::Root`].
@@ -189,29 +189,29 @@ pub fn verify_consistency(
     proof: &[Hash],
 ) -> Result<(), ProofError> {
     if old_size > new_size {
-        return Err(ProofError::Range);
+        return Err(ProofError::OutOfRange);
     }
     if old_size == 0 || old_size == new_size {
         let same = if old_size == 0 { *old_root == empty_root() } else { old_root == new_root };
         return match (proof.is_empty(), same) {
-            (false, _) => Err(ProofError::Length),
-            (true, false) => Err(ProofError::Root),
+            (false, _) => Err(ProofError::WrongLength),
+            (true, false) => Err(ProofError::WrongRoot),
             (true, true) => Ok(()),
         };
     }
-    let own = [*old_root];
-    let mut hashes =
-        if old_size.is_power_of_two() { own.iter().chain(proof) } else { [].iter().chain(proof) };
+    let old_root_hash = [*old_root];
+    let first_hashes: &[Hash] = if old_size.is_power_of_two() { &old_root_hash } else { &[] };
+    let mut hashes = first_hashes.iter().chain(proof);
     let (mut at, mut last) = (old_size - 1, new_size - 1);
     while at % 2 == 1 {
         at /= 2;
         last /= 2;
     }
-    let first = *hashes.next().ok_or(ProofError::Length)?;
+    let first = *hashes.next().ok_or(ProofError::WrongLength)?;
     let (mut old, mut new) = (first, first);
     for hash in hashes {
         if last == 0 {
-            return Err(ProofError::Length);
+            return Err(ProofError::WrongLength);
         }
         if at % 2 == 1 || at == last {
             (old, new) = (node_hash(hash, &old), node_hash(hash, &new));
@@ -226,8 +226,8 @@ pub fn verify_consistency(
         last /= 2;
     }
     match (last == 0, old == *old_root && new == *new_root) {
-        (false, _) => Err(ProofError::Length),
-        (true, false) => Err(ProofError::Root),
+        (false, _) => Err(ProofError::WrongLength),
+        (true, false) => Err(ProofError::WrongRoot),
         (true, true) => Ok(()),
     }
 }

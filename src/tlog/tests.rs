@@ -1,9 +1,9 @@
-//! The log's mathematics against a naive RFC 6962 tree, known vectors, and every flipped bit.
+//! Tests of the log's data structures against a naive RFC 6962 tree and published vectors, and with every bit flipped.
 
 use super::hash::empty_root;
 use super::*;
 
-/// RFC 6962 §2.1, as it is written.
+/// MTH of RFC 6962 §2.1, as it is written there.
 fn mth(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => empty_root(),
@@ -15,7 +15,7 @@ fn mth(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// RFC 6962 §2.1.1.
+/// PATH of RFC 6962 §2.1.1.
 fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     if leaves.len() <= 1 {
         return vec![];
@@ -30,7 +30,7 @@ fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     inner
 }
 
-/// RFC 6962 §2.1.2.
+/// SUBPROOF of RFC 6962 §2.1.2.
 fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
     if m == leaves.len() {
         return if whole { vec![] } else { vec![mth(leaves)] };
@@ -49,8 +49,8 @@ fn leaves(count: u32) -> Vec<Hash> {
     (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
 }
 
-fn edge_of(leaves: &[Hash]) -> Edge {
-    let mut edge = Edge::default();
+fn edge_of(leaves: &[Hash]) -> CompactRange {
+    let mut edge = CompactRange::default();
     for leaf in leaves {
         edge.append(*leaf);
     }
@@ -59,7 +59,7 @@ fn edge_of(leaves: &[Hash]) -> Edge {
 
 #[test]
 fn the_reference_tree_has_its_published_roots() {
-    // The eight leaves and roots with which Certificate Transparency implementations test themselves.
+    // The eight leaves and roots of the test vectors of Certificate Transparency implementations.
     let data: [&[u8]; 8] = [
         b"",
         b"\x00",
@@ -80,7 +80,7 @@ fn the_reference_tree_has_its_published_roots() {
         "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
         "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     ];
-    let mut edge = Edge::default();
+    let mut edge = CompactRange::default();
     for (data, root) in data.iter().zip(roots) {
         edge.append(leaf_hash(data));
         assert_eq!(edge.root().to_string(), root);
@@ -96,13 +96,13 @@ fn proofs_equal_the_naive_ones_for_every_pair_of_sizes() {
         assert_eq!(edge.root(), root);
         let prover = edge.prover().unwrap();
         for index in 0..size {
-            let proof = prover.inclusion(index as u64).unwrap();
+            let proof = prover.inclusion_proof(index as u64).unwrap();
             assert_eq!(proof, path(index, &leaves[..size]), "{index} of {size}");
             assert_eq!(verify_inclusion(&leaves[index], index as u64, size as u64, &proof, &root), Ok(()));
         }
-        assert_eq!(prover.inclusion(size as u64), Err(ProofError::Range));
+        assert_eq!(prover.inclusion_proof(size as u64), Err(ProofError::OutOfRange));
         for old in 1..=size {
-            let proof = prover.consistency(old as u64).unwrap();
+            let proof = prover.consistency_proof(old as u64).unwrap();
             assert_eq!(proof, subproof(old, &leaves[..size], true), "{old} in {size}");
             let old_root = mth(&leaves[..old]);
             assert_eq!(verify_consistency(old as u64, &old_root, size as u64, &root, &proof), Ok(()));
@@ -111,9 +111,9 @@ fn proofs_equal_the_naive_ones_for_every_pair_of_sizes() {
 }
 
 #[test]
-fn the_edge_proves_the_last_group_across_tile_edges() {
+fn the_compact_range_proves_the_last_group_across_tile_boundaries() {
     let leaves = leaves(66_000);
-    let mut edge = Edge::default();
+    let mut edge = CompactRange::default();
     let mut tiles = Vec::new();
     for (at, leaf) in leaves.iter().enumerate() {
         edge.append(*leaf);
@@ -123,14 +123,14 @@ fn the_edge_proves_the_last_group_across_tile_edges() {
             let (prover, root) = (edge.prover().unwrap(), edge.root());
             for index in size.saturating_sub(256)..size {
                 let leaf = &leaves[usize::try_from(index).unwrap()];
-                verify_inclusion(leaf, index, size, &prover.inclusion(index).unwrap(), &root).unwrap();
+                verify_inclusion(leaf, index, size, &prover.inclusion_proof(index).unwrap(), &root).unwrap();
             }
         }
     }
     assert_eq!(edge.root(), mth(&leaves));
     assert_eq!(tiles.iter().filter(|tile| tile.id.level == 1).count(), 1);
     assert_eq!(tiles.len(), 66_000 / 256 + 1);
-    // Any leaf and any older tree, from stored tiles alone.
+    // Proofs of any leaf and of any older tree, from stored tiles alone.
     let stored = |id: TileId| -> Option<Vec<Hash>> {
         if let Some(tile) = tiles.iter().find(|tile| tile.id == id) {
             return Some(tile.hashes.clone());
@@ -144,17 +144,17 @@ fn the_edge_proves_the_last_group_across_tile_edges() {
     assert_eq!(prover.root(), Some(edge.root()));
     for index in [0, 1, 255, 256, 40_000, 65_535, 65_536, 65_999_u64] {
         let leaf = &leaves[usize::try_from(index).unwrap()];
-        let proof = prover.inclusion(index).unwrap();
+        let proof = prover.inclusion_proof(index).unwrap();
         verify_inclusion(leaf, index, 66_000, &proof, &edge.root()).unwrap();
     }
     for old in [1, 256, 257, 65_535, 65_536, 65_537_usize] {
-        let proof = prover.consistency(old as u64).unwrap();
+        let proof = prover.consistency_proof(old as u64).unwrap();
         verify_consistency(old as u64, &mth(&leaves[..old]), 66_000, &edge.root(), &proof).unwrap();
     }
 }
 
 #[test]
-fn an_edge_resumed_from_partial_tiles_goes_on_as_if_never_left() {
+fn a_compact_range_made_from_partial_tiles_continues_the_tree() {
     let leaves = leaves(1_100);
     for size in [0, 1, 2, 255, 256, 257, 511, 512, 700, 1_023, 1_024_usize] {
         let partial: Vec<_> = partial_tiles(size as u64)
@@ -165,18 +165,18 @@ fn an_edge_resumed_from_partial_tiles_goes_on_as_if_never_left() {
                 (id, hashes)
             })
             .collect();
-        let mut resumed = Edge::resume(size as u64, &partial).unwrap();
+        let mut resumed = CompactRange::from_partial_tiles(size as u64, &partial).unwrap();
         assert_eq!(resumed.root(), mth(&leaves[..size]), "{size}");
         leaves[size..].iter().for_each(|leaf| resumed.append(*leaf));
         assert_eq!(resumed.root(), mth(&leaves));
-        let proof = resumed.prover().unwrap().inclusion(1_099).unwrap();
+        let proof = resumed.prover().unwrap().inclusion_proof(1_099).unwrap();
         verify_inclusion(&leaves[1_099], 1_099, 1_100, &proof, &resumed.root()).unwrap();
     }
-    assert!(Edge::resume(3, &[]).is_none());
+    assert!(CompactRange::from_partial_tiles(3, &[]).is_none());
 }
 
 #[test]
-fn every_flipped_bit_is_refused() {
+fn a_proof_with_a_flipped_bit_does_not_verify() {
     let leaves = leaves(13);
     let (edge, flip) = (edge_of(&leaves), |hash: &Hash, bit: usize| {
         let mut bytes = *hash.as_bytes();
@@ -186,7 +186,7 @@ fn every_flipped_bit_is_refused() {
     let (prover, root) = (edge.prover().unwrap(), edge.root());
     for index in 0..13_u64 {
         let leaf = leaves[usize::try_from(index).unwrap()];
-        let proof = prover.inclusion(index).unwrap();
+        let proof = prover.inclusion_proof(index).unwrap();
         for bit in 0..256 {
             assert!(verify_inclusion(&flip(&leaf, bit), index, 13, &proof, &root).is_err());
             assert!(verify_inclusion(&leaf, index, 13, &proof, &flip(&root, bit)).is_err());
@@ -203,7 +203,7 @@ fn every_flipped_bit_is_refused() {
         assert!(verify_inclusion(&leaf, index, 13, &[&proof[..], &[root]].concat(), &root).is_err());
     }
     for old in 1..13_usize {
-        let (proof, old_root) = (prover.consistency(old as u64).unwrap(), mth(&leaves[..old]));
+        let (proof, old_root) = (prover.consistency_proof(old as u64).unwrap(), mth(&leaves[..old]));
         for bit in 0..256 {
             assert!(verify_consistency(old as u64, &flip(&old_root, bit), 13, &root, &proof).is_err());
             assert!(verify_consistency(old as u64, &old_root, 13, &flip(&root, bit), &proof).is_err());
@@ -214,7 +214,7 @@ fn every_flipped_bit_is_refused() {
 }
 
 #[test]
-fn notes_and_checkpoints_survive_the_round_trip_and_nothing_else() {
+fn notes_and_checkpoints_survive_a_round_trip_but_no_change() {
     let signer = Signer::from_seed("log.example/ap", &[7; 32]).unwrap();
     let verifier = Verifier::parse(&signer.verifier().to_string()).unwrap();
     let checkpoint = Checkpoint::new("log.example/ap", 25, leaf_hash(b"x"));
@@ -240,9 +240,9 @@ fn notes_and_checkpoints_survive_the_round_trip_and_nothing_else() {
 }
 
 #[test]
-fn tiles_are_named_as_c2sp_says() {
+fn tile_paths_follow_c2sp() {
     assert_eq!(tile_path("0", 0, 256), "tile/0/000");
     assert_eq!(tile_path("1", 1_234_067, 8), "tile/1/x001/x234/067.p/8");
     assert_eq!(tile_path("entries", 5, 256), "tile/entries/005");
-    assert_eq!(bundle([&b"ab"[..], b""]).unwrap(), b"\x00\x02ab\x00\x00");
+    assert_eq!(entry_bundle([&b"ab"[..], b""]).unwrap(), b"\x00\x02ab\x00\x00");
 }

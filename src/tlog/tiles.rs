@@ -1,20 +1,20 @@
-//! C2SP tlog-tiles: the tree cut into tiles of 256 hashes, their places, their names, and bundles of entries.
+//! Tiles of the tree (C2SP tlog-tiles): 256 hashes each, with their coordinates, their paths, and entry bundles.
 
 use super::hash::{Hash, node_hash};
 
-/// Hashes of a full tile: height 8.
+/// Number of hashes in a full tile, of height 8.
 pub const TILE_WIDTH: u64 = 256;
 
-/// A tile's place: its hashes are of level `8 * level` of the binary tree.
+/// The coordinates of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TileId {
-    /// 0 for the leaves' hashes.
+    /// Level of the tile: its hashes are nodes of level `8 * level` of the binary tree, leaf hashes for 0.
     pub level: u8,
-    /// From the left, from 0.
+    /// Number of the tile in its level, from the left, from 0.
     pub number: u64,
 }
 
-/// The growing tile of each of the eight tile levels in a tree of this size, with its width, 0 to 255.
+/// Returns the partial tile of each of the eight tile levels of a tree of this size, with its width, 0 to 255.
 pub fn partial_tiles(size: u64) -> impl Iterator<Item = (TileId, usize)> {
     (0..8_u8).map(move |level| {
         let nodes = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
@@ -23,18 +23,18 @@ pub fn partial_tiles(size: u64) -> impl Iterator<Item = (TileId, usize)> {
     })
 }
 
-/// The tile that holds a perfect node of the binary tree, with the span of the tile's hashes below it.
+/// Returns the tile that contains a perfect node of the binary tree, and the range of the tile's hashes below the node.
 #[must_use]
-pub fn tile_of(level: u8, index: u64) -> (TileId, std::ops::Range<usize>) {
+pub fn tile_containing(level: u8, index: u64) -> (TileId, std::ops::Range<usize>) {
     let height = level % 8;
     let first = index << height;
     let begin = usize::try_from(first % TILE_WIDTH).unwrap_or(0);
     (TileId { level: level / 8, number: first / TILE_WIDTH }, begin..begin + (1 << height))
 }
 
-/// A perfect node from the hashes of the tile that holds it; `None` when the tile is too short.
+/// Computes a perfect node from the hashes of the tile that contains it; `None` if the tile is missing or too short.
 pub fn node_in_tile(level: u8, index: u64, tile: impl Fn(TileId) -> Option<Vec<Hash>>) -> Option<Hash> {
-    let (id, span) = tile_of(level, index);
+    let (id, span) = tile_containing(level, index);
     let mut nodes = tile(id)?.get(span)?.to_vec();
     while nodes.len() > 1 {
         nodes = nodes
@@ -45,8 +45,8 @@ pub fn node_in_tile(level: u8, index: u64, tile: impl Fn(TileId) -> Option<Vec<H
     nodes.first().copied()
 }
 
-/// `tile/<level>/<number>`, with `.p/<width>` for a partial one; numbers in groups of three digits, all but
-/// the last marked with `x`. `kind` is a level, or `entries`.
+/// Returns the path of a tile: `tile/<level>/<number>`, with `.p/<width>` for a partial one. Numbers are in groups of
+/// three digits, with `x` before all but the last. `kind` is a level, or `entries`.
 #[must_use]
 pub fn tile_path(kind: &str, number: u64, width: u64) -> String {
     let mut path = format!("{:03}", number % 1_000);
@@ -59,9 +59,9 @@ pub fn tile_path(kind: &str, number: u64, width: u64) -> String {
     format!("tile/{kind}/{path}{partial}")
 }
 
-/// A bundle of entries: each behind its length, 2 bytes big-endian; `None` for an entry of 64 KiB or more.
+/// Encodes an entry bundle: each entry after its length in 2 bytes, big-endian. `None` if an entry has 64 KiB or more.
 #[must_use]
-pub fn bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+pub fn entry_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut bundle = Vec::new();
     for entry in entries {
         bundle.extend_from_slice(&u16::try_from(entry.len()).ok()?.to_be_bytes());

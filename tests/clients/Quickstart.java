@@ -1,5 +1,5 @@
-// A provider's register in Java: finds its placements, submits a mark, shows that sending it again changes
-// nothing, and what a refusal looks like.
+// A provider's register in Java: lists its placements, submits a mark, shows that a retry changes nothing, and
+// shows a refusal.
 //
 // Usage: Quickstart HOST:PORT CA.pem CERTIFICATE.pem KEY.pem
 import apgateway.v1.PlacementOuterClass.ListPlacementsRequest;
@@ -20,7 +20,7 @@ import java.util.concurrent.TimeUnit;
 
 public final class Quickstart {
   public static void main(String[] args) throws Exception {
-    // Mutual TLS 1.3: the gateway's authority is trusted, and this system shows its own certificate.
+    // Mutual TLS 1.3: trust the gateway's CA, and present this system's certificate.
     var tls =
         GrpcSslContexts.forClient()
             .trustManager(new File(args[1]))
@@ -35,7 +35,7 @@ public final class Quickstart {
       Placement placement = placements.getPlacements(0);
       System.out.println("placements: " + placements.getPlacementsCount());
 
-      // The request id makes a repetition safe: keep it until the answer is there, then send the same again.
+      // The request id makes a retry safe: keep it until the response arrives, and send the same request again.
       var request =
           SubmitAttendanceRequest.newBuilder()
               .setRequestId(UUID.randomUUID().toString())

@@ -1,7 +1,7 @@
-"""Checks a proof bundle of `audit prove` with nothing of the gateway's: hashlib and openssl.
+"""Verifies a proof bundle of `audit prove` with hashlib and openssl only, without code of the gateway.
 
-Usage: check_bundle.py BUNDLE [--flip entry|proof|root|signature|origin]. A flip changes one bit first; then
-the check must fail. Ends with 0 when the bundle proves that its entry is in the log, with 1 otherwise.
+Usage: check_bundle.py BUNDLE [--flip entry|proof|root|signature|origin]. --flip changes one bit first, so that
+verification must fail. Exits with 0 if the bundle proves that its entry is in the log, with 1 otherwise.
 """
 import base64
 import json

@@ -1,6 +1,6 @@
-"""Checks an export of `audit export` with nothing of the gateway's: every entry is in the signed tree.
+"""Verifies an export of `audit export` without code of the gateway: every entry must be in the signed tree.
 
-Usage: check_export.py FOLDER LOG_KEY. Ends with 0 when entries, tiles, root and signature fit, with 1 otherwise.
+Usage: check_export.py FOLDER LOG_KEY. Exits with 0 if entries, tiles, root and signature agree, with 1 otherwise.
 """
 import pathlib
 import sys
@@ -9,7 +9,7 @@ from tlog import open_note, sha256
 
 
 def tree(hashes):
-    """RFC 9162, 2.1.1."""
+    """Computes the Merkle tree hash (RFC 9162, section 2.1.1)."""
     if not hashes:
         return sha256(b"")
     if len(hashes) == 1:
@@ -19,7 +19,7 @@ def tree(hashes):
 
 
 def tile(folder, kind, number, width):
-    """C2SP tlog-tiles: three digits a folder, all but the last with an x; a growing tile is `.p/width`."""
+    """Reads a tile (C2SP tlog-tiles): three digits per folder, all but the last with an x; partial: `.p/width`."""
     digits = f"{number:03d}"
     digits = digits.zfill(-(-len(digits) // 3) * 3)
     parts = [digits[i : i + 3] for i in range(0, len(digits), 3)]

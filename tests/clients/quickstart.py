@@ -1,5 +1,5 @@
-"""A day with the gateway, in grpcio alone. A local authority's system pushes referral, plan and passport; a
-provider's accepts, acknowledges, and submits attendance and progress; an auditor reads what was exchanged.
+"""A day with the gateway, with grpcio only. A local authority's system sends referral, plan and passport; a
+provider's system accepts, acknowledges, and submits attendance and progress; an auditor lists the exchanges.
 
 Usage: quickstart.py PROTO_FOLDER SANDBOX_FOLDER
 Needs grpcio and grpcio-tools, and a sandbox: ap-gateway sandbox --dir SANDBOX_FOLDER --clock 2026-11-20T16:00:00Z
@@ -27,7 +27,7 @@ sys.path.insert(0, generated.name)
 
 
 class System:
-    """One of the sandbox's systems: its certificate says who it is."""
+    """One of the sandbox's systems, identified by its certificate."""
 
     def __init__(self, name):
         folder = sandbox / "profiles"
@@ -42,7 +42,7 @@ class System:
         stub = importlib.import_module(f"apgateway.v1.{service.lower()}_pb2_grpc")
         takes = described.services_by_name[f"{service}Service"].methods_by_name[method].input_type
         if "request_id" in takes.fields_by_name:
-            # Keep it until the answer is there: the same request again gets the same answer.
+            # Keep the id until the response arrives: a retry with the same request gets the same response.
             fields = {"request_id": str(uuid.uuid4()), **fields}
         request = json_format.ParseDict(fields, takes._concrete_class())
         return getattr(getattr(stub, f"{service}ServiceStub")(self.channel), method)(request, timeout=30)
@@ -53,7 +53,7 @@ agreement = next(a for a in world["agreements"] if (a["commissioner"], a["provid
 la, provider, auditor = System("la-a"), System("provider-a"), System("auditor")
 officer, head = {"name": "Sam Example", "role": "AP officer"}, {"name": "Jo Example", "role": "head of centre"}
 
-# Referral: who the child is, on what authority, and what must be known for safety.
+# Referral: the child, the legal basis, and safety information.
 placement = la.call(
     "Placement", "CreateReferral", provider="provider/riverside", la_of_residence="la/330",
     child={"legal_surname": "Kestrel", "legal_forename": "Wren", "date_of_birth": "2012-03-04", "year_group": 9},
@@ -90,14 +90,14 @@ blocks = [
 passport = la.call("Passport", "PutPassport", **about, blocks=blocks)
 la.call("Passport", "SharePassport", **about, etag=passport.etag)
 
-# The provider collects the passport, and a named person acts on it; then the placement can start.
+# The provider collects the passport and a named person acts on it; then the placement can start.
 mail = provider.call("Delivery", "ListDeliveries", kinds=["DELIVERY_KIND_PASSPORT"]).deliveries
 ours = [item.cursor for item in mail if item.placement_id == placement.placement_id]
 items = [{"cursor": {"index": cursor.index, "ordinal": cursor.ordinal}} for cursor in ours]
 provider.call("Delivery", "AcknowledgeDelivery", deliveries=items, stage="DELIVERY_STAGE_ACTED_ON", officer=head)
 la.call("Placement", "StartPlacement", **about, etag=decided.etag, start_date="2026-09-01")
 
-# Attendance: what a register says, by the provider's own reference.
+# Attendance: a mark, with the child identified by the provider's own reference.
 mark = {"provider_reference": accept["provider_reference"], "date": "2026-11-09", "session": "SESSION_AM", "code": "/"}
 sent = provider.call("Returns", "SubmitAttendance", marks=[mark])
 print("attendance:", sent.stored, "stored")
@@ -114,6 +114,6 @@ progress = {
 }
 print("progress: revision", provider.call("Returns", "SubmitProgress", **about, progress=progress).revision)
 
-# The auditor: who exchanged what about this child, and on what authority; older pages by next_page_token.
+# The auditor lists the exchanges about this placement and their agreements; next_page_token leads to older pages.
 for exchange in auditor.call("Audit", "ListExchanges", **about).exchanges:
     print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], exchange.agreement_id[:8])

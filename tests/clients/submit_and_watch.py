@@ -1,6 +1,6 @@
-"""A client in Python: Riverside submits a mark, local authority A has it on its stream and acknowledges it.
+"""A Python client: Riverside submits a mark; local authority A receives it on its stream and acknowledges it.
 
-Usage: submit_and_watch.py PROTO_FOLDER SANDBOX_FOLDER. Ends with 0 when every step held.
+Usage: submit_and_watch.py PROTO_FOLDER SANDBOX_FOLDER. Exits with 0 if every step succeeds.
 """
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""What the checkers share: RFC 9162 proofs with hashlib, C2SP signed notes with openssl."""
+"""Shared by the verifiers: RFC 9162 proofs with hashlib, C2SP signed notes with openssl."""
 import base64
 import hashlib
 import pathlib
@@ -14,7 +14,7 @@ def sha256(data):
 
 
 def root_of(leaf, index, size, proof):
-    """RFC 9162, 2.1.3.2."""
+    """Computes the root from an inclusion proof (RFC 9162, section 2.1.3.2); None if its length is wrong."""
     node, fn, sn = leaf, index, size - 1
     for sibling in proof:
         if sn == 0:
@@ -41,7 +41,7 @@ def signed(text, signature, public):
 
 
 def open_note(note, log_key):
-    """Size and root of a checkpoint; ends the process when it is not signed by the log's key."""
+    """Returns size and root of a checkpoint; exits with 1 if it is not signed by the log's key."""
     name, _, key = log_key.split("+", 2)
     text, signatures = note.split("\n\n", 1)
     origin, size, root = text.split("\n")[:3]

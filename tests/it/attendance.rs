@@ -1,4 +1,5 @@
-//! Attendance by the book, as provider, home school, commissioner and LA of residence meet it.
+//! Attendance codes according to the statutory guidance, as provider, home school, commissioner and LA of residence
+//! see them.
 
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::delivery::Content;
@@ -10,31 +11,31 @@ use ap_gateway::proto::v1::{
 use tempfile::TempDir;
 use tonic::Code;
 
-use super::kept;
-use super::story::{attendance, id, mark, refused, submission, submit};
+use super::committed_tables;
+use super::exchange_semantics::{get_attendance, mark, new_id, refusal_status, submission, submit};
 use super::support::{World, deliveries};
 
-/// What was delivered to an organisation under an object id.
-pub async fn delivered(client: &Client, object: &str) -> Vec<Delivery> {
+/// Returns the deliveries to an organisation about an object.
+pub async fn deliveries_of_object(client: &Client, object: &str) -> Vec<Delivery> {
     let mut found = deliveries(client).await;
     found.retain(|delivery| delivery.object_id == object);
     found
 }
 
-pub fn content(delivery: &Delivery) -> &AttendanceContent {
+pub fn attendance_content(delivery: &Delivery) -> &AttendanceContent {
     match &delivery.content {
         Some(Content::Attendance(content)) => content,
-        _ => panic!("no attendance was delivered"),
+        _ => panic!("the delivery has no attendance content"),
     }
 }
 
-pub fn newest(histories: &[MarkHistory], date: &str) -> StoredMark {
-    let of = histories.iter().filter_map(|history| history.mark.clone());
-    of.into_iter().find(|mark| mark.date == date).unwrap()
+pub fn mark_on(histories: &[MarkHistory], date: &str) -> StoredMark {
+    let marks = histories.iter().filter_map(|history| history.mark.clone());
+    marks.into_iter().find(|mark| mark.date == date).unwrap()
 }
 
-/// The home school is told K for what an LA arranged and B for what it arranged itself, and what was sent
-/// stands as it was sent.
+/// Checks that K is suggested to the home school for provision arranged by the LA, and B for its own, and that the
+/// submitted code stays unchanged.
 async fn the_home_school_is_told_its_code(world: &World) {
     let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
     let by_la = world.placements("la-a", "provider-a").remove(0);
@@ -43,12 +44,12 @@ async fn the_home_school_is_told_its_code(world: &World) {
     let results = submit(&riverside, &submission(marks)).await.unwrap().message.results;
     assert_eq!([&results[0].suggested_code, &results[1].suggested_code], ["K", "B"]);
     for (placement, sent, suggested) in [(by_la, "/", "K"), (by_school, "L", "B")] {
-        let stored = newest(&attendance(&school, &placement).await.unwrap().marks, "2026-11-02");
+        let stored = mark_on(&get_attendance(&school, &placement).await.unwrap().marks, "2026-11-02");
         assert_eq!((stored.code.as_str(), stored.suggested_code.as_str()), (sent, suggested));
     }
 }
 
-/// At a school where the child is dual registered the home school holds D, whatever happened there.
+/// Checks that D is suggested to the home school of a dual-registered child, whatever was submitted.
 async fn a_dual_registered_child_s_home_school_holds_d(world: &World) {
     let oakfield = world.client("provider-b").await;
     let placement = world.placements("school", "provider-b").remove(0);
@@ -58,7 +59,8 @@ async fn a_dual_registered_child_s_home_school_holds_d(world: &World) {
     assert!(results.iter().all(|result| result.suggested_code == "D" && result.warnings.is_empty()));
 }
 
-/// Every code of the published table goes in as it is, and comes back so; those withdrawn are refused.
+/// Checks that every code of the published table is stored and read back unchanged, and that retired codes are
+/// refused.
 async fn every_code_is_taken_and_kept(world: &World) {
     let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
     let placement = world.placements("school", "provider-a").remove(2);
@@ -84,16 +86,16 @@ async fn every_code_is_taken_and_kept(world: &World) {
     assert_eq!(outcomes, expected);
     let refused = results.iter().filter(|result| result.outcome() == MarkOutcome::Rejected);
     assert!(refused.map(|result| result.reason.as_str()).eq(["CODE_RETIRED"; 4]));
-    let whole = attendance(&school, &placement).await.unwrap();
-    in_pages(&school, &placement, &whole).await;
+    let whole = get_attendance(&school, &placement).await.unwrap();
+    assert_pages_join(&school, &placement, &whole).await;
     let stored = whole.marks;
     let stored: Vec<_> = stored.into_iter().map(|history| history.mark.unwrap().code).collect();
     let sent: Vec<_> = rows.iter().filter(|row| row[4].is_empty()).map(|row| row[0].to_owned()).collect();
     assert_eq!(stored, sent);
 }
 
-/// Page by page it is the same, and the first page alone has the summary of all.
-async fn in_pages(client: &Client, placement: &str, whole: &GetAttendanceResponse) {
+/// Checks that the pages join to the whole, and that only the first page has the summary.
+async fn assert_pages_join(client: &Client, placement: &str, whole: &GetAttendanceResponse) {
     let mut request = GetAttendanceRequest {
         placement_id: placement.to_owned(),
         from_date: "2026-09-01".to_owned(),
@@ -115,19 +117,19 @@ async fn in_pages(client: &Client, placement: &str, whole: &GetAttendanceRespons
     assert!(pages > 5 && marks == whole.marks, "{pages} pages");
 }
 
-/// An N is suggested as N while it may be resolved, then as O; what was delivered stays what it was.
+/// Checks that N is suggested while it can still be resolved, and O afterwards. Deliveries do not change.
 async fn an_unresolved_reason_ends(world: &World) {
     let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
     let placement = world.placements("school", "provider-a").remove(0);
     let marks = vec![mark(&placement, "2026-11-12", "N"), mark(&placement, "2026-11-13", "N")];
     submit(&riverside, &submission(marks)).await.unwrap();
-    let marks = attendance(&school, &placement).await.unwrap().marks;
-    // Five school days after 13 November it is 20 November, which it is.
-    assert_eq!(newest(&marks, "2026-11-12").suggested_code, "O");
-    assert_eq!(newest(&marks, "2026-11-13").suggested_code, "N");
+    let marks = get_attendance(&school, &placement).await.unwrap().marks;
+    // Five school days after 13 November is 20 November, the current date.
+    assert_eq!(mark_on(&marks, "2026-11-12").suggested_code, "O");
+    assert_eq!(mark_on(&marks, "2026-11-13").suggested_code, "N");
 }
 
-/// K needs an LA and B a school, and either a place: each is taken and warned of.
+/// Checks that a code that does not fit is stored with a warning: K needs an LA, B a school, and both need a site.
 async fn what_does_not_fit_is_taken_and_warned_of(world: &World) {
     let riverside = world.client("provider-a").await;
     let by_la = world.placements("la-a", "provider-a").remove(0);
@@ -139,11 +141,14 @@ async fn what_does_not_fit_is_taken_and_warned_of(world: &World) {
     assert_eq!(results[1].warnings, ["CODE_NEEDS_LA"]);
     assert_eq!(results[2].warnings, ["NOT_A_SCHOOL_DAY"]);
     let school = world.client("school").await;
-    assert_eq!(newest(&attendance(&school, &by_school).await.unwrap().marks, "2026-11-03").site, "the farm");
+    assert_eq!(
+        mark_on(&get_attendance(&school, &by_school).await.unwrap().marks, "2026-11-03").site,
+        "the farm"
+    );
 }
 
-/// Criminal justice detention is for commissioner and home school; the LA of residence learns that the
-/// session was not possible, by the mailbox as by reading, and as it would of Y7.
+/// Checks that criminal justice detention (Y5) is shown to commissioner and home school only. The LA of residence
+/// sees that the session was not possible, as with Y7, in deliveries and in reads.
 async fn detention_is_told_to_the_closest_only(world: &World) {
     let (riverside, school) = (world.client("provider-a").await, world.client("school").await);
     let residence = world.client("la-b").await;
@@ -155,12 +160,12 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
     let correction =
         Mark { correction_reason: "released early".to_owned(), ..mark(&placement, "2026-11-04", "/") };
     for (client, expected) in [(&school, ["Y5", "Y7", "Y1"]), (&residence, ["", "", "Y1"])] {
-        let of = delivered(client, &sent.return_id).await;
-        let brought = &content(&of[0]).children[0].marks;
-        let read = attendance(client, &placement).await.unwrap().marks;
+        let found = deliveries_of_object(client, &sent.return_id).await;
+        let brought = &attendance_content(&found[0]).children[0].marks;
+        let read = get_attendance(client, &placement).await.unwrap().marks;
         for marks in [brought, &read] {
             for (date, code) in ["2026-11-04", "2026-11-05", "2026-11-06"].into_iter().zip(expected) {
-                let mark = newest(marks, date);
+                let mark = mark_on(marks, date);
                 assert_eq!((mark.code.as_str(), mark.not_possible), (code, code.is_empty()), "{date}");
                 assert!(!mark.not_possible || (mark.comment.is_empty() && mark.site.is_empty()));
             }
@@ -168,16 +173,16 @@ async fn detention_is_told_to_the_closest_only(world: &World) {
     }
     submit(&riverside, &submission(vec![correction])).await.unwrap();
     for (client, reason, before) in [(&school, "released early", "Y5"), (&residence, "", "")] {
-        let marks = attendance(client, &placement).await.unwrap().marks;
-        let of = |history: &&MarkHistory| history.mark.as_ref().unwrap().date == "2026-11-04";
-        let history = marks.iter().find(of).unwrap();
+        let marks = get_attendance(client, &placement).await.unwrap().marks;
+        let is_on_date = |history: &&MarkHistory| history.mark.as_ref().unwrap().date == "2026-11-04";
+        let history = marks.iter().find(is_on_date).unwrap();
         let now = history.mark.as_ref().unwrap();
         assert_eq!((now.code.as_str(), now.correction_reason.as_str()), ("/", reason));
         assert_eq!(history.earlier[0].code, before);
     }
 }
 
-async fn void(client: &Client, return_id: &str) -> Result<VoidReturnResponse, ClientError> {
+async fn void_return(client: &Client, return_id: &str) -> Result<VoidReturnResponse, ClientError> {
     void_part(client, return_id, 0).await
 }
 
@@ -188,7 +193,7 @@ pub async fn void_part(
 ) -> Result<VoidReturnResponse, ClientError> {
     let request = VoidReturnRequest {
         part,
-        request_id: id(),
+        request_id: new_id(),
         return_id: return_id.to_owned(),
         reason: "the wrong register".to_owned(),
         ..VoidReturnRequest::default()
@@ -196,11 +201,12 @@ pub async fn void_part(
     Ok(client.call(returns_service::VOID_RETURN, &request).await?.message)
 }
 
-fn history<'a>(marks: &'a [MarkHistory], date: &str) -> &'a MarkHistory {
+fn history_on<'a>(marks: &'a [MarkHistory], date: &str) -> &'a MarkHistory {
     marks.iter().find(|history| history.mark.as_ref().unwrap().date == date).unwrap()
 }
 
-/// A return withdrawn leaves what stood before it, or nothing; a later correction stands until it goes too.
+/// Checks that a withdrawn return restores the earlier marks, and that a later correction stays until it is
+/// withdrawn too.
 async fn a_return_is_withdrawn_whole(world: &World) {
     let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
     let placement = world.placements("la-a", "provider-a").remove(1);
@@ -213,61 +219,64 @@ async fn a_return_is_withdrawn_whole(world: &World) {
     };
     let first = submit(&riverside, &sent("O", &days[..2], "")).await.unwrap().message.return_id;
     let second = submit(&riverside, &sent("I", &days[1..], "a parent telephoned")).await.unwrap().message;
-    let answer = void(&riverside, &first).await.unwrap();
+    let answer = void_return(&riverside, &first).await.unwrap();
     assert_eq!((answer.voided, answer.unchanged), (1, 1));
-    let marks = attendance(&la, &placement).await.unwrap().marks;
-    let withdrawn = history(&marks, days[0]);
+    let marks = get_attendance(&la, &placement).await.unwrap().marks;
+    let withdrawn = history_on(&marks, days[0]);
     assert_eq!(withdrawn.mark.as_ref().unwrap().flags, ["WITHDRAWN"]);
     assert_eq!(
         (withdrawn.mark.as_ref().unwrap().code.as_str(), withdrawn.earlier[0].code.as_str()),
         ("", "O")
     );
-    assert_eq!(newest(&marks, days[1]).code, "I");
-    // What the first said of the second day is withdrawn too, so nothing is left there now.
-    void(&riverside, &second.return_id).await.unwrap();
-    let marks = attendance(&la, &placement).await.unwrap().marks;
-    assert!(days.iter().all(|date| newest(&marks, date).flags == ["WITHDRAWN"]));
-    assert_eq!(newest(&marks, days[1]).correction_reason, "the wrong register");
-    let told = delivered(&la, &second.return_id).await;
-    assert_eq!(told.len(), 2);
-    assert_eq!(content(&told[1]).voided_return_id, second.return_id);
-    assert_eq!(content(&told[1]).children[0].marks.len(), 2);
-    // A new register needs no reason where nothing stands.
+    assert_eq!(mark_on(&marks, days[1]).code, "I");
+    // The first return's mark of the second day is withdrawn too, so no mark is left.
+    void_return(&riverside, &second.return_id).await.unwrap();
+    let marks = get_attendance(&la, &placement).await.unwrap().marks;
+    assert!(days.iter().all(|date| mark_on(&marks, date).flags == ["WITHDRAWN"]));
+    assert_eq!(mark_on(&marks, days[1]).correction_reason, "the wrong register");
+    let received = deliveries_of_object(&la, &second.return_id).await;
+    assert_eq!(received.len(), 2);
+    assert_eq!(attendance_content(&received[1]).voided_return_id, second.return_id);
+    assert_eq!(attendance_content(&received[1]).children[0].marks.len(), 2);
+    // A new mark needs no correction reason where no mark is current.
     let third = submit(&riverside, &sent("/", &days[..1], "")).await.unwrap().message;
     assert_eq!((third.stored, third.results[0].revision), (1, 3));
     let fourth = submit(&riverside, &sent("L", &days[..1], "came at 9:20")).await.unwrap().message;
-    void(&riverside, &fourth.return_id).await.unwrap();
-    let stands = newest(&attendance(&la, &placement).await.unwrap().marks, days[0]);
+    void_return(&riverside, &fourth.return_id).await.unwrap();
+    let stands = mark_on(&get_attendance(&la, &placement).await.unwrap().marks, days[0]);
     assert_eq!((stands.code.as_str(), stands.revision, stands.return_id), ("/", 5, third.return_id));
     assert_eq!(stands.flags, ["RESTORED"]);
-    let again = refused(void(&riverside, &fourth.return_id).await);
+    let again = refusal_status(void_return(&riverside, &fourth.return_id).await);
     assert_eq!(reason(&again), "STATE_INVALID");
     let nil = SubmitAttendanceRequest { nil_return: true, ..submission(vec![]) };
     let nil = submit(&riverside, &nil).await.unwrap().message.return_id;
-    assert_eq!(void(&riverside, &nil).await.unwrap().voided, 0);
-    assert_eq!(reason(&refused(void(&riverside, &nil).await)), "STATE_INVALID");
+    assert_eq!(void_return(&riverside, &nil).await.unwrap().voided, 0);
+    assert_eq!(reason(&refusal_status(void_return(&riverside, &nil).await)), "STATE_INVALID");
 }
 
-/// Another's return and an invented one are the same.
+/// Checks that another's return and an invented id get the same response.
 async fn another_s_return_is_not_there(world: &World) {
     let (riverside, brightwater) = (world.client("provider-a").await, world.client("provider-c").await);
     let placement = world.placements("la-a", "provider-a").remove(2);
     let theirs = submit(&riverside, &submission(vec![mark(&placement, "2026-11-09", "/")])).await.unwrap();
-    let told = [theirs.message.return_id, id()].map(|return_id| {
+    let refusals = [theirs.message.return_id, new_id()].map(|return_id| {
         let client = brightwater.clone();
-        async move { refused(void(&client, &return_id).await) }
+        async move { refusal_status(void_return(&client, &return_id).await) }
     });
-    for status in told {
+    for status in refusals {
         let status = status.await;
         assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "NOT_FOUND"));
     }
 }
 
-/// The world's database holds so many marks and statements, and each record is as it was written.
-pub async fn verified(dir: &TempDir, sessions: u64) {
-    let (counted, documents) = kept::counted(dir.path()).await;
+/// Asserts that the database holds this many marks and statements, and that every record verifies against the log.
+pub async fn assert_records_verify(dir: &TempDir, sessions: u64) {
+    let (counted, documents) = committed_tables::count_records(dir.path()).await;
     assert_eq!(counted, sessions);
-    assert_eq!(kept::found(dir.path(), dir.path()).await, (sessions + documents, Vec::new()));
+    assert_eq!(
+        committed_tables::verify_copy(dir.path(), dir.path()).await,
+        (sessions + documents, Vec::new())
+    );
 }
 
 async fn all(world: World) -> TempDir {
@@ -284,7 +293,7 @@ async fn all(world: World) -> TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attendance_by_the_book_on_sqlite() {
-    verified(&all(World::sqlite().await).await, 59).await;
+    assert_records_verify(&all(World::sqlite().await).await, 59).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

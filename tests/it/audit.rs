@@ -1,10 +1,10 @@
-//! The log as auditors read it, on both databases: every filter alone and in combination gives exactly what
-//! it should, pages join, and nobody reads more than was opened to them.
+//! The audit log on both databases: every combination of filters returns exactly the matching exchanges, pages
+//! join, and nobody reads more than they may.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ap_gateway::cli::exchanges::every;
+use ap_gateway::cli::exchanges::list_all;
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, AppointAuditorRequest, Delivery, DeliveryStage,
@@ -13,39 +13,41 @@ use ap_gateway::proto::v1::{
     UpdateOrganisationRequest, audit_service, delivery_service, placement_service, register_service,
     returns_service,
 };
-use ap_gateway::store::{Database, Location};
+use ap_gateway::store::{Database, DatabaseLocation};
 use prost_types::Timestamp;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::attendance::delivered;
-use super::kept::found;
-use super::story::{id, mark, submission, submit};
+use super::attendance::deliveries_of_object;
+use super::committed_tables::verify_copy;
+use super::exchange_semantics::{mark, new_id, submission, submit};
 use super::support::{World, gateway, run};
 
-async fn read(client: &Client, request: ListExchangesRequest) -> Vec<ExchangeRecord> {
-    every(client, request).await.unwrap()
+async fn list_all_exchanges(client: &Client, request: ListExchangesRequest) -> Vec<ExchangeRecord> {
+    list_all(client, request).await.unwrap()
 }
 
-fn indexes(records: &[ExchangeRecord]) -> Vec<u64> {
+fn entry_indexes(records: &[ExchangeRecord]) -> Vec<u64> {
     records.iter().map(|record| record.index).collect()
 }
 
-fn short(record: &ExchangeRecord) -> &str {
+fn method_name(record: &ExchangeRecord) -> &str {
     record.method.rsplit('/').next().unwrap()
 }
 
-async fn page(client: &Client, request: &ListExchangesRequest) -> Result<ListExchangesResponse, ClientError> {
+async fn list_page(
+    client: &Client,
+    request: &ListExchangesRequest,
+) -> Result<ListExchangesResponse, ClientError> {
     Ok(client.call(audit_service::LIST_EXCHANGES, request).await?.message)
 }
 
-/// What happens to one placement of local authority A's: two marks, one of them repeated and
-/// sent again, two readings, a
-/// refused reading.
-async fn happenings(world: &World, placement: &str) {
+/// Makes exchanges about one placement of local authority A: two marks, one of them repeated and replayed, two
+/// reads, and a refused read.
+async fn make_exchanges(world: &World, placement: &str) {
     let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
     let first = submission(vec![mark(placement, "2026-11-02", "/")]);
-    let again = SubmitAttendanceRequest { request_id: id(), ..first.clone() };
+    let again = SubmitAttendanceRequest { request_id: new_id(), ..first.clone() };
     for request in [&first, &first, &again, &submission(vec![mark(placement, "2026-11-03", "I")])] {
         submit(&riverside, request).await.unwrap();
     }
@@ -58,52 +60,58 @@ async fn happenings(world: &World, placement: &str) {
     la.call(returns_service::GET_ATTENDANCE, &attendance).await.unwrap();
     let request = GetPlacementRequest { placement_id: placement.to_owned() };
     la.call(placement_service::GET_PLACEMENT, &request).await.unwrap();
-    let request = GetPlacementRequest { placement_id: id() };
+    let request = GetPlacementRequest { placement_id: new_id() };
     la.call(placement_service::GET_PLACEMENT, &request).await.unwrap_err();
 }
 
-/// Sets one filter as in the full request.
-type Set = fn(&mut ListExchangesRequest, &ListExchangesRequest);
-/// Whether an exchange meets it.
-type Met<'a> = Box<dyn Fn(&ExchangeRecord) -> bool + 'a>;
+/// Copies one filter from the complete request.
+type SetFilter = fn(&mut ListExchangesRequest, &ListExchangesRequest);
+/// Tests whether an exchange matches a filter.
+type MeetsFilter<'a> = Box<dyn Fn(&ExchangeRecord) -> bool + 'a>;
 
-/// Every subset of the filters that one exchange meets gives exactly the exchanges that meet them too.
+/// Checks that every subset of the filters returns exactly the exchanges that match all of them.
 async fn every_combination(world: &World) {
-    // The second: the first comes with a passport, which has a story of its own.
+    // The second placement, because the first has further exchanges about its passport.
     let placement = world.placements("la-a", "provider-a").remove(1);
-    happenings(world, &placement).await;
+    make_exchanges(world, &placement).await;
     let auditor = world.client("auditor").await;
-    let all = read(&auditor, ListExchangesRequest { page_size: 1_000, ..Default::default() }).await;
-    let about =
-        read(&auditor, ListExchangesRequest { placement_id: placement.clone(), ..Default::default() });
+    let all =
+        list_all_exchanges(&auditor, ListExchangesRequest { page_size: 1_000, ..Default::default() }).await;
+    let about = list_all_exchanges(
+        &auditor,
+        ListExchangesRequest { placement_id: placement.clone(), ..Default::default() },
+    );
     let about = about.await;
-    let methods: Vec<&str> = about.iter().map(short).collect();
-    // What was sent again, and is UNCHANGED, is among them.
+    let methods: Vec<&str> = about.iter().map(method_name).collect();
+    // The repeated submission, which is UNCHANGED, is included.
     let submitted = ["SubmitAttendance"; 3];
-    let told = [&["GetPlacement", "GetAttendance"], &submitted[..]].concat();
-    // The gateway itself raised that what the start left open was overdue.
+    let later_methods = [&["GetPlacement", "GetAttendance"], &submitted[..]].concat();
+    // The first of these is the alert that the gateway raised for the overdue item of the start.
     let made = ["alert", "StartPlacement", "PutPlan", "DecidePlacement", "RespondToReferral"];
-    assert_eq!(methods, [&told[..], &made, &["CreateReferral"]].concat());
-    let about: BTreeSet<u64> = indexes(&about).into_iter().collect();
+    assert_eq!(methods, [&later_methods[..], &made, &["CreateReferral"]].concat());
+    let about: BTreeSet<u64> = entry_indexes(&about).into_iter().collect();
     let newest = all[0].index;
     let example =
-        all.iter().find(|record| short(record) == "CreateReferral" && about.contains(&record.index));
+        all.iter().find(|record| method_name(record) == "CreateReferral" && about.contains(&record.index));
     let example = example.unwrap();
     let later = |time: &Timestamp| Timestamp { nanos: time.nanos + 1_000, ..*time };
     let time = example.time.unwrap();
     let key = |time: &Option<Timestamp>| time.map(|time| (time.seconds, time.nanos)).unwrap();
-    let filters: Vec<(Set, Met<'_>)> = vec![
+    let filters: Vec<(SetFilter, MeetsFilter<'_>)> = vec![
         (|to, from| to.organisation.clone_from(&from.organisation), {
-            Box::new(|record| concerns(record, "la/330"))
+            Box::new(|record| involves(record, "la/330"))
         }),
         (|to, from| to.system.clone_from(&from.system), Box::new(|record| record.system == example.system)),
         (|to, from| to.counterpart.clone_from(&from.counterpart), {
-            Box::new(|record| concerns(record, "provider/riverside"))
+            Box::new(|record| involves(record, "provider/riverside"))
         }),
         (|to, from| to.placement_id.clone_from(&from.placement_id), {
             Box::new(|record| about.contains(&record.index))
         }),
-        (|to, from| to.method.clone_from(&from.method), Box::new(|record| short(record) == "CreateReferral")),
+        (
+            |to, from| to.method.clone_from(&from.method),
+            Box::new(|record| method_name(record) == "CreateReferral"),
+        ),
         (|to, from| to.outcome = from.outcome, Box::new(|record| record.outcome() == Outcome::Ok)),
         (|to, from| to.purpose = from.purpose, Box::new(|record| record.purpose == example.purpose)),
         (
@@ -134,7 +142,7 @@ async fn every_combination(world: &World) {
                 expected.retain(|record| met(record));
             }
         }
-        let mut found = indexes(&read(&auditor, request).await);
+        let mut found = entry_indexes(&list_all_exchanges(&auditor, request).await);
         found.retain(|index| *index <= newest);
         let expected: Vec<u64> = expected.iter().map(|record| record.index).collect();
         assert_eq!(found, expected, "filters {chosen:b}");
@@ -143,67 +151,69 @@ async fn every_combination(world: &World) {
     assert!(sizes.len() > 10 && sizes.contains(&1), "{sizes:?}");
 }
 
-fn concerns(record: &ExchangeRecord, organisation: &str) -> bool {
+fn involves(record: &ExchangeRecord, organisation: &str) -> bool {
     record.organisation == organisation || record.counterparts.iter().any(|other| other == organisation)
 }
 
-/// Pages of any size join to the same list; a token is its query's and its caller's alone.
+/// Checks that pages of any size join to the same list, and that a page token is bound to its query and caller.
 async fn pages_join(world: &World) {
     let (auditor, la) = (world.client("auditor").await, world.client("la-a").await);
     let request = ListExchangesRequest { counterpart: "provider/riverside".to_owned(), ..Default::default() };
-    let whole = read(&auditor, ListExchangesRequest { page_size: 1_000, ..request.clone() }).await;
+    let whole =
+        list_all_exchanges(&auditor, ListExchangesRequest { page_size: 1_000, ..request.clone() }).await;
     for page_size in [1, 7, 100] {
-        let pages = read(&auditor, ListExchangesRequest { page_size, ..request.clone() }).await;
-        let known = indexes(&pages).into_iter().filter(|index| *index <= whole[0].index);
-        assert_eq!(known.collect::<Vec<_>>(), indexes(&whole), "{page_size}");
+        let pages = list_all_exchanges(&auditor, ListExchangesRequest { page_size, ..request.clone() }).await;
+        let known = entry_indexes(&pages).into_iter().filter(|index| *index <= whole[0].index);
+        assert_eq!(known.collect::<Vec<_>>(), entry_indexes(&whole), "{page_size}");
     }
-    let first = page(&auditor, &ListExchangesRequest { page_size: 1, ..request.clone() }).await.unwrap();
+    let first = list_page(&auditor, &ListExchangesRequest { page_size: 1, ..request.clone() }).await.unwrap();
     let next = ListExchangesRequest { page_token: first.next_page_token, ..request };
-    assert!(page(&auditor, &next).await.is_ok());
+    assert!(list_page(&auditor, &next).await.is_ok());
     let other = ListExchangesRequest { method: "PutPlan".to_owned(), ..next.clone() };
-    for answer in [page(&la, &next).await, page(&auditor, &other).await] {
-        let Err(ClientError::Refused(status)) = answer else { panic!("another's token was taken") };
+    for answer in [list_page(&la, &next).await, list_page(&auditor, &other).await] {
+        let Err(ClientError::Refused(status)) = answer else { panic!("another's page token was accepted") };
         assert!(ap_gateway::client::explain(&status).contains("page_token"));
     }
 }
 
-/// The reason for which a list is refused.
-async fn not_appointed(client: &Client, request: ListExchangesRequest) -> String {
-    match page(client, &request).await {
+/// Returns the reason of a refused list.
+async fn refusal_reason(client: &Client, request: ListExchangesRequest) -> String {
+    match list_page(client, &request).await {
         Err(ClientError::Refused(status)) => reason(&status),
         answer => panic!("{:?}", answer.map(|reply| reply.exchanges.len())),
     }
 }
 
-/// An auditor reads the exchanges of those who appoint it, while they do; anyone else its own.
-async fn only_what_was_opened(world: &World) {
+/// Checks that an auditor reads the exchanges of the organisations that appoint it, during the appointment, and
+/// that others read their own.
+async fn only_appointing_organisations_are_listed(world: &World) {
     let (auditor, la_b) = (world.client("auditor").await, world.client("la-b").await);
     let of_b = ListExchangesRequest { organisation: "la/331".to_owned(), ..Default::default() };
-    let own = read(&la_b, ListExchangesRequest::default()).await;
-    assert!(!own.is_empty() && own.iter().all(|record| concerns(record, "la/331")));
+    let own_exchanges = list_all_exchanges(&la_b, ListExchangesRequest::default()).await;
+    assert!(!own_exchanges.is_empty() && own_exchanges.iter().all(|record| involves(record, "la/331")));
     let named = |organisation: &str| ListExchangesRequest {
         organisation: organisation.to_owned(),
         ..Default::default()
     };
-    let found = indexes(&read(&la_b, named("la/331")).await);
-    assert!(indexes(&own).iter().all(|index| found.contains(index)));
-    // No rows and no appointment are told apart; another organisation and an invented one are not.
+    let found = entry_indexes(&list_all_exchanges(&la_b, named("la/331")).await);
+    assert!(entry_indexes(&own_exchanges).iter().all(|index| found.contains(index)));
+    // No rows and no appointment are distinguishable; another organisation and an invented one are not.
     for client in [&la_b, &auditor] {
         for other in ["la/332", "provider/brightwater", "provider/nobody"] {
-            assert_eq!(not_appointed(client, named(other)).await, "NOT_APPOINTED", "{other}");
+            assert_eq!(refusal_reason(client, named(other)).await, "NOT_APPOINTED", "{other}");
         }
     }
     let nothing = ListExchangesRequest { method: "VoidReturn".to_owned(), ..named("la/331") };
-    assert!(read(&la_b, nothing).await.is_empty());
+    assert!(list_all_exchanges(&la_b, nothing).await.is_empty());
     let periods = [
         ("2026-11-21", "2027-08-31", false),
         ("2026-08-01", "2026-11-19", false),
         ("2026-11-20", "2026-11-20", true),
     ];
     for (from, to, opens) in periods {
-        assert_eq!(not_appointed(&auditor, of_b.clone()).await, "NOT_APPOINTED");
+        assert_eq!(refusal_reason(&auditor, of_b.clone()).await, "NOT_APPOINTED");
         let appoint = AppointAuditorRequest {
-            request_id: id(),
+            request_id: new_id(),
             auditor: "auditor/northgate".to_owned(),
             from_date: from.to_owned(),
             to_date: to.to_owned(),
@@ -211,16 +221,16 @@ async fn only_what_was_opened(world: &World) {
         };
         let grant = la_b.call(register_service::APPOINT_AUDITOR, &appoint).await.unwrap().message.grant_id;
         if opens {
-            assert!(!read(&auditor, of_b.clone()).await.is_empty(), "{from} to {to}");
+            assert!(!list_all_exchanges(&auditor, of_b.clone()).await.is_empty(), "{from} to {to}");
         } else {
-            assert_eq!(not_appointed(&auditor, of_b.clone()).await, "NOT_APPOINTED", "{from} to {to}");
+            assert_eq!(refusal_reason(&auditor, of_b.clone()).await, "NOT_APPOINTED", "{from} to {to}");
         }
-        let end = EndGrantRequest { request_id: id(), grant_id: grant, ..EndGrantRequest::default() };
+        let end = EndGrantRequest { request_id: new_id(), grant_id: grant, ..EndGrantRequest::default() };
         la_b.call(register_service::END_GRANT, &end).await.unwrap();
     }
-    assert_eq!(not_appointed(&auditor, of_b).await, "NOT_APPOINTED");
+    assert_eq!(refusal_reason(&auditor, of_b).await, "NOT_APPOINTED");
     let misspelt = ListExchangesRequest { method: "SubmitAttendence".to_owned(), ..Default::default() };
-    let Err(ClientError::Refused(status)) = page(&auditor, &misspelt).await else {
+    let Err(ClientError::Refused(status)) = list_page(&auditor, &misspelt).await else {
         panic!("a misspelt method")
     };
     assert_eq!(reason(&status), "INVALID_REQUEST");
@@ -229,7 +239,7 @@ async fn only_what_was_opened(world: &World) {
 async fn acknowledge(client: &Client, delivery: Delivery) {
     let Delivery { cursor, content_sha256, .. } = delivery;
     let request = AcknowledgeDeliveryRequest {
-        request_id: id(),
+        request_id: new_id(),
         deliveries: vec![Acknowledged { cursor, content_sha256 }],
         stage: DeliveryStage::Acknowledged as i32,
         ..AcknowledgeDeliveryRequest::default()
@@ -237,16 +247,16 @@ async fn acknowledge(client: &Client, delivery: Delivery) {
     client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.unwrap();
 }
 
-/// The newest exchange about a placement, and how many of its children the exchange concerns.
-async fn newest(client: &Client, placement: &str) -> (String, String, u32) {
+/// Returns the newest exchange about a placement: organisation, method and number of children.
+async fn newest_exchange(client: &Client, placement: &str) -> (String, String, u32) {
     let request = ListExchangesRequest { placement_id: placement.to_owned(), ..Default::default() };
-    let record = read(client, request).await.remove(0);
-    (record.organisation.clone(), short(&record).to_owned(), record.child_count)
+    let record = list_all_exchanges(client, request).await.remove(0);
+    (record.organisation.clone(), method_name(&record).to_owned(), record.child_count)
 }
 
-/// Whoever acknowledges a return is seen at each child that it brought it, and at no other of the return; so is
-/// a school that has to make its own key of the child, and one that says it again.
-async fn who_acknowledged_is_seen(world: &World) {
+/// Checks that an acknowledgement is listed for each child of the delivery and for no other child of the return,
+/// also if it is repeated or the school needs a new key for the child.
+async fn an_acknowledgement_is_listed_for_each_child(world: &World) {
     let [la, school, riverside] = ["la-a", "school", "provider-a"].map(|name| world.client(name));
     let (la, school, riverside) = (la.await, school.await, riverside.await);
     let (of_la, of_school) =
@@ -254,31 +264,31 @@ async fn who_acknowledged_is_seen(world: &World) {
     let placements = [&of_la[1], &of_la[2], &of_school[0]];
     let marks = placements.map(|placement| mark(placement, "2026-11-04", "/")).to_vec();
     let sent = submit(&riverside, &submission(marks)).await.unwrap().message.return_id;
-    let brought = delivered(&la, &sent).await.remove(0);
-    let told = |who: &str, children| (who.to_owned(), "AcknowledgeDelivery".to_owned(), children);
+    let brought = deliveries_of_object(&la, &sent).await.remove(0);
+    let acknowledgement = |who: &str, children| (who.to_owned(), "AcknowledgeDelivery".to_owned(), children);
     for _ in 0..2 {
         acknowledge(&la, brought.clone()).await;
         for placement in &placements[..2] {
-            assert_eq!(newest(&riverside, placement).await, told("la/330", 2));
+            assert_eq!(newest_exchange(&riverside, placement).await, acknowledgement("la/330", 2));
         }
     }
-    let before = newest(&riverside, placements[2]).await;
+    let before = newest_exchange(&riverside, placements[2]).await;
     assert_ne!(before.1, "AcknowledgeDelivery");
-    let brought = delivered(&school, &sent).await.remove(0);
+    let brought = deliveries_of_object(&school, &sent).await.remove(0);
     acknowledge(&school, brought).await;
     for placement in placements {
-        assert_eq!(newest(&riverside, placement).await, told("school/134567", 3));
+        assert_eq!(newest_exchange(&riverside, placement).await, acknowledgement("school/134567", 3));
     }
 }
 
-/// The export has every exchange once, in words, and no cell that a spreadsheet would run.
+/// Checks that the CSV export has every exchange once, in words, and no cell that a spreadsheet would execute.
 async fn the_export_is_safe(world: &World) {
     let operator = world.client("operator").await;
     let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     let riverside = operator.call(register_service::GET_ORGANISATION, &request).await.unwrap().message;
     let riverside = riverside.organisation.unwrap();
     let rename = UpdateOrganisationRequest {
-        request_id: id(),
+        request_id: new_id(),
         organisation: riverside.organisation,
         etag: riverside.etag,
         display_name: "=1+1 Riverside".to_owned(),
@@ -300,23 +310,24 @@ async fn the_export_is_safe(world: &World) {
         assert_eq!(cell("Organisation's name"), "'=1+1 Riverside");
         assert_eq!(cell("Counterparts' names"), "Local authority A; Northfield School");
         assert_eq!(cell("Time in London"), "2026-11-20 16:00:00");
-        assert_eq!(cell("Outcome"), "It was permitted and had its effect");
+        assert_eq!(cell("Outcome"), "Permitted and carried out");
         assert_eq!(cell("Number of children"), "1");
     }
 }
 
-/// The index of an exchange that reads the caller's own record.
-async fn own_record(la_b: Arc<Client>) -> u64 {
+/// Reads the caller's own organisation and returns the index of the exchange.
+async fn read_own_organisation(la_b: Arc<Client>) -> u64 {
     let request = GetOrganisationRequest { organisation: "la/331".to_owned() };
     la_b.call(register_service::GET_ORGANISATION, &request).await.unwrap().receipt.index
 }
 
-/// A caller's exchanges are found whether or not it is sorted in with a thousand others yet, each once.
+/// Checks that all exchanges of a caller are found once, whether or not they have been indexed in `callers`, which
+/// happens in batches of 1,024 entries.
 async fn callers_are_found(world: &World) {
     let la_b = Arc::new(world.client("la-b").await);
     let mut made = BTreeSet::new();
     for _ in 0..36 {
-        let calls: JoinSet<_> = (0..32).map(|_| own_record(Arc::clone(&la_b))).collect();
+        let calls: JoinSet<_> = (0..32).map(|_| read_own_organisation(Arc::clone(&la_b))).collect();
         made.extend(calls.join_all().await);
     }
     let mut conn = world.database().await.reader().await.unwrap();
@@ -324,12 +335,12 @@ async fn callers_are_found(world: &World) {
     let sorted_in = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();
     let (first, last) = (sorted_in.int(0).unwrap().unsigned_abs(), sorted_in.int(1).unwrap().unsigned_abs());
     assert!(first < *made.first().unwrap() && last >= *made.first().unwrap());
-    // Not sorted in yet, even if all before are.
-    made.insert(own_record(Arc::clone(&la_b)).await);
+    // Not indexed yet, even if all earlier ones are.
+    made.insert(read_own_organisation(Arc::clone(&la_b)).await);
     for page_size in [100, 1_000] {
         let method = "GetOrganisation".to_owned();
         let request = ListExchangesRequest { page_size, method, ..ListExchangesRequest::default() };
-        let found = indexes(&read(&la_b, request).await);
+        let found = entry_indexes(&list_all_exchanges(&la_b, request).await);
         assert!(found.iter().rev().eq(&made), "{page_size}");
     }
 }
@@ -337,9 +348,9 @@ async fn callers_are_found(world: &World) {
 async fn all(world: World) -> TempDir {
     every_combination(&world).await;
     pages_join(&world).await;
-    only_what_was_opened(&world).await;
+    only_appointing_organisations_are_listed(&world).await;
     the_export_is_safe(&world).await;
-    who_acknowledged_is_seen(&world).await;
+    an_acknowledgement_is_listed_for_each_child(&world).await;
     callers_are_found(&world).await;
     world.stop().await
 }
@@ -347,16 +358,17 @@ async fn all(world: World) -> TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_read_on_sqlite() {
     let dir = all(World::sqlite().await).await;
-    let (verified, findings) = found(dir.path(), dir.path()).await;
+    let (verified, findings) = verify_copy(dir.path(), dir.path()).await;
     assert!(verified > 100 && findings.is_empty(), "{verified}: {findings:?}");
-    // Hidden from whoever lists its caller's exchanges.
-    let database = Database::open(&Location::Sqlite(dir.path().join("gateway.sqlite"))).await.unwrap();
+    // Without this row the exchange would be missing from the lists of its caller's exchanges.
+    let database =
+        Database::open(&DatabaseLocation::Sqlite(dir.path().join("gateway.sqlite"))).await.unwrap();
     let mut conn = database.writer().await.unwrap();
     conn.execute("DELETE FROM callers WHERE idx = 700", vec![]).await.unwrap();
     drop(conn);
     database.close().await;
-    let (_, findings) = found(dir.path(), dir.path()).await;
-    assert_eq!(findings, ["entry 700 was taken from the list of its caller's exchanges"]);
+    let (_, findings) = verify_copy(dir.path(), dir.path()).await;
+    assert_eq!(findings, ["entry 700 was removed from the list of its caller's exchanges"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Kill -9 under load: what was acknowledged is stored, once, and the log verifies.
+//! SIGKILL under load: acknowledged submissions are stored once, and the log verifies.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,27 +10,27 @@ use ap_gateway::proto::v1::{Receipt, SubmitAttendanceRequest, SubmitAttendanceRe
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::exchange_semantics::{mark, submission, submit};
 use super::limits::{allow, within};
 use super::process::{Process, Sandbox};
-use super::story::{mark, submission, submit};
 
-/// Kills of a usual run; `tests/long` asks for more.
-const KILLS: u32 = 25;
-/// Longest time of a round: load, kill, and the start of the next process.
-const ROUND: Duration = Duration::from_mins(1);
-/// Longest time in which all that was acknowledged is asked for again.
-const REPLAYS: Duration = Duration::from_mins(15);
-/// Callers at once, each with a child of its own.
-const CALLERS: usize = 4;
+/// Number of kills in a normal run; `tests/long` sets more.
+const DEFAULT_KILLS: u32 = 25;
+/// Time limit of a round: load, kill, and start of the next process.
+const MAX_ROUND_TIME: Duration = Duration::from_mins(1);
+/// Time limit for sending all acknowledged requests again.
+const MAX_REPLAY_TIME: Duration = Duration::from_mins(15);
+/// Concurrent callers, each with its own child.
+const CONCURRENT_CALLERS: usize = 4;
 
 type Answered = Vec<(SubmitAttendanceRequest, SubmitAttendanceResponse, Receipt)>;
 
-/// Submits until the gateway is gone.
-async fn load(client: Client, placement: String, round: u32) -> Answered {
+/// Submits marks until a call fails.
+async fn submit_until_error(client: Client, placement: String, round: u32) -> Answered {
     let mut answered = Vec::new();
     for day in 0..60 {
         let mut sent = mark(&placement, &format!("2026-{:02}-{:02}", 9 + day / 30, day % 30 + 1), "L");
-        // Each round has minutes of its own, so nothing is unchanged.
+        // Each round has its own number of minutes, so no mark is unchanged.
         sent.minutes_late = i32::try_from(round % 100 + 1).ok();
         sent.correction_reason = format!("round {round}");
         let request = submission(vec![sent]);
@@ -42,17 +42,22 @@ async fn load(client: Client, placement: String, round: u32) -> Answered {
     answered
 }
 
-/// Kills of this run.
-fn kills() -> u32 {
-    std::env::var("AP_GATEWAY_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
+/// Returns the number of kills of this run.
+fn configured_kills() -> u32 {
+    std::env::var("AP_GATEWAY_TEST_KILLS").map_or(DEFAULT_KILLS, |kills| kills.parse().unwrap())
 }
 
-/// Loads the gateway, kills it in the middle, and starts it again.
-async fn round(sandbox: &Sandbox, server: Process, placements: &[String], round: u32) -> (Process, Answered) {
+/// Sends load to the gateway, kills it meanwhile, and starts it again.
+async fn kill_round(
+    sandbox: &Sandbox,
+    server: Process,
+    placements: &[String],
+    round: u32,
+) -> (Process, Answered) {
     let mut loads = JoinSet::new();
     for placement in placements {
         let client = sandbox.client("provider-a").await;
-        loads.spawn(load(client, placement.clone(), round));
+        loads.spawn(submit_until_error(client, placement.clone(), round));
     }
     tokio::time::sleep(Duration::from_millis(u64::from(20 + 13 * round % 156))).await;
     drop(server);
@@ -62,22 +67,22 @@ async fn round(sandbox: &Sandbox, server: Process, placements: &[String], round:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kill_9() {
-    let (kills, sandbox) = (kills(), Sandbox::new());
-    allow(ROUND * kills + REPLAYS * 2);
+    let (kills, sandbox) = (configured_kills(), Sandbox::new());
+    allow(MAX_ROUND_TIME * kills + MAX_REPLAY_TIME * 2);
     let placed = sandbox::world::load(sandbox.path()).unwrap().placements.into_iter();
-    let placed = placed.filter(|placed| placed.provider == "provider-a").take(CALLERS);
+    let placed = placed.filter(|placed| placed.provider == "provider-a").take(CONCURRENT_CALLERS);
     let placements: Vec<_> = placed.map(|placed| placed.placement_id).collect();
     let (mut server, mut acknowledged, mut longest) =
         (Process::serve(sandbox.path()), Answered::new(), Duration::ZERO);
     for number in 1..=kills {
         let begun = Instant::now();
-        let next = round(&sandbox, server, &placements, number);
-        let (restarted, answered) = within(ROUND, &format!("round {number}"), next).await;
+        let next = kill_round(&sandbox, server, &placements, number);
+        let (restarted, answered) = within(MAX_ROUND_TIME, &format!("round {number}"), next).await;
         longest = longest.max(begun.elapsed());
         server = restarted;
         acknowledged.extend(answered);
     }
-    assert!(acknowledged.len() > usize::try_from(kills).unwrap() * CALLERS);
+    assert!(acknowledged.len() > usize::try_from(kills).unwrap() * CONCURRENT_CALLERS);
     let replays = async {
         let client = sandbox.client("provider-a").await;
         for (request, reply, receipt) in &acknowledged {
@@ -85,12 +90,12 @@ async fn what_was_acknowledged_survives_kill_9() {
             assert_eq!((again.message, again.receipt), (reply.clone(), receipt.clone()));
         }
     };
-    within(REPLAYS, "the replays", replays).await;
+    within(MAX_REPLAY_TIME, "the replays", replays).await;
     drop(server);
-    sandbox.verifies().await;
+    sandbox.assert_log_verifies().await;
     let mut marks: BTreeMap<Uuid, u32> = BTreeMap::new();
     for row in sandbox.query("SELECT return_id FROM marks").await {
-        *marks.entry(row.id(0).unwrap()).or_default() += 1;
+        *marks.entry(row.uuid(0).unwrap()).or_default() += 1;
     }
     let stored = |reply: &SubmitAttendanceResponse| {
         let once = marks.get(&Uuid::parse_str(&reply.return_id).unwrap()) == Some(&1);

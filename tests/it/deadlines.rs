@@ -1,5 +1,5 @@
-//! A caller's deadline bounds its waiting and nothing else: what it asked for is done once or not at all, and
-//! the same request tells which (bad-input catalogue B90, B91).
+//! Deadlines: `grpc-timeout` bounds the caller's wait only. The request takes effect once or not at all, and a
+//! retry shows which (bad-input catalogue B90, B91).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::body::Body;
 
-use super::story::{attendance, mark, submission, submit};
+use super::exchange_semantics::{get_attendance, mark, submission, submit};
 use super::support::World;
 use super::wire::{Answer, Wire, frame};
 
 const SUBMIT: &str = "/apgateway.v1.ReturnsService/SubmitAttendance";
 const WATCH: &str = "/apgateway.v1.DeliveryService/WatchDeliveries";
 
-async fn sent(wire: &Wire, request: &SubmitAttendanceRequest, timeout: &str) -> Answer {
+async fn submit_with_timeout(wire: &Wire, request: &SubmitAttendanceRequest, timeout: &str) -> Answer {
     wire.send(SUBMIT, &[("grpc-timeout", timeout)], frame(&request.encode_to_vec())).await.unwrap()
 }
 
-/// What the log says of the exchanges of the provider's submissions, the newest first.
-async fn outcomes(world: &World) -> Vec<(Outcome, String)> {
-    let exchanges = audit::exchanges(&world.client("provider-a").await).await.unwrap();
+/// Returns outcome and reason of the provider's submissions, newest first.
+async fn submission_entries(world: &World) -> Vec<(Outcome, String)> {
+    let exchanges = audit::list_all_exchanges(&world.client("provider-a").await).await.unwrap();
     let submissions = exchanges.into_iter().filter(|exchange| exchange.method == SUBMIT);
     submissions.map(|exchange| (exchange.outcome(), exchange.reason)).collect()
 }
@@ -36,30 +36,31 @@ async fn outcomes(world: &World) -> Vec<(Outcome, String)> {
 async fn no_time_at_all_is_a_deadline_that_has_passed() {
     let world = World::sqlite().await;
     let (wire, riverside) =
-        (Wire::of(world.dir.path(), "provider-a").await, world.client("provider-a").await);
+        (Wire::connect(world.dir.path(), "provider-a").await, world.client("provider-a").await);
     let placement = world.placements("la-a", "provider-a").remove(0);
     for (day, timeout) in [("2026-11-02", "0n"), ("2026-11-03", "1n")] {
         let request = submission(vec![mark(&placement, day, "/")]);
-        let late = sent(&wire, &request, timeout).await;
+        let late = submit_with_timeout(&wire, &request, timeout).await;
         assert_eq!(
-            (late.status().code(), late.told().as_str()),
+            (late.status().code(), late.reason().as_str()),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         );
         assert_eq!(submit(&riverside, &request).await.unwrap().message.stored, 1);
     }
-    assert_eq!(attendance(&riverside, &placement).await.unwrap().marks.len(), 2);
-    assert_eq!(outcomes(&world).await.len(), 4, "each call is one exchange");
+    assert_eq!(get_attendance(&riverside, &placement).await.unwrap().marks.len(), 2);
+    assert_eq!(submission_entries(&world).await.len(), 4, "each call is one exchange");
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_timeout_counts_as_none() {
     let world = World::sqlite().await;
-    let wire = Wire::of(world.dir.path(), "provider-a").await;
+    let wire = Wire::connect(world.dir.path(), "provider-a").await;
     let placement = world.placements("la-a", "provider-a").remove(0);
     for timeout in ["abc", "-1S", "999999999S", "", "5", "0s", "99999999H"] {
-        let answer = sent(&wire, &submission(vec![mark(&placement, "2026-11-02", "/")]), timeout).await;
-        assert_eq!(answer.told(), "OK", "{timeout}");
+        let answer =
+            submit_with_timeout(&wire, &submission(vec![mark(&placement, "2026-11-02", "/")]), timeout).await;
+        assert_eq!(answer.reason(), "OK", "{timeout}");
     }
     world.stop().await;
 }
@@ -68,25 +69,28 @@ async fn what_is_not_a_timeout_counts_as_none() {
 async fn an_exchange_outlives_its_caller_s_patience() {
     let world = World::sqlite().await;
     let (wire, riverside) =
-        (Wire::of(world.dir.path(), "provider-a").await, world.client("provider-a").await);
+        (Wire::connect(world.dir.path(), "provider-a").await, world.client("provider-a").await);
     let placement = world.placements("la-a", "provider-a").remove(0);
     let request = submission(vec![mark(&placement, "2026-11-02", "/")]);
-    world.queue().hold(true);
-    let late = sent(&wire, &request, "300m").await;
+    world.queue().set_paused(true);
+    let late = submit_with_timeout(&wire, &request, "300m").await;
     assert_eq!(late.status().code(), Code::DeadlineExceeded);
-    world.queued(1).await;
-    world.queue().hold(false);
-    let told = submit(&riverside, &request).await.unwrap();
-    assert_eq!((told.message.stored, told.receipt.exchange_id), (1, late.exchange()));
-    assert_eq!(outcomes(&world).await, [(Outcome::Replayed, String::new()), (Outcome::Ok, String::new())]);
+    world.wait_for_queued(1).await;
+    world.queue().set_paused(false);
+    let replayed = submit(&riverside, &request).await.unwrap();
+    assert_eq!((replayed.message.stored, replayed.receipt.exchange_id), (1, late.exchange()));
+    assert_eq!(
+        submission_entries(&world).await,
+        [(Outcome::Replayed, String::new()), (Outcome::Ok, String::new())]
+    );
     world.stop().await;
 }
 
-/// A request that does not come in time is refused and entered; it had no effect.
+/// Checks that a request that does not arrive completely in time is refused and logged, without effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_message_is_not_waited_for() {
     let world = World::sqlite().await;
-    let wire = Wire::of(world.dir.path(), "provider-a").await;
+    let wire = Wire::connect(world.dir.path(), "provider-a").await;
     let placement = world.placements("la-a", "provider-a").remove(0);
     let message = frame(&submission(vec![mark(&placement, "2026-11-02", "/")]).encode_to_vec());
     let half = tokio_stream::once(Ok::<_, Infallible>(Frame::data(message.slice(..message.len() / 2))));
@@ -94,15 +98,15 @@ async fn half_a_message_is_not_waited_for() {
     let (parts, _) = wire.begin(SUBMIT, &[("grpc-timeout", "300m")], body).await.unwrap();
     let (http, message) = (parts.status.as_u16(), Bytes::new());
     let answer = Answer { http, headers: parts.headers, message, messages: Vec::new() };
-    assert_eq!(answer.told(), "DEADLINE_EXCEEDED");
-    assert_eq!(outcomes(&world).await, [(Outcome::Refused, "DEADLINE_EXCEEDED".to_owned())]);
+    assert_eq!(answer.reason(), "DEADLINE_EXCEEDED");
+    assert_eq!(submission_entries(&world).await, [(Outcome::Refused, "DEADLINE_EXCEEDED".to_owned())]);
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_at_its_caller_s_deadline() {
     let world = World::sqlite().await;
-    let wire = Wire::of(world.dir.path(), "provider-a").await;
+    let wire = Wire::connect(world.dir.path(), "provider-a").await;
     let opened =
         wire.begin(WATCH, &[("grpc-timeout", "500m")], Body::new(http_body_util::Full::new(frame(&[]))));
     let (_, mut body) = opened.await.unwrap();
@@ -117,6 +121,6 @@ async fn a_stream_ends_at_its_caller_s_deadline() {
     });
     all.await.unwrap();
     assert_eq!(ended.unwrap().code(), Code::DeadlineExceeded);
-    assert!(messages >= 2, "its opening, and what lay in the mailbox");
+    assert!(messages >= 2, "the opening message and the deliveries of the mailbox");
     world.stop().await;
 }

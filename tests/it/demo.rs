@@ -1,10 +1,10 @@
-//! The demonstration, word for word.
+//! The output of `demo`, compared with its golden transcript.
 
 use super::support::{gateway, run};
 
 #[test]
 fn the_demonstration_is_its_golden_transcript() {
-    let told = run(gateway().arg("demo"));
+    let printed = run(gateway().arg("demo"));
     let golden = include_str!("demo.golden");
-    assert_eq!(told, golden);
+    assert_eq!(printed, golden);
 }

@@ -1,4 +1,5 @@
-//! A delivery is acknowledged by the digest with which it was collected, whatever became of its content since.
+//! Content digests: a delivery can be acknowledged by the digest with which it was collected, even if its content
+//! has been reduced since.
 
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
@@ -9,16 +10,16 @@ use ap_gateway::proto::v1::{
     DeliveryStage, delivery_service, placement_service,
 };
 
-use super::documents::{delivered, put, share, told, withhold};
-use super::stage::{Stage, row};
-use super::story::id;
+use super::documents::{deliveries_of_kind, put_passport, refusal_reason, share_passport, withhold};
+use super::exchange_semantics::new_id;
+use super::fixtures::{Fixtures, find_example};
 use super::support::{World, deliveries};
 use ap_gateway::proto::v1::PassportBlockKind as Kind;
 use prost::Message;
 
 async fn acknowledge(client: &Client, delivery: &Delivery, digest: &[u8]) -> Result<u32, String> {
     let request = AcknowledgeDeliveryRequest {
-        request_id: id(),
+        request_id: new_id(),
         deliveries: vec![Acknowledged {
             cursor: delivery.cursor.clone(),
             content_sha256: digest.to_vec().into(),
@@ -26,11 +27,12 @@ async fn acknowledge(client: &Client, delivery: &Delivery, digest: &[u8]) -> Res
         stage: DeliveryStage::Acknowledged as i32,
         ..AcknowledgeDeliveryRequest::default()
     };
-    let reply = client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.map_err(told)?;
+    let reply =
+        client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.map_err(refusal_reason)?;
     Ok(reply.message.acknowledged)
 }
 
-fn child_of(delivery: &Delivery) -> Option<&ChildIdentity> {
+fn child_in(delivery: &Delivery) -> Option<&ChildIdentity> {
     match delivery.content.as_ref()? {
         Content::Placement(content) => content.placement.as_ref()?.child.as_ref(),
         Content::Attendance(content) => content.children.first()?.child.as_ref(),
@@ -38,13 +40,14 @@ fn child_of(delivery: &Delivery) -> Option<&ChildIdentity> {
     }
 }
 
-/// The commissioner adds to its record of the child: what was delivered before says what it said.
-async fn a_record_that_grows_moves_no_digest(world: &World, stage: &Stage) {
+/// Checks that a change of the commissioner's record of the child does not change the content of earlier
+/// deliveries.
+async fn a_record_that_grows_moves_no_digest(world: &World, stage: &Fixtures) {
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
-    let referral = stage.request(row("CreateReferral").unwrap(), false).encode_to_vec();
+    let referral = stage.request(find_example("CreateReferral").unwrap(), false).encode_to_vec();
     let mut request = CreateReferralRequest::decode(&referral[..]).unwrap();
     let before = [deliveries(&la).await, deliveries(&riverside).await];
-    assert!(before.iter().all(|mail| mail.iter().any(|delivery| child_of(delivery).is_some())));
+    assert!(before.iter().all(|mail| mail.iter().any(|delivery| child_in(delivery).is_some())));
     let child = request.child.as_mut().unwrap();
     "Later".clone_into(&mut child.preferred_forename);
     let named = child.upn.clone();
@@ -56,26 +59,27 @@ async fn a_record_that_grows_moves_no_digest(world: &World, stage: &Stage) {
             assert_eq!(acknowledge(client, later, &earlier.content_sha256).await, Ok(1));
         }
     }
-    let newest = delivered_last(&riverside, DeliveryKind::Referral).await;
-    let read = child_of(&newest).unwrap();
+    let newest = newest_delivery(&riverside, DeliveryKind::Referral).await;
+    let read = child_in(&newest).unwrap();
     assert_eq!((&*read.preferred_forename, &read.upn), ("Later", &named));
 }
 
-async fn delivered_last(client: &Client, kind: DeliveryKind) -> Delivery {
+async fn newest_delivery(client: &Client, kind: DeliveryKind) -> Delivery {
     let mut mail = deliveries(client).await.into_iter();
     mail.rfind(|delivery| delivery.kind() == kind).unwrap()
 }
 
-/// Less may be read than when it was collected: both digests were sent, and no other was.
+/// Checks that after a block was withheld both digests that were sent are accepted, and no other.
 async fn a_content_that_is_cut_is_acknowledged_by_either_digest(world: &World) {
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
     let placement = world.placements("la-a", "provider-a").remove(1);
-    let etag = put(&la, &placement, "").await.unwrap().etag;
-    share(&la, &placement, &etag).await.unwrap();
-    let newest = async || delivered(&riverside, DeliveryKind::Passport, &placement).await.pop().unwrap();
+    let etag = put_passport(&la, &placement, "").await.unwrap().etag;
+    share_passport(&la, &placement, &etag).await.unwrap();
+    let newest =
+        async || deliveries_of_kind(&riverside, DeliveryKind::Passport, &placement).await.pop().unwrap();
     let whole = newest().await;
     withhold(&la, &placement, &[Kind::Medical]).await.unwrap();
-    // Nobody has collected it since: what was sent is the whole one, and nothing else.
+    // It has not been collected since, so only the digest of the whole content has been sent.
     let mut other = whole.content_sha256.to_vec();
     other[0] ^= 1;
     assert_eq!(acknowledge(&riverside, &whole, &other).await, Err("DIGEST_MISMATCH".to_owned()));
@@ -87,13 +91,13 @@ async fn a_content_that_is_cut_is_acknowledged_by_either_digest(world: &World) {
     for digest in [&whole.content_sha256, &cut.content_sha256] {
         assert_eq!(acknowledge(&riverside, &cut, digest).await, Ok(1));
     }
-    // What one organisation was sent is no digest of another's.
+    // A digest that was sent to one organisation is not accepted from another.
     let ours = deliveries(&la).await.pop().unwrap();
     assert_eq!(acknowledge(&la, &ours, &whole.content_sha256).await, Err("DIGEST_MISMATCH".to_owned()));
 }
 
 async fn all(world: World) {
-    let stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    let stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     a_record_that_grows_moves_no_digest(&world, &stage).await;
     a_content_that_is_cut_is_acknowledged_by_either_digest(&world).await;
     drop(stage);

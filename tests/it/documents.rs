@@ -1,4 +1,4 @@
-//! Plans, passports and progress as documents, on both databases.
+//! Plans, passports and progress returns, on both databases.
 
 use ap_gateway::cli::audit;
 use ap_gateway::cli::sandbox;
@@ -17,17 +17,17 @@ use ap_gateway::proto::v1::{
 };
 use tempfile::TempDir;
 
-use super::kept::{every_edit_is_found, what_is_out_of_place_is_found};
-use super::story::id;
+use super::committed_tables::{assert_every_edit_is_found, assert_misplaced_records_are_found};
+use super::exchange_semantics::new_id;
 use super::support::World;
 
-pub async fn placement(client: &Client, placement: &str) -> GetPlacementResponse {
+pub async fn get_placement(client: &Client, placement: &str) -> GetPlacementResponse {
     let request = GetPlacementRequest { placement_id: placement.to_owned() };
     client.call(placement_service::GET_PLACEMENT, &request).await.unwrap().message
 }
 
-/// What of one kind lies in a mailbox about a placement, the oldest first.
-pub async fn delivered(client: &Client, kind: DeliveryKind, placement: &str) -> Vec<Delivery> {
+/// Returns the deliveries of one kind about a placement, oldest first.
+pub async fn deliveries_of_kind(client: &Client, kind: DeliveryKind, placement: &str) -> Vec<Delivery> {
     let (mut cursor, mut found) = (None, Vec::new());
     for _ in 0..100 {
         let request =
@@ -42,19 +42,20 @@ pub async fn delivered(client: &Client, kind: DeliveryKind, placement: &str) -> 
     found
 }
 
-/// A plan that lacks things is stored and delivered, but is not active; what it lacks is told with its day.
+/// Checks that an incomplete plan is stored and delivered but not active, and that each missing item is listed with
+/// a due date.
 async fn a_plan_that_lacks_things_is_not_active(world: &World) {
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
     let id_of = world.placements("la-a", "provider-a").remove(0);
-    let before = placement(&la, &id_of).await;
+    let before = get_placement(&la, &id_of).await;
     assert!(before.plan_active);
     let mut plan = before.plan.unwrap();
     plan.duties[0].accountable = None;
     plan.exit_route.clear();
-    // The placement's planned end moves with it.
+    // The planned end of the placement changes with the plan.
     "2027-03-25".clone_into(&mut plan.planned_end_date);
     let request = PutPlanRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: id_of.clone(),
         etag: before.placement.unwrap().plan_etag,
         plan: Some(plan),
@@ -63,30 +64,30 @@ async fn a_plan_that_lacks_things_is_not_active(world: &World) {
     let put = la.call(placement_service::PUT_PLAN, &request).await.unwrap().message;
     let lacks = ["NO_EXIT_ROUTE", "DUTY_WITHOUT_OWNER"].map(str::to_owned);
     assert_eq!((put.active, &put.open_items[..]), (false, &lacks[..]));
-    let read = placement(&riverside, &id_of).await;
+    let read = get_placement(&riverside, &id_of).await;
     assert!(!read.plan_active);
     let due = read.open_items.iter().filter(|open| lacks.contains(&open.item));
-    // The world's placements start on a bank holiday's morrow, a day before term.
+    // The sandbox's placements start on 1 September, after a bank holiday and a day before term.
     assert_eq!(due.map(|open| open.due_date.as_str()).collect::<Vec<_>>(), ["2026-09-08"; 2]);
-    let newest = delivered(&riverside, DeliveryKind::Plan, &id_of).await.pop().unwrap();
+    let newest = deliveries_of_kind(&riverside, DeliveryKind::Plan, &id_of).await.pop().unwrap();
     let Some(Content::Placement(content)) = newest.content else { panic!("no plan") };
     assert_eq!((content.plan_active, &content.plan_open_items[..]), (false, &lacks[..]));
 }
 
-/// A passport's blocks, shared, as the caller's system may read them: kinds of blocks and of notices.
-async fn passport(client: &Client, placement: &str) -> Result<(String, Vec<Kind>, Vec<Kind>), String> {
+/// Reads a shared passport: its etag and the kinds of its blocks and notices, or the reason of a refusal.
+async fn read_passport(client: &Client, placement: &str) -> Result<(String, Vec<Kind>, Vec<Kind>), String> {
     let request = GetPassportRequest { placement_id: placement.to_owned(), ..GetPassportRequest::default() };
     match client.call(passport_service::GET_PASSPORT, &request).await {
         Ok(reply) => {
             let (blocks, notices) = (reply.message.blocks, reply.message.notices);
-            let blocks = blocks.iter().map(kind_of).collect();
+            let blocks = blocks.iter().map(block_kind).collect();
             Ok((reply.message.etag, blocks, notices.iter().map(BlockNotice::kind).collect()))
         }
-        Err(refused) => Err(told(refused)),
+        Err(refused) => Err(refusal_reason(refused)),
     }
 }
 
-fn kind_of(block: &PassportBlock) -> Kind {
+fn block_kind(block: &PassportBlock) -> Kind {
     match &block.content {
         Some(Block::Meta(_)) => Kind::Meta,
         Some(Block::Emergency(_)) => Kind::Emergency,
@@ -97,14 +98,18 @@ fn kind_of(block: &PassportBlock) -> Kind {
     }
 }
 
-pub fn told(refused: ClientError) -> String {
+pub fn refusal_reason(refused: ClientError) -> String {
     match refused {
         ClientError::Refused(status) => reason(&status),
         other => panic!("{other}"),
     }
 }
 
-pub async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPassportResponse, String> {
+pub async fn put_passport(
+    client: &Client,
+    placement: &str,
+    etag: &str,
+) -> Result<PutPassportResponse, String> {
     let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
     let contact = Contact { name: "Robin Example".to_owned(), ..Contact::default() };
     let none = || "none known".to_owned();
@@ -116,48 +121,52 @@ pub async fn put(client: &Client, placement: &str, etag: &str) -> Result<PutPass
         Block::Safeguarding(PassportSafeguarding { child_protection: true, ..Default::default() }),
     ];
     let request = PutPassportRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: placement.to_owned(),
         etag: etag.to_owned(),
         blocks: contents
             .map(|content| PassportBlock { content: Some(content), ..Default::default() })
             .to_vec(),
-        // From the second version on each kind that no system may read is named.
+        // From the second version on, `keep` must name every kind that no system may read.
         keep: if etag.is_empty() { Vec::new() } else { vec![Kind::Health as i32] },
         ..PutPassportRequest::default()
     };
-    client.call(passport_service::PUT_PASSPORT, &request).await.map(|reply| reply.message).map_err(told)
+    client
+        .call(passport_service::PUT_PASSPORT, &request)
+        .await
+        .map(|reply| reply.message)
+        .map_err(refusal_reason)
 }
 
-pub async fn share(client: &Client, placement: &str, etag: &str) -> Result<(), String> {
+pub async fn share_passport(client: &Client, placement: &str, etag: &str) -> Result<(), String> {
     let request = SharePassportRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: placement.to_owned(),
         etag: etag.to_owned(),
         ..SharePassportRequest::default()
     };
-    client.call(passport_service::SHARE_PASSPORT, &request).await.map(drop).map_err(told)
+    client.call(passport_service::SHARE_PASSPORT, &request).await.map(drop).map_err(refusal_reason)
 }
 
 pub async fn withhold(client: &Client, placement: &str, blocks: &[Kind]) -> Result<(), String> {
     let request = WithholdInformationRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: placement.to_owned(),
         blocks: blocks.iter().map(|kind| *kind as i32).collect(),
         reason: "the family asked for it".to_owned(),
         officer: Some(Officer { name: "Ada Officer".to_owned(), ..Officer::default() }),
         ..WithholdInformationRequest::default()
     };
-    client.call(passport_service::WITHHOLD_INFORMATION, &request).await.map(drop).map_err(told)
+    client.call(passport_service::WITHHOLD_INFORMATION, &request).await.map(drop).map_err(refusal_reason)
 }
 
-/// Acknowledges the newest passport of a placement, and says whether the start still lacks it.
+/// Acknowledges the newest passport of a placement, and returns whether the safety acknowledgement is still open.
 pub async fn acknowledge(client: &Client, placement_id: &str, stage: DeliveryStage) -> bool {
-    let newest = delivered(client, DeliveryKind::Passport, placement_id).await.pop().unwrap();
+    let newest = deliveries_of_kind(client, DeliveryKind::Passport, placement_id).await.pop().unwrap();
     assert!(newest.needs_action);
     let acted = stage == DeliveryStage::ActedOn;
     let request = AcknowledgeDeliveryRequest {
-        request_id: id(),
+        request_id: new_id(),
         deliveries: vec![Acknowledged { cursor: newest.cursor, content_sha256: newest.content_sha256 }],
         stage: stage as i32,
         officer: acted.then(|| Officer { name: "Jo Example".to_owned(), ..Officer::default() }),
@@ -168,50 +177,50 @@ pub async fn acknowledge(client: &Client, placement_id: &str, stage: DeliverySta
 }
 
 async fn lacks_safety(client: &Client, placement_id: &str) -> bool {
-    let read = placement(client, placement_id).await;
+    let read = get_placement(client, placement_id).await;
     read.open_items.iter().any(|open| open.item == "SAFETY_NOT_ACKNOWLEDGED" && open.due_date == "2026-09-08")
 }
 
-/// What a passport says reaches its provider, once it is shared, and closes what the start left open, once a
-/// named person has acted on it. Restricted blocks are told of and never shown.
+/// Checks that a shared passport reaches the provider, and that the open item of the start closes when a named
+/// person has acted on it. Restricted blocks are announced by notices and never shown.
 async fn a_passport_is_put_shared_and_acted_on(world: &World) {
     use Kind::{Emergency, Health, Medical, Meta, Safeguarding, Safety};
     let unreadable = || vec![Health, Safeguarding];
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
-    // The world's own child came with one.
+    // The first child of the sandbox has a passport.
     let first = world.placements("la-a", "provider-a").remove(0);
     assert!(!lacks_safety(&riverside, &first).await);
-    assert_eq!(passport(&riverside, &first).await.unwrap().2, unreadable());
+    assert_eq!(read_passport(&riverside, &first).await.unwrap().2, unreadable());
     let id_of = world.placements("la-a", "provider-a").remove(1);
     assert!(lacks_safety(&riverside, &id_of).await);
-    assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
-    assert_eq!(passport(&la, &id_of).await.unwrap_err(), "NOT_FOUND");
-    assert_eq!(share(&la, &id_of, "1").await.unwrap_err(), "NOT_FOUND");
-    let made = put(&la, &id_of, "").await.unwrap();
+    assert_eq!(read_passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(read_passport(&la, &id_of).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(share_passport(&la, &id_of, "1").await.unwrap_err(), "NOT_FOUND");
+    let made = put_passport(&la, &id_of, "").await.unwrap();
     assert_eq!((made.etag.as_str(), made.open_items.join(" ")), ("1", "NO_CHILD_VOICE NO_REVIEW".to_owned()));
-    assert_eq!(put(&la, &id_of, "").await.unwrap_err(), "REVISION_MISMATCH");
-    assert_eq!(passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
-    share(&la, &id_of, "1").await.unwrap();
+    assert_eq!(put_passport(&la, &id_of, "").await.unwrap_err(), "REVISION_MISMATCH");
+    assert_eq!(read_passport(&riverside, &id_of).await.unwrap_err(), "NOT_FOUND");
+    share_passport(&la, &id_of, "1").await.unwrap();
     let all = vec![Meta, Emergency, Medical, Safety];
     let read = Ok(("1".to_owned(), all.clone(), unreadable()));
-    assert_eq!(passport(&riverside, &id_of).await, read);
-    // Not even to its own system.
-    assert_eq!(passport(&la, &id_of).await, read);
+    assert_eq!(read_passport(&riverside, &id_of).await, read);
+    // Restricted blocks are not shown to the sender's system either.
+    assert_eq!(read_passport(&la, &id_of).await, read);
     assert!(acknowledge(&riverside, &id_of, DeliveryStage::Acknowledged).await);
     assert!(!acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
-    // A newer version that was not acted on opens it again; an older share still reads as it was.
-    put(&la, &id_of, "1").await.unwrap();
+    // A newer version that was not acted on opens the item again; an older share still shows its own version.
+    put_passport(&la, &id_of, "1").await.unwrap();
     assert!(lacks_safety(&riverside, &id_of).await);
-    assert_eq!(passport(&riverside, &id_of).await, read);
-    assert_eq!(share(&la, &id_of, "1").await.unwrap_err(), "REVISION_MISMATCH");
-    share(&la, &id_of, "2").await.unwrap();
-    // What is withheld is as if it were not, but for the notices that are always given: then nobody can act on it.
+    assert_eq!(read_passport(&riverside, &id_of).await, read);
+    assert_eq!(share_passport(&la, &id_of, "1").await.unwrap_err(), "REVISION_MISMATCH");
+    share_passport(&la, &id_of, "2").await.unwrap();
+    // A withheld block is absent except for fixed notices, and the passport cannot be acted on.
     withhold(&la, &id_of, &[Medical, Safeguarding]).await.unwrap();
     let cut = Ok(("2".to_owned(), vec![Meta, Emergency, Safety], unreadable()));
-    assert_eq!(passport(&riverside, &id_of).await, cut);
+    assert_eq!(read_passport(&riverside, &id_of).await, cut);
     assert!(acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
     withhold(&la, &id_of, &[]).await.unwrap();
-    share(&la, &id_of, "2").await.unwrap();
+    share_passport(&la, &id_of, "2").await.unwrap();
     assert!(!acknowledge(&riverside, &id_of, DeliveryStage::ActedOn).await);
     let request = ListPassportVersionsRequest { placement_id: id_of, page_size: 1, ..Default::default() };
     let page = la.call(passport_service::LIST_PASSPORT_VERSIONS, &request).await.unwrap().message;
@@ -221,61 +230,73 @@ async fn a_passport_is_put_shared_and_acted_on(world: &World) {
     assert_eq!((page.versions[0].etag.as_str(), page.next_page_token.as_str()), ("1", ""));
 }
 
-/// Whoever has no part learns nothing; a school on roll has a passport of its own.
+/// Checks that a passport is hidden from non-parties, and that a school on roll has a passport of its own.
 async fn a_passport_is_its_sender_s_own(world: &World) {
     let id_of = world.placements("school", "provider-a").remove(0);
     let school = world.client("school").await;
-    put(&school, &id_of, "").await.unwrap();
+    put_passport(&school, &id_of, "").await.unwrap();
     for name in ["la-a", "la-b", "provider-b", "provider-c"] {
         let stranger = world.client(name).await;
-        for placement in [id_of.as_str(), &id()] {
-            assert_eq!(passport(&stranger, placement).await.unwrap_err(), "NOT_FOUND", "{name}");
+        for placement in [id_of.as_str(), &new_id()] {
+            assert_eq!(read_passport(&stranger, placement).await.unwrap_err(), "NOT_FOUND", "{name}");
             if name.starts_with("la") {
-                assert_eq!(put(&stranger, placement, "").await.unwrap_err(), "NOT_FOUND", "{name}");
-                assert_eq!(share(&stranger, placement, "1").await.unwrap_err(), "NOT_FOUND", "{name}");
+                assert_eq!(put_passport(&stranger, placement, "").await.unwrap_err(), "NOT_FOUND", "{name}");
+                assert_eq!(
+                    share_passport(&stranger, placement, "1").await.unwrap_err(),
+                    "NOT_FOUND",
+                    "{name}"
+                );
                 assert_eq!(withhold(&stranger, placement, &[]).await.unwrap_err(), "NOT_FOUND", "{name}");
             }
         }
     }
     let riverside = world.client("provider-a").await;
-    assert_eq!(put(&riverside, &id_of, "").await.unwrap_err(), "METHOD_NOT_ALLOWED");
+    assert_eq!(put_passport(&riverside, &id_of, "").await.unwrap_err(), "METHOD_NOT_ALLOWED");
 }
 
-/// New sharing and reading rest on the agreement; both end with the placement.
+/// Checks that sharing and reading need an agreement in force and an active placement.
 async fn access_ends_with_agreement_and_placement(world: &World) {
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
     let ended = world.placements("la-a", "provider-a").remove(1);
-    let etag = placement(&la, &ended).await.placement.unwrap().etag;
+    let etag = get_placement(&la, &ended).await.placement.unwrap().etag;
     let request = EndPlacementRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: ended.clone(),
         etag,
         end_date: "2026-11-20".to_owned(),
         ..EndPlacementRequest::default()
     };
     la.call(placement_service::END_PLACEMENT, &request).await.unwrap();
-    assert_eq!(passport(&riverside, &ended).await.unwrap_err(), "NOT_FOUND");
-    assert_eq!(share(&la, &ended, "2").await.unwrap_err(), "STATE_INVALID");
-    assert!(passport(&la, &ended).await.is_ok());
+    assert_eq!(read_passport(&riverside, &ended).await.unwrap_err(), "NOT_FOUND");
+    assert_eq!(share_passport(&la, &ended, "2").await.unwrap_err(), "STATE_INVALID");
+    assert!(read_passport(&la, &ended).await.is_ok());
     assert!(
-        delivered(&riverside, DeliveryKind::Passport, &ended).await.iter().all(|it| it.content.is_none())
+        deliveries_of_kind(&riverside, DeliveryKind::Passport, &ended)
+            .await
+            .iter()
+            .all(|it| it.content.is_none())
     );
     let live = world.placements("la-a", "provider-a").remove(0);
     let made = sandbox::world::load(world.dir.path()).unwrap();
     let agreed =
         made.agreements.iter().find(|it| it.commissioner == "la-a" && it.provider == "provider-a").unwrap();
     let request = EndAgreementRequest {
-        request_id: id(),
+        request_id: new_id(),
         agreement_id: agreed.agreement_id.clone(),
         ..EndAgreementRequest::default()
     };
     la.call(register_service::END_AGREEMENT, &request).await.unwrap();
-    assert_eq!(passport(&riverside, &live).await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
-    assert_eq!(share(&la, &live, "1").await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
-    assert!(delivered(&riverside, DeliveryKind::Passport, &live).await.iter().all(|it| it.content.is_none()));
+    assert_eq!(read_passport(&riverside, &live).await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
+    assert_eq!(share_passport(&la, &live, "1").await.unwrap_err(), "AGREEMENT_NOT_IN_FORCE");
+    assert!(
+        deliveries_of_kind(&riverside, DeliveryKind::Passport, &live)
+            .await
+            .iter()
+            .all(|it| it.content.is_none())
+    );
 }
 
-pub fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> SubmitProgressRequest {
+pub fn progress_request(placement: &str, subject: &str, outcome: u32, reason: &str) -> SubmitProgressRequest {
     let academic = AcademicProgress { subject: subject.to_owned(), ..AcademicProgress::default() };
     let progress = ProgressReturn {
         from_date: "2026-09-01".to_owned(),
@@ -288,7 +309,7 @@ pub fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> S
         ..ProgressReturn::default()
     };
     SubmitProgressRequest {
-        request_id: id(),
+        request_id: new_id(),
         placement_id: placement.to_owned(),
         progress: Some(progress),
         correction_reason: reason.to_owned(),
@@ -296,57 +317,62 @@ pub fn a_return(placement: &str, subject: &str, outcome: u32, reason: &str) -> S
     }
 }
 
-async fn told_progress(client: &Client, placement: &str, with_earlier: bool) -> Result<Vec<u32>, String> {
+async fn progress_revisions(
+    client: &Client,
+    placement: &str,
+    with_earlier: bool,
+) -> Result<Vec<u32>, String> {
     let request = GetProgressRequest {
         placement_id: placement.to_owned(),
         with_earlier,
         ..GetProgressRequest::default()
     };
-    let reply = client.call(returns_service::GET_PROGRESS, &request).await.map_err(told)?;
+    let reply = client.call(returns_service::GET_PROGRESS, &request).await.map_err(refusal_reason)?;
     Ok(reply.message.records.iter().map(|record| record.revision).collect())
 }
 
-/// A period's return stands once; a correction keeps what was before. It goes to commissioner and school.
+/// Checks that a period has one progress return, and that commissioner and school receive corrections.
 async fn progress_is_told_against_the_plan(world: &World) {
     let (la, school) = (world.client("la-a").await, world.client("school").await);
     let riverside = world.client("provider-a").await;
     let id_of = world.placements("la-a", "provider-a").remove(2);
     let submit = async |request: &SubmitProgressRequest| {
-        let reply = riverside.call(returns_service::SUBMIT_PROGRESS, request).await.map_err(told)?;
+        let reply =
+            riverside.call(returns_service::SUBMIT_PROGRESS, request).await.map_err(refusal_reason)?;
         Ok::<_, String>((reply.message.outcome(), reply.message.revision, reply.message.flags))
     };
     let (stored, unchanged, corrected) =
         (ProgressOutcome::Stored, ProgressOutcome::Unchanged, ProgressOutcome::Corrected);
-    let unknown = a_return(&id_of, "English", 1, "");
+    let unknown = progress_request(&id_of, "English", 1, "");
     assert_eq!(submit(&unknown).await.unwrap_err(), "INVALID_REQUEST");
-    assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((stored, 1, vec![])));
-    assert_eq!(submit(&a_return(&id_of, "English", 0, "")).await, Ok((unchanged, 1, vec![])));
-    // Nobody is told of what is there already, but whoever has the first may see that it was sent again.
+    assert_eq!(submit(&progress_request(&id_of, "English", 0, "")).await, Ok((stored, 1, vec![])));
+    assert_eq!(submit(&progress_request(&id_of, "English", 0, "")).await, Ok((unchanged, 1, vec![])));
+    // An unchanged return is not delivered, but recipients of the first can see the exchange.
     for client in [&la, &school] {
-        let seen = audit::exchanges(client).await.unwrap();
+        let seen = audit::list_all_exchanges(client).await.unwrap();
         assert_eq!(seen.iter().filter(|exchange| exchange.method.ends_with("SubmitProgress")).count(), 2);
-        assert_eq!(delivered(client, DeliveryKind::Progress, &id_of).await.len(), 1);
+        assert_eq!(deliveries_of_kind(client, DeliveryKind::Progress, &id_of).await.len(), 1);
     }
-    assert_eq!(submit(&a_return(&id_of, "Art", 0, "")).await.unwrap_err(), "INVALID_REQUEST");
-    assert_eq!(submit(&a_return(&id_of, "Art", 0, "wrong child")).await, Ok((corrected, 2, vec![])));
+    assert_eq!(submit(&progress_request(&id_of, "Art", 0, "")).await.unwrap_err(), "INVALID_REQUEST");
+    assert_eq!(submit(&progress_request(&id_of, "Art", 0, "wrong child")).await, Ok((corrected, 2, vec![])));
     for client in [&la, &school, &riverside] {
-        assert_eq!(told_progress(client, &id_of, false).await, Ok(vec![2]));
-        assert_eq!(told_progress(client, &id_of, true).await, Ok(vec![1, 2]));
+        assert_eq!(progress_revisions(client, &id_of, false).await, Ok(vec![2]));
+        assert_eq!(progress_revisions(client, &id_of, true).await, Ok(vec![1, 2]));
     }
     for client in [&la, &school] {
-        assert_eq!(delivered(client, DeliveryKind::Progress, &id_of).await.len(), 2);
+        assert_eq!(deliveries_of_kind(client, DeliveryKind::Progress, &id_of).await.len(), 2);
     }
-    let newest = delivered(&la, DeliveryKind::Progress, &id_of).await.pop().unwrap();
+    let newest = deliveries_of_kind(&la, DeliveryKind::Progress, &id_of).await.pop().unwrap();
     let Some(Content::Progress(record)) = newest.content else { panic!("no progress") };
     assert_eq!((record.revision, record.correction_reason.as_str()), (2, "wrong child"));
     for name in ["la-b", "provider-b", "provider-c"] {
         let stranger = world.client(name).await;
-        assert_eq!(told_progress(&stranger, &id_of, true).await.unwrap_err(), "NOT_FOUND", "{name}");
+        assert_eq!(progress_revisions(&stranger, &id_of, true).await.unwrap_err(), "NOT_FOUND", "{name}");
     }
-    // The passport that Riverside was given says that the child's primary need is SEMH.
+    // The passport that was shared with Riverside gives SEMH as the primary need.
     let known = world.placements("la-a", "provider-a").remove(0);
     let incomplete = vec!["INCOMPLETE".to_owned()];
-    assert_eq!(submit(&a_return(&known, "English", 0, "")).await, Ok((stored, 1, incomplete)));
+    assert_eq!(submit(&progress_request(&known, "English", 0, "")).await, Ok((stored, 1, incomplete)));
 }
 
 async fn all(world: World) -> TempDir {
@@ -361,8 +387,8 @@ async fn all(world: World) -> TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_hold_on_sqlite() {
     let dir = all(World::sqlite().await).await;
-    every_edit_is_found(dir.path()).await;
-    what_is_out_of_place_is_found(dir.path()).await;
+    assert_every_edit_is_found(dir.path()).await;
+    assert_misplaced_records_are_found(dir.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

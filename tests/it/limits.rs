@@ -1,4 +1,4 @@
-//! Time limits: one for every test, so that a hang fails with a name, and one for each wait of the harness.
+//! Time limits for tests: a watchdog that names and ends a hanging test, and bounds on the waits of the harness.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -7,12 +7,12 @@ use std::sync::{LazyLock, Mutex};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// Longest time of a test that sets no limit of its own; far more than any needs on a busy machine.
-const TEST: Duration = Duration::from_mins(15);
-/// Longest time of a command that a test runs to its end.
-const COMMAND: Duration = Duration::from_mins(5);
+/// Time limit of a test that sets none of its own; far more than any test needs on a busy machine.
+const TEST_TIME_LIMIT: Duration = Duration::from_mins(15);
+/// Time limit of a command that a test runs to its end.
+const COMMAND_TIME_LIMIT: Duration = Duration::from_mins(5);
 
-/// The tests that are running, by their threads, each with its name and its limit.
+/// Running tests by thread, each with its name and its deadline.
 static RUNNING: LazyLock<Mutex<HashMap<ThreadId, (String, Instant)>>> = LazyLock::new(|| {
     std::thread::spawn(watchdog);
     Mutex::default()
@@ -22,12 +22,12 @@ thread_local! {
     static TEST_OF_THIS_THREAD: Registered = Registered::new();
 }
 
-/// A test's place among those that are running; it ends with the test's thread.
+/// The registration of a running test. It is removed when the test's thread ends.
 struct Registered;
 
 impl Registered {
     fn new() -> Self {
-        allow(TEST);
+        allow(TEST_TIME_LIMIT);
         Self
     }
 }
@@ -38,15 +38,16 @@ impl Drop for Registered {
     }
 }
 
-/// Holds the test of this thread to the common limit. The harness calls it, so that no test needs to.
+/// Registers the test of this thread with the default limit. The harness calls it, so tests need not.
 pub fn watch() {
     TEST_OF_THIS_THREAD.with(|_| ());
 }
 
-/// Gives the test of this thread a limit of its own, from now on.
+/// Sets a new limit for the test of this thread, counted from now.
 pub fn allow(limit: Duration) {
     let thread = std::thread::current();
-    // A test's thread has the test's path as its name; a worker of a runtime outlives its test.
+    // The test harness names a test's thread after the test. Worker threads of a runtime have other names and may
+    // outlive the test.
     if let Some(name) = thread.name().filter(|name| name.contains("::")) {
         RUNNING.lock().unwrap().insert(thread.id(), (name.to_owned(), Instant::now() + limit));
     }
@@ -57,27 +58,27 @@ fn watchdog() {
         std::thread::sleep(Duration::from_secs(1));
         let running = RUNNING.lock().unwrap();
         if let Some((name, _)) = running.values().find(|(_, end)| *end < Instant::now()) {
-            writeln!(std::io::stderr(), "test {name} hangs: it is past its time limit").ok();
+            writeln!(std::io::stderr(), "test {name} hangs: it has exceeded its time limit").ok();
             std::process::exit(101);
         }
     }
 }
 
-/// Waits for a future, not longer than this.
+/// Waits for a future and panics when it exceeds the limit.
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(limit, future).await;
     assert!(done.is_ok(), "{what}: not within {limit:?}");
     done.unwrap()
 }
 
-/// Runs a command to its end and returns what it printed. One that does not end in time is killed.
+/// Runs a command to its end and returns its output. A command that exceeds its limit is killed.
 pub fn output(command: &mut Command) -> Output {
     watch();
     let (out, err) = (Stdio::piped(), Stdio::piped());
     let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let readers = (std::thread::spawn(|| read(out)), std::thread::spawn(|| read(err)));
-    let end = Instant::now() + COMMAND;
+    let end = Instant::now() + COMMAND_TIME_LIMIT;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
@@ -86,7 +87,7 @@ pub fn output(command: &mut Command) -> Output {
         if is_late {
             child.kill().ok();
         }
-        assert!(!is_late, "{command:?} has not ended within {COMMAND:?}");
+        assert!(!is_late, "{command:?} has not ended within {COMMAND_TIME_LIMIT:?}");
         std::thread::sleep(Duration::from_millis(2));
     };
     Output { status, stdout: readers.0.join().unwrap(), stderr: readers.1.join().unwrap() }

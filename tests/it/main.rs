@@ -1,77 +1,78 @@
-//! The gateway as its users meet it: real processes, real TLS, real databases, clients that nobody here wrote.
+//! Integration tests of the gateway: real processes, real TLS, real databases, and clients written by third
+//! parties.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test ends at the first surprise"
+    reason = "a test fails at the first unexpected result"
 )]
 
 mod attendance;
+mod attendance_files;
 mod audit;
-mod authority;
+mod authorisation;
 mod background;
 mod bad_input;
 mod bounds;
 mod canaries;
-mod cases;
+mod client_timeouts;
 mod clients;
 mod closures;
+mod commit_groups;
+mod committed_tables;
+mod configuration;
+mod connection_loss;
 mod crash;
-mod cut;
-mod cuts;
 mod deadlines;
 mod demo;
+mod determinism;
 mod digests;
-mod disk;
+mod disk_full;
 mod documents;
-mod ends;
-mod facts;
+mod ended_rights;
+mod example_requests;
 mod faults;
-mod files;
-mod former;
-mod full;
-mod groups;
-mod kept;
+mod fixtures;
+mod former_parties;
+mod key_rotation;
+mod library_defaults;
 mod limits;
 mod listener;
 mod matrix;
 mod nodes;
-mod opening;
 mod oversight;
 mod parties;
-mod parts;
 mod passports;
+mod placement_ends;
 mod postgres;
-mod power;
+mod power_loss;
 mod process;
-mod pushes;
+mod push_command;
 mod read_guards;
+mod register_file_cases;
 mod replays;
-mod restricted;
+mod restricted_codes;
 mod revocation;
 mod roles;
 mod rollback;
-mod rotation;
-mod rows;
-mod safety;
-mod sameness;
-mod served;
-mod silence;
-mod stage;
-mod startup;
+mod serve_process;
+mod simulated_disk;
+mod startup_checks;
+mod state_refusals;
 mod statements;
-mod states;
+mod stream_interruption;
+mod stream_parts;
 
-mod story;
+mod commit_outcome_unknown;
+mod exchange_semantics;
+mod json_commands;
+mod log_completeness;
+mod multiple_placements;
 mod support;
-mod tally;
+mod syscall_trace;
 mod tidy;
-mod trace;
-mod twice_placed;
-mod unknown;
 mod unreadable;
 mod upload;
-mod verbs;
-mod watching;
+mod watch_command;
 mod wire;

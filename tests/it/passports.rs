@@ -1,4 +1,4 @@
-//! What a new version of a passport keeps of the one before.
+//! Which blocks of the previous version a new version of a passport keeps.
 
 use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
@@ -8,11 +8,11 @@ use ap_gateway::proto::v1::{
 };
 use tonic_types::StatusExt;
 
-use super::story::{id, refused};
+use super::exchange_semantics::{new_id, refusal_status};
 use super::support::World;
 
-/// A version that is put from what could be read loses no block that could not, and the sender's system learns nothing
-/// of whether there is one: refusals and receipts are the same with it and without it.
+/// Checks that writing back what was read loses no unreadable block, and that the sender's system does not learn
+/// whether there is one: refusals and replies are the same with it and without it.
 async fn a_passport_that_is_read_and_put_back_loses_nothing(world: &World) {
     let school = world.client("school").await;
     let (with, without) = (
@@ -23,7 +23,7 @@ async fn a_passport_that_is_read_and_put_back_loses_nothing(world: &World) {
         async |placement: &str, etag: &str, blocks: Vec<PassportBlock>, keep: &[Kind], remove: &[Kind]| {
             let kinds = |kinds: &[Kind]| kinds.iter().map(|kind| *kind as i32).collect();
             let request = PutPassportRequest {
-                request_id: id(),
+                request_id: new_id(),
                 placement_id: placement.to_owned(),
                 etag: etag.to_owned(),
                 blocks,
@@ -51,7 +51,7 @@ async fn a_passport_that_is_read_and_put_back_loses_nothing(world: &World) {
         let etag = put_blocks(placement, "", first, &[], &[]).await.unwrap().message.etag;
         let back = read(placement).await.blocks;
         for keep in [&[][..], &[Kind::Health]] {
-            let refusal = refused(put_blocks(placement, &etag, back.clone(), keep, &[]).await);
+            let refusal = refusal_status(put_blocks(placement, &etag, back.clone(), keep, &[]).await);
             let exchange = refusal.get_error_details().error_info().unwrap().metadata["exchange_id"].clone();
             let details = String::from_utf8_lossy(refusal.details()).replace(&exchange, "-");
             refusals.push((refusal.message().to_owned(), details));
@@ -59,12 +59,12 @@ async fn a_passport_that_is_read_and_put_back_loses_nothing(world: &World) {
         let both = [Kind::Health, Kind::Safeguarding];
         let put = put_blocks(placement, &etag, back.clone(), &both, &[]).await.unwrap().message;
         replies.push(put.clone());
-        refused(put_blocks(placement, &put.etag, back, &both, &[Kind::Health]).await);
+        refusal_status(put_blocks(placement, &put.etag, back, &both, &[Kind::Health]).await);
     }
     assert!(refusals[0].1.contains("blocks.health") && refusals[0].1.contains("blocks.safeguarding"));
     assert!(!refusals[1].1.contains("blocks.health") && refusals[1].1.contains("KEEP_OR_REMOVE"));
     assert_eq!((&refusals[..2], &replies[0]), (&refusals[2..], &replies[1]));
-    // Nor do notices and versions tell: both kinds are always named.
+    // Notices and versions do not reveal it either: both kinds are always named.
     let unreadable = [Kind::Health, Kind::Safeguarding];
     assert_eq!((notices(&with).await, notices(&without).await), (unreadable.to_vec(), unreadable.to_vec()));
     let versions = async |placement: &str| {
@@ -75,7 +75,7 @@ async fn a_passport_that_is_read_and_put_back_loses_nothing(world: &World) {
     };
     assert_eq!(versions(&with).await, versions(&without).await);
     assert_eq!(versions(&with).await[0].1.len(), 3);
-    // What its author made restricted is kept too, until it is removed.
+    // A block that its author restricted is kept as well, until it is removed.
     let health = [Kind::Health];
     let voice = PassportBlock {
         sensitivity: Sensitivity::Restricted as i32,

@@ -1,4 +1,4 @@
-//! PostgreSQL from the system's binaries, for the tests and the benches.
+//! PostgreSQL servers for tests and benches, started from the system's binaries.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::limits::output;
 
-/// Runs a command to its end; what it printed, when it succeeded.
+/// Runs a command to its end, which must succeed, and returns its standard output.
 pub fn run(command: &mut Command) -> String {
     let output = output(command);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -19,7 +19,7 @@ pub fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// A PostgreSQL server of its own, stopped when it is dropped.
+/// A PostgreSQL server in a temporary folder. It is stopped when dropped.
 pub struct Postgres {
     dir: TempDir,
     options: String,
@@ -31,7 +31,7 @@ impl Postgres {
         Self::with("")
     }
 
-    /// A server with further options of its command line.
+    /// Starts a server with further command-line options.
     pub fn with(options: &str) -> Self {
         let server = Self::empty(options);
         let mut initdb = postgres_binary("initdb");
@@ -40,7 +40,7 @@ impl Postgres {
         server
     }
 
-    /// A folder and a port for a server.
+    /// Reserves a folder and a port for a server, without data.
     fn empty(options: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("ap-gateway-pg").tempdir().unwrap();
         if is_root() {
@@ -55,7 +55,7 @@ impl Postgres {
         Self { dir, options, url_file }
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it accepts connections.
     pub fn serve(&self) {
         let log = self.dir.path().join("log");
         let mut start = postgres_binary("pg_ctl");
@@ -66,12 +66,12 @@ impl Postgres {
         self.dir.path().join("data")
     }
 
-    /// Where it is.
+    /// Returns the URL of the server.
     pub fn url(&self) -> String {
         std::fs::read_to_string(&self.url_file).unwrap()
     }
 
-    /// A standby of it as it is now, which is not being served.
+    /// Creates a standby of the server with `pg_basebackup`; the standby is not started.
     pub fn copy(&self) -> Self {
         let copy = Self::empty("");
         let mut backup = postgres_binary("pg_basebackup");
@@ -79,12 +79,12 @@ impl Postgres {
         copy
     }
 
-    /// Lets the standby take over.
+    /// Promotes the standby to primary.
     pub fn promote(&self) {
         run(postgres_binary("pg_ctl").args(["-w", "-D"]).arg(self.data()).arg("promote"));
     }
 
-    /// Kills the server with all its processes.
+    /// Kills the server and all its processes with SIGKILL.
     pub fn kill(&self) {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let server = file.lines().next().unwrap();
@@ -92,20 +92,20 @@ impl Postgres {
         run(Command::new("kill").args(["-9", server]).args(children.split_whitespace()));
     }
 
-    /// Changes a setting.
+    /// Changes a setting and reloads the configuration.
     pub fn set(&self, name: &str, value: &str) {
         self.ask(&format!("ALTER SYSTEM SET {name} = '{value}'"));
         self.ask("SELECT pg_reload_conf()");
     }
 
-    /// Waits until a standby has everything before a commit is answered.
+    /// Waits until a synchronous standby is connected.
     pub fn has_standby(&self) {
         let asked = "SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         for wait in 0.. {
             if self.ask(asked).trim() == "1" {
                 return;
             }
-            assert!(wait < 200, "the standby does not follow");
+            assert!(wait < 200, "no synchronous standby is connected");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -114,19 +114,19 @@ impl Postgres {
         run(postgres_binary("psql").args(["-X", "-A", "-t", "-d", &self.url(), "-c", sql]))
     }
 
-    /// What the server itself has logged.
+    /// Returns the server's own log.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
     }
 
-    /// Ends it as a crash would, and starts it again.
+    /// Stops the server in immediate mode, without a checkpoint, and starts it again.
     pub fn crash(&self) {
         let (data, log) = (self.data(), self.dir.path().join("log"));
         let mut restart = postgres_binary("pg_ctl");
         run(restart.args(["-w", "-m", "immediate", "-l"]).arg(log).arg("-D").arg(data).arg("restart"));
     }
 
-    /// Everything in the database, as `pg_dump` writes it.
+    /// Returns a dump of the database by `pg_dump`.
     pub fn dump(&self) -> String {
         run(postgres_binary("pg_dump").args(["-d", &self.url()]))
     }
@@ -143,14 +143,14 @@ impl Drop for Postgres {
     }
 }
 
-/// A program of the newest PostgreSQL that is installed.
+/// Returns the path of a program of the newest installed PostgreSQL.
 pub fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
     let newest = versions.map(|version| version.unwrap().path()).max().unwrap();
     newest.join("bin").join(name)
 }
 
-/// PostgreSQL refuses to run as root: then its own user runs it.
+/// Returns a command for a PostgreSQL program. As root it uses runuser, because PostgreSQL refuses to run as root.
 pub fn postgres_binary(name: &str) -> Command {
     let binary = program(name);
     let mut command = Command::new(if is_root() { Path::new("runuser") } else { &binary });
@@ -166,7 +166,7 @@ pub fn is_root() -> bool {
     run(Command::new("id").arg("-u")).trim() == "0"
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file with mode 0600.
 pub fn write_private(path: &Path, text: &str) {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();

@@ -1,4 +1,4 @@
-//! The gateway as a process of its own: started, followed or hindered by strace, killed, seen to end.
+//! The gateway as a separate process: start it, trace it or inject faults with strace, kill it, wait for its exit.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -9,36 +9,36 @@ use std::time::{Duration, Instant};
 
 use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::Client;
-use ap_gateway::store::{Database, Location, Row};
+use ap_gateway::store::{Database, DatabaseLocation, Row};
 use tempfile::TempDir;
 
 use super::limits;
 use super::support::{NOW, as_root, gateway, run};
 
-/// A sandbox that is served by the binary; killed when it is dropped.
+/// A process of the binary that serves a sandbox. It is killed when dropped.
 pub struct Process {
     child: Child,
     address: SocketAddr,
 }
 
-/// strace on a running process; dropping it lets the process go on unhindered.
-pub struct Hindrance(Child);
+/// strace attached to a running process to inject faults. Dropping it detaches strace and ends the faults.
+pub struct FaultInjection(Child);
 
-/// A sandbox's folder, served by processes one after the other.
+/// The folder of a sandbox, which one process after the other serves.
 pub struct Sandbox {
     dir: TempDir,
-    /// A placement with provider-a.
+    /// The id of a placement with provider-a.
     pub placement: String,
 }
 
 impl Sandbox {
-    /// A sandbox that was made and is not being served.
+    /// Creates a sandbox that no process serves.
     pub fn new() -> Self {
-        Self::inside(&std::env::temp_dir())
+        Self::new_in(&std::env::temp_dir())
     }
 
-    /// The same inside a folder.
-    pub fn inside(folder: &Path) -> Self {
+    /// Creates such a sandbox inside a folder.
+    pub fn new_in(folder: &Path) -> Self {
         let dir = TempDir::new_in(folder).unwrap();
         drop(Process::serve(dir.path()));
         let placed = sandbox::world::load(dir.path()).unwrap().placements;
@@ -46,9 +46,9 @@ impl Sandbox {
         Self { dir, placement: placed.placement_id }
     }
 
-    /// Folds the write-ahead log back so often that it happens under a test's load.
-    pub fn folding(self) -> Self {
-        fold_often(self.path());
+    /// Configures WAL checkpoints so frequent that they happen under the load of a test.
+    pub fn with_frequent_checkpoints(self) -> Self {
+        checkpoint_often(self.path());
         self
     }
 
@@ -57,42 +57,44 @@ impl Sandbox {
     }
 
     pub async fn client(&self, name: &str) -> Client {
-        profile::connect(&sandbox::profile(self.path(), name)).await.unwrap().without_retries()
+        profile::connect(&sandbox::profile_path(self.path(), name)).await.unwrap().without_retries()
     }
 
-    /// What the database holds, while nobody serves it.
+    /// Runs a query on the database while no process serves it.
     pub async fn query(&self, sql: &'static str) -> Vec<Row> {
-        let database = Database::open(&Location::Sqlite(self.path().join("gateway.sqlite"))).await.unwrap();
+        let database =
+            Database::open(&DatabaseLocation::Sqlite(self.path().join("gateway.sqlite"))).await.unwrap();
         let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
         database.close().await;
         rows
     }
 
-    /// The whole log verifies, against the anchor and with the kept records.
-    pub async fn verifies(&self) {
+    /// Verifies the whole log against the anchor, with all committed records.
+    pub async fn assert_log_verifies(&self) {
         let file = |name| self.path().join(name);
         let log_key = std::fs::read_to_string(file("log-key")).unwrap();
         let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
-        let report = audit::verify_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+        let report =
+            audit::verify_database_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
         assert_eq!(report.findings, []);
         assert!(report.records > 0);
     }
 }
 
 impl Process {
-    /// Serves the sandbox in a folder, and makes it where there is none.
+    /// Serves the sandbox in a folder; creates it if there is none.
     pub fn serve(dir: &Path) -> Self {
         Self::start(gateway(), dir, &[])
     }
 
-    /// The same under strace. It is the gateway's grandchild, so that the process that ends is the gateway.
-    pub fn traced(dir: &Path, strace: &[&str]) -> Self {
+    /// Serves it under strace. strace runs as a detached grandchild (`-D`), so the child process is the gateway.
+    pub fn serve_under_strace(dir: &Path, strace: &[&str]) -> Self {
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-q"]).args(strace).arg(gateway().get_program());
         Self::start(command, dir, &[])
     }
 
-    /// However the binary is to be run, and with what further options of `sandbox`.
+    /// Starts a sandbox with the given command and further options of `sandbox`, and waits for READY.
     pub fn start(mut command: Command, dir: &Path, further: &[&OsStr]) -> Self {
         limits::watch();
         command.args(["sandbox", "--clock", NOW, "--dir"]).arg(dir).args(further).stdout(Stdio::piped());
@@ -104,32 +106,32 @@ impl Process {
             BufReader::new(out).read_line(&mut line).ok();
             to.send(line).ok();
         });
-        let Ok(line) = first.recv_timeout(READY) else {
+        let Ok(line) = first.recv_timeout(MAX_START_TIME) else {
             child.kill().ok();
-            panic!("{command:?} has not said READY within {READY:?}");
+            panic!("{command:?} has not printed READY within {MAX_START_TIME:?}");
         };
         let address = line.trim().strip_prefix("READY ").unwrap().parse().unwrap();
         Self { child, address }
     }
 
-    /// Where it listens.
+    /// Returns the address on which the process listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Kills it as a power cut would end it, and waits until strace has written its trace.
-    pub fn cut(self, trace: &Path) {
+    /// Kills the process with SIGKILL and waits until strace has written the end of its trace.
+    pub fn kill_and_await_trace(self, trace: &Path) {
         let last = format!("{} ", self.child.id());
         drop(self);
-        until("the trace has ended", || {
+        wait_until("the trace has ended", || {
             let text = std::fs::read_to_string(trace).unwrap();
             let end = text.lines().rev().find(|line| line.starts_with(&last));
             end.is_some_and(|line| line.contains("+++ killed"))
         });
     }
 
-    /// From now on each of these system calls on the file fails, as strace's `inject` says.
-    pub fn hinder(&self, file: &Path, inject: &str) -> Hindrance {
+    /// Makes system calls on a file fail from now on, as specified by strace's `inject`.
+    pub fn inject_fault(&self, file: &Path, inject: &str) -> FaultInjection {
         let mut strace = as_root("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}"), "-P"]).arg(file);
         let strace = strace.arg("-p").arg(self.child.id().to_string()).spawn().unwrap();
@@ -140,30 +142,30 @@ impl Process {
                 !status.contains("TracerPid:\t0\n")
             })
         };
-        until("strace follows every thread", followed);
-        Hindrance(strace)
+        wait_until("strace follows every thread", followed);
+        FaultInjection(strace)
     }
 
-    /// Sends it a signal: `STOP`, `CONT`.
+    /// Sends a signal to the process, such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()));
     }
 
-    /// Asks it to end, and waits for that as [`Process::ended`] does.
-    pub fn terminated(self) -> ExitStatus {
+    /// Sends SIGTERM and waits as [`Process::ended`] does.
+    pub fn terminate(self) -> ExitStatus {
         run(Command::new("kill").arg(self.child.id().to_string()));
-        self.ended()
+        self.wait_for_exit()
     }
 
-    /// Waits until it has ended by itself, for five seconds.
-    pub fn ended(self) -> ExitStatus {
-        self.ended_within(BACK)
+    /// Waits up to five seconds until the process has exited.
+    pub fn wait_for_exit(self) -> ExitStatus {
+        self.wait_for_exit_within(MAX_WAIT)
     }
 
-    /// The same, for as long as this.
-    pub fn ended_within(mut self, bound: Duration) -> ExitStatus {
+    /// Waits up to `bound` until the process has exited.
+    pub fn wait_for_exit_within(mut self, bound: Duration) -> ExitStatus {
         let mut status = None;
-        within(bound, "the process has ended", || {
+        wait_within(bound, "the process has ended", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -178,24 +180,24 @@ impl Drop for Process {
     }
 }
 
-impl Drop for Hindrance {
+impl Drop for FaultInjection {
     fn drop(&mut self) {
-        // Asked to end, strace lets every thread go; killed, it could leave one stopped.
+        // On SIGTERM strace detaches from every thread; on SIGKILL it could leave one stopped.
         run(as_root("kill").arg(self.0.id().to_string()));
         self.0.wait().unwrap();
     }
 }
 
-/// Longest start of a process, which may have a whole world to make, on a busy machine.
-const READY: Duration = Duration::from_mins(1);
-/// The bound within which a node is back or gone.
-const BACK: Duration = Duration::from_secs(5);
+/// Time limit for the start of a process, which may have to create a sandbox on a busy machine.
+const MAX_START_TIME: Duration = Duration::from_mins(1);
+/// Time limit for other waits on a process.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-fn until(what: &str, holds: impl FnMut() -> bool) {
-    within(BACK, what, holds);
+fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(MAX_WAIT, what, holds);
 }
 
-fn within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+fn wait_within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < bound, "{what}: not within {bound:?}");
@@ -203,8 +205,8 @@ fn within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Has the gateway of a folder fold SQLite's write-ahead log back every few groups.
-pub fn fold_often(dir: &Path) {
+/// Configures the gateway of a folder to checkpoint SQLite's WAL every few groups.
+pub fn checkpoint_often(dir: &Path) {
     let file = dir.join("gateway.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let often = text.replace("[database]\n", "[database]\nfold_after_pages = 500\n");

@@ -1,5 +1,4 @@
-//! Those who act for others, look after others, or look at what others did: a processor under its grant, an
-//! auditor, the operator. Of a child's record an auditor and the operator see nothing.
+//! Roles: a processor under its grant, an auditor and the operator. Auditor and operator see no child's record.
 
 use ap_gateway::cli::audit;
 use ap_gateway::client::reason;
@@ -17,22 +16,22 @@ use serde::Deserialize;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::stage::{Stage, UPN, descriptor, path, row};
-use super::story::{id, mark, refused, submission, submit};
+use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
+use super::fixtures::{Fixtures, UPN, find_example, method_descriptor, method_path};
 use super::support::World;
 use super::wire::{Answer, Wire, frame};
 
 const FOR_RIVERSIDE: (&str, &str) = ("ap-on-behalf-of", "provider/riverside");
 
-/// What a processor is told by a method, acting for Riverside.
-async fn for_riverside(wire: &Wire, method: &str, message: &[u8]) -> Answer {
-    wire.send(&path(&descriptor(method)), &[FOR_RIVERSIDE], frame(message)).await.unwrap()
+/// Calls a method on behalf of Riverside.
+async fn call_for_riverside(wire: &Wire, method: &str, message: &[u8]) -> Answer {
+    wire.send(&method_path(&method_descriptor(method)), &[FOR_RIVERSIDE], frame(message)).await.unwrap()
 }
 
-/// Lets the processor act for Riverside with methods, from one day on to another; the grant's id.
-async fn grant(world: &World, methods: &[&str], from: &str, to: &str) -> String {
+/// Grants the processor methods on behalf of Riverside for a period; returns the grant's id.
+async fn authorise_processor(world: &World, methods: &[&str], from: &str, to: &str) -> String {
     let request = AuthoriseProcessorRequest {
-        request_id: id(),
+        request_id: new_id(),
         processor: "processor/registerworks".to_owned(),
         methods: methods.iter().map(|&method| method.to_owned()).collect(),
         from_date: from.to_owned(),
@@ -43,66 +42,80 @@ async fn grant(world: &World, methods: &[&str], from: &str, to: &str) -> String 
     riverside.call(register_service::AUTHORISE_PROCESSOR, &request).await.unwrap().message.grant_id
 }
 
-async fn end(world: &World, grant_id: String) {
-    let request = EndGrantRequest { request_id: id(), grant_id, ..EndGrantRequest::default() };
+async fn end_grant(world: &World, grant_id: String) {
+    let request = EndGrantRequest { request_id: new_id(), grant_id, ..EndGrantRequest::default() };
     world.client("provider-a").await.call(register_service::END_GRANT, &request).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_processor_acts_for_whoever_lets_it_and_as_long() {
+async fn a_processor_acts_only_under_a_current_grant() {
     let world = World::sqlite().await;
-    let (processor, wire) = (world.client("processor").await, Wire::of(world.dir.path(), "processor").await);
+    let (processor, wire) =
+        (world.client("processor").await, Wire::connect(world.dir.path(), "processor").await);
     let placement = world.placements("la-a", "provider-a").remove(0);
     let sent = submit(&processor, &submission(vec![mark(&placement, "2026-11-02", "/")])).await.unwrap();
     assert_eq!(sent.message.stored, 1);
-    let exchanges = audit::exchanges(&world.client("provider-a").await).await.unwrap();
+    let exchanges = audit::list_all_exchanges(&world.client("provider-a").await).await.unwrap();
     let entry = exchanges.iter().find(|exchange| exchange.exchange_id == sent.receipt.exchange_id).unwrap();
     assert_eq!((&*entry.organisation, &*entry.processor), ("provider/riverside", "processor/registerworks"));
     assert_eq!((&*entry.system, entry.outcome()), ("cloud-mis", Outcome::Ok));
-    // Nothing beyond the methods that were named, and nothing of its own.
+    // Other methods are refused, and so are calls without a principal.
     let get = GetPlacementRequest { placement_id: placement.clone() }.encode_to_vec();
-    assert_eq!(for_riverside(&wire, "GetPlacement", &get).await.told(), "GRANT_REQUIRED");
-    assert_eq!(wire.call(&path(&descriptor("SubmitAttendance")), &[]).await.told(), "METHOD_NOT_ALLOWED");
-    for (from, to, told) in [
+    assert_eq!(call_for_riverside(&wire, "GetPlacement", &get).await.reason(), "GRANT_REQUIRED");
+    assert_eq!(
+        wire.call(&method_path(&method_descriptor("SubmitAttendance")), &[]).await.reason(),
+        "METHOD_NOT_ALLOWED"
+    );
+    for (from, to, expected) in [
         ("2026-11-21", "", "GRANT_REQUIRED"),
         ("2026-11-01", "2026-11-19", "GRANT_REQUIRED"),
         ("2026-11-20", "2026-11-20", "OK"),
     ] {
-        let granted = grant(&world, &["GetPlacement"], from, to).await;
-        assert_eq!(for_riverside(&wire, "GetPlacement", &get).await.told(), told, "{from} to {to}");
-        end(&world, granted).await;
-        assert_eq!(for_riverside(&wire, "GetPlacement", &get).await.told(), "GRANT_REQUIRED", "ended");
+        let granted = authorise_processor(&world, &["GetPlacement"], from, to).await;
+        assert_eq!(
+            call_for_riverside(&wire, "GetPlacement", &get).await.reason(),
+            expected,
+            "{from} to {to}"
+        );
+        end_grant(&world, granted).await;
+        assert_eq!(call_for_riverside(&wire, "GetPlacement", &get).await.reason(), "GRANT_REQUIRED", "ended");
     }
-    // One that is none of Riverside's may name it in vain.
+    // A caller that is not Riverside's processor is refused.
     for other in ["la-a", "provider-c", "operator", "auditor"] {
-        let wire = Wire::of(world.dir.path(), other).await;
-        assert_eq!(for_riverside(&wire, "ListPlacements", &[]).await.told(), "GRANT_REQUIRED", "{other}");
+        let wire = Wire::connect(world.dir.path(), other).await;
+        assert_eq!(
+            call_for_riverside(&wire, "ListPlacements", &[]).await.reason(),
+            "GRANT_REQUIRED",
+            "{other}"
+        );
     }
     world.stop().await;
 }
 
-/// A stream that a processor holds for another has its mail at once, and ends with the grant.
+/// Checks that a processor's stream gets deliveries and ends with the grant.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_s_stream_ends_with_its_grant() {
     let world = World::sqlite().await;
-    let granted = grant(&world, &["WatchDeliveries"], "2026-11-01", "").await;
-    let wire = Wire::of(world.dir.path(), "processor").await;
-    // Plans alone: none is there yet.
+    let granted = authorise_processor(&world, &["WatchDeliveries"], "2026-11-01", "").await;
+    let wire = Wire::connect(world.dir.path(), "processor").await;
+    // The filter is on plans, of which there are none yet.
     let request = WatchDeliveriesRequest { kinds: vec![10], ..WatchDeliveriesRequest::default() };
     let body = Body::new(http_body_util::Full::new(frame(&request.encode_to_vec())));
-    let (parts, mut body) =
-        wire.begin(&path(&descriptor("WatchDeliveries")), &[FOR_RIVERSIDE], body).await.unwrap();
+    let (parts, mut body) = wire
+        .begin(&method_path(&method_descriptor("WatchDeliveries")), &[FOR_RIVERSIDE], body)
+        .await
+        .unwrap();
     assert_eq!(parts.headers.get("grpc-status"), None);
-    // Its opening, then the agreements that it has signed, then nothing.
+    // The opening message comes first, then the agreements that it has signed, then nothing.
     let mut messages = 0;
     while messages < 2 {
         messages += usize::from(body.frame().await.unwrap().unwrap().is_data());
     }
-    end(&world, granted).await;
-    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    end_grant(&world, granted).await;
+    let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let agreement = stage.names["agreement"].clone();
     stage.names.insert("ending".to_owned(), agreement);
-    stage.play("EndAgreement").await;
+    stage.call_ok("EndAgreement").await;
     let ended = loop {
         match body.frame().await.unwrap().unwrap().into_data() {
             Ok(more) => assert_eq!(more, Bytes::new(), "nothing is sent after the grant's end"),
@@ -113,8 +126,8 @@ async fn a_processor_s_stream_ends_with_its_grant() {
     world.stop().await;
 }
 
-/// The sandbox's invented children, by all that names them.
-fn names() -> Vec<String> {
+/// Returns the identifiers of the sandbox's children.
+fn child_identifiers() -> Vec<String> {
     #[derive(Deserialize)]
     struct Child {
         upn: String,
@@ -124,16 +137,17 @@ fn names() -> Vec<String> {
     let children = include_str!("../../src/cli/sandbox/children.json");
     let children: Vec<Child> = serde_json::from_str(children).unwrap();
     let all = children.into_iter().flat_map(|child| [child.upn, child.surname, child.date_of_birth]);
-    // A short name is in many a signature.
+    // Short names also occur in random bytes such as signatures.
     all.filter(|name| name.len() > 6).collect()
 }
 
-/// Whatever an auditor or the operator may call at all, no answer names a child; the commissioner's does.
+/// Checks that no response of any method to an auditor or the operator names a child, and that the commissioner's
+/// does.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_and_the_operator_see_no_child() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
-    let names = [names(), vec![UPN.to_owned(), "Kestrel".to_owned()]].concat();
+    let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
+    let names = [child_identifiers(), vec![UPN.to_owned(), "Kestrel".to_owned()]].concat();
     let shows = |answer: &Answer| {
         let text = String::from_utf8_lossy(&answer.message).into_owned();
         names.iter().any(|name| text.contains(name))
@@ -142,7 +156,7 @@ async fn an_auditor_and_the_operator_see_no_child() {
     for (kind, caller) in [(OrganisationKind::Auditor, "auditor"), (OrganisationKind::Operator, "operator")] {
         for (path, action) in gateway::routes().actions() {
             if action.kinds().contains(&kind) {
-                let row = row(path.rsplit('/').next().unwrap()).unwrap();
+                let row = find_example(path.rsplit('/').next().unwrap()).unwrap();
                 let request = stage.request(row, true);
                 let answer = stage.call(caller, row.method, &request).await;
                 assert!(!shows(&answer), "{caller} {path}");
@@ -151,37 +165,40 @@ async fn an_auditor_and_the_operator_see_no_child() {
         }
     }
     assert!(asked > 15, "{asked}");
-    let deliveries =
-        stage.call("la-a", "ListDeliveries", &stage.request(row("ListDeliveries").unwrap(), true)).await;
+    let deliveries = stage
+        .call("la-a", "ListDeliveries", &stage.request(find_example("ListDeliveries").unwrap(), true))
+        .await;
     assert!(shows(&deliveries));
     drop(stage);
     world.stop().await;
 }
 
-/// An auditor reads the exchanges of whoever appointed it, no other's, and none once that has ended.
+/// Checks that an auditor reads the exchanges of its appointers and of itself, and no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_auditor_sees_whose_auditor_it_is() {
+async fn an_auditor_sees_only_its_appointers() {
     let world = World::sqlite().await;
-    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
+    let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let auditor = world.client("auditor").await;
-    let mine = |exchange: &ap_gateway::proto::v1::ExchangeRecord, of: &str| {
-        exchange.organisation == of || exchange.counterparts.iter().any(|other| other == of)
+    let mine = |exchange: &ap_gateway::proto::v1::ExchangeRecord, organisation: &str| {
+        exchange.organisation == organisation
+            || exchange.counterparts.iter().any(|other| other == organisation)
     };
-    let seen = audit::exchanges(&auditor).await.unwrap();
+    let seen = audit::list_all_exchanges(&auditor).await.unwrap();
     assert!(seen.iter().filter(|exchange| mine(exchange, "la/330")).count() > 20);
     for exchange in &seen {
         assert!(mine(exchange, "la/330") || mine(exchange, "auditor/northgate"), "{}", exchange.method);
     }
-    // The operator reads its own exchanges, not those of whom it registered.
-    let own = audit::exchanges(&world.client("operator").await).await.unwrap();
-    assert!(own.iter().all(|exchange| mine(exchange, "operator/gateway")));
-    let request = stage.request(row("GetExchange").unwrap(), true);
-    assert_eq!(stage.call("operator", "GetExchange", &request).await.told(), "NOT_FOUND");
+    // The operator reads its own exchanges, not those of the organisations that it registered.
+    let of_operator = audit::list_all_exchanges(&world.client("operator").await).await.unwrap();
+    assert!(of_operator.iter().all(|exchange| mine(exchange, "operator/gateway")));
+    let request = stage.request(find_example("GetExchange").unwrap(), true);
+    assert_eq!(stage.call("operator", "GetExchange", &request).await.reason(), "NOT_FOUND");
     let listed = world.client("la-a").await;
     let page = listed.call(placement_service::LIST_PLACEMENTS, &ListPlacementsRequest::default()).await;
     assert!(!page.unwrap().message.placements.is_empty());
-    let refusal =
-        refused(auditor.call(placement_service::LIST_PLACEMENTS, &ListPlacementsRequest::default()).await);
+    let refusal = refusal_status(
+        auditor.call(placement_service::LIST_PLACEMENTS, &ListPlacementsRequest::default()).await,
+    );
     assert_eq!(reason(&refusal), "METHOD_NOT_ALLOWED");
     drop(stage);
     world.stop().await;

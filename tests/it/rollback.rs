@@ -1,5 +1,5 @@
-//! A database that was restored from an older copy, and goes on as a new log: what was kept is as it was, what was
-//! lost is named, and nobody takes the one for the other.
+//! A database that was restored from an older copy and continues as a new log: kept entries are unchanged, the loss
+//! is described, and the two logs are never confused.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,41 +12,41 @@ use ap_gateway::proto::v1::{
     ListDeliveriesResponse, ListExchangesRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
     WatchPosition, audit_service, delivery_service,
 };
-use ap_gateway::store::{Database, Location};
+use ap_gateway::store::{Database, DatabaseLocation};
 use prost::Message;
 use tonic_types::StatusExt;
 
-use super::opening::serve;
+use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
 use super::process::{Process, Sandbox};
-use super::story::{id, mark, refused, submission, submit};
+use super::startup_checks::serve_briefly;
 use super::support::{gateway, run};
 
-const NEXT: &str = "ap-gateway-sandbox/log-2";
+const NEW_LOG_NAME: &str = "ap-gateway-sandbox/log-2";
 
-/// Runs `accept-rollback` on the sandbox in a folder: its exit code and what it says.
-pub fn accept(dir: &Path, log: &str) -> (i32, String) {
+/// Runs `accept-rollback` on the sandbox in a folder and returns exit code and output.
+pub fn accept_rollback(dir: &Path, log: &str) -> (i32, String) {
     let mut accept = gateway();
     accept.arg("accept-rollback").arg("--config").arg(dir.join("gateway.toml")).args(["--log", log]);
     let output = accept.output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(told).unwrap())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
 }
 
-/// The same where there is one to accept; its keys are given to everyone in the folder.
-pub fn accepted(dir: &Path, log: &str) -> String {
-    let (code, told) = accept(dir, log);
-    assert_eq!(code, 0, "{told}");
-    std::fs::write(dir.join("log-key"), told.lines().last().unwrap()).unwrap();
-    told
+/// Runs `accept-rollback`, which must succeed, and writes the new keys for all clients of the folder.
+pub fn accept_rollback_ok(dir: &Path, log: &str) -> String {
+    let (code, printed) = accept_rollback(dir, log);
+    assert_eq!(code, 0, "{printed}");
+    std::fs::write(dir.join("log-key"), printed.lines().last().unwrap()).unwrap();
+    printed
 }
 
-fn copied(from: &Path, to: &Path) -> PathBuf {
+fn copy_folder(from: &Path, to: &Path) -> PathBuf {
     run(Command::new("cp").arg("-a").args([from, to]));
     to.to_owned()
 }
 
-/// Puts the database of one folder in the place of another's.
-fn restore(from: &Path, to: &Path) {
+/// Replaces the database of one folder by that of another.
+fn restore_database(from: &Path, to: &Path) {
     for file in ["gateway.sqlite", "gateway.sqlite-wal", "gateway.sqlite-shm"] {
         std::fs::remove_file(to.join(file)).ok();
         if from.join(file).exists() {
@@ -55,16 +55,22 @@ fn restore(from: &Path, to: &Path) {
     }
 }
 
-async fn list(client: &Client, cursor: Option<Cursor>) -> Result<ListDeliveriesResponse, ClientError> {
+async fn list_deliveries(
+    client: &Client,
+    cursor: Option<Cursor>,
+) -> Result<ListDeliveriesResponse, ClientError> {
     let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
     Ok(client.call(delivery_service::LIST_DELIVERIES, &request).await?.message)
 }
 
-/// Everything behind a cursor, and the last cursor.
-async fn behind(client: &Client, mut cursor: Option<Cursor>) -> (Vec<(u64, String)>, Option<Cursor>) {
+/// Lists all deliveries after a cursor, and the last cursor.
+async fn deliveries_after(
+    client: &Client,
+    mut cursor: Option<Cursor>,
+) -> (Vec<(u64, String)>, Option<Cursor>) {
     let mut found = Vec::new();
     loop {
-        let page = list(client, cursor).await.unwrap();
+        let page = list_deliveries(client, cursor).await.unwrap();
         let places = page.deliveries.into_iter().map(|one| (one.cursor.unwrap().index, one.object_id));
         found.extend(places);
         cursor = page.next;
@@ -74,10 +80,10 @@ async fn behind(client: &Client, mut cursor: Option<Cursor>) -> (Vec<(u64, Strin
     }
 }
 
-/// The same by a stream, until nothing comes for a while.
-async fn streamed(client: &Client, cursor: Option<Cursor>) -> Vec<(u64, String)> {
+/// Reads deliveries after a cursor from a stream until none arrives for a second.
+async fn streamed_deliveries(client: &Client, cursor: Option<Cursor>) -> Vec<(u64, String)> {
     let watch = WatchDeliveriesRequest { cursor, ..WatchDeliveriesRequest::default() };
-    let mut stream = client.watch(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
+    let mut stream = client.open_stream(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
     let position = |message: &WatchDeliveriesResponse| {
         WatchPosition { cursor: message.next.clone(), ..WatchPosition::default() }.encode_to_vec().into()
     };
@@ -89,98 +95,101 @@ async fn streamed(client: &Client, cursor: Option<Cursor>) -> Vec<(u64, String)>
     found
 }
 
-fn violation<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> (String, String) {
-    let status = refused(answer);
+fn field_violation<R: std::fmt::Debug>(answer: Result<R, ClientError>) -> (String, String) {
+    let status = refusal_status(answer);
     let mut faults = status.get_details_bad_request().unwrap().field_violations;
     let fault = faults.remove(0);
     (fault.field, fault.reason)
 }
 
-fn verify(args: &[&str]) -> (i32, String) {
+fn run_verify(args: &[&str]) -> (i32, String) {
     let output = gateway().args(["audit", "verify"]).args(args).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(told).unwrap())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
 }
 
-/// As `audit verify` on the database in a folder, with everything.
-async fn report(dir: &Path) -> ap_gateway::audit::verify::Report {
+/// Verifies the database in a folder as `audit verify` does, with anchor and key ring.
+async fn verify_folder(dir: &Path) -> ap_gateway::audit::verify::VerifyReport {
     let file = |name| dir.join(name);
     let key = std::fs::read_to_string(file("log-key")).unwrap();
     let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
-    audit::verify_copy(&database, &key, Some(&anchor), Some(&ring)).await.unwrap()
+    audit::verify_database_copy(&database, &key, Some(&anchor), Some(&ring)).await.unwrap()
 }
 
-/// A node that has not been given the new key, or not the new anchor, does not serve; nor does one on which the verb
-/// broke off before the anchor, or before the database, until it is run again.
-async fn other_nodes(dir: &Path, earlier: &Path, behind_it: &Path, other: &Path) {
+/// Checks that a second node does not serve without the new key and the new anchor, nor after an `accept-rollback`
+/// that was interrupted before the anchor or the database was written, until it is run again.
+async fn second_node_needs_new_key_and_anchor(dir: &Path, earlier: &Path, behind_it: &Path, other: &Path) {
     std::fs::copy(behind_it.join("log-signing-key"), other.join("log-signing-key")).unwrap();
-    let (code, told) = serve(other);
-    assert!(code == 1 && told.contains("signature is wrong"), "{code}: {told}");
+    let (code, printed) = serve_briefly(other);
+    assert!(code == 1 && printed.contains("signature is wrong"), "{code}: {printed}");
     std::fs::copy(dir.join("log-signing-key"), other.join("log-signing-key")).unwrap();
     std::fs::copy(behind_it.join("anchor"), other.join("anchor")).unwrap();
-    let (code, told) = serve(other);
-    assert!(code == 1 && told.contains("a log that was replaced"), "{code}: {told}");
-    let (code, told) = accept(other, "ap-gateway-sandbox/log-3");
-    assert!(code == 1 && told.contains("under another name"), "{code}: {told}");
-    accepted(other, NEXT);
-    assert_eq!(report(other).await.findings, []);
-    restore(behind_it, other);
+    let (code, printed) = serve_briefly(other);
+    assert!(code == 1 && printed.contains("a log that was replaced"), "{code}: {printed}");
+    let (code, printed) = accept_rollback(other, "ap-gateway-sandbox/log-3");
+    assert!(code == 1 && printed.contains("under another name"), "{code}: {printed}");
+    accept_rollback_ok(other, NEW_LOG_NAME);
+    assert_eq!(verify_folder(other).await.findings, []);
+    restore_database(behind_it, other);
     std::fs::copy(earlier.join("anchor"), other.join("anchor")).unwrap();
-    let (code, told) = serve(other);
-    assert!(code == 1 && told.contains("half accepted"), "{code}: {told}");
+    let (code, printed) = serve_briefly(other);
+    assert!(code == 1 && printed.contains("half accepted"), "{code}: {printed}");
     std::fs::copy(behind_it.join("anchor"), other.join("anchor")).unwrap();
-    accepted(other, NEXT);
-    assert_eq!(report(other).await.findings, []);
+    accept_rollback_ok(other, NEW_LOG_NAME);
+    assert_eq!(verify_folder(other).await.findings, []);
 }
 
-/// A place that was lost is no place to go on from, nor one to acknowledge.
-async fn lost_places(la: &Client, at_lost: Option<Cursor>) {
+/// Checks that a cursor in the lost part is refused, for reading and for acknowledging.
+async fn lost_cursors_are_refused(la: &Client, at_lost: Option<Cursor>) {
     let cursor_lost = || ("cursor".to_owned(), "CURSOR_LOST".to_owned());
-    assert_eq!(violation(list(la, at_lost.clone()).await), cursor_lost());
+    assert_eq!(field_violation(list_deliveries(la, at_lost.clone()).await), cursor_lost());
     let watch = WatchDeliveriesRequest { cursor: at_lost.clone(), ..WatchDeliveriesRequest::default() };
-    let watched = la.watch(delivery_service::WATCH_DELIVERIES, &watch).await;
+    let watched = la.open_stream(delivery_service::WATCH_DELIVERIES, &watch).await;
     let watched: Result<Option<WatchDeliveriesResponse>, _> = match watched {
         Ok(mut stream) => {
             stream.next(|_| Vec::new().into()).await.map(|next| next.map(|(message, _)| message))
         }
         Err(error) => Err(error),
     };
-    assert_eq!(violation(watched), cursor_lost());
+    assert_eq!(field_violation(watched), cursor_lost());
     let acknowledge = AcknowledgeDeliveryRequest {
-        request_id: id(),
+        request_id: new_id(),
         deliveries: vec![Acknowledged { cursor: at_lost.clone(), ..Acknowledged::default() }],
         stage: DeliveryStage::Acknowledged as i32,
         ..AcknowledgeDeliveryRequest::default()
     };
     let answer = la.call(delivery_service::ACKNOWLEDGE_DELIVERY, &acknowledge).await;
-    assert_eq!(violation(answer), ("deliveries[0].cursor".to_owned(), "CURSOR_LOST".to_owned()));
+    assert_eq!(field_violation(answer), ("deliveries[0].cursor".to_owned(), "CURSOR_LOST".to_owned()));
     let of_nobody = at_lost.map(|cursor| Cursor { log: "another/log".to_owned(), ..cursor });
-    assert_eq!(violation(list(la, of_nobody).await).1, "CURSOR_UNKNOWN");
+    assert_eq!(field_violation(list_deliveries(la, of_nobody).await).1, "CURSOR_UNKNOWN");
 }
 
-/// One bit of the entry that says what was lost.
-async fn one_bit(dir: &Path, stood: u64) {
-    let database = Database::open(&Location::Sqlite(dir.join("gateway.sqlite"))).await.unwrap();
+/// Checks that a changed bit in the entry that describes the loss is found.
+async fn changed_replacement_entry_is_found(dir: &Path, stood: u64) {
+    let database = Database::open(&DatabaseLocation::Sqlite(dir.join("gateway.sqlite"))).await.unwrap();
     let mut conn = database.writer().await.unwrap();
     let index = i64::try_from(stood).unwrap();
     let row = conn.fetch_one("SELECT bytes FROM entries WHERE idx = $1", vec![index.into()]).await.unwrap();
     let mut bytes = row.unwrap().blob(0).unwrap().to_vec();
-    let place = bytes.windows(NEXT.len() - 2).position(|part| part == b"ap-gateway-sandbox/log").unwrap();
+    let place =
+        bytes.windows(NEW_LOG_NAME.len() - 2).position(|part| part == b"ap-gateway-sandbox/log").unwrap();
     bytes[place + 30] ^= 1;
     let sql = "UPDATE entries SET bytes = $1 WHERE idx = $2";
     conn.execute(sql, vec![bytes.as_slice().into(), index.into()]).await.unwrap();
     drop(conn);
     database.close().await;
-    let findings = report(dir).await.findings;
-    assert!(findings[0].what.contains(&format!("entry {stood} was changed")), "{findings:?}");
-    assert!(findings.iter().any(|finding| finding.what.contains("has not the root that was signed")));
+    let findings = verify_folder(dir).await.findings;
+    assert!(findings[0].description.contains(&format!("entry {stood} was changed")), "{findings:?}");
+    assert!(
+        findings.iter().any(|finding| finding.description.contains("does not have the root that was signed"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let sandbox = Sandbox::new();
     let (dir, copies) = (sandbox.path(), tempfile::tempdir().unwrap());
-    let copy = |from: &Path, name: &str| copied(from, &copies.path().join(name));
+    let copy = |from: &Path, name: &str| copy_folder(from, &copies.path().join(name));
     let placed = sandbox::world::load(dir).unwrap().placements.into_iter();
     let mut placed = placed.filter(|placed| placed.commissioner == "la-a" && placed.provider == "provider-a");
     let placement = placed.next().unwrap().placement_id;
@@ -190,8 +199,8 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let server = Process::serve(dir);
     let provider = sandbox.client("provider-a").await;
     let kept = submit(&provider, &first).await.unwrap();
-    let (_, at_kept) = behind(&sandbox.client("la-a").await, None).await;
-    assert!(server.terminated().success());
+    let (_, at_kept) = deliveries_after(&sandbox.client("la-a").await, None).await;
+    assert!(server.terminate().success());
     let earlier = copy(dir, "earlier");
     let stood = sandbox.query("SELECT MAX(size) FROM checkpoints").await[0].int(0).unwrap().unsigned_abs();
 
@@ -200,69 +209,74 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let page = ListExchangesRequest { page_size: 1, ..ListExchangesRequest::default() };
     let page = provider.call(audit_service::LIST_EXCHANGES, &page).await.unwrap().message.next_page_token;
     submit(&provider, &lost).await.unwrap();
-    let (_, at_lost) = behind(&la, at_kept.clone()).await;
+    let (_, at_lost) = deliveries_after(&la, at_kept.clone()).await;
     assert_ne!(at_lost, at_kept);
-    assert!(server.terminated().success());
-    let (code, told) = accept(dir, NEXT);
-    assert!(code == 1 && told.contains("nothing to accept"), "{code}: {told}");
+    assert!(server.terminate().success());
+    let (code, printed) = accept_rollback(dir, NEW_LOG_NAME);
+    assert!(code == 1 && printed.contains("nothing to accept"), "{code}: {printed}");
 
-    // Refused, accepted, served; a second time there is nothing to accept, and no name is given twice.
-    restore(&earlier, dir);
-    let (code, told) = serve(dir);
-    assert!(code == 1 && told.contains("rolled back"), "{code}: {told}");
+    // The node refuses to start, the rollback is accepted, and the node serves. A second time there is nothing to
+    // accept, and a name cannot be used twice.
+    restore_database(&earlier, dir);
+    let (code, printed) = serve_briefly(dir);
+    assert!(code == 1 && printed.contains("rolled back"), "{code}: {printed}");
     let behind_it = copy(dir, "behind");
-    let (code, told) = accept(dir, "ap-gateway-sandbox/log");
-    assert!(code == 1 && told.contains("needs a name"), "{code}: {told}");
-    let told = accepted(dir, NEXT);
-    assert!(told.contains(&format!("{stood} entries were kept, ")), "{told}");
-    let (code, told) = accept(dir, NEXT);
-    assert!(code == 1 && told.contains("nothing to accept"), "{code}: {told}");
-    let found = report(dir).await;
+    let (code, printed) = accept_rollback(dir, "ap-gateway-sandbox/log");
+    assert!(code == 1 && printed.contains("needs a name"), "{code}: {printed}");
+    let printed = accept_rollback_ok(dir, NEW_LOG_NAME);
+    assert!(printed.contains(&format!("{stood} entries were kept, ")), "{printed}");
+    let (code, printed) = accept_rollback(dir, NEW_LOG_NAME);
+    assert!(code == 1 && printed.contains("nothing to accept"), "{code}: {printed}");
+    let found = verify_folder(dir).await;
     assert_eq!(found.findings, []);
     assert!(found.lost[0].contains(&format!("{stood} entries were kept, ")), "{:?}", found.lost);
 
-    other_nodes(dir, &earlier, &behind_it, &copy(dir, "other")).await;
+    second_node_needs_new_key_and_anchor(dir, &earlier, &behind_it, &copy(dir, "other")).await;
 
     let old_keys = provider;
     let server = Process::serve(dir);
     let (provider, la) = (sandbox.client("provider-a").await, sandbox.client("la-a").await);
-    // What was kept is answered as it was; what was lost is stored anew.
+    // A kept submission gets its first response; a lost one is stored again.
     let again = submit(&provider, &first).await.unwrap();
     assert_eq!((again.message, again.receipt), (kept.message, kept.receipt));
     let stored = submit(&provider, &lost).await.unwrap();
-    assert!(stored.receipt.index > stood && stored.receipt.checkpoint.starts_with(NEXT));
+    assert!(stored.receipt.index > stood && stored.receipt.checkpoint.starts_with(NEW_LOG_NAME));
     let stored = [stored, submit(&provider, &fresh).await.unwrap()].map(|reply| reply.message.return_id);
-    let (after, newest) = behind(&la, at_kept.clone()).await;
-    assert_eq!(streamed(&la, at_kept).await, after);
+    let (after, newest) = deliveries_after(&la, at_kept.clone()).await;
+    assert_eq!(streamed_deliveries(&la, at_kept).await, after);
     assert_eq!(after.iter().map(|(_, object)| object).collect::<Vec<_>>(), stored.iter().collect::<Vec<_>>());
-    let (all, _) = behind(&la, None).await;
+    let (all, _) = deliveries_after(&la, None).await;
     assert!(all.ends_with(&after) && all.is_sorted_by(|one, next| one.0 < next.0), "once each, in order");
-    assert_eq!(newest.as_ref().unwrap().log, NEXT);
-    assert_eq!(behind(&la, newest).await.0, []);
+    assert_eq!(newest.as_ref().unwrap().log, NEW_LOG_NAME);
+    assert_eq!(deliveries_after(&la, newest).await.0, []);
 
-    lost_places(&la, at_lost).await;
+    lost_cursors_are_refused(&la, at_lost).await;
     let request = ListExchangesRequest { page_token: page, ..ListExchangesRequest::default() };
     let answer = provider.call(audit_service::LIST_EXCHANGES, &request).await;
-    assert_eq!(violation(answer).1, "PAGE_TOKEN_INVALID");
+    assert_eq!(field_violation(answer).1, "PAGE_TOKEN_INVALID");
 
-    // Over the wire, whoever saw what was lost is told; who has the old key alone, takes nothing.
+    // A client that saw lost entries reports them; a client with only the old key accepts nothing.
     for name in ["provider-a", "la-a", "auditor"] {
-        let profile = sandbox::profile(dir, name);
-        let (code, told) = verify(&["--profile", profile.to_str().unwrap()]);
-        assert!(code == 0 && told.contains(&format!("{stood} entries were kept, ")), "{code}: {told}");
-        assert_eq!(told.contains("that was seen is of ap-gateway-sandbox/log,"), name != "auditor", "{told}");
+        let profile = sandbox::profile_path(dir, name);
+        let (code, printed) = run_verify(&["--profile", profile.to_str().unwrap()]);
+        assert!(code == 0 && printed.contains(&format!("{stood} entries were kept, ")), "{code}: {printed}");
+        assert_eq!(
+            printed.contains("that was seen is of ap-gateway-sandbox/log,"),
+            name != "auditor",
+            "{printed}"
+        );
     }
     let stale = dir.join("profiles/stale.toml");
-    let text = std::fs::read_to_string(sandbox::profile(dir, "provider-a")).unwrap();
+    let text = std::fs::read_to_string(sandbox::profile_path(dir, "provider-a")).unwrap();
     let (both, old) = (provider.log_key().to_string(), old_keys.log_key().to_string());
     assert!(text.contains(&both) && both != old);
     std::fs::write(&stale, text.replace(&both, &old)).unwrap();
-    let (code, told) = verify(&["--profile", stale.to_str().unwrap()]);
-    assert!(code == 1 && told.contains("a log that was replaced has a new key"), "{code}: {told}");
+    let (code, printed) = run_verify(&["--profile", stale.to_str().unwrap()]);
+    assert!(code == 1 && printed.contains("a log that was replaced has a new key"), "{code}: {printed}");
     let answer = submit(&profile::connect(&stale).await.unwrap(), &of_day("2026-11-05")).await;
     assert!(matches!(answer, Err(ClientError::Receipt(ReceiptError::Signature))), "{answer:?}");
-    assert!(server.terminated().success());
-    sandbox.verifies().await;
+    assert!(server.terminate().success());
+    sandbox.assert_log_verifies().await;
 
-    one_bit(dir, stood).await;
+    changed_replacement_entry_is_found(dir, stood).await;
 }

@@ -1,29 +1,29 @@
-//! A sandbox on either database, for a test.
+//! The sandbox that tests run against, on SQLite or PostgreSQL, and helpers around it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ap_gateway::cli::sandbox::Time;
+use ap_gateway::cli::sandbox::ClockMode;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
-use ap_gateway::store::{Database, Location, Queue, Slot};
+use ap_gateway::store::{Database, DatabaseLocation, InFlightPermit, ProposalQueue};
 use tempfile::TempDir;
 
 use super::limits;
 pub use super::postgres::{Postgres, is_root, run};
 
-/// When the sandboxes of the tests stand.
+/// The time at which the clock of every test sandbox stands.
 pub const NOW: &str = "2026-11-20T16:00:00Z";
 
 /// A sandbox that is served in this process.
 pub struct World {
-    /// Its folder.
+    /// The sandbox's folder.
     pub dir: TempDir,
-    served: sandbox::Served,
+    served: sandbox::RunningSandbox,
     postgres: Option<Postgres>,
 }
 
@@ -33,15 +33,16 @@ impl World {
     }
 
     pub async fn postgres() -> Self {
-        Self::of(Postgres::start()).await
+        Self::with_postgres(Postgres::start()).await
     }
 
-    /// A world in the database of a server.
-    pub async fn of(postgres: Postgres) -> Self {
+    /// Starts a sandbox in the database of this server.
+    pub async fn with_postgres(postgres: Postgres) -> Self {
         Self::start(TempDir::new().unwrap(), Some(postgres), NOW, &Randomness::system()).await
     }
 
-    /// A world whose ids, keys, salts and nonces come from a seed, with the certificates of another one.
+    /// Starts a sandbox that draws ids, keys, salts and nonces from a seed; it may share the certificates of
+    /// another one.
     pub async fn seeded(seed: &[u8], certificates: Option<&Self>, postgres: Option<Postgres>) -> Self {
         let dir = TempDir::new().unwrap();
         if let Some(other) = certificates {
@@ -55,32 +56,33 @@ impl World {
         limits::watch();
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served =
-            sandbox::start(dir.path(), local, Time::Held(clock), url.as_deref(), random).await.unwrap();
+        let served = sandbox::start(dir.path(), local, ClockMode::HeldAt(clock), url.as_deref(), random)
+            .await
+            .unwrap();
         Self { dir, served, postgres }
     }
 
-    /// Serves what is in the folder.
+    /// Serves an existing folder.
     pub async fn serve(dir: TempDir) -> Self {
         Self::start(dir, None, NOW, &Randomness::system()).await
     }
 
-    /// The same world, served by a new node.
+    /// Restarts the sandbox with a new node.
     pub async fn restart(self) -> Self {
         self.restart_at(NOW).await
     }
 
-    /// The same world, served by a new node from this instant on.
+    /// Restarts the sandbox with a new node whose clock stands at this instant.
     pub async fn restart_at(self, clock: &str) -> Self {
         self.served.stop().await.unwrap();
         Self::start(self.dir, self.postgres, clock, &Randomness::system()).await
     }
 
     pub async fn client(&self, name: &str) -> Client {
-        profile::connect(&sandbox::profile(self.dir.path(), name)).await.unwrap().without_retries()
+        profile::connect(&sandbox::profile_path(self.dir.path(), name)).await.unwrap().without_retries()
     }
 
-    /// Placements that one of the world commissions with another.
+    /// Returns the ids of the placements that one organisation commissions with another.
     pub fn placements(&self, commissioner: &str, provider: &str) -> Vec<String> {
         let world = sandbox::world::load(self.dir.path()).unwrap();
         let placed = world.placements.into_iter();
@@ -94,19 +96,19 @@ impl World {
         self.served.address
     }
 
-    /// The committer's queue, which a test holds to fill a group.
-    pub fn queue(&self) -> &Queue {
+    /// Returns the committer's queue. A test holds it to collect proposals into one group.
+    pub fn queue(&self) -> &ProposalQueue {
         self.served.committer.queue()
     }
 
-    /// Takes every place among an organisation's exchanges under way, until they are dropped.
-    pub fn occupied(&self, organisation: &str) -> Vec<Slot> {
+    /// Reserves all slots for in-flight exchanges of an organisation; dropping them frees the slots.
+    pub fn occupy_slots(&self, organisation: &str) -> Vec<InFlightPermit> {
         std::iter::from_fn(|| self.served.committer.reserve(organisation)).collect()
     }
 
-    /// Waits until this many proposals wait in the held queue, so that those sent one after the other stand in
-    /// that order.
-    pub async fn queued(&self, proposals: usize) {
+    /// Waits until the held queue contains this many proposals. Requests that are sent one after the other are thus
+    /// queued in that order.
+    pub async fn wait_for_queued(&self, proposals: usize) {
         for _ in 0..5_000 {
             if self.queue().len() == proposals {
                 return;
@@ -116,24 +118,26 @@ impl World {
         panic!("{} proposals wait, not {proposals}", self.queue().len());
     }
 
-    /// The world's database, opened once more.
+    /// Opens a second handle to the sandbox's database.
     pub async fn database(&self) -> Database {
         Database::open(&self.location()).await.unwrap()
     }
 
-    fn location(&self) -> Location {
+    fn location(&self) -> DatabaseLocation {
         match &self.postgres {
-            Some(postgres) => Location::Postgres(std::fs::read_to_string(&postgres.url_file).unwrap()),
-            None => Location::Sqlite(self.dir.path().join("gateway.sqlite")),
+            Some(postgres) => {
+                DatabaseLocation::Postgres(std::fs::read_to_string(&postgres.url_file).unwrap())
+            }
+            None => DatabaseLocation::Sqlite(self.dir.path().join("gateway.sqlite")),
         }
     }
 
-    /// Lets the world's PostgreSQL crash, and come back.
+    /// Crashes the sandbox's PostgreSQL and starts it again.
     pub fn crash_postgres(&self) {
         self.postgres.as_ref().unwrap().crash();
     }
 
-    /// Moves the clock of the domain on.
+    /// Advances the sandbox's clock.
     pub fn advance(&self, to: &str) {
         self.served.clock.as_ref().unwrap().advance_to(to.parse().unwrap()).unwrap();
     }
@@ -144,8 +148,8 @@ impl World {
     }
 }
 
-/// POSTs an empty gRPC message to a sandbox with curl, as la-a: headers, body and trailers as they came.
-pub fn post(dir: &Path, address: SocketAddr, path: &str) -> String {
+/// Sends an empty gRPC message with curl as la-a, and returns headers, body and trailers as text.
+pub fn curl_post(dir: &Path, address: SocketAddr, path: &str) -> String {
     let message = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(message.path(), [0; 5]).unwrap();
     let mut curl = Command::new("curl");
@@ -156,7 +160,7 @@ pub fn post(dir: &Path, address: SocketAddr, path: &str) -> String {
     run(curl.arg(format!("https://{address}{path}")))
 }
 
-/// Everything that was ever delivered to an organisation.
+/// Returns all deliveries in the mailbox of an organisation.
 pub async fn deliveries(client: &Client) -> Vec<Delivery> {
     let (mut cursor, mut found) = (None, Vec::new());
     loop {
@@ -170,13 +174,13 @@ pub async fn deliveries(client: &Client) -> Vec<Delivery> {
     }
 }
 
-/// The binary under test.
+/// Returns a command that runs the binary under test.
 pub fn gateway() -> Command {
     limits::watch();
     Command::new(env!("CARGO_BIN_EXE_ap-gateway"))
 }
 
-/// A command that needs root's rights.
+/// Returns a command that runs as root, with sudo if necessary.
 pub fn as_root(name: &str) -> Command {
     let mut command = Command::new(if is_root() { name } else { "sudo" });
     if !is_root() {
@@ -185,8 +189,8 @@ pub fn as_root(name: &str) -> Command {
     command
 }
 
-/// A tool that `tests/install` put in its folder.
-pub fn tool(name: &str) -> PathBuf {
+/// Returns the path of a tool that `tests/install` installed.
+pub fn installed_tool(name: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
     let tools = std::env::var_os("AP_GATEWAY_TEST_TOOLS").map_or(here, PathBuf::from);
     let tool = tools.join(name);

@@ -1,8 +1,8 @@
-//! The house's own rules, held over every source file.
+//! Conventions of this repository, checked in every source file.
 
 use std::path::{Path, PathBuf};
 
-fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut found) = (vec![root.join(folder)], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -20,7 +20,7 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let all: Vec<_> = files("src", "rs").into_iter().chain(files("tests", "rs")).collect();
+    let all: Vec<_> = files_under("src", "rs").into_iter().chain(files_under("tests", "rs")).collect();
     assert!(all.len() > 100);
     all
 }
@@ -40,8 +40,8 @@ fn every_file_says_what_it_is_for() {
 }
 
 #[test]
-fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
-    for (path, text) in files("src", "rs") {
+fn only_the_store_uses_sql_and_inner_modules_do_not_use_tonic() {
+    for (path, text) in files_under("src", "rs") {
         let path = path.to_str().unwrap();
         let names_a_driver = ["sqlx::", "rusqlite::"].iter().any(|driver| text.contains(driver));
         assert!(path.starts_with("src/store/sql") || !names_a_driver, "{path}");
@@ -63,7 +63,7 @@ fn only_the_store_speaks_sql_and_only_the_door_s_side_speaks_tonic() {
 
 #[test]
 fn imports_run_one_way() {
-    // Later may use earlier, never the other way round.
+    // A module may import only modules that come earlier in this list.
     let order = [
         "clock",
         "calendar",
@@ -88,13 +88,13 @@ fn imports_run_one_way() {
         "cli",
     ];
     let rank = |module: &str| order.iter().position(|known| *known == module);
-    for (path, text) in files("src", "rs") {
+    for (path, text) in files_under("src", "rs") {
         let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_str().unwrap());
         let module = parts.next().unwrap().trim_end_matches(".rs");
         if path.to_str().unwrap().contains("tests") || matches!(module, "lib" | "main") {
             continue;
         }
-        let own = rank(module).unwrap_or_else(|| panic!("{module} has no place in the order"));
+        let own = rank(module).unwrap_or_else(|| panic!("{module} is not in the list"));
         for line in text.lines().take_while(|line| !line.contains("mod tests")) {
             if let Some(used) = line.trim().strip_prefix("use crate::") {
                 let used = used.split([':', ';', '{']).next().unwrap();
@@ -109,7 +109,7 @@ fn imports_run_one_way() {
 #[test]
 fn only_the_calendar_steps_from_day_to_day() {
     // A date saturates at the end of the calendar, so a loop that adds days by hand may never end.
-    for (path, text) in files("src", "rs") {
+    for (path, text) in files_under("src", "rs") {
         let path = path.to_str().unwrap();
         let steps = ["plus_days(1)", "plus_days(-1)", "= day.plus_", "= date.plus_"];
         let text = text.split("mod tests").next().unwrap();
@@ -119,10 +119,10 @@ fn only_the_calendar_steps_from_day_to_day() {
 }
 
 #[test]
-fn no_private_key_is_kept_here() {
+fn no_private_key_is_in_the_repository() {
     for extension in ["rs", "md", "toml", "cnf", "py", "json", "csv", "sql", "proto"] {
         for folder in ["src", "tests", "deploy", "certs-example", "proto"] {
-            for (path, text) in files(folder, extension) {
+            for (path, text) in files_under(folder, extension) {
                 let begins = ["-----BEGIN", "PRIVATE KEY"].join(" ");
                 assert!(!text.contains(&begins), "{}", path.display());
             }

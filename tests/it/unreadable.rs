@@ -1,4 +1,4 @@
-//! A record that cannot be read is not an erased one: the exchange is refused, and nothing is entered as delivered.
+//! Unreadable records are not erased ones: the exchange is refused, and nothing is recorded as delivered.
 
 use std::collections::HashMap;
 
@@ -16,26 +16,27 @@ use tonic::Code;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::story::{id, mark, submission, submit};
+use super::exchange_semantics::{mark, new_id, submission, submit};
 use super::support::{World, deliveries};
 
-/// Executes a statement in the world's database and returns how many rows it changed.
-async fn execute(world: &World, sql: &'static str) -> u64 {
+/// Executes a statement in the sandbox's database and returns the number of changed rows.
+async fn execute_sql(world: &World, sql: &'static str) -> u64 {
     let database = world.database().await;
     let changed = database.writer().await.unwrap().execute(sql, vec![]).await.unwrap();
     database.close().await;
     changed
 }
 
-async fn count(world: &World, sql: &'static str) -> i64 {
+async fn count_rows(world: &World, sql: &'static str) -> i64 {
     let database = world.database().await;
     let row = database.reader().await.unwrap().fetch_one(sql, vec![]).await.unwrap();
     database.close().await;
     row.unwrap().int(0).unwrap()
 }
 
-/// Calls each method whose answer is made of several children's records, and returns what each was refused with.
-async fn answers(client: &Client) -> [Result<usize, (Code, String)>; 4] {
+/// Calls each method whose response has records of several children; returns the number of records or the refusal
+/// of each.
+async fn call_list_methods(client: &Client) -> [Result<usize, (Code, String)>; 4] {
     fn told(error: ClientError) -> (Code, String) {
         match error {
             ClientError::Refused(status) => (status.code(), reason(&status)),
@@ -84,47 +85,48 @@ async fn world_with_marks() -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_the_ring_lacks_is_no_erasure() {
     let world = world_with_marks().await;
-    let before = answers(&world.client("la-a").await).await;
+    let before = call_list_methods(&world.client("la-a").await).await;
     assert!(before.iter().all(|answer| answer.as_ref().is_ok_and(|found| *found > 0)), "{before:?}");
-    let lost = execute(&world, "UPDATE child_keys SET kek_id = kek_id + 7").await;
-    // A new node: it remembers no unwrapped key.
+    let lost = execute_sql(&world, "UPDATE child_keys SET kek_id = kek_id + 7").await;
+    // A new node has no unwrapped keys cached.
     let world = world.restart().await;
     let la = world.client("la-a").await;
     let collected = "SELECT COUNT(*) FROM collections";
-    let before_calls = count(&world, collected).await;
-    let refused = answers(&la).await;
+    let before_calls = count_rows(&world, collected).await;
+    let refused = call_list_methods(&la).await;
     for answer in &refused {
         assert_eq!(*answer, Err((Code::Unavailable, "KEY_UNAVAILABLE".to_owned())), "{refused:?}");
     }
-    assert_eq!(count(&world, collected).await, before_calls, "nothing was collected");
-    let entered = ap_gateway::cli::audit::exchanges(&la).await.unwrap();
+    assert_eq!(count_rows(&world, collected).await, before_calls, "no digest was recorded");
+    let entered = ap_gateway::cli::audit::list_all_exchanges(&la).await.unwrap();
     let reasons = entered.iter().filter(|exchange| exchange.reason == "KEY_UNAVAILABLE");
     assert_eq!(reasons.filter(|exchange| exchange.outcome() == Outcome::Refused).count(), refused.len());
-    assert_eq!(execute(&world, "UPDATE child_keys SET kek_id = kek_id - 7").await, lost);
-    assert_eq!(answers(&la).await, before, "the same node serves once it has the key");
+    assert_eq!(execute_sql(&world, "UPDATE child_keys SET kek_id = kek_id - 7").await, lost);
+    assert_eq!(call_list_methods(&la).await, before, "the same node serves once it has the key");
     assert!(deliveries(&la).await.iter().all(|delivery| delivery.content.is_some()));
     world.stop().await;
 }
 
-/// The stored answer of a repeated request is given with the salts of its receipt, which are sealed too.
+/// Checks that a replay needs the salts of its receipt, which are sealed too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_is_answered_once_the_ring_holds_the_key_of_its_salts() {
     let world = World::sqlite().await;
     let riverside = world.client("provider-a").await;
     let request = submission(vec![mark(&world.placements("la-a", "provider-a")[0], "2026-11-19", "/")]);
     let first = submit(&riverside, &request).await.unwrap();
-    // Sealed bytes begin with a version and the id of their key, four bytes: one that no ring holds, and back.
+    // Sealed bytes begin with a version and the four-byte id of their key. The id is changed to a key that the ring
+    // lacks, and back.
     let sealed = "SELECT COUNT(*) FROM entries WHERE substr(salts, 1, 5) = X'0200000001'";
-    let entries = count(&world, sealed).await;
+    let entries = count_rows(&world, sealed).await;
     assert!(entries > 0);
     let missing =
         "UPDATE entries SET salts = CAST(X'0200000009' || substr(salts, 6) AS BLOB) WHERE salts NOTNULL";
-    execute(&world, missing).await;
+    execute_sql(&world, missing).await;
     let ClientError::Refused(status) = submit(&riverside, &request).await.unwrap_err() else { panic!() };
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "KEY_UNAVAILABLE"));
     let back =
         "UPDATE entries SET salts = CAST(X'0200000001' || substr(salts, 6) AS BLOB) WHERE salts NOTNULL";
-    execute(&world, back).await;
+    execute_sql(&world, back).await;
     let again = submit(&riverside, &request).await.unwrap();
     assert_eq!(again.message, first.message);
     world.stop().await;
@@ -133,28 +135,28 @@ async fn a_repeated_request_is_answered_once_the_ring_holds_the_key_of_its_salts
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_fails_fails_the_call() {
     let world = world_with_marks().await;
-    execute(&world, "ALTER TABLE child_keys RENAME TO hidden").await;
+    execute_sql(&world, "ALTER TABLE child_keys RENAME TO hidden").await;
     let world = world.restart().await;
     let la = world.client("la-a").await;
-    for answer in answers(&la).await {
+    for answer in call_list_methods(&la).await {
         assert_eq!(answer, Err((Code::Internal, "FAILED".to_owned())));
     }
-    execute(&world, "ALTER TABLE hidden RENAME TO child_keys").await;
-    assert!(answers(&la).await.iter().all(Result::is_ok));
+    execute_sql(&world, "ALTER TABLE hidden RENAME TO child_keys").await;
+    assert!(call_list_methods(&la).await.iter().all(Result::is_ok));
     world.stop().await;
 }
 
-/// Only a wrapped key that is not there any more is an erasure: every other child's records go on.
+/// Checks that only a missing wrapped key counts as erasure, and that the records of other children are unaffected.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_child_is_in_no_list_and_hides_no_other() {
     let world = world_with_marks().await;
     let la = world.client("la-a").await;
-    let before = answers(&la).await;
-    // The first placement's child: every organisation's key of it.
+    let before = call_list_methods(&la).await;
+    // Deletes every organisation's key of the child of the first placement.
     let erased = "DELETE FROM child_keys WHERE child = (SELECT child FROM placements WHERE idx = \
                   (SELECT MIN(idx) FROM placements WHERE commissioner = 'la/330'))";
-    assert!(execute(&world, erased).await > 0);
-    let after = answers(&la).await;
+    assert!(execute_sql(&world, erased).await > 0);
+    let after = call_list_methods(&la).await;
     let fewer = |at: usize| after[at].as_ref().unwrap() < before[at].as_ref().unwrap();
     assert!(fewer(1) && fewer(2), "{before:?} {after:?}");
     assert_eq!(after[0], before[0], "every delivery goes on being delivered");
@@ -164,16 +166,17 @@ async fn an_erased_child_is_in_no_list_and_hides_no_other() {
     world.stop().await;
 }
 
-/// What a refusal says of the damaged record with which a page begins, and of the place behind it.
-fn behind(error: ClientError) -> HashMap<String, String> {
+/// Returns the metadata of a refusal about a damaged record at the start of a page: the record and the position
+/// after it.
+fn damaged_record_metadata(error: ClientError) -> HashMap<String, String> {
     let ClientError::Refused(status) = error else { panic!("{error}") };
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "FAILED"));
     status.get_error_details().error_info().unwrap().metadata.clone()
 }
 
-/// Reads all pages of a list, going on behind damaged records. Returns the placements of what was read and of what is
-/// damaged.
-async fn all_pages<Req, Resp, F>(
+/// Reads all pages of a list and continues after damaged records. Returns the placements that were read and those
+/// that are damaged.
+async fn read_all_pages<Req, Resp, F>(
     client: &Client,
     method: Rpc<Req, Resp>,
     request: impl Fn(String) -> Req,
@@ -193,7 +196,7 @@ where
                 token = next;
             }
             Err(error) => {
-                let facts = behind(error);
+                let facts = damaged_record_metadata(error);
                 damaged.push(facts["placement_id"].clone());
                 token.clone_from(&facts["next_page_token"]);
             }
@@ -205,7 +208,7 @@ where
     panic!("the pages do not end")
 }
 
-async fn all_lists(client: &Client) -> [(Vec<String>, Vec<String>); 3] {
+async fn read_all_lists(client: &Client) -> [(Vec<String>, Vec<String>); 3] {
     let placements = |page_token| ListPlacementsRequest { page_token, ..ListPlacementsRequest::default() };
     let expected = |page_token| ListExpectedReturnsRequest {
         from_date: "2026-11-16".to_owned(),
@@ -215,23 +218,23 @@ async fn all_lists(client: &Client) -> [(Vec<String>, Vec<String>); 3] {
     };
     let alerts = |page_token| ListAlertsRequest { page_token, ..ListAlertsRequest::default() };
     [
-        all_pages(client, placement_service::LIST_PLACEMENTS, placements, |page| {
+        read_all_pages(client, placement_service::LIST_PLACEMENTS, placements, |page| {
             (page.placements.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
         })
         .await,
-        all_pages(client, returns_service::LIST_EXPECTED_RETURNS, expected, |page| {
+        read_all_pages(client, returns_service::LIST_EXPECTED_RETURNS, expected, |page| {
             (page.returns.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
         })
         .await,
-        all_pages(client, oversight_service::LIST_ALERTS, alerts, |page| {
+        read_all_pages(client, oversight_service::LIST_ALERTS, alerts, |page| {
             (page.alerts.into_iter().map(|one| one.placement_id).collect(), page.next_page_token)
         })
         .await,
     ]
 }
 
-/// Reads a mailbox to its end, going on behind damaged deliveries. Returns how many of each there were.
-async fn all_deliveries(client: &Client) -> (usize, usize) {
+/// Reads a mailbox to its end and continues after damaged deliveries. Returns the number of each.
+async fn read_mailbox(client: &Client) -> (usize, usize) {
     let (mut found, mut damaged, mut cursor) = (0, 0, None);
     for _ in 0..200 {
         let request = ListDeliveriesRequest { cursor: cursor.clone(), ..ListDeliveriesRequest::default() };
@@ -244,7 +247,7 @@ async fn all_deliveries(client: &Client) -> (usize, usize) {
                 }
             }
             Err(error) => {
-                let facts = behind(error);
+                let facts = damaged_record_metadata(error);
                 damaged += 1;
                 cursor = Some(Cursor {
                     log: facts["next_log"].clone(),
@@ -257,13 +260,14 @@ async fn all_deliveries(client: &Client) -> (usize, usize) {
     panic!("the mailbox does not end")
 }
 
-/// A damaged record is an error, and hides no other child: pages end before it, and a refusal tells the way behind it.
+/// Checks that a damaged record hides no other child: a page ends before it, and the refusal names the position
+/// after it.
 async fn a_damaged_record_hides_no_other(damage: &'static str, damages_deliveries: bool) {
     let world = world_with_marks().await;
     let la = world.client("la-a").await;
-    let (before, mail) = (all_lists(&la).await, all_deliveries(&la).await);
+    let (before, mail) = (read_all_lists(&la).await, read_mailbox(&la).await);
     assert!(before.iter().all(|(found, damaged)| !found.is_empty() && damaged.is_empty()));
-    // Neither the first nor the last of a list.
+    // A record that is neither first nor last in any list.
     let mut placements = before[0].0.clone();
     placements.retain(|id| before.iter().all(|(found, _)| found.contains(id) && found.last() != Some(id)));
     let id = placements.pop().unwrap();
@@ -273,12 +277,12 @@ async fn a_damaged_record_hides_no_other(damage: &'static str, damages_deliverie
     database.close().await;
     let world = world.restart().await;
     let la = world.client("la-a").await;
-    for ((after, damaged), (mut found, _)) in all_lists(&la).await.into_iter().zip(before) {
+    for ((after, damaged), (mut found, _)) in read_all_lists(&la).await.into_iter().zip(before) {
         found.retain(|other| *other != id);
         assert_eq!(after, found);
         assert!(!damaged.is_empty() && damaged.iter().all(|other| *other == id), "{damaged:?}");
     }
-    let (found, damaged) = all_deliveries(&la).await;
+    let (found, damaged) = read_mailbox(&la).await;
     assert_eq!((found + damaged, damaged > 0), (mail.0, damages_deliveries));
     world.stop().await;
 }
@@ -296,7 +300,8 @@ async fn a_damaged_placement_hides_no_other_child() {
     a_damaged_record_hides_no_other(damage, true).await;
 }
 
-/// Marks of other children go on beside a damaged placement; a mark that could be about it is not guessed.
+/// Checks that marks of other children are stored although a placement is damaged, and that a mark that may be
+/// about the damaged one is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
     let world = World::sqlite().await;
@@ -331,7 +336,7 @@ async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
         }
     };
     let failed = Err((Code::Internal, "FAILED".to_owned()));
-    // Every other child of the roll, by the placement's id.
+    // All other children of the roster, by placement id.
     let others = placed[1..].iter().map(|placed| mark(&placed.placement_id, "2026-11-18", "/"));
     let others: Vec<_> = others.collect();
     let count = u32::try_from(others.len()).unwrap();
@@ -349,7 +354,7 @@ async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
     };
     let uncertain = [
         mark(&damaged.placement_id, "2026-11-19", "/"),
-        mark(&id(), "2026-11-19", "/"),
+        mark(&new_id(), "2026-11-19", "/"),
         named(Child::ProviderReference(damaged.provider_reference.clone()), "2026-11-19"),
         named(Child::Upn(damaged.upn.clone()), "2026-11-19"),
         named(Child::Upn(sound.upn.clone()), "2026-11-19"),
@@ -359,7 +364,7 @@ async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
     for mark in uncertain {
         assert_eq!(submitted(vec![mark.clone()]).await, failed, "{mark:?}");
     }
-    // A repair is seen at once, without a restart.
+    // A repair is effective at once, without a restart.
     damage("la/330").await;
     let repaired = mark(&damaged.placement_id, "2026-11-19", "/");
     let by_upn = named(Child::Upn(sound.upn.clone()), "2026-11-20");

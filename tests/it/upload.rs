@@ -1,4 +1,4 @@
-//! A caller of `StreamAttendance`: messages go up one by one, answers come down.
+//! A client of `StreamAttendance` that sends messages one by one.
 
 use std::io::Error;
 
@@ -29,20 +29,20 @@ fn id() -> String {
     Randomness::system().uuid_v4().hyphenated().to_string()
 }
 
-/// A stream that was opened.
+/// An open stream.
 pub struct Upload {
     to: mpsc::Sender<Result<Bytes, Error>>,
     answers: Incoming,
     received: BytesMut,
 }
 
-/// What opens a stream: a new return, or one that was opened before.
+/// Builds the opening message: of a new return (empty id) or an existing one.
 pub fn opening(return_id: &str) -> StreamAttendanceRequest {
     let return_id = return_id.to_owned();
     StreamAttendanceRequest { request_id: id(), return_id, ..StreamAttendanceRequest::default() }
 }
 
-/// The messages of a part, with so many marks in each before its commit.
+/// Builds the messages of a part, with up to `most` marks each, and its commit.
 pub fn part(return_id: &str, number: u32, marks: &[Mark], most: usize, last: bool) -> Vec<Bytes> {
     let mut messages = Vec::new();
     for marks in marks.chunks(most) {
@@ -60,17 +60,17 @@ pub fn part(return_id: &str, number: u32, marks: &[Mark], most: usize, last: boo
     messages
 }
 
-/// The commit of these messages.
+/// Builds the commit of these messages.
 pub fn commit(messages: &[Bytes], count: u32, last: bool) -> Bytes {
     let sha256 = digest(&SHA256, &messages.concat()).as_ref().to_vec().into();
     let commit = Some(StreamCommit { count, sha256, last });
     StreamAttendanceRequest { commit, ..StreamAttendanceRequest::default() }.encode_to_vec().into()
 }
 
-/// So many marks, no two of one session.
+/// Builds `count` marks, each of another session.
 pub fn marks(placements: &[String], count: usize) -> Vec<Mark> {
     let time = |minute: usize| format!("{:02}:{:02}", 8 + minute / 60, minute % 60);
-    let of = |number: usize| {
+    let mark_at = |number: usize| {
         let (placement, rest) = (&placements[number % placements.len()], number / placements.len());
         let (day, minute) = (rest % 60, rest / 60);
         Mark {
@@ -83,11 +83,11 @@ pub fn marks(placements: &[String], count: usize) -> Vec<Mark> {
             ..Mark::default()
         }
     };
-    (0..count).map(of).collect()
+    (0..count).map(mark_at).collect()
 }
 
 impl Upload {
-    /// Opens a stream, and gives the answer to its opening.
+    /// Opens a stream and returns the response to its opening.
     pub async fn open(
         wire: &Wire,
         metadata: &[(&str, &str)],
@@ -105,21 +105,21 @@ impl Upload {
         }
         let mut upload = Self { to, answers, received: BytesMut::new() };
         let answer = upload.answer().await?.unwrap();
-        is_of(&answer, &sent);
+        assert_receipt_commits_to(&answer, &sent);
         Ok((upload, StreamAttendanceResponse::decode(answer).unwrap()))
     }
 
-    /// Opens the return, new or again.
-    pub async fn of(wire: &Wire, return_id: &str) -> (Self, StreamAttendanceResponse) {
+    /// Opens a stream for a new (empty id) or an existing return.
+    pub async fn start(wire: &Wire, return_id: &str) -> (Self, StreamAttendanceResponse) {
         Self::open(wire, &[], &opening(return_id)).await.unwrap()
     }
 
-    /// Sends a message; nobody may be there to take it any more.
+    /// Sends a message; ignores an error, because the server may have ended the stream.
     pub async fn send(&self, message: &[u8]) {
         self.to.send(Ok(frame(message))).await.ok();
     }
 
-    /// Sends a part, and gives its answer, whose receipt is that of the part.
+    /// Sends a part and returns its response, whose receipt must commit to the part.
     pub async fn part(&mut self, messages: &[Bytes]) -> Result<StreamAttendanceResponse, Status> {
         let answer = self.part_bytes(messages).await?;
         Ok(StreamAttendanceResponse::decode(answer).unwrap())
@@ -130,11 +130,11 @@ impl Upload {
             self.send(message).await;
         }
         let answer = self.answer().await?.ok_or_else(|| Status::cancelled("the stream ended"))?;
-        is_of(&answer, &messages.concat());
+        assert_receipt_commits_to(&answer, &messages.concat());
         Ok(answer)
     }
 
-    /// The next answer; none once the stream has ended in order.
+    /// Returns the next response; `None` when the stream has ended with OK.
     pub async fn answer(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             if let Some(message) = framed(&self.received).map(Bytes::copy_from_slice) {
@@ -152,7 +152,7 @@ impl Upload {
         }
     }
 
-    /// Sends nothing more, and gives how the stream ends.
+    /// Closes the sending side and returns the end of the stream.
     pub async fn half_close(self) -> Result<Option<Bytes>, Status> {
         let Self { to, answers, received } = self;
         let (closed, _) = mpsc::channel(1);
@@ -161,17 +161,17 @@ impl Upload {
     }
 }
 
-/// The answer's receipt commits to this request.
-fn is_of(answer: &Bytes, request: &[u8]) {
+/// Asserts that the receipt of a response commits to this request.
+fn assert_receipt_commits_to(answer: &Bytes, request: &[u8]) {
     let receipt = receipt_of(answer).unwrap();
     let entry = ap_gateway::proto::v1::AuditEntry::decode(receipt.entry).unwrap();
     let salt: [u8; 32] = receipt.request_salt.as_ref().try_into().unwrap();
     assert_eq!(entry.request_commitment.as_ref(), commitment(&salt, request).as_bytes());
 }
 
-/// The exchanges of streams of a provider, the newest first.
+/// Returns the stream exchanges of a provider, newest first.
 pub async fn entered(client: &Client) -> Vec<ExchangeRecord> {
-    let mut exchanges = audit::exchanges(client).await.unwrap();
+    let mut exchanges = audit::list_all_exchanges(client).await.unwrap();
     exchanges.retain(|exchange| exchange.method == STREAM);
     exchanges
 }

@@ -1,4 +1,4 @@
-//! The wire itself: a caller that sends any bytes as anybody, and tells all that came back.
+//! A low-level gRPC client for tests: it sends any bytes with any certificate and returns the complete response.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,30 +23,30 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic_types::StatusExt;
 
-/// A connection, or why there is none.
+/// An HTTP/2 connection over mTLS.
 #[derive(Clone)]
 pub struct Wire(SendRequest<Body>);
 
-/// What came back of a call that was answered.
+/// The response to a call.
 pub struct Answer {
-    /// HTTP's own status.
+    /// The HTTP status.
     pub http: u16,
     /// Headers and trailers.
     pub headers: HeaderMap,
-    /// The last message, without its prefix.
+    /// The last message, without its gRPC prefix.
     pub message: Bytes,
-    /// All of them: more than one where the method answers with a stream.
+    /// All messages; a streaming method may return several.
     pub messages: Vec<Bytes>,
 }
 
-/// Where the sandbox in a folder is served, as its profiles say.
+/// Returns the address of the sandbox in a folder, from its profiles.
 pub fn address(dir: &Path) -> SocketAddr {
-    let profile = std::fs::read_to_string(sandbox::profile(dir, "operator")).unwrap();
+    let profile = std::fs::read_to_string(sandbox::profile_path(dir, "operator")).unwrap();
     let profile: ProfileFile = toml::from_str(&profile).unwrap();
     profile.endpoint.parse().unwrap()
 }
 
-/// A client's TLS: this CA is trusted, this certificate is shown, if any.
+/// Builds a client's TLS configuration from a trusted CA and an optional client certificate.
 pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
@@ -67,7 +67,7 @@ pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> ClientConfig {
 }
 
 impl Wire {
-    /// Connects with this TLS.
+    /// Connects with a TLS configuration.
     pub async fn open(address: SocketAddr, config: ClientConfig) -> Result<Self, String> {
         let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         tcp.set_nodelay(true).unwrap();
@@ -77,44 +77,45 @@ impl Wire {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .handshake(stream)
             .await
-            .map_err(|error| told(&error))?;
+            .map_err(|error| error_text(&error))?;
         tokio::spawn(connection);
         Ok(Self(sender))
     }
 
-    /// Connects with a certificate of a sandbox's folder, to wherever the folder is served.
-    pub async fn with(dir: &Path, name: &str) -> Result<Self, String> {
+    /// Connects with a certificate in a sandbox's folder to the address in its profiles.
+    pub async fn try_connect(dir: &Path, name: &str) -> Result<Self, String> {
         let [certificate, key] = ["pem", "key"].map(|kind| dir.join(format!("certs/{name}.{kind}")));
         Self::open(address(dir), tls(&dir.join("ca.pem"), Some((&certificate, &key)))).await
     }
 
-    /// Connects as one whose certificate is good.
-    pub async fn of(dir: &Path, name: &str) -> Self {
-        Self::with(dir, name).await.unwrap()
+    /// Connects as [`Self::try_connect`] does and panics when the connection fails.
+    pub async fn connect(dir: &Path, name: &str) -> Self {
+        Self::try_connect(dir, name).await.unwrap()
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// One request message, one reply.
+    /// Sends one request message and returns the response.
     pub async fn call(&self, path: &str, message: &[u8]) -> Answer {
         self.send(path, &[], frame(message)).await.unwrap()
     }
 
-    /// Any bytes as the body, any further metadata. An error is one of the transport: no answer came.
+    /// Sends any body with further metadata. Returns an error when the transport fails before a response.
     pub async fn send(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
         let (parts, body) = self.begin(path, metadata, Body::new(Full::new(body))).await?;
-        // A watched stream goes on after its first message, unless its caller said how long it waits.
+        // A server stream does not end by itself, so only its first message is read unless the caller set a
+        // deadline.
         let first = is_watched(path) && metadata.iter().all(|(name, _)| *name != "grpc-timeout");
-        whole(parts, body, first).await
+        read_response(parts, body, first).await
     }
 
-    /// Any request at all.
-    pub async fn ask(&self, request: http::Request<Body>) -> Result<Answer, String> {
+    /// Sends any HTTP request.
+    pub async fn send_request(&self, request: http::Request<Body>) -> Result<Answer, String> {
         let (parts, body) = self.request(request).await?;
-        whole(parts, body, false).await
+        read_response(parts, body, false).await
     }
 
     async fn request(
@@ -122,12 +123,12 @@ impl Wire {
         request: http::Request<Body>,
     ) -> Result<(http::response::Parts, Incoming), String> {
         let mut sender = self.0.clone();
-        sender.ready().await.map_err(|error| told(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+        sender.ready().await.map_err(|error| error_text(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| error_text(&error))?;
         Ok(response.into_parts())
     }
 
-    /// Sends a request with this body, and gives the answer's headers and what comes behind them.
+    /// Sends a request and returns the response's headers and its body, which is still being received.
     pub async fn begin(
         &self,
         path: &str,
@@ -147,8 +148,12 @@ impl Wire {
     }
 }
 
-/// An answer with all that came of it, or with no more than its first message.
-async fn whole(parts: http::response::Parts, mut body: Incoming, first: bool) -> Result<Answer, String> {
+/// Reads a response to its end, or only up to its first message.
+async fn read_response(
+    parts: http::response::Parts,
+    mut body: Incoming,
+    first: bool,
+) -> Result<Answer, String> {
     let (mut headers, mut bytes) = (parts.headers, BytesMut::new());
     while !(first && framed(&bytes).is_some()) {
         let Some(next) = body.frame().await else { break };
@@ -167,27 +172,27 @@ async fn whole(parts: http::response::Parts, mut body: Incoming, first: bool) ->
 }
 
 impl Answer {
-    /// gRPC's status; OK where a stream has begun and not ended.
+    /// Returns the gRPC status; OK for a stream that has begun and not ended.
     pub fn status(&self) -> Status {
         Status::from_header_map(&self.headers).unwrap_or_else(|| Status::ok(""))
     }
 
-    /// The reason of a refusal and each fault of a field; `OK` where it was none.
-    pub fn told(&self) -> String {
+    /// Returns the reason of a refusal with its field violations, or `OK`.
+    pub fn reason(&self) -> String {
         let (status, details) = (self.status(), self.status().get_error_details());
         let Some(info) = details.error_info() else { return format!("{:?}", status.code()).to_uppercase() };
         let faults = details.bad_request().map_or(&[][..], |request| &request.field_violations);
         let faults = faults.iter().map(|fault| format!(" {}: {};", fault.field, fault.description));
-        faults.fold(info.reason.clone(), |told, fault| told + &fault)
+        faults.fold(info.reason.clone(), |text, fault| text + &fault)
     }
 
-    /// The exchange that a refusal names.
+    /// Returns the exchange id in the metadata of a refusal.
     pub fn exchange(&self) -> String {
         let details = self.status().get_error_details();
         details.error_info().map(|info| info.metadata["exchange_id"].clone()).unwrap_or_default()
     }
 
-    /// Everything that came back, but for the exchange's own id and the time of day.
+    /// Returns the complete response without what differs between equal calls: exchange id and date.
     pub fn masked(&self) -> Vec<(String, Vec<u8>)> {
         let exchange = self.exchange();
         let http = ("http".to_owned(), self.http.to_be_bytes().to_vec());
@@ -209,24 +214,24 @@ impl Answer {
     }
 }
 
-/// The receipt behind a reply.
+/// Returns the receipt of a reply.
 pub fn receipt(answer: &Answer) -> Receipt {
     receipt_of(&answer.message).unwrap()
 }
 
-/// The receipt behind a message; none where it has no entry of its own, as a stream's heartbeat.
+/// Returns the receipt of a message; `None` for messages without a log entry, such as heartbeats.
 pub fn receipt_of(message: &Bytes) -> Option<Receipt> {
-    Proved::decode(message.clone()).unwrap().receipt
+    WithReceipt::decode(message.clone()).unwrap().receipt
 }
 
-/// What every reply with an entry ends with.
+/// The receipt field, which all replies with a log entry share.
 #[derive(Clone, PartialEq, Message)]
-struct Proved {
+struct WithReceipt {
     #[prost(message, optional, tag = "15")]
     receipt: Option<Receipt>,
 }
 
-/// A message in gRPC's frame, not compressed.
+/// Encodes an uncompressed message with its gRPC prefix.
 pub fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(message.len() + 5);
     framed.put_u8(0);
@@ -235,17 +240,17 @@ pub fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// The first message, once it is there whole.
+/// Returns the first message if it is complete.
 pub fn framed(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap());
     bytes.get(5..5 + usize::try_from(length).unwrap())
 }
 
-fn told(error: &hyper::Error) -> String {
+fn error_text(error: &hyper::Error) -> String {
     format!("{error:?}")
 }
 
-/// Whether a method sends without being asked again, for as long as its caller stays.
+/// Returns whether a method is a server stream without client streaming.
 fn is_watched(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap();
     let method = ap_gateway::proto::methods().find(|method| method.name() == name);

@@ -1,34 +1,34 @@
-//! The arguments of `bench`.
+//! Arguments of `bench`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Measuring.
+/// Arguments of `bench`.
 #[derive(Debug, Args)]
-pub struct Bench {
-    /// The folder of the sandbox, which is made where there is none.
+pub struct BenchArgs {
+    /// Folder of the sandbox; created if it does not exist.
     #[arg(long)]
     pub dir: PathBuf,
-    /// A file with a PostgreSQL URL, to use instead of SQLite in a new sandbox.
+    /// File with the URL of a PostgreSQL database, to use instead of SQLite in a new sandbox.
     #[arg(long)]
     pub postgres_url_file: Option<PathBuf>,
-    /// Providers.
+    /// Number of providers.
     #[arg(long, default_value_t = 200)]
     pub organisations: usize,
-    /// Placements of each.
+    /// Number of placements of each provider.
     #[arg(long, default_value_t = 5)]
     pub placements: usize,
-    /// Connections, each of a provider of its own.
+    /// Number of connections, each of a different provider.
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
-    /// Calls under way at once.
+    /// Number of concurrent calls.
     #[arg(long, default_value_t = 64)]
     pub in_flight: usize,
-    /// Marks a call.
+    /// Number of marks in each call.
     #[arg(long, default_value_t = 1)]
     pub marks: usize,
-    /// Seconds.
+    /// Duration of the measurement, in seconds.
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
 }

@@ -1,5 +1,5 @@
-//! The fleet: many providers with placements of their own, made in a sandbox through the gateway's front
-//! door, so that a load is of many organisations as a real one is.
+//! Fleet of many providers with placements of their own, created in a sandbox by calls of the gateway's methods. With
+//! it the load comes from many organisations, as a real load does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::super::sandbox::{self, files};
 use super::super::{Failure, profile};
-use crate::client::{Client, Profile, Seen};
+use crate::client::{CheckpointStore, Client, Profile};
 use crate::clock::{Clock, Randomness, SystemClock};
-use crate::identity::pki::{Authority, Validity};
+use crate::identity::pki::{SandboxAuthority, Validity};
 use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, Agreement, Article6, Article9, ChildIdentity, CountersignAgreementRequest,
@@ -20,131 +20,135 @@ use crate::proto::v1::{
     StartPlacementRequest, placement_service as placement, register_service as register,
 };
 
-/// Organisations that are being made at once.
-const AT_ONCE: usize = 32;
+/// Maximum number of providers that are created concurrently.
+const MAX_CONCURRENT: usize = 32;
 
-/// A provider of the fleet.
+/// Provider of the fleet.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Provider {
-    /// Name of its certificate and key below `fleet/`.
+pub struct FleetProvider {
+    /// Name of its certificate and key in `fleet/`.
     pub name: String,
     /// UUIDs of its placements.
     pub placements: Vec<String>,
 }
 
-/// Makes the providers that are not there yet, and gives all of them.
+/// Creates the missing providers, and returns all of them.
 ///
 /// # Errors
-/// As the client's: a refusal here is a fault of the gateway or of this script.
-pub async fn make(dir: &Path, providers: usize, placements: usize) -> Result<Vec<Provider>, Failure> {
-    let kept = dir.join("fleet.json");
-    let mut fleet: Vec<Provider> = std::fs::read_to_string(&kept)
+/// Errors of the client. A refusal is a fault of the gateway or of this script.
+pub async fn load_or_create(
+    dir: &Path,
+    providers: usize,
+    placements: usize,
+) -> Result<Vec<FleetProvider>, Failure> {
+    let path = dir.join("fleet.json");
+    let mut fleet: Vec<FleetProvider> = std::fs::read_to_string(&path)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default();
-    let la = profile::connect(&sandbox::profile(dir, "la-a")).await?;
-    let operator = profile::connect(&sandbox::profile(dir, "operator")).await?;
-    let authority = Arc::new(authority(dir)?);
+    let la = profile::connect(&sandbox::profile_path(dir, "la-a")).await?;
+    let operator = profile::connect(&sandbox::profile_path(dir, "operator")).await?;
+    let authority = Arc::new(load_authority(dir)?);
     let mut making = JoinSet::new();
     for number in fleet.len()..providers {
-        if making.len() >= AT_ONCE {
-            fleet.extend(made(making.join_next().await)?);
+        if making.len() >= MAX_CONCURRENT {
+            fleet.extend(join_result(making.join_next().await)?);
         }
-        let making_one = Making {
+        let making_one = ProviderBuilder {
             dir: dir.to_owned(),
             la: la.clone(),
             operator: operator.clone(),
             authority: Arc::clone(&authority),
             random: Randomness::system(),
         };
-        making.spawn(async move { making_one.provider(number, placements).await });
+        making.spawn(async move { making_one.make_provider(number, placements).await });
     }
     while !making.is_empty() {
-        fleet.extend(made(making.join_next().await)?);
+        fleet.extend(join_result(making.join_next().await)?);
     }
     fleet.sort_by(|one, other| one.name.cmp(&other.name));
     let text = serde_json::to_string(&fleet).map_err(|error| Failure::bug("the fleet", error))?;
-    std::fs::write(&kept, text).map_err(|error| Failure::unavailable("fleet.json", error))?;
+    std::fs::write(&path, text).map_err(|error| Failure::unavailable("fleet.json", error))?;
     Ok(fleet)
 }
 
-/// Connects as a provider of the fleet; all of them keep the checkpoints that they see in one place.
+/// Connects as a provider of the fleet. All connections share one store of checkpoints.
 ///
 /// # Errors
-/// As the client's.
-pub async fn connect(dir: &Path, name: &str, seen: &Arc<Seen>) -> Result<Client, Failure> {
-    let (like, _) = profile::read(&sandbox::profile(dir, "la-a"))?;
+/// Errors of the client.
+pub async fn connect(dir: &Path, name: &str, seen: &Arc<CheckpointStore>) -> Result<Client, Failure> {
+    let (template, _) = profile::load(&sandbox::profile_path(dir, "la-a"))?;
     let profile = Profile {
         certificate: dir.join(format!("fleet/{name}.pem")),
         key: dir.join(format!("fleet/{name}.key")),
-        ..like
+        ..template
     };
     Ok(Client::connect(&profile, Arc::clone(seen)).await?.without_retries())
 }
 
-fn made(
-    done: Option<Result<Result<Provider, Failure>, tokio::task::JoinError>>,
-) -> Result<Option<Provider>, Failure> {
+fn join_result(
+    done: Option<Result<Result<FleetProvider, Failure>, tokio::task::JoinError>>,
+) -> Result<Option<FleetProvider>, Failure> {
     let made = done.transpose().map_err(|error| Failure::bug("a provider of the fleet", error))?;
     made.transpose()
 }
 
-fn authority(dir: &Path) -> Result<Authority, Failure> {
+fn load_authority(dir: &Path) -> Result<SandboxAuthority, Failure> {
     let read = |name: &str| {
         std::fs::read_to_string(dir.join(name))
-            .map_err(|_| Failure::configuration("the folder holds no sandbox's authority"))
+            .map_err(|_| Failure::configuration("the folder holds no certificate authority of a sandbox"))
     };
     let now = SystemClock.now().seconds();
     let validity = Validity { from: now - 86_400, to: now + 30 * 86_400 };
-    Authority::from_pem(&read("ca.pem")?, &read("ca.key")?, validity)
+    SandboxAuthority::from_pem(&read("ca.pem")?, &read("ca.key")?, validity)
         .map_err(|error| Failure::bug("the sandbox's authority", error))
 }
 
-struct Making {
+struct ProviderBuilder {
     dir: PathBuf,
     la: Client,
     operator: Client,
-    authority: Arc<Authority>,
+    authority: Arc<SandboxAuthority>,
     random: Randomness,
 }
 
-impl Making {
-    fn id(&self) -> String {
+impl ProviderBuilder {
+    fn new_request_id(&self) -> String {
         self.random.uuid_v4().hyphenated().to_string()
     }
 
-    async fn provider(&self, number: usize, placements: usize) -> Result<Provider, Failure> {
+    async fn make_provider(&self, number: usize, placements: usize) -> Result<FleetProvider, Failure> {
         let name = format!("fleet-{number:05}");
         let organisation = format!("provider/{name}");
         let client = self.register(number, &name, &organisation).await?;
-        let agreement_id = self.agree(&client, &organisation).await?;
+        let agreement_id = self.make_agreement(&client, &organisation).await?;
         let mut made = Vec::with_capacity(placements);
         for child in 0..placements {
-            made.push(self.place(&client, &organisation, &agreement_id, child).await?);
+            made.push(self.make_placement(&client, &organisation, &agreement_id, child).await?);
         }
-        Ok(Provider { name, placements: made })
+        Ok(FleetProvider { name, placements: made })
     }
 
     async fn register(&self, number: usize, name: &str, organisation: &str) -> Result<Client, Failure> {
         let uri = format!("spiffe://{}/{organisation}/register", files::TRUST_DOMAIN);
         let now = SystemClock.now().seconds();
         let validity = Validity { from: now - 86_400, to: now + 30 * 86_400 };
-        let issued = self.authority.client(&[&uri], 10_000 + number as u64, validity);
+        let issued = self.authority.issue_client(&[&uri], 10_000 + number as u64, validity);
         let issued = issued.map_err(|error| Failure::bug("a certificate", error))?;
-        files::write(&self.dir.join("fleet"), &format!("{name}.pem"), &issued.certificate)?;
-        files::write(&self.dir.join("fleet"), &format!("{name}.key"), &issued.key)?;
+        files::write_file(&self.dir.join("fleet"), &format!("{name}.pem"), &issued.certificate_pem)?;
+        files::write_file(&self.dir.join("fleet"), &format!("{name}.key"), &issued.key_pem)?;
         let request = RegisterOrganisationRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             organisation: organisation.to_owned(),
             display_name: format!("Provider {number}"),
             certificate: issued.der.into(),
             ..RegisterOrganisationRequest::default()
         };
         self.operator.call(register::REGISTER_ORGANISATION, &request).await?;
-        connect(&self.dir, name, &Arc::new(Seen::default())).await
+        connect(&self.dir, name, &Arc::new(CheckpointStore::default())).await
     }
 
-    async fn agree(&self, client: &Client, organisation: &str) -> Result<String, Failure> {
+    async fn make_agreement(&self, client: &Client, organisation: &str) -> Result<String, Failure> {
         let agreement = Agreement {
             parties: vec!["la/330".to_owned(), organisation.to_owned()],
             data_classes: vec![DataClass::Referral as i32, DataClass::Attendance as i32],
@@ -158,13 +162,13 @@ impl Making {
             ..Agreement::default()
         };
         let request = ProposeAgreementRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             agreement: Some(agreement),
             ..ProposeAgreementRequest::default()
         };
         let proposed = self.la.call(register::PROPOSE_AGREEMENT, &request).await?.message;
         let request = CountersignAgreementRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             agreement_id: proposed.agreement_id.clone(),
             etag: proposed.etag,
             ..CountersignAgreementRequest::default()
@@ -173,18 +177,18 @@ impl Making {
         Ok(proposed.agreement_id)
     }
 
-    /// Referral, acceptance, decision, start; what is missing is passed by a named officer.
-    async fn place(
+    /// Creates a placement: referral, acceptance, decision, start. A named officer waives the missing items.
+    async fn make_placement(
         &self,
         client: &Client,
         organisation: &str,
         agreement_id: &str,
         child: usize,
     ) -> Result<String, Failure> {
-        let referral = referral(self.id(), organisation, agreement_id);
+        let referral = referral(self.new_request_id(), organisation, agreement_id);
         let made = self.la.call(placement::CREATE_REFERRAL, &referral).await?.message;
         let accept = RespondToReferralRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             placement_id: made.placement_id.clone(),
             etag: made.etag,
             answer: Some(Answer::Accept(Acceptance { provider_reference: format!("FL-{child:04}") })),
@@ -192,7 +196,7 @@ impl Making {
         };
         let etag = client.call(placement::RESPOND_TO_REFERRAL, &accept).await?.message.etag;
         let decide = DecidePlacementRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             placement_id: made.placement_id.clone(),
             etag,
             decision: Some(Decision {
@@ -206,7 +210,7 @@ impl Making {
         };
         let etag = self.la.call(placement::DECIDE_PLACEMENT, &decide).await?.message.etag;
         let start = StartPlacementRequest {
-            request_id: self.id(),
+            request_id: self.new_request_id(),
             placement_id: made.placement_id.clone(),
             etag,
             start_date: "2026-09-01".to_owned(),

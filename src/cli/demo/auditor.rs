@@ -1,13 +1,13 @@
-//! The auditor's view: who exchanged what about one placement, in the order of the log, and nothing of the
+//! Step of the auditor: lists who exchanged what about one placement, in the order of the log, without data of the
 //! child.
 
-use super::super::sandbox::files::CAST;
-use super::super::{Failure, audit, exchanges, say};
+use super::super::sandbox::files::ORGANISATIONS;
+use super::super::{Failure, audit, exchanges, print_line};
 use super::{Clients, ensure};
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
 
-/// What methods do, in the words of those whose job it is.
-const WORDS: [(&str, &str); 16] = [
+/// Phrases that describe methods in the terms of their users.
+const METHOD_PHRASES: [(&str, &str); 16] = [
     ("CreateReferral", "sends the referral"),
     ("RespondToReferral", "answers it"),
     ("DecidePlacement", "decides on the placement"),
@@ -26,39 +26,49 @@ const WORDS: [(&str, &str); 16] = [
     ("AcknowledgeDelivery", "acknowledges it"),
 ];
 
-/// Shows every exchange about a placement, and that the log is one for all.
+/// Shows every exchange about a placement, and checks that provider and auditor read the same log.
 pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
-    say("9. The auditor, whom local authority A appointed, reads who exchanged what about one placement");
+    print_line(
+        "9. The auditor, whom local authority A appointed, reads who exchanged what about one placement",
+    );
     let request =
         ListExchangesRequest { placement_id: placement.to_owned(), ..ListExchangesRequest::default() };
-    let mut found = exchanges::every(&clients.auditor, request).await?;
+    let mut found = exchanges::list_all(&clients.auditor, request).await?;
     found.reverse();
     for exchange in &found {
-        say(&format!("   {}  {} {}", when(exchange), who(&exchange.organisation), what(&exchange.method)));
+        print_line(&format!(
+            "   {}  {} {}",
+            time_to_the_minute(exchange),
+            display_name(&exchange.organisation),
+            method_phrase(&exchange.method)
+        ));
     }
     for method in ["CreateReferral", "SharePassport", "SubmitAttendance", "SubmitProgress", "WatchDeliveries"]
     {
-        let there = found.iter().any(|exchange| exchanges::short(&exchange.method) == method);
-        ensure(there, "an exchange about the placement is missing in the log")?;
+        let is_present =
+            found.iter().any(|exchange| exchanges::short_method_name(&exchange.method) == method);
+        ensure(is_present, "an exchange about the placement is missing from the log")?;
     }
     let notes = clients.riverside.seen().notes();
-    audit::consistent(&clients.auditor, &notes).await?;
-    say("   Every checkpoint that Riverside was shown lies on the log that the auditor is shown");
+    audit::verify_checkpoints(&clients.auditor, &notes).await?;
+    print_line(
+        "   Every checkpoint that Riverside received is consistent with the log that the auditor reads",
+    );
     Ok(())
 }
 
-/// To the minute.
-fn when(exchange: &ExchangeRecord) -> String {
-    let written = exchanges::time(exchange).map(exchanges::in_london).unwrap_or_default();
+/// Returns the time of an exchange, to the minute.
+fn time_to_the_minute(exchange: &ExchangeRecord) -> String {
+    let written = exchanges::exchange_time(exchange).map(exchanges::london_time_text).unwrap_or_default();
     written.chars().take(16).collect()
 }
 
-fn who(organisation: &str) -> &str {
-    let member = CAST.iter().find(|(_, id, ..)| *id == organisation);
+fn display_name(organisation: &str) -> &str {
+    let member = ORGANISATIONS.iter().find(|(_, id, ..)| *id == organisation);
     member.map_or(organisation, |(.., name)| name)
 }
 
-fn what(method: &str) -> &str {
-    let name = exchanges::short(method);
-    WORDS.iter().find(|(known, _)| *known == name).map_or(name, |(_, words)| words)
+fn method_phrase(method: &str) -> &str {
+    let name = exchanges::short_method_name(method);
+    METHOD_PHRASES.iter().find(|(method, _)| *method == name).map_or(name, |(_, phrase)| phrase)
 }

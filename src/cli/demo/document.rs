@@ -1,38 +1,39 @@
-//! A document as a member's system writes it, sent by the way of the verbs that send files.
+//! Document in the form in which an organisation's system writes it. It is sent in the same way as by the CLI commands
+//! that send files.
 
 use std::path::Path;
 
 use prost::Message;
 use serde_json::Value;
 
-use super::super::{Failure, message};
+use super::super::{Failure, json_request};
 use super::ensure;
 use crate::client::Client;
 
-/// A request in a file, all of it invented, but for what only a sandbox knows.
+/// Request in a file with invented content, except for values that only the sandbox can supply.
 pub struct Document {
     pub method: &'static str,
     pub text: &'static str,
 }
 
 impl Document {
-    /// Puts what the sandbox knows at its places, each a JSON pointer (RFC 6901), and sends the file; the reply.
+    /// Inserts the sandbox's values, each at a JSON pointer (RFC 6901), sends the file, and returns the reply.
     pub async fn send<R: Message + Default>(
         &self,
         dir: &Path,
         client: &Client,
-        known: &[(&str, &str)],
+        values: &[(&str, &str)],
     ) -> Result<R, Failure> {
         let mut request: Value =
             serde_json::from_str(self.text).map_err(|error| Failure::bug("a document of the demo", error))?;
-        for (place, value) in known {
-            let found = request.pointer_mut(place).map(|place| *place = (*value).into());
+        for (pointer, value) in values {
+            let found = request.pointer_mut(pointer).map(|field| *field = (*value).into());
             ensure(found.is_some(), "a document of the demo lacks a field")?;
         }
         let file = dir.join(format!("{}.json", self.method));
         std::fs::write(&file, request.to_string()).map_err(|error| Failure::unavailable("a file", error))?;
-        let (method, request) = message::read(self.method, &file)?;
-        let reply = message::call(client, &method, request).await?.message;
+        let (method, request) = json_request::read_request(self.method, &file)?;
+        let reply = json_request::call(client, &method, request).await?.message;
         reply.transcode_to().map_err(|error| Failure::bug("a reply", error))
     }
 }

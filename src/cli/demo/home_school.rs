@@ -1,7 +1,7 @@
-//! The school where the child is on roll states what its own register holds.
+//! Step of the home school: it confirms the code that its own register holds.
 
-use super::super::{Failure, say};
-use super::mailbox::{Mailbox, collected};
+use super::super::{Failure, print_line};
+use super::mailbox::{Mailbox, collect_deliveries};
 use super::{Clients, ensure};
 use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
@@ -9,14 +9,18 @@ use crate::proto::v1::{
     ConfirmMarksRequest, Confirmation, GetAttendanceRequest, StoredMark, returns_service as returns,
 };
 
-/// The school confirms another code than the one suggested: both stand, and the provider is told.
-pub async fn confirms(clients: &Clients, mailbox: &mut Mailbox, mark: &StoredMark) -> Result<(), Failure> {
-    let held = "M";
+/// Confirms another code than the suggested one. Both are kept, and commissioner and provider receive a delivery.
+pub async fn confirm_other_code(
+    clients: &Clients,
+    mailbox: &mut Mailbox,
+    mark: &StoredMark,
+) -> Result<(), Failure> {
+    let register_code = "M";
     let confirmation = Confirmation {
         placement_id: mark.placement_id.clone(),
         date: mark.date.clone(),
         session: mark.session,
-        code: held.to_owned(),
+        code: register_code.to_owned(),
         ..Confirmation::default()
     };
     let request = ConfirmMarksRequest {
@@ -25,12 +29,14 @@ pub async fn confirms(clients: &Clients, mailbox: &mut Mailbox, mark: &StoredMar
         ..ConfirmMarksRequest::default()
     };
     let confirmed = clients.school.call(returns::CONFIRM_MARKS, &request).await?.message;
-    let told = mailbox.next().await?;
-    ensure(told.object_id == confirmed.confirmation_id, "the commissioner was told another thing")?;
-    let told = collected(&clients.riverside).await?.0;
-    let told = told.iter().find(|delivery| delivery.object_id == confirmed.confirmation_id);
-    let is_told = told.is_some_and(|told| matches!(told.content, Some(Content::Confirmation(_))));
-    ensure(is_told, "the provider was not told")?;
+    let delivery = mailbox.next().await?;
+    let is_confirmation = delivery.object_id == confirmed.confirmation_id;
+    ensure(is_confirmation, "the commissioner received another delivery")?;
+    let deliveries = collect_deliveries(&clients.riverside).await?.0;
+    let delivery = deliveries.iter().find(|delivery| delivery.object_id == confirmed.confirmation_id);
+    let is_confirmation =
+        delivery.is_some_and(|delivery| matches!(delivery.content, Some(Content::Confirmation(_))));
+    ensure(is_confirmation, "the provider received no confirmation")?;
     let request = GetAttendanceRequest {
         placement_id: mark.placement_id.clone(),
         from_date: mark.date.clone(),
@@ -41,11 +47,11 @@ pub async fn confirms(clients: &Clients, mailbox: &mut Mailbox, mark: &StoredMar
     let history = read.iter().find(|history| !history.confirmations.is_empty());
     let both = history.and_then(|history| history.mark.as_ref().zip(history.confirmations.first()));
     let Some((mark, confirmation)) = both else {
-        return Err(Failure::refused("mark and confirmation do not stand side by side"));
+        return Err(Failure::refused("mark and confirmation are not shown together"));
     };
-    say(&format!(
-        "   The school's register holds {}: it stands beside Riverside's {} and the {} suggested, and both are told",
+    print_line(&format!(
+        "   The school's register holds {}, beside Riverside's {} and the suggested {}; both parties receive it",
         confirmation.code, mark.code, mark.suggested_code
     ));
-    ensure(confirmation.code == held && mark.code == "I", "another code was confirmed")
+    ensure(confirmation.code == register_code && mark.code == "I", "another code was confirmed")
 }

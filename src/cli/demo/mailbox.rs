@@ -1,7 +1,7 @@
-//! A mailbox, collected and followed.
+//! Mailbox of an organisation: lists its deliveries and follows its stream.
 
 use super::super::{Failure, deliveries};
-use crate::client::{Client, Replies};
+use crate::client::{Client, ReplyStream};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as delivery;
 use crate::proto::v1::{
@@ -9,13 +9,13 @@ use crate::proto::v1::{
     WatchDeliveriesResponse,
 };
 
-/// Messages that are waited for at one step.
-const MESSAGES: usize = 100;
+/// Maximum number of messages that one step waits for.
+const MAX_MESSAGES_PER_STEP: usize = 100;
 
-/// Everything that lies in a mailbox, and where it ends.
-pub async fn collected(client: &Client) -> Result<(Vec<Delivery>, Option<Cursor>), Failure> {
+/// Returns all deliveries in a mailbox, and the cursor of its end.
+pub async fn collect_deliveries(client: &Client) -> Result<(Vec<Delivery>, Option<Cursor>), Failure> {
     let (mut cursor, mut deliveries) = (None, Vec::new());
-    for _ in 0..MESSAGES {
+    for _ in 0..MAX_MESSAGES_PER_STEP {
         let request = ListDeliveriesRequest { cursor, ..ListDeliveriesRequest::default() };
         let reply = client.call(delivery::LIST_DELIVERIES, &request).await?.message;
         deliveries.extend(reply.deliveries);
@@ -27,45 +27,45 @@ pub async fn collected(client: &Client) -> Result<(Vec<Delivery>, Option<Cursor>
     Ok((deliveries, cursor))
 }
 
-/// The register in a delivery.
-pub fn attendance(delivery: &Delivery) -> Result<&AttendanceContent, Failure> {
+/// Returns the attendance content of a delivery.
+pub fn attendance_content(delivery: &Delivery) -> Result<&AttendanceContent, Failure> {
     match &delivery.content {
         Some(Content::Attendance(content)) => Ok(content),
-        _ => Err(Failure::refused("another thing was delivered than the register")),
+        _ => Err(Failure::refused("the delivery is not the register")),
     }
 }
 
-/// A mailbox that is followed on its stream.
+/// Mailbox that is followed on its stream.
 pub struct Mailbox {
     pub client: Client,
-    stream: Replies<WatchDeliveriesResponse>,
+    stream: ReplyStream<WatchDeliveriesResponse>,
     cursor: Option<Cursor>,
-    /// What was there before.
-    pub before: usize,
+    /// Number of earlier deliveries.
+    pub earlier_deliveries: usize,
 }
 
 impl Mailbox {
-    /// Collects what is there, and opens the stream behind it.
+    /// Collects the earlier deliveries, and opens the stream after them.
     pub async fn open(client: &Client) -> Result<Self, Failure> {
-        let (deliveries, cursor) = collected(client).await?;
+        let (deliveries, cursor) = collect_deliveries(client).await?;
         let before = deliveries.len();
         let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
-        let stream = client.watch(delivery::WATCH_DELIVERIES, &request).await?;
-        Ok(Self { client: client.clone(), stream, cursor, before })
+        let stream = client.open_stream(delivery::WATCH_DELIVERIES, &request).await?;
+        Ok(Self { client: client.clone(), stream, cursor, earlier_deliveries: before })
     }
 
-    /// The next delivery on the stream.
+    /// Returns the next delivery on the stream.
     pub async fn next(&mut self) -> Result<Delivery, Failure> {
-        for _ in 0..MESSAGES {
+        for _ in 0..MAX_MESSAGES_PER_STEP {
             let before = self.cursor.clone();
             let message =
-                self.stream.next(|message| deliveries::position(message, before.as_ref(), &[])).await?;
+                self.stream.next(|message| deliveries::next_position(message, before.as_ref(), &[])).await?;
             let Some((message, _)) = message else { break };
             self.cursor = message.next.or(before);
             if let Some(delivery) = message.deliveries.into_iter().next() {
                 return Ok(delivery);
             }
         }
-        Err(Failure::refused("the stream brought nothing"))
+        Err(Failure::refused("the stream sent no delivery"))
     }
 }

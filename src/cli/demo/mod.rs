@@ -1,5 +1,5 @@
-//! `demo`: the main job from end to end on a sandbox, in the words of those whose job it is. Every step is
-//! checked, and the first that does not hold ends it with a non-zero exit code.
+//! `demo`: the main workflow from end to end on a sandbox, described in the terms of its users. Every step is checked.
+//! The first step that fails ends the demonstration with a non-zero exit code.
 
 mod auditor;
 mod document;
@@ -12,45 +12,46 @@ mod tampering;
 
 use std::path::Path;
 
-use super::args::Demo;
-use super::sandbox::Time;
-use super::{Failure, profile, sandbox, say};
+use super::args::DemoArgs;
+use super::sandbox::ClockMode;
+use super::{Failure, print_line, profile, sandbox};
 use crate::client::{Client, ClientError, reason};
 use crate::clock::Randomness;
 use crate::proto::v1::register_service as register;
 use crate::proto::v1::{GetOrganisationRequest, RevokeCertificateRequest};
 use mailbox::Mailbox;
 
-/// When the registers are sent: at the end of the last day in them.
-const EVENING: &str = "2026-11-20T16:00:00Z";
+/// Time at which the registers are sent: at the end of their last day.
+const REGISTERS_SENT_AT: &str = "2026-11-20T16:00:00Z";
 
 /// Runs the demonstration.
 ///
 /// # Errors
-/// Exit code 1 for the step that did not hold.
-pub async fn run(args: &Demo) -> Result<(), Failure> {
+/// Exit code 1 for the step that failed.
+pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let folder = if let Some(dir) = &args.dir {
         dir.clone()
     } else {
         let name = format!("ap-gateway-demo-{}", Randomness::system().uuid_v4().simple());
         std::env::temp_dir().join(name)
     };
-    let shown = Box::pin(show(&folder)).await;
+    let result = Box::pin(run_in_folder(&folder)).await;
     if args.dir.is_none() {
         std::fs::remove_dir_all(&folder).ok();
     }
-    shown
+    result
 }
 
-async fn show(dir: &Path) -> Result<(), Failure> {
-    say("1. A small world: two local authorities, a school, three providers, an auditor");
+async fn run_in_folder(dir: &Path) -> Result<(), Failure> {
+    print_line("1. A small world: two local authorities, a school, three providers, an auditor");
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let served = sandbox::start(dir, local, Time::Held(EVENING), None, &Randomness::system()).await?;
+    let served =
+        sandbox::start(dir, local, ClockMode::HeldAt(REGISTERS_SENT_AT), None, &Randomness::system()).await?;
     let clients = Clients::connect(dir).await?;
-    let told = tell(dir, &clients).await;
+    let steps = run_steps(dir, &clients).await;
     drop(clients);
     served.stop().await?;
-    told?;
+    steps?;
     tampering::show(dir).await
 }
 
@@ -65,7 +66,7 @@ struct Clients {
 
 impl Clients {
     async fn connect(dir: &Path) -> Result<Self, Failure> {
-        let connect = async |name: &str| profile::connect(&sandbox::profile(dir, name)).await;
+        let connect = async |name: &str| profile::connect(&sandbox::profile_path(dir, name)).await;
         Ok(Self {
             la: connect("la-a").await?,
             school: connect("school").await?,
@@ -77,23 +78,26 @@ impl Clients {
     }
 }
 
-async fn tell(dir: &Path, clients: &Clients) -> Result<(), Failure> {
+async fn run_steps(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     let mut mailbox = Mailbox::open(&clients.la).await?;
-    say(&format!("   Local authority A has collected the {} things sent to it so far", mailbox.before));
-    let placement = registers::riverside(dir, clients, &mut mailbox).await?;
-    registers::oakfield(dir, clients).await?;
-    registers::brightwater(dir, clients, &mut mailbox).await?;
+    print_line(&format!(
+        "   Local authority A has collected its {} deliveries so far",
+        mailbox.earlier_deliveries
+    ));
+    let placement = registers::send_riverside(dir, clients, &mut mailbox).await?;
+    registers::send_oakfield(dir, clients).await?;
+    registers::send_brightwater(dir, clients, &mut mailbox).await?;
     passport::show(dir, clients, &placement).await?;
     progress::show(dir, clients, &mut mailbox, &placement).await?;
-    revoke(dir, clients).await?;
+    revoke_certificate(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
 
-async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
-    say("8. Riverside revokes the certificate of its old system");
-    let old = profile::connect(&sandbox::profile(dir, "provider-a-old")).await?;
-    let own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
-    old.call(register::GET_ORGANISATION, &own).await?;
+async fn revoke_certificate(dir: &Path, clients: &Clients) -> Result<(), Failure> {
+    print_line("8. Riverside revokes the certificate of its old system");
+    let old = profile::connect(&sandbox::profile_path(dir, "provider-a-old")).await?;
+    let request_own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+    old.call(register::GET_ORGANISATION, &request_own).await?;
     let world = sandbox::world::load(dir)?;
     let member = world.organisations.iter().find(|member| member.name == "provider-a-old");
     let request = RevokeCertificateRequest {
@@ -102,20 +106,20 @@ async fn revoke(dir: &Path, clients: &Clients) -> Result<(), Failure> {
         ..RevokeCertificateRequest::default()
     };
     clients.riverside.call(register::REVOKE_CERTIFICATE, &request).await?;
-    match old.call(register::GET_ORGANISATION, &own).await {
-        // The open connection is cut as soon as the revocation is seen: either way nothing is answered.
+    match old.call(register::GET_ORGANISATION, &request_own).await {
+        // The open connection is closed as soon as the revocation is read, so no response comes in either case.
         Err(ClientError::Refused(status)) if matches!(reason(&status).as_str(), "CERT_REVOKED" | "") => {
-            say("   Its next call is refused");
+            print_line("   Its next call is refused");
             Ok(())
         }
         Err(ClientError::Unreachable(_)) => {
-            say("   Its next call is refused");
+            print_line("   Its next call is refused");
             Ok(())
         }
         _ => Err(Failure::refused("the revoked certificate was not refused")),
     }
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(Failure::refused(otherwise)) }
+fn ensure(condition: bool, message: &str) -> Result<(), Failure> {
+    if condition { Ok(()) } else { Err(Failure::refused(message)) }
 }

@@ -1,11 +1,11 @@
-//! A person passport: written in the local authority's system, read by the provider's, acted on by a named
-//! person.
+//! Step of the person passport: the local authority's system writes it, the provider's system reads it, and a named
+//! person acts on it.
 
 use std::path::Path;
 
-use super::super::{Failure, deliveries, say};
+use super::super::{Failure, deliveries, print_line};
 use super::document::Document;
-use super::mailbox::collected;
+use super::mailbox::collect_deliveries;
 use super::{Clients, ensure};
 use crate::client::{Client, ClientError, reason};
 use crate::clock::Randomness;
@@ -16,13 +16,13 @@ use crate::proto::v1::{
     passport_service as passports,
 };
 
-/// The request as the local authority's system has it, but for placement and version.
-const PASSPORT: Document = Document { method: "PutPassport", text: include_str!("passport.json") };
+/// Request as written by the local authority's system, without placement and version.
+const PASSPORT_REQUEST: Document = Document { method: "PutPassport", text: include_str!("passport.json") };
 
-/// Pushes a passport, shares it, and has the provider act on it.
+/// Puts a passport, shares it, and has the provider act on it.
 pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), Failure> {
-    say("6. Local authority A pushes the person passport of one of Riverside's children");
-    let etag = push(dir, &clients.la, placement).await?;
+    print_line("6. Local authority A sends the person passport of one of Riverside's children");
+    let etag = put_passport(dir, &clients.la, placement).await?;
     let share = SharePassportRequest {
         request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
         placement_id: placement.to_owned(),
@@ -30,18 +30,18 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
         ..SharePassportRequest::default()
     };
     clients.la.call(passports::SHARE_PASSPORT, &share).await?;
-    let (found, content) = received(&clients.riverside, placement).await?;
-    say(&format!(
-        "   Riverside's system has {} parts: the child's own words, what calms, whom to call, medicine, risk",
+    let (found, content) = find_passport(&clients.riverside, placement).await?;
+    print_line(&format!(
+        "   Riverside's system reads {} blocks: the child's voice, what calms, emergency contacts, medicine, risk",
         content.blocks.len()
     ));
-    say(&format!(
-        "   {} parts, on health and safeguarding, no system reads: it is not even told whether there are any",
+    print_line(&format!(
+        "   No system reads the {} blocks on health and safeguarding: it does not even learn whether they exist",
         content.notices.len()
     ));
-    ensure(content.blocks.len() == 9 && content.notices.len() == 2, "the passport is another one")?;
+    ensure(content.blocks.len() == 9 && content.notices.len() == 2, "the passport has other blocks")?;
     let lead = Officer { name: "Jo Example".to_owned(), role: "Designated safeguarding lead".to_owned() };
-    say("   Jo Example, Riverside's designated safeguarding lead, has read it and acts on it");
+    print_line("   Jo Example, Riverside's designated safeguarding lead, has read it and acts on it");
     deliveries::acknowledge(&clients.riverside, std::slice::from_ref(&found), Some(lead)).await?;
     let request = GetDeliveryStatusRequest { object_id: placement.to_owned() };
     let status = clients.la.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
@@ -50,28 +50,28 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
             && one.recipient == "provider/riverside"
             && one.stage == DeliveryStage::ActedOn as i32
     });
-    ensure(acted_on, "the local authority does not see that the passport was acted on")?;
-    say("   Local authority A sees: acted on by provider/riverside");
+    ensure(acted_on, "the status of the passport is not acted on")?;
+    print_line("   Local authority A sees: acted on by provider/riverside");
     Ok(())
 }
 
-/// Pushes the file that the system wrote, on top of the version that there may be; the new version.
-async fn push(dir: &Path, la: &Client, placement: &str) -> Result<String, Failure> {
+/// Puts the passport from the file, as a new version of an existing one, and returns the new version.
+async fn put_passport(dir: &Path, la: &Client, placement: &str) -> Result<String, Failure> {
     let before = GetPassportRequest { placement_id: placement.to_owned(), ..GetPassportRequest::default() };
     let etag = match la.call(passports::GET_PASSPORT, &before).await {
         Ok(reply) => reply.message.etag,
         Err(ClientError::Refused(status)) if reason(&status) == "NOT_FOUND" => String::new(),
         Err(error) => return Err(error.into()),
     };
-    let known = [("/placement_id", placement), ("/etag", etag.as_str())];
-    Ok(PASSPORT.send::<PutPassportResponse>(dir, la, &known).await?.etag)
+    let values = [("/placement_id", placement), ("/etag", etag.as_str())];
+    Ok(PASSPORT_REQUEST.send::<PutPassportResponse>(dir, la, &values).await?.etag)
 }
 
-/// The newest passport in a mailbox.
-async fn received(provider: &Client, placement: &str) -> Result<(Delivery, PassportContent), Failure> {
+/// Returns the newest passport in a mailbox.
+async fn find_passport(provider: &Client, placement: &str) -> Result<(Delivery, PassportContent), Failure> {
     let of_placement =
         |one: &Delivery| one.kind == DeliveryKind::Passport as i32 && one.placement_id == placement;
-    let found = collected(provider).await?.0.into_iter().rfind(of_placement);
+    let found = collect_deliveries(provider).await?.0.into_iter().rfind(of_placement);
     let content = found.as_ref().and_then(|found| found.content.clone());
     match (found, content) {
         (Some(found), Some(Content::Passport(content))) => Ok((found, content)),

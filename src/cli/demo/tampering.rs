@@ -1,75 +1,76 @@
-//! What an intruder with the database in hand cannot do unseen: four edits to copies, each found and named.
+//! Step of tampering: four edits to copies of the database, each of which the verification detects and names.
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Failure, audit, say};
+use super::super::{Failure, audit, print_line};
 use super::ensure;
-use crate::store::{Database, Location};
+use crate::store::{Database, DatabaseLocation};
 
-/// An edit: what it is, the statements that make it, and a word by which the finding names it.
+/// Edit of the database: its description, its statements, and a word of the expected finding.
 struct Edit {
-    what: &'static str,
+    description: &'static str,
     statements: &'static [&'static str],
-    named: &'static str,
+    expected_finding: &'static str,
 }
 
 const EDITS: [Edit; 4] = [
     Edit {
-        what: "an absence (O) made a presence (/)",
+        description: "an absence (O) changed to a presence (/)",
         statements: &["UPDATE marks SET code = '/' WHERE (idx, ordinal) = \
                        (SELECT idx, ordinal FROM marks WHERE code = 'O' ORDER BY idx, ordinal LIMIT 1)"],
-        named: "a mark of entry",
+        expected_finding: "a mark of entry",
     },
     Edit {
-        what: "an entry of the log replaced by another",
+        description: "an entry of the log replaced by another",
         statements: &["UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE idx = 4) WHERE idx = 5"],
-        named: "entry",
+        expected_finding: "entry",
     },
     Edit {
-        what: "a checkpoint changed",
+        description: "a checkpoint changed",
         statements: &["UPDATE checkpoints SET note = replace(note, 'a', 'b') WHERE size = \
                        (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1 OFFSET 2)"],
-        named: "checkpoint",
+        expected_finding: "checkpoint",
     },
     Edit {
-        what: "the newest entries cut off",
+        description: "the newest entries cut off",
         statements: &[
             "DELETE FROM checkpoints WHERE size > (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1 OFFSET 3)",
             "DELETE FROM entries WHERE idx >= (SELECT MAX(size) FROM checkpoints)",
         ],
-        named: "anchor",
+        expected_finding: "anchor",
     },
 ];
 
-/// Verifies the log on a copy, then each edit on a copy of its own.
+/// Verifies the log on an unchanged copy, then on a copy with each edit.
 pub async fn show(dir: &Path) -> Result<(), Failure> {
     let log_key = std::fs::read_to_string(dir.join("log-key"))
         .map_err(|error| Failure::unavailable("the log's key", error))?;
     let (anchor, ring) = (dir.join("anchor"), dir.join("key-ring"));
-    let unharmed = copy(dir, "unharmed")?;
-    let report = audit::verify_copy(&unharmed, &log_key, Some(&anchor), Some(&ring)).await?;
+    let unchanged = copy_database(dir, "unchanged")?;
+    let report = audit::verify_database_copy(&unchanged, &log_key, Some(&anchor), Some(&ring)).await?;
     ensure(report.findings.is_empty(), "the log does not verify")?;
-    say(&format!(
-        "10. The auditor verifies the log: {} entries and {} stored records are as they were written",
+    print_line(&format!(
+        "10. The auditor verifies the log: {} entries and {} stored records are unchanged",
         report.entries, report.records
     ));
-    say("11. Somebody with the database in hand edits a copy of it");
+    print_line("11. Somebody with access to the database edits a copy of it");
     for (number, edit) in EDITS.iter().enumerate() {
-        let copied = copy(dir, &format!("edit-{number}"))?;
-        change(&copied, edit).await?;
-        let report = audit::verify_copy(&copied, &log_key, Some(&anchor), Some(&ring)).await?;
-        let found = report.findings.iter().find(|finding| finding.what.contains(edit.named));
+        let copied = copy_database(dir, &format!("edit-{number}"))?;
+        apply_edit(&copied, edit).await?;
+        let report = audit::verify_database_copy(&copied, &log_key, Some(&anchor), Some(&ring)).await?;
+        let found =
+            report.findings.iter().find(|finding| finding.description.contains(edit.expected_finding));
         let Some(found) = found else {
-            return Err(Failure::refused(format!("not found: {}", edit.what)));
+            return Err(Failure::refused(format!("not detected: {}", edit.description)));
         };
-        say(&format!("   {}: found", edit.what));
-        say(&format!("      {}", found.what));
+        print_line(&format!("   {}: detected", edit.description));
+        print_line(&format!("      {}", found.description));
     }
-    say("All of it held.");
+    print_line("All checks passed.");
     Ok(())
 }
 
-fn copy(dir: &Path, name: &str) -> Result<PathBuf, Failure> {
+fn copy_database(dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     let failed = |error| Failure::unavailable("a copy of the database", error);
     let folder = dir.join("copies").join(name);
     std::fs::create_dir_all(&folder).map_err(failed)?;
@@ -82,8 +83,8 @@ fn copy(dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     Ok(folder.join("gateway.sqlite"))
 }
 
-async fn change(copied: &Path, edit: &Edit) -> Result<(), Failure> {
-    let database = Database::open(&Location::Sqlite(copied.to_owned())).await?;
+async fn apply_edit(copied: &Path, edit: &Edit) -> Result<(), Failure> {
+    let database = Database::open(&DatabaseLocation::Sqlite(copied.to_owned())).await?;
     let mut conn = database.writer().await?;
     for statement in edit.statements {
         let changed = conn.execute(statement, vec![]).await?;

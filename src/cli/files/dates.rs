@@ -1,13 +1,13 @@
-//! Dates as people and spreadsheets write them. A date is read in a style that the mapping names, or not at all.
+//! Parser of dates as people and spreadsheets write them. Only the formats that the mapping names are accepted.
 
 use serde::Deserialize;
 
 use crate::calendar::{Date, DateError};
 
-/// How a date may be written. The month never comes before its day: `11/02/2026` is 11 February.
+/// Format of a date. The day always precedes the month in numeric formats other than ISO: `11/02/2026` is 11 February.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum DateStyle {
-    /// As in Britain.
+    /// British.
     #[serde(rename = "dd/mm/yyyy")]
     Slashes,
     /// With hyphens.
@@ -15,20 +15,20 @@ pub enum DateStyle {
     Hyphens,
     /// With full stops.
     #[serde(rename = "dd.mm.yyyy")]
-    Stops,
+    FullStops,
     /// ISO 8601.
     #[serde(rename = "yyyy-mm-dd")]
     Iso,
-    /// As in Britain, of this century.
+    /// British with a two-digit year, from 2000 to 2099.
     #[serde(rename = "dd/mm/yy")]
     ShortYear,
-    /// The month named: `16 November 2026`, `16-Nov-2026`.
+    /// With the name of the month: `16 November 2026`, `16-Nov-2026`.
     #[serde(rename = "dd mmm yyyy")]
     NamedMonth,
-    /// The month named, of this century: `16-Nov-26`.
+    /// With the name of the month and a two-digit year, from 2000 to 2099: `16-Nov-26`.
     #[serde(rename = "dd mmm yy")]
     NamedMonthShortYear,
-    /// A spreadsheet's number of days: 46342 is 16 November 2026.
+    /// Serial day number of a spreadsheet: 46342 is 16 November 2026.
     #[serde(rename = "serial")]
     Serial,
 }
@@ -48,17 +48,17 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// The first day whose number is the same in every spreadsheet, and that number.
-const SERIAL: (&str, i32) = ("1900-03-01", 61);
-/// The last number that is taken for a day: 31 December 2099.
+/// First date with the same serial number in every spreadsheet, and that number.
+const FIRST_SERIAL: (&str, i32) = ("1900-03-01", 61);
+/// Largest serial number that is accepted as a date: 31 December 2099.
 const MAX_SERIAL: i32 = 73_050;
 
-/// Year, month and day as they stand in a cell of this style.
-fn parts(cell: &str, style: DateStyle) -> Option<(String, String, String)> {
+/// Splits a cell of this format into year, month and day, as text; `None` if it has another format.
+fn split_date(cell: &str, style: DateStyle) -> Option<(String, String, String)> {
     let separators: &[char] = match style {
         DateStyle::Slashes | DateStyle::ShortYear => &['/'],
         DateStyle::Hyphens | DateStyle::Iso => &['-'],
-        DateStyle::Stops => &['.'],
+        DateStyle::FullStops => &['.'],
         DateStyle::NamedMonth | DateStyle::NamedMonthShortYear => &[' ', '-', '/'],
         DateStyle::Serial => return None,
     };
@@ -76,20 +76,20 @@ fn parts(cell: &str, style: DateStyle) -> Option<(String, String, String)> {
     }
     let year = if short { format!("20{year}") } else { year.to_owned() };
     let month = match style {
-        DateStyle::NamedMonth | DateStyle::NamedMonthShortYear => month_named(month)?.to_string(),
+        DateStyle::NamedMonth | DateStyle::NamedMonthShortYear => month_number(month)?.to_string(),
         _ => Some(month).filter(|month| (1..=2).contains(&month.len()))?.to_owned(),
     };
     Some((year, month, day.to_owned()))
 }
 
-fn month_named(word: &str) -> Option<usize> {
+fn month_number(word: &str) -> Option<usize> {
     let word = word.to_lowercase();
     let word = word.trim_end_matches('.');
     let word = if word == "sept" { "sep" } else { word };
     MONTHS.iter().position(|month| *month == word || month.get(..3) == Some(word)).map(|at| at + 1)
 }
 
-/// The cell without a midnight, which spreadsheets and databases put behind a date.
+/// Returns the cell without a time of midnight, which spreadsheets and databases append to a date.
 fn without_midnight(cell: &str) -> &str {
     let Some((date, time)) = cell.split_once([' ', 'T']) else { return cell };
     let time = time.trim_end_matches('Z');
@@ -99,70 +99,70 @@ fn without_midnight(cell: &str) -> &str {
     if matches!(time.trim(), "00:00" | "0:00" | "00:00:00" | "0:00:00") { date } else { cell }
 }
 
-/// Reads a date in the first style that fits. Spreadsheets drop the zero of `02/09` and add midnight.
+/// Parses a date in the first format that fits. Accepts `2/9` and a time of midnight, which spreadsheets write.
 ///
 /// # Errors
-/// `DATE_FORMAT`, `DATE_INVALID` or `DATE_RANGE`; `DATE_MONTH_FIRST` where it is a date only if its month comes
-/// before its day, in a style that the mapping knows or in another.
-pub fn date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
+/// `DATE_FORMAT`, `DATE_INVALID` or `DATE_RANGE`; `DATE_MONTH_FIRST` if the cell is a date only with the month before
+/// the day, in a format of the mapping or in another.
+pub fn parse_date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str> {
     let cell = without_midnight(cell);
     for style in styles {
         if *style == DateStyle::Serial {
-            if let Some(date) = serial(cell) {
+            if let Some(date) = parse_serial(cell) {
                 return Ok(date);
             }
             continue;
         }
-        let Some((year, month, day)) = parts(cell, *style) else { continue };
-        return parse(&year, &month, &day).map_err(|error| {
+        let Some((year, month, day)) = split_date(cell, *style) else { continue };
+        return date_from_parts(&year, &month, &day).map_err(|error| {
             let named = matches!(style, DateStyle::NamedMonth | DateStyle::NamedMonthShortYear);
-            let swapped = *style != DateStyle::Iso && !named && parse(&year, &day, &month).is_ok();
+            let swapped = *style != DateStyle::Iso && !named && date_from_parts(&year, &day, &month).is_ok();
             if swapped { "DATE_MONTH_FIRST" } else { DateError::reason(error) }
         });
     }
     Err(if is_month_first_only(cell) { "DATE_MONTH_FIRST" } else { "DATE_FORMAT" })
 }
 
-fn parse(year: &str, month: &str, day: &str) -> Result<Date, DateError> {
+fn date_from_parts(year: &str, month: &str, day: &str) -> Result<Date, DateError> {
     Date::parse(&format!("{year}-{month:0>2}-{day:0>2}"))
 }
 
-/// Whether a cell that fits no style is a date only if its month comes before its day, however its numbers are
-/// separated and whatever time follows. It makes the rest of its column doubtful in any style, because spreadsheets
-/// leave such a cell as text where they turn the others into dates, day first.
+/// Returns whether a cell that fits no format is a date only with the month before the day, with any separator and any
+/// time after it. Such a cell makes the rest of its column ambiguous in every format: spreadsheets keep it as text
+/// while they convert the other cells to dates with the day first.
 fn is_month_first_only(cell: &str) -> bool {
     let numbers = cell.replace(['-', '.'], "/");
     let mut words = numbers.split([' ', ',', 'T']);
-    // A weekday may stand before the date.
+    // A weekday may precede the date.
     let Some(word) = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())) else {
         return false;
     };
     let mut styles = [DateStyle::Slashes, DateStyle::ShortYear].into_iter();
-    let found = styles.find_map(|style| parts(word, style));
+    let found = styles.find_map(|style| split_date(word, style));
     found.is_some_and(|(year, month, day)| {
-        parse(&year, &month, &day).is_err() && parse(&year, &day, &month).is_ok()
+        date_from_parts(&year, &month, &day).is_err() && date_from_parts(&year, &day, &month).is_ok()
     })
 }
 
-fn serial(cell: &str) -> Option<Date> {
-    let (first, number) = SERIAL;
+fn parse_serial(cell: &str) -> Option<Date> {
+    let (first, number) = FIRST_SERIAL;
     let days = cell.strip_suffix(".0").unwrap_or(cell).parse::<i32>().ok()?;
     let known = (number..=MAX_SERIAL).contains(&days);
     known.then(|| Date::parse(first).ok().map(|first| first.plus_days(days - number))).flatten()
 }
 
-/// Returns what a mapping would have to say for this cell to be a date.
-pub fn hint(cell: &str) -> Option<&'static str> {
-    let reads = |style| date(cell, &[style]).is_ok();
+/// Returns a hint about the mapping that would read this cell as a date.
+pub fn mapping_hint(cell: &str) -> Option<&'static str> {
+    let reads = |style| parse_date(cell, &[style]).is_ok();
     let hints = [
         (DateStyle::Slashes, "dates = [\"dd/mm/yyyy\"] in a mapping reads it"),
         (DateStyle::Hyphens, "dates = [\"dd-mm-yyyy\"] in a mapping reads it"),
-        (DateStyle::Stops, "dates = [\"dd.mm.yyyy\"] in a mapping reads it"),
+        (DateStyle::FullStops, "dates = [\"dd.mm.yyyy\"] in a mapping reads it"),
         (DateStyle::Iso, "dates = [\"yyyy-mm-dd\"] in a mapping reads it"),
         (DateStyle::ShortYear, "the year has two digits: dates = [\"dd/mm/yy\"] in a mapping reads it"),
         (DateStyle::NamedMonth, "the month is named: dates = [\"dd mmm yyyy\"] in a mapping reads it"),
         (DateStyle::NamedMonthShortYear, "the month is named: dates = [\"dd mmm yy\"] in a mapping reads it"),
-        (DateStyle::Serial, "a spreadsheet's number of days: dates = [\"serial\"] in a mapping reads it"),
+        (DateStyle::Serial, "a serial day number: dates = [\"serial\"] in a mapping reads it"),
     ];
     hints.into_iter().find(|(style, _)| reads(*style)).map(|(_, hint)| hint)
 }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_date_is_british_or_iso_and_never_guessed() {
-        let read = |cell: &str| date(cell, &BOTH).map(|date| date.to_string());
+        let read = |cell: &str| parse_date(cell, &BOTH).map(|date| date.to_string());
         for (cell, expected) in [
             ("02/11/2026", "2026-11-02"),
             ("2/9/2026", "2026-09-02"),
@@ -223,8 +223,8 @@ mod tests {
             "11/13/26, 9:30 PM",
             "Fri 11/13/2026",
         ] {
-            assert_eq!(date(cell, &BOTH), Err("DATE_MONTH_FIRST"), "{cell}");
-            assert_eq!(date(cell, &[DateStyle::Serial]), Err("DATE_MONTH_FIRST"), "{cell}");
+            assert_eq!(parse_date(cell, &BOTH), Err("DATE_MONTH_FIRST"), "{cell}");
+            assert_eq!(parse_date(cell, &[DateStyle::Serial]), Err("DATE_MONTH_FIRST"), "{cell}");
         }
         for cell in [
             "11/09/26",
@@ -237,14 +237,14 @@ mod tests {
             "13.13.2026",
             "31-02-2026",
             "11/13/1899 9:30",
-            // A time with full stops is no date.
+            // A time with full stops is not a date.
             "2026-11-16 09.30.15",
             "2026/11/13",
             "11/13",
             "Monday",
             "",
         ] {
-            assert_eq!(date(cell, &BOTH), Err("DATE_FORMAT"), "{cell}");
+            assert_eq!(parse_date(cell, &BOTH), Err("DATE_FORMAT"), "{cell}");
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
     fn other_styles_are_read_by_mapping_and_hinted_at_otherwise() {
         for (cell, style, expected) in [
             ("02-11-2026", DateStyle::Hyphens, "2026-11-02"),
-            ("02.11.2026", DateStyle::Stops, "2026-11-02"),
+            ("02.11.2026", DateStyle::FullStops, "2026-11-02"),
             ("16/11/26", DateStyle::ShortYear, "2026-11-16"),
             ("16 November 2026", DateStyle::NamedMonth, "2026-11-16"),
             ("16-Nov-2026", DateStyle::NamedMonth, "2026-11-16"),
@@ -260,10 +260,10 @@ mod tests {
             ("16-Nov-26", DateStyle::NamedMonthShortYear, "2026-11-16"),
             ("46342", DateStyle::Serial, "2026-11-16"),
         ] {
-            assert_eq!(date(cell, &[style]).unwrap().to_string(), expected, "{cell}");
-            assert!(hint(cell).is_some(), "{cell}");
-            assert!(date(cell, &BOTH).is_err());
+            assert_eq!(parse_date(cell, &[style]).unwrap().to_string(), expected, "{cell}");
+            assert!(mapping_hint(cell).is_some(), "{cell}");
+            assert!(parse_date(cell, &BOTH).is_err());
         }
-        assert_eq!(hint("Monday"), None);
+        assert_eq!(mapping_hint("Monday"), None);
     }
 }

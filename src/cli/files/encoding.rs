@@ -1,43 +1,43 @@
-//! Encodings of a file. UTF-8 needs no mark; UTF-16 is read by its byte order mark; what is neither is read as
-//! Windows-1252, which Excel saves as "CSV", and is named because the bytes alone cannot prove it.
+//! Detection of a file's text encoding: UTF-8, UTF-16 with a byte order mark, or else Windows-1252, which Excel writes
+//! when it saves as "CSV". A notice names an encoding other than UTF-8, because the bytes cannot prove Windows-1252.
 
-/// What bytes 0x80 to 0x9F are in Windows-1252 (WHATWG Encoding, index windows-1252); five are nothing.
-const C1: [char; 32] = [
+/// Characters of bytes 0x80 to 0x9F in Windows-1252 (WHATWG Encoding, index windows-1252); five are unassigned.
+const WINDOWS_1252_C1: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Files that are no text, by how they begin.
-const WORKBOOKS: [(&[u8], &str); 4] = [
+/// First bytes of file formats that are not CSV, each with the error text.
+const UNSUPPORTED_SIGNATURES: [(&[u8], &str); 4] = [
     (b"PK\x03\x04", "the file is a workbook (.xlsx, .ods): save it as CSV UTF-8"),
     (b"\xd0\xcf\x11\xe0", "the file is a workbook (.xls): save it as CSV UTF-8"),
     (b"%PDF", "the file is a PDF document: export it as CSV UTF-8"),
-    (b"<", "the file is HTML or XML, whatever its name: save it as CSV UTF-8"),
+    (b"<", "the file is HTML or XML: save it as CSV UTF-8"),
 ];
 
 /// Returns the text of a file and the name of its encoding.
 ///
 /// # Errors
-/// Why it is no text that can be read.
+/// The reason why the bytes cannot be decoded, with advice.
 pub fn decode(bytes: &[u8]) -> Result<(String, &'static str), &'static str> {
-    for (start, reason) in WORKBOOKS {
+    for (start, reason) in UNSUPPORTED_SIGNATURES {
         if bytes.starts_with(start) {
             return Err(reason);
         }
     }
     let (text, encoding) = if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
-        (utf_16(rest, u16::from_le_bytes)?, "UTF-16, little endian")
+        (decode_utf_16(rest, u16::from_le_bytes)?, "UTF-16, little endian")
     } else if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
-        (utf_16(rest, u16::from_be_bytes)?, "UTF-16, big endian")
+        (decode_utf_16(rest, u16::from_be_bytes)?, "UTF-16, big endian")
     } else if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         let text = std::str::from_utf8(rest);
         let text =
-            text.map_err(|_| "the file begins as UTF-8 and does not go on so: save it as CSV UTF-8")?;
+            text.map_err(|_| "the file begins as UTF-8 but is not valid UTF-8: save it as CSV UTF-8")?;
         (text.to_owned(), "UTF-8 with a byte order mark")
     } else if let Ok(text) = std::str::from_utf8(bytes) {
         (text.to_owned(), "UTF-8")
     } else {
-        (windows_1252(bytes)?, "Windows-1252")
+        (decode_windows_1252(bytes)?, "Windows-1252")
     };
     if text.contains('\0') {
         return Err("the file is not text, or UTF-16 without a byte order mark: save it as CSV UTF-8");
@@ -45,8 +45,8 @@ pub fn decode(bytes: &[u8]) -> Result<(String, &'static str), &'static str> {
     Ok((text, encoding))
 }
 
-fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, &'static str> {
-    let broken = "the file begins as UTF-16 and does not go on so: save it as CSV UTF-8";
+fn decode_utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, &'static str> {
+    let broken = "the file begins as UTF-16 but is not valid UTF-16: save it as CSV UTF-8";
     let (pairs, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(broken);
@@ -54,12 +54,12 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, &'static str
     char::decode_utf16(pairs.iter().map(|pair| unit(*pair))).collect::<Result<_, _>>().map_err(|_| broken)
 }
 
-fn windows_1252(bytes: &[u8]) -> Result<String, &'static str> {
-    if bytes.utf8_chunks().flat_map(|chunk| chunk.valid().chars()).any(is_written_in_utf_8) {
+fn decode_windows_1252(bytes: &[u8]) -> Result<String, &'static str> {
+    if bytes.utf8_chunks().flat_map(|chunk| chunk.valid().chars()).any(is_likely_utf_8_character) {
         return Err("some lines of the file are UTF-8 and others are not: save it as CSV UTF-8");
     }
     let letter = |byte: &u8| {
-        let high = byte.checked_sub(0x80).and_then(|at| C1.get(usize::from(at)));
+        let high = byte.checked_sub(0x80).and_then(|at| WINDOWS_1252_C1.get(usize::from(at)));
         high.copied().unwrap_or(char::from(*byte))
     };
     let text: String = bytes.iter().map(letter).collect();
@@ -69,8 +69,9 @@ fn windows_1252(bytes: &[u8]) -> Result<String, &'static str> {
     Ok(text)
 }
 
-/// Whether these bytes are far likelier UTF-8 than Windows-1252: `Ã©` and the like are in nobody's name.
-fn is_written_in_utf_8(letter: char) -> bool {
+/// Returns whether a character that was decoded as UTF-8 shows that the bytes are UTF-8: as Windows-1252 they would be
+/// sequences such as `Ã©`, which do not occur in names.
+fn is_likely_utf_8_character(letter: char) -> bool {
     matches!(letter, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{2010}'..='\u{203a}')
 }
 

@@ -1,49 +1,49 @@
-//! Headings: what each column holds, what the file would need besides, and which columns are at fault.
+//! Headings: the content of each column, the fields that the file lacks, and faulty columns.
 
-use super::cells::{self, same};
+use super::cells::{self, is_same_name};
 use super::dates;
-use super::mapping::{CHILD, Field, Mapping, Shape};
+use super::mapping::{CHILD_IDENTIFIERS, Field, Mapping, Shape};
 use crate::calendar::Date;
 use crate::proto::v1::Session;
 
-/// What a column is.
+/// Content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// It holds a field.
+    /// A field.
     Field(Field),
-    /// It holds the marks of one session.
+    /// Marks of one session of one date.
     Session(Date, Session),
-    /// It holds the marks of a session of the row's week: days after Monday.
+    /// Marks of a session of the row's week; the number is the days after Monday.
     Weekday(i32, Session),
-    /// It holds the marks of a session of the row's day.
-    Half(Session),
-    /// It is left out because the mapping does not know it.
+    /// Marks of the AM or PM session of the row's date.
+    HalfDay(Session),
+    /// Not read, because the mapping does not name it.
     Unknown,
-    /// It is left out because the mapping says so.
+    /// Not read, because the mapping ignores it.
     Ignored,
-    /// It is headed as a session, on a day that cannot be read.
+    /// Marks of a session whose date cannot be read, with the reason.
     Unreadable(&'static str),
 }
 
 impl Column {
-    /// Whether it holds marks.
+    /// Returns whether the column holds marks.
     #[must_use]
-    pub fn is_marks(self) -> bool {
-        matches!(self, Self::Session(..) | Self::Weekday(..) | Self::Half(_))
+    pub fn has_marks(self) -> bool {
+        matches!(self, Self::Session(..) | Self::Weekday(..) | Self::HalfDay(_))
             || matches!(self, Self::Field(Field::Mark | Field::Marks))
     }
 }
 
-/// A file's headings under a mapping: what each column is.
+/// Returns the content of each column by its heading, according to a mapping.
 #[must_use]
-pub fn columns(mapping: &Mapping, headings: &[String]) -> Vec<Column> {
+pub fn classify_columns(mapping: &Mapping, headings: &[String]) -> Vec<Column> {
     let column = |heading: &String| {
-        let named = |names: &[String]| names.iter().any(|name| same(name, heading));
+        let named = |names: &[String]| names.iter().any(|name| is_same_name(name, heading));
         let field = mapping.columns.iter().find(|(_, names)| named(names)).map(|(field, _)| *field);
         match field {
             Some(field) => Column::Field(field),
             None if named(&mapping.ignore) => Column::Ignored,
-            None if mapping.shape == Shape::ChildARow => session(mapping, heading),
+            None if mapping.shape == Shape::ChildARow => classify_session_heading(mapping, heading),
             None => Column::Unknown,
         }
     };
@@ -51,16 +51,16 @@ pub fn columns(mapping: &Mapping, headings: &[String]) -> Vec<Column> {
 }
 
 /// Reads `23/11/2026 AM`, `Mon AM`, `AM Monday`, `Mon 23/11/2026 (PM)`, or `AM` alone.
-fn session(mapping: &Mapping, heading: &str) -> Column {
-    if let Ok(session @ (Session::Am | Session::Pm)) = mapping.session(heading) {
-        return Column::Half(session);
+fn classify_session_heading(mapping: &Mapping, heading: &str) -> Column {
+    if let Ok(session @ (Session::Am | Session::Pm)) = mapping.parse_session(heading) {
+        return Column::HalfDay(session);
     }
-    let Some((day, session)) = day_and_session(mapping, heading) else { return Column::Unknown };
-    if let Some(weekday) = cells::weekday(day) {
+    let Some((day, session)) = split_day_and_session(mapping, heading) else { return Column::Unknown };
+    if let Some(weekday) = cells::parse_weekday(day) {
         return Column::Weekday(weekday, session);
     }
     let (weekday, day) = match day.split_once(char::is_whitespace) {
-        Some((word, rest)) => match cells::weekday(word.trim_end_matches(',')) {
+        Some((word, rest)) => match cells::parse_weekday(word.trim_end_matches(',')) {
             Some(weekday) => (Some(weekday), rest.trim()),
             None => (None, day),
         },
@@ -69,7 +69,7 @@ fn session(mapping: &Mapping, heading: &str) -> Column {
     if !day.starts_with(|first: char| first.is_ascii_digit()) {
         return Column::Unknown;
     }
-    match dates::date(day, &mapping.dates) {
+    match dates::parse_date(day, &mapping.dates) {
         Ok(date) if weekday.is_some_and(|weekday| weekday != i32::from(date.days_since_monday())) => {
             Column::Unreadable("WEEKDAY_DIFFERS")
         }
@@ -78,10 +78,10 @@ fn session(mapping: &Mapping, heading: &str) -> Column {
     }
 }
 
-fn day_and_session<'h>(mapping: &Mapping, heading: &'h str) -> Option<(&'h str, Session)> {
+fn split_day_and_session<'h>(mapping: &Mapping, heading: &'h str) -> Option<(&'h str, Session)> {
     let around: &[char] = &[' ', '-', '_', '(', ')', ':', ',', '\u{a0}'];
     let heading = heading.trim_matches(around);
-    let halves = |word: &str| mapping.session(word).ok().filter(|session| *session != Session::Timed);
+    let halves = |word: &str| mapping.parse_session(word).ok().filter(|session| *session != Session::Timed);
     let apart: &[char] = &[' ', '_', '(', '-', '\n'];
     let last = heading.rfind(apart).and_then(|at| heading.split_at_checked(at));
     let first = heading.find(apart).and_then(|at| heading.split_at_checked(at));
@@ -92,9 +92,9 @@ fn day_and_session<'h>(mapping: &Mapping, heading: &'h str) -> Option<(&'h str, 
     found.find_map(|(day, word)| Some((day.trim_matches(around), halves(word.trim_matches(around))?)))
 }
 
-/// Returns what a file of these columns would need besides, each with the names that its column may have.
+/// Returns the required fields that these columns lack, each with the names that its column may have.
 #[must_use]
-pub fn missing(mapping: &Mapping, columns: &[Column]) -> Vec<String> {
+pub fn missing_fields(mapping: &Mapping, columns: &[Column]) -> Vec<String> {
     let has = |field: Field| columns.contains(&Column::Field(field)) || mapping.defaults.contains_key(&field);
     let mut missing = Vec::new();
     let mut need = |met: bool, what: &str, fields: &[Field]| {
@@ -104,7 +104,7 @@ pub fn missing(mapping: &Mapping, columns: &[Column]) -> Vec<String> {
             missing.push(format!("{what} ({})", names.join(", ")));
         }
     };
-    need(CHILD.into_iter().any(has), "the child", &CHILD);
+    need(CHILD_IDENTIFIERS.into_iter().any(has), "the child", &CHILD_IDENTIFIERS);
     match mapping.shape {
         Shape::MarkARow => {
             need(has(Field::Date), "the date", &[Field::Date]);
@@ -116,7 +116,7 @@ pub fn missing(mapping: &Mapping, columns: &[Column]) -> Vec<String> {
             let any = |is: fn(&Column) -> bool| columns.iter().any(is);
             let dated = any(|column| matches!(column, Column::Session(..) | Column::Unreadable(_)));
             let weekly = any(|column| matches!(column, Column::Weekday(..))) || has(Field::Marks);
-            let halves = any(|column| matches!(column, Column::Half(_)));
+            let halves = any(|column| matches!(column, Column::HalfDay(_)));
             need(
                 dated || weekly || halves,
                 "sessions, headed as 23/11/2026 AM, Mon AM or AM",
@@ -129,9 +129,9 @@ pub fn missing(mapping: &Mapping, columns: &[Column]) -> Vec<String> {
     missing
 }
 
-/// Columns at fault, each with its reason: sessions on no day, and two columns for one thing.
+/// Returns the faulty columns, each with its reason: a session without a valid date, or a repeated column.
 #[must_use]
-pub fn faults(columns: &[Column]) -> Vec<(usize, &'static str)> {
+pub fn column_faults(columns: &[Column]) -> Vec<(usize, &'static str)> {
     let fault = |(at, column): (usize, &Column)| match column {
         Column::Unreadable(reason) => Some((at, *reason)),
         Column::Unknown | Column::Ignored => None,
@@ -143,8 +143,8 @@ pub fn faults(columns: &[Column]) -> Vec<(usize, &'static str)> {
     columns.iter().enumerate().filter_map(fault).collect()
 }
 
-/// Words of headings whose columns hold other codes, or words about a mark that another column holds.
-const OTHER_THAN_MARKS: [&str; 14] = [
+/// Words in headings of columns that hold other codes, or text about a mark in another column.
+const NON_MARK_WORDS: [&str; 14] = [
     "sen",
     "send",
     "house",
@@ -161,13 +161,13 @@ const OTHER_THAN_MARKS: [&str; 14] = [
     "notes",
 ];
 
-/// Whether a heading is about a session: it names a day, a half of a day or a mark, or it names nothing.
+/// Returns whether a heading may be that of a column of marks: it names a day, a session or a mark, or it is empty.
 #[must_use]
-pub fn is_about_a_session(heading: &str) -> bool {
+pub fn is_session_heading(heading: &str) -> bool {
     let heading = heading.to_lowercase();
     let words = heading.split(|letter: char| letter.is_whitespace() || "_()".contains(letter));
-    // A SEN code K, a description of the mark or a comment on a morning is not one more mark.
-    if words.clone().any(|word| OTHER_THAN_MARKS.contains(&word)) {
+    // For example: a SEN code K, a description of the mark, or a comment on a morning.
+    if words.clone().any(|word| NON_MARK_WORDS.contains(&word)) {
         return false;
     }
     let parts = words.clone().flat_map(|word| word.split('-'));
@@ -177,19 +177,20 @@ pub fn is_about_a_session(heading: &str) -> bool {
     }
     words.any(|word| {
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
-        cells::weekday(word).is_some()
-            || cells::session(word).is_ok()
+        cells::parse_weekday(word).is_some()
+            || cells::parse_session(word).is_ok()
             || ["mark", "marks", "code", "codes", "attendance", "attended"].contains(&word)
             || (digits >= 3 && word.contains(['/', '.']))
             || digits >= 5
     })
 }
 
-/// A heading as it is shown: bounded in length, without characters that a terminal would act on.
+/// Returns a heading for display: shortened, and without control characters that a terminal would interpret.
 #[must_use]
-pub fn shown(heading: &str) -> String {
+pub fn display_heading(heading: &str) -> String {
     const MAX_SHOWN: usize = 40;
-    let visible = |letter: char| if letter.is_control() || is_format(letter) { '\u{fffd}' } else { letter };
+    let visible =
+        |letter: char| if letter.is_control() || is_format_character(letter) { '\u{fffd}' } else { letter };
     let mut shown: String = heading.chars().take(MAX_SHOWN).map(visible).collect();
     if heading.chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');
@@ -197,8 +198,8 @@ pub fn shown(heading: &str) -> String {
     shown
 }
 
-/// Whether a character changes the direction of text, or is not seen.
-fn is_format(letter: char) -> bool {
+/// Returns whether a character is invisible or changes the direction of text.
+fn is_format_character(letter: char) -> bool {
     matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
@@ -208,7 +209,7 @@ mod tests {
 
     fn read(line: &str) -> Vec<Column> {
         let headings: Vec<String> = line.split(',').map(str::to_owned).collect();
-        columns(&Mapping::built_in().unwrap().remove(2), &headings)
+        classify_columns(&Mapping::built_in().unwrap().remove(2), &headings)
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
             read("Weds PM,Afternoon,31/11/2026 AM,4/11/26 PM,11/13/2026 AM,Tue 02/11/2026 AM,Total AM,Sex"),
             [
                 Column::Weekday(2, Session::Pm),
-                Column::Half(Session::Pm),
+                Column::HalfDay(Session::Pm),
                 Column::Unreadable("DATE_INVALID"),
                 Column::Unreadable("DATE_FORMAT"),
                 Column::Unreadable("DATE_MONTH_FIRST"),
@@ -255,20 +256,20 @@ mod tests {
             ("UPN,Surname,Last Name", 2),
             ("AM,UPN,Morning", 2),
         ] {
-            assert_eq!(faults(&read(line)), [(at, "COLUMN_REPEATED")], "{line}");
+            assert_eq!(column_faults(&read(line)), [(at, "COLUMN_REPEATED")], "{line}");
         }
-        assert!(faults(&read("UPN,House,House,,")).is_empty());
+        assert!(column_faults(&read("UPN,House,House,,")).is_empty());
     }
 
     #[test]
     fn headings_of_sessions_are_told_from_others() {
         for heading in ["Wedns AM", "Friday trip", "16/11", "16-11-2026", "Mark 2", "", " ", "20261116"] {
-            assert!(is_about_a_session(heading), "{heading}");
+            assert!(is_session_heading(heading), "{heading}");
         }
         for heading in ["Sex", "NC Year", "House", "SEN Code", "Mark Description", "AM Comment"] {
-            assert!(!is_about_a_session(heading), "{heading}");
+            assert!(!is_session_heading(heading), "{heading}");
         }
-        assert_eq!(shown("a\u{1b}[31m\u{202e}b"), "a\u{fffd}[31m\u{fffd}b");
-        assert_eq!(shown(&"x".repeat(100)).chars().count(), 41);
+        assert_eq!(display_heading("a\u{1b}[31m\u{202e}b"), "a\u{fffd}[31m\u{fffd}b");
+        assert_eq!(display_heading(&"x".repeat(100)).chars().count(), 41);
     }
 }

@@ -1,54 +1,54 @@
-//! The layout of a file: what separates its cells, and on which row its headings stand.
+//! Layout detection: finds the separator of a file's cells and the row of its headings.
 
 use super::super::Failure;
-use super::cells::{clean, session};
+use super::cells::{clean, parse_session};
+use super::csv_reader::{CsvError, CsvReader, CsvRecord, ROW_TOO_WIDE};
 use super::dates::{self, DateStyle};
 use super::headings::{self, Column};
 use super::mapping::Mapping;
-use super::records::{ROW_TOO_WIDE, Record, RecordFault, Records};
 
-/// Separators that are tried, with what they are called.
+/// Separators that are tried, each with its name in messages.
 const SEPARATORS: [(char, &str); 4] = [(',', "commas"), (';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
-/// Rows that are searched for headings: reports begin with a few lines of title.
+/// Number of rows that are searched for headings, because reports begin with a few title lines.
 const MAX_TITLE_ROWS: usize = 20;
-/// Longest heading, in bytes: as many as a spreadsheet's cell has letters. A longer one is a row that is separated
-/// otherwise, or none of a register's, and costs too much to compare with each name of each mapping.
+/// Longest heading, in bytes: the most characters that a spreadsheet's cell can hold. A longer cell belongs to a row
+/// with another separator or to no register, and would be expensive to compare with each name of each mapping.
 const MAX_HEADING_BYTES: usize = 32_767;
 
-/// Where everything is in a file.
+/// Layout of a file.
 pub struct Layout {
-    /// What separates cells.
+    /// Separator between cells.
     pub separator: char,
-    /// What that is called.
-    pub separated_by: &'static str,
+    /// Name of the separator in messages.
+    pub separator_name: &'static str,
     /// The mapping that fits the headings.
     pub mapping: Mapping,
-    /// The headings, two rows joined into one where the upper holds the days.
+    /// The headings; if there are two rows of them, with the days in the upper, joined into one.
     pub headings: Vec<String>,
-    /// What each column is.
+    /// Content of each column.
     pub columns: Vec<Column>,
-    /// The rows of the headings: one or two.
-    pub rows: Vec<Record>,
+    /// The one or two rows that hold the headings.
+    pub heading_rows: Vec<CsvRecord>,
 }
 
-/// Headings that fit no mapping, or the next best.
-struct Nearest {
-    known: usize,
+/// The closest row to headings when none fits a mapping, for the error message.
+struct ClosestMatch {
+    recognised: usize,
     line: u64,
     found: Vec<String>,
     missing: Vec<String>,
-    separated_by: &'static str,
+    separator_name: &'static str,
 }
 
-/// Finds the headings: the first row, or pair of rows, that fits a mapping.
+/// Returns the layout whose headings are the first row, or pair of rows, that fits a mapping.
 ///
 /// # Errors
-/// Exit code 64, with what was found and what is missing.
-pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
+/// Exit code 64, with the closest headings and what they lack.
+pub fn detect(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
     let (mut nearest, mut broken) = (None, None);
     for (separator, separated_by) in SEPARATORS {
         let mut head = Vec::new();
-        for record in Records::new(text, separator).take(MAX_TITLE_ROWS) {
+        for record in CsvReader::new(text, separator).take(MAX_TITLE_ROWS) {
             match record {
                 Ok(record) => head.push(record),
                 Err(fault) => {
@@ -61,48 +61,62 @@ pub fn find(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
             let pair = at
                 .checked_sub(1)
                 .and_then(|above| head.get(above).filter(|above| may_be_headings(above)))
-                .and_then(|above| Some((above, joined(above, record)?)));
-            let alone = (vec![record.clone()], cleaned(record));
+                .and_then(|above| Some((above, join_day_row(above, record)?)));
+            let alone = (vec![record.clone()], clean_cells(record));
             let pair = pair.map(|(above, joined)| (vec![above.clone(), record.clone()], joined));
             for (rows, headings) in std::iter::once(alone).chain(pair) {
                 let (line, found) = (record.line, headings.clone());
-                let mut near = Nearest { known: 0, line, found, missing: Vec::new(), separated_by };
+                let mut near = ClosestMatch {
+                    recognised: 0,
+                    line,
+                    found,
+                    missing: Vec::new(),
+                    separator_name: separated_by,
+                };
                 for mapping in mappings {
-                    let columns = headings::columns(mapping, &headings);
-                    let missing = headings::missing(mapping, &columns);
+                    let columns = headings::classify_columns(mapping, &headings);
+                    let missing = headings::missing_fields(mapping, &columns);
                     if missing.is_empty() {
                         let mapping = mapping.clone();
-                        return Ok(Layout { separator, separated_by, mapping, headings, columns, rows });
+                        return Ok(Layout {
+                            separator,
+                            separator_name: separated_by,
+                            mapping,
+                            headings,
+                            columns,
+                            heading_rows: rows,
+                        });
                     }
                     let known = columns.iter().filter(|column| **column != Column::Unknown).count();
                     near.missing.push(format!("for {}: {}", mapping.name, missing.join(", ")));
-                    near.known = near.known.max(known);
+                    near.recognised = near.recognised.max(known);
                 }
-                if nearest.as_ref().is_none_or(|best: &Nearest| near.known > best.known) {
+                if nearest.as_ref().is_none_or(|best: &ClosestMatch| near.recognised > best.recognised) {
                     nearest = Some(near);
                 }
             }
         }
     }
-    Err(unknown(text, nearest.as_ref().filter(|nearest| nearest.known > 0), broken))
+    Err(no_layout_failure(text, nearest.as_ref().filter(|nearest| nearest.recognised > 0), broken))
 }
 
-fn may_be_headings(record: &Record) -> bool {
+fn may_be_headings(record: &CsvRecord) -> bool {
     record.cells.iter().all(|cell| cell.len() <= MAX_HEADING_BYTES)
 }
 
-fn cleaned(record: &Record) -> Vec<String> {
+fn clean_cells(record: &CsvRecord) -> Vec<String> {
     record.cells.iter().map(|cell| clean(cell)).collect()
 }
 
-/// Joins a row of days to the row of sessions below it: a day stands over its AM, and holds for the PM beside it.
-fn joined(above: &Record, below: &Record) -> Option<Vec<String>> {
-    let (above, below) = (cleaned(above), cleaned(below));
+/// Joins a row of days to the row of sessions below it. A day is above its AM column and applies to the PM column next
+/// to it. Returns `None` if no session has a day.
+fn join_day_row(above: &CsvRecord, below: &CsvRecord) -> Option<Vec<String>> {
+    let (above, below) = (clean_cells(above), clean_cells(below));
     let (mut day, mut last, mut found) = (None, None, false);
     let mut headings = Vec::with_capacity(below.len());
     for (at, heading) in below.into_iter().enumerate() {
         let upper = above.get(at).filter(|upper| !upper.is_empty());
-        let Ok(session) = session(&heading) else {
+        let Ok(session) = parse_session(&heading) else {
             day = None;
             headings.push(match upper {
                 Some(upper) if heading.is_empty() => upper.clone(),
@@ -111,9 +125,9 @@ fn joined(above: &Record, below: &Record) -> Option<Vec<String>> {
             continue;
         };
         if let Some(upper) = upper {
-            (day, last) = (is_day(upper).then_some(upper), None);
+            (day, last) = (is_day_name_or_date(upper).then_some(upper), None);
         }
-        // After a PM an AM is of another day, whose date is missing.
+        // An AM after a PM belongs to another day, and its date is missing.
         if last.is_some_and(|last| last as i32 >= session as i32) {
             day = None;
         }
@@ -124,35 +138,40 @@ fn joined(above: &Record, below: &Record) -> Option<Vec<String>> {
     found.then_some(headings)
 }
 
-fn is_day(cell: &str) -> bool {
-    let known = dates::date(cell, &[DateStyle::Slashes, DateStyle::Iso]);
-    super::cells::weekday(cell).is_some() || known != Err("DATE_FORMAT") || dates::hint(cell).is_some()
+fn is_day_name_or_date(cell: &str) -> bool {
+    let known = dates::parse_date(cell, &[DateStyle::Slashes, DateStyle::Iso]);
+    super::cells::parse_weekday(cell).is_some()
+        || known != Err("DATE_FORMAT")
+        || dates::mapping_hint(cell).is_some()
 }
 
-fn unknown(text: &str, nearest: Option<&Nearest>, broken: Option<RecordFault>) -> Failure {
+fn no_layout_failure(text: &str, nearest: Option<&ClosestMatch>, broken: Option<CsvError>) -> Failure {
     if text.trim().is_empty() {
         return Failure::input("the file is empty");
     }
-    // No mapping makes a register of a row that is too wide; a quote matters only where nothing else is near.
+    // A row that is too wide fails with every mapping. A quote fault is reported only if no row resembles headings.
     let broken = broken.filter(|fault| nearest.is_none() || fault.reason == ROW_TOO_WIDE);
-    if let Some(RecordFault { line, row, reason, .. }) = broken {
-        let finding = super::Finding::of_file(line, row, reason);
-        return Failure::input(format!("{}; nothing was sent", finding.words()));
+    if let Some(CsvError { line, row, reason, .. }) = broken {
+        let finding = super::Diagnostic::for_file(line, row, reason);
+        return Failure::input(format!("{}; nothing was sent", finding.to_text()));
     }
-    let advice = "If your columns are called otherwise, a mapping can say which holds what: --mapping";
+    let advice = "If your columns have other names, describe them in a mapping: --mapping";
     Failure::input(match nearest {
-        // What stands in such a row may be a child's data; it is not shown.
+        // The rows are not shown, because they may contain a child's data.
         None => format!(
-            "none of the first {MAX_TITLE_ROWS} rows holds the headings of a register, whether its cells are separated \
-             by commas, semicolons, tabs or bars\n{advice}"
+            "none of the first {MAX_TITLE_ROWS} rows holds the headings of a register, with cells separated by commas, \
+             semicolons, tabs or bars\n{advice}"
         ),
-        Some(Nearest { line, found, missing, separated_by, .. }) => {
-            let found: Vec<String> =
-                found.iter().filter(|name| !name.is_empty()).map(|name| headings::shown(name)).collect();
+        Some(ClosestMatch { line, found, missing, separator_name: separated_by, .. }) => {
+            let found: Vec<String> = found
+                .iter()
+                .filter(|name| !name.is_empty())
+                .map(|name| headings::display_heading(name))
+                .collect();
             let (shown, more) = found.split_at(found.len().min(30));
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
             format!(
-                "line {line} (cells separated by {separated_by}) is nearest to the headings of a register: found {}{more}; \
+                "line {line} (cells separated by {separated_by}) is closest to the headings of a register: found {}{more}; \
                  missing {}\n{advice}",
                 shown.join(", "),
                 missing.join("; ")
@@ -166,7 +185,7 @@ mod tests {
     use super::*;
 
     fn layout(text: &str) -> Result<Layout, String> {
-        find(text, &Mapping::built_in().unwrap()).map_err(|failure| failure.to_string())
+        detect(text, &Mapping::built_in().unwrap()).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -185,7 +204,7 @@ mod tests {
             ("Title, of a kind\n\n,,\nUPN,Date,Session,Mark", "a mark a row", "commas"),
         ] {
             let found = layout(text).unwrap();
-            assert_eq!((found.mapping.name.as_str(), found.separated_by), (name, separated_by), "{text}");
+            assert_eq!((found.mapping.name.as_str(), found.separator_name), (name, separated_by), "{text}");
         }
     }
 
@@ -198,9 +217,9 @@ mod tests {
         );
         let found = layout(",W/C,Mon,,Tues,\nUPN,,AM,PM,AM,PM\n").unwrap();
         assert_eq!(found.headings, ["UPN", "W/C", "Mon AM", "Mon PM", "Tues AM", "Tues PM"]);
-        // Marks of a day without a date are of no day.
+        // Marks under a day without a date cannot be assigned.
         assert!(layout("UPN,16/11/2026,,\n,PM,AM,PM\n").is_err());
-        // A date in a title belongs to no column.
+        // A date in a title is not the date of a column.
         assert!(layout("16/11/2026,,\nUPN,AM,PM\n").is_err());
         let found = layout("Printed,20/11/2026,,\nUPN,Date,AM,PM\n").unwrap();
         assert_eq!(found.headings, ["UPN", "Date", "AM", "PM"]);
@@ -208,17 +227,17 @@ mod tests {
 
     #[test]
     fn headings_that_fit_nothing_are_named_with_what_is_missing() {
-        let told = layout("Riverside\n\nUPN,Date,Code word\nA1,x,y\n").err().unwrap();
-        assert!(told.contains("line 3 (cells separated by commas)"), "{told}");
+        let message = layout("Riverside\n\nUPN,Date,Code word\nA1,x,y\n").err().unwrap();
+        assert!(message.contains("line 3 (cells separated by commas)"), "{message}");
         assert!(
-            told.contains("for a mark a row: the mark (Mark, Code, Attendance Code), the session"),
-            "{told}"
+            message.contains("for a mark a row: the mark (Mark, Code, Attendance Code), the session"),
+            "{message}"
         );
-        let told = layout("Adeyemi,José\nMensah,Aisha\n").err().unwrap();
-        assert!(told.contains("none of the first 20 rows") && !told.contains("Adeyemi"), "{told}");
+        let message = layout("Adeyemi,José\nMensah,Aisha\n").err().unwrap();
+        assert!(message.contains("none of the first 20 rows") && !message.contains("Adeyemi"), "{message}");
         assert!(layout("").err().unwrap().contains("empty"));
-        let told = layout("\"UPN,Date\nA1\n").err().unwrap();
-        assert!(told.contains("line 1, row 1") && told.contains("QUOTE_UNCLOSED"), "{told}");
+        let message = layout("\"UPN,Date\nA1\n").err().unwrap();
+        assert!(message.contains("line 1, row 1") && message.contains("QUOTE_UNCLOSED"), "{message}");
     }
 
     #[test]
@@ -231,7 +250,7 @@ mod tests {
                 assert!(refusal.starts_with(&place), "{separator:?} {refusal}");
             }
         }
-        // A heading of such a length is none either.
+        // A cell of that length is not a heading.
         let refusal = layout(&format!("UPN,Date,Session,Mark{}\n", "k".repeat(3_000_000))).err().unwrap();
         assert!(refusal.contains("none of the first 20 rows"), "{refusal}");
     }

@@ -1,5 +1,5 @@
-//! Mappings: which column holds what, how dates are written, what cells mean. TOML that a provider edits; the
-//! ones that come with the gateway are chosen by the headings of the file.
+//! Mappings: TOML files that define the columns, the formats of dates and times, and the meanings of cells. A provider
+//! may write one; otherwise a built-in mapping is chosen by the headings of the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,19 +9,19 @@ use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::Failure;
-use super::cells::{self, TimeStyle, same};
+use super::cells::{self, TimeStyle, is_same_name};
 use super::dates::DateStyle;
 use crate::proto::v1::mark::Statement;
 use crate::proto::v1::{SeenMark, Session};
 
-/// The mappings that come with the gateway; the first whose columns a file has reads it.
-const BUILT_IN: [&str; 3] = [
+/// Built-in mappings; the first whose required columns the file has is used.
+const BUILT_IN_MAPPINGS: [&str; 3] = [
     include_str!("mappings/tuition-log.toml"),
     include_str!("mappings/mark-a-row.toml"),
     include_str!("mappings/child-a-row.toml"),
 ];
 
-/// What the gateway can be told of a mark.
+/// Field of a mark, by its key in a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
@@ -45,7 +45,7 @@ pub enum Field {
     StartTime,
     /// End of a timed session.
     EndTime,
-    /// The mark.
+    /// Attendance code, or a word for what the provider saw.
     Mark,
     /// Minutes late.
     MinutesLate,
@@ -57,52 +57,52 @@ pub enum Field {
     Site,
     /// Free text.
     Comment,
-    /// Monday of the week that a row is about.
+    /// Monday of the row's week.
     WeekCommencing,
-    /// The marks of the week in one string.
+    /// Marks of the week in one string.
     Marks,
 }
 
 impl Field {
-    /// The field that a mapping, or the gateway, calls so.
-    pub fn named(name: &str) -> Option<Self> {
+    /// Returns the field with this name in mappings and in the protocol.
+    pub fn by_name(name: &str) -> Option<Self> {
         let name: StrDeserializer<'_, Error> = name.into_deserializer();
         Self::deserialize(name).ok()
     }
 }
 
-/// What names the child.
-pub const CHILD: [Field; 3] = [Field::Upn, Field::ProviderReference, Field::PlacementId];
+/// Fields that identify the child.
+pub const CHILD_IDENTIFIERS: [Field; 3] = [Field::Upn, Field::ProviderReference, Field::PlacementId];
 
-/// How a file lies.
+/// Shape of a file: what one row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// A row is a mark.
+    /// Each row is one mark.
     MarkARow,
-    /// A row is a child, with a column a session.
+    /// Each row is one child, with a column for each session.
     ChildARow,
 }
 
-/// What a cell means that is no statutory code.
+/// Meaning of a cell that is not itself a statutory code.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cell {
-    /// What the provider saw.
+pub enum CellMeaning {
+    /// An observation such as present or absent.
     #[serde(deserialize_with = "seen")]
     Seen(SeenMark),
     /// A statutory code.
     Code(String),
-    /// Nothing was marked.
+    /// No mark.
     NoMark,
 }
 
 fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SeenMark, D::Error> {
-    let seen = cells::seen(&String::deserialize(deserializer)?);
-    seen.ok_or_else(|| serde::de::Error::custom("seen is present, late, absent or not_expected"))
+    let seen = cells::parse_seen_mark(&String::deserialize(deserializer)?);
+    seen.ok_or_else(|| serde::de::Error::custom("seen must be present, late, absent or not_expected"))
 }
 
-/// A word for AM, PM or TIMED.
+/// Session, by its name in a mapping.
 #[derive(Clone, Copy, Debug, Deserialize)]
 enum SessionName {
     #[serde(rename = "AM")]
@@ -117,90 +117,92 @@ fn colon() -> Vec<TimeStyle> {
     vec![TimeStyle::Colon]
 }
 
-/// How a file is read.
+/// Mapping of a file to marks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
-    /// What a person calls it.
+    /// Name for display.
     pub name: String,
-    /// How the file lies.
+    /// What one row holds.
     pub shape: Shape,
-    /// How dates are written.
+    /// Formats of dates, in the order in which they are tried.
     pub dates: Vec<DateStyle>,
-    /// How times are written.
+    /// Formats of times, in the order in which they are tried.
     #[serde(default = "colon")]
     pub times: Vec<TimeStyle>,
-    /// The names that the column of a field may have.
+    /// Accepted headings of each field's column.
     pub columns: BTreeMap<Field, Vec<String>>,
-    /// Columns that are left out although they may hold marks.
+    /// Headings of columns that are not read although they may hold marks.
     #[serde(default)]
     pub ignore: Vec<String>,
     #[serde(default)]
     sessions: BTreeMap<String, SessionName>,
     #[serde(default)]
-    cells: BTreeMap<String, Cell>,
-    /// What is said where the file has no column for it.
+    cells: BTreeMap<String, CellMeaning>,
+    /// Values of fields for which the file has no column.
     #[serde(default)]
     pub defaults: BTreeMap<Field, String>,
 }
 
 impl Mapping {
-    /// Reads a provider's own mapping.
+    /// Loads a mapping from a file.
     ///
     /// # Errors
-    /// Exit code 78.
+    /// Exit code 78 if the file cannot be read or is not a mapping.
     pub fn load(file: &Path) -> Result<Self, Failure> {
         let unreadable = |what: &str| Failure::configuration(format!("{}: {what}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
         let mapping: Self = toml::from_str(&text).map_err(|error| unreadable(error.message()))?;
-        match mapping.name_of_two_columns() {
-            Some(name) => Err(unreadable(&format!("{name} is the name of two columns"))),
+        match mapping.duplicate_column_name() {
+            Some(name) => Err(unreadable(&format!("{name} is listed for two columns"))),
             None => Ok(mapping),
         }
     }
 
-    fn name_of_two_columns(&self) -> Option<&str> {
+    fn duplicate_column_name(&self) -> Option<&str> {
         let names: Vec<&String> = self.columns.values().flatten().chain(&self.ignore).collect();
-        let repeated =
-            names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|other| same(name, other)));
+        let repeated = names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names.iter().take(*at).any(|other| is_same_name(name, other)));
         repeated.map(|(_, name)| name.as_str())
     }
 
-    /// The mappings that come with the gateway, in the order in which they are tried.
+    /// Returns the built-in mappings, in the order in which they are tried.
     ///
     /// # Errors
-    /// Exit code 70 only.
+    /// Exit code 70 if one cannot be parsed, which is a bug.
     pub fn built_in() -> Result<Vec<Self>, Failure> {
-        let bug = |error| Failure::bug("a mapping of the gateway's", error);
-        BUILT_IN.iter().map(|text| toml::from_str(text).map_err(bug)).collect()
+        let bug = |error| Failure::bug("a built-in mapping", error);
+        BUILT_IN_MAPPINGS.iter().map(|text| toml::from_str(text).map_err(bug)).collect()
     }
 
-    /// Reads the name of a session.
+    /// Parses a session, by the names of the mapping first.
     ///
     /// # Errors
     /// `SESSION_UNKNOWN`.
-    pub fn session(&self, cell: &str) -> Result<Session, &'static str> {
-        match self.sessions.iter().find(|(word, _)| same(word, cell)) {
+    pub fn parse_session(&self, cell: &str) -> Result<Session, &'static str> {
+        match self.sessions.iter().find(|(word, _)| is_same_name(word, cell)) {
             Some((_, SessionName::Am)) => Ok(Session::Am),
             Some((_, SessionName::Pm)) => Ok(Session::Pm),
             Some((_, SessionName::Timed)) => Ok(Session::Timed),
-            None => cells::session(cell),
+            None => cells::parse_session(cell),
         }
     }
 
-    /// What a cell states; nothing where it is empty or a hyphen.
+    /// Returns the statement that a cell makes, or `None` if it is empty, a hyphen, or `no_mark` in the mapping.
     #[must_use]
-    pub fn statement(&self, cell: &str) -> Option<Statement> {
+    pub fn parse_statement(&self, cell: &str) -> Option<Statement> {
         if cell.is_empty() {
             return None;
         }
         let seen = |seen: SeenMark| Statement::Seen(seen as i32);
-        match self.cells.iter().find(|(word, _)| same(word, cell)).map(|(_, meant)| meant) {
+        match self.cells.iter().find(|(word, _)| is_same_name(word, cell)).map(|(_, meant)| meant) {
             None if cells::is_no_mark(cell) => None,
-            None => Some(cells::seen(cell).map_or_else(|| Statement::Code(cell.to_owned()), seen)),
-            Some(Cell::Code(code)) => Some(Statement::Code(code.clone())),
-            Some(Cell::NoMark) => None,
-            Some(Cell::Seen(meant)) => Some(seen(*meant)),
+            None => Some(cells::parse_seen_mark(cell).map_or_else(|| Statement::Code(cell.to_owned()), seen)),
+            Some(CellMeaning::Code(code)) => Some(Statement::Code(code.clone())),
+            Some(CellMeaning::NoMark) => None,
+            Some(CellMeaning::Seen(meant)) => Some(seen(*meant)),
         }
     }
 }
@@ -225,7 +227,7 @@ mod tests {
             ("", None),
             ("-", None),
         ] {
-            assert_eq!(mapping.statement(cell), stated, "{cell}");
+            assert_eq!(mapping.parse_statement(cell), stated, "{cell}");
         }
         for (cells, good) in [
             ("x = { seen = 'not_expected' }", true),
@@ -241,13 +243,16 @@ mod tests {
     #[test]
     fn a_mapping_names_sessions_and_no_column_twice() {
         let mapping = parse("[sessions]\n1 = 'AM'\n2 = 'PM'", "times = ['hh.mm']").unwrap();
-        assert_eq!((mapping.session("1"), mapping.session("pm")), (Ok(Session::Am), Ok(Session::Pm)));
-        assert_eq!(mapping.session("3"), Err("SESSION_UNKNOWN"));
+        assert_eq!(
+            (mapping.parse_session("1"), mapping.parse_session("pm")),
+            (Ok(Session::Am), Ok(Session::Pm))
+        );
+        assert_eq!(mapping.parse_session("3"), Err("SESSION_UNKNOWN"));
         let twice = parse("mark = ['Code']\ncomment = ['code']", "").unwrap();
-        assert!(twice.name_of_two_columns().is_some());
-        assert!(parse("mark = ['Code']", "ignore = ['x']").unwrap().name_of_two_columns().is_none());
+        assert!(twice.duplicate_column_name().is_some());
+        assert!(parse("mark = ['Code']", "ignore = ['x']").unwrap().duplicate_column_name().is_none());
         for mapping in Mapping::built_in().unwrap() {
-            assert_eq!(mapping.name_of_two_columns(), None);
+            assert_eq!(mapping.duplicate_column_name(), None);
         }
     }
 }

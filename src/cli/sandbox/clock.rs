@@ -1,4 +1,4 @@
-//! The sandbox's held clock: kept in its folder, and moved forward through `SandboxService`.
+//! Held clock of the sandbox. It is stored in the folder, and `SandboxService` moves it forward.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,47 +10,47 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 
 use super::Failure;
-use crate::clock::{Clock, HeldClock, Instant};
-use crate::exchange::codec::{Answer, ExchangeCodec};
-use crate::gateway::Extra;
+use crate::clock::{Clock, Instant, ManualClock};
+use crate::exchange::codec::{ExchangeCodec, OutboundMessage};
+use crate::gateway::UnauditedService;
 use crate::proto::sandbox::{AdvanceClockRequest, AdvanceClockResponse};
 
-/// Keeps where the clock stands.
+/// Stores the time of the clock.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written.
-pub fn save(dir: &Path, now: Instant) -> Result<(), Failure> {
+pub fn save_clock(dir: &Path, now: Instant) -> Result<(), Failure> {
     std::fs::write(dir.join("clock"), now.to_string())
         .map_err(|error| Failure::unavailable("the clock's file", error))
 }
 
-/// Where the clock stands.
+/// Loads the time of the clock.
 ///
 /// # Errors
-/// Exit code 78 when the file is not there or holds no instant.
-pub fn load(dir: &Path) -> Result<Instant, Failure> {
+/// Exit code 78 when the file is missing or holds no instant.
+pub fn load_clock(dir: &Path) -> Result<Instant, Failure> {
     let text = std::fs::read_to_string(dir.join("clock")).unwrap_or_default();
-    text.trim().parse().map_err(|_| Failure::configuration("the folder's clock file holds no instant"))
+    text.trim().parse().map_err(|_| Failure::configuration("the clock file of the folder holds no time"))
 }
 
-/// The service that moves the clock.
-pub fn controls(clock: HeldClock, dir: PathBuf) -> Extra {
-    Extra::new(Controls(Arc::new((clock, dir))))
+/// Returns the service that moves the clock.
+pub fn clock_service(clock: ManualClock, dir: PathBuf) -> UnauditedService {
+    UnauditedService::new(ClockService(Arc::new((clock, dir))))
 }
 
 #[derive(Clone)]
-struct Controls(Arc<(HeldClock, PathBuf)>);
+struct ClockService(Arc<(ManualClock, PathBuf)>);
 
-impl NamedService for Controls {
+impl NamedService for ClockService {
     const NAME: &'static str = "apgateway.sandbox.v1.SandboxService";
 }
 
-type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl tower::Service<http::Request<Body>> for Controls {
+impl tower::Service<http::Request<Body>> for ClockService {
     type Response = http::Response<Body>;
     type Error = std::convert::Infallible;
-    type Future = Boxed<Result<http::Response<Body>, Self::Error>>;
+    type Future = BoxFuture<Result<http::Response<Body>, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
         std::task::Poll::Ready(Ok(()))
@@ -67,9 +67,9 @@ impl tower::Service<http::Request<Body>> for Controls {
     }
 }
 
-impl UnaryService<Bytes> for Controls {
-    type Response = Answer;
-    type Future = Boxed<Result<Response<Answer>, Status>>;
+impl UnaryService<Bytes> for ClockService {
+    type Response = OutboundMessage;
+    type Future = BoxFuture<Result<Response<OutboundMessage>, Status>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let advanced = self.advance(request.into_inner());
@@ -77,15 +77,15 @@ impl UnaryService<Bytes> for Controls {
     }
 }
 
-impl Controls {
-    fn advance(&self, message: Bytes) -> Result<Response<Answer>, Status> {
+impl ClockService {
+    fn advance(&self, message: Bytes) -> Result<Response<OutboundMessage>, Status> {
         let (clock, dir) = &*self.0;
-        let asked = AdvanceClockRequest::decode(message).ok().and_then(|request| request.to);
-        let to = asked.and_then(|to| Instant::from_proto(&to).ok());
-        let to = to.ok_or_else(|| Status::invalid_argument("to is not an instant"))?;
+        let requested = AdvanceClockRequest::decode(message).ok().and_then(|request| request.to);
+        let to = requested.and_then(|to| Instant::from_proto(&to).ok());
+        let to = to.ok_or_else(|| Status::invalid_argument("to is not a timestamp"))?;
         clock.advance_to(to).map_err(|_| Status::failed_precondition("the clock moves forward only"))?;
-        save(dir, to).map_err(|_| Status::unavailable("the clock could not be kept"))?;
+        save_clock(dir, to).map_err(|_| Status::unavailable("the clock could not be stored"))?;
         let answer = AdvanceClockResponse { now: Some(clock.now().to_proto()) };
-        Ok(Response::new(Answer::Hashes(answer.encode_to_vec().into())))
+        Ok(Response::new(OutboundMessage::Hashes(answer.encode_to_vec().into())))
     }
 }

@@ -1,5 +1,5 @@
-//! The sandbox's files: an authority, certificates, configuration, profiles. All secrets in them are made
-//! on the spot and are worth nothing elsewhere.
+//! Files of the sandbox: a certificate authority, certificates, configuration, profiles. All secrets in them are
+//! generated for this sandbox and are worthless elsewhere.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,13 +12,13 @@ use super::super::Failure;
 use super::super::profile::ProfileFile;
 use crate::clock::{Clock, SystemClock};
 use crate::identity::PeerCertificate;
-use crate::identity::pki::{Authority, Issued, Validity};
+use crate::identity::pki::{IssuedCertificate, SandboxAuthority, Validity};
 
-/// The trust domain of the sandbox.
+/// Trust domain of the sandbox.
 pub const TRUST_DOMAIN: &str = "sandbox.ap.example";
 
-/// Everyone in the world: short name, organisation id, system, name as others see it.
-pub const CAST: [(&str, &str, &str, &str); 9] = [
+/// Organisations of the world: short name, organisation id, system, display name.
+pub const ORGANISATIONS: [(&str, &str, &str, &str); 9] = [
     ("operator", "operator/gateway", "console", "Gateway operator"),
     ("la-a", "la/330", "ap-casework", "Local authority A"),
     ("la-b", "la/331", "ap-casework", "Local authority B"),
@@ -30,56 +30,55 @@ pub const CAST: [(&str, &str, &str, &str); 9] = [
     ("processor", "processor/registerworks", "cloud-mis", "Registerworks"),
 ];
 
-/// What was made that the script needs.
-pub struct Made {
-    /// The first operator's certificate.
+/// Created files that the script needs.
+pub struct SandboxFiles {
+    /// Certificate of the first operator.
     pub operator: PeerCertificate,
 }
 
-/// Makes the configuration, and authority and certificates unless the folder holds some already: two worlds
-/// with the same certificates and the same seed have the same log.
+/// Writes the configuration. Creates authority and certificates unless the folder has them: two worlds with the same
+/// certificates and the same seed have the same log.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written, 70 when a certificate cannot be made.
-pub fn make(dir: &Path, postgres_url_file: Option<&Path>) -> Result<Made, Failure> {
+pub fn create(dir: &Path, postgres_url_file: Option<&Path>) -> Result<SandboxFiles, Failure> {
     if !dir.join("ca.pem").exists() {
-        issue(dir)?;
+        issue_certificates(dir)?;
     }
-    write(dir, "gateway.toml", &configuration(postgres_url_file))?;
+    write_file(dir, "gateway.toml", &configuration_toml(postgres_url_file))?;
     let operator = CertificateDer::from_pem_file(dir.join("certs/operator.pem")).ok();
     let operator = operator.and_then(|der| PeerCertificate::parse(&der).ok());
-    let operator =
-        operator.ok_or_else(|| Failure::refused("the operator's certificate is not one of ours"))?;
-    Ok(Made { operator })
+    let operator = operator.ok_or_else(|| Failure::refused("the operator's certificate cannot be read"))?;
+    Ok(SandboxFiles { operator })
 }
 
-fn issue(dir: &Path) -> Result<(), Failure> {
+fn issue_certificates(dir: &Path) -> Result<(), Failure> {
     let now = SystemClock.now().seconds();
     let validity = Validity { from: now - 86_400, to: now + 365 * 86_400 };
     let bug = |error| Failure::bug("the sandbox's certificates", error);
-    let authority = Authority::new("ap-gateway sandbox", validity).map_err(bug)?;
-    write(dir, "ca.pem", authority.certificate())?;
-    write(dir, "ca.key", &authority.key())?;
-    write(dir, "ca.crl", &authority.crl(&[], 1, validity).map_err(bug)?)?;
-    pair(dir, "server", &authority.server(2).map_err(bug)?)?;
-    for ((name, organisation, system, _), serial) in CAST.into_iter().zip(100..) {
+    let authority = SandboxAuthority::new("ap-gateway sandbox", validity).map_err(bug)?;
+    write_file(dir, "ca.pem", authority.certificate_pem())?;
+    write_file(dir, "ca.key", &authority.key_pem())?;
+    write_file(dir, "ca.crl", &authority.issue_crl(&[], 1, validity).map_err(bug)?)?;
+    write_key_pair(dir, "server", &authority.issue_server(2).map_err(bug)?)?;
+    for ((name, organisation, system, _), serial) in ORGANISATIONS.into_iter().zip(100..) {
         let uri = format!("spiffe://{TRUST_DOMAIN}/{organisation}/{system}");
-        let issued = authority.client(&[&uri], serial, validity).map_err(bug)?;
-        pair(dir, name, &issued)?;
+        let issued = authority.issue_client(&[&uri], serial, validity).map_err(bug)?;
+        write_key_pair(dir, name, &issued)?;
     }
-    // A second certificate of Riverside's, for the demonstration to revoke.
+    // Second certificate of Riverside, which the demonstration revokes.
     let uri = format!("spiffe://{TRUST_DOMAIN}/provider/riverside/old-register");
-    pair(dir, "provider-a-old", &authority.client(&[&uri], 99, validity).map_err(bug)?)
+    write_key_pair(dir, "provider-a-old", &authority.issue_client(&[&uri], 99, validity).map_err(bug)?)
 }
 
-/// Writes a profile for everyone, for a gateway at this address.
+/// Writes a profile for each organisation, for a gateway at the given address.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written.
-pub fn profiles(dir: &Path, address: SocketAddr) -> Result<(), Failure> {
+pub fn write_profiles(dir: &Path, address: SocketAddr) -> Result<(), Failure> {
     let log_key = std::fs::read_to_string(dir.join("log-key"))
         .map_err(|error| Failure::unavailable("the log's key", error))?;
-    let names = CAST.iter().map(|(name, ..)| *name).chain(["provider-a-old"]);
+    let names = ORGANISATIONS.iter().map(|(name, ..)| *name).chain(["provider-a-old"]);
     for name in names {
         let file = ProfileFile {
             endpoint: address.to_string(),
@@ -91,12 +90,12 @@ pub fn profiles(dir: &Path, address: SocketAddr) -> Result<(), Failure> {
             on_behalf_of: (name == "processor").then(|| "provider/riverside".to_owned()),
         };
         let text = toml::to_string(&file).map_err(|error| Failure::bug("a profile", error))?;
-        write(&dir.join("profiles"), &format!("{name}.toml"), &text)?;
+        write_file(&dir.join("profiles"), &format!("{name}.toml"), &text)?;
     }
     Ok(())
 }
 
-fn configuration(postgres_url_file: Option<&Path>) -> String {
+fn configuration_toml(postgres_url_file: Option<&Path>) -> String {
     let database = match postgres_url_file {
         None => "sqlite = \"gateway.sqlite\"".to_owned(),
         Some(path) => {
@@ -112,16 +111,16 @@ fn configuration(postgres_url_file: Option<&Path>) -> String {
     )
 }
 
-fn pair(dir: &Path, name: &str, issued: &Issued) -> Result<(), Failure> {
-    write(&dir.join("certs"), &format!("{name}.pem"), &issued.certificate)?;
-    write(&dir.join("certs"), &format!("{name}.key"), &issued.key)
+fn write_key_pair(dir: &Path, name: &str, issued: &IssuedCertificate) -> Result<(), Failure> {
+    write_file(&dir.join("certs"), &format!("{name}.pem"), &issued.certificate_pem)?;
+    write_file(&dir.join("certs"), &format!("{name}.key"), &issued.key_pem)
 }
 
-/// Writes a file of the sandbox, a key for its owner only.
+/// Writes a file of the sandbox. Only the owner may read a key.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written.
-pub fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
+pub fn write_file(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| {
         let mut options = std::fs::OpenOptions::new();
         let mode = if Path::new(name).extension().is_some_and(|extension| extension == "key") {

@@ -1,10 +1,11 @@
-//! The sandbox: a small whole world in a folder, made by the gateway's own front door, and served. Its
-//! children and organisations are invented. `--clock` sets the clock of the domain; TLS uses the real one.
+//! Sandbox: creates a small but complete world in a folder and serves it. It is created by calls of the gateway's own
+//! methods. Its children and organisations are invented. `--clock` sets the clock of the domain; TLS uses the real
+//! clock.
 
 mod clock;
 pub mod files;
-mod script;
 pub mod world;
+mod world_builder;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,110 +15,110 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::args::Sandbox;
+use super::args::SandboxArgs;
 use super::serve::Signals;
-use super::{Failure, operator, output, say};
-use crate::clock::{Clock, HeldClock, Instant, Randomness, SetClock, SystemClock};
-use crate::config::{Config, Limits};
-use crate::gateway::{self, Node, StartError, Surroundings};
-use crate::store::{Committer, Fatal};
+use super::{Failure, operator, output, print_line};
+use crate::clock::{Clock, Instant, ManualClock, OffsetClock, Randomness, SystemClock};
+use crate::config::{Config, LimitsConfig};
+use crate::gateway::{self, Environment, Node, StartError};
+use crate::store::{Committer, FatalError};
 
-/// When the world is made: before the school year, so that everything in it can have happened.
-const BEGINNING: &str = "2026-08-20T09:00:00Z";
-/// When the placements start.
-const FIRST_DAY: &str = "2026-09-01T08:00:00Z";
+/// Time at which the world is created: before the school year, so that everything in it can be in the past.
+const WORLD_CREATED_AT: &str = "2026-08-20T09:00:00Z";
+/// Time at which the placements start.
+const PLACEMENTS_START_AT: &str = "2026-09-01T08:00:00Z";
 
-/// When what most of the starts left open is overdue: five school days were given.
-const OVERDUE: &str = "2026-09-09T08:00:00Z";
+/// Time at which most items that the starts left open are overdue; they were due in five school days.
+const REMEDIES_OVERDUE_AT: &str = "2026-09-09T08:00:00Z";
 
-/// A sandbox that is being served.
-pub struct Served {
-    /// Where.
+/// Running sandbox.
+pub struct RunningSandbox {
+    /// Address on which it listens.
     pub address: SocketAddr,
-    /// The clock of the domain, if it is held.
-    pub clock: Option<HeldClock>,
-    /// The committer, whose queue a test holds to fill a group.
+    /// Clock of the domain, if it is held.
+    pub clock: Option<ManualClock>,
+    /// Committer. Tests hold its queue to fill a commit group.
     pub committer: Committer,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<(), Fatal>>,
+    serving: JoinHandle<Result<(), FatalError>>,
 }
 
-impl Served {
-    /// Stops serving and waits until everything is closed.
+impl RunningSandbox {
+    /// Stops the server and waits until everything is closed.
     ///
     /// # Errors
-    /// Exit code 70 when the disk had failed.
+    /// Exit code 70 when the disk failed.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.send(()).ok();
-        ended(self.serving.await)
+        serving_result(self.serving.await)
     }
 }
 
-/// Makes the world where there is none, and serves it until SIGTERM.
+/// Creates the world if there is none, and serves it until SIGTERM.
 ///
 /// # Errors
-/// As [`start`]; exit code 70 when the disk failed.
-pub async fn run(args: &Sandbox) -> Result<(), Failure> {
+/// Errors of [`start`]; exit code 70 when the disk failed.
+pub async fn run(args: &SandboxArgs) -> Result<(), Failure> {
     let time = match args.clock.as_deref() {
-        None => Time::Real,
-        Some(from) if args.clock_runs => Time::From(from),
-        Some(at) => Time::Held(at),
+        None => ClockMode::Real,
+        Some(from) if args.clock_runs => ClockMode::RunningFrom(from),
+        Some(at) => ClockMode::HeldAt(at),
     };
     let mut signals = Signals::install()?;
     let database = args.postgres_url_file.as_deref();
     let random = Randomness::system();
     let started = Box::pin(start(&args.dir, args.listen, time, database, &random));
-    let Some(served) = signals.unless_stopped(started).await else {
+    let Some(served) = signals.run_until_stopped(started).await else {
         return Ok(());
     };
     let mut served = served?;
-    say(&format!("READY {}", served.address));
-    output::written()?;
+    print_line(&format!("READY {}", served.address));
+    output::check_written()?;
     tokio::select! {
-        () = signals.stopped() => served.stop().await,
-        serving = &mut served.serving => ended(serving),
+        () = signals.wait_for_stop() => served.stop().await,
+        serving = &mut served.serving => serving_result(serving),
     }
 }
 
-fn ended(serving: Result<Result<(), Fatal>, JoinError>) -> Result<(), Failure> {
+fn serving_result(serving: Result<Result<(), FatalError>, JoinError>) -> Result<(), Failure> {
     Ok(serving.map_err(|error| Failure::bug("the sandbox stopped", error))??)
 }
 
-/// What the clock of the domain shows; instants as RFC 3339 writes them.
+/// Mode of the domain's clock, with times in RFC 3339.
 #[derive(Clone, Copy, Debug)]
-pub enum Time<'a> {
-    /// The present moment.
+pub enum ClockMode<'a> {
+    /// The real time.
     Real,
-    /// This one, until it is advanced.
-    Held(&'a str),
-    /// This one, and what passes from then on.
-    From(&'a str),
+    /// A fixed time, until it is advanced.
+    HeldAt(&'a str),
+    /// A clock that starts at a given time and runs.
+    RunningFrom(&'a str),
 }
 
-/// Makes the world where there is none, and serves it. The same calls with the same seed, clock and
-/// certificates make the same log.
+/// Creates the world if there is none, and serves it. Identical calls with the same seed, clock and certificates give
+/// an identical log.
 ///
 /// # Errors
-/// Exit code 2 for the clock, 78 for what is in the folder, 69 for the address.
+/// Exit code 2 for the clock, 78 for the content of the folder, 69 for the address.
 pub async fn start(
     dir: &Path,
     listen: SocketAddr,
-    time: Time<'_>,
+    time: ClockMode<'_>,
     postgres_url_file: Option<&Path>,
     random: &Randomness,
-) -> Result<Served, Failure> {
+) -> Result<RunningSandbox, Failure> {
     let is_new = !dir.join("world.json").exists();
     let to = match time {
-        Time::Real => None,
-        Time::Held(at) | Time::From(at) => Some(parse(at)?),
+        ClockMode::Real => None,
+        ClockMode::HeldAt(at) | ClockMode::RunningFrom(at) => Some(parse_instant(at)?),
     };
     if is_new {
         std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
-        let made = files::make(dir, postgres_url_file)?;
-        let clock = HeldClock::new(parse(BEGINNING)?);
-        let surroundings = surroundings(Arc::new(clock.clone()), random);
-        let config = config(dir)?;
-        let log_key = operator::found(
+        let made = files::create(dir, postgres_url_file)?;
+        let clock = ManualClock::new(parse_instant(WORLD_CREATED_AT)?);
+        let surroundings = environment(Arc::new(clock.clone()), random);
+        let config = load_config(dir)?;
+        let log_key = operator::create_gateway(
             config,
             surroundings,
             "ap-gateway-sandbox/log",
@@ -128,78 +129,80 @@ pub async fn start(
         std::fs::write(dir.join("log-key"), &log_key)
             .map_err(|error| Failure::unavailable("a file", error))?;
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = listen_on(dir, local, Some(clock.clone()), Arc::new(clock.clone()), random).await?;
-        let world = script::make(dir, &clock, random.clone()).await;
+        let served = serve_on(dir, local, Some(clock.clone()), Arc::new(clock.clone()), random).await?;
+        let world = world_builder::build(dir, &clock, random.clone()).await;
         served.stop().await?;
         world::save(dir, &world?)?;
-        overdue(dir, &clock, random).await?;
-        clock::save(dir, clock.now())?;
+        raise_overdue_alerts(dir, &clock, random).await?;
+        clock::save_clock(dir, clock.now())?;
     }
-    let stood = clock::load(dir)?;
+    let current = clock::load_clock(dir)?;
     match to {
-        Some(to) if to < stood => Err(Failure::usage("--clock is earlier than the folder's clock stands")),
+        Some(to) if to < current => Err(Failure::usage("--clock is earlier than the clock of the folder")),
         Some(to) => {
-            clock::save(dir, to)?;
-            if let Time::From(_) = time {
-                return listen_on(dir, listen, None, Arc::new(SetClock::new(to)), random).await;
+            clock::save_clock(dir, to)?;
+            if let ClockMode::RunningFrom(_) = time {
+                return serve_on(dir, listen, None, Arc::new(OffsetClock::new(to)), random).await;
             }
-            let clock = HeldClock::new(to);
-            listen_on(dir, listen, Some(clock.clone()), Arc::new(clock), random).await
+            let clock = ManualClock::new(to);
+            serve_on(dir, listen, Some(clock.clone()), Arc::new(clock), random).await
         }
-        None => listen_on(dir, listen, None, Arc::new(SystemClock), random).await,
+        None => serve_on(dir, listen, None, Arc::new(SystemClock), random).await,
     }
 }
 
-/// Lets the days pass in which what the starts left open was to be made good, so that the world has alerts.
-async fn overdue(dir: &Path, clock: &HeldClock, random: &Randomness) -> Result<(), Failure> {
-    clock.advance_to(parse(OVERDUE)?).map_err(|error| Failure::bug("the sandbox's clock", error))?;
-    let config = config(dir)?;
+/// Advances the clock past the due date of the open items and raises their alerts, so that the world has alerts.
+async fn raise_overdue_alerts(dir: &Path, clock: &ManualClock, random: &Randomness) -> Result<(), Failure> {
+    clock
+        .advance_to(parse_instant(REMEDIES_OVERDUE_AT)?)
+        .map_err(|error| Failure::bug("the sandbox's clock", error))?;
+    let config = load_config(dir)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, surroundings(Arc::new(clock.clone()), random)).await?;
-    node.look_over(tls).await;
+    let node = Node::open(config, environment(Arc::new(clock.clone()), random)).await?;
+    node.raise_alerts_once(tls).await;
     node.close().await;
     Ok(())
 }
 
-async fn listen_on(
+async fn serve_on(
     dir: &Path,
     listen: SocketAddr,
-    held: Option<HeldClock>,
+    held: Option<ManualClock>,
     clock: Arc<dyn Clock>,
     random: &Randomness,
-) -> Result<Served, Failure> {
-    let config = config(dir)?;
+) -> Result<RunningSandbox, Failure> {
+    let config = load_config(dir)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, surroundings(clock, random)).await?;
+    let node = Node::open(config, environment(clock, random)).await?;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
-    files::profiles(dir, address)?;
-    let controls = held.clone().map(|held| clock::controls(held, dir.to_owned()));
+    files::write_profiles(dir, address)?;
+    let controls = held.clone().map(|held| clock::clock_service(held, dir.to_owned()));
     let committer = node.committer.clone();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(node.serve(listener, tls, controls, async {
         stopped.await.ok();
     }));
-    Ok(Served { address, clock: held, committer, stop, serving })
+    Ok(RunningSandbox { address, clock: held, committer, stop, serving })
 }
 
-/// The sandbox's configuration, with the limits on callers lifted.
-fn config(dir: &Path) -> Result<Config, Failure> {
+/// Loads the sandbox's configuration, and lifts the limits on callers.
+fn load_config(dir: &Path) -> Result<Config, Failure> {
     let mut config = Config::load(&dir.join("gateway.toml"))?;
-    config.limits = Limits { connections_per_organisation: usize::MAX, ..config.limits };
+    config.limits = LimitsConfig { connections_per_organisation: usize::MAX, ..config.limits };
     Ok(config)
 }
 
-fn surroundings(clock: Arc<dyn Clock>, random: &Randomness) -> Surroundings {
-    Surroundings { clock, real: Arc::new(SystemClock), random: random.clone() }
+fn environment(clock: Arc<dyn Clock>, random: &Randomness) -> Environment {
+    Environment { clock, system_clock: Arc::new(SystemClock), random: random.clone() }
 }
 
-fn parse(text: &str) -> Result<Instant, Failure> {
-    text.parse().map_err(|_| Failure::usage("--clock is an instant such as 2026-11-20T16:00:00Z"))
+fn parse_instant(text: &str) -> Result<Instant, Failure> {
+    text.parse().map_err(|_| Failure::usage("--clock must be a time such as 2026-11-20T16:00:00Z"))
 }
 
-/// The profile of one of the world's organisations.
+/// Returns the path of the profile of one of the world's organisations.
 #[must_use]
-pub fn profile(dir: &Path, name: &str) -> PathBuf {
+pub fn profile_path(dir: &Path, name: &str) -> PathBuf {
     dir.join("profiles").join(format!("{name}.toml"))
 }

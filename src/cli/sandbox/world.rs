@@ -1,4 +1,4 @@
-//! `world.json`: what is in the sandbox, for those who test against it.
+//! `world.json`: the content of the sandbox, for people who test against it.
 
 use std::path::Path;
 
@@ -6,61 +6,61 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 
-/// Everything in the sandbox.
+/// Content of the sandbox.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct World {
     /// Organisations with their certificates.
-    pub organisations: Vec<Member>,
+    pub organisations: Vec<WorldOrganisation>,
     /// Sharing agreements.
-    pub agreements: Vec<Agreed>,
+    pub agreements: Vec<WorldAgreement>,
     /// Placements with their children.
-    pub placements: Vec<Placed>,
+    pub placements: Vec<WorldPlacement>,
 }
 
-/// An organisation.
+/// Organisation of the sandbox.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Member {
-    /// Short name: that of its certificate, key and profile.
+pub struct WorldOrganisation {
+    /// Short name, as in the names of its certificate, key and profile.
     pub name: String,
-    /// Its id.
+    /// Organisation id.
     pub organisation: String,
-    /// Its certificate's file.
+    /// Path of its certificate.
     pub certificate: String,
     /// SHA-256 of the certificate, hexadecimal.
     pub certificate_sha256: String,
 }
 
-/// A sharing agreement.
+/// Sharing agreement of the sandbox.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Agreed {
-    /// Short name of who proposed it.
+pub struct WorldAgreement {
+    /// Short name of the commissioner, which proposed it.
     pub commissioner: String,
-    /// Short name of the other party.
+    /// Short name of the provider, the other party.
     pub provider: String,
-    /// UUID.
+    /// UUID of the agreement.
     pub agreement_id: String,
 }
 
-/// A placement.
+/// Placement of the sandbox.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Placed {
-    /// UUID.
+pub struct WorldPlacement {
+    /// UUID of the placement.
     pub placement_id: String,
-    /// Short name of who commissions it.
+    /// Short name of the commissioner.
     pub commissioner: String,
-    /// Short name of who provides it.
+    /// Short name of the provider.
     pub provider: String,
     /// Unique pupil number of the invented child.
     pub upn: String,
-    /// The provider's reference.
+    /// Reference of the provider for the placement.
     pub provider_reference: String,
-    /// The child's UUID in the commissioner's record.
+    /// UUID of the child in the commissioner's record.
     pub child_id: String,
-    /// Version of the placement when the world was made.
+    /// Version of the placement when the world was created.
     pub etag: String,
 }
 
-/// Writes the world.
+/// Writes `world.json`.
 ///
 /// # Errors
 /// Exit code 69 when the folder cannot be written.
@@ -69,10 +69,10 @@ pub fn save(dir: &Path, world: &World) -> Result<(), Failure> {
     std::fs::write(dir.join("world.json"), text).map_err(|error| Failure::unavailable("world.json", error))
 }
 
-/// Reads the world.
+/// Reads `world.json`.
 ///
 /// # Errors
-/// Exit code 78 when the folder holds none.
+/// Exit code 78 when the folder holds no sandbox.
 pub fn load(dir: &Path) -> Result<World, Failure> {
     let text = std::fs::read_to_string(dir.join("world.json")).unwrap_or_default();
     serde_json::from_str(&text).map_err(|_| Failure::configuration("the folder holds no sandbox"))

@@ -1,4 +1,4 @@
-//! The table of codes: regulation 10 of the 2024 regulations, and the four codes they withdrew.
+//! Table of the attendance codes: regulation 10 of the 2024 regulations, and the four codes that they withdrew.
 
 use super::AttendanceClass::{
     self, ApprovedEducationalActivity, AuthorisedAbsence, NotCollected, NotPossible, Present,
@@ -6,23 +6,23 @@ use super::AttendanceClass::{
 };
 use super::AttendanceCode;
 
-/// The first day of the 2024 regulations, 2024-08-19.
-pub(super) const REGULATIONS: (i16, i8, i8) = (2024, 8, 19);
-const SINCE_2013: Held = Held { from: (2013, 9, 1), withdrawn: false };
-const SINCE_2024: Held = Held { from: REGULATIONS, withdrawn: false };
-const UNTIL_2024: Held = Held { from: (2013, 9, 1), withdrawn: true };
+/// First day of the 2024 regulations, 2024-08-19.
+pub(super) const REGULATIONS_2024_START: (i16, i8, i8) = (2024, 8, 19);
+const SINCE_2013: CodePeriod = CodePeriod { from: (2013, 9, 1), withdrawn: false };
+const SINCE_2024: CodePeriod = CodePeriod { from: REGULATIONS_2024_START, withdrawn: false };
+const UNTIL_2024: CodePeriod = CodePeriod { from: (2013, 9, 1), withdrawn: true };
 
-/// From when a code held, and whether the regulations of 2024 ended it.
+/// First day of a code, and whether the regulations of 2024 withdrew it.
 #[derive(Clone, Copy)]
-pub(super) struct Held {
+pub(super) struct CodePeriod {
     pub(super) from: (i16, i8, i8),
     pub(super) withdrawn: bool,
 }
 
 impl AttendanceCode {
     #[expect(clippy::too_many_lines, reason = "one line a code of the regulations")]
-    /// Text, meaning, class and dates.
-    pub(super) fn row(self) -> (&'static str, &'static str, AttendanceClass, Held) {
+    /// Returns text, meaning, class and dates of a code.
+    pub(super) fn definition(self) -> (&'static str, &'static str, AttendanceClass, CodePeriod) {
         match self {
             Self::PresentMorning => ("/", "Present in the morning session", Present, SINCE_2013),
             Self::PresentAfternoon => ("\\", "Present in the afternoon session", Present, SINCE_2013),

@@ -1,7 +1,7 @@
-//! The typed readers of [`Check`], one for each sort of field (bad-input catalogue B1–B37, B49, B51).
+//! Typed readers of [`Check`], one for each kind of field (bad-input catalogue B1–B37, B49, B51).
 //!
-//! A reader gives `None` where it recorded a violation, or, if optional, where nothing was sent. It must never repair
-//! what was sent.
+//! A reader returns `None` where it recorded a violation or, if the field is optional, where nothing was sent.
+//! Invariant: a reader never repairs a value.
 
 use std::ops::RangeInclusive;
 
@@ -14,34 +14,34 @@ use crate::codes::organisation::OrganisationError;
 use crate::codes::upn::UpnError;
 use crate::codes::{OrganisationId, Upn};
 
-/// Years after today in which a range that is read may end.
+/// Most years between today and the end of a queried period.
 const MAX_YEARS_AHEAD: i16 = 2;
 
-/// No id, date or number is this long; longer is refused for its length before it is read.
-const IDENTIFIER_BYTES: usize = 256;
+/// Longest id, date or number, in bytes. A longer value is refused before it is parsed.
+const MAX_IDENTIFIER_BYTES: usize = 256;
 
 impl Check {
-    /// A UUID in lower case with hyphens, any version, not nil.
+    /// Reads a UUID in lower case with hyphens, of any version, not nil.
     pub fn uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
-        self.required(field, sent).and_then(|sent| self.read(field, sent, uuid))
+        self.required(field, sent).and_then(|sent| self.parse_field(field, sent, uuid))
     }
 
-    /// As [`Check::uuid`], or nothing.
+    /// Reads an optional field as [`Check::uuid`].
     pub fn optional_uuid(&mut self, field: &'static str, sent: &str) -> Option<Uuid> {
-        if sent.is_empty() { None } else { self.read(field, sent, uuid) }
+        if sent.is_empty() { None } else { self.parse_field(field, sent, uuid) }
     }
 
-    /// A date, `YYYY-MM-DD`.
+    /// Reads a date, `YYYY-MM-DD`.
     pub fn date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
-        self.required(field, sent).and_then(|sent| self.read(field, sent, date))
+        self.required(field, sent).and_then(|sent| self.parse_field(field, sent, date))
     }
 
-    /// As [`Check::date`], or nothing.
+    /// Reads an optional field as [`Check::date`].
     pub fn optional_date(&mut self, field: &'static str, sent: &str) -> Option<Date> {
-        if sent.is_empty() { None } else { self.read(field, sent, date) }
+        if sent.is_empty() { None } else { self.parse_field(field, sent, date) }
     }
 
-    /// Reads two dates as a period of at most `days` days. A period that is none is the fault of the second date.
+    /// Reads two dates as a period of at most `days` days. An invalid period is a violation by the second date.
     pub fn period(
         &mut self,
         first: (&'static str, &str),
@@ -49,13 +49,14 @@ impl Check {
         days: usize,
     ) -> Option<Period> {
         let (from, to) = (self.date(first.0, first.1), self.date(last.0, last.1));
-        match Period::bounded(from?, to?, days) {
+        match Period::with_max_days(from?, to?, days) {
             Ok(period) => Some(period),
             Err(error) => self.refuse(last.0, error.reason()),
         }
     }
 
-    /// Reads `from_date` and `to_date` of a query, as [`Check::period`], ending at most two years after `today`.
+    /// Reads `from_date` and `to_date` of a query as [`Check::period`]. The period ends at most two years after
+    /// `today`.
     pub fn query_period(&mut self, from: &str, to: &str, days: usize, today: Date) -> Option<Period> {
         let period = self.period(("from_date", from), ("to_date", to), days)?;
         if period.last() > today.plus_years(MAX_YEARS_AHEAD) {
@@ -64,80 +65,81 @@ impl Check {
         Some(period)
     }
 
-    /// A date of birth that gives an age of 4 to 25 on `today`.
+    /// Reads a date of birth that gives an age of 4 to 25 on `today`.
     pub fn date_of_birth(&mut self, field: &'static str, sent: &str, today: Date) -> Option<Date> {
         let born = self.date(field, sent)?;
         if (4..=25).contains(&born.age_on(today)) { Some(born) } else { self.refuse(field, "DOB_RANGE") }
     }
 
-    /// A clock time, `HH:MM`.
+    /// Reads a clock time, `HH:MM`.
     pub fn time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
-        self.required(field, sent).and_then(|sent| self.read(field, sent, time))
+        self.required(field, sent).and_then(|sent| self.parse_field(field, sent, time))
     }
 
-    /// As [`Check::time_of_day`], or nothing.
+    /// Reads an optional field as [`Check::time_of_day`].
     pub fn optional_time_of_day(&mut self, field: &'static str, sent: &str) -> Option<TimeOfDay> {
-        if sent.is_empty() { None } else { self.read(field, sent, time) }
+        if sent.is_empty() { None } else { self.parse_field(field, sent, time) }
     }
 
-    /// A pupil number, temporary or permanent.
+    /// Reads a UPN, temporary or permanent.
     pub fn upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
         self.required(field, sent)
-            .and_then(|sent| self.read(field, sent, |sent| Upn::parse(sent).map_err(UpnError::reason)))
+            .and_then(|sent| self.parse_field(field, sent, |sent| Upn::parse(sent).map_err(UpnError::reason)))
     }
 
-    /// As [`Check::upn`], or nothing.
+    /// Reads an optional field as [`Check::upn`].
     pub fn optional_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
         if sent.is_empty() { None } else { self.upn(field, sent) }
     }
 
-    /// A permanent pupil number.
+    /// Reads a permanent UPN.
     pub fn permanent_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
         let upn = self.upn(field, sent)?;
         if upn.is_temporary() { self.refuse(field, "UPN_TEMPORARY") } else { Some(upn) }
     }
 
-    /// An organisation, `<kind>/<id>`.
+    /// Reads an organisation id, `<kind>/<id>`.
     pub fn organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
-        self.required(field, sent).and_then(|sent| self.read(field, sent, organisation))
+        self.required(field, sent).and_then(|sent| self.parse_field(field, sent, organisation))
     }
 
-    /// As [`Check::organisation`], or nothing.
+    /// Reads an optional field as [`Check::organisation`].
     pub fn optional_organisation(&mut self, field: &'static str, sent: &str) -> Option<OrganisationId> {
-        if sent.is_empty() { None } else { self.read(field, sent, organisation) }
+        if sent.is_empty() { None } else { self.parse_field(field, sent, organisation) }
     }
 
-    /// Any identifier that has a reading of its own, as `|sent| Urn::parse(sent).map_err(PlaceNumberError::reason)`.
+    /// Reads an identifier with a parser of its own, such as `|sent|
+    /// Urn::parse(sent).map_err(PlaceNumberError::reason)`.
     pub fn parsed<T>(
         &mut self,
         field: &'static str,
         sent: &str,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
-        self.required(field, sent).and_then(|sent| self.read(field, sent, parse))
+        self.required(field, sent).and_then(|sent| self.parse_field(field, sent, parse))
     }
 
-    /// A text, composed (NFC); none too where it is blank and not required.
+    /// Reads a text and composes it (NFC). Returns `None` also for a blank text that is not required.
     pub fn text(&mut self, field: &'static str, sent: &str, rule: TextRule) -> Option<String> {
-        text::accept(sent, rule).unwrap_or_else(|reason| self.refuse(field, reason))
+        text::check_text(sent, rule).unwrap_or_else(|reason| self.refuse(field, reason))
     }
 
-    /// A postcode, or nothing.
+    /// Reads an optional postcode.
     pub fn postcode(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.formed(field, sent, contact::is_postcode, "POSTCODE_FORMAT")
+        self.matching_text(field, sent, contact::is_postcode, "POSTCODE_FORMAT")
     }
 
-    /// A telephone number, or nothing.
+    /// Reads an optional telephone number.
     pub fn phone(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.formed(field, sent, contact::is_phone, "PHONE_FORMAT")
+        self.matching_text(field, sent, contact::is_phone, "PHONE_FORMAT")
     }
 
-    /// An e-mail address, or nothing.
+    /// Reads an optional e-mail address.
     pub fn email(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.formed(field, sent, contact::is_email, "EMAIL_FORMAT")
+        self.matching_text(field, sent, contact::is_email, "EMAIL_FORMAT")
     }
 
-    /// A whole number of `range`.
+    /// Reads a whole number within `range`.
     pub fn int_range<N>(&mut self, field: &'static str, sent: N, range: RangeInclusive<i64>) -> Option<N>
     where
         N: Copy + TryInto<i64>,
@@ -145,7 +147,7 @@ impl Check {
         self.number(field, sent, range, "NUMBER_RANGE")
     }
 
-    /// A number of minutes of `range`.
+    /// Reads a number of minutes within `range`.
     pub fn minutes<N>(&mut self, field: &'static str, sent: N, range: RangeInclusive<i64>) -> Option<N>
     where
         N: Copy + TryInto<i64>,
@@ -153,39 +155,39 @@ impl Check {
         self.number(field, sent, range, "MINUTES_RANGE")
     }
 
-    /// A finite score of `range`, negative zero refused.
+    /// Reads a finite score within `range`. Negative zero is refused.
     pub fn score(&mut self, field: &'static str, sent: f64, range: RangeInclusive<f64>) -> Option<f64> {
         let negative_zero = sent == 0.0 && sent.is_sign_negative();
         if range.contains(&sent) && !negative_zero { Some(sent) } else { self.refuse(field, "NUMBER_RANGE") }
     }
 
-    /// Something that must be there: `check.present("plan", message.plan.as_ref())`.
+    /// Reads a required message: `check.present("plan", message.plan.as_ref())`.
     pub fn present<T>(&mut self, field: &'static str, sent: Option<T>) -> Option<T> {
         if sent.is_none() {
-            self.fault(field, "FIELD_REQUIRED");
+            self.add_violation(field, "FIELD_REQUIRED");
         }
         sent
     }
 
-    /// A text that must not be empty.
+    /// Reads a text that must not be empty.
     pub fn required<'t>(&mut self, field: &'static str, sent: &'t str) -> Option<&'t str> {
         if sent.is_empty() { self.refuse(field, "FIELD_REQUIRED") } else { Some(sent) }
     }
 
-    /// Whether a list is no longer than `max`.
+    /// Checks that a list is no longer than `max`.
     pub fn list_len(&mut self, field: &'static str, len: usize, max: usize) -> bool {
         if len > max {
-            self.fault(field, "LIST_TOO_LONG");
+            self.add_violation(field, "LIST_TOO_LONG");
         }
         len <= max
     }
 
-    /// A value of a list, not 0; a `TryFrom<i32>` of prost or of a code set.
+    /// Reads an enum value other than 0, through a `TryFrom<i32>` of prost or of a code set.
     pub fn enum_value<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
         if sent == 0 { self.refuse(field, "ENUM_REQUIRED") } else { self.optional_enum(field, sent) }
     }
 
-    /// As [`Check::enum_value`], or nothing for 0.
+    /// Reads an enum value as [`Check::enum_value`]; 0 gives `None`.
     pub fn optional_enum<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
         if sent == 0 {
             return None;
@@ -193,7 +195,7 @@ impl Check {
         E::try_from(sent).map_or_else(|_| self.refuse(field, "ENUM_UNKNOWN"), Some)
     }
 
-    /// Rows to a page: `default` for 0, at most `max`.
+    /// Reads the number of rows per page: `default` for 0, at most `max`.
     pub fn page_size(&mut self, field: &'static str, sent: i32, default: u32, max: u32) -> Option<u32> {
         match u32::try_from(sent) {
             Ok(0) => Some(default),
@@ -202,7 +204,7 @@ impl Check {
         }
     }
 
-    /// A moment.
+    /// Reads a timestamp.
     pub fn timestamp(
         &mut self,
         field: &'static str,
@@ -212,7 +214,7 @@ impl Check {
         self.optional_timestamp(field, Some(sent))
     }
 
-    /// As [`Check::timestamp`], or nothing.
+    /// Reads an optional field as [`Check::timestamp`].
     pub fn optional_timestamp(
         &mut self,
         field: &'static str,
@@ -222,30 +224,30 @@ impl Check {
     }
 
     fn refuse<T>(&mut self, field: &'static str, reason: &'static str) -> Option<T> {
-        self.fault(field, reason);
+        self.add_violation(field, reason);
         None
     }
 
-    fn read<T>(
+    fn parse_field<T>(
         &mut self,
         field: &'static str,
         sent: &str,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
-        if sent.len() > IDENTIFIER_BYTES {
+        if sent.len() > MAX_IDENTIFIER_BYTES {
             return self.refuse(field, "FIELD_LENGTH");
         }
         parse(sent).map_or_else(|reason| self.refuse(field, reason), Some)
     }
 
-    fn formed(
+    fn matching_text(
         &mut self,
         field: &'static str,
         sent: &str,
         is_formed: fn(&str) -> bool,
         reason: &'static str,
     ) -> Option<String> {
-        let text = self.text(field, sent, TextRule::line(IDENTIFIER_BYTES))?;
+        let text = self.text(field, sent, TextRule::line(MAX_IDENTIFIER_BYTES))?;
         if is_formed(&text) { Some(text) } else { self.refuse(field, reason) }
     }
 

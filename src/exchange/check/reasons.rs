@@ -1,9 +1,9 @@
-//! Every reason a refusal can name, with the words a person reads.
+//! Reasons of field violations, with their texts.
 //!
-//! One list, so that the error catalogue can be generated. A text never repeats a value. Codes and the calendar name
-//! their own reasons; a test holds them to this list.
+//! One list, from which the error catalogue is generated. A text never repeats a value. A test checks that the
+//! reasons named by codes and calendar are in this list.
 
-/// Reason and description, in the order of the bad-input catalogue.
+/// Every reason and its text, in the order of the bad-input catalogue.
 pub const REASONS: &[(&str, &str)] = &[
     ("FIELD_REQUIRED", "the field is required"),
     ("FIELD_LENGTH", "the text is longer than the field allows"),
@@ -37,10 +37,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "RANGE_TOO_LONG",
         "the range holds more days than the field allows, or ends more than two years ahead: ask for fewer days",
     ),
-    ("DATE_IN_FUTURE", "the day is still to come"),
+    ("DATE_IN_FUTURE", "the day is in the future"),
     ("TIME_FORMAT", "not a time written as HH:MM"),
     ("TIMESTAMP_FORMAT", "not a date and time of RFC 3339"),
-    ("TIMESTAMP_RANGE", "the moment is out of range"),
+    ("TIMESTAMP_RANGE", "the timestamp is out of range"),
     ("TIMESTAMP_AMBIGUOUS", "the clocks skip or repeat this time on this date"),
     ("DOB_RANGE", "the age this date of birth gives is not between 4 and 25"),
     ("ENUM_REQUIRED", "a value must be chosen"),
@@ -48,8 +48,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ("CODE_UNKNOWN", "not an attendance code on that date"),
     ("CODE_RETIRED", "the attendance code was withdrawn on 19 August 2024"),
     ("CODE_SESSION_MISMATCH", "the attendance code belongs to the other session"),
-    ("CODE_NOT_AN_ABSENCE", "the attendance code does not say that the child is not there"),
-    ("CODE_NOT_OF_A_CLOSURE", "registers do not hold this code for a closure of this kind"),
+    ("CODE_NOT_AN_ABSENCE", "the attendance code is not a code for absence"),
+    ("CODE_NOT_OF_A_CLOSURE", "registers do not use this code for a closure of this kind"),
     ("SESSION_IN_FUTURE", "the session has not begun; an afternoon begins at noon at the earliest"),
     ("MINUTES_RANGE", "the number of minutes is out of range"),
     ("NUMBER_RANGE", "the number is out of range"),
@@ -77,12 +77,12 @@ pub const REASONS: &[(&str, &str)] = &[
         "attendance and passports are special-category data and need an Article 9 condition",
     ),
     ("SCHEDULE_1_REQUIRED", "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1"),
-    ("CURSOR_UNKNOWN", "the cursor is not one of this log"),
+    ("CURSOR_UNKNOWN", "the cursor does not belong to this log"),
     (
         "CURSOR_LOST",
-        "the log was replaced and this place was lost: go on from an earlier cursor, or without one from the first",
+        "the log was replaced and this position was lost: continue from an earlier cursor, or without one from the first",
     ),
-    ("STAGE_NOT_RECIPIENTS", "a recipient says ACKNOWLEDGED or ACTED_ON"),
+    ("STAGE_NOT_RECIPIENTS", "a recipient may send only ACKNOWLEDGED or ACTED_ON"),
     ("OFFICER_NOT_EXPECTED", "an officer is named with ACTED_ON only"),
     ("SHA256_LENGTH", "a SHA-256 is 32 bytes"),
     ("PAGE_TOKEN_INVALID", "the page token is not one for this query"),
@@ -92,13 +92,13 @@ pub const REASONS: &[(&str, &str)] = &[
     ("CHILD_NOT_FOUND", "no placement of this provider names this child"),
     (
         "PLACEMENT_AMBIGUOUS",
-        "several placements of this child hold that day, and their timetables do not say which is meant: send the placement_id of one",
+        "several placements of this child include that day, and their timetables do not decide between them: send the placement_id of one",
     ),
-    ("MARK_NOT_FOUND", "no mark stands for this session"),
+    ("MARK_NOT_FOUND", "no mark is in force for this session"),
     ("NOT_PARTY_ON_DAY", "the organisation has no part in the placement on that day"),
     ("PLACEMENT_NOT_ACTIVE", "the day lies outside the placement"),
     ("TIME_ORDER", "only a timed session has times, and it ends after it starts"),
-    ("CONFLICT_IN_BATCH", "an earlier row of the batch says otherwise"),
+    ("CONFLICT_IN_BATCH", "an earlier row of the batch contradicts this one"),
     ("IDEMPOTENCY_KEY_FORMAT", "not a request id: a UUID in lower case with hyphens, not all zero"),
     ("IDENTIFIERS_DIFFER", "the identifiers that were sent do not name one child"),
     ("IDENTITY_MISMATCH", "the name or date of birth is not that of the child"),
@@ -107,15 +107,15 @@ pub const REASONS: &[(&str, &str)] = &[
         "SAFETY_NOT_ACKNOWLEDGED",
         "the provider has not acknowledged the child's emergency contact, medical and safety items, and that is not among the items passed",
     ),
-    ("SENSITIVITY_TOO_LOW", "the block is more sensitive than that"),
+    ("SENSITIVITY_TOO_LOW", "the sensitivity is lower than a block of this kind requires"),
     ("PLAN_VERSION_UNKNOWN", "the placement's plan has no such version"),
     ("OUTCOME_UNKNOWN", "that version of the plan has no such outcome"),
-    ("META_REQUIRED", "a passport says who wrote it: a block META is required"),
+    ("META_REQUIRED", "a passport must name its author: a block META is required"),
     ("DECISION_MISSING", "the decision is not taken, and it is not among the items passed"),
     ("CORRECTION_REASON_REQUIRED", "something else is recorded; a correction needs a reason"),
 ];
 
-/// The words for `reason`.
+/// Returns the text for `reason`.
 #[must_use]
 pub fn description(reason: &str) -> &'static str {
     REASONS
@@ -157,9 +157,9 @@ mod tests {
             calendar::TimeError::Ambiguous.reason(),
             clock::InstantError::Format.reason(),
             clock::InstantError::Range.reason(),
-            codes::CodeError::Unknown.reason(),
-            codes::CodeError::Retired.reason(),
-            codes::CodeError::SessionMismatch.reason(),
+            codes::AttendanceCodeError::Unknown.reason(),
+            codes::AttendanceCodeError::Retired.reason(),
+            codes::AttendanceCodeError::SessionMismatch.reason(),
             codes::local_authority::LaCodeError::Format.reason(),
             codes::local_authority::LaCodeError::Unknown.reason(),
             codes::upn::UpnError::Format.reason(),
@@ -169,9 +169,9 @@ mod tests {
             codes::uln::UlnError::Format.reason(),
             codes::nhs::NhsNumberError::Format.reason(),
             codes::nhs::NhsNumberError::CheckDigit.reason(),
-            codes::urn::PlaceNumberError::Urn.reason(),
-            codes::urn::PlaceNumberError::Ukprn.reason(),
-            codes::urn::PlaceNumberError::Laestab.reason(),
+            codes::urn::EstablishmentNumberError::Urn.reason(),
+            codes::urn::EstablishmentNumberError::Ukprn.reason(),
+            codes::urn::EstablishmentNumberError::Laestab.reason(),
             codes::organisation::OrganisationError::Format.reason(),
             codes::organisation::OrganisationError::Identity.reason(),
         ];

@@ -1,9 +1,9 @@
-//! Readers and violations, as callers see them.
+//! Tests of the readers, and of violations as callers receive them.
 
 use super::*;
 use crate::calendar::Date;
 use crate::codes::uln::UlnError;
-use crate::codes::urn::PlaceNumberError;
+use crate::codes::urn::EstablishmentNumberError;
 use crate::codes::{Ukprn, Uln, Urn};
 
 fn reason_of<T>(read: impl FnOnce(&mut Check) -> Option<T>) -> &'static str {
@@ -48,12 +48,12 @@ fn identifiers_b1_to_b16() {
     assert_eq!(uln("1000000043"), "");
     let urn = |sent| {
         reason_of(|check| {
-            check.parsed("urn", sent, |sent| Urn::parse(sent).map_err(PlaceNumberError::reason))
+            check.parsed("urn", sent, |sent| Urn::parse(sent).map_err(EstablishmentNumberError::reason))
         })
     };
     let ukprn = |sent| {
         reason_of(|check| {
-            check.parsed("u", sent, |sent| Ukprn::parse(sent).map_err(PlaceNumberError::reason))
+            check.parsed("u", sent, |sent| Ukprn::parse(sent).map_err(EstablishmentNumberError::reason))
         })
     };
     assert_eq!(
@@ -260,14 +260,14 @@ fn contacts_b49() {
 #[test]
 fn paths_name_the_place() {
     let mut check = Check::new();
-    check.fault("upn", "UPN_FORMAT");
+    check.add_violation("upn", "UPN_FORMAT");
     {
-        let mut mark = check.at("marks").index(1);
+        let mut mark = check.enter("marks").index(1);
         mark.date("date", "x");
-        mark.at("child").uuid("id", "");
-        mark.fault("", "CONFLICT_IN_BATCH");
+        mark.enter("child").uuid("id", "");
+        mark.add_violation("", "CONFLICT_IN_BATCH");
     }
-    check.at("plan").fault("goals", "LIST_TOO_LONG");
+    check.enter("plan").add_violation("goals", "LIST_TOO_LONG");
     let violations = check.finish().unwrap_err();
     let fields: Vec<_> = violations.first.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["upn", "marks[1].date", "marks[1].child.id", "marks[1]", "plan.goals"]);
@@ -278,8 +278,8 @@ fn paths_name_the_place() {
 fn a_row_is_apart_and_fifty_are_kept() {
     let mut check = Check::new();
     for index in 0..1_000 {
-        let (_, row) =
-            check.row("marks", index, |row| row.date("date", if index == 7 { "2026-11-20" } else { "x" }));
+        let (_, row) = check
+            .read_row("marks", index, |row| row.date("date", if index == 7 { "2026-11-20" } else { "x" }));
         assert_eq!(row.is_empty(), index == 7);
         assert_eq!(
             row.first.first().map(|v| v.field.clone()),

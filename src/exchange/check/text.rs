@@ -1,95 +1,96 @@
-//! What a text may hold (bad-input catalogue B38–B52): stored as sent but composed (NFC), never repaired.
+//! Rules for texts (bad-input catalogue B38–B52). A text is stored as sent but composed (NFC), and never
+//! repaired.
 //!
-//! Refusing a real name is as much a failure as taking a harmful character, so a name is only asked to hold a letter
-//! and no symbol. It must never log or repeat the text.
+//! A refused real name is as much a failure as an accepted harmful character. So a name needs only a letter, and
+//! no symbol. Invariant: a text is never logged or repeated.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{
     GeneralCategory as Category, GeneralCategoryGroup as Group, UnicodeGeneralCategory,
 };
 
-/// Marks in a row on one letter; the scripts that stack most use fewer.
-const MARKS_IN_A_ROW: usize = 8;
+/// Most consecutive combining marks on one letter. No script needs as many.
+const MAX_CONSECUTIVE_MARKS: usize = 8;
 
-/// What a field's text may be.
+/// Rule for the text of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextRule {
-    /// Code points at most; bytes at most four times as many.
+    /// Longest text in code points; in bytes it is four times as many.
     pub max: usize,
-    /// Whether lines and tabs are allowed.
+    /// Whether line breaks and tabs are allowed.
     pub multi_line: bool,
     /// Whether an empty or blank text is refused.
     pub required: bool,
-    /// Whether it is a person's name, and which sort.
+    /// Whether the text is a person's name, and of which kind.
     pub name: NameRule,
 }
 
 /// Whether a text is a person's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
-    /// No name.
-    None,
-    /// A name as it should be: a `?` left by a code page is refused.
+    /// The text is not a name.
+    AnyText,
+    /// A name as it should be. A `?` is refused, because a code page conversion leaves it in place of a letter.
     Legal,
-    /// A name as a register sent it: `?` and U+FFFD stand for letters.
+    /// A name as a register sent it. `?` and U+FFFD count as letters.
     Claimed,
 }
 
 impl TextRule {
-    /// One optional line of at most `max` code points.
+    /// Creates a rule for one optional line of at most `max` code points.
     #[must_use]
     pub const fn line(max: usize) -> Self {
-        Self { max, multi_line: false, required: false, name: NameRule::None }
+        Self { max, multi_line: false, required: false, name: NameRule::AnyText }
     }
 
-    /// Optional notes of at most `max` code points, lines allowed.
+    /// Creates a rule for optional notes of at most `max` code points, with line breaks.
     #[must_use]
     pub const fn notes(max: usize) -> Self {
         Self { multi_line: true, ..Self::line(max) }
     }
 
-    /// An optional legal name of at most `max` code points.
+    /// Creates a rule for an optional legal name of at most `max` code points.
     #[must_use]
     pub const fn legal_name(max: usize) -> Self {
         Self { name: NameRule::Legal, ..Self::line(max) }
     }
 
-    /// An optional name as a register sent it, to be compared only.
+    /// Creates a rule for an optional name as a register sent it, used for comparison only.
     #[must_use]
     pub const fn claimed_name(max: usize) -> Self {
         Self { name: NameRule::Claimed, ..Self::line(max) }
     }
 
-    /// The same, required.
+    /// Makes the rule refuse an empty or blank text.
     #[must_use]
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 }
 
-/// The text composed, or the reason it is refused; none if it is blank and not required.
+/// Checks and composes a text. Returns `None` if it is blank and not required.
 ///
 /// # Errors
-/// A reason of the catalogue.
-pub fn accept(text: &str, rule: TextRule) -> Result<Option<String>, &'static str> {
+/// A reason from the catalogue.
+pub fn check_text(text: &str, rule: TextRule) -> Result<Option<String>, &'static str> {
     if text.len() > rule.max.saturating_mul(4) || text.chars().count() > rule.max {
         return Err("FIELD_LENGTH");
     }
-    held_characters(text, rule.multi_line)?;
+    check_characters(text, rule.multi_line)?;
     if text.chars().all(char::is_whitespace) {
         return if rule.required { Err("FIELD_REQUIRED") } else { Ok(None) };
     }
     let composed: String = text.nfc().collect();
-    marks_in_a_row(&composed)?;
+    check_combining_marks(&composed)?;
     match rule.name {
-        NameRule::None => {}
-        NameRule::Legal => is_name(&composed, false)?,
-        NameRule::Claimed => is_name(&composed, true)?,
+        NameRule::AnyText => {}
+        NameRule::Legal => check_name(&composed, false)?,
+        NameRule::Claimed => check_name(&composed, true)?,
     }
     Ok(Some(composed))
 }
 
-fn held_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
+fn check_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
     let mut before = None;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -115,7 +116,7 @@ fn held_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
             | '\u{1160}'
             | '\u{3164}'
             | '\u{ffa0}' => return Err("TEXT_INVISIBLE"),
-            // The flags of England, Scotland and Wales are a black flag and tags.
+            // The flags of England, Scotland and Wales are a black flag followed by tags.
             '\u{e0020}'..='\u{e007f}' if before.is_some_and(|b| b == '\u{1f3f4}' || is_tag(b)) => {}
             tag if is_tag(tag) => return Err("TEXT_INVISIBLE"),
             other => match other.general_category() {
@@ -135,25 +136,25 @@ fn is_tag(character: char) -> bool {
     matches!(character, '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// What a joiner may stand between: letters, their marks, and emoji.
+/// Returns whether a joiner may stand beside the character: a letter, a mark, or a symbol such as an emoji.
 fn joins(character: char) -> bool {
     matches!(character.general_category_group(), Group::Letter | Group::Mark | Group::Symbol)
 }
 
-fn marks_in_a_row(text: &str) -> Result<(), &'static str> {
+fn check_combining_marks(text: &str) -> Result<(), &'static str> {
     let mut marks = 0;
     for character in text.chars() {
         let is_mark = !character.is_ascii() && character.general_category_group() == Group::Mark;
         marks = if is_mark { marks + 1 } else { 0 };
-        if marks > MARKS_IN_A_ROW {
+        if marks > MAX_CONSECUTIVE_MARKS {
             return Err("TEXT_COMBINING");
         }
     }
     Ok(())
 }
 
-/// Digits and punctuation pass; a letter is asked for, and no pictures.
-fn is_name(text: &str, claimed: bool) -> Result<(), &'static str> {
+/// Checks a name: at least one letter, and no emoji. Digits and punctuation are allowed.
+fn check_name(text: &str, claimed: bool) -> Result<(), &'static str> {
     let mut letters = 0_usize;
     for character in text.chars() {
         match character {

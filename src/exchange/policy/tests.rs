@@ -1,41 +1,42 @@
-//! The whole policy as a golden table: who may call what, and with which part in the thing.
+//! Test of the policy against its golden table: who may call which method, and with which role.
 
 use std::fmt::Write;
 
 use super::*;
 use crate::proto;
 
-const PARTS: [Part; 8] = [
-    Part::Commissioner,
-    Part::Provider,
-    Part::SchoolOnRoll,
-    Part::Residence,
-    Part::Party,
-    Part::Own,
-    Part::Operator,
-    Part::None,
+const PARTS: [CallerRole; 8] = [
+    CallerRole::Commissioner,
+    CallerRole::Provider,
+    CallerRole::SchoolOnRoll,
+    CallerRole::Residence,
+    CallerRole::Party,
+    CallerRole::Owner,
+    CallerRole::Operator,
+    CallerRole::NoRole,
 ];
 
-/// A part that gets `NOT_FOUND` whatever else holds has no row: to it the thing does not exist.
+/// Prints the table. A role that gets `NOT_FOUND` in every case has no row, because the record does not exist for
+/// it.
 fn table() -> String {
     let mut out =
-        String::from("action · who may call · part: live and agreed | live | ended and agreed | ended\n");
+        String::from("action · who may call · role: live and agreed | live | ended and agreed | ended\n");
     for action in Action::ALL {
         let kinds: Vec<_> = action.kinds().iter().map(|kind| kind.as_str()).collect();
         let does = if action.is_mutating() { "changes" } else { "reads" };
         writeln!(out, "{action:?} {does} · {}", kinds.join(" ")).unwrap();
         for part in PARTS {
             let cases = [
-                (Standing::Live, true),
-                (Standing::Live, false),
-                (Standing::Ended, true),
-                (Standing::Ended, false),
+                (RoleStatus::Live, true),
+                (RoleStatus::Live, false),
+                (RoleStatus::Ended, true),
+                (RoleStatus::Ended, false),
             ];
-            let told = cases.map(|(standing, agreed)| {
+            let results = cases.map(|(standing, agreed)| {
                 verdict(*action, part, standing, agreed).map_or_else(Reason::name, |()| "OK")
             });
-            if told != ["NOT_FOUND"; 4] {
-                writeln!(out, "    {part:?}: {}", told.join(" | ")).unwrap();
+            if results != ["NOT_FOUND"; 4] {
+                writeln!(out, "    {part:?}: {}", results.join(" | ")).unwrap();
             }
         }
     }

@@ -1,20 +1,20 @@
-//! The rule itself: what a part in a thing lets an organisation do with it.
+//! The policy rule: which actions a role in a record permits.
 
-use super::{Action, Part, Standing};
+use super::{Action, CallerRole, RoleStatus};
 use crate::exchange::refusal::Reason;
 
-/// The rule itself, over four small enumerations: the golden table prints all of it.
+/// Applies the policy rule. The golden table prints its result for every input.
 ///
 /// # Errors
 /// As for [`super::decide`].
-pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> Result<(), Reason> {
-    let (live, not_found) = (standing == Standing::Live, Err(Reason::NotFound));
+pub fn verdict(action: Action, part: CallerRole, standing: RoleStatus, agreed: bool) -> Result<(), Reason> {
+    let (live, not_found) = (standing == RoleStatus::Live, Err(Reason::NotFound));
     match action {
         Action::RegisterOrganisation | Action::UpdateOrganisation | Action::ListOrganisations => {
-            if part == Part::Operator { Ok(()) } else { not_found }
+            if part == CallerRole::Operator { Ok(()) } else { not_found }
         }
         Action::GetOrganisation | Action::RegisterCertificate | Action::RevokeCertificate => match part {
-            Part::Own | Part::Operator => Ok(()),
+            CallerRole::Owner | CallerRole::Operator => Ok(()),
             _ => not_found,
         },
         Action::AuthoriseProcessor
@@ -30,84 +30,85 @@ pub fn verdict(action: Action, part: Part, standing: Standing, agreed: bool) -> 
         | Action::ListAlerts
         | Action::ListExchanges
         | Action::GetExchange => match part {
-            Part::Own => Ok(()),
+            CallerRole::Owner => Ok(()),
             _ => not_found,
         },
         Action::GetTermDates => match part {
-            Part::Own | Part::Party => Ok(()),
+            CallerRole::Owner | CallerRole::Party => Ok(()),
             _ => not_found,
         },
         Action::EndGrant | Action::ProposeAgreement | Action::CountersignAgreement | Action::EndAgreement => {
-            if part == Part::Party {
+            if part == CallerRole::Party {
                 Ok(())
             } else {
                 not_found
             }
         }
         Action::CreateReferral => match (part, agreed) {
-            (Part::Commissioner, true) => Ok(()),
-            (Part::Commissioner, false) => Err(Reason::AgreementNotInForce),
+            (CallerRole::Commissioner, true) => Ok(()),
+            (CallerRole::Commissioner, false) => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
         Action::RespondToReferral => match part {
-            Part::Provider => Ok(()),
+            CallerRole::Provider => Ok(()),
             _ => not_found,
         },
         Action::DecidePlacement | Action::PutPlan | Action::StartPlacement | Action::UpdateParties => {
             match part {
-                Part::Commissioner => Ok(()),
+                CallerRole::Commissioner => Ok(()),
                 _ => not_found,
             }
         }
-        // Whoever arranges, and a school on whose roll the child is, each with a passport of its own.
+        // The commissioner, and a school on whose roll the child is, each keep a passport of their own.
         Action::PutPassport | Action::ListPassportVersions | Action::WithholdInformation => match part {
-            Part::Commissioner | Part::SchoolOnRoll => Ok(()),
+            CallerRole::Commissioner | CallerRole::SchoolOnRoll => Ok(()),
             _ => not_found,
         },
         Action::SharePassport => match (part, agreed) {
-            (Part::Commissioner | Part::SchoolOnRoll, _) if !live => Err(Reason::StateInvalid),
-            (Part::Commissioner | Part::SchoolOnRoll, true) => Ok(()),
-            (Part::Commissioner | Part::SchoolOnRoll, false) => Err(Reason::AgreementNotInForce),
+            (CallerRole::Commissioner | CallerRole::SchoolOnRoll, _) if !live => Err(Reason::StateInvalid),
+            (CallerRole::Commissioner | CallerRole::SchoolOnRoll, true) => Ok(()),
+            (CallerRole::Commissioner | CallerRole::SchoolOnRoll, false) => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
-        // Who reads what is said of the child is fewer than who reads where it is.
+        // Fewer organisations read progress than the placement: the authority of residence does not.
         Action::GetProgress => match part {
-            Part::Provider if live => Ok(()),
-            Part::Commissioner | Part::SchoolOnRoll => Ok(()),
+            CallerRole::Provider if live => Ok(()),
+            CallerRole::Commissioner | CallerRole::SchoolOnRoll => Ok(()),
             _ => not_found,
         },
         Action::GetPassport => match (part, agreed) {
-            (Part::Commissioner | Part::SchoolOnRoll, _) => Ok(()),
-            (Part::Provider, true) if live => Ok(()),
-            (Part::Provider, false) if live => Err(Reason::AgreementNotInForce),
+            (CallerRole::Commissioner | CallerRole::SchoolOnRoll, _) => Ok(()),
+            (CallerRole::Provider, true) if live => Ok(()),
+            (CallerRole::Provider, false) if live => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
-        // Whoever can see to it.
+        // The organisations that can remove the cause of the alert.
         Action::ResolveAlert => match part {
-            Part::Commissioner => Ok(()),
-            Part::Provider if live => Ok(()),
+            CallerRole::Commissioner => Ok(()),
+            CallerRole::Provider if live => Ok(()),
             _ => not_found,
         },
         Action::EndPlacement => match part {
-            Part::Commissioner | Part::Provider => Ok(()),
+            CallerRole::Commissioner | CallerRole::Provider => Ok(()),
             _ => not_found,
         },
-        // The statutory register is theirs. A child never waits for an agreement; what is over does.
+        // The commissioner and the school keep the statutory register. While the placement is live they need no
+        // agreement; after its end they do.
         Action::ConfirmMarks | Action::NotifyExpectedAbsence => match part {
-            Part::Commissioner | Part::SchoolOnRoll if live || agreed => Ok(()),
-            Part::Commissioner | Part::SchoolOnRoll => Err(Reason::AgreementNotInForce),
+            CallerRole::Commissioner | CallerRole::SchoolOnRoll if live || agreed => Ok(()),
+            CallerRole::Commissioner | CallerRole::SchoolOnRoll => Err(Reason::AgreementNotInForce),
             _ => not_found,
         },
-        // For any date inside the placement, also after it ended: facts are never refused.
+        // Facts about any date of the placement are accepted, also after its end.
         Action::SubmitAttendance | Action::StreamAttendance | Action::VoidReturn | Action::SubmitProgress => {
             match part {
-                Part::Provider => Ok(()),
+                CallerRole::Provider => Ok(()),
                 _ => not_found,
             }
         }
         Action::GetPlacement | Action::GetAttendance => match part {
-            Part::Provider if live => Ok(()),
-            Part::Commissioner | Part::SchoolOnRoll | Part::Residence => Ok(()),
+            CallerRole::Provider if live => Ok(()),
+            CallerRole::Commissioner | CallerRole::SchoolOnRoll | CallerRole::Residence => Ok(()),
             _ => not_found,
         },
     }

@@ -1,4 +1,4 @@
-//! What the checks of passport messages refuse.
+//! Tests of the checks of passport requests.
 
 use super::*;
 use crate::proto::v1::passport_block::Content;
@@ -18,7 +18,7 @@ fn faults<T>(result: Result<T, Refusal>) -> Vec<String> {
     refusal.violations.iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()
 }
 
-fn a_put(contents: Vec<Content>) -> PutPassportRequest {
+fn put_request(contents: Vec<Content>) -> PutPassportRequest {
     let block = |content| PassportBlock { content: Some(content), ..PassportBlock::default() };
     PutPassportRequest {
         request_id: ID.to_owned(),
@@ -28,7 +28,7 @@ fn a_put(contents: Vec<Content>) -> PutPassportRequest {
     }
 }
 
-fn authors() -> Content {
+fn meta_content() -> Content {
     let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
     Content::Meta(PassportMeta { authors: vec![author], ..PassportMeta::default() })
 }
@@ -36,11 +36,14 @@ fn authors() -> Content {
 #[test]
 fn empty_requests_name_everything_that_they_lack() {
     assert_eq!(
-        faults(put(&PutPassportRequest::default())),
+        faults(check_put(&PutPassportRequest::default())),
         ["request_id FIELD_REQUIRED", "placement_id FIELD_REQUIRED", "blocks META_REQUIRED"]
     );
     assert_eq!(
-        faults(share(&SharePassportRequest { agreement_id: "canary".to_owned(), ..Default::default() })),
+        faults(check_share(&SharePassportRequest {
+            agreement_id: "canary".to_owned(),
+            ..Default::default()
+        })),
         [
             "request_id FIELD_REQUIRED",
             "placement_id FIELD_REQUIRED",
@@ -49,7 +52,7 @@ fn empty_requests_name_everything_that_they_lack() {
         ]
     );
     assert_eq!(
-        faults(withhold(&WithholdInformationRequest { blocks: vec![0, 1, 99], ..Default::default() })),
+        faults(check_withhold(&WithholdInformationRequest { blocks: vec![0, 1, 99], ..Default::default() })),
         [
             "request_id FIELD_REQUIRED",
             "placement_id FIELD_REQUIRED",
@@ -61,20 +64,20 @@ fn empty_requests_name_everything_that_they_lack() {
     );
     let sender = "canary".to_owned();
     assert_eq!(
-        faults(get(&GetPassportRequest { sender, ..Default::default() })),
+        faults(check_get(&GetPassportRequest { sender, ..Default::default() })),
         ["placement_id FIELD_REQUIRED", "sender ORGANISATION_FORMAT"]
     );
     assert_eq!(
-        faults(list(&ListPassportVersionsRequest { page_size: -1, ..Default::default() })),
+        faults(check_list(&ListPassportVersionsRequest { page_size: -1, ..Default::default() })),
         ["placement_id FIELD_REQUIRED", "page_size PAGE_SIZE"]
     );
 }
 
 #[test]
 fn every_fault_of_a_block_is_named_by_its_path() {
-    let need = |of: &str, rank| SpecialNeed { r#type: of.to_owned(), rank };
-    let mut sent = a_put(vec![
-        authors(),
+    let need = |code: &str, rank| SpecialNeed { r#type: code.to_owned(), rank };
+    let mut sent = put_request(vec![
+        meta_content(),
         Content::Identity(PassportIdentity { preferred_name: "C4n?ry".to_owned(), ..Default::default() }),
         Content::Needs(PassportNeeds {
             provision: "S".to_owned(),
@@ -103,7 +106,7 @@ fn every_fault_of_a_block_is_named_by_its_path() {
     sent.blocks[8].sensitivity = Sensitivity::Open as i32;
     sent.blocks.push(PassportBlock::default());
     assert_eq!(
-        faults(put(&sent)),
+        faults(check_put(&sent)),
         [
             "blocks[1].identity.preferred_name TEXT_NOT_A_NAME",
             "blocks[2].needs.provision ENUM_UNKNOWN",
@@ -129,14 +132,16 @@ fn every_fault_of_a_block_is_named_by_its_path() {
             "blocks[10].content FIELD_REQUIRED",
         ]
     );
-    let many = PutPassportRequest { blocks: vec![PassportBlock::default(); 14], ..a_put(vec![]) };
-    assert_eq!(faults(put(&many)), ["blocks LIST_TOO_LONG"]);
+    let many = PutPassportRequest { blocks: vec![PassportBlock::default(); 14], ..put_request(vec![]) };
+    assert_eq!(faults(check_put(&many)), ["blocks LIST_TOO_LONG"]);
 }
 
 #[test]
 fn a_block_that_says_nothing_of_itself_is_as_sensitive_as_its_kind() {
     let put =
-        put(&a_put(vec![authors(), Content::Safeguarding(PassportSafeguarding::default())])).ok().unwrap();
-    let of: Vec<_> = put.blocks.iter().map(PassportBlock::sensitivity).collect();
-    assert_eq!(of, [Sensitivity::Open, Sensitivity::Restricted]);
+        check_put(&put_request(vec![meta_content(), Content::Safeguarding(PassportSafeguarding::default())]))
+            .ok()
+            .unwrap();
+    let found: Vec<_> = put.blocks.iter().map(PassportBlock::sensitivity).collect();
+    assert_eq!(found, [Sensitivity::Open, Sensitivity::Restricted]);
 }

@@ -1,4 +1,4 @@
-//! Parties and their days, case by case.
+//! Tests of parties and their days.
 
 use uuid::Uuid;
 
@@ -43,8 +43,8 @@ fn moved(placement: &mut Placement, school: &str, residence: &str, from: &str) {
     placement.change_parties(vec![organisation(school)], organisation(residence), date(from));
 }
 
-fn part(placement: &Placement, who: &str, day: &str) -> Part {
-    placement.part_on(&organisation(who), date(day))
+fn part(placement: &Placement, who: &str, day: &str) -> CallerRole {
+    placement.role_on(&organisation(who), date(day))
 }
 
 fn recipients(placement: &Placement, day: &str) -> Vec<String> {
@@ -55,20 +55,20 @@ fn recipients(placement: &Placement, day: &str) -> Vec<String> {
 #[test]
 fn a_day_belongs_to_its_parties() {
     let mut placement = placement();
-    assert_eq!(part(&placement, OLD, "2020-01-01"), Part::SchoolOnRoll);
+    assert_eq!(part(&placement, OLD, "2020-01-01"), CallerRole::SchoolOnRoll);
     moved(&mut placement, NEW, "la/331", "2026-11-02");
-    assert_eq!(part(&placement, OLD, "2026-11-01"), Part::SchoolOnRoll);
-    assert_eq!(part(&placement, OLD, "2026-11-02"), Part::None);
-    assert_eq!(part(&placement, NEW, "2026-11-01"), Part::None);
-    assert_eq!(part(&placement, NEW, "2026-11-02"), Part::SchoolOnRoll);
-    // Who stays has been there all the time.
-    assert_eq!(part(&placement, "la/331", "2026-09-01"), Part::Residence);
+    assert_eq!(part(&placement, OLD, "2026-11-01"), CallerRole::SchoolOnRoll);
+    assert_eq!(part(&placement, OLD, "2026-11-02"), CallerRole::NoRole);
+    assert_eq!(part(&placement, NEW, "2026-11-01"), CallerRole::NoRole);
+    assert_eq!(part(&placement, NEW, "2026-11-02"), CallerRole::SchoolOnRoll);
+    // A party that remains keeps its first day.
+    assert_eq!(part(&placement, "la/331", "2026-09-01"), CallerRole::Residence);
     assert_eq!(recipients(&placement, "2026-11-01"), ["la/330", OLD, "la/331"]);
     assert_eq!(recipients(&placement, "2026-11-02"), ["la/330", NEW, "la/331"]);
-    assert_eq!(placement.left_on(&organisation(OLD)), Some(date("2026-11-01")));
-    assert_eq!(placement.access(&organisation(OLD)), Some(Access::Former(date("2026-11-01"))));
-    assert_eq!(placement.access(&organisation(NEW)), Some(Access::Whole));
-    assert_eq!(placement.access(&organisation("school/333333")), None);
+    assert_eq!(placement.last_day_as_party(&organisation(OLD)), Some(date("2026-11-01")));
+    assert_eq!(placement.access_by_role(&organisation(OLD)), Some(Access::Former(date("2026-11-01"))));
+    assert_eq!(placement.access_by_role(&organisation(NEW)), Some(Access::Full));
+    assert_eq!(placement.access_by_role(&organisation("school/333333")), None);
 }
 
 #[test]
@@ -76,35 +76,35 @@ fn a_later_change_replaces_what_was_recorded_from_its_day_on() {
     let mut placement = placement();
     moved(&mut placement, NEW, "la/332", "2026-10-01");
     moved(&mut placement, NEW, "la/331", "2026-11-02");
-    assert_eq!(part(&placement, "la/331", "2026-10-15"), Part::None);
-    assert_eq!(part(&placement, "la/331", "2026-11-02"), Part::Residence);
-    assert_eq!(part(&placement, "la/332", "2026-10-31"), Part::Residence);
-    // The first change was wrong by two weeks: the later ones are gone with it.
+    assert_eq!(part(&placement, "la/331", "2026-10-15"), CallerRole::NoRole);
+    assert_eq!(part(&placement, "la/331", "2026-11-02"), CallerRole::Residence);
+    assert_eq!(part(&placement, "la/332", "2026-10-31"), CallerRole::Residence);
+    // The first change is corrected by two weeks; that discards the later ones.
     moved(&mut placement, NEW, "la/332", "2026-10-15");
-    assert_eq!(part(&placement, NEW, "2026-10-01"), Part::SchoolOnRoll);
+    assert_eq!(part(&placement, NEW, "2026-10-01"), CallerRole::SchoolOnRoll);
     moved(&mut placement, OLD, "la/331", "2026-09-01");
-    assert_eq!(part(&placement, OLD, "2026-09-01"), Part::SchoolOnRoll);
-    assert_eq!(part(&placement, NEW, "2026-12-01"), Part::None);
-    assert_eq!(placement.access(&organisation(NEW)), None, "it had no day in the placement");
+    assert_eq!(part(&placement, OLD, "2026-09-01"), CallerRole::SchoolOnRoll);
+    assert_eq!(part(&placement, NEW, "2026-12-01"), CallerRole::NoRole);
+    assert_eq!(placement.access_by_role(&organisation(NEW)), None, "it had no day in the placement");
 }
 
 #[test]
 fn periods_survive_storage() {
     let mut placement = placement();
-    assert_eq!(to_text(&placement.periods), "");
+    assert_eq!(encode_periods(&placement.periods), "");
     moved(&mut placement, NEW, "la/332", "2026-11-02");
-    let text = to_text(&placement.periods);
-    assert_eq!(from_text(&text), Some(placement.periods));
-    assert_eq!(from_text("school/111111 2026-11-02"), None);
-    assert_eq!(from_text("school/111111 soon -"), None);
+    let text = encode_periods(&placement.periods);
+    assert_eq!(decode_periods(&text), Some(placement.periods));
+    assert_eq!(decode_periods("school/111111 2026-11-02"), None);
+    assert_eq!(decode_periods("school/111111 soon -"), None);
 }
 
 #[test]
 fn the_la_of_residence_has_the_outline_until_the_start() {
     let residence = organisation("la/331");
     let referred = Placement { start: None, state: PlacementState::Referred, ..placement() };
-    assert_eq!(referred.access(&residence), Some(Access::Outline));
-    assert_eq!(placement().access(&residence), Some(Access::Whole));
+    assert_eq!(referred.access_by_role(&residence), Some(Access::Outline));
+    assert_eq!(placement().access_by_role(&residence), Some(Access::Full));
     let own = Placement { residence: organisation("la/330"), ..referred };
-    assert_eq!(own.access(&organisation("la/330")), Some(Access::Whole), "as commissioner");
+    assert_eq!(own.access_by_role(&organisation("la/330")), Some(Access::Full), "as commissioner");
 }

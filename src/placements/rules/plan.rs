@@ -1,18 +1,18 @@
-//! What a plan must hold to be active, told from the plan alone (Arranging Alternative Provision, DfE 2025).
-//! Nothing of it refuses a plan: each lack is an open item.
+//! Requirements of an active plan, checked from the plan alone (Arranging Alternative Provision, DfE 2025).
+//! They never refuse a plan: each missing requirement is an open item.
 
 use crate::calendar::Date;
 use crate::proto::v1::{AttendancePattern, PartTimeTimetable, Plan, PlanDuty, PlanOutcome};
 
-/// What the plan still lacks. A long-term placement (EHCP, EOTAS, medical) needs no end, criteria and way
-/// out, but never more than 12 months without a review.
+/// Returns the open items of a plan. A long-term placement (EHCP, EOTAS, medical) needs no end, success criteria or
+/// exit route, but a review at least every 12 months.
 #[must_use]
-pub fn open_items(plan: &Plan) -> Vec<&'static str> {
+pub fn plan_open_items(plan: &Plan) -> Vec<&'static str> {
     let end = date(&plan.planned_end_date);
     let limited = !plan.long_term;
     let after_end =
         |outcome: &PlanOutcome| date(&outcome.target_date).zip(end).is_some_and(|(due, end)| due > end);
-    let all = [
+    let items = [
         (!plan.outcomes.iter().any(is_measurable), "NO_OUTCOME"),
         (limited && end.is_none(), "NO_END"),
         (limited && plan.success_criteria.is_empty(), "NO_SUCCESS_CRITERIA"),
@@ -24,7 +24,7 @@ pub fn open_items(plan: &Plan) -> Vec<&'static str> {
         (is_part_time(plan) && !plan.part_time.as_ref().is_some_and(is_agreed), "PART_TIME_NOT_AGREED"),
         (plan.sites.iter().any(|site| site.staff_checks_confirmed_on.is_empty()), "STAFF_CHECKS_UNCONFIRMED"),
     ];
-    all.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
+    items.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
 }
 
 fn is_part_time(plan: &Plan) -> bool {
@@ -57,7 +57,7 @@ fn is_reviewed(plan: &Plan) -> bool {
     !reviews.is_empty() && (timely || !plan.long_term)
 }
 
-/// A date as it was checked when the plan was put.
+/// Parses a date, whose format was checked when the plan was put; `None` if it is empty.
 fn date(text: &str) -> Option<Date> {
     Date::parse(text).ok()
 }

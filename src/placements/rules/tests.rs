@@ -1,4 +1,4 @@
-//! The rules of a placement, case by case.
+//! Tests of the rules of placements.
 
 use super::*;
 use crate::proto::v1::{Officer, PartTimeTimetable, Plan, PlanDuty, PlanOutcome, PlanSite};
@@ -15,12 +15,20 @@ const ALL: [State; 9] = [
     State::Withdrawn,
 ];
 
-const VERBS: [Verb; 7] =
-    [Verb::Accept, Verb::Decline, Verb::Approve, Verb::Reject, Verb::Plan, Verb::Start, Verb::End];
-/// Verbs that correct what is recorded.
-const CORRECTIONS: [Verb; 3] = [Verb::UpdateParties, Verb::CorrectEnd, Verb::WithdrawEnd];
+const TRANSITIONS: [Transition; 7] = [
+    Transition::Accept,
+    Transition::Decline,
+    Transition::Approve,
+    Transition::Reject,
+    Transition::Plan,
+    Transition::Start,
+    Transition::End,
+];
+/// Transitions that correct recorded facts.
+const CORRECTIONS: [Transition; 3] =
+    [Transition::UpdateParties, Transition::CorrectEnd, Transition::WithdrawEnd];
 
-/// Every state (row) by every verb (column); `-` is `STATE_INVALID`.
+/// The state after each transition (column) from each state (row); `-` is `STATE_INVALID`.
 const GOLDEN: &str = "\
 State        Accept    Decline   Approve   Reject    Plan      Start     End
 Unspecified  -         -         -         -         -         -         -
@@ -40,27 +48,29 @@ fn line(first: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 #[test]
-fn every_state_and_verb() {
-    let mut table = line("State", VERBS.iter().map(|verb| format!("{verb:?}")));
+fn every_state_and_transition() {
+    let mut table = line("State", TRANSITIONS.iter().map(|transition| format!("{transition:?}")));
     for state in ALL {
-        let cell = |verb: &Verb| next(state, *verb).map_or("-".to_owned(), |next| format!("{next:?}"));
-        table.push_str(&line(&format!("{state:?}"), VERBS.iter().map(cell)));
+        let cell = |transition: &Transition| {
+            next_state(state, *transition).map_or("-".to_owned(), |next| format!("{next:?}"))
+        };
+        table.push_str(&line(&format!("{state:?}"), TRANSITIONS.iter().map(cell)));
     }
     assert_eq!(table, GOLDEN, "\n{table}");
 }
 
 #[test]
-fn no_verb_leads_out_of_an_ended_placement() {
+fn no_transition_leads_out_of_an_ended_placement() {
     for state in [State::Declined, State::Rejected, State::Ended, State::Withdrawn] {
-        for verb in VERBS {
-            assert!(next(state, verb).is_err(), "{state:?} {verb:?}");
+        for transition in TRANSITIONS {
+            assert!(next_state(state, transition).is_err(), "{state:?} {transition:?}");
         }
     }
 }
 
 #[test]
 fn what_is_recorded_can_be_corrected() {
-    let can = |state| CORRECTIONS.map(|verb| next(state, verb).ok());
+    let can = |state| CORRECTIONS.map(|transition| next_state(state, transition).ok());
     for state in [State::Referred, State::Accepted, State::Approved, State::Active] {
         assert_eq!(can(state), [Some(state), None, None]);
     }
@@ -72,16 +82,16 @@ fn what_is_recorded_can_be_corrected() {
 
 #[test]
 fn a_wrong_state_names_those_that_would_do_and_who_acts_next() {
-    let wrong = next(State::Referred, Verb::Start).unwrap_err();
-    assert_eq!(wrong.present, "PLACEMENT_STATE_REFERRED");
-    assert_eq!(wrong.needed, ["PLACEMENT_STATE_ACCEPTED", "PLACEMENT_STATE_APPROVED"]);
+    let wrong = next_state(State::Referred, Transition::Start).unwrap_err();
+    assert_eq!(wrong.current, "PLACEMENT_STATE_REFERRED");
+    assert_eq!(wrong.required, ["PLACEMENT_STATE_ACCEPTED", "PLACEMENT_STATE_APPROVED"]);
     assert_eq!(wrong.next_actor, NextActor::Provider);
     for state in STATES {
-        for verb in VERBS.into_iter().chain(CORRECTIONS) {
-            if let Err(wrong) = next(state, verb) {
+        for transition in TRANSITIONS.into_iter().chain(CORRECTIONS) {
+            if let Err(wrong) = next_state(state, transition) {
                 assert!(
-                    !wrong.needed.is_empty() && !wrong.needed.contains(&wrong.present),
-                    "{state:?} {verb:?}"
+                    !wrong.required.is_empty() && !wrong.required.contains(&wrong.current),
+                    "{state:?} {transition:?}"
                 );
             }
         }
@@ -91,39 +101,39 @@ fn a_wrong_state_names_those_that_would_do_and_who_acts_next() {
 #[test]
 fn a_placement_lists_what_its_start_would_refuse() {
     use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
-    assert_eq!(before_start(State::Referred, false, false), [Plan, Decision, Safety]);
-    assert_eq!(before_start(State::Accepted, true, false), [Decision, Safety]);
-    assert_eq!(before_start(State::Approved, true, true), []);
+    assert_eq!(start_blockers(State::Referred, false, false), [Plan, Decision, Safety]);
+    assert_eq!(start_blockers(State::Accepted, true, false), [Decision, Safety]);
+    assert_eq!(start_blockers(State::Approved, true, true), []);
     for state in [State::Declined, State::Rejected, State::Active, State::Ended] {
-        assert_eq!(before_start(state, false, false), [], "{state:?}");
+        assert_eq!(start_blockers(state, false, false), [], "{state:?}");
     }
 }
 
 #[test]
 fn a_late_decision_replaces_no_other() {
-    assert_eq!(late_decision(State::Active, true).unwrap_err().needed, ["PLACEMENT_STATE_ACCEPTED"]);
-    assert_eq!(late_decision(State::Active, false), Ok(()));
-    assert_eq!(late_decision(State::Accepted, true), Ok(()));
+    assert_eq!(check_late_decision(State::Active, true).unwrap_err().required, ["PLACEMENT_STATE_ACCEPTED"]);
+    assert_eq!(check_late_decision(State::Active, false), Ok(()));
+    assert_eq!(check_late_decision(State::Accepted, true), Ok(()));
 }
 
 #[test]
 fn what_is_missing_is_passed_or_named() {
     use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
-    let of = |open: &[MissingItem], unpassed: &[MissingItem]| Opening {
-        open: open.to_vec(),
-        unpassed: unpassed.to_vec(),
+    let check = |open: &[MissingItem], unpassed: &[MissingItem]| StartCheck {
+        left_open: open.to_vec(),
+        not_waived: unpassed.to_vec(),
     };
-    assert_eq!(opening(State::Approved, true, true, &[]), of(&[], &[]));
-    assert_eq!(opening(State::Accepted, false, false, &[]), of(&[], &[Plan, Decision, Safety]));
-    assert_eq!(opening(State::Accepted, false, true, &[Plan]), of(&[Plan], &[Decision]));
-    assert_eq!(opening(State::Accepted, true, true, &[Decision]), of(&[Decision], &[]));
+    assert_eq!(check_start(State::Approved, true, true, &[]), check(&[], &[]));
+    assert_eq!(check_start(State::Accepted, false, false, &[]), check(&[], &[Plan, Decision, Safety]));
+    assert_eq!(check_start(State::Accepted, false, true, &[Plan]), check(&[Plan], &[Decision]));
+    assert_eq!(check_start(State::Accepted, true, true, &[Decision]), check(&[Decision], &[]));
     assert_eq!(
-        opening(State::Accepted, false, true, &[Decision, Plan, Decision]),
-        of(&[Plan, Decision], &[])
+        check_start(State::Accepted, false, true, &[Decision, Plan, Decision]),
+        check(&[Plan, Decision], &[])
     );
-    assert_eq!(opening(State::Approved, true, false, &[Safety]), of(&[Safety], &[]));
-    // What is not missing is not open.
-    assert_eq!(opening(State::Approved, true, true, &[Safety, Plan]), of(&[], &[]));
+    assert_eq!(check_start(State::Approved, true, false, &[Safety]), check(&[Safety], &[]));
+    // A waived item that is not missing is not open.
+    assert_eq!(check_start(State::Approved, true, true, &[Safety, Plan]), check(&[], &[]));
 }
 
 #[test]
@@ -136,37 +146,40 @@ fn a_placement_ends_between_its_start_and_today() {
         ("2026-11-20", Ok(())),
         ("2026-11-21", Err("DATE_IN_FUTURE")),
     ] {
-        assert_eq!(end_date(start, day(end), today), answer, "{end}");
+        assert_eq!(check_end_date(start, day(end), today), answer, "{end}");
     }
-    // One that was to start later and never did.
-    assert_eq!(end_date(day("2027-01-05"), day("2027-01-05"), today), Ok(()));
-    assert_eq!(end_date(day("2027-01-05"), day("2027-01-06"), today), Err("DATE_IN_FUTURE"));
+    // A placement that was to start in the future and never did.
+    assert_eq!(check_end_date(day("2027-01-05"), day("2027-01-05"), today), Ok(()));
+    assert_eq!(check_end_date(day("2027-01-05"), day("2027-01-06"), today), Err("DATE_IN_FUTURE"));
 }
 
 #[test]
 fn active_days_include_both_ends() {
     let day = |text: &str| Date::parse(text).unwrap();
     let (start, end) = (Some(day("2026-09-01")), Some(day("2026-10-02")));
-    assert!(active_on(State::Ended, start, end, day("2026-09-01")));
-    assert!(active_on(State::Ended, start, end, day("2026-10-02")));
-    assert!(!active_on(State::Ended, start, end, day("2026-10-03")));
-    assert!(!active_on(State::Active, start, None, day("2026-08-31")));
-    assert!(active_on(State::Active, start, None, day("2030-01-01")));
-    assert!(!active_on(State::Approved, None, None, day("2026-09-01")));
+    assert!(is_active_on(State::Ended, start, end, day("2026-09-01")));
+    assert!(is_active_on(State::Ended, start, end, day("2026-10-02")));
+    assert!(!is_active_on(State::Ended, start, end, day("2026-10-03")));
+    assert!(!is_active_on(State::Active, start, None, day("2026-08-31")));
+    assert!(is_active_on(State::Active, start, None, day("2030-01-01")));
+    assert!(!is_active_on(State::Approved, None, None, day("2026-09-01")));
 }
 
 #[test]
 fn decisions_worth_a_second_look() {
-    assert!(warnings(true, true, 2).is_empty());
-    assert_eq!(warnings(false, true, 2), ["NO_CHILD_VIEW"]);
-    assert_eq!(warnings(false, false, 1), ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]);
+    assert!(decision_warnings(true, true, 2).is_empty());
+    assert_eq!(decision_warnings(false, true, 2), ["NO_CHILD_VIEW"]);
+    assert_eq!(
+        decision_warnings(false, false, 1),
+        ["NO_CHILD_VIEW", "NO_PARENT_VIEW", "FEWER_THAN_TWO_OPTIONS"]
+    );
 }
 
 fn owner() -> Officer {
     Officer { name: "Ada Officer".to_owned(), ..Officer::default() }
 }
 
-fn whole_plan() -> Plan {
+fn complete_plan() -> Plan {
     Plan {
         start_date: "2026-09-01".to_owned(),
         planned_end_date: "2026-12-18".to_owned(),
@@ -193,9 +206,9 @@ fn whole_plan() -> Plan {
 
 #[test]
 fn what_a_plan_lacks() {
-    assert!(open_items(&whole_plan()).is_empty());
+    assert!(plan_open_items(&complete_plan()).is_empty());
     assert_eq!(
-        open_items(&Plan::default()),
+        plan_open_items(&Plan::default()),
         [
             "NO_OUTCOME",
             "NO_END",
@@ -207,9 +220,9 @@ fn what_a_plan_lacks() {
         ]
     );
     let lacks = |change: fn(&mut Plan)| {
-        let mut plan = whole_plan();
+        let mut plan = complete_plan();
         change(&mut plan);
-        open_items(&plan).join(" ")
+        plan_open_items(&plan).join(" ")
     };
     assert_eq!(lacks(|plan| plan.outcomes[0].target_date = "2026-12-19".to_owned()), "OUTCOME_AFTER_END");
     assert_eq!(lacks(|plan| plan.outcomes[0].baseline.clear()), "NO_OUTCOME");
@@ -222,13 +235,13 @@ fn what_a_plan_lacks() {
 #[test]
 fn a_long_term_placement_is_reviewed_every_year() {
     let lacks = |reviews: &[&str]| {
-        let mut plan = whole_plan();
+        let mut plan = complete_plan();
         plan.long_term = true;
         plan.planned_end_date.clear();
         plan.exit_route.clear();
         plan.success_criteria.clear();
         plan.review_dates = reviews.iter().map(|&review| review.to_owned()).collect();
-        open_items(&plan).join(" ")
+        plan_open_items(&plan).join(" ")
     };
     assert_eq!(lacks(&["2027-09-01"]), "");
     assert_eq!(lacks(&["2027-09-02"]), "NO_REVIEW");
@@ -247,7 +260,7 @@ fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
         ..PartTimeTimetable::default()
     };
     let lacks = |part_time: PartTimeTimetable| {
-        open_items(&Plan { part_time: Some(part_time), ..whole_plan() }).join(" ")
+        plan_open_items(&Plan { part_time: Some(part_time), ..complete_plan() }).join(" ")
     };
     assert_eq!(lacks(agreed.clone()), "");
     assert_eq!(lacks(PartTimeTimetable { parents_agreed: false, ..agreed.clone() }), "PART_TIME_NOT_AGREED");
@@ -262,10 +275,10 @@ fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
 fn what_a_start_left_open_is_made_good() {
     use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
     let all = [Plan, Decision, Safety];
-    assert_eq!(still_open(&all, false, false, false), all);
-    assert_eq!(still_open(&all, true, true, false), [Safety]);
-    assert!(still_open(&all, true, true, true).is_empty());
-    assert!(still_open(&[], false, false, false).is_empty());
+    assert_eq!(still_open_items(&all, false, false, false), all);
+    assert_eq!(still_open_items(&all, true, true, false), [Safety]);
+    assert!(still_open_items(&all, true, true, true).is_empty());
+    assert!(still_open_items(&[], false, false, false).is_empty());
 }
 
 fn child(surname: &str, forename: &str, born: &str, upn: &str) -> ChildIdentity {
@@ -281,14 +294,14 @@ fn child(surname: &str, forename: &str, born: &str, upn: &str) -> ChildIdentity 
 #[test]
 fn a_known_child_stays_the_same_child() {
     let known = child("O'Canary", "Zoë", "2012-02-29", "");
-    assert!(mismatches(&known, &ChildIdentity::default()).is_empty());
-    assert!(mismatches(&known, &child("OCANARY", "Zoe", "2012-02-29", "A123")).is_empty());
+    assert!(identity_mismatches(&known, &ChildIdentity::default()).is_empty());
+    assert!(identity_mismatches(&known, &child("OCANARY", "Zoe", "2012-02-29", "A123")).is_empty());
     assert_eq!(
-        mismatches(&known, &child("Other", "Zoë", "2012-02-28", "")),
+        identity_mismatches(&known, &child("Other", "Zoë", "2012-02-28", "")),
         ["legal_surname", "date_of_birth"]
     );
     let numbered = child("O'Canary", "Zoë", "2012-02-29", "A123");
-    assert_eq!(mismatches(&numbered, &child("", "", "", "B123")), ["upn"]);
+    assert_eq!(identity_mismatches(&numbered, &child("", "", "", "B123")), ["upn"]);
 }
 
 #[test]
@@ -296,7 +309,7 @@ fn a_referral_adds_to_the_record_and_takes_nothing_away() {
     let known =
         ChildIdentity { preferred_forename: "Zo".to_owned(), ..child("O'Canary", "Zoë", "2012-02-29", "") };
     let sent = ChildIdentity { year_group: 9, sex: "F".to_owned(), ..ChildIdentity::default() };
-    let merged = merged(&known, &sent);
+    let merged = merge_identity(&known, &sent);
     assert_eq!(merged, ChildIdentity { year_group: 9, sex: "F".to_owned(), ..known.clone() });
-    assert_eq!(super::merged(&known, &known), known);
+    assert_eq!(super::merge_identity(&known, &known), known);
 }

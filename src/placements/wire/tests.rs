@@ -1,4 +1,4 @@
-//! What the checks of placement messages refuse.
+//! Tests of the faults that the parsers of placement requests report.
 
 use super::*;
 use crate::exchange::Reason;
@@ -136,7 +136,9 @@ fn a_response_is_one_of_two() {
     let empty = SentAnswer::Decline(Declination::default());
     assert_eq!(faults(respond_with(Some(empty))), ["decline.reason ENUM_REQUIRED"]);
     let accept = SentAnswer::Accept(Acceptance { provider_reference: "R-17".to_owned() });
-    assert!(matches!(respond_with(Some(accept)), Ok((_, Answer::Accept(reference))) if reference == "R-17"));
+    assert!(
+        matches!(respond_with(Some(accept)), Ok((_, ReferralResponse::Accept(reference))) if reference == "R-17")
+    );
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! What an agreement must say to be lawful, as far as it can be told from the agreement alone (domain facts
-//! §5.1: UK GDPR Articles 6(1) and 9(2), Data Protection Act 2018 Schedule 1, Data (Use and Access) Act 2025).
+//! Checks of an agreement's lawful basis that need nothing but the agreement (domain facts §5.1: UK GDPR Articles 6(1)
+//! and 9(2), Data Protection Act 2018 Schedule 1, Data (Use and Access) Act 2025).
 
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::proto::v1::{Article6, Article9, DataClass};
 
-/// Paragraphs of Schedule 1 that Article 9(2)(g) can rest on here: statutory purposes, equality,
-/// safeguarding of children.
-pub const PARAGRAPHS: [&str; 3] = ["6", "8", "18"];
+/// Paragraphs of Schedule 1 that are accepted with Article 9(2)(g): statutory purposes, equality, safeguarding of
+/// children.
+pub const SCHEDULE_1_PARAGRAPHS: [&str; 3] = ["6", "8", "18"];
 
-/// What is wrong with the lawful basis, as (field, reason).
+/// Returns the faults of a lawful basis, as (field, reason).
 #[must_use]
 pub fn basis_faults(
     parties: &[OrganisationId],
@@ -28,7 +28,8 @@ pub fn basis_faults(
     if special && article_9.is_none() {
         faults.push(("article_9", "ARTICLE_9_REQUIRED"));
     }
-    if article_9 == Some(Article9::SubstantialPublicInterest) && !PARAGRAPHS.contains(&schedule_1) {
+    if article_9 == Some(Article9::SubstantialPublicInterest) && !SCHEDULE_1_PARAGRAPHS.contains(&schedule_1)
+    {
         faults.push(("schedule_1", "SCHEDULE_1_REQUIRED"));
     }
     faults

@@ -1,4 +1,4 @@
-//! `ProposeAgreement`'s message as an agreement.
+//! Checks of `ProposeAgreement` requests.
 
 use uuid::Uuid;
 
@@ -8,55 +8,55 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, ProposeAgreementRequest, Purpose};
 
-/// Most parties, data classes or purposes.
-const MOST: usize = 20;
+/// Most parties, data classes or purposes of one agreement.
+const MAX_LIST_ITEMS: usize = 20;
 
-/// The agreement that is proposed, its id still to be given.
-pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
+/// Checks a proposal and returns its agreement, whose id is not set yet.
+pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let Some(sent) = check.present("agreement", m.agreement.as_ref()) else {
         check.finish()?;
         return Err(Reason::Malformed.into());
     };
-    let mut at = check.at("agreement");
-    let given = |at: &mut Check, field: &'static str, set: bool| {
+    let mut at = check.enter("agreement");
+    let output_only = |at: &mut Check, field: &'static str, set: bool| {
         if set {
-            at.fault(field, "FIELD_OUTPUT_ONLY");
+            at.add_violation(field, "FIELD_OUTPUT_ONLY");
         }
     };
-    given(&mut at, "agreement_id", !sent.agreement_id.is_empty());
-    given(&mut at, "etag", !sent.etag.is_empty());
-    given(&mut at, "state", sent.state != 0);
-    given(&mut at, "countersigned_by", !sent.countersigned_by.is_empty());
+    output_only(&mut at, "agreement_id", !sent.agreement_id.is_empty());
+    output_only(&mut at, "etag", !sent.etag.is_empty());
+    output_only(&mut at, "state", sent.state != 0);
+    output_only(&mut at, "countersigned_by", !sent.countersigned_by.is_empty());
     let mut parties = Vec::new();
-    if at.list_len("parties", sent.parties.len(), MOST) {
+    if at.list_len("parties", sent.parties.len(), MAX_LIST_ITEMS) {
         for (index, party) in sent.parties.iter().enumerate() {
-            parties.extend(at.at("parties").index(index).organisation("", party));
+            parties.extend(at.enter("parties").index(index).organisation("", party));
         }
         parties.sort();
         parties.dedup();
         if sent.parties.len() < 2 || (parties.len() < 2 && parties.len() == sent.parties.len()) {
-            at.fault("parties", "FIELD_REQUIRED");
+            at.add_violation("parties", "FIELD_REQUIRED");
         }
     }
     let mut data_classes = Vec::new();
-    if at.list_len("data_classes", sent.data_classes.len(), MOST) {
+    if at.list_len("data_classes", sent.data_classes.len(), MAX_LIST_ITEMS) {
         for (index, class) in sent.data_classes.iter().enumerate() {
-            data_classes.extend(at.at("data_classes").index(index).enum_value::<DataClass>("", *class));
+            data_classes.extend(at.enter("data_classes").index(index).enum_value::<DataClass>("", *class));
         }
     }
     let mut purposes = Vec::new();
-    if at.list_len("purposes", sent.purposes.len(), MOST) {
+    if at.list_len("purposes", sent.purposes.len(), MAX_LIST_ITEMS) {
         for (index, purpose) in sent.purposes.iter().enumerate() {
-            purposes.extend(at.at("purposes").index(index).enum_value::<Purpose>("", *purpose));
+            purposes.extend(at.enter("purposes").index(index).enum_value::<Purpose>("", *purpose));
         }
     }
     for (field, missing) in
         [("data_classes", sent.data_classes.is_empty()), ("purposes", sent.purposes.is_empty())]
     {
         if missing {
-            at.fault(field, "FIELD_REQUIRED");
+            at.add_violation(field, "FIELD_REQUIRED");
         }
     }
     let article_6 = at.enum_value::<Article6>("article_6", sent.article_6);
@@ -65,7 +65,7 @@ pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
     if let Some(article_6) = article_6 {
         for (field, reason) in rules::basis_faults(&parties, &data_classes, article_6, article_9, &schedule_1)
         {
-            at.fault(field, reason);
+            at.add_violation(field, reason);
         }
     }
     let (from, to) = (at.date("from_date", &sent.from_date), at.date("to_date", &sent.to_date));
@@ -73,7 +73,7 @@ pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
     if let (Some(from), Some(to)) = (from, to)
         && to < from
     {
-        at.fault("to_date", "DATE_ORDER");
+        at.add_violation("to_date", "DATE_ORDER");
     }
     drop(at);
     check.finish()?;
@@ -85,7 +85,7 @@ pub fn proposed(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refusal> {
         version: 1,
         state: AgreementState::Proposed,
         parties,
-        countersigned: Vec::new(),
+        countersigned_by: Vec::new(),
         data_classes,
         purposes,
         article_6,

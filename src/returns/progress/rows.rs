@@ -1,34 +1,34 @@
-//! Progress returns as they are stored: one row a revision.
+//! Rows of the table `progress`: one row per revision of a progress return.
 
 use prost::Message;
 use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Cx, Reason, Record, Refusal};
-use crate::placements::children::failed;
+use crate::exchange::{Reason, Record, Refusal, RequestContext};
+use crate::placements::children::seal_refusal;
 use crate::proto::v1::ProgressRecord;
-use crate::seal::{ChildKey, Column};
-use crate::store::Kind::{Blob, Int, Text};
-use crate::store::key::{Family, Key};
+use crate::seal::{ChildKey, ColumnAddress};
+use crate::store::ColumnKind::{Blob, Int, Text};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Row, StoreError, Table, Value};
 
-/// A revision.
+/// A row of `progress`: one revision of a progress return.
 pub struct ProgressRow {
     pub placement: Uuid,
     pub child: Uuid,
     pub sender: OrganisationId,
-    /// First and last day, ISO.
+    /// First and last day, as `YYYY-MM-DD`.
     pub period: (String, String),
     pub revision: i64,
-    /// Bits of `rules`.
+    /// Bits: the constants of `rules`.
     pub flags: i64,
     /// Microseconds UTC.
     pub received: i64,
-    /// `ProgressRecord` with reason and return, sealed under the provider's key of the child.
+    /// A `ProgressRecord` with the correction reason and the return, sealed under the provider's key of the child.
     pub progress: Vec<u8>,
 }
 
-/// The columns in the order in which [`read`] takes them, and the row's place in the log behind them.
+/// A SELECT of progress returns with the columns that [`read`] expects; the entry index is the last.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -56,7 +56,7 @@ impl Record for ProgressRow {
             ("received", Int),
             ("progress", Blob),
         ],
-        replace_by: &[],
+        replace_key: &[],
     };
 
     fn values(&self) -> Vec<Value> {
@@ -73,22 +73,22 @@ impl Record for ProgressRow {
         ]
     }
 
-    fn heads(&self) -> Vec<(Key, i64)> {
-        vec![(key(self.placement, &self.period), self.revision)]
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+        vec![(progress_key(self.placement, &self.period), self.revision)]
     }
 }
 
-/// The natural key of a progress return: placement and period.
-pub fn key(placement: Uuid, period: &(String, String)) -> Key {
-    Key::new(Family::Progress).id(placement).text(&period.0).text(&period.1)
+/// Returns the natural key of a progress return: placement and period.
+pub fn progress_key(placement: Uuid, period: &(String, String)) -> VersionKey {
+    VersionKey::new(KeyFamily::Progress).id(placement).text(&period.0).text(&period.1)
 }
 
-/// Reads a row of `select!`, with its place in the log.
-pub fn read(row: &Row) -> Result<(ProgressRow, i64), StoreError> {
+/// Decodes a row of `select!`. Returns the progress return and its entry index.
+pub fn read_progress(row: &Row) -> Result<(ProgressRow, i64), StoreError> {
     let corrupt = StoreError::Corrupt { table: "progress", column: 2 };
     let progress = ProgressRow {
-        placement: row.id(0)?,
-        child: row.id(1)?,
+        placement: row.uuid(0)?,
+        child: row.uuid(1)?,
         sender: OrganisationId::parse(row.text(2)?).map_err(|_| corrupt)?,
         period: (row.text(3)?.to_owned(), row.text(4)?.to_owned()),
         revision: row.int(5)?,
@@ -99,29 +99,29 @@ pub fn read(row: &Row) -> Result<(ProgressRow, i64), StoreError> {
     Ok((progress, row.int(9)?))
 }
 
-/// Seals what was sent for its row.
-pub fn seal(
-    cx: &Cx,
+/// Seals a record for the row of this placement, period and revision.
+pub fn seal_progress(
+    cx: &RequestContext,
     key: &ChildKey,
-    of: (Uuid, &(String, String), i64),
+    revision: (Uuid, &(String, String), i64),
     record: &ProgressRecord,
 ) -> Result<Vec<u8>, Refusal> {
-    let row = row_of(of);
+    let row = row_id(revision);
     let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
-    key.seal(at(&row), &record.encode_to_vec(), &fill).map_err(failed)
+    key.seal(progress_column(&row), &record.encode_to_vec(), &fill).map_err(seal_refusal)
 }
 
-/// Opens what was sent: reason of correction and return.
-pub fn open(key: &ChildKey, row: &ProgressRow) -> Result<ProgressRecord, Refusal> {
-    let sealed_at = row_of((row.placement, &row.period, row.revision));
-    let plain = key.open(at(&sealed_at), &row.progress).map_err(failed)?;
+/// Opens (decrypts) a row's record: correction reason and return.
+pub fn open_progress(key: &ChildKey, row: &ProgressRow) -> Result<ProgressRecord, Refusal> {
+    let sealed_at = row_id((row.placement, &row.period, row.revision));
+    let plain = key.open(progress_column(&sealed_at), &row.progress).map_err(seal_refusal)?;
     ProgressRecord::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
-fn row_of((placement, period, revision): (Uuid, &(String, String), i64)) -> Vec<u8> {
-    [key(placement, period).as_bytes(), &revision.to_be_bytes()].concat()
+fn row_id((placement, period, revision): (Uuid, &(String, String), i64)) -> Vec<u8> {
+    [progress_key(placement, period).as_bytes(), &revision.to_be_bytes()].concat()
 }
 
-fn at(row: &[u8]) -> Column<'_> {
-    Column { table: "progress", row, column: "progress" }
+fn progress_column(row: &[u8]) -> ColumnAddress<'_> {
+    ColumnAddress { table: "progress", row, column: "progress" }
 }

@@ -1,22 +1,24 @@
-//! What becomes of a progress return, and what is flagged in it: pure.
+//! Pure rules for progress returns: the comparison with the stored return, the flags, and the checks against placement
+//! and plan.
 
 use crate::calendar::Date;
 use crate::exchange::check::Check;
 use crate::placements::Placement;
 use crate::proto::v1::{Plan, ProgressOutcome, ProgressReturn};
 
-/// Bit of a return that is only academic, of a child whose primary need is SEMH.
+/// Flag: the return covers only academic progress, but the child's primary need is SEMH (social, emotional and mental
+/// health).
 pub const INCOMPLETE: i64 = 1;
-/// Bit of a return whose provider may be told that.
-pub const INCOMPLETE_TOLD: i64 = 2;
-/// Bit of a return that no agreement covered when it was received.
+/// Flag: [`INCOMPLETE`] is set, and the provider may see it.
+pub const INCOMPLETE_SHOWN_TO_PROVIDER: i64 = 2;
+/// Flag: no agreement covered progress when the return was received.
 pub const AGREEMENT_LAPSED: i64 = 4;
 
-/// What becomes of it against what stands for the same period.
+/// Compares a return with the stored return for the same period.
 ///
 /// # Errors
-/// The field at fault and why: a different return stands, and no reason was given.
-pub fn against(
+/// Field and reason, if the stored return differs and no correction reason was given.
+pub fn compare_with_current(
     sent: &ProgressReturn,
     standing: Option<&ProgressReturn>,
     reason: &str,
@@ -29,7 +31,7 @@ pub fn against(
     }
 }
 
-/// Whether the return says nothing beside subjects and qualifications.
+/// Returns whether the return covers only subjects and qualifications.
 #[must_use]
 pub fn is_only_academic(progress: &ProgressReturn) -> bool {
     let academic = !progress.academic.is_empty() || !progress.qualifications.is_empty();
@@ -40,30 +42,36 @@ pub fn is_only_academic(progress: &ProgressReturn) -> bool {
     academic && !semh && progress.behaviour.is_none() && progress.wellbeing.is_empty()
 }
 
-/// The flags of a return, as its provider or another reads them.
+/// Returns the names of a return's flags. The provider sees `INCOMPLETE` only if [`INCOMPLETE_TOLD`] is set.
 #[must_use]
 pub fn flags(bits: i64, provider: bool) -> Vec<String> {
-    let incomplete = if provider { INCOMPLETE_TOLD } else { INCOMPLETE };
-    let all = [(incomplete, "INCOMPLETE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
-    all.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, flag)| (*flag).to_owned()).collect()
+    let incomplete = if provider { INCOMPLETE_SHOWN_TO_PROVIDER } else { INCOMPLETE };
+    let flags = [(incomplete, "INCOMPLETE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
+    flags.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, flag)| (*flag).to_owned()).collect()
 }
 
-/// Faults that take the placement to see: the period lies beside it, or an outcome is none of the plan's.
-pub fn fits(check: &mut Check, progress: &ProgressReturn, placement: &Placement, plan: Option<&Plan>) {
+/// Checks a return against its placement and plan. Adds a fault if the period lies outside the placement, or if an
+/// outcome or the plan version is unknown.
+pub fn check_against_placement(
+    check: &mut Check,
+    progress: &ProgressReturn,
+    placement: &Placement,
+    plan: Option<&Plan>,
+) {
     let (from, to) = (Date::parse(&progress.from_date).ok(), Date::parse(&progress.to_date).ok());
     let begun = placement.start.zip(to).is_some_and(|(start, to)| start <= to);
     let over = placement.end.zip(from).is_some_and(|(end, from)| end < from);
-    let mut check = check.at("progress");
+    let mut check = check.enter("progress");
     if !begun || over {
-        check.fault("from_date", "PLACEMENT_NOT_ACTIVE");
+        check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");
     }
     if !progress.plan_etag.is_empty() && plan.is_none() {
-        check.fault("plan_etag", "PLAN_VERSION_UNKNOWN");
+        check.add_violation("plan_etag", "PLAN_VERSION_UNKNOWN");
     }
-    for (at, outcome) in progress.outcomes.iter().enumerate() {
-        let place = usize::try_from(outcome.outcome).unwrap_or(usize::MAX);
-        if plan.is_some_and(|plan| plan.outcomes.get(place).is_none()) {
-            check.at("outcomes").index(at).fault("outcome", "OUTCOME_UNKNOWN");
+    for (index, outcome) in progress.outcomes.iter().enumerate() {
+        let position = usize::try_from(outcome.outcome).unwrap_or(usize::MAX);
+        if plan.is_some_and(|plan| plan.outcomes.get(position).is_none()) {
+            check.enter("outcomes").index(index).add_violation("outcome", "OUTCOME_UNKNOWN");
         }
     }
 }
@@ -77,10 +85,13 @@ mod tests {
     fn the_same_again_is_unchanged_and_another_needs_a_reason() {
         let one = ProgressReturn { wellbeing: "well".to_owned(), ..ProgressReturn::default() };
         let other = ProgressReturn::default();
-        assert_eq!(against(&one, None, ""), Ok(ProgressOutcome::Stored));
-        assert_eq!(against(&one, Some(&one), ""), Ok(ProgressOutcome::Unchanged));
-        assert_eq!(against(&one, Some(&other), ""), Err(("correction_reason", "CORRECTION_REASON_REQUIRED")));
-        assert_eq!(against(&one, Some(&other), "miscounted"), Ok(ProgressOutcome::Corrected));
+        assert_eq!(compare_with_current(&one, None, ""), Ok(ProgressOutcome::Stored));
+        assert_eq!(compare_with_current(&one, Some(&one), ""), Ok(ProgressOutcome::Unchanged));
+        assert_eq!(
+            compare_with_current(&one, Some(&other), ""),
+            Err(("correction_reason", "CORRECTION_REASON_REQUIRED"))
+        );
+        assert_eq!(compare_with_current(&one, Some(&other), "miscounted"), Ok(ProgressOutcome::Corrected));
     }
 
     #[test]
@@ -104,7 +115,7 @@ mod tests {
         assert_eq!(flags(INCOMPLETE, false), ["INCOMPLETE"]);
         assert!(flags(INCOMPLETE, true).is_empty());
         assert_eq!(
-            flags(INCOMPLETE | INCOMPLETE_TOLD | AGREEMENT_LAPSED, true),
+            flags(INCOMPLETE | INCOMPLETE_SHOWN_TO_PROVIDER | AGREEMENT_LAPSED, true),
             ["INCOMPLETE", "AGREEMENT_LAPSED"]
         );
     }

@@ -1,4 +1,4 @@
-//! A connection to either database, and what can be asked over it.
+//! Connections to SQLite or PostgreSQL.
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
@@ -7,65 +7,66 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 use tokio_stream::StreamExt as _;
 
-use super::own::{FOLD_BACK, Own, Unsynced};
-use super::postgres::{ANSWER, GREETING, silent};
+use super::postgres::{MAX_PROBE_TIME, MAX_RESPONSE_TIME, timeout_error};
+use super::sqlite_writer::{CHECKPOINT_WAL, SqliteWriter, UnsyncedCommit};
 use super::{Row, StoreError, Value};
 use crate::clock::Instant;
 
 /// A connection to either database.
 pub enum Conn {
-    /// To the SQLite file of this node, to write.
-    Own(Own),
-    /// To the same, to read.
-    Sqlite(PoolConnection<Sqlite>),
-    /// To the PostgreSQL that the nodes share.
+    /// The committer's connection to the node's SQLite file.
+    SqliteWriter(SqliteWriter),
+    /// A read-only connection to the SQLite file.
+    SqliteReader(PoolConnection<Sqlite>),
+    /// A connection to the PostgreSQL that the nodes share.
     Postgres(PoolConnection<Postgres>),
 }
 
-/// Keys looked up with one statement of a reader's: a power of two below SQLite's own bound of 32,766 parameters.
-const KEYS: usize = 16_384;
+/// Maximum number of keys in one statement of a SQLite reader: a power of two below SQLite's limit of 32,766
+/// parameters.
+const MAX_KEYS_PER_STATEMENT: usize = 16_384;
 
-pub(super) const READER: StoreError = StoreError::Inconsistent("a reader cannot write");
+pub(super) const READ_ONLY: StoreError = StoreError::Inconsistent("a reader cannot write");
 
 impl Conn {
-    /// Runs a statement without a result.
+    /// Runs a statement that returns no rows. Returns the number of affected rows.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn execute(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<u64, StoreError> {
         Ok(match self {
-            Self::Own(own) => own.execute(sql, &arguments)?,
-            Self::Sqlite(conn) => {
+            Self::SqliteWriter(writer) => writer.execute(sql, &arguments)?,
+            Self::SqliteReader(conn) => {
                 bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
             }
             Self::Postgres(conn) => {
-                within(bind_postgres(query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+                with_timeout(bind_postgres(query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
             }
         })
     }
 
-    /// Runs statements that take no arguments and are not worth preparing: `BEGIN`, `COMMIT`, settings.
+    /// Runs statements without arguments that are not worth preparing: `BEGIN`, `COMMIT`, settings.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
         match self {
-            Self::Own(own) => own.command(sql)?,
-            Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop)?,
-            Self::Postgres(conn) => within((&mut **conn).execute(sql)).await.map(drop)?,
+            Self::SqliteWriter(writer) => writer.command(sql)?,
+            Self::SqliteReader(conn) => (&mut **conn).execute(sql).await.map(drop)?,
+            Self::Postgres(conn) => with_timeout((&mut **conn).execute(sql)).await.map(drop)?,
         }
         Ok(())
     }
 
-    /// Opens a transaction that may write, and waits for its turn among all nodes: SQLite's write lock, or
-    /// PostgreSQL's advisory lock in a statement of its own, so that what is read next is read under it.
+    /// Begins a write transaction and waits for the lock that all nodes share: SQLite's write lock, or a PostgreSQL
+    /// advisory lock, which is taken by a statement of its own so that later reads are made under it.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn begin_write(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Own(own) => own.command("BEGIN IMMEDIATE"),
-            Self::Sqlite(_) => Err(READER),
+            Self::SqliteWriter(writer) => writer.command("BEGIN IMMEDIATE"),
+            Self::SqliteReader(_) => Err(READ_ONLY),
             Self::Postgres(_) => {
                 let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7017218301)";
                 self.command(begin).await
@@ -73,12 +74,12 @@ impl Conn {
         }
     }
 
-    /// The database's own clock; SQLite has none but this node's.
+    /// Returns PostgreSQL's time; `None` for SQLite, which has no clock but this node's.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn clock(&mut self) -> Result<Option<Instant>, StoreError> {
-        if let Self::Own(_) | Self::Sqlite(_) = self {
+        if let Self::SqliteWriter(_) | Self::SqliteReader(_) = self {
             return Ok(None);
         }
         let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
@@ -87,83 +88,83 @@ impl Conn {
         Ok(micros.and_then(|micros| Instant::from_micros(micros).ok()))
     }
 
-    /// Makes what was written durable, and hints to other nodes that there is something to read.
+    /// Commits, makes the transaction durable, and sends other nodes a hint to read the log.
     ///
     /// # Errors
-    /// As [`StoreError`] says: it may have happened all the same.
+    /// See [`StoreError`]. The transaction may have been committed nevertheless.
     pub async fn commit(&mut self) -> Result<(), StoreError> {
         self.commit_unsynced().await?.sync()
     }
 
-    /// As [`Conn::commit`], but what was written to SQLite is durable only once it is synced. PostgreSQL syncs by
-    /// itself.
+    /// Commits like [`Conn::commit`], but with SQLite the caller must sync the result. PostgreSQL syncs in its COMMIT.
     ///
     /// # Errors
-    /// As [`StoreError`] says: it may have happened all the same.
-    pub async fn commit_unsynced(&mut self) -> Result<Unsynced, StoreError> {
+    /// See [`StoreError`]. The transaction may have been committed nevertheless.
+    pub async fn commit_unsynced(&mut self) -> Result<UnsyncedCommit, StoreError> {
         match self {
-            Self::Own(own) => own.commit(),
-            Self::Sqlite(_) => Err(READER),
-            Self::Postgres(_) => self.command("NOTIFY ap_gateway; COMMIT").await.map(|()| Unsynced::NONE),
+            Self::SqliteWriter(writer) => writer.commit(),
+            Self::SqliteReader(_) => Err(READ_ONLY),
+            Self::Postgres(_) => {
+                self.command("NOTIFY ap_gateway; COMMIT").await.map(|()| UnsyncedCommit::ALREADY_SYNCED)
+            }
         }
     }
 
-    /// Copies SQLite's write-ahead log into the database, as far as no reader needs it; PostgreSQL sees to its
-    /// own.
+    /// Checkpoints SQLite's write-ahead log, except frames that readers still need. PostgreSQL checkpoints by itself.
     ///
     /// # Errors
-    /// As [`StoreError`] says; [`StoreError::Disk`] when a sync failed.
-    pub fn fold_back(&mut self) -> Result<(), StoreError> {
+    /// [`StoreError::Disk`] if a sync failed; otherwise see [`StoreError`].
+    pub fn checkpoint_wal(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Own(own) => own.command(FOLD_BACK),
-            Self::Sqlite(_) => Err(READER),
+            Self::SqliteWriter(writer) => writer.command(CHECKPOINT_WAL),
+            Self::SqliteReader(_) => Err(READ_ONLY),
             Self::Postgres(_) => Ok(()),
         }
     }
 
-    /// Opens a snapshot: whatever is read until [`Conn::abandon`] is of one moment.
+    /// Begins a read transaction: all reads until [`Conn::abandon`] see one snapshot.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn begin_read(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Own(_) | Self::Sqlite(_) => self.command("BEGIN DEFERRED").await,
+            Self::SqliteWriter(_) | Self::SqliteReader(_) => self.command("BEGIN DEFERRED").await,
             Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
 
-    /// Rolls back what is open; a connection that cannot even do that is closed instead of reused.
-    pub async fn abandon(mut self) {
-        if let Self::Own(own) = self {
-            return own.abandon();
+    /// Rolls back the open transaction, if there is one. A connection that cannot is closed instead of reused.
+    pub async fn rollback(mut self) {
+        if let Self::SqliteWriter(writer) = self {
+            return writer.rollback();
         }
-        let ended = tokio::time::timeout(GREETING, self.command("ROLLBACK")).await;
+        let ended = tokio::time::timeout(MAX_PROBE_TIME, self.command("ROLLBACK")).await;
         if !matches!(ended, Ok(Ok(()) | Err(StoreError::Refused(_)))) {
             match self {
-                Self::Own(_) => {}
-                Self::Sqlite(conn) => {
+                Self::SqliteWriter(_) => {}
+                Self::SqliteReader(conn) => {
                     if let Err(error) = conn.close().await {
                         tracing::debug!(error = %error, "a broken connection did not close cleanly");
                     }
                 }
-                // Without a goodbye: a server that is silent would be waited for.
+                // Dropped without a protocol-level close, which would wait for a server that does not respond.
                 Self::Postgres(conn) => drop(conn.detach()),
             }
         }
     }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.fetch_at_most(sql, arguments, usize::MAX).await
     }
 
-    /// Returns the first `most` rows of a query; a reader stops the query there.
+    /// Returns the first `most` rows of a query. A reader stops the query there; the SQLite writer returns all rows.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn fetch_at_most(
         &mut self,
         sql: &'static str,
@@ -171,24 +172,24 @@ impl Conn {
         most: usize,
     ) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Own(own) => own.fetch(sql, &arguments),
-            Self::Sqlite(conn) => {
+            Self::SqliteWriter(writer) => writer.fetch(sql, &arguments),
+            Self::SqliteReader(conn) => {
                 let rows = bind_sqlite(query(sql), arguments).fetch(&mut **conn).take(most);
                 let rows: Vec<SqliteRow> = rows.collect::<Result<_, _>>().await?;
                 rows.iter().map(|row| from_sqlite(row, sql)).collect()
             }
             Self::Postgres(conn) => {
                 let rows = bind_postgres(query(sql), arguments).fetch(&mut **conn).take(most);
-                let rows: Vec<PgRow> = within(rows.collect::<Result<_, _>>()).await?;
+                let rows: Vec<PgRow> = with_timeout(rows.collect::<Result<_, _>>()).await?;
                 rows.iter().map(|row| from_postgres(row, sql)).collect()
             }
         }
     }
 
-    /// The first row of a query, if there is one.
+    /// Returns the first row of a query, if there is one.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn fetch_one(
         &mut self,
         sql: &'static str,
@@ -197,24 +198,23 @@ impl Conn {
         Ok(self.fetch(sql, arguments).await?.into_iter().next())
     }
 
-    /// The rows whose blob column is one of `keys`; `sql` ends where the list begins (`… WHERE key`).
-    /// Keys without a row give none.
+    /// Returns the rows whose blob column is one of `keys`. `sql` ends before the condition's operator (`… WHERE key`).
     ///
     /// # Errors
-    /// As [`StoreError`] says.
-    pub async fn fetch_among(
+    /// See [`StoreError`].
+    pub async fn fetch_by_keys(
         &mut self,
         sql: &'static str,
         mut keys: Vec<Vec<u8>>,
     ) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Own(own) => own.fetch_among(sql, &keys),
-            Self::Sqlite(conn) => {
+            Self::SqliteWriter(writer) => writer.fetch_by_keys(sql, &keys),
+            Self::SqliteReader(conn) => {
                 let mut found = Vec::with_capacity(keys.len());
                 while !keys.is_empty() {
-                    let rest = keys.split_off(keys.len().min(KEYS));
-                    // A power of two of parameters, so that few statements are prepared; what is left
-                    // unbound is NULL and equals nothing.
+                    let rest = keys.split_off(keys.len().min(MAX_KEYS_PER_STATEMENT));
+                    // The number of parameters is a power of two, so that few statements are prepared. A parameter
+                    // that is not bound is NULL and equals nothing.
                     let marks = vec!["?"; keys.len().next_power_of_two()].join(",");
                     let mut bound = query(AssertSqlSafe(format!("{sql} IN ({marks})")));
                     for key in keys {
@@ -230,18 +230,18 @@ impl Conn {
             Self::Postgres(_) if keys.is_empty() => Ok(Vec::new()),
             Self::Postgres(conn) => {
                 let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
-                let rows = within(bound.fetch_all(&mut **conn)).await?;
+                let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
                 rows.iter().map(|row| from_postgres(row, sql)).collect()
             }
         }
     }
 }
 
-/// What PostgreSQL answers in time. The connection of an answer that did not come must be abandoned.
-pub(super) async fn within<T>(
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
+/// Waits for PostgreSQL's response, with a timeout. After a timeout the connection must not be used again.
+pub(super) async fn with_timeout<T>(
+    response: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(silent()))
+    tokio::time::timeout(MAX_RESPONSE_TIME, response).await.unwrap_or_else(|_| Err(timeout_error()))
 }
 
 type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;

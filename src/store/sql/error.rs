@@ -1,35 +1,35 @@
-//! What can go wrong with a statement, and what that means for the commit it belonged to.
+//! Errors of statements, classified by what they mean for the transaction.
 
-/// What the driver said.
-type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The driver's error.
+type DriverError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a statement failed.
+/// An error of the database or of what is stored in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database or the connection to it failed: the outcome of a commit is unknown.
+    /// The database could not be reached, or the connection failed: the outcome of a COMMIT is unknown.
     #[error("the database could not be reached or did not answer")]
-    Unreachable(#[source] Source),
-    /// The database refused this statement: nothing of it was done.
+    Unreachable(#[source] DriverError),
+    /// The database refused this statement; it had no effect.
     #[error("the database refused a statement")]
-    Refused(#[source] Source),
-    /// Writing to the disk failed: nothing more may be written by this process.
+    Refused(#[source] DriverError),
+    /// A write to the disk failed: this process must not write any more.
     #[error("the database could not write to its disk")]
-    Disk(#[source] Source),
-    /// There is no room on the disk: nothing was written.
+    Disk(#[source] DriverError),
+    /// The disk is full: nothing was written.
     #[error("the database's disk is full")]
-    Full(#[source] Source),
-    /// A decision asked for more rows or statements than one decision may read.
-    #[error("more was asked for than one decision may read")]
+    Full(#[source] DriverError),
+    /// A decision exceeded its limit of rows or statements.
+    #[error("a decision exceeded its limit of rows or statements")]
     LimitExceeded,
     /// A stored value is not what was written: the database was damaged or edited.
-    #[error("column {column} of {table} holds what it cannot hold")]
+    #[error("column {column} of {table} has an invalid value")]
     Corrupt {
         /// The table or query.
         table: &'static str,
         /// The column's position in the result.
         column: usize,
     },
-    /// What is stored does not fit together, or not with what is kept outside the database.
+    /// Stored data is inconsistent, either in itself or with the anchor, the keys or the configuration.
     #[error("{0}")]
     Inconsistent(&'static str),
     /// The anchor cannot be used.
@@ -48,14 +48,14 @@ impl From<sqlx::Error> for StoreError {
             return Self::Unreachable(error.into());
         };
         let code = database.code().map(std::borrow::Cow::into_owned).unwrap_or_default();
-        // SQLite gives extended result codes in decimal.
+        // SQLite's driver returns extended result codes in decimal.
         if let Ok(number) = code.parse::<i32>()
             && database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
         {
-            return of_sqlite(number, error.into());
+            return from_sqlite_code(number, error.into());
         }
         // PostgreSQL: 53100 disk_full; classes 08 connection, 57 operator intervention, 25006 read-only, 25P03
-        // silent for too long inside a transaction, 40 serialisation and deadlock, 55P03 lock not available.
+        // idle in a transaction for too long, 40 serialisation and deadlock, 55P03 lock not available.
         match code.as_str() {
             "53100" => Self::Full(error.into()),
             "58030" => Self::Disk(error.into()),
@@ -70,15 +70,15 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // Without a code it is a statement that was used wrongly.
+        // An error without a code is a wrong use of the driver.
         let code = error.sqlite_error().map_or(0, |error| error.extended_code);
-        of_sqlite(code, error.into())
+        from_sqlite_code(code, error.into())
     }
 }
 
-/// By SQLite's result code: 13 `SQLITE_FULL`, 10 `SQLITE_IOERR`; 5 and 6 busy and locked, 8 read-only, 14 cannot
-/// open. What is above the lowest byte says more than is asked here.
-fn of_sqlite(code: i32, error: Source) -> StoreError {
+/// Classifies an error by SQLite's primary result code, the lowest byte: 13 `SQLITE_FULL`, 10 `SQLITE_IOERR`; 5 and 6
+/// busy and locked, 8 read-only, 14 cannot open.
+fn from_sqlite_code(code: i32, error: DriverError) -> StoreError {
     match code & 0xff {
         13 => StoreError::Full(error),
         10 => StoreError::Disk(error),

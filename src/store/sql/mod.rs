@@ -1,23 +1,23 @@
-//! The one place that names a database driver: values, statements, connections and pools that speak to
-//! SQLite or PostgreSQL with one SQL text.
+//! Database access: values, statements, connections and pools, with one SQL text for SQLite and PostgreSQL.
+//! No other module names a database driver.
 //!
-//! Statements are written once with `$1…`; bulk text is built here from [`Table`] constants only, never
-//! from input. Two drivers speak to SQLite: sqlx for readers and migrations, as for PostgreSQL, and rusqlite for the
-//! committer (see `own`). Nothing above `store/` sees a driver's type.
+//! Statements are written once, with parameters `$1…`. SQL text of bulk inserts is built here from [`Table`] constants,
+//! never from input. SQLite has two drivers: sqlx for readers and migrations, as PostgreSQL has, and rusqlite for the
+//! committer (see `sqlite_writer`). No driver's type is visible outside `store/`.
 
-mod bulk;
+mod batch_query;
+mod bulk_insert;
 mod conn;
+mod database;
 mod error;
-mod open;
-mod own;
 mod postgres;
-mod together;
+mod sqlite_writer;
 mod value;
 
-pub use bulk::Rows;
+pub use batch_query::{Lookup, LookupFilter};
+pub use bulk_insert::TableRows;
 pub use conn::Conn;
+pub use database::{Database, DatabaseLocation};
 pub use error::StoreError;
-pub use open::{Database, Location};
-pub use own::{Folder, Unsynced};
-pub use together::{Of, Question};
-pub use value::{Column, Kind, Row, Table, Value};
+pub use sqlite_writer::{SqliteWalCheckpointer, UnsyncedCommit};
+pub use value::{Column, ColumnKind, Row, Table, Value};

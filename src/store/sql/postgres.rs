@@ -1,8 +1,8 @@
-//! PostgreSQL: the servers of which one is the primary, what holds on every connection to it, and hints that
-//! somebody has committed.
+//! PostgreSQL: finds the primary among the configured servers, sets up its connections, and listens for NOTIFY
+//! messages, which are sent with each commit.
 //!
-//! There is no `statement_timeout` on the committer's connections: PostgreSQL would end the wait for the
-//! standby with it, and answer the COMMIT as if the standby had it.
+//! The committer's connections have no `statement_timeout`: it would end the wait for the synchronous standby, and
+//! PostgreSQL would then acknowledge the COMMIT as if the standby had it.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,21 +13,22 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, query_scalar};
 
 use super::{Database, StoreError};
 
-/// How long a server may be silent before its connection counts as lost: nothing else would tell of one whose
-/// machine is gone.
-pub(super) const ANSWER: Duration = Duration::from_secs(10);
-/// How long a server may take to say whether it is the primary, or to end a transaction.
-pub(super) const GREETING: Duration = Duration::from_secs(2);
-/// How long a connection may lie idle before it is asked whether it still lives.
-const FRESH: Duration = Duration::from_secs(1);
-/// How long a connection may be waited for.
-const ACQUIRE: Duration = Duration::from_secs(5);
-/// The channel of the hints.
-const CHANNEL: &str = "ap_gateway";
+/// Maximum time for a response before the connection counts as lost. sqlx has no such timeout: without this, only the
+/// kernel would detect that a server's machine has failed.
+pub(super) const MAX_RESPONSE_TIME: Duration = Duration::from_secs(10);
+/// Maximum time for a server to report whether it is the primary, or to end a transaction.
+pub(super) const MAX_PROBE_TIME: Duration = Duration::from_secs(2);
+/// Maximum idle time of a connection that is used without a ping first.
+const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
+/// Maximum wait for a connection of a pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The channel of NOTIFY messages.
+const NOTIFY_CHANNEL: &str = "ap_gateway";
 
-/// On every connection. What was bound is children's data: it must not be repeated beside an error in
-/// PostgreSQL's own log. A ROLLBACK where nothing is open is no news. A node that was cut off is let go.
-const EVERY: [(&str, &str); 6] = [
+/// Settings of every connection. Bound parameters are children's data and must not appear beside errors in PostgreSQL's
+/// own log. Warnings, such as for a ROLLBACK without a transaction, are not sent. TCP timeouts make the server drop a
+/// node that was cut off.
+const CONNECTION_SETTINGS: [(&str, &str); 6] = [
     ("log_parameter_max_length_on_error", "0"),
     ("client_min_messages", "error"),
     ("tcp_user_timeout", "5s"),
@@ -35,10 +36,10 @@ const EVERY: [(&str, &str); 6] = [
     ("tcp_keepalives_interval", "1"),
     ("tcp_keepalives_count", "4"),
 ];
-/// On the committer's: whoever holds the lock and says nothing is thrown out before those who wait give up. It
-/// looks up by keys alone, but a plan that was made while a table was small reads all of it, and stays: 32 ms a
-/// group until the next autoanalyze.
-const WRITER: [(&str, &str); 6] = [
+/// Settings of the committer's connections. A node that is idle in a transaction is disconnected after 3 s, before the
+/// lock timeout (5 s) of the nodes that wait for it. All lookups are by key, but a query plan that was made while a
+/// table was small scans all of it, and is kept: 32 ms a group until the next autoanalyze. So scans are disabled.
+const WRITER_SETTINGS: [(&str, &str); 6] = [
     ("idle_in_transaction_session_timeout", "3s"),
     ("lock_timeout", "5s"),
     ("enable_seqscan", "off"),
@@ -46,52 +47,52 @@ const WRITER: [(&str, &str); 6] = [
     ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
-/// On readers': no snapshot stays open for long.
-const READER: [(&str, &str); 2] =
+/// Settings of readers' connections, so that no snapshot stays open for long.
+const READER_SETTINGS: [(&str, &str); 2] =
     [("idle_in_transaction_session_timeout", "30s"), ("statement_timeout", "30s")];
 
-/// Opens the pools on whichever of the servers, a URL each, is the primary.
+/// Opens the pools on the primary. `urls` has one URL a server, separated by whitespace.
 pub(super) async fn open(urls: &str) -> Result<Database, StoreError> {
-    let servers = urls
-        .split_whitespace()
-        .map(|url| Ok(PgConnectOptions::from_str(url)?.statement_cache_capacity(512).options(EVERY)));
+    let servers = urls.split_whitespace().map(|url| {
+        Ok(PgConnectOptions::from_str(url)?.statement_cache_capacity(512).options(CONNECTION_SETTINGS))
+    });
     let servers = servers.collect::<Result<Arc<[_]>, sqlx::Error>>()?;
-    let primary = primary(&servers).await?;
+    let primary = choose_primary(&servers).await?;
     let pool = || {
-        let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE);
+        let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
         pool.after_connect(|conn, _| {
-            Box::pin(async move { is_primary(conn).await?.then_some(()).ok_or_else(standby) })
+            Box::pin(async move { is_primary(conn).await?.then_some(()).ok_or_else(standby_error) })
         })
     };
-    // A connection that was just in use is not asked whether it still lives: each group would wait for that.
+    // A connection that was just in use is not pinged, because each group would wait for the ping.
     let writer = pool().max_connections(2).test_before_acquire(false).before_acquire(|conn, known| {
         Box::pin(async move {
-            if known.idle_for > FRESH {
-                tokio::time::timeout(GREETING, conn.ping()).await.map_err(|_| silent())??;
+            if known.idle_for > MAX_UNTESTED_IDLE {
+                tokio::time::timeout(MAX_PROBE_TIME, conn.ping()).await.map_err(|_| timeout_error())??;
             }
             Ok(true)
         })
     });
-    let writer = writer.connect_lazy_with(primary.clone().options(WRITER));
+    let writer = writer.connect_lazy_with(primary.clone().options(WRITER_SETTINGS));
     let readers = pool().max_connections(8).after_release(|conn, _| {
         Box::pin(async move {
-            // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: end what it left open.
-            let ended = tokio::time::timeout(GREETING, sqlx::Executor::execute(conn, "ROLLBACK")).await;
-            ended.map_err(|_| silent())?.map(|_| true)
+            // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: roll back its open transaction.
+            let ended = tokio::time::timeout(MAX_PROBE_TIME, sqlx::Executor::execute(conn, "ROLLBACK")).await;
+            ended.map_err(|_| timeout_error())?.map(|_| true)
         })
     });
-    let readers = readers.connect_lazy_with(primary.options(READER));
+    let readers = readers.connect_lazy_with(primary.options(READER_SETTINGS));
     Ok(Database::Postgres { writer, readers, servers })
 }
 
-/// The server that is not a standby; of several the one on the newest timeline, which took over last: the other
-/// was started again and is behind.
-async fn primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, StoreError> {
-    let (mut newest, mut why) = (None, standby());
+/// Returns the primary among the servers. If several are not in recovery, it is the one on the newest timeline, which
+/// was promoted last: the other is an old primary that was started again.
+async fn choose_primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, StoreError> {
+    let (mut newest, mut why) = (None, standby_error());
     for server in servers {
-        let asked = tokio::time::timeout(GREETING, async {
+        let asked = tokio::time::timeout(MAX_PROBE_TIME, async {
             let mut conn = server.connect().await?;
-            let timeline = timeline(&mut conn).await?;
+            let timeline = load_timeline(&mut conn).await?;
             conn.close().await.ok();
             Ok(timeline)
         });
@@ -101,14 +102,14 @@ async fn primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, Store
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => why = error,
-            Err(_) => why = silent(),
+            Err(_) => why = timeout_error(),
         }
     }
     newest.map(|(_, server)| server.clone()).ok_or_else(|| why.into())
 }
 
-/// The timeline that a primary writes, in hexadecimal digits of one length; none of a standby.
-async fn timeline(conn: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+/// Returns the timeline of a primary as eight hexadecimal digits; `None` for a standby.
+async fn load_timeline(conn: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() \
                THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
     query_scalar(sql).fetch_one(conn).await
@@ -118,48 +119,48 @@ async fn is_primary(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(conn).await
 }
 
-fn standby() -> sqlx::Error {
+fn standby_error() -> sqlx::Error {
     sqlx::Error::Protocol("the server is a standby".to_owned())
 }
 
-/// The error of a server that does not answer.
-pub(super) fn silent() -> sqlx::Error {
+/// Returns the error for a server that does not respond in time.
+pub(super) fn timeout_error() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 impl Database {
-    /// Looks which server is the primary by now; new connections go to it.
+    /// Finds the primary again; new connections go to it.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`] when none is.
+    /// [`StoreError::Unreachable`] if there is none.
     pub async fn find_primary(&self) -> Result<(), StoreError> {
         if let Self::Postgres { writer, readers, servers } = self {
-            let primary = primary(servers).await?;
-            writer.set_connect_options(primary.clone().options(WRITER));
-            readers.set_connect_options(primary.options(READER));
+            let primary = choose_primary(servers).await?;
+            writer.set_connect_options(primary.clone().options(WRITER_SETTINGS));
+            readers.set_connect_options(primary.options(READER_SETTINGS));
         }
         Ok(())
     }
 
-    /// Calls `hint` after a commit of any node, as long as PostgreSQL says so; a commit may go unsaid. With
-    /// SQLite there is no other node.
-    pub async fn hear(&self, hint: impl Fn()) {
+    /// Calls `hint` for each NOTIFY, which a commit of any node sends. Messages can be lost. With SQLite, which has one
+    /// node, it waits for ever.
+    pub async fn listen_for_commits(&self, hint: impl Fn()) {
         let Self::Postgres { writer, .. } = self else { return std::future::pending().await };
         loop {
-            if let Err(error) = hear(writer, &hint).await {
-                tracing::debug!(error = %error, "no hints of commits for now");
+            if let Err(error) = listen_for_commits(writer, &hint).await {
+                tracing::debug!(error = %error, "NOTIFY messages cannot be received at present");
             }
-            tokio::time::sleep(GREETING).await;
+            tokio::time::sleep(MAX_PROBE_TIME).await;
         }
     }
 }
 
-async fn hear(writer: &PgPool, hint: &impl Fn()) -> Result<(), sqlx::Error> {
-    // A pool of its own: a listener keeps its connection.
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
+async fn listen_for_commits(writer: &PgPool, hint: &impl Fn()) -> Result<(), sqlx::Error> {
+    // A pool of its own, because a listener occupies its connection.
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
     let pool = pool.connect_lazy_with((*writer.connect_options()).clone());
     let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen(NOTIFY_CHANNEL).await?;
     while listener.try_recv().await?.is_some() {
         hint();
     }

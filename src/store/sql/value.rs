@@ -1,8 +1,8 @@
-//! The three kinds of value, rows of results, and the shape of a table as the committer writes it.
+//! Values, result rows, and table definitions for bulk inserts.
 
 use super::StoreError;
 
-/// A value of one of the three kinds that both databases store alike.
+/// A value of one of the three types that both databases store alike, or NULL.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A 64-bit integer: counts, instants in microseconds UTC, codes of enums, booleans as 0 and 1.
@@ -13,9 +13,9 @@ pub enum Value {
     Blob(Option<Vec<u8>>),
 }
 
-/// The kind of a column.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// [`Value::Int`]
     Int,
     /// [`Value::Text`]
@@ -24,19 +24,19 @@ pub enum Kind {
     Blob,
 }
 
-/// A column's name and kind.
-pub type Column = (&'static str, Kind);
+/// A column's name and type.
+pub type Column = (&'static str, ColumnKind);
 
-/// A table as the committer writes it: every column, in the order in which rows give their values.
+/// A table as the committer writes it.
 #[derive(Debug)]
 pub struct Table {
-    /// Its name, the same on both databases.
+    /// The table's name, the same on both databases.
     pub name: &'static str,
-    /// Its columns, all of them.
+    /// All columns, in the order of a row's values.
     pub columns: &'static [Column],
-    /// The columns of its key, when a row of an existing key replaces the old one; empty when such a row
-    /// is refused by the database.
-    pub replace_by: &'static [&'static str],
+    /// The key columns of a table in which a row replaces the one of the same key. Empty if the database refuses a row
+    /// of an existing key.
+    pub replace_key: &'static [&'static str],
 }
 
 macro_rules! from {
@@ -64,8 +64,7 @@ from! {
 }
 
 impl Value {
-    /// Appends the one unambiguous encoding of the value: a tag, a length, the bytes. Hashes of record
-    /// rows are taken over it.
+    /// Appends the canonical encoding of the value: a tag, a length, the bytes. Record rows are hashed in it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut field = |tag: u8, bytes: Option<&[u8]>| {
             out.push(if bytes.is_some() { tag } else { 0 });
@@ -82,7 +81,7 @@ impl Value {
     }
 }
 
-/// A row of a result, its values in the order of the statement's columns.
+/// A row of a result, with its values in the order of the statement's columns.
 pub struct Row {
     values: Vec<Value>,
     table: &'static str,
@@ -98,15 +97,15 @@ impl Row {
         self
     }
 
-    /// An integer that must be there.
+    /// Returns a non-null integer.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when it is not there or is of another kind; so for every accessor.
+    /// [`StoreError::Corrupt`] if the value is NULL, of another type, or not in the row.
     pub fn int(&self, column: usize) -> Result<i64, StoreError> {
         self.opt_int(column)?.ok_or(self.corrupt(column))
     }
 
-    /// Text that must be there.
+    /// Returns non-null text.
     ///
     /// # Errors
     /// As for [`Row::int`].
@@ -114,7 +113,7 @@ impl Row {
         self.opt_text(column)?.ok_or(self.corrupt(column))
     }
 
-    /// Bytes that must be there.
+    /// Returns non-null bytes.
     ///
     /// # Errors
     /// As for [`Row::int`].
@@ -122,15 +121,15 @@ impl Row {
         self.opt_blob(column)?.ok_or(self.corrupt(column))
     }
 
-    /// A 16-byte id that must be there.
+    /// Returns a non-null UUID of 16 bytes.
     ///
     /// # Errors
     /// As for [`Row::int`].
-    pub fn id(&self, column: usize) -> Result<uuid::Uuid, StoreError> {
+    pub fn uuid(&self, column: usize) -> Result<uuid::Uuid, StoreError> {
         uuid::Uuid::from_slice(self.blob(column)?).map_err(|_| self.corrupt(column))
     }
 
-    /// A 32-byte hash that must be there.
+    /// Returns a non-null hash of 32 bytes.
     ///
     /// # Errors
     /// As for [`Row::int`].
@@ -138,40 +137,40 @@ impl Row {
         self.blob(column)?.try_into().map_err(|_| self.corrupt(column))
     }
 
-    /// An integer, if there is one.
+    /// Returns an integer, or `None` for NULL.
     ///
     /// # Errors
-    /// As for [`Row::int`].
+    /// [`StoreError::Corrupt`] if the value is of another type or not in the row.
     pub fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
         match self.values.get(column) {
             Some(Value::Int(value)) => Ok(*value),
-            other => self.absent(column, other),
+            other => self.none_if_null(column, other),
         }
     }
 
-    /// Text, if there is any.
+    /// Returns text, or `None` for NULL.
     ///
     /// # Errors
-    /// As for [`Row::int`].
+    /// As for [`Row::opt_int`].
     pub fn opt_text(&self, column: usize) -> Result<Option<&str>, StoreError> {
         match self.values.get(column) {
             Some(Value::Text(value)) => Ok(value.as_deref()),
-            other => self.absent(column, other),
+            other => self.none_if_null(column, other),
         }
     }
 
-    /// Bytes, if there are any.
+    /// Returns bytes, or `None` for NULL.
     ///
     /// # Errors
-    /// As for [`Row::int`].
+    /// As for [`Row::opt_int`].
     pub fn opt_blob(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
         match self.values.get(column) {
             Some(Value::Blob(value)) => Ok(value.as_deref()),
-            other => self.absent(column, other),
+            other => self.none_if_null(column, other),
         }
     }
 
-    /// The value as it is stored, for what hashes rows without knowing their meaning.
+    /// Returns all values, for code that hashes rows of any table.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         &self.values
@@ -181,8 +180,8 @@ impl Row {
         StoreError::Corrupt { table: self.table, column }
     }
 
-    /// SQLite gives NULL no kind of its own, so a NULL read as any kind is absent.
-    fn absent<T>(&self, column: usize, value: Option<&Value>) -> Result<Option<T>, StoreError> {
+    /// Returns `None` for a NULL of any type, because SQLite's NULL has no type; an error for any other value.
+    fn none_if_null<T>(&self, column: usize, value: Option<&Value>) -> Result<Option<T>, StoreError> {
         match value {
             Some(Value::Int(None) | Value::Text(None) | Value::Blob(None)) => Ok(None),
             _ => Err(self.corrupt(column)),

@@ -1,25 +1,27 @@
-//! The readers of fields, by the names that the data file calls them.
+//! The field checks, by their names in the data file.
 
 use ap_gateway::calendar::{Date, TimeError, TimeOfDay};
 use ap_gateway::clock::{Instant, InstantError};
 use ap_gateway::codes::uln::UlnError;
-use ap_gateway::codes::urn::PlaceNumberError;
+use ap_gateway::codes::urn::EstablishmentNumberError;
 use ap_gateway::codes::{Ukprn, Uln, Urn};
 use ap_gateway::exchange::check::{Check, TextRule};
 use serde_json::Value as Json;
 
-/// Why the reader refuses the value; empty where it takes it.
-pub fn reason(reader: &str, value: &Json) -> &'static str {
+/// Returns the reason with which a check rejects a value; empty if it accepts it.
+pub fn refusal_reason(reader: &str, value: &Json) -> &'static str {
     let (mut check, text) = (Check::new(), value.as_str().unwrap_or_default());
     let today = Date::parse("2026-11-20").unwrap();
     let taken = match reader {
         "upn" => check.upn("f", text).is_some(),
         "permanent_upn" => check.permanent_upn("f", text).is_some(),
         "uln" => check.parsed("f", text, |sent| Uln::parse(sent).map_err(UlnError::reason)).is_some(),
-        "urn" => check.parsed("f", text, |sent| Urn::parse(sent).map_err(PlaceNumberError::reason)).is_some(),
-        "ukprn" => {
-            check.parsed("f", text, |sent| Ukprn::parse(sent).map_err(PlaceNumberError::reason)).is_some()
-        }
+        "urn" => check
+            .parsed("f", text, |sent| Urn::parse(sent).map_err(EstablishmentNumberError::reason))
+            .is_some(),
+        "ukprn" => check
+            .parsed("f", text, |sent| Ukprn::parse(sent).map_err(EstablishmentNumberError::reason))
+            .is_some(),
         "id" => check.uuid("f", text).is_some(),
         "date" => check.date("f", text).is_some(),
         "date_of_birth" => check.date_of_birth("f", text, today).is_some(),
@@ -46,5 +48,5 @@ pub fn reason(reader: &str, value: &Json) -> &'static str {
 
 fn london_time(text: &str) -> Result<Instant, &'static str> {
     let (date, time) = text.split_once('T').unwrap();
-    TimeOfDay::parse(time).unwrap().on(Date::parse(date).unwrap()).map_err(TimeError::reason)
+    TimeOfDay::parse(time).unwrap().instant_on(Date::parse(date).unwrap()).map_err(TimeError::reason)
 }

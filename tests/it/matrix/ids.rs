@@ -1,17 +1,17 @@
-//! Another's id and an invented one are one answer, for every id of every method.
+//! Another's id and an invented one get the same response, for every id field of every method.
 
 use ap_gateway::clock::Randomness;
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 use tonic::Code;
 
-use super::super::stage::{Stage, descriptor, row};
+use super::super::fixtures::{Fixtures, find_example, method_descriptor};
 use super::super::support::World;
 use super::super::wire::{Answer, frame};
-use super::{KINDS, methods};
+use super::{CALLER_BY_KIND, all_methods};
 
-/// What is named by an id: the field, what the stage's own is, and one of that shape that nobody has. A new
-/// kind of id belongs here.
+/// Id fields: the field, the value of an existing object in the fixtures, and an invented value of the same form.
+/// Add new kinds of ids here.
 const IDS: &[(&str, &str, &str)] = &[
     ("placement_id", "$active", "019a7e52-93c1-4b0f-8d21-6f0e4d3c2b1a"),
     ("agreement_id", "$agreement", "019a7e52-93c1-7b0f-8d21-6f0e4d3c2b1a"),
@@ -35,35 +35,36 @@ const IDS: &[(&str, &str, &str)] = &[
     ("parties", "provider/riverside", "provider/riverbend"),
 ];
 
-/// Fields that end in `_id` and name nothing of anybody's; and auditors and processors, who are known to all.
-const NOT_IDS: &[&str] = &["request_id"];
+/// Fields that end in `_id` and identify no object. Auditors and processors are not hidden, so their ids are not
+/// tested either.
+const IGNORED_ID_FIELDS: &[&str] = &["request_id"];
 
-/// What a stranger is told, where it is not `NOT_FOUND`.
-const TOLD: &[(&str, &str)] = &[
-    // The child is on this school's roll, so the passport would be its own; it has no agreement for it.
+/// Expected results for strangers, where they are not `NOT_FOUND`.
+const EXPECTED_EXCEPTIONS: &[(&str, &str)] = &[
+    // The child is on this school's roll, so the passport would be its own, but it has no agreement for it.
     ("SharePassport.agreement_id by school", "AGREEMENT_NOT_IN_FORCE"),
-    // A row whose child is not among the caller's placements, and the batch with it.
+    // The child is not among the caller's placements, so the row is invalid and the batch is refused.
     ("SubmitAttendance", "INVALID_REQUEST marks[0]."),
-    // It has no agreement under which it could refer anybody to anyone.
     ("ConfirmMarks", "INVALID_REQUEST confirmations[0]."),
+    // The school has no agreement for referrals.
     ("CreateReferral", "AGREEMENT_NOT_IN_FORCE"),
-    // What filters one's own exchanges or alerts finds nothing of another's.
+    // A filter on the caller's own exchanges or alerts finds nothing of another's.
     ("ListExchanges", "OK"),
     ("ListAlerts", "OK"),
 ];
 
-/// Filters over one's own by whom one shares it with: naming another tells what one has oneself.
-const FILTERS: &[(&str, &str)] = &[
+/// Filters on the caller's own data by its counterparty; they reveal only what the caller itself has.
+const OWN_DATA_FILTERS: &[(&str, &str)] = &[
     ("ListPlacements", "provider"),
     ("ListPlacements", "commissioner"),
     ("ListExchanges", "organisation"),
     ("ListExchanges", "counterpart"),
-    // Those who share a placement may read them; others are in closures.rs.
+    // Organisations that share a placement may read them; the refusal to others is tested in closures.rs.
     ("GetTermDates", "organisation"),
 ];
 
-/// The ids that a request has room for, each as the fields that lead to it.
-fn places(request: &DynamicMessage) -> Vec<Vec<FieldDescriptor>> {
+/// Returns the id fields of a request, each as its path of fields.
+fn id_field_paths(request: &DynamicMessage) -> Vec<Vec<FieldDescriptor>> {
     let mut found = Vec::new();
     for field in request.descriptor().fields() {
         let name = field.name();
@@ -71,8 +72,10 @@ fn places(request: &DynamicMessage) -> Vec<Vec<FieldDescriptor>> {
             found.push(vec![field.clone()]);
         }
         assert!(
-            !name.ends_with("_id") || NOT_IDS.contains(&name) || IDS.iter().any(|(id, ..)| *id == name),
-            "{} is an id of a new kind: add what another's is to IDS in tests/it/matrix/ids.rs",
+            !name.ends_with("_id")
+                || IGNORED_ID_FIELDS.contains(&name)
+                || IDS.iter().any(|(id, ..)| *id == name),
+            "{} is a new kind of id: add an example to IDS in tests/it/matrix/ids.rs",
             field.full_name()
         );
         if let (Kind::Message(_), true) = (field.kind(), request.has_field(&field)) {
@@ -81,7 +84,7 @@ fn places(request: &DynamicMessage) -> Vec<Vec<FieldDescriptor>> {
                 Value::List(list) => list.first().and_then(Value::as_message),
                 value => value.as_message(),
             };
-            for mut inner in inner.map(places).unwrap_or_default() {
+            for mut inner in inner.map(id_field_paths).unwrap_or_default() {
                 inner.insert(0, field.clone());
                 found.push(inner);
             }
@@ -90,8 +93,8 @@ fn places(request: &DynamicMessage) -> Vec<Vec<FieldDescriptor>> {
     found
 }
 
-/// Sets the field at a place; of a list on the way or at its end, the first element.
-fn put(message: &mut DynamicMessage, place: &[FieldDescriptor], id: &str) {
+/// Sets the field at a path; in a list, the first element.
+fn set_at_path(message: &mut DynamicMessage, place: &[FieldDescriptor], id: &str) {
     let (field, rest) = place.split_first().unwrap();
     let value = || match field.kind() {
         Kind::Uint64 => Value::U64(id.parse().unwrap()),
@@ -100,76 +103,79 @@ fn put(message: &mut DynamicMessage, place: &[FieldDescriptor], id: &str) {
     match (message.get_field_mut(field), rest.is_empty()) {
         (Value::List(list), true) if list.is_empty() => list.push(value()),
         (Value::List(list), true) => list[0] = value(),
-        (Value::List(list), false) => put(list[0].as_message_mut().unwrap(), rest, id),
+        (Value::List(list), false) => set_at_path(list[0].as_message_mut().unwrap(), rest, id),
         (single, true) => *single = value(),
-        (single, false) => put(single.as_message_mut().unwrap(), rest, id),
+        (single, false) => set_at_path(single.as_message_mut().unwrap(), rest, id),
     }
 }
 
-/// What came back, but for what is each exchange's own.
-fn compared(name: &str, answer: &Answer) -> Vec<(String, Vec<u8>)> {
+/// Returns the parts of a response that do not differ between equal calls.
+fn comparable_parts(name: &str, answer: &Answer) -> Vec<(String, Vec<u8>)> {
     if answer.status().code() != Code::Ok {
         return answer.masked();
     }
-    let mut reply = DynamicMessage::decode(descriptor(name).output(), answer.message.clone()).unwrap();
+    let mut reply = DynamicMessage::decode(method_descriptor(name).output(), answer.message.clone()).unwrap();
     reply.clear_field_by_name("receipt");
     vec![(String::new(), reply.encode_to_vec())]
 }
 
-/// What a stranger is told of another's thing, and of one that nobody has.
-async fn told_of(
-    stage: &mut Stage,
+/// Calls a method as a stranger with another's id and with an invented one.
+async fn call_with_both_ids(
+    stage: &mut Fixtures,
     (path, name, stranger): (&str, &str, &str),
     place: &[FieldDescriptor],
 ) -> [Answer; 2] {
     let (_, own, invented) = IDS.iter().find(|(id, ..)| *id == place.last().unwrap().name()).unwrap();
     let own = own.strip_prefix('$').map_or((*own).to_owned(), |name| stage.names[name].clone());
-    let wire = stage.wire(stranger).await;
+    let wire = stage.connection(stranger).await;
     let request = |id: &str| {
-        let mut request = stage.request(row(name).unwrap(), true);
-        put(&mut request, place, id);
+        let mut request = stage.request(find_example(name).unwrap(), true);
+        set_at_path(&mut request, place, id);
         request.encode_to_vec()
     };
     [wire.call(path, &request(&own)).await, wire.call(path, &request(invented)).await]
 }
 
 async fn another_s_id_and_an_invented_one_are_one_answer(world: &World) {
-    let mut stage = Stage::set(world.dir.path(), Randomness::system()).await;
-    stage.play("RegisterOrganisation").await;
+    let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
+    stage.call_ok("RegisterOrganisation").await;
     let (mut pairs, mut found) = (0, Vec::new());
-    for (path, name, action) in methods() {
-        let strangers = KINDS.iter().filter(|(kind, _)| action.kinds().contains(kind));
+    for (path, name, action) in all_methods() {
+        let strangers = CALLER_BY_KIND.iter().filter(|(kind, _)| action.kinds().contains(kind));
         for (_, stranger) in strangers.filter(|(_, member)| !["auditor", "operator"].contains(member)) {
-            for place in places(&stage.request(row(&name).unwrap(), true)) {
+            for place in id_field_paths(&stage.request(find_example(&name).unwrap(), true)) {
                 let id = place.last().unwrap().name();
-                if FILTERS.contains(&(&name, id)) {
+                if OWN_DATA_FILTERS.contains(&(&name, id)) {
                     continue;
                 }
-                let [own, invented] = told_of(&mut stage, (path, &name, stranger), &place).await;
+                let [own, invented] = call_with_both_ids(&mut stage, (path, &name, stranger), &place).await;
                 let exactly = format!("{name}.{id} by {stranger}");
-                let told = TOLD.iter().find(|(of, _)| *of == name || *of == exactly);
-                let expected = told.map_or("NOT_FOUND", |(_, told)| told);
-                let what = format!("{name}, {id}, by {stranger}: {} / {}", own.told(), invented.told());
-                let output_only = own.told().ends_with(": the field is set by the gateway only;");
-                if !own.told().starts_with(expected) && !output_only {
-                    found.push(format!("{what}: expected {expected}, see TOLD in matrix/ids.rs"));
-                } else if compared(&name, &own) != compared(&name, &invented) {
+                let exception =
+                    EXPECTED_EXCEPTIONS.iter().find(|(method, _)| *method == name || *method == exactly);
+                let expected = exception.map_or("NOT_FOUND", |(_, exception)| exception);
+                let what = format!("{name}, {id}, by {stranger}: {} / {}", own.reason(), invented.reason());
+                let output_only = own.reason().ends_with(": the field is set by the gateway only;");
+                if !own.reason().starts_with(expected) && !output_only {
+                    found.push(format!(
+                        "{what}: expected {expected}, see EXPECTED_EXCEPTIONS in matrix/ids.rs"
+                    ));
+                } else if comparable_parts(&name, &own) != comparable_parts(&name, &invented) {
                     found.push(format!("{what}: not the same"));
                 }
                 pairs += 1;
             }
         }
     }
-    // A processor that was granted nothing, for one that there is and one that there is not.
-    let wire = stage.wire("processor").await;
+    // A processor without a grant, for an existing and an invented organisation.
+    let wire = stage.connection("processor").await;
     let mut for_whom = Vec::new();
     for organisation in ["la/330", "la/332"] {
-        let request = frame(&stage.request(row("ListPlacements").unwrap(), true).encode_to_vec());
+        let request = frame(&stage.request(find_example("ListPlacements").unwrap(), true).encode_to_vec());
         let (path, metadata) =
             ("/apgateway.v1.PlacementService/ListPlacements", [("ap-on-behalf-of", organisation)]);
         for_whom.push(wire.send(path, &metadata, request).await.unwrap());
     }
-    assert_eq!(for_whom[0].told(), "GRANT_REQUIRED");
+    assert_eq!(for_whom[0].reason(), "GRANT_REQUIRED");
     assert_eq!(for_whom[0].masked(), for_whom[1].masked());
     assert!(found.is_empty(), "{found:#?}");
     assert!(pairs > 60, "{pairs}");

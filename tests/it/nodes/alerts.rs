@@ -1,27 +1,27 @@
-//! Two nodes find at the same moment that the same things are overdue: each is told once.
+//! Two nodes find the same overdue items at the same time: each alert is raised once.
 
 use std::sync::Arc;
 
-use ap_gateway::clock::{HeldClock, Randomness, SystemClock};
+use ap_gateway::clock::{ManualClock, Randomness, SystemClock};
 use ap_gateway::config::Config;
-use ap_gateway::gateway::{self, Node, Surroundings};
+use ap_gateway::gateway::{self, Environment, Node};
 
-use super::super::oversight::start;
+use super::super::fixtures::Fixtures;
+use super::super::oversight::start_without_acknowledgement;
 use super::super::process::Process;
-use super::super::stage::Stage;
 use super::super::support::Postgres;
-use super::{NODES, Nodes};
+use super::{NODE_NAMES, Nodes};
 
-/// Placements whose start leaves something open.
-const STARTS: usize = 8;
+/// Placements that start with an open item.
+const STARTED_PLACEMENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_nodes_one_raises_an_alert() {
-    let nodes = Nodes::over(Postgres::start());
-    let server = Process::serve(&nodes.dir(NODES[0]));
-    let mut stage = Stage::set(&nodes.dir(NODES[0]), Randomness::system()).await;
-    for _ in 0..STARTS {
-        start(&mut stage).await;
+    let nodes = Nodes::new(Postgres::start());
+    let server = Process::serve(&nodes.dir(NODE_NAMES[0]));
+    let mut stage = Fixtures::create(&nodes.dir(NODE_NAMES[0]), Randomness::system()).await;
+    for _ in 0..STARTED_PLACEMENTS {
+        start_without_acknowledgement(&mut stage).await;
     }
     drop(stage);
     drop(server);
@@ -35,17 +35,18 @@ async fn of_two_nodes_one_raises_an_alert() {
     let node = async |name: &str| {
         let config = Config::load(&nodes.dir(name).join("gateway.toml")).unwrap();
         let tls = gateway::tls(&config).unwrap();
-        let clock = Arc::new(HeldClock::new("2026-12-01T06:00:00Z".parse().unwrap()));
-        let surroundings = Surroundings { clock, real: Arc::new(SystemClock), random: Randomness::system() };
+        let clock = Arc::new(ManualClock::new("2026-12-01T06:00:00Z".parse().unwrap()));
+        let surroundings =
+            Environment { clock, system_clock: Arc::new(SystemClock), random: Randomness::system() };
         (Node::open(config, surroundings).await.unwrap(), tls)
     };
-    let [(one, tls), (two, other)] = [node(NODES[0]).await, node(NODES[1]).await];
-    tokio::join!(one.look_over(tls), two.look_over(other));
+    let [(one, tls), (two, other)] = [node(NODE_NAMES[0]).await, node(NODE_NAMES[1]).await];
+    tokio::join!(one.raise_alerts_once(tls), two.raise_alerts_once(other));
     for node in [one, two] {
         node.close().await;
     }
-    // Those that were started here, and the one of the stage that goes on, which lacks a plan too.
-    let placements = i64::try_from(STARTS).unwrap() + 1;
+    // The placements started here, and the active one of the fixtures, which lacks a plan as well.
+    let placements = i64::try_from(STARTED_PLACEMENTS).unwrap() + 1;
     assert_eq!(count().await, (placements + 1, placements));
-    nodes.verifies(STARTS).await;
+    nodes.assert_log_verifies(STARTED_PLACEMENTS).await;
 }

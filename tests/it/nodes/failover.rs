@@ -1,55 +1,56 @@
-//! PostgreSQL's primary dies. A standby that has everything takes over, and the nodes go on with it; one that
-//! has not is not served as the same log.
+//! Failover: when PostgreSQL's primary dies, nodes continue with a standby that has all commits, and refuse one
+//! that has not.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::opening::{HEALTH, serve};
 use super::super::process::Process;
-use super::super::rollback::accepted;
-use super::super::support::{Postgres, post};
-use super::{BOUND, Load, NODES, Nodes};
+use super::super::rollback::accept_rollback_ok;
+use super::super::startup_checks::{HEALTH_CHECK, serve_briefly};
+use super::super::support::{Postgres, curl_post};
+use super::{Load, MAX_WAIT, NODE_NAMES, Nodes};
 
-/// Says in a node's configuration whether it may do without a standby.
-fn single_primary(dir: &Path, may: bool) {
+/// Sets `single_primary` in a node's configuration.
+fn set_single_primary(dir: &Path, may: bool) {
     let file = dir.join("gateway.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(file, text.replace(&format!("primary = {}", !may), &format!("primary = {may}"))).unwrap();
 }
 
-/// What PostgreSQL would acknowledge before a standby has it, or before its own disk has, is not served.
-fn refused(nodes: &Nodes) {
-    let dir = nodes.dir(NODES[0]);
+/// Asserts that nodes refuse a configuration in which PostgreSQL acknowledges commits before a standby, or its own
+/// disk, has them.
+fn weak_replication_is_refused(nodes: &Nodes) {
+    let dir = nodes.dir(NODE_NAMES[0]);
     let refused = |why: &str| {
-        let (code, told) = serve(&dir);
-        assert!(code == 1 && told.contains(why), "{code}: {told}");
+        let (code, stderr) = serve_briefly(&dir);
+        assert!(code == 1 && stderr.contains(why), "{code}: {stderr}");
     };
-    single_primary(&dir, false);
+    set_single_primary(&dir, false);
     refused("PostgreSQL has no synchronous standby");
-    single_primary(&dir, true);
+    set_single_primary(&dir, true);
     nodes.postgres.set("synchronous_commit", "local");
     refused("synchronous_commit is below on");
     nodes.postgres.set("synchronous_commit", "on");
 }
 
-/// Waits until the first node's health service says this: 2 for `NOT_SERVING`, 1 for SERVING.
-async fn says(nodes: &Nodes, one: &Process, status: &str) {
-    let mut told = String::new();
+/// Waits until the first node's health service returns a status: 2 is `NOT_SERVING`, 1 is SERVING.
+async fn wait_for_health(nodes: &Nodes, one: &Process, status: &str) {
+    let mut response = String::new();
     for _ in 0..200 {
-        told = post(&nodes.dir(NODES[0]), one.address(), HEALTH);
-        if told.contains(status) {
+        response = curl_post(&nodes.dir(NODE_NAMES[0]), one.address(), HEALTH_CHECK);
+        if response.contains(status) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{told}");
+    panic!("{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_takes_over_if_it_has_everything() {
-    let nodes = Nodes::over(Postgres::start());
-    refused(&nodes);
+    let nodes = Nodes::new(Postgres::start());
+    weak_replication_is_refused(&nodes);
     let primary = &nodes.postgres;
     let (standby, behind) = (primary.copy(), primary.copy());
     standby.serve();
@@ -58,22 +59,25 @@ async fn a_standby_takes_over_if_it_has_everything() {
     let servers = [primary.url(), standby.url(), behind.url()];
     std::fs::write(&primary.url_file, servers.join("\n")).unwrap();
     let nodes = Arc::new(nodes);
-    single_primary(&nodes.dir(NODES[0]), false);
+    set_single_primary(&nodes.dir(NODE_NAMES[0]), false);
     let [one, two] = nodes.serve();
-    let load = Load::on(&nodes).await;
+    let load = Load::start(&nodes).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     nodes.postgres.kill();
-    says(&nodes, &one, "\u{8}\u{2}").await;
+    wait_for_health(&nodes, &one, "\u{8}\u{2}").await;
     standby.promote();
     let clients = nodes.clients().await;
-    let mut answered = vec![nodes.answered(&clients[..1]).await, nodes.answered(&clients[1..]).await];
-    answered.extend(load.end().await);
-    says(&nodes, &one, "\u{8}\u{1}").await;
+    let mut answered = vec![
+        nodes.submit_until_answered(&clients[..1]).await,
+        nodes.submit_until_answered(&clients[1..]).await,
+    ];
+    answered.extend(load.stop().await);
+    wait_for_health(&nodes, &one, "\u{8}\u{1}").await;
     drop((one, two));
-    // The one that died comes back, as if nothing had happened: it is passed over.
+    // The old primary comes back, and nodes skip it.
     nodes.postgres.serve();
-    single_primary(&nodes.dir(NODES[0]), true);
-    nodes.hold(&answered).await;
+    set_single_primary(&nodes.dir(NODE_NAMES[0]), true);
+    nodes.assert_stored_once(&answered).await;
 
     let servers = nodes.serve();
     nodes.postgres.kill();
@@ -81,24 +85,28 @@ async fn a_standby_takes_over_if_it_has_everything() {
     behind.serve();
     behind.promote();
     for server in servers {
-        assert_eq!(server.ended_within(BOUND).code(), Some(1));
+        assert_eq!(server.wait_for_exit_within(MAX_WAIT).code(), Some(1));
     }
-    for node in NODES {
-        let (code, told) = serve(&nodes.dir(node));
-        assert!(code == 1 && told.contains("rolled back or its tail was cut"), "{code}: {told}");
+    for node in NODE_NAMES {
+        let (code, stderr) = serve_briefly(&nodes.dir(node));
+        assert!(code == 1 && stderr.contains("rolled back or its tail was cut"), "{code}: {stderr}");
     }
 
-    // What the standby had not is given up: the nodes go on as a new log, once the second has its keys.
-    let [one, two] = NODES.map(|node| nodes.dir(node));
-    accepted(&one, "ap-gateway-sandbox/log-2");
-    let (code, told) = serve(&two);
-    assert!(code == 1 && told.contains("signature is wrong"), "{code}: {told}");
+    // The commits that the standby lacks are abandoned: the nodes continue with a new log, the second one after it
+    // has the new keys.
+    let [one, two] = NODE_NAMES.map(|node| nodes.dir(node));
+    accept_rollback_ok(&one, "ap-gateway-sandbox/log-2");
+    let (code, stderr) = serve_briefly(&two);
+    assert!(code == 1 && stderr.contains("signature is wrong"), "{code}: {stderr}");
     for file in ["log-signing-key", "log-key", "anchor"] {
         std::fs::copy(one.join(file), two.join(file)).unwrap();
     }
     let servers = nodes.serve();
     let clients = nodes.clients().await;
-    let answered = vec![nodes.answered(&clients[..1]).await, nodes.answered(&clients[1..]).await];
+    let answered = vec![
+        nodes.submit_until_answered(&clients[..1]).await,
+        nodes.submit_until_answered(&clients[1..]).await,
+    ];
     drop(servers);
-    nodes.hold(&answered).await;
+    nodes.assert_stored_once(&answered).await;
 }

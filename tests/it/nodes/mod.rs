@@ -1,9 +1,9 @@
-//! Several nodes over one PostgreSQL, each a process of its own.
+//! Several nodes on one PostgreSQL, each in its own process.
 
 mod alerts;
 mod failover;
 mod rotation;
-mod together;
+mod two_nodes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,47 +11,47 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ap_gateway::audit::verify::{Options, database};
+use ap_gateway::audit::verify::{VerifyOptions, verify_database};
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::proto::v1::SubmitAttendanceRequest;
-use ap_gateway::store::{Database, Location, Row};
-use ap_gateway::tlog::Lineage;
+use ap_gateway::store::{Database, DatabaseLocation, Row};
+use ap_gateway::tlog::LogKeyHistory;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::faults::late;
+use super::exchange_semantics::{submission, submit};
+use super::faults::late_mark;
 use super::process::Process;
-use super::story::{submission, submit};
 use super::support::{Postgres, gateway, run};
 
-/// Clients at once, each with a connection to either node.
-const CLIENTS: usize = 8;
-/// How long a client waits for one node before it asks the other.
-const SOON: Duration = Duration::from_secs(2);
-/// The bound within which somebody answers, whatever has happened.
-const BOUND: Duration = Duration::from_secs(30);
-/// The nodes' names: each has a folder, and in it an anchor of its own.
-const NODES: [&str; 2] = ["one", "two"];
+/// Concurrent clients, each connected to both nodes.
+const CONCURRENT_CLIENTS: usize = 8;
+/// Time after which a client tries the other node.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time limit until any node answers.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// The names of the nodes. Each has its own folder with its own anchor.
+const NODE_NAMES: [&str; 2] = ["one", "two"];
 
-/// A sandbox in a PostgreSQL, and a folder for each of its nodes.
+/// A sandbox in a PostgreSQL database, with a folder for each node.
 struct Nodes {
     postgres: Postgres,
     folder: TempDir,
-    /// Placements with provider-a.
+    /// The ids of placements with provider-a.
     placements: Vec<String>,
     marks: AtomicUsize,
 }
 
-/// A request with what it was answered: reply and receipt, to the byte.
-type Answered = (SubmitAttendanceRequest, Vec<u8>);
+/// A request with its response: reply and receipt as bytes.
+type AnsweredRequest = (SubmitAttendanceRequest, Vec<u8>);
 
 impl Nodes {
-    /// Folders that are not being served yet.
-    fn over(postgres: Postgres) -> Self {
+    /// Creates the sandbox and the folders; no node runs yet.
+    fn new(postgres: Postgres) -> Self {
         let folder = TempDir::new().unwrap();
-        let [one, two] = NODES.map(|name| folder.path().join(name));
+        let [one, two] = NODE_NAMES.map(|name| folder.path().join(name));
         let url = [Path::new("--postgres-url-file"), &postgres.url_file].map(Path::as_os_str);
         drop(Process::start(gateway(), &one, &url));
         run(Command::new("cp").arg("-a").args([&one, &two]));
@@ -66,41 +66,41 @@ impl Nodes {
     }
 
     fn serve(&self) -> [Process; 2] {
-        NODES.map(|node| Process::serve(&self.dir(node)))
+        NODE_NAMES.map(|node| Process::serve(&self.dir(node)))
     }
 
     async fn client(&self, node: &str, name: &str) -> Client {
-        profile::connect(&sandbox::profile(&self.dir(node), name)).await.unwrap().without_retries()
+        profile::connect(&sandbox::profile_path(&self.dir(node), name)).await.unwrap().without_retries()
     }
 
-    /// A client of each node.
+    /// Returns a client of each node.
     async fn clients(&self) -> [Client; 2] {
-        [self.client(NODES[0], "provider-a").await, self.client(NODES[1], "provider-a").await]
+        [self.client(NODE_NAMES[0], "provider-a").await, self.client(NODE_NAMES[1], "provider-a").await]
     }
 
-    /// A mark of a child's session, another one each time.
-    fn mark(&self) -> SubmitAttendanceRequest {
+    /// Builds a submission of one mark, of another session each time.
+    fn next_mark(&self) -> SubmitAttendanceRequest {
         let number = self.marks.fetch_add(1, Ordering::Relaxed);
         let placement = &self.placements[number % self.placements.len()];
-        submission(vec![late(placement, number / self.placements.len())])
+        submission(vec![late_mark(placement, number / self.placements.len())])
     }
 
-    /// A mark that is sent by one client after the other until it is answered, for half a minute at most.
-    async fn answered(&self, clients: &[Client]) -> Answered {
-        let request = self.mark();
+    /// Sends a mark with one client after the other until it is answered, for at most 30 seconds.
+    async fn submit_until_answered(&self, clients: &[Client]) -> AnsweredRequest {
+        let request = self.next_mark();
         let begun = Instant::now();
         for client in clients.iter().cycle() {
-            if let Some(first) = answer(client, &request, SOON).await {
+            if let Some(first) = submit_within(client, &request, FAILOVER_TIMEOUT).await {
                 return (request, first);
             }
-            assert!(begun.elapsed() < BOUND, "not answered within {BOUND:?}");
+            assert!(begun.elapsed() < MAX_WAIT, "not answered within {MAX_WAIT:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         unreachable!()
     }
 
-    fn location(&self) -> Location {
-        Location::Postgres(std::fs::read_to_string(&self.postgres.url_file).unwrap())
+    fn location(&self) -> DatabaseLocation {
+        DatabaseLocation::Postgres(std::fs::read_to_string(&self.postgres.url_file).unwrap())
     }
 
     async fn query(&self, sql: &'static str) -> Vec<Row> {
@@ -110,58 +110,59 @@ impl Nodes {
         rows
     }
 
-    /// One contiguous log of more entries than these, which continues what each node's anchor knows.
-    async fn verifies(&self, entries: usize) {
-        for node in NODES {
+    /// Verifies the log against the anchor of each node, and asserts that it has more than `entries` entries.
+    async fn assert_log_verifies(&self, entries: usize) {
+        for node in NODE_NAMES {
             let file = |name: &str| self.dir(node).join(name);
-            let options = Options {
+            let options = VerifyOptions {
                 database: self.location(),
-                log_key: Lineage::parse(std::fs::read_to_string(file("log-key")).unwrap().trim()).unwrap(),
+                log_key: LogKeyHistory::parse(std::fs::read_to_string(file("log-key")).unwrap().trim())
+                    .unwrap(),
                 anchor: Some(file("anchor")),
                 key_ring: Some(file("key-ring")),
             };
-            let report = database(&options).await.unwrap();
+            let report = verify_database(&options).await.unwrap();
             assert_eq!(report.findings, []);
             assert!(report.entries > entries as u64);
         }
     }
 
-    /// The log verifies; every request is stored once, and gets the bytes again that it got first, on whichever
-    /// node is served.
-    async fn hold(&self, answered: &[Answered]) {
-        self.verifies(answered.len()).await;
+    /// Asserts that the log verifies, that every request is stored once, and that each node answers it again with
+    /// the same bytes.
+    async fn assert_stored_once(&self, answered: &[AnsweredRequest]) {
+        self.assert_log_verifies(answered.len()).await;
         assert_eq!(self.query("SELECT idx FROM marks").await.len(), answered.len());
-        for node in NODES {
+        for node in NODE_NAMES {
             let server = Process::serve(&self.dir(node));
             let client = self.client(node, "provider-a").await;
             for (request, first) in answered {
-                assert_eq!(answer(&client, request, BOUND).await.as_ref(), Some(first));
+                assert_eq!(submit_within(&client, request, MAX_WAIT).await.as_ref(), Some(first));
             }
             drop(server);
         }
     }
 }
 
-/// Clients that send one mark after the other to whichever node answers.
+/// Clients that send marks one by one to whichever node answers.
 struct Load {
-    clients: JoinSet<Vec<Answered>>,
+    clients: JoinSet<Vec<AnsweredRequest>>,
     ended: Arc<AtomicBool>,
 }
 
 impl Load {
-    async fn on(nodes: &Arc<Nodes>) -> Self {
-        Self::paced(nodes, CLIENTS, Duration::from_millis(20)).await
+    async fn start(nodes: &Arc<Nodes>) -> Self {
+        Self::start_paced(nodes, CONCURRENT_CLIENTS, Duration::from_millis(20)).await
     }
 
-    /// So many clients, each with a pause between two marks.
-    async fn paced(nodes: &Arc<Nodes>, number: usize, pause: Duration) -> Self {
+    /// Starts `number` clients, each with a pause between two marks.
+    async fn start_paced(nodes: &Arc<Nodes>, number: usize, pause: Duration) -> Self {
         let (mut clients, ended) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         for _ in 0..number {
-            let (nodes, ended, of) = (Arc::clone(nodes), Arc::clone(&ended), nodes.clients().await);
+            let (nodes, ended, pair) = (Arc::clone(nodes), Arc::clone(&ended), nodes.clients().await);
             clients.spawn(async move {
                 let mut answered = Vec::new();
                 while !ended.load(Ordering::Relaxed) {
-                    answered.push(nodes.answered(&of).await);
+                    answered.push(nodes.submit_until_answered(&pair).await);
                     tokio::time::sleep(pause).await;
                 }
                 answered
@@ -170,14 +171,18 @@ impl Load {
         Self { clients, ended }
     }
 
-    async fn end(self) -> Vec<Answered> {
+    async fn stop(self) -> Vec<AnsweredRequest> {
         self.ended.store(true, Ordering::Relaxed);
         self.clients.join_all().await.concat()
     }
 }
 
-/// What a request is answered, if it is in this time: a node may be stopped or gone.
-async fn answer(client: &Client, request: &SubmitAttendanceRequest, within: Duration) -> Option<Vec<u8>> {
+/// Sends a request and returns its response if it arrives in time, because a node may be stopped or gone.
+async fn submit_within(
+    client: &Client,
+    request: &SubmitAttendanceRequest,
+    within: Duration,
+) -> Option<Vec<u8>> {
     let reply = tokio::time::timeout(within, submit(client, request)).await.ok()?.ok()?;
     Some([reply.message.encode_to_vec(), reply.receipt.encode_to_vec()].concat())
 }

@@ -1,8 +1,8 @@
-//! What the reader makes of files, line by line.
+//! Tests of the reader: the marks and diagnostics of small files.
 
 mod cases;
-mod grammar;
-mod random;
+mod generator;
+mod random_files;
 
 use proptest::prelude::*;
 
@@ -10,10 +10,10 @@ use super::*;
 use crate::proto::v1::Session;
 use crate::proto::v1::mark::{Child, Statement};
 
-/// Each mark in short, and each finding.
-fn told(text: &str) -> (Vec<String>, Vec<String>) {
+/// Returns a short text for each mark and for each diagnostic.
+fn read_summary(text: &str) -> (Vec<String>, Vec<String>) {
     let register = parse(text.as_bytes(), None).map_err(|failure| failure.to_string()).unwrap();
-    let marks = register.rows.iter().map(|row| {
+    let marks = register.marks.iter().map(|row| {
         let mark = &row.mark;
         let child = match mark.child.as_ref() {
             Some(Child::Upn(name) | Child::ProviderReference(name) | Child::PlacementId(name)) => name,
@@ -26,7 +26,7 @@ fn told(text: &str) -> (Vec<String>, Vec<String>) {
         };
         format!("{} {child} {} {session}{} {said}", row.line, mark.date, mark.start_time)
     });
-    let findings = register.findings.iter();
+    let findings = register.diagnostics.iter();
     let findings =
         findings.map(|found| format!("{} {} {}", found.line, found.column, found.reason).replace("  ", " "));
     (marks.collect(), findings.collect())
@@ -34,17 +34,18 @@ fn told(text: &str) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn empty_cells_are_no_mark_and_say_nothing() {
-    let (marks, findings) =
-        told("UPN,Date,Session,Mark\nA1,02/11/2026,AM,/\nA1,02/11/26,PM,\n,,,\n\nA1,03/11/2026,am,#\n");
+    let (marks, findings) = read_summary(
+        "UPN,Date,Session,Mark\nA1,02/11/2026,AM,/\nA1,02/11/26,PM,\n,,,\n\nA1,03/11/2026,am,#\n",
+    );
     assert_eq!(marks, ["2 A1 2026-11-02 AM /", "6 A1 2026-11-03 AM #"]);
     assert_eq!(findings, ["3 NO_MARK"]);
-    let (marks, _) = told("UPN,02/11/2026 AM,02/11/2026 PM\r\nA1,,\\\r\nA2,\u{a0},\r\n");
+    let (marks, _) = read_summary("UPN,02/11/2026 AM,02/11/2026 PM\r\nA1,,\\\r\nA2,\u{a0},\r\n");
     assert_eq!(marks, ["2 A1 2026-11-02 PM \\"]);
 }
 
 #[test]
 fn every_fault_of_a_row_is_told_by_line_and_column() {
-    let (marks, findings) = told(
+    let (marks, findings) = read_summary(
         "UPN,DoB,Date,Session,Mark,Minutes Late\r\n\
          A1,1/2/03,31/11/2026,EVE,L,ten\r\n\
          A1,,02/11/2026,AM,/,,more\r\n\
@@ -66,18 +67,20 @@ fn every_fault_of_a_row_is_told_by_line_and_column() {
 
 #[test]
 fn what_spreadsheets_do_is_undone() {
-    let (marks, _) = told("UPN, date ,SESSION,Attendance_Code\n=\"a1\",2/9/2026, AM ,\u{a0}/\u{a0}\n");
+    let (marks, _) =
+        read_summary("UPN, date ,SESSION,Attendance_Code\n=\"a1\",2/9/2026, AM ,\u{a0}/\u{a0}\n");
     assert_eq!(marks, ["2 A1 2026-09-02 AM /"]);
 }
 
 #[test]
 fn a_week_is_a_column_a_session_or_a_string() {
     let weekly = "UPN,Week Commencing,Mon AM,Mon PM,Tuesday AM\nA1,02/11/2026,/,C2,N\nA1,03/11/2026,/,,\n";
-    let (marks, findings) = told(weekly);
+    let (marks, findings) = read_summary(weekly);
     assert_eq!(marks, ["2 A1 2026-11-02 AM /", "2 A1 2026-11-02 PM C2", "2 A1 2026-11-03 AM N"]);
     assert_eq!(findings, ["3 Week Commencing NOT_A_MONDAY"]);
-    let (marks, findings) =
-        told("UPN,Week Commencing,Marks\nA1,02/11/2026,/C2 -/\\/\\/\\\nA2,02/11/2026,/\\/\\/\\/\\/\\/\n");
+    let (marks, findings) = read_summary(
+        "UPN,Week Commencing,Marks\nA1,02/11/2026,/C2 -/\\/\\/\\\nA2,02/11/2026,/\\/\\/\\/\\/\\/\n",
+    );
     assert_eq!(
         marks,
         [
@@ -96,15 +99,16 @@ fn a_week_is_a_column_a_session_or_a_string() {
 
 #[test]
 fn headings_that_are_no_day_are_told_before_any_row() {
-    let (marks, findings) = told("UPN,31/11/2026 AM,02/11/2026 AM,2/11/2026 am\nA1,/,/,/\n");
+    let (marks, findings) = read_summary("UPN,31/11/2026 AM,02/11/2026 AM,2/11/2026 am\nA1,/,/,/\n");
     assert!(marks.is_empty(), "a column that cannot be read makes the file doubtful");
     assert_eq!(findings, ["1 31/11/2026 AM DATE_INVALID", "1 2/11/2026 am COLUMN_REPEATED"]);
 }
 
 #[test]
 fn a_tutor_s_lesson_has_a_start() {
-    let (marks, findings) =
-        told("Ref,Date,Start,End,Attended\nBW-1,2026-11-02,9:30,11:00:00,y\nBW-1,2026-11-02,noon,13:00,N\n");
+    let (marks, findings) = read_summary(
+        "Ref,Date,Start,End,Attended\nBW-1,2026-11-02,9:30,11:00:00,y\nBW-1,2026-11-02,noon,13:00,N\n",
+    );
     assert_eq!(marks, ["2 BW-1 2026-11-02 TIMED09:30 1"]);
     assert_eq!(findings, ["3 Start TIME_FORMAT"]);
 }
@@ -115,7 +119,7 @@ proptest! {
         parse(&bytes, None).ok();
         let file = format!("UPN,Week Commencing,Mon AM,02/11/2026 PM,Marks\n{line}");
         if let Ok(register) = parse(file.as_bytes(), None) {
-            for row in &register.rows {
+            for row in &register.marks {
                 prop_assert!(row.mark.statement.is_some());
             }
         }

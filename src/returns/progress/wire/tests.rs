@@ -1,4 +1,4 @@
-//! What the checks of a progress return refuse.
+//! Tests of the violations that the parser of progress returns reports.
 
 use super::*;
 use crate::proto::v1::Officer;
@@ -18,14 +18,14 @@ fn sent(progress: ProgressReturn) -> Result<Submission, Refusal> {
         progress: Some(progress),
         ..SubmitProgressRequest::default()
     };
-    submission(&request, Date::parse("2026-11-20").unwrap())
+    parse_submission(&request, Date::parse("2026-11-20").unwrap())
 }
 
 #[test]
 fn empty_requests_name_everything_that_they_lack() {
     let today = Date::parse("2026-11-20").unwrap();
     assert_eq!(
-        faults(submission(&SubmitProgressRequest::default(), today)),
+        faults(parse_submission(&SubmitProgressRequest::default(), today)),
         ["request_id FIELD_REQUIRED", "placement_id FIELD_REQUIRED", "progress FIELD_REQUIRED"]
     );
     assert_eq!(
@@ -38,7 +38,7 @@ fn empty_requests_name_everything_that_they_lack() {
         ]
     );
     assert_eq!(
-        faults(get(&GetProgressRequest { page_size: -1, ..GetProgressRequest::default() })),
+        faults(parse_get_request(&GetProgressRequest { page_size: -1, ..GetProgressRequest::default() })),
         ["placement_id FIELD_REQUIRED", "page_size PAGE_SIZE"]
     );
 }

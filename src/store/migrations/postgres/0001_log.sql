@@ -1,25 +1,27 @@
--- The log, what guards it, and who is concerned by what. Instants are microseconds UTC; ids 16 bytes;
--- hashes 32 bytes. (idx, ordinal) is a place in the log: the entry's index, and a number within it.
+-- The log, the versions that guards check, and the organisations that entries concern. Instants are microseconds
+-- UTC; ids are 16 bytes; hashes are 32 bytes. (idx, ordinal) is a position in the log: the entry's index, and a
+-- number within the entry.
 
--- One row an exchange. bytes is the leaf of the tree, never re-encoded.
+-- Log entries, one row an exchange. bytes is the leaf's data, which is never re-encoded.
 CREATE TABLE entries (
-  idx         BIGINT PRIMARY KEY,  -- place in the log, from 0
-  time        BIGINT NOT NULL,     -- never less than the time of the entry before
+  idx         BIGINT PRIMARY KEY,  -- index in the log, from 0
+  time        BIGINT NOT NULL,     -- never earlier than the time of the previous entry
   exchange    BYTEA NOT NULL UNIQUE, -- id of the exchange, time-ordered
-  caller      TEXT COLLATE "C" NOT NULL,        -- organisation id, or empty where no certificate was accepted
+  caller      TEXT COLLATE "C" NOT NULL,        -- organisation id; empty if no certificate was accepted
   system      TEXT COLLATE "C" NOT NULL,        -- the caller's system, from its certificate
   method      TEXT COLLATE "C" NOT NULL,        -- full name of the method
   outcome     BIGINT NOT NULL,     -- apgateway.v1.Outcome
-  size        BIGINT NOT NULL,     -- size of the tree whose checkpoint is in the receipt
-  bytes       BYTEA NOT NULL,        -- the AuditEntry
-  salts       BYTEA,                 -- sealed: salts of the two commitments
-  request_id  BYTEA,                 -- only of an exchange that had its effect
+  size        BIGINT NOT NULL,     -- size of the tree of the receipt's checkpoint
+  bytes       BYTEA NOT NULL,        -- encoded apgateway.v1.AuditEntry
+  salts       BYTEA,                 -- encrypted: salts of the two commitments
+  request_id  BYTEA,                 -- set only if the exchange had its effect
   request_mac BYTEA,                 -- key id and HMAC of the request as received
-  reply       BYTEA                  -- the reply as sent, without its receipt; nothing personal
+  reply       BYTEA                  -- the reply as sent, without its receipt; no personal data
 );
 CREATE UNIQUE INDEX entries_request ON entries (request_id, caller) WHERE request_id IS NOT NULL;
 
--- Full tiles of the tree (tlog-tiles, height 8): 256 hashes of level 8 * level.
+-- Tiles of the tree (C2SP tlog-tiles, height 8): up to 256 hashes of level 8 * level. Partial tiles are stored only
+-- above the leaves (level > 0).
 CREATE TABLE tiles (
   level  BIGINT NOT NULL,
   number BIGINT NOT NULL,
@@ -27,43 +29,44 @@ CREATE TABLE tiles (
   PRIMARY KEY (level, number)
 );
 
--- One row a group of entries; the newest is the head of the log.
+-- Signed checkpoints, one row a group of entries. The newest is the log's tree head.
 CREATE TABLE checkpoints (
   size BIGINT PRIMARY KEY,  -- entries in the tree
-  time BIGINT NOT NULL,     -- of the last entry
+  time BIGINT NOT NULL,     -- time of the last entry
   note TEXT COLLATE "C" NOT NULL         -- the signed checkpoint
 );
 
--- The newest version of everything that can be guarded, and where its row stands (ordinal -1: no row).
-CREATE TABLE heads (
+-- The current version of everything that can be guarded, and the position of its row (ordinal -1: a counter, without
+-- a row).
+CREATE TABLE current_versions (
   key     BYTEA PRIMARY KEY,
   version BIGINT NOT NULL,
   idx     BIGINT NOT NULL,
   ordinal BIGINT NOT NULL
 );
 
--- Whom an entry concerns otherwise than as its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
+-- Organisations that an entry concerns other than its caller: recipients of a delivery, and counterparts (kind 0).
 CREATE TABLE parties (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,
   ordinal      BIGINT NOT NULL,
   kind         BIGINT NOT NULL,  -- apgateway.v1.DeliveryKind, or 0
-  sender       TEXT COLLATE "C" NOT NULL,     -- who sent what is delivered
-  object       BYTEA,              -- id of what is delivered
-  placement    BYTEA,              -- the placement that it belongs to
+  sender       TEXT COLLATE "C" NOT NULL,     -- organisation that sent the object
+  object       BYTEA,              -- id of the delivered object
+  placement    BYTEA,              -- placement of the object
   PRIMARY KEY (organisation, idx, ordinal)
 );
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- Entries by their callers, but for the newest: callers_sorted_in in store/tables.rs.
+-- Index of entries by caller, without the newest entries: see callers_indexed_up_to in store/tables.rs.
 CREATE TABLE callers (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,
   PRIMARY KEY (organisation, idx)
 );
 
--- One leaf a child and role of an exchange (the per-child root of its entry is taken over them, by ordinal).
--- Not by placement: a row here would be on a page of its own for each child of each return.
+-- Per-child leaves: one row for each child and role of an exchange. The entry's per-child root hashes them in the order
+-- of ordinal. There is no index by placement, because each child of each return would then write a page of its own.
 CREATE TABLE leaves (
   idx       BIGINT NOT NULL,
   ordinal   BIGINT NOT NULL,

@@ -1,6 +1,6 @@
--- What recipients did with their deliveries.
+-- Collections and acknowledgements of deliveries by their recipients.
 
--- One row a batch that was sent: everything in the mailbox from one cursor to another was collected.
+-- Collected batches, one row each: all deliveries of the mailbox between two cursors were sent.
 CREATE TABLE collections (
   idx          BIGINT NOT NULL,
   ordinal      BIGINT NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE collections (
   from_ordinal BIGINT NOT NULL,
   to_idx       BIGINT NOT NULL,
   to_ordinal   BIGINT NOT NULL,
-  kinds        BIGINT NOT NULL,  -- one bit a kind of delivery
+  kinds        BIGINT NOT NULL,  -- one bit for each kind of delivery
   time         BIGINT NOT NULL,
   digests      BYTEA NOT NULL,    -- (index, ordinal, HMAC of the content's digest) of each delivery
   PRIMARY KEY (idx, ordinal)
@@ -24,6 +24,6 @@ CREATE TABLE acknowledgements (
   delivery_ordinal BIGINT NOT NULL,
   stage         BIGINT NOT NULL,  -- apgateway.v1.DeliveryStage
   time          BIGINT NOT NULL,
-  officer       BYTEA,              -- sealed: who acted on it
+  officer       BYTEA,              -- encrypted: the person who acted on it
   PRIMARY KEY (idx, ordinal)
 );

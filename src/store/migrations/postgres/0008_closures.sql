@@ -1,17 +1,17 @@
--- Closures, as the organisation that is shut declares them: one row a version.
+-- Closures that organisations declare, one row a version.
 CREATE TABLE closures (
   idx          BIGINT NOT NULL,
   ordinal      BIGINT NOT NULL,
-  head         BYTEA NOT NULL,     -- key of the newest version
-  closure      BYTEA NOT NULL,     -- its id
+  version_key  BYTEA NOT NULL,     -- its key in current_versions
+  closure      BYTEA NOT NULL,     -- id of the closure
   version      BIGINT NOT NULL,  -- from 1
-  organisation TEXT COLLATE "C" NOT NULL,     -- who is shut
-  site         TEXT COLLATE "C" NOT NULL,     -- which site; empty for all of them
+  organisation TEXT COLLATE "C" NOT NULL,     -- organisation that is closed
+  site         TEXT COLLATE "C" NOT NULL,     -- closed site; empty for all sites
   from_date    TEXT COLLATE "C" NOT NULL,     -- ISO
-  to_date      TEXT COLLATE "C" NOT NULL,     -- ISO, included
+  to_date      TEXT COLLATE "C" NOT NULL,     -- ISO, inclusive
   kind         BIGINT NOT NULL,  -- apgateway.v1.ClosureKind
-  code         TEXT COLLATE "C" NOT NULL,     -- attendance code that registers hold for it
-  withdrawn    BIGINT NOT NULL,  -- 1: it was declared in error
+  code         TEXT COLLATE "C" NOT NULL,     -- attendance code for the closed sessions
+  withdrawn    BIGINT NOT NULL,  -- 1 if it was declared in error
   declared     BIGINT NOT NULL,  -- microseconds UTC
   PRIMARY KEY (idx, ordinal)
 );

@@ -1,4 +1,4 @@
--- Progress returns: one row a revision of a period's return.
+-- Progress returns, one row a revision of a period's return.
 
 CREATE TABLE progress (
   idx       BIGINT NOT NULL,
@@ -9,11 +9,11 @@ CREATE TABLE progress (
   from_date TEXT COLLATE "C" NOT NULL,     -- ISO, first day of the period
   to_date   TEXT COLLATE "C" NOT NULL,     -- ISO, last day of the period
   revision  BIGINT NOT NULL,  -- from 1
-  flags     BIGINT NOT NULL,  -- 1 incomplete, 2 and its provider may be told, 4 agreement lapsed
+  flags     BIGINT NOT NULL,  -- 1 incomplete, 2 incomplete and provider may see it, 4 agreement lapsed
   received  BIGINT NOT NULL,  -- microseconds UTC
-  progress  BYTEA NOT NULL,     -- sealed: apgateway.v1.ProgressRecord
+  progress  BYTEA NOT NULL,     -- encrypted: apgateway.v1.ProgressRecord
   PRIMARY KEY (idx, ordinal)
 );
 CREATE INDEX progress_placement ON progress (placement, idx);
--- A return names the version of the plan whose outcomes it tells of.
+-- Finds the version of the plan whose outcomes a progress return reports.
 CREATE INDEX plans_version ON plans (placement, version);

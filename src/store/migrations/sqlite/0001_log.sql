@@ -1,25 +1,27 @@
--- The log, what guards it, and who is concerned by what. Instants are microseconds UTC; ids 16 bytes;
--- hashes 32 bytes. (idx, ordinal) is a place in the log: the entry's index, and a number within it.
+-- The log, the versions that guards check, and the organisations that entries concern. Instants are microseconds
+-- UTC; ids are 16 bytes; hashes are 32 bytes. (idx, ordinal) is a position in the log: the entry's index, and a
+-- number within the entry.
 
--- One row an exchange. bytes is the leaf of the tree, never re-encoded.
+-- Log entries, one row an exchange. bytes is the leaf's data, which is never re-encoded.
 CREATE TABLE entries (
-  idx         INTEGER PRIMARY KEY,  -- place in the log, from 0
-  time        INTEGER NOT NULL,     -- never less than the time of the entry before
+  idx         INTEGER PRIMARY KEY,  -- index in the log, from 0
+  time        INTEGER NOT NULL,     -- never earlier than the time of the previous entry
   exchange    BLOB NOT NULL UNIQUE, -- id of the exchange, time-ordered
-  caller      TEXT NOT NULL,        -- organisation id, or empty where no certificate was accepted
+  caller      TEXT NOT NULL,        -- organisation id; empty if no certificate was accepted
   system      TEXT NOT NULL,        -- the caller's system, from its certificate
   method      TEXT NOT NULL,        -- full name of the method
   outcome     INTEGER NOT NULL,     -- apgateway.v1.Outcome
-  size        INTEGER NOT NULL,     -- size of the tree whose checkpoint is in the receipt
-  bytes       BLOB NOT NULL,        -- the AuditEntry
-  salts       BLOB,                 -- sealed: salts of the two commitments
-  request_id  BLOB,                 -- only of an exchange that had its effect
+  size        INTEGER NOT NULL,     -- size of the tree of the receipt's checkpoint
+  bytes       BLOB NOT NULL,        -- encoded apgateway.v1.AuditEntry
+  salts       BLOB,                 -- encrypted: salts of the two commitments
+  request_id  BLOB,                 -- set only if the exchange had its effect
   request_mac BLOB,                 -- key id and HMAC of the request as received
-  reply       BLOB                  -- the reply as sent, without its receipt; nothing personal
+  reply       BLOB                  -- the reply as sent, without its receipt; no personal data
 ) STRICT;
 CREATE UNIQUE INDEX entries_request ON entries (request_id, caller) WHERE request_id IS NOT NULL;
 
--- Full tiles of the tree (tlog-tiles, height 8): 256 hashes of level 8 * level.
+-- Tiles of the tree (C2SP tlog-tiles, height 8): up to 256 hashes of level 8 * level. Partial tiles are stored only
+-- above the leaves (level > 0).
 CREATE TABLE tiles (
   level  INTEGER NOT NULL,
   number INTEGER NOT NULL,
@@ -27,43 +29,44 @@ CREATE TABLE tiles (
   PRIMARY KEY (level, number)
 ) STRICT, WITHOUT ROWID;
 
--- One row a group of entries; the newest is the head of the log.
+-- Signed checkpoints, one row a group of entries. The newest is the log's tree head.
 CREATE TABLE checkpoints (
   size INTEGER PRIMARY KEY,  -- entries in the tree
-  time INTEGER NOT NULL,     -- of the last entry
+  time INTEGER NOT NULL,     -- time of the last entry
   note TEXT NOT NULL         -- the signed checkpoint
 ) STRICT;
 
--- The newest version of everything that can be guarded, and where its row stands (ordinal -1: no row).
-CREATE TABLE heads (
+-- The current version of everything that can be guarded, and the position of its row (ordinal -1: a counter, without
+-- a row).
+CREATE TABLE current_versions (
   key     BLOB PRIMARY KEY,
   version INTEGER NOT NULL,
   idx     INTEGER NOT NULL,
   ordinal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Whom an entry concerns otherwise than as its caller: kind 0 for mere counterparts, a delivery's kind otherwise.
+-- Organisations that an entry concerns other than its caller: recipients of a delivery, and counterparts (kind 0).
 CREATE TABLE parties (
   organisation TEXT NOT NULL,
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
   kind         INTEGER NOT NULL,  -- apgateway.v1.DeliveryKind, or 0
-  sender       TEXT NOT NULL,     -- who sent what is delivered
-  object       BLOB,              -- id of what is delivered
-  placement    BLOB,              -- the placement that it belongs to
+  sender       TEXT NOT NULL,     -- organisation that sent the object
+  object       BLOB,              -- id of the delivered object
+  placement    BLOB,              -- placement of the object
   PRIMARY KEY (organisation, idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- Entries by their callers, but for the newest: callers_sorted_in in store/tables.rs.
+-- Index of entries by caller, without the newest entries: see callers_indexed_up_to in store/tables.rs.
 CREATE TABLE callers (
   organisation TEXT NOT NULL,
   idx          INTEGER NOT NULL,
   PRIMARY KEY (organisation, idx)
 ) STRICT, WITHOUT ROWID;
 
--- One leaf a child and role of an exchange (the per-child root of its entry is taken over them, by ordinal).
--- Not by placement: a row here would be on a page of its own for each child of each return.
+-- Per-child leaves: one row for each child and role of an exchange. The entry's per-child root hashes them in the order
+-- of ordinal. There is no index by placement, because each child of each return would then write a page of its own.
 CREATE TABLE leaves (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,

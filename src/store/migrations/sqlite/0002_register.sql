@@ -1,24 +1,24 @@
--- The register: who takes part, with which certificates, under which grants and agreements. Every table
--- of records is append-only and keyed by the entry that wrote the row; head is the row's key in heads.
+-- The register of organisations, certificates, grants, agreements and term dates. Every record table is append-only and
+-- keyed by the entry that wrote the row; version_key is the row's key in current_versions.
 
 CREATE TABLE organisations (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
-  head         BLOB NOT NULL,
+  version_key  BLOB NOT NULL,
   organisation TEXT NOT NULL,     -- <kind>/<id>
   display_name TEXT NOT NULL,     -- the organisation's name, not personal
   state        INTEGER NOT NULL,  -- apgateway.v1.OrganisationState
   urn          TEXT,              -- GIAS unique reference number
   ukprn        TEXT,              -- UK provider reference number
-  state_change BLOB,              -- apgateway.v1.StateChange, sealed under a key of the organisation
+  state_change BLOB,              -- encrypted under the organisation's key: apgateway.v1.StateChange
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE certificates (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
-  head         BLOB NOT NULL,
-  sha256       BLOB NOT NULL,     -- of the certificate's DER
+  version_key  BLOB NOT NULL,
+  sha256       BLOB NOT NULL,     -- SHA-256 of the certificate's DER
   organisation TEXT NOT NULL,
   system       TEXT NOT NULL,
   not_after    INTEGER NOT NULL,  -- microseconds UTC
@@ -30,7 +30,7 @@ CREATE INDEX certificates_organisation ON certificates (organisation);
 CREATE TABLE grants (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,
-  head      BLOB NOT NULL,
+  version_key BLOB NOT NULL,
   grant_id  BLOB NOT NULL,
   kind      INTEGER NOT NULL,  -- 1 processor, 2 auditor
   grantor   TEXT NOT NULL,     -- organisation that grants
@@ -38,7 +38,7 @@ CREATE TABLE grants (
   methods   TEXT NOT NULL,     -- short method names, comma-separated; empty for an auditor
   from_date TEXT NOT NULL,     -- first day, ISO
   to_date   TEXT,              -- last day, ISO
-  ended     INTEGER NOT NULL,  -- 1 once it was ended
+  ended     INTEGER NOT NULL,  -- 1 once the grant was ended
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX grants_grantee ON grants (grantee);
@@ -47,16 +47,16 @@ CREATE INDEX grants_grantor ON grants (grantor);
 CREATE TABLE agreements (
   idx            INTEGER NOT NULL,
   ordinal        INTEGER NOT NULL,
-  head           BLOB NOT NULL,
+  version_key    BLOB NOT NULL,
   agreement_id   BLOB NOT NULL,
   version        INTEGER NOT NULL,
   state          INTEGER NOT NULL,  -- apgateway.v1.AgreementState
   parties        TEXT NOT NULL,     -- organisation ids, comma-separated, sorted
-  countersigned  TEXT NOT NULL,     -- those of them that have signed
+  countersigned  TEXT NOT NULL,     -- parties that have signed, in the same format
   data_classes   TEXT NOT NULL,     -- numbers of apgateway.v1.DataClass, comma-separated
   purposes       TEXT NOT NULL,     -- numbers of apgateway.v1.Purpose
   article_6      INTEGER NOT NULL,
-  article_9      INTEGER NOT NULL,  -- 0: none
+  article_9      INTEGER NOT NULL,  -- 0 for none
   schedule_1     TEXT NOT NULL,     -- paragraph of Schedule 1 DPA 2018, or empty
   from_date      TEXT NOT NULL,
   to_date        TEXT NOT NULL,
@@ -67,9 +67,9 @@ CREATE TABLE agreements (
 CREATE TABLE term_dates (
   idx           INTEGER NOT NULL,
   ordinal       INTEGER NOT NULL,
-  head          BLOB NOT NULL,
+  version_key   BLOB NOT NULL,
   organisation  TEXT NOT NULL,
-  academic_year INTEGER NOT NULL,  -- the calendar year in which it begins
+  academic_year INTEGER NOT NULL,  -- calendar year in which the academic year begins
   message       BLOB NOT NULL,     -- apgateway.v1.TermDates, as checked
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

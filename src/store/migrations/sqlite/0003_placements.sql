@@ -1,42 +1,42 @@
--- Placements, plans and the children as their senders know them.
+-- Placements, plans, and each sender's records of children.
 
 CREATE TABLE children (
   idx      INTEGER NOT NULL,
   ordinal  INTEGER NOT NULL,
-  child    BLOB NOT NULL,     -- the gateway's id, random
-  sender   TEXT NOT NULL,     -- organisation whose record this is
+  child    BLOB NOT NULL,     -- the gateway's id of the child, random
+  sender   TEXT NOT NULL,     -- organisation that owns the record
   version  INTEGER NOT NULL,
-  identity BLOB NOT NULL,     -- sealed: apgateway.v1.ChildIdentity
+  identity BLOB NOT NULL,     -- encrypted: apgateway.v1.ChildIdentity
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
--- What a record was at some time: the newest is found by its key in heads.
+-- Finds an older version of a record; the newest is found by its key in current_versions.
 CREATE INDEX children_child ON children (child, sender, version);
 
--- The wrapped key of (sender, child). Deleting a row shreds all that it sealed.
+-- The wrapped key of (sender, child). Deleting a row makes all that the key encrypted unreadable.
 CREATE TABLE child_keys (
   idx     INTEGER NOT NULL,
   ordinal INTEGER NOT NULL,
   sender  TEXT NOT NULL,
   child   BLOB NOT NULL,
-  kek_id  INTEGER NOT NULL,  -- key of the ring that wraps it
+  kek_id  INTEGER NOT NULL,  -- id of the ring's key that wraps it
   wrapped BLOB NOT NULL,
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
--- One row a version of a placement.
+-- Placements, one row a version.
 CREATE TABLE placements (
   idx                INTEGER NOT NULL,
   ordinal            INTEGER NOT NULL,
-  head               BLOB NOT NULL,
+  version_key        BLOB NOT NULL,
   placement          BLOB NOT NULL,
   version            INTEGER NOT NULL,  -- the etag
   state              INTEGER NOT NULL,  -- apgateway.v1.PlacementState
   commissioner       TEXT NOT NULL,
   provider           TEXT NOT NULL,
-  residence          TEXT NOT NULL,     -- LA where the child lives
+  residence          TEXT NOT NULL,     -- local authority in which the child lives
   schools            TEXT NOT NULL,     -- schools on whose roll the child is, comma-separated
-  party_periods      TEXT NOT NULL,     -- their periods and those of residence; empty while none has changed
+  party_periods      TEXT NOT NULL,     -- periods of schools and residence; empty while unchanged
   child              BLOB NOT NULL,
   agreement          BLOB NOT NULL,
   provider_reference TEXT,
@@ -46,12 +46,12 @@ CREATE TABLE placements (
   end_date           TEXT,
   legal_basis        INTEGER NOT NULL,  -- apgateway.v1.LegalBasis
   reason             INTEGER NOT NULL,  -- apgateway.v1.PlacementReason
-  detail             BLOB NOT NULL,     -- sealed under the commissioner's key of the child
+  detail             BLOB NOT NULL,     -- encrypted under the commissioner's key of the child
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX placements_provider ON placements (provider, placement);
 
--- Everyone who has or had a part in a placement finds it here: one row each.
+-- Organisations that are or were a party to a placement, one row each.
 CREATE TABLE placement_parties (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
@@ -61,12 +61,12 @@ CREATE TABLE placement_parties (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX placement_parties_organisation ON placement_parties (organisation, placement);
 
--- One row a version of a plan.
+-- Plans, one row a version.
 CREATE TABLE plans (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,
   placement BLOB NOT NULL,
   version   INTEGER NOT NULL,
-  plan      BLOB NOT NULL,     -- sealed: apgateway.v1.Plan
+  plan      BLOB NOT NULL,     -- encrypted: apgateway.v1.Plan
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

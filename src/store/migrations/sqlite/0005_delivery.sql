@@ -1,6 +1,6 @@
--- What recipients did with their deliveries.
+-- Collections and acknowledgements of deliveries by their recipients.
 
--- One row a batch that was sent: everything in the mailbox from one cursor to another was collected.
+-- Collected batches, one row each: all deliveries of the mailbox between two cursors were sent.
 CREATE TABLE collections (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE collections (
   from_ordinal INTEGER NOT NULL,
   to_idx       INTEGER NOT NULL,
   to_ordinal   INTEGER NOT NULL,
-  kinds        INTEGER NOT NULL,  -- one bit a kind of delivery
+  kinds        INTEGER NOT NULL,  -- one bit for each kind of delivery
   time         INTEGER NOT NULL,
   digests      BLOB NOT NULL,    -- (index, ordinal, HMAC of the content's digest) of each delivery
   PRIMARY KEY (idx, ordinal)
@@ -24,6 +24,6 @@ CREATE TABLE acknowledgements (
   delivery_ordinal INTEGER NOT NULL,
   stage         INTEGER NOT NULL,  -- apgateway.v1.DeliveryStage
   time          INTEGER NOT NULL,
-  officer       BLOB,              -- sealed: who acted on it
+  officer       BLOB,              -- encrypted: the person who acted on it
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

@@ -1,2 +1,2 @@
--- The log is read by period: from an instant to the size of the tree at it.
+-- Finds the size of the tree at an instant, because the log is read by period.
 CREATE INDEX checkpoints_time ON checkpoints (time, size);

@@ -1,17 +1,17 @@
--- Closures, as the organisation that is shut declares them: one row a version.
+-- Closures that organisations declare, one row a version.
 CREATE TABLE closures (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
-  head         BLOB NOT NULL,     -- key of the newest version
-  closure      BLOB NOT NULL,     -- its id
+  version_key  BLOB NOT NULL,     -- its key in current_versions
+  closure      BLOB NOT NULL,     -- id of the closure
   version      INTEGER NOT NULL,  -- from 1
-  organisation TEXT NOT NULL,     -- who is shut
-  site         TEXT NOT NULL,     -- which site; empty for all of them
+  organisation TEXT NOT NULL,     -- organisation that is closed
+  site         TEXT NOT NULL,     -- closed site; empty for all sites
   from_date    TEXT NOT NULL,     -- ISO
-  to_date      TEXT NOT NULL,     -- ISO, included
+  to_date      TEXT NOT NULL,     -- ISO, inclusive
   kind         INTEGER NOT NULL,  -- apgateway.v1.ClosureKind
-  code         TEXT NOT NULL,     -- attendance code that registers hold for it
-  withdrawn    INTEGER NOT NULL,  -- 1: it was declared in error
+  code         TEXT NOT NULL,     -- attendance code for the closed sessions
+  withdrawn    INTEGER NOT NULL,  -- 1 if it was declared in error
   declared     INTEGER NOT NULL,  -- microseconds UTC
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

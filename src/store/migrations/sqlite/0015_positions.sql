@@ -1,20 +1,20 @@
--- Open alerts are looked at in the order of the log: another node may commit an older id later.
+-- Lists open alerts in the order of the log, because another node may commit an older id later.
 DROP INDEX alerts_open;
 CREATE INDEX alerts_open ON alerts (idx, ordinal) WHERE state = 1;
 
--- An acknowledgement is compared with the digests of the recipient's newest batches.
+-- Finds the recipient's newest batches, with whose digests an acknowledgement is compared.
 CREATE INDEX collections_newest ON collections (organisation, idx, ordinal);
 
--- Nodes that serve, each with the keys of the ring that it holds. No records: a node writes its own row.
+-- Running nodes, each with the keys of its ring. This is not a record table: each node updates its own row.
 CREATE TABLE nodes (
-  node BLOB NOT NULL,     -- random, of this start
-  name TEXT NOT NULL,     -- what its operator knows it by
+  node BLOB NOT NULL,     -- random for each start
+  name TEXT NOT NULL,     -- name for operators: host, address, process id
   keys BLOB NOT NULL,     -- (id, fingerprint) of each key
-  seen INTEGER NOT NULL,  -- microseconds UTC, by the database's clock
+  seen INTEGER NOT NULL,  -- last announcement: microseconds UTC, by the database's clock
   PRIMARY KEY (node)
 ) STRICT, WITHOUT ROWID;
 
--- Keys that were activated: a node that lacks one appends nothing.
+-- Activated keys. A node that lacks one appends nothing.
 CREATE TABLE activated_keys (
   id          INTEGER NOT NULL,
   fingerprint BLOB NOT NULL,

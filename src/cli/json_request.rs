@@ -1,0 +1,141 @@
+//! `push`, `submit progress` and `passport get`: calls of a method by its descriptor, with a request in protobuf JSON.
+
+use std::path::Path;
+
+use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+
+use super::args::{GetPassportArgs, PushFileArgs, RequestFileArgs};
+use super::sent_requests::{SendStatus, SentRequests};
+use super::{Failure, json_decode, output, print_line, profile};
+use crate::client::{Client, Reply};
+use crate::clock::Randomness;
+use crate::proto;
+
+/// Largest request file, in bytes: the gateway's limit for a message.
+const MAX_REQUEST_FILE_BYTES: u64 = 1 << 20;
+
+/// Note for a request that was answered in an earlier run.
+const REPLAYED_NOTE: &str = "this file was sent before: nothing was done again, and this is the first response. An edited \
+                        file is a new request; --again sends it again unchanged";
+/// Note for a request that was sent in an earlier run, without a response.
+const SENT_BEFORE_NOTE: &str = "this file was sent before under the same request id, without a response: it has taken \
+                           effect once";
+
+/// Sends the request in a file to a method of the gateway, and prints the reply.
+///
+/// # Errors
+/// Exit code 64 if the file is invalid, with every invalid field; or the client's.
+pub async fn send(method: &str, args: &RequestFileArgs) -> Result<(), Failure> {
+    let (method, request) = read_request(method, &args.file)?;
+    let client = profile::connect_from_args(&args.connection).await?;
+    print_reply(&call(&client, &method, request).await?.message, args.connection.json)
+}
+
+/// Sends the request in a file as [`send`] does, so that it takes effect once. If the file has no request id, an id is
+/// stored next to the file before the call; the same request gets the same id in later runs, unless `--again` is given.
+///
+/// # Errors
+/// As [`send`]; exit code 2 for `--again` with a file that has a request id, 69 if the id cannot be stored.
+pub async fn push(method: &str, args: &PushFileArgs) -> Result<(), Failure> {
+    let (method, mut request) = read_request(method, &args.file)?;
+    if has_request_id(&request) {
+        if args.again {
+            return Err(Failure::usage(
+                "the file has a request_id: change it there to send the request again",
+            ));
+        }
+        let client = profile::connect_from_args(&args.connection).await?;
+        return print_reply(&call(&client, &method, request).await?.message, args.connection.json);
+    }
+    let mut sent = SentRequests::load(&args.file, &args.connection.profile, &method, &request)?;
+    let client = profile::connect_from_args(&args.connection).await?;
+    let (id, status) = sent.request_id(args.again)?;
+    request.set_field_by_name("request_id", Value::String(id));
+    let Reply { message, receipt } = call(&client, &method, request).await?;
+    let note = match status {
+        SendStatus::Answered(first) if first == receipt.exchange_id => REPLAYED_NOTE,
+        SendStatus::SentUnanswered => SENT_BEFORE_NOTE,
+        SendStatus::Answered(_) | SendStatus::New => "",
+    };
+    sent.record_answer(&receipt.exchange_id)?;
+    if !note.is_empty() {
+        output::print_note(note);
+    }
+    print_reply(&message, args.connection.json)
+}
+
+fn has_request_id(request: &DynamicMessage) -> bool {
+    let id = request.get_field_by_name("request_id");
+    id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty()))
+}
+
+/// Prints a passport, as far as the caller's system may read it.
+///
+/// # Errors
+/// The client's.
+pub async fn get_passport(args: &GetPassportArgs) -> Result<(), Failure> {
+    let method = method_by_name("GetPassport")?;
+    let mut request = DynamicMessage::new(method.input());
+    request.set_field_by_name("placement_id", Value::String(args.placement.clone()));
+    let client = profile::connect_from_args(&args.connection).await?;
+    print_reply(&call(&client, &method, request).await?.message, args.connection.json)
+}
+
+/// Calls a method; sets a new request id if the request has none.
+///
+/// # Errors
+/// The client's.
+pub async fn call(
+    client: &Client,
+    method: &MethodDescriptor,
+    mut request: DynamicMessage,
+) -> Result<Reply<DynamicMessage>, Failure> {
+    let mut id = request.get_field_by_name("request_id").and_then(|id| Some(id.as_str()?.to_owned()));
+    if let Some(id) = id.as_mut().filter(|id| id.is_empty()) {
+        *id = Randomness::system().uuid_v4().hyphenated().to_string();
+        request.set_field_by_name("request_id", Value::String(id.clone()));
+    }
+    client.call_dynamic(method, &request).await.map_err(|error| match id {
+        Some(id) => Failure::from(error).with_advice(&format!(
+            "sent with request_id {id}: it takes effect once, however often it is sent"
+        )),
+        None => error.into(),
+    })
+}
+
+fn method_by_name(name: &str) -> Result<MethodDescriptor, Failure> {
+    let found = proto::methods().find(|method| method.name() == name);
+    found.ok_or_else(|| Failure::usage(format!("this release has no method {name}")))
+}
+
+fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
+    let reply = output::dynamic_to_json(reply)?;
+    if json {
+        print_line(&reply.to_string());
+    }
+    let fields = reply.as_object().filter(|_| !json).into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| *name != "receipt") {
+        let text = value.as_str().map_or_else(|| format!("{value:#}"), str::to_owned);
+        print_line(&format!("{name}: {text}"));
+    }
+    output::check_written().map_err(|failure| {
+        failure.with_advice("the gateway has responded, but the response could not be written")
+    })
+}
+
+/// Reads a request of a method from a file.
+///
+/// # Errors
+/// Exit code 64 if the file is invalid, with every invalid field.
+pub fn read_request(method: &str, file: &Path) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
+    let method = method_by_name(method)?;
+    let file_failure = |what: &str| Failure::input(format!("{}: {what}", file.display()));
+    let size = std::fs::metadata(file).map_err(|_| file_failure("the file cannot be read"))?.len();
+    if size > MAX_REQUEST_FILE_BYTES {
+        return Err(file_failure("the file is larger than 1 MiB"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|_| file_failure("the file is not UTF-8 text"))?;
+    let request =
+        json_decode::parse(&text, &method.input()).map_err(|faults| file_failure(&faults.join("\n  ")))?;
+    Ok((method, request))
+}

@@ -1,0 +1,92 @@
+//! Page tokens (AIP-158). They are sealed, so that a caller can neither read nor forge one. They are bound to the
+//! caller, the method, the query and the log, because a position can denote a different record in another log.
+
+use prost::Message;
+use uuid::Uuid;
+
+use super::check::Check;
+use super::refusal::NEXT_PAGE_TOKEN_KEY;
+use super::{Reason, Refusal, RequestContext};
+use crate::seal::TokenUse;
+
+/// Lifetime of a page token, in microseconds: one hour.
+const TOKEN_LIFETIME_MICROS: i64 = 3_600_000_000;
+
+/// Seals and opens the page tokens of one query.
+pub struct PageTokens {
+    binding: Vec<u8>,
+}
+
+impl PageTokens {
+    /// Binds tokens to a query: the request without page token and page size.
+    #[must_use]
+    pub fn for_query(cx: &RequestContext, method: &str, query: &impl Message) -> Self {
+        let mut binding = Vec::new();
+        for part in [method, cx.caller.organisation.as_str(), cx.log_keys.cursor_log_name(u64::MAX)] {
+            binding.extend_from_slice(part.as_bytes());
+            binding.push(0);
+        }
+        binding.extend_from_slice(&query.encode_to_vec());
+        Self { binding }
+    }
+
+    /// Returns the content of a token, or `None` if it belongs to another query or has expired.
+    #[must_use]
+    pub fn open(&self, cx: &RequestContext, token: &str) -> Option<Vec<u8>> {
+        cx.vault.ring().open_token(TokenUse::Page, &self.binding, token, cx.now.micros()).ok()
+    }
+
+    /// Returns the position at which a page begins: `first` if there is no token, otherwise what `read` makes of
+    /// the token's content.
+    ///
+    /// # Errors
+    /// `PAGE_TOKEN_INVALID` for the field `page_token`.
+    pub fn start_position<T>(
+        &self,
+        cx: &RequestContext,
+        token: &str,
+        first: T,
+        read: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        if token.is_empty() {
+            return Ok(first);
+        }
+        let position = self.open(cx, token).and_then(|payload| read(&payload));
+        position.ok_or_else(|| Check::single_violation("page_token", "PAGE_TOKEN_INVALID").into())
+    }
+
+    /// Returns a token for the next page.
+    ///
+    /// # Errors
+    /// [`Reason::Failed`] when the cryptographic library fails.
+    pub fn seal(&self, cx: &RequestContext, next: &[u8]) -> Result<String, Refusal> {
+        let (expires, fill) =
+            (cx.now.micros().saturating_add(TOKEN_LIFETIME_MICROS), |bytes: &mut [u8]| {
+                cx.random.fill(bytes);
+            });
+        let sealed = cx.vault.ring().seal_token(TokenUse::Page, &self.binding, next, expires, &fill);
+        sealed.map_err(|_| Reason::Failed.into())
+    }
+
+    /// Ends a page before a damaged record, so that the record hides no other. A page that would begin with the
+    /// damaged record is refused; the metadata names the record's placement and the token of the page after it.
+    ///
+    /// # Errors
+    /// The refusal itself, unless it concerns one record and the page does not begin with that record.
+    pub fn end_before_damaged(
+        &self,
+        cx: &RequestContext,
+        refusal: Refusal,
+        (is_first, placement, behind): (bool, Uuid, &[u8]),
+    ) -> Result<(), Refusal> {
+        refusal.end_list_before_damaged(cx, Some(placement), is_first, || {
+            Ok(vec![(NEXT_PAGE_TOKEN_KEY, self.seal(cx, behind)?)])
+        })
+    }
+
+    /// Decodes a number that was encoded by `to_be_bytes`. Passed as `read` to [`Pages::begin`].
+    #[must_use]
+    pub fn decode_number(payload: &[u8]) -> Option<i64> {
+        payload.try_into().ok().map(i64::from_be_bytes)
+    }
+}

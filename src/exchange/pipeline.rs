@@ -1,0 +1,372 @@
+//! The exchange pipeline: runs an exchange from the caller's certificate to the committed response.
+//!
+//! Deciding and committing run in a task of their own, so a client that disconnects cannot cancel them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::caller::{self, Caller, CallerCache};
+use super::codec::{CommittedReply, OutboundMessage};
+use super::decision::{Decision, NextItem, run_handler};
+use super::entry::{self, EntryOutcome};
+use super::routes::Handler;
+use super::{Action, Reason, Refusal, RequestContext, policy, request_id};
+use crate::calendar::Date;
+use crate::clock::{Clock, Randomness};
+use crate::identity::{CertificateStatus, PeerCertificate};
+use crate::seal::Vault;
+use crate::store::proposal::{CommitOutcome, IdempotencyRecord, RequestKey};
+use crate::store::{CommitmentSalts, Committer, InFlightPermit, LogReader, ReadLimits, Snapshot};
+use crate::tlog::LogKeyHistory;
+
+/// Whether each attempt at an exchange may use cached facts. The first attempt may. Up to five more read a new
+/// snapshot each; they follow a refusal from cached facts, or a guard that failed at the commit.
+const ATTEMPT_CACHE_USE: [UseCache; 6] =
+    [UseCache(true), UseCache(false), UseCache(false), UseCache(false), UseCache(false), UseCache(false)];
+
+/// Limits of one exchange. They are needed because a decision continues after its caller's deadline: a few calls
+/// could otherwise occupy a node.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeLimits {
+    /// Rows and queries that one decision may read. The count starts again with each new snapshot.
+    pub reads: ReadLimits,
+    /// Time for all attempts of one exchange together. It is checked whenever a decision waits for the database,
+    /// and at its end. Computation that never waits is bounded by the size of the request and of what was read.
+    pub max_duration: Duration,
+    /// Time after which a stream without deliveries sends a heartbeat.
+    pub heartbeat_interval: Duration,
+}
+
+/// The result of an exchange: the response and, if it is a stream, the position after it.
+pub(super) type ExchangeResult = Result<NextItem<(OutboundMessage, Bytes)>, Status>;
+
+/// Whether an attempt may use cached facts.
+#[derive(Clone, Copy)]
+pub(super) struct UseCache(pub bool);
+
+/// Returns the present status of a certificate that was accepted at its handshake.
+pub type CertificateStatusFn = Arc<dyn Fn(&PeerCertificate) -> CertificateStatus + Send + Sync>;
+
+/// The shared state of all exchanges of a node.
+pub struct ExchangePipeline {
+    /// The log, its database, and the readers of both.
+    pub log: LogReader,
+    /// The committer: the only writer.
+    pub committer: Committer,
+    /// The keys that seal and open the data of children and organisations.
+    pub vault: Arc<Vault>,
+    /// The keys of the logs that a cursor may refer to.
+    pub log_keys: Arc<LogKeyHistory>,
+    /// The clock of domain rules and entries.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Randomness,
+    /// Checks a certificate for revocation and expiry since its handshake.
+    pub certificate_status: CertificateStatusFn,
+    /// The callers that were identified recently.
+    pub caller_cache: CallerCache,
+    /// Becomes true when the node begins to shut down.
+    pub stopping: watch::Receiver<bool>,
+    /// The limits of one exchange.
+    pub limits: ExchangeLimits,
+}
+
+/// A call as it was received.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub path: &'static str,
+    pub action: Action,
+    pub peer: Arc<PeerCertificate>,
+    pub on_behalf_of: Option<String>,
+    pub trace_id: String,
+    /// Whether a header claimed an identity. The claim is ignored, and recorded in the entry.
+    pub identity_claimed: bool,
+    pub exchange_id: Uuid,
+    pub message: Bytes,
+    /// The caller's own timeout (`grpc-timeout`).
+    pub timeout: Option<Duration>,
+}
+
+impl ExchangePipeline {
+    /// Checks whether a certificate is neither expired nor revoked. A certificate whose revocation list has
+    /// lapsed passes: its calls are refused, and the refusals name the cause.
+    #[must_use]
+    pub fn is_still_valid(&self, peer: &PeerCertificate) -> bool {
+        (self.certificate_status)(peer) != CertificateStatus::Invalid
+    }
+
+    /// Checks whether a connection may stay open: not when its certificate was revoked or its organisation
+    /// suspended. An unregistered certificate may stay connected, because the refusals of its calls name the
+    /// cause.
+    ///
+    /// # Errors
+    /// [`Reason::LogUnavailable`] or [`Reason::Failed`] when the register could not be read; check again later.
+    pub async fn may_stay_connected(&self, peer: &Arc<PeerCertificate>) -> Result<bool, Refusal> {
+        let mut snapshot = Snapshot::new(self.log.database());
+        match caller::identify(&mut snapshot, peer, None, "", "").await {
+            Ok(_) => Ok(true),
+            Err(refusal) => match refusal.reason {
+                Reason::CertificateRevoked | Reason::OrganisationSuspended => Ok(false),
+                Reason::CertificateNotRegistered => Ok(true),
+                _ => Err(refusal),
+            },
+        }
+    }
+
+    /// Waits until the node begins to shut down.
+    pub(super) async fn wait_until_stopping(&self) {
+        if self.stopping.clone().wait_for(|stopping| *stopping).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Reserves a slot among the exchanges in flight of the caller's organisation.
+    pub(super) fn reserve_slot(&self, call: &Call) -> Result<InFlightPermit, Refusal> {
+        let slot = self.committer.reserve(call.peer.organisation().as_str());
+        slot.ok_or_else(|| Reason::TooManyInFlight.into())
+    }
+
+    /// Runs an exchange in its own task, which continues after the caller has disconnected.
+    pub(super) async fn submit(self: &Arc<Self>, call: Call, decide: Handler) -> ExchangeResult {
+        let slot = self.reserve_slot(&call).map_err(|refusal| refusal.status(call.exchange_id))?;
+        self.submit_in_slot(slot, call, decide).await
+    }
+
+    /// Runs an exchange as [`Door::exchange`] does, in a slot that was reserved before.
+    pub(super) async fn submit_in_slot(
+        self: &Arc<Self>,
+        slot: InFlightPermit,
+        call: Call,
+        decide: Handler,
+    ) -> ExchangeResult {
+        let (door, exchange) = (Arc::clone(self), call.exchange_id);
+        let running = tokio::spawn(async move {
+            let answered = door.run_attempts(&call, &decide).await;
+            drop(slot);
+            answered
+        });
+        running.await.unwrap_or_else(|_| Err(Refusal::from(Reason::Failed).status(exchange)))
+    }
+
+    /// Records a call that ended before its request was complete, and returns the status. The request id is not
+    /// looked up, because the message may be cut short.
+    pub(super) async fn record_abandoned(&self, call: &Call, refusal: Refusal) -> Status {
+        let refused = match self.request_context(call, UseCache(false)).await {
+            Ok(cx) => self.record_refusal(call, Some(&cx.caller), refusal, None).await,
+            Err(refusal) => Some(self.refuse_identity(call, refusal).await),
+        };
+        match refused {
+            Some(Err(status)) => status,
+            Some(Ok(_)) | None => unavailable(call),
+        }
+    }
+
+    /// Decides and commits until an attempt succeeds or is refused, and returns the response.
+    async fn run_attempts(&self, call: &Call, decide: &Handler) -> ExchangeResult {
+        let mut identified = None;
+        let ends = Instant::now() + self.limits.max_duration;
+        // A read needs a snapshot in any case.
+        let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.action.is_mutating()));
+        for recall in attempts {
+            if let Some(answered) = self.attempt_once(call, decide, (recall, ends), &mut identified).await {
+                return answered;
+            }
+        }
+        let Some(caller) = identified else {
+            return self.refuse_unidentified(call, Reason::Contended.into()).await;
+        };
+        let request = self.request_key(call, &caller);
+        let refused = self.record_refusal(call, Some(&caller), Reason::Contended.into(), request).await;
+        refused.unwrap_or_else(|| Err(unavailable(call)))
+    }
+
+    /// Decides and commits once. Returns `None` when the exchange must be decided again. Identity (registration,
+    /// suspension, certificate, grant, method) is checked before the request id is looked up, so that only a
+    /// caller that may still call gets its first response again. Everything else is checked after the lookup.
+    async fn attempt_once(
+        &self,
+        call: &Call,
+        decide: &Handler,
+        (recall, ends): (UseCache, Instant),
+        identified: &mut Option<Caller>,
+    ) -> Option<ExchangeResult> {
+        let cx = match timeout_at(ends, self.request_context(call, recall))
+            .await
+            .unwrap_or_else(|_| decision_timed_out())
+        {
+            Ok(cx) => cx,
+            Err(_) if recall.0 && Instant::now() < ends => return None,
+            Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
+        };
+        let caller = identified.insert(cx.caller.clone());
+        if let Err(reason) = policy::check_may_call(caller, call.action) {
+            return self.record_refusal(call, Some(caller), reason.into(), None).await;
+        }
+        let request = self.request_key(call, caller);
+        let decided =
+            timeout_at(ends, run_handler(call, decide, cx)).await.unwrap_or_else(|_| decision_timed_out());
+        // The timeout cannot interrupt a decision that does not wait, so the time is checked again.
+        let decided = if Instant::now() < ends { decided } else { decision_timed_out() };
+        let Decision { change, reply, position } = match decided {
+            Ok(NextItem::Ready(decision)) => decision,
+            Ok(NextItem::Nothing(read)) => return Some(Ok(NextItem::Nothing(read))),
+            Err(_) if recall.0 && Instant::now() < ends => return None,
+            Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
+        };
+        match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
+            CommitOutcome::Committed { receipt, reply } => Some(Ok(NextItem::Ready((
+                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
+                position,
+            )))),
+            CommitOutcome::Duplicate(first) => self.replay(call, caller, &first).await,
+            CommitOutcome::Stale => None,
+            CommitOutcome::Failed => {
+                self.record_refusal(call, Some(caller), Reason::Failed.into(), None).await
+            }
+            CommitOutcome::Unavailable => Some(Err(unavailable(call))),
+        }
+    }
+
+    /// Identifies the caller, from the cache or from the snapshot that the decision will read.
+    pub(super) async fn request_context(
+        &self,
+        call: &Call,
+        recall: UseCache,
+    ) -> Result<RequestContext, Refusal> {
+        match (self.certificate_status)(&call.peer) {
+            CertificateStatus::Valid => {}
+            CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
+            CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
+        }
+        let mut snapshot = Snapshot::recording(self.log.database(), self.limits.reads);
+        let now = self.clock.now();
+        let today = Date::in_london(now);
+        let named = call.on_behalf_of.as_deref();
+        let remembered = self.caller_cache.get(&call.peer).filter(|_| recall.0 && named.is_none());
+        let caller = if let Some(caller) = remembered {
+            caller
+        } else {
+            let today = today.to_string();
+            let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.path).await?;
+            if named.is_none() {
+                self.caller_cache.insert(&call.peer, &caller);
+            }
+            caller
+        };
+        Ok(RequestContext {
+            caller,
+            exchange_id: call.exchange_id,
+            now,
+            today,
+            snapshot,
+            use_cache: recall.0,
+            vault: Arc::clone(&self.vault),
+            log_keys: Arc::clone(&self.log_keys),
+            random: self.random.clone(),
+        })
+    }
+
+    /// Records a refusal of a caller whose identity is not established.
+    pub(super) async fn refuse_unidentified(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+        let refused = self.record_refusal(call, None, refusal, None).await;
+        refused.unwrap_or_else(|| Err(unavailable(call)))
+    }
+
+    /// Records a refusal of identity and removes the caller from the cache. The request id is not looked up,
+    /// because a caller that may no longer call does not get its earlier responses either.
+    async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+        self.caller_cache.remove(&call.peer);
+        self.refuse_unidentified(call, refusal).await
+    }
+
+    /// Records a refusal. Returns `None` when the caller's identity has changed since. If the request id is
+    /// known, the first response is returned, whatever else has changed.
+    async fn record_refusal(
+        &self,
+        call: &Call,
+        caller: Option<&Caller>,
+        refusal: Refusal,
+        request: Option<RequestKey>,
+    ) -> Option<ExchangeResult> {
+        match self.commit(call, EntryOutcome::Refused(caller, refusal.reason), Bytes::new(), request).await {
+            CommitOutcome::Committed { .. } => Some(Err(refusal.status(call.exchange_id))),
+            CommitOutcome::Duplicate(first) => match caller {
+                Some(caller) => self.replay(call, caller, &first).await,
+                None => Some(Err(unavailable(call))),
+            },
+            CommitOutcome::Stale => None,
+            CommitOutcome::Failed | CommitOutcome::Unavailable => Some(Err(unavailable(call))),
+        }
+    }
+
+    /// Returns the first response again, with the same bytes, or refuses a different request under the same id.
+    /// Either is recorded. Returns `None` when the caller's identity has changed since.
+    async fn replay(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        first: &IdempotencyRecord,
+    ) -> Option<ExchangeResult> {
+        let refused = match request_id::is_same_request(call, first, &self.vault.ring()) {
+            Ok(true) => None,
+            Ok(false) => Some(Refusal::from(Reason::RequestIdReused)),
+            Err(error) => Some(Refusal::from(error)),
+        };
+        let outcome = match &refused {
+            None => EntryOutcome::Replayed(caller),
+            Some(refusal) => EntryOutcome::Refused(Some(caller), refusal.reason),
+        };
+        match self.commit(call, outcome, Bytes::new(), None).await {
+            CommitOutcome::Committed { .. } => {}
+            CommitOutcome::Stale => return None,
+            CommitOutcome::Duplicate(_) | CommitOutcome::Failed | CommitOutcome::Unavailable => {
+                return Some(Err(unavailable(call)));
+            }
+        }
+        if let Some(refusal) = refused {
+            return Some(Err(refusal.status(call.exchange_id)));
+        }
+        Some(match self.log.load_reply(first.index, &self.vault).await {
+            Ok(Some((reply, receipt))) => Ok(NextItem::Ready((
+                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
+                Bytes::new(),
+            ))),
+            Ok(None) => Err(unavailable(call)),
+            Err(error) => Err(Refusal::from(error).status(call.exchange_id)),
+        })
+    }
+
+    async fn commit(
+        &self,
+        call: &Call,
+        outcome: EntryOutcome<'_>,
+        reply: Bytes,
+        request: Option<RequestKey>,
+    ) -> CommitOutcome {
+        let salts = CommitmentSalts::new(&self.random);
+        let organisation = outcome.organisation(call);
+        let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange_id, &self.random);
+        let Ok(sealed) = sealed else {
+            return CommitOutcome::Failed;
+        };
+        self.committer.commit(entry::exchange_proposal(call, outcome, reply, request, salts, sealed)).await
+    }
+
+    fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
+        request_id::request_key(call, caller, &self.vault.ring())
+    }
+}
+
+fn decision_timed_out<T>() -> Result<T, Refusal> {
+    Err(Reason::DecisionTooLarge.into())
+}
+
+fn unavailable(call: &Call) -> Status {
+    Refusal::from(Reason::LogUnavailable).status(call.exchange_id)
+}

@@ -1,0 +1,87 @@
+//! The provider's acknowledgement of the newest passport's emergency contact, medical and safety items, which a start
+//! needs. The two keys are defined here because `passports`, which writes them, imports this module.
+
+use uuid::Uuid;
+
+use super::rows::Placement;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Change, Refusal, RequestContext};
+use crate::proto::v1::OpenItem;
+use crate::store::StoreError;
+use crate::store::version_key::{KeyFamily, VersionKey};
+
+/// Returns the key of a sender's passport of a child, whose version is the passport's etag.
+#[must_use]
+pub fn passport_key(sender: &OrganisationId, child: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::Passport).text(sender.as_str()).id(child)
+}
+
+/// Returns the key of the provider's acknowledgement. Its version is that of the sender's passport in which the
+/// placement's provider has acted on all items that a start needs.
+#[must_use]
+pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> VersionKey {
+    VersionKey::new(KeyFamily::SafetyAcknowledged).text(sender.as_str()).id(placement)
+}
+
+/// Name of the open item, and reason of the refusal of a start.
+const SAFETY_NOT_ACKNOWLEDGED: &str = "SAFETY_NOT_ACKNOWLEDGED";
+
+/// The acknowledgement of a placement's safety items, with the versions that were read to find it.
+pub(super) struct SafetyAcknowledgement {
+    /// Whether the newest passport of one of the senders is acknowledged.
+    pub acknowledged: bool,
+    /// Per sender the newest and the acknowledged version, the commissioner's first.
+    pub versions_read: Vec<(VersionKey, i64)>,
+}
+
+impl SafetyAcknowledgement {
+    /// Returns two versions of the commissioner's passport: the acknowledged and the newest; 0 is none.
+    fn acknowledged_and_newest(&self) -> (i64, i64) {
+        let mut seen = self.versions_read.iter().map(|(_, version)| *version);
+        let newest = seen.next().unwrap_or_default();
+        (seen.next().unwrap_or_default(), newest)
+    }
+
+    /// Adds the acknowledged and the needed version to a refusal. The caller is the commissioner, which owns the
+    /// passport.
+    pub(super) fn add_versions_to_refusal(&self, mut refusal: Refusal) -> Refusal {
+        let (acknowledged, needed) = self.acknowledged_and_newest();
+        if refusal.violations.iter().any(|violation| violation.reason == SAFETY_NOT_ACKNOWLEDGED) {
+            refusal.metadata.push(("passport_acknowledged", acknowledged.to_string()));
+            refusal.metadata.push(("passport_needed", needed.to_string()));
+        }
+        refusal
+    }
+
+    /// Adds the acknowledged and the needed version to the open item. Only the commissioner may see them.
+    pub(super) fn add_versions_to_items(&self, items: &mut [OpenItem]) {
+        let etag = |version: i64| if version == 0 { String::new() } else { version.to_string() };
+        let (acknowledged, needed) = self.acknowledged_and_newest();
+        for item in items.iter_mut().filter(|item| item.item == SAFETY_NOT_ACKNOWLEDGED) {
+            item.acknowledged_etag = etag(acknowledged);
+            item.needed_etag = etag(needed);
+        }
+    }
+
+    /// Guards a change by the versions that were read.
+    pub(super) fn guard(&self, change: Change) -> Change {
+        self.versions_read.iter().fold(change, |change, (key, version)| change.guard(key.clone(), *version))
+    }
+}
+
+/// Reads the acknowledgement of the passports of all possible senders: the commissioner, and the schools on roll.
+pub(super) async fn load(
+    cx: &mut RequestContext,
+    placement: &Placement,
+) -> Result<SafetyAcknowledgement, StoreError> {
+    let mut safety = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
+    for sender in [&placement.commissioner].into_iter().chain(&placement.schools) {
+        let newest = passport_key(sender, placement.child);
+        let acknowledged = acknowledged_key(sender, placement.id);
+        let versions =
+            (cx.snapshot.current_version(&newest).await?, cx.snapshot.current_version(&acknowledged).await?);
+        safety.acknowledged |= versions.0 > 0 && versions.0 == versions.1;
+        safety.versions_read.extend([(newest, versions.0), (acknowledged, versions.1)]);
+    }
+    Ok(safety)
+}

@@ -1,0 +1,147 @@
+//! `DeclareClosure` and `GetTermDates`: closures and term dates of an organisation, for those that share a placement
+//! with it. They are methods of `RegisterService`, but need placements.
+
+use uuid::Uuid;
+
+use super::rows::{self, Placement};
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::check::{Check, TextRule};
+use crate::exchange::{
+    Action, CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus,
+};
+use crate::proto::v1::{
+    ClosureKind, DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest,
+    GetTermDatesResponse,
+};
+use crate::register::closures::{self, ClosureRow};
+use crate::register::terms;
+use crate::store::StoreError;
+use crate::store::version_key::VersionKey;
+
+/// Maximum number of days of one closure.
+const MAX_CLOSURE_DAYS: usize = 366;
+/// Number of placements that are read with one query.
+const PLACEMENTS_PER_QUERY: i64 = 500;
+
+/// Declares a closure of the caller, or changes or withdraws one that it declared.
+pub(super) async fn declare_closure(
+    mut cx: RequestContext,
+    m: DeclareClosureRequest,
+) -> Result<Decided<DeclareClosureResponse>, Refusal> {
+    let mut closure = parse_closure(&cx, &m)?;
+    let current = match m.closure_id.as_str() {
+        "" => None,
+        _ => closures::list_closures(&mut cx.snapshot, &closure.organisation)
+            .await?
+            .into_iter()
+            .find(|found| found.id == closure.id),
+    };
+    let part =
+        if current.is_some() || m.closure_id.is_empty() { CallerRole::Owner } else { CallerRole::NoRole };
+    let permit = cx.permit(Action::DeclareClosure, &PolicyFacts::for_role(part))?;
+    let before = current.map_or(0, |current| current.version);
+    if before > 0 {
+        super::draft::check_etag(&m.etag, before)?;
+    }
+    closure.version = before + 1;
+    let mut change = cx.change(&permit).guard(closures::key(closure.id), before).append(&closure);
+    change = change.bump(VersionKey::facts(closure.organisation.as_str()));
+    for recipient in list_recipients(&mut cx).await? {
+        change = change.deliver(&recipient, DeliveryKind::Closure, closure.id, None);
+    }
+    let reply = DeclareClosureResponse {
+        closure_id: closure.id.hyphenated().to_string(),
+        etag: closure.version.to_string(),
+        receipt: None,
+    };
+    Ok(change.with_reply(&reply))
+}
+
+/// Parses the request to a row; reports every fault of it.
+fn parse_closure(cx: &RequestContext, m: &DeclareClosureRequest) -> Result<ClosureRow, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let id = check.optional_uuid("closure_id", &m.closure_id);
+    let site = check.text("site", &m.site, TextRule::line(200)).unwrap_or_default();
+    let days = check.period(("from_date", &m.from_date), ("to_date", &m.to_date), MAX_CLOSURE_DAYS);
+    let kind = check.enum_value::<ClosureKind>("kind", m.kind);
+    if kind.is_some_and(|kind| !closures::is_code_of_kind(kind, &m.reason_code)) {
+        check.add_violation("reason_code", "CODE_NOT_OF_A_CLOSURE");
+    }
+    check.finish()?;
+    Ok(ClosureRow {
+        id: id.unwrap_or_else(|| cx.random.uuid_v7(cx.now)),
+        version: 1,
+        organisation: cx.caller.organisation.clone(),
+        site,
+        days: days.ok_or(Reason::Malformed)?,
+        kind: m.kind,
+        code: m.reason_code.clone(),
+        withdrawn: m.withdrawn,
+        declared_us: cx.now.micros(),
+    })
+}
+
+/// Lists the recipients of a closure: commissioners and schools on roll of the live placements in which the caller is
+/// provider or school on roll.
+async fn list_recipients(cx: &mut RequestContext) -> Result<Vec<OrganisationId>, StoreError> {
+    let caller = cx.caller.organisation.clone();
+    let concerned = |placement: &&Placement| {
+        placement.role_status() == RoleStatus::Live
+            && (placement.provider == caller || placement.schools.contains(&caller))
+    };
+    let (mut recipients, mut after) = (Vec::new(), Uuid::nil());
+    loop {
+        let ids = rows::list_ids_for_party(&mut cx.snapshot, &caller, after, PLACEMENTS_PER_QUERY).await?;
+        let Some(last) = ids.last() else {
+            return Ok(recipients);
+        };
+        after = *last;
+        for placement in rows::by_ids(&mut cx.snapshot, &ids).await?.iter().filter(concerned) {
+            for organisation in [&placement.commissioner].into_iter().chain(&placement.schools) {
+                if *organisation != caller && !recipients.contains(organisation) {
+                    recipients.push(organisation.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Returns the term dates and closures of the caller, or of an organisation with which it shares a placement.
+pub(super) async fn get_term_dates(
+    mut cx: RequestContext,
+    m: GetTermDatesRequest,
+) -> Result<Decided<GetTermDatesResponse>, Refusal> {
+    let mut check = Check::new();
+    let organisation = check.organisation("organisation", &m.organisation);
+    check.finish()?;
+    let organisation = organisation.ok_or(Reason::Malformed)?;
+    let part = if organisation == cx.caller.organisation {
+        CallerRole::Owner
+    } else if shares_placement(&mut cx, &organisation).await? {
+        CallerRole::Party
+    } else {
+        CallerRole::NoRole
+    };
+    let permit = cx.permit(Action::GetTermDates, &PolicyFacts::for_role(part))?;
+    let closures = closures::list_closures(&mut cx.snapshot, &organisation).await?;
+    let reply = GetTermDatesResponse {
+        term_dates: terms::list_term_dates(&mut cx.snapshot, &organisation).await?,
+        closures: closures.iter().map(ClosureRow::to_proto).collect(),
+        receipt: None,
+    };
+    let change = cx.change(&permit);
+    let change = if part == CallerRole::Party { change.add_counterpart(&organisation) } else { change };
+    Ok(change.with_reply(&reply))
+}
+
+/// Reports whether caller and organisation are or were parties to the same placement.
+async fn shares_placement(
+    cx: &mut RequestContext,
+    organisation: &OrganisationId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM placement_parties a JOIN placement_parties b ON b.placement = a.placement \
+               WHERE a.organisation = $1 AND b.organisation = $2 LIMIT 1";
+    let both = vec![cx.caller.organisation.as_str().into(), organisation.as_str().into()];
+    Ok(cx.snapshot.fetch_one(sql, both).await?.is_some())
+}

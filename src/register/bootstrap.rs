@@ -1,0 +1,83 @@
+//! Bootstrap of a log: its first entry, which registers the first operator. `init` writes it once; no method does.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::certificates::CertificateRow;
+use super::organisations::OrganisationRow;
+use crate::clock::{Instant, Randomness};
+use crate::exchange::Record;
+use crate::identity::PeerCertificate;
+use crate::proto::v1::{AuditEntry, OrganisationState, Outcome};
+use crate::seal::{SealError, Vault};
+use crate::store::CommitmentSalts;
+use crate::store::proposal::{Guard, Proposal, RowWrite};
+use crate::tlog::commitment;
+
+/// Method name in the first entry.
+const INIT_METHOD: &str = "/apgateway.v1/init";
+
+/// Builds the proposal for the first entry of a log.
+///
+/// # Errors
+/// [`SealError::Library`] only.
+pub fn bootstrap_proposal(
+    random: &Randomness,
+    now: Instant,
+    vault: &Vault,
+    operator: &PeerCertificate,
+    display_name: &str,
+) -> Result<Proposal, SealError> {
+    let exchange = random.uuid_v7(now);
+    let salts = CommitmentSalts::new(random);
+    let organisation = OrganisationRow {
+        organisation: operator.organisation().clone(),
+        display_name: display_name.to_owned(),
+        state: OrganisationState::Active,
+        urn: None,
+        ukprn: None,
+        state_change: None,
+        version: 1,
+    };
+    let certificate = CertificateRow::new(operator);
+    let rows = vec![row_write(&organisation), row_write(&certificate)];
+    let guards = rows
+        .iter()
+        .flat_map(|row| &row.versioned_keys)
+        .map(|(key, _)| Guard { key: key.clone(), version: 0 });
+    Ok(Proposal {
+        exchange_id: exchange,
+        entry: bootstrap_entry(exchange, operator, &salts),
+        identity_guards: Vec::new(),
+        request: None,
+        store_for_replay: false,
+        guards: guards.collect(),
+        bumps: Vec::new(),
+        rows,
+        parties: Vec::new(),
+        leaves: Vec::new(),
+        reply: Bytes::new(),
+        salts,
+        sealed_salts: salts.seal(&vault.ring(), operator.organisation().as_str(), exchange, random)?,
+    })
+}
+
+fn bootstrap_entry(exchange: Uuid, operator: &PeerCertificate, salts: &CommitmentSalts) -> AuditEntry {
+    let bytes = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    let mut entry = AuditEntry {
+        exchange_id: bytes(exchange.as_bytes()),
+        organisation: operator.organisation().as_str().to_owned(),
+        system: operator.system().to_owned(),
+        certificate_sha256: bytes(&operator.fingerprint()),
+        method: INIT_METHOD.to_owned(),
+        request_commitment: bytes(commitment(&salts.request, b"").as_bytes()),
+        reply_commitment: bytes(commitment(&salts.reply, b"").as_bytes()),
+        ..AuditEntry::default()
+    };
+    entry.set_outcome(Outcome::Ok);
+    entry
+}
+
+fn row_write<R: Record>(record: &R) -> RowWrite {
+    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.current_versions() }
+}

@@ -1,0 +1,185 @@
+//! Writes a group inside the committer's transaction: entries with consecutive indexes, the rows of every table, the
+//! tree, and one signed checkpoint. The caller must COMMIT before it uses the result.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prost::Message;
+
+use super::log::{LogTree, db_int};
+use super::proposal::{Proposal, RowWrite};
+use super::queue::PendingProposal;
+use super::sql::{Conn, StoreError, Table, TableRows, Value};
+use super::tables::{CHECKPOINTS, CURRENT_VERSIONS, ENTRIES, LEAVES, PARTIES, TILES, callers_indexed_up_to};
+use super::version_key::VersionKey;
+use crate::clock::Instant;
+use crate::proto::v1::Receipt;
+use crate::tlog::{Checkpoint, Signer, leaf_hash};
+
+/// A written group that is not committed yet.
+pub struct WrittenGroup {
+    /// The tree after the group.
+    pub tree: LogTree,
+    /// The signed checkpoint.
+    pub note: String,
+    /// One receipt a proposal, in the same order.
+    pub receipts: Vec<Receipt>,
+}
+
+/// Rows to insert, by table. Ordered by table name, so that two runs of one script write the same.
+#[derive(Default)]
+struct RowsByTable(BTreeMap<&'static str, TableRows>);
+
+impl RowsByTable {
+    fn add(&mut self, table: &'static Table, row: Vec<Value>) {
+        let (_, rows) = self.0.entry(table.name).or_insert_with(|| (table, Vec::new()));
+        rows.push(row);
+    }
+
+    async fn insert(self, conn: &mut Conn) -> Result<(), StoreError> {
+        conn.insert(self.0.into_values().collect()).await
+    }
+}
+
+/// Writes the proposals' rows and entries, extends the tree, and signs and stores the checkpoint.
+///
+/// # Errors
+/// See [`StoreError`]. The transaction must then be rolled back.
+pub async fn write_group(
+    conn: &mut Conn,
+    mut tip: LogTree,
+    members: &[PendingProposal],
+    versions: &HashMap<VersionKey, i64>,
+    signer: &Signer,
+    now: Instant,
+) -> Result<WrittenGroup, StoreError> {
+    let first = tip.range.size();
+    tip.time = tip.time.max(now);
+    let mut batch = RowsByTable::default();
+    let size = first + members.len() as u64;
+    let mut leaves = Vec::with_capacity(members.len());
+    // A counter is incremented once a group, however many proposals bump it: a proposal that guards the counter behind
+    // a bump waits for the next group, so none depends on the number of bumps.
+    let mut bumps: BTreeMap<&VersionKey, i64> = BTreeMap::new();
+    for (index, PendingProposal { proposal, .. }) in (first..).zip(members) {
+        let mut entry = proposal.entry.clone();
+        entry.time_us = tip.time.micros();
+        let bytes = entry.encode_to_vec();
+        tip.range.append(leaf_hash(&bytes));
+        add_rows(&mut batch, db_int(index), proposal)?;
+        bumps.extend(proposal.bumps.iter().map(|key| (key, db_int(index))));
+        batch.add(&ENTRIES, entry_row(db_int(index), db_int(size), proposal, &bytes, tip.time));
+        leaves.push(bytes);
+    }
+    for (key, index) in bumps {
+        let version = versions.get(key).copied().unwrap_or(0) + 1;
+        batch.add(&CURRENT_VERSIONS, current_version_row(key, version, index, -1));
+    }
+    let full = tip.range.take_full_tiles();
+    let growing = full.iter().filter_map(|tile| tip.range.partial_tile_above(tile.id));
+    let growing: BTreeMap<_, _> = growing.map(|tile| (tile.id, tile)).collect();
+    for tile in full.into_iter().chain(growing.into_values()) {
+        let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        batch
+            .add(&TILES, vec![i64::from(tile.id.level).into(), db_int(tile.id.number).into(), hashes.into()]);
+    }
+    let checkpoint = Checkpoint::new(signer.verifier().name(), size, tip.range.root());
+    let note = signer.sign(&checkpoint.to_string());
+    batch.add(&CHECKPOINTS, vec![db_int(size).into(), tip.time.micros().into(), note.as_str().into()]);
+    batch.insert(conn).await?;
+    index_callers(conn, first, size).await?;
+    let prover = tip.range.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
+    let receipts = (first..).zip(members).zip(leaves);
+    let receipts = receipts.map(|((index, pending), bytes)| {
+        let proof = prover.inclusion_proof(index);
+        let proof = proof.map_err(|_| StoreError::Inconsistent("a new entry has no proof"))?;
+        Ok(Receipt {
+            exchange_id: pending.proposal.exchange_id.to_string(),
+            index,
+            tree_size: size,
+            entry: bytes.into(),
+            inclusion_proof: proof.iter().map(|hash| hash.as_bytes().to_vec().into()).collect(),
+            checkpoint: note.clone(),
+            request_salt: pending.proposal.salts.request.to_vec().into(),
+            reply_salt: pending.proposal.salts.reply.to_vec().into(),
+        })
+    });
+    let receipts = receipts.collect::<Result<_, StoreError>>()?;
+    drop(prover);
+    Ok(WrittenGroup { tree: tip, note, receipts })
+}
+
+/// Indexes entries by caller once a full batch of them is there. A row that exists already was not written by this
+/// program; it must not stop the log.
+async fn index_callers(conn: &mut Conn, before: u64, now: u64) -> Result<(), StoreError> {
+    let (before, now) = (callers_indexed_up_to(before), callers_indexed_up_to(now));
+    if before < now {
+        let sql = "INSERT INTO callers (organisation, idx) SELECT caller, idx FROM entries \
+                   WHERE idx >= $1 AND idx < $2 ORDER BY caller, idx ON CONFLICT DO NOTHING";
+        conn.execute(sql, vec![db_int(before).into(), db_int(now).into()]).await?;
+    }
+    Ok(())
+}
+
+/// Returns the row of `entries`.
+fn entry_row(index: i64, size: i64, proposal: &Proposal, bytes: &[u8], time: Instant) -> Vec<Value> {
+    let request = proposal.request.as_ref().filter(|_| proposal.store_for_replay);
+    vec![
+        index.into(),
+        time.micros().into(),
+        proposal.exchange_id.into(),
+        proposal.organisation().into(),
+        proposal.entry.system.as_str().into(),
+        proposal.entry.method.as_str().into(),
+        proposal.entry.outcome.into(),
+        size.into(),
+        bytes.into(),
+        proposal.sealed_salts.as_slice().into(),
+        request.map(|request| request.request_id).into(),
+        request.map(|request| request.mac.clone()).into(),
+        request.map(|_| proposal.reply.to_vec()).into(),
+    ]
+}
+
+/// Adds the record rows, current versions, parties and leaves of one proposal.
+fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<(), StoreError> {
+    for (ordinal, RowWrite { table, values, versioned_keys }) in (0_i64..).zip(&proposal.rows) {
+        if values.len() + 2 != table.columns.len() {
+            return Err(StoreError::Inconsistent(
+                "a row has more or fewer values than its table has columns",
+            ));
+        }
+        let mut row = vec![index.into(), ordinal.into()];
+        row.extend_from_slice(values);
+        batch.add(table, row);
+        for (key, version) in versioned_keys {
+            batch.add(&CURRENT_VERSIONS, current_version_row(key, *version, index, ordinal));
+        }
+    }
+    for (ordinal, party) in (0_i64..).zip(&proposal.parties) {
+        let delivery = party.delivery.as_ref();
+        batch.add(
+            &PARTIES,
+            vec![
+                party.organisation.as_str().into(),
+                index.into(),
+                ordinal.into(),
+                delivery.map_or(0, |delivery| delivery.kind).into(),
+                proposal.organisation().into(),
+                delivery.map(|delivery| delivery.object).into(),
+                delivery.and_then(|delivery| delivery.placement).into(),
+            ],
+        );
+    }
+    for (ordinal, leaf) in (0_i64..).zip(&proposal.leaves) {
+        let role = i64::from(leaf.role);
+        batch.add(
+            &LEAVES,
+            vec![index.into(), ordinal.into(), leaf.placement.into(), role.into(), leaf.hash.into()],
+        );
+    }
+    Ok(())
+}
+
+fn current_version_row(key: &VersionKey, version: i64, index: i64, ordinal: i64) -> Vec<Value> {
+    vec![key.as_bytes().into(), version.into(), index.into(), ordinal.into()]
+}

@@ -1,0 +1,205 @@
+//! The log follower: polls the database once a second, and sooner after PostgreSQL's NOTIFY, for entries that other
+//! nodes have appended. It notifies the organisations that they name, has the newest checkpoint written to the anchor,
+//! and ends the process if the database does not continue the log. It also compares this node's clock with the
+//! database's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::Notify;
+
+use super::committer::{Committer, FatalError};
+use super::log::{MAX_CATCH_UP_ENTRIES, TreeHead, db_int, load_head_continuing};
+use super::sql::{Conn, Database, StoreError};
+use super::task_progress::TaskProgress;
+use crate::clock::Clock;
+use crate::proto::v1::AuditEntry;
+use crate::tlog::LogKeyHistory;
+
+/// Minimum interval between polls, whatever the hints: a busy node sends a NOTIFY with each commit.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum wait for a hint after that, so that the log is polled once a second in any case.
+const MAX_HINT_WAIT: Duration = Duration::from_millis(750);
+/// Maximum time of one poll.
+const MAX_POLL_TIME: Duration = Duration::from_secs(3);
+/// Maximum difference between this node's clock and PostgreSQL's.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
+
+/// The condition of a node: faults that keep it from serving or appending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each holds or not, whatever the others do")]
+pub struct NodeCondition {
+    /// The database cannot be reached or does not answer in time.
+    pub database_unreachable: bool,
+    /// This node's clock differs from the database's by more than two seconds: the node appends nothing.
+    pub clock_skewed: bool,
+    /// The log was changed after it was written.
+    pub log_altered: bool,
+    /// Whether the revocation status of certificates can be checked.
+    pub revocation: Revocation,
+    /// The key ring lacks a key that is in use: the node appends nothing.
+    pub key_missing: bool,
+    /// A background task has made no progress for longer than its limit.
+    pub task_stalled: bool,
+}
+
+/// Whether the revocation status of certificates can be checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// The revocation lists of at least one issuer are current.
+    #[default]
+    Known,
+    /// The revocation lists of every issuer have expired: no caller is served.
+    Unknown,
+}
+
+/// The newest tree head that was read from the database, with its signed note.
+#[derive(Clone)]
+pub struct SeenHead {
+    pub(super) head: TreeHead,
+    pub(super) note: String,
+}
+
+/// The task that polls the database for the entries of other nodes.
+pub struct LogFollower {
+    database: Database,
+    committer: Committer,
+    key_history: LogKeyHistory,
+    system_clock: Arc<dyn Clock>,
+}
+
+impl LogFollower {
+    /// Makes a follower that reports to `committer`. `real` is the clock that is compared with the database's.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        committer: Committer,
+        key_history: LogKeyHistory,
+        system_clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { database, committer, key_history, system_clock }
+    }
+
+    /// Polls until the database no longer continues this node's log.
+    ///
+    /// # Errors
+    /// [`Fatal`]; the function does not return otherwise.
+    pub async fn run(self, progress: TaskProgress) -> Result<(), FatalError> {
+        let hint = Notify::new();
+        tokio::select! {
+            fatal = self.poll_loop(&hint, &progress) => Err(fatal),
+            () = self.database.listen_for_commits(|| hint.notify_one()) => Err(FatalError::UnexpectedEnd),
+        }
+    }
+
+    async fn poll_loop(&self, hint: &Notify, progress: &TaskProgress) -> FatalError {
+        loop {
+            progress.mark();
+            if let Err(fatal) = self.poll().await {
+                return fatal;
+            }
+            tokio::time::sleep(MIN_POLL_INTERVAL).await;
+            tokio::time::timeout(MAX_HINT_WAIT, hint.notified()).await.ok();
+        }
+    }
+
+    /// Polls once.
+    ///
+    /// # Errors
+    /// [`Fatal::Diverged`] if the database does not continue this node's log.
+    pub async fn poll(&self) -> Result<(), FatalError> {
+        // Both are read before the database: later changes are for the next poll.
+        let (known, owed) = (self.committer.known_head(), self.committer.notifier().take_pending());
+        let error = match tokio::time::timeout(MAX_POLL_TIME, self.check_database(known, owed)).await {
+            Ok(Ok(clock_off)) => {
+                let is_news = self.update_condition(|now| NodeCondition {
+                    database_unreachable: false,
+                    clock_skewed: clock_off,
+                    ..now
+                });
+                if is_news && clock_off {
+                    tracing::error!(
+                        "this node's clock differs from the database's: the node appends nothing"
+                    );
+                }
+                return Ok(());
+            }
+            Ok(Err(error @ (StoreError::Inconsistent(_) | StoreError::Corrupt { .. }))) => {
+                return Err(FatalError::Diverged(error));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        self.committer.notifier().mark_pending(owed);
+        if self.update_condition(|now| NodeCondition { database_unreachable: true, ..now }) {
+            tracing::warn!(error, "the log cannot be followed");
+        }
+        if let Err(error) = self.database.find_primary().await {
+            tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "no primary was found");
+        }
+        Ok(())
+    }
+
+    /// Reads the newest tree head, notifies organisations, and reports the head to the committer. Returns whether this
+    /// node's clock is off.
+    async fn check_database(&self, known: TreeHead, owed: u64) -> Result<bool, StoreError> {
+        let mut conn = self.database.reader().await?;
+        let clock_off = self.is_clock_skewed(&mut conn).await?;
+        let (head, note) =
+            load_head_continuing(&mut conn, known.size, &known.root, &self.key_history).await?;
+        self.notify_parties(&mut conn, owed.min(known.size), head.size).await?;
+        if head.size > known.size {
+            self.committer.report_seen_head(SeenHead { head, note });
+        }
+        Ok(clock_off)
+    }
+
+    /// Notifies the organisations that the entries `from..to` name; all organisations if there are too many entries.
+    async fn notify_parties(&self, conn: &mut Conn, from: u64, to: u64) -> Result<(), StoreError> {
+        let bells = self.committer.notifier();
+        if to.saturating_sub(from) > MAX_CATCH_UP_ENTRIES {
+            bells.notify_all();
+            return Ok(());
+        }
+        if from >= to {
+            return Ok(());
+        }
+        let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2";
+        let mut named = BTreeSet::new();
+        for row in conn.fetch(sql, vec![db_int(from).into(), db_int(to).into()]).await? {
+            // An entry that does not decode may name any organisation.
+            let Ok(entry) = AuditEntry::decode(row.blob(0)?) else {
+                bells.notify_all();
+                return Ok(());
+            };
+            if entry.counterpart_count as usize > entry.counterparts.len() {
+                bells.notify_all();
+                return Ok(());
+            }
+            named.insert(entry.organisation);
+            named.extend(entry.counterparts);
+        }
+        bells.notify(named.iter().map(String::as_str));
+        Ok(())
+    }
+
+    /// Changes the node's condition. Returns whether it differs from before.
+    fn update_condition(&self, change: impl Fn(NodeCondition) -> NodeCondition) -> bool {
+        self.committer.condition().send_if_modified(|now| {
+            let then = change(*now);
+            then != std::mem::replace(now, then)
+        })
+    }
+
+    /// Returns whether this node's clock is off. SQLite has no clock of its own. PostgreSQL's is read between two reads
+    /// of this node's, so that the time of the query does not count as a difference.
+    async fn is_clock_skewed(&self, conn: &mut Conn) -> Result<bool, StoreError> {
+        let before = self.system_clock.now();
+        let clock = conn.clock().await?;
+        let after = self.system_clock.now();
+        Ok(clock
+            .is_some_and(|clock| clock.plus(MAX_CLOCK_SKEW) < before || clock.minus(MAX_CLOCK_SKEW) > after))
+    }
+}

@@ -1,0 +1,329 @@
+//! The sequencer: the committer's thread, one a node, and the only code that writes. It takes a group of proposals
+//! and makes their rows, their entries and one signed checkpoint durable in one transaction. No proposal gets its
+//! outcome before that.
+//!
+//! The order of the steps matters; comments state what a crash after a step means:
+//! lock → group → tree head → guards → rows and entries → tree → checkpoint → COMMIT → sync → anchor → outcomes.
+//! [`Answers`] does the last three while the next group is taken.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::committer::FatalError;
+use super::durability::{CommittedGroup, DurabilityWorker};
+use super::group_plan::{self, GroupLookups, GroupPlan};
+use super::group_writer::{self, WrittenGroup};
+use super::log::{LockedState, LogTree, TreeHead};
+use super::log_follower::{NodeCondition, SeenHead};
+use super::mailbox_notifier::MailboxNotifier;
+use super::proposal::{CommitOutcome, IdempotencyRecord};
+use super::queue::{PendingProposal, ProposalQueue};
+use super::sql::{Conn, Database, StoreError, UnsyncedCommit};
+use super::task_progress::TaskProgress;
+use super::version_key::VersionKey;
+use super::wal_checkpointer::WalCheckpointer;
+use crate::clock::Clock;
+use crate::tlog::Signer;
+
+/// Maximum number of halvings until the one refused proposal of a group of 256 is alone.
+const MAX_HALVINGS: usize = 10;
+
+/// Estimated number of pages that a group writes in addition to one a row.
+const PAGES_PER_GROUP: usize = 8;
+
+/// The state of the committer's thread; [`super::Appending`] runs it.
+pub struct Sequencer {
+    pub(super) database: Database,
+    pub(super) queue: Arc<ProposalQueue>,
+    pub(super) tree: LogTree,
+    pub(super) signer: Signer,
+    pub(super) durability: DurabilityWorker,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The newest tree head that is durable.
+    pub(super) head: watch::Receiver<TreeHead>,
+    pub(super) notifier: MailboxNotifier,
+    /// The newest tree head of another node that was read from the database.
+    pub(super) seen_head: watch::Receiver<Option<SeenHead>>,
+    pub(super) condition: watch::Receiver<NodeCondition>,
+    pub(super) wal_checkpointer: WalCheckpointer,
+    pub(super) progress: TaskProgress,
+}
+
+/// The proposals of the next attempt.
+enum GroupSource {
+    /// Those that are in the queue once the lock is held.
+    Waiting,
+    /// Half of a group that the database refused.
+    Half(Vec<PendingProposal>),
+}
+
+/// An event that the sequencer waits for.
+enum Event {
+    /// Proposals are in the queue.
+    Queued,
+    /// Another node has appended entries.
+    OtherNodeAppended,
+    /// A checkpoint of the write-ahead log ended.
+    WalCheckpointed(Result<(), StoreError>),
+}
+
+/// The result of an attempt to commit some proposals.
+enum Attempt {
+    /// Each proposal has its outcome or waits for the next group.
+    Done,
+    /// The database refused at least one of them; nothing was written.
+    Refused(Vec<PendingProposal>),
+}
+
+impl Drop for Sequencer {
+    /// Answers every queued proposal, also when the thread panics, because its caller would wait for ever.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Sequencer {
+    /// Commits groups until it is stopped or an error ends it.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the process must exit non-zero without answering any caller.
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), FatalError> {
+        loop {
+            self.progress.idle();
+            let event = tokio::select! {
+                () = self.queue.ready() => Event::Queued,
+                fatal = self.durability.failed() => return Err(fatal),
+                Ok(()) = self.seen_head.changed() => Event::OtherNodeAppended,
+                folded = self.wal_checkpointer.next_result() => Event::WalCheckpointed(folded.ok_or(FatalError::UnexpectedEnd)?),
+                _ = &mut stopped => return Ok(()),
+            };
+            self.progress.mark();
+            match event {
+                Event::Queued => self.commit().await?,
+                Event::OtherNodeAppended => self.anchor_seen_head(),
+                Event::WalCheckpointed(folded) => self.checkpoint_wal_rest(folded).await?,
+            }
+        }
+    }
+
+    /// Writes another node's newest checkpoint to this node's anchor, so that a database without its entries is
+    /// never served again.
+    fn anchor_seen_head(&mut self) {
+        let seen = self.seen_head.borrow_and_update().clone();
+        if let Some(SeenHead { head, note }) = seen
+            && head.size > self.known_size()
+        {
+            let (members, receipts, ticket) = (Vec::new(), Vec::new(), self.durability.take_ticket());
+            self.durability.enqueue(CommittedGroup {
+                head,
+                note,
+                members,
+                receipts,
+                unsynced: UnsyncedCommit::ALREADY_SYNCED,
+                ticket,
+            });
+        }
+    }
+
+    /// Returns the size of the newest tree that this node has committed or seen.
+    fn known_size(&self) -> u64 {
+        self.head.borrow().size.max(self.tree.range.size())
+    }
+
+    /// Commits a group. If the database refuses it, halves it until the refused proposal is alone.
+    async fn commit(&mut self) -> Result<(), FatalError> {
+        let mut work = vec![GroupSource::Waiting];
+        for _ in 0..=MAX_HALVINGS * super::queue::MAX_GROUP_PROPOSALS {
+            let Some(part) = work.pop() else { break };
+            self.progress.mark();
+            match self.attempt(part).await? {
+                Attempt::Done => {}
+                Attempt::Refused(mut part) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    work.push(GroupSource::Half(second));
+                    work.push(GroupSource::Half(part));
+                }
+                Attempt::Refused(part) => {
+                    for pending in part {
+                        tracing::error!(exchange.id = %pending.proposal.exchange_id, "the database refused an exchange");
+                        pending.reply_to.send(CommitOutcome::Failed).ok();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the proposals to commit now.
+    fn members(&self, part: GroupSource) -> Vec<PendingProposal> {
+        match part {
+            GroupSource::Waiting => self.queue.take_group(),
+            GroupSource::Half(members) => members,
+        }
+    }
+
+    /// Begins a transaction and takes the lock.
+    async fn begin(&self) -> Result<Conn, StoreError> {
+        let mut conn = self.database.writer().await?;
+        match conn.begin_write().await {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Tries to commit a group in one transaction.
+    async fn attempt(&mut self, part: GroupSource) -> Result<Attempt, FatalError> {
+        let must_not_append = {
+            let condition = self.condition.borrow();
+            condition.clock_skewed || condition.key_missing
+        };
+        if must_not_append {
+            answer_unavailable(self.members(part));
+            return Ok(Attempt::Done);
+        }
+        let begun = self.begin().await;
+        // Take the group only after the lock is held: more proposals arrive while another node holds it.
+        let group = self.members(part);
+        let mut conn = match begun {
+            Ok(conn) => conn,
+            Err(error) => return Self::handle_failed_write(group, error),
+        };
+        let looked_up = self.look_up(&mut conn, &group).await;
+        let (tip, held) = match looked_up {
+            Ok(looked_up) => looked_up,
+            Err(error) => {
+                conn.rollback().await;
+                return Self::handle_failed_write(group, error);
+            }
+        };
+        let (GroupPlan { members, answered, deferred }, versions) = group_plan::plan_group(group, held);
+        for (pending, outcome) in answered {
+            pending.reply_to.send(outcome).ok();
+        }
+        self.queue.put_back(deferred);
+        if members.is_empty() {
+            conn.rollback().await;
+            return Ok(Attempt::Done);
+        }
+        let written =
+            group_writer::write_group(&mut conn, tip, &members, &versions, &self.signer, self.clock.now())
+                .await;
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                conn.rollback().await;
+                return Self::handle_failed_write(members, error);
+            }
+        };
+        // A crash before COMMIT leaves nothing. A crash during COMMIT leaves the whole group or nothing; a retry with
+        // the same request id finds out which. The ticket is taken before COMMIT, because readers see the rows as
+        // soon as COMMIT returns.
+        let ticket = self.durability.take_ticket();
+        let unsynced = match conn.commit_unsynced().await {
+            Ok(unsynced) => unsynced,
+            Err(error) => {
+                self.durability.abandon(ticket);
+                conn.rollback().await;
+                return Self::handle_failed_commit(members, error);
+            }
+        };
+        drop(conn);
+        let WrittenGroup { tree: tip, note, receipts } = written;
+        let weights = members.iter().map(|pending| pending.proposal.weight());
+        self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());
+        self.durability.enqueue(CommittedGroup {
+            head: tip.head(),
+            note,
+            members,
+            receipts,
+            unsynced,
+            ticket,
+        });
+        self.tree = tip;
+        Ok(Attempt::Done)
+    }
+
+    /// Checkpoints the frames that were written to the write-ahead log during the background checkpoint.
+    async fn checkpoint_wal_rest(&mut self, folded: Result<(), StoreError>) -> Result<(), FatalError> {
+        let rest = async {
+            folded?;
+            self.database.writer().await?.checkpoint_wal()
+        };
+        match rest.await {
+            Err(error @ StoreError::Disk(_)) => Err(FatalError::Disk(error)),
+            Err(error) => {
+                tracing::warn!(error = %error, "the write-ahead log could not be checkpointed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Reads, under the lock, the tree and what the group's guards and request ids are checked against.
+    async fn look_up(
+        &mut self,
+        conn: &mut Conn,
+        group: &[PendingProposal],
+    ) -> Result<(LogTree, GroupLookups), StoreError> {
+        let known = self.known_size();
+        let read = LockedState::load(
+            conn,
+            &self.tree,
+            group_plan::guarded_keys(group),
+            group_plan::request_ids(group),
+        )
+        .await?;
+        let tip = LogTree::catch_up(conn, self.tree.clone(), self.signer.key_history(), &read).await?;
+        if tip.range.size() > known {
+            self.notifier.mark_pending(known);
+        }
+        self.tree = tip.clone();
+        let mut held = GroupLookups::default();
+        for row in &read.versions {
+            held.versions.insert(VersionKey::from(row.blob(3)?.to_vec()), row.int(0)?);
+        }
+        for row in &read.requests {
+            let remembered =
+                IdempotencyRecord { mac: row.blob(4)?.to_vec(), index: row.int(0)?.unsigned_abs() };
+            held.requests.insert((row.text(2)?.to_owned(), row.uuid(3)?), remembered);
+        }
+        Ok((tip, held))
+    }
+
+    /// Handles an error before COMMIT, when nothing was written: answers `Unavailable`, or has the group halved.
+    fn handle_failed_write(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
+        match error {
+            StoreError::Disk(_) => Err(FatalError::Disk(error)),
+            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
+                Err(FatalError::Diverged(error))
+            }
+            // The committer reads without a limit, so that one cannot be exceeded here.
+            StoreError::Refused(_) | StoreError::LimitExceeded => Ok(Attempt::Refused(members)),
+            StoreError::Full(_) | StoreError::Unreachable(_) => {
+                tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");
+                answer_unavailable(members);
+                Ok(Attempt::Done)
+            }
+        }
+    }
+
+    /// Handles an error of COMMIT itself: the group may be committed or not, so each outcome is `Unavailable`.
+    fn handle_failed_commit(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
+        if let StoreError::Disk(_) = error {
+            return Err(FatalError::Disk(error));
+        }
+        tracing::warn!(error = %error, "a COMMIT failed: its outcome is not known");
+        answer_unavailable(members);
+        Ok(Attempt::Done)
+    }
+}
+
+fn answer_unavailable(members: Vec<PendingProposal>) {
+    for pending in members {
+        pending.reply_to.send(CommitOutcome::Unavailable).ok();
+    }
+}

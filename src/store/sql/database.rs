@@ -1,0 +1,263 @@
+//! Databases: opens the pools, applies the migrations, and checks the settings without which an acknowledged return
+//! could be lost.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, PgPool, SqliteConnection, SqlitePool};
+
+use super::sqlite_writer::{SqliteWalCheckpointer, SqliteWriterPool};
+use super::{Conn, StoreError, postgres};
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+
+/// The oldest SQLite version without the WAL-reset corruption bug.
+const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
+
+/// The location of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseLocation {
+    /// A SQLite file on a local disk, served by one node.
+    Sqlite(PathBuf),
+    /// PostgreSQL connection URLs of a primary and its standbys, one a line. Several nodes may share them.
+    Postgres(String),
+}
+
+/// A database with its connection pools: one for the committer, one for readers.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// SQLite, with one writing connection; readers' connections are read-only.
+    Sqlite {
+        /// The committer's connection.
+        writer: SqliteWriterPool,
+        /// Connections of readers.
+        readers: SqlitePool,
+    },
+    /// PostgreSQL.
+    Postgres {
+        /// Connections of the committer and the migrations.
+        writer: PgPool,
+        /// Connections of readers.
+        readers: PgPool,
+        /// The configured servers, in the order in which they are tried.
+        servers: Arc<[PgConnectOptions]>,
+    },
+}
+
+impl Database {
+    /// Opens an existing database. Only [`Database::create`] makes a file, so that a wrong path never starts an empty
+    /// log.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if there is no database or it cannot be connected to; [`StoreError::Inconsistent`]
+    /// if SQLite's version has the WAL-reset bug, or a setting would let COMMIT return before it is durable.
+    pub async fn open(location: &DatabaseLocation) -> Result<Self, StoreError> {
+        Self::connect(location, false).await
+    }
+
+    /// Opens a database like [`Database::open`], and makes the SQLite file if there is none.
+    ///
+    /// # Errors
+    /// As for [`Database::open`].
+    pub async fn create(location: &DatabaseLocation) -> Result<Self, StoreError> {
+        Self::connect(location, true).await
+    }
+
+    async fn connect(location: &DatabaseLocation, create: bool) -> Result<Self, StoreError> {
+        let database = match location {
+            DatabaseLocation::Sqlite(path) => open_sqlite(path, create)?,
+            DatabaseLocation::Postgres(urls) => postgres::open(urls).await?,
+        };
+        database.assert_durable_settings().await?;
+        Ok(database)
+    }
+
+    /// Applies this binary's migrations that the database lacks.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] if an applied migration is unknown to this binary or differs from its own.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let done = match self {
+            Self::Sqlite { readers, .. } => {
+                let options = readers.connect_options().as_ref().clone().read_only(false);
+                let mut conn = SqliteConnection::connect_with(&options).await?;
+                let done = SQLITE_MIGRATIONS.run(&mut conn).await;
+                conn.close().await?;
+                done
+            }
+            Self::Postgres { writer, .. } => POSTGRES_MIGRATIONS.run(writer).await,
+        };
+        done.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+            _ => StoreError::Inconsistent("the database's schema was made by another release"),
+        })
+    }
+
+    /// Returns whether the applied migrations are exactly this binary's.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        let expected = match self {
+            Self::Sqlite { .. } => &SQLITE_MIGRATIONS,
+            Self::Postgres { .. } => &POSTGRES_MIGRATIONS,
+        };
+        let rows = (self.reader().await?)
+            .fetch("SELECT version, checksum FROM _sqlx_migrations ORDER BY version", vec![])
+            .await;
+        let rows = match rows {
+            // A database without the table has no migrations applied yet.
+            Err(StoreError::Refused(_)) => return Ok(false),
+            read => read?,
+        };
+        let mut applied = rows.iter();
+        for migration in expected.iter() {
+            let Some(row) = applied.next() else {
+                return Ok(false);
+            };
+            if row.int(0)? != migration.version || row.blob(1)? != &*migration.checksum {
+                return Ok(false);
+            }
+        }
+        Ok(applied.next().is_none())
+    }
+
+    /// Acquires the committer's connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if none can be acquired.
+    pub async fn writer(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Conn::SqliteWriter(writer.acquire().await?),
+            Self::Postgres { writer, .. } => Conn::Postgres(writer.acquire().await?),
+        })
+    }
+
+    /// Acquires a reader's connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if none is free in time.
+    pub async fn reader(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire().await?),
+            Self::Postgres { readers, .. } => Conn::Postgres(readers.acquire().await?),
+        })
+    }
+
+    /// Returns whether several nodes may share the database: PostgreSQL.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres { .. })
+    }
+
+    /// Returns the checkpointer of SQLite's write-ahead log; `None` for PostgreSQL, which checkpoints by itself.
+    #[must_use]
+    pub fn wal_checkpointer(&self) -> Option<SqliteWalCheckpointer> {
+        match self {
+            Self::Sqlite { writer, .. } => Some(SqliteWalCheckpointer::new(writer)),
+            Self::Postgres { .. } => None,
+        }
+    }
+
+    /// Closes every connection, the committer's last, so that SQLite checkpoints its write-ahead log.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+
+    /// Checks that PostgreSQL has a synchronous standby, so that a COMMIT returns only once the standby has it too.
+    /// SQLite has no standbys and passes.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] if there is none. The caller skips this check if `single_primary` is configured.
+    pub async fn assert_replicated(&self) -> Result<(), StoreError> {
+        if let Self::Sqlite { .. } = self {
+            return Ok(());
+        }
+        let mut conn = self.reader().await?;
+        let row = conn.fetch_one("SELECT current_setting('synchronous_standby_names')", vec![]).await?;
+        match row.map(|row| row.text(0).map(str::is_empty)).transpose()? {
+            Some(false) => Ok(()),
+            _ => Err(StoreError::Inconsistent(
+                "PostgreSQL has no synchronous standby, and single_primary is not set",
+            )),
+        }
+    }
+
+    /// Checks SQLite's version and the settings that durability depends on.
+    async fn assert_durable_settings(&self) -> Result<(), StoreError> {
+        let mut conn = self.writer().await?;
+        match self {
+            Self::Sqlite { .. } => {
+                let row = conn.fetch_one("SELECT sqlite_version()", vec![]).await?;
+                let text = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                let mut numbers = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+                let mut next = || numbers.next().unwrap_or(0);
+                if (next(), next(), next()) < MIN_SQLITE_VERSION {
+                    return Err(StoreError::Inconsistent("this SQLite has the WAL-reset bug"));
+                }
+                let row = conn.fetch_one("PRAGMA journal_mode", vec![]).await?;
+                if row.map(|row| row.text(0).map(str::to_owned)).transpose()?.as_deref() != Some("wal") {
+                    return Err(StoreError::Inconsistent("SQLite does not run with a write-ahead log"));
+                }
+                // Below NORMAL, SQLite would not even sync when it checkpoints the write-ahead log.
+                let row = conn.fetch_one("PRAGMA synchronous", vec![]).await?;
+                if row.map(|row| row.int(0)).transpose()? != Some(1) {
+                    return Err(StoreError::Inconsistent("SQLite does not run with synchronous=NORMAL"));
+                }
+            }
+            Self::Postgres { .. } => {
+                let row = conn.fetch_one("SELECT current_setting('synchronous_commit')", vec![]).await?;
+                let level = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                if !matches!(level.as_str(), "on" | "remote_apply") {
+                    return Err(StoreError::Inconsistent("PostgreSQL's synchronous_commit is below on"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("secure_delete", "on")
+        // Checkpoints run on a connection of their own, because here a failed sync would not be reported.
+        .pragma("wal_autocheckpoint", "0")
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(512);
+    let writer = SqliteWriterPool::open(path, create)?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                // A dropped snapshot has left its transaction open. Without one the ROLLBACK fails, which is harmless.
+                match sqlx::Executor::execute(conn, "ROLLBACK").await {
+                    Ok(_) | Err(sqlx::Error::Database(_)) => Ok(true),
+                    Err(error) => Err(error),
+                }
+            })
+        })
+        .connect_lazy_with(options.read_only(true));
+    Ok(Database::Sqlite { writer, readers })
+}
