@@ -95,9 +95,7 @@ async fn read_content(
                 (Some(Content::Alert(alert)), vec![child], 0)
             }))
         }
-        Ok(DeliveryKind::Unspecified) | Err(_) => {
-            Err(StoreError::Corrupt { table: "parties", column: 2 }.into())
-        }
+        Ok(DeliveryKind::Unspecified) | Err(_) => Err(StoreError::corrupt("parties", 2).into()),
         Ok(kind) => placement_content(cx, header, kind).await,
     }
 }

@@ -5,9 +5,8 @@ use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Record;
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A position in a mailbox: entry index and ordinal. All mailboxes have the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,17 +38,19 @@ pub struct CollectionRow {
 impl Record for CollectionRow {
     const TABLE: &'static Table = &Table {
         name: "collections",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("organisation", Text),
-            ("from_idx", Int),
-            ("from_ordinal", Int),
-            ("to_idx", Int),
-            ("to_ordinal", Int),
-            ("kinds", Int),
-            ("time", Int),
-            ("digests", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("organisation"),
+            Column::new::<i64>("from_idx"),
+            Column::new::<i64>("from_ordinal"),
+            Column::new::<i64>("to_idx"),
+            Column::new::<i64>("to_ordinal"),
+            Column::new::<i64>("kinds"),
+            Column::new::<i64>("time"),
+            Column::new::<Vec<u8>>("digests"),
         ],
         replace_key: &[],
     };
@@ -86,15 +87,17 @@ pub struct AcknowledgementRow {
 impl Record for AcknowledgementRow {
     const TABLE: &'static Table = &Table {
         name: "acknowledgements",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("organisation", Text),
-            ("delivery_idx", Int),
-            ("delivery_ordinal", Int),
-            ("stage", Int),
-            ("time", Int),
-            ("officer", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("organisation"),
+            Column::new::<i64>("delivery_idx"),
+            Column::new::<i64>("delivery_ordinal"),
+            Column::new::<i64>("stage"),
+            Column::new::<i64>("time"),
+            Column::new::<Vec<u8>>("officer"),
         ],
         replace_key: &[],
     };
@@ -227,7 +230,7 @@ pub async fn find_header(
 }
 
 fn parse_header(row: &Row) -> Result<StoredDelivery, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "parties", column };
+    let corrupt = |column| StoreError::corrupt("parties", column);
     let id = |column: usize| {
         row.opt_blob(column)?.map(|id| Uuid::from_slice(id).map_err(|_| corrupt(column))).transpose()
     };

@@ -32,7 +32,7 @@ pub async fn status(
     let permit = cx.permit(Action::GetDeliveryStatus, &PolicyFacts::for_role(part))?;
     let (mut change, mut deliveries) = (cx.change(&permit), Vec::new());
     for row in &rows {
-        let corrupt = StoreError::Corrupt { table: "parties", column: 0 };
+        let corrupt = StoreError::corrupt("parties", 0);
         let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
         let at = MailboxPosition { index: row.int(1)?, ordinal: row.int(2)? };
         deliveries.push(delivery_status(&mut cx, &recipient, at, row.int(3)?, row.int(4)?).await?);
@@ -51,7 +51,7 @@ async fn delivery_status(
     let collected = collected_time(cx, recipient, at, kind).await?;
     let acknowledged = acknowledged_time(cx, recipient, at, DeliveryStage::Acknowledged).await?;
     let acted_on = acknowledged_time(cx, recipient, at, DeliveryStage::ActedOn).await?;
-    let kind = i32::try_from(kind).map_err(|_| StoreError::Corrupt { table: "parties", column: 3 })?;
+    let kind = i32::try_from(kind).map_err(|_| StoreError::corrupt("parties", 3))?;
     let (stage, due) = match (collected, acknowledged, acted_on) {
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
         (_, Some(_), None) => (

@@ -15,7 +15,7 @@ use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;
 use crate::store::proposal::{ChildLeaf, DeliveryHeader, Guard, Party, RowWrite};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{ReadSet, Table, Value};
+use crate::store::{self, ReadSet, Table, Value};
 use crate::tlog::{Hash, child_leaf, leaf_hash};
 
 /// A record that is stored as one row of an append-only table.
@@ -29,6 +29,18 @@ pub trait Record {
     /// Returns the keys of which this row becomes the newest version.
     fn current_versions(&self) -> Vec<(VersionKey, i64)> {
         Vec::new()
+    }
+}
+
+impl<R: store::Record> Record for R {
+    const TABLE: &'static Table = R::TABLE;
+
+    fn values(&self) -> Vec<Value> {
+        store::Record::values(self)
+    }
+
+    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+        store::Record::versions(self)
     }
 }
 

@@ -9,9 +9,8 @@ use crate::placements::children::seal_refusal;
 use crate::placements::safety_acknowledgement;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity, Withholding};
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A row of `passport_blocks`: one block of one version.
 pub struct BlockRow {
@@ -28,15 +27,17 @@ pub struct BlockRow {
 impl Record for BlockRow {
     const TABLE: &'static Table = &Table {
         name: "passport_blocks",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("sender", Text),
-            ("child", Blob),
-            ("version", Int),
-            ("kind", Int),
-            ("sensitivity", Int),
-            ("block", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("sender"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<i64>("version"),
+            Column::new::<i64>("kind"),
+            Column::new::<i64>("sensitivity"),
+            Column::new::<Vec<u8>>("block"),
         ],
         replace_key: &[],
     };
@@ -79,14 +80,16 @@ pub struct ShareRow {
 impl Record for ShareRow {
     const TABLE: &'static Table = &Table {
         name: "passport_shares",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("sender", Text),
-            ("placement", Blob),
-            ("number", Int),
-            ("version", Int),
-            ("agreement", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("sender"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<i64>("number"),
+            Column::new::<i64>("version"),
+            Column::new::<Vec<u8>>("agreement"),
         ],
         replace_key: &[],
     };
@@ -121,14 +124,16 @@ pub struct WithholdingRow {
 impl Record for WithholdingRow {
     const TABLE: &'static Table = &Table {
         name: "passport_withholdings",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("sender", Text),
-            ("placement", Blob),
-            ("number", Int),
-            ("kinds", Int),
-            ("decision", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("sender"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<i64>("number"),
+            Column::new::<i64>("kinds"),
+            Column::new::<Vec<u8>>("decision"),
         ],
         replace_key: &[],
     };
@@ -205,7 +210,7 @@ pub async fn share_written_at(snapshot: &mut Snapshot, index: i64) -> Result<Opt
 }
 
 fn parse_share(row: &Row) -> Result<ShareRow, StoreError> {
-    let corrupt = StoreError::Corrupt { table: "passport_shares", column: 0 };
+    let corrupt = StoreError::corrupt("passport_shares", 0);
     Ok(ShareRow {
         sender: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?,
         placement: row.uuid(1)?,
@@ -253,9 +258,7 @@ pub async fn list_versions(
 
 fn parse_enum<E: TryFrom<i32>>(row: &Row, column: usize) -> Result<E, StoreError> {
     let number = i32::try_from(row.int(column)?).ok();
-    number
-        .and_then(|number| E::try_from(number).ok())
-        .ok_or(StoreError::Corrupt { table: "passport_blocks", column })
+    number.and_then(|number| E::try_from(number).ok()).ok_or(StoreError::corrupt("passport_blocks", column))
 }
 
 /// Seals a block for storage.

@@ -12,9 +12,10 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{self, AlertKind, AlertState, MissingItem, StoredResolution};
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, LogPosition, Row, Snapshot, StoreError, Table, Value};
+use crate::store::{
+    Column, DamagedRow, LogPosition, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value,
+};
 
 /// A version of an alert.
 #[derive(Clone)]
@@ -48,22 +49,24 @@ pub struct AlertRow {
 impl Record for AlertRow {
     const TABLE: &'static Table = &Table {
         name: "alerts",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("placement", Blob),
-            ("alert", Blob),
-            ("version", Int),
-            ("kind", Int),
-            ("child", Blob),
-            ("item", Int),
-            ("due_date", Text),
-            ("state", Int),
-            ("raised", Int),
-            ("ended", Int),
-            ("resolved_by", Text),
-            ("resolution", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<Vec<u8>>("alert"),
+            Column::new::<i64>("version"),
+            Column::new::<i64>("kind"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<i64>("item"),
+            Column::new::<String>("due_date"),
+            Column::new::<i64>("state"),
+            Column::new::<i64>("raised"),
+            Column::new::<i64>("ended"),
+            Column::new::<String>("resolved_by"),
+            Column::new::<Vec<u8>>("resolution"),
         ],
         replace_key: &[],
     };
@@ -117,7 +120,7 @@ macro_rules! select {
 }
 
 fn from_row(row: &Row) -> Result<AlertRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "alerts", column };
+    let corrupt = |column| StoreError::corrupt("alerts", column);
     let number = |column: usize| i32::try_from(row.int(column)?).map_err(|_| corrupt(column));
     let by = row.opt_text(10)?.map(|by| OrganisationId::parse(by).map_err(|_| corrupt(10)));
     Ok(AlertRow {

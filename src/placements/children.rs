@@ -11,9 +11,8 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WrappedKey};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Table, TableClass, Value};
 
 /// The row of the wrapped key of (sender, child).
 pub struct ChildKeyRow {
@@ -25,13 +24,15 @@ pub struct ChildKeyRow {
 impl Record for ChildKeyRow {
     const TABLE: &'static Table = &Table {
         name: "child_keys",
+        class: TableClass::Wrapped,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("sender", Text),
-            ("child", Blob),
-            ("kek_id", Int),
-            ("wrapped", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("sender"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<i64>("kek_id"),
+            Column::new::<Vec<u8>>("wrapped"),
         ],
         replace_key: &[],
     };
@@ -67,13 +68,15 @@ pub struct ChildRow {
 impl Record for ChildRow {
     const TABLE: &'static Table = &Table {
         name: "children",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("child", Blob),
-            ("sender", Text),
-            ("version", Int),
-            ("identity", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<String>("sender"),
+            Column::new::<i64>("version"),
+            Column::new::<Vec<u8>>("identity"),
         ],
         replace_key: &[],
     };

@@ -9,9 +9,8 @@ use crate::calendar::Date;
 use crate::exchange::{Record, Refusal, RequestContext};
 use crate::proto::v1::MissingItem;
 use crate::seal::ChildKey;
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, DamagedRow, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// An item that a start left open.
 #[derive(Clone, Debug)]
@@ -31,14 +30,16 @@ pub struct OpenItemRow {
 impl Record for OpenItemRow {
     const TABLE: &'static Table = &Table {
         name: "open_items",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("placement", Blob),
-            ("item", Int),
-            ("due_date", Text),
-            ("looked_at", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<i64>("item"),
+            Column::new::<String>("due_date"),
+            Column::new::<i64>("looked_at"),
         ],
         replace_key: &[],
     };
@@ -122,7 +123,7 @@ pub async fn list_overdue(
 }
 
 fn from_row(row: &Row) -> Result<OpenItemRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "open_items", column };
+    let corrupt = |column| StoreError::corrupt("open_items", column);
     let item = i32::try_from(row.int(1)?).ok().and_then(|item| MissingItem::try_from(item).ok());
     Ok(OpenItemRow {
         placement: row.uuid(0)?,

@@ -15,9 +15,8 @@ use crate::exchange::change::row_write;
 use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::ColumnKind::{Blob, Int};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Table, TableClass, Value};
 
 pub use super::rules::plan_open_items;
 
@@ -34,7 +33,15 @@ pub struct PlanRow {
 impl Record for PlanRow {
     const TABLE: &'static Table = &Table {
         name: "plans",
-        columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("version", Int), ("plan", Blob)],
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
+        columns: &[
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<i64>("version"),
+            Column::new::<Vec<u8>>("plan"),
+        ],
         replace_key: &[],
     };
 

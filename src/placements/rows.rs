@@ -7,9 +7,8 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, Record, RoleStatus};
 use crate::proto::v1::PlacementState;
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, DamagedRow, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A version of a placement.
 #[derive(Clone, Debug)]
@@ -55,28 +54,30 @@ pub struct Placement {
 /// The table of placements.
 pub const PLACEMENTS: Table = Table {
     name: "placements",
+    class: TableClass::Committed,
+    subject: RecordSubject::NoChild,
     columns: &[
-        ("idx", Int),
-        ("ordinal", Int),
-        ("version_key", Blob),
-        ("placement", Blob),
-        ("version", Int),
-        ("state", Int),
-        ("commissioner", Text),
-        ("provider", Text),
-        ("residence", Text),
-        ("schools", Text),
-        ("party_periods", Text),
-        ("child", Blob),
-        ("agreement", Blob),
-        ("provider_reference", Text),
-        ("upn_index", Blob),
-        ("start_date", Text),
-        ("planned_end_date", Text),
-        ("end_date", Text),
-        ("legal_basis", Int),
-        ("reason", Int),
-        ("detail", Blob),
+        Column::new::<i64>("idx"),
+        Column::new::<i64>("ordinal"),
+        Column::new::<Vec<u8>>("version_key"),
+        Column::new::<Vec<u8>>("placement"),
+        Column::new::<i64>("version"),
+        Column::new::<i64>("state"),
+        Column::new::<String>("commissioner"),
+        Column::new::<String>("provider"),
+        Column::new::<String>("residence"),
+        Column::new::<String>("schools"),
+        Column::new::<String>("party_periods"),
+        Column::new::<Vec<u8>>("child"),
+        Column::new::<Vec<u8>>("agreement"),
+        Column::new::<String>("provider_reference"),
+        Column::new::<Vec<u8>>("upn_index"),
+        Column::new::<String>("start_date"),
+        Column::new::<String>("planned_end_date"),
+        Column::new::<String>("end_date"),
+        Column::new::<i64>("legal_basis"),
+        Column::new::<i64>("reason"),
+        Column::new::<Vec<u8>>("detail"),
     ],
     replace_key: &[],
 };
@@ -153,7 +154,14 @@ pub struct PartyRow {
 impl Record for PartyRow {
     const TABLE: &'static Table = &Table {
         name: "placement_parties",
-        columns: &[("idx", Int), ("ordinal", Int), ("organisation", Text), ("placement", Blob)],
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
+        columns: &[
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<String>("organisation"),
+            Column::new::<Vec<u8>>("placement"),
+        ],
         replace_key: &[],
     };
 
@@ -346,7 +354,7 @@ pub async fn has_live_placement(
 
 /// Decodes a row of `select_newest!` or `select_versions!`.
 pub(crate) fn from_row(row: &Row) -> Result<Placement, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "placements", column };
+    let corrupt = |column| StoreError::corrupt("placements", column);
     let organisation = |column: usize| OrganisationId::parse(row.text(column)?).map_err(|_| corrupt(column));
     let date = |column: usize| {
         row.opt_text(column)?.map(|text| Date::parse(text).map_err(|_| corrupt(column))).transpose()

@@ -146,7 +146,7 @@ pub async fn basis_or_lapsed(
     // An agreement that ended before all parties signed was never in force.
     let signed = row.parties.iter().all(|party| row.countersigned_by.contains(party));
     let covers = signed
-        && row.from <= today
+        && row.from_date <= today
         && row.data_classes.contains(&class)
         && parties.iter().all(|party| row.parties.contains(party));
     Ok(covers.then(|| SharingBasis {
@@ -155,7 +155,7 @@ pub async fn basis_or_lapsed(
         article_6: row.article_6,
         article_9: row.article_9,
         schedule_1: row.schedule_1,
-        lapsed: row.state != AgreementState::InForce || today > row.to,
+        lapsed: row.state != AgreementState::InForce || today > row.to_date,
     }))
 }
 

@@ -12,9 +12,8 @@ use crate::proto::v1::{
     CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
     RevokeCertificateResponse,
 };
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Snapshot, StoreError, Table, TableClass, Value};
 use crate::tlog::Hash;
 
 /// A row of `certificates`: one version of a certificate's registration.
@@ -57,15 +56,17 @@ impl CertificateRow {
 impl Record for CertificateRow {
     const TABLE: &'static Table = &Table {
         name: "certificates",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("sha256", Blob),
-            ("organisation", Text),
-            ("system", Text),
-            ("not_after", Int),
-            ("state", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<Vec<u8>>("sha256"),
+            Column::new::<String>("organisation"),
+            Column::new::<String>("system"),
+            Column::new::<i64>("not_after"),
+            Column::new::<i64>("state"),
         ],
         replace_key: &[],
     };
@@ -150,7 +151,7 @@ async fn by_sha256(snapshot: &mut Snapshot, sha256: &[u8; 32]) -> Result<Option<
     let sql = "SELECT c.organisation, c.system, c.not_after, c.state, h.version FROM current_versions h \
                JOIN certificates c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key(sha256).as_bytes().into()]).await?;
-    let corrupt = |column| StoreError::Corrupt { table: "certificates", column };
+    let corrupt = |column| StoreError::corrupt("certificates", column);
     row.map(|row| {
         let state = if row.int(3)? == CERTIFICATE_REGISTERED {
             CertificateState::Registered

@@ -8,9 +8,8 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Record;
 use crate::proto::v1::{Closure, ClosureKind};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A row of `closures`: one version of a closure.
 pub struct ClosureRow {
@@ -37,20 +36,22 @@ pub struct ClosureRow {
 impl Record for ClosureRow {
     const TABLE: &'static Table = &Table {
         name: "closures",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("closure", Blob),
-            ("version", Int),
-            ("organisation", Text),
-            ("site", Text),
-            ("from_date", Text),
-            ("to_date", Text),
-            ("kind", Int),
-            ("code", Text),
-            ("withdrawn", Int),
-            ("declared", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<Vec<u8>>("closure"),
+            Column::new::<i64>("version"),
+            Column::new::<String>("organisation"),
+            Column::new::<String>("site"),
+            Column::new::<String>("from_date"),
+            Column::new::<String>("to_date"),
+            Column::new::<i64>("kind"),
+            Column::new::<String>("code"),
+            Column::new::<i64>("withdrawn"),
+            Column::new::<i64>("declared"),
         ],
         replace_key: &[],
     };
@@ -141,7 +142,7 @@ pub async fn add_closures(
 }
 
 fn parse_row(row: &Row) -> Result<ClosureRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "closures", column };
+    let corrupt = |column| StoreError::corrupt("closures", column);
     let date = |column: usize| Date::parse(row.text(column)?).map_err(|_| corrupt(column));
     Ok(ClosureRow {
         id: row.uuid(0)?,

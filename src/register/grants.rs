@@ -16,9 +16,8 @@ use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
     DeliveryKind, EndGrantRequest, EndGrantResponse,
 };
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Snapshot, StoreError, Table, TableClass, Value};
 
 /// Stored `kind` of a grant to an auditor.
 const GRANT_AUDITOR: i64 = 2;
@@ -41,18 +40,20 @@ struct GrantRow {
 impl Record for GrantRow {
     const TABLE: &'static Table = &Table {
         name: "grants",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("grant_id", Blob),
-            ("kind", Int),
-            ("grantor", Text),
-            ("grantee", Text),
-            ("methods", Text),
-            ("from_date", Text),
-            ("to_date", Text),
-            ("ended", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<Vec<u8>>("grant_id"),
+            Column::new::<i64>("kind"),
+            Column::new::<String>("grantor"),
+            Column::new::<String>("grantee"),
+            Column::new::<String>("methods"),
+            Column::new::<String>("from_date"),
+            Column::new::<String>("to_date"),
+            Column::new::<i64>("ended"),
         ],
         replace_key: &[],
     };
@@ -176,7 +177,7 @@ pub async fn list_appointers(
     let rows = snapshot.fetch(sql, arguments).await?;
     rows.iter()
         .map(|row| {
-            let corrupt = StoreError::Corrupt { table: "grants", column: 0 };
+            let corrupt = StoreError::corrupt("grants", 0);
             OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)
         })
         .collect()
@@ -208,7 +209,7 @@ async fn by_id_of_grantor(
     let sql = "SELECT g.kind, g.grantee, g.methods, g.from_date, g.to_date, g.ended, h.version FROM current_versions h \
                JOIN grants g ON g.idx = h.idx AND g.ordinal = h.ordinal WHERE h.key = $1 AND g.grantor = $2";
     let row = snapshot.fetch_one(sql, vec![key(id).as_bytes().into(), grantor.as_str().into()]).await?;
-    let corrupt = |column| StoreError::Corrupt { table: "grants", column };
+    let corrupt = |column| StoreError::corrupt("grants", column);
     row.map(|row| {
         Ok(GrantRow {
             id,

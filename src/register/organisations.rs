@@ -14,9 +14,8 @@ use crate::proto::v1::{
     RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest,
     UpdateOrganisationResponse,
 };
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 use crate::tlog::Hash;
 
 /// A row of `organisations`: one version of an organisation's registration.
@@ -41,16 +40,18 @@ pub struct OrganisationRow {
 impl Record for OrganisationRow {
     const TABLE: &'static Table = &Table {
         name: "organisations",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("organisation", Text),
-            ("display_name", Text),
-            ("state", Int),
-            ("urn", Text),
-            ("ukprn", Text),
-            ("state_change", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<String>("organisation"),
+            Column::new::<String>("display_name"),
+            Column::new::<i64>("state"),
+            Column::new::<String>("urn"),
+            Column::new::<String>("ukprn"),
+            Column::new::<Vec<u8>>("state_change"),
         ],
         replace_key: &[],
     };
@@ -245,7 +246,7 @@ pub(super) async fn deliver_registration(
     let sql = "SELECT DISTINCT organisation FROM organisations WHERE organisation LIKE 'operator/%' \
                ORDER BY organisation";
     for row in cx.snapshot.fetch(sql, vec![]).await? {
-        let corrupt = StoreError::Corrupt { table: "organisations", column: 0 };
+        let corrupt = StoreError::corrupt("organisations", 0);
         let operator = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
         if operator != *organisation {
             change = change.deliver(&operator, DeliveryKind::Registration, object, None);
@@ -294,7 +295,7 @@ fn check_place_number(
 }
 
 fn parse_row(row: &Row) -> Result<OrganisationRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "organisations", column };
+    let corrupt = |column| StoreError::corrupt("organisations", column);
     let state = i32::try_from(row.int(2)?).ok().and_then(|state| OrganisationState::try_from(state).ok());
     Ok(OrganisationRow {
         organisation: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt(0))?,
@@ -314,7 +315,7 @@ async fn load_message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<O
                WHERE c.organisation = $1 ORDER BY c.sha256";
     let mut certificates = Vec::new();
     for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {
-        let corrupt = StoreError::Corrupt { table: "certificates", column: 3 };
+        let corrupt = StoreError::corrupt("certificates", 3);
         let state = i32::try_from(found.int(3)?).map_err(|_| corrupt)?;
         certificates.push(RegisteredCertificate {
             sha256: Hash::from(found.hash(0)?).to_string(),

@@ -8,9 +8,8 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// Academic years for which term dates are accepted.
 const ACADEMIC_YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
@@ -30,13 +29,15 @@ struct TermsRow {
 impl Record for TermsRow {
     const TABLE: &'static Table = &Table {
         name: "term_dates",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("version_key", Blob),
-            ("organisation", Text),
-            ("academic_year", Int),
-            ("message", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("version_key"),
+            Column::new::<String>("organisation"),
+            Column::new::<i64>("academic_year"),
+            Column::new::<Vec<u8>>("message"),
         ],
         replace_key: &[],
     };
@@ -98,7 +99,6 @@ pub(super) async fn put(
 }
 
 /// The error for stored term dates that cannot be parsed. Ignoring them would change the count of school days.
-const CORRUPT_TERM_DATES: StoreError = StoreError::Corrupt { table: "term_dates", column: 0 };
 
 /// Loads an organisation's school calendar from its term dates and closures.
 ///
@@ -114,11 +114,13 @@ pub async fn load_calendar(
             [(&mut calendar.terms, &dates.terms), (&mut calendar.half_terms, &dates.half_terms)]
         {
             for sent in stored {
-                periods.push(parse_period(sent).ok_or(CORRUPT_TERM_DATES)?);
+                periods.push(parse_period(sent).ok_or_else(|| StoreError::corrupt("term_dates", "periods"))?);
             }
         }
         for day in &dates.inset_days {
-            calendar.inset_days.insert(Date::parse(day).map_err(|_| CORRUPT_TERM_DATES)?);
+            calendar
+                .inset_days
+                .insert(Date::parse(day).map_err(|_| StoreError::corrupt("term_dates", "periods"))?);
         }
     }
     closures::add_closures(&mut calendar, snapshot, organisation).await?;
@@ -136,7 +138,8 @@ pub async fn list_term_dates(
     let sql = "SELECT t.message FROM term_dates t \
                JOIN current_versions h ON h.key = t.version_key AND h.idx = t.idx AND h.ordinal = t.ordinal \
                WHERE t.organisation = $1 ORDER BY t.academic_year";
-    let read = |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| CORRUPT_TERM_DATES);
+    let read =
+        |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| StoreError::corrupt("term_dates", "periods"));
     snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
 }
 

@@ -11,9 +11,8 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Record, Refusal, RequestContext};
 use crate::placements::children;
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// The kind of a register statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +50,24 @@ pub struct StatementRow {
 impl Record for StatementRow {
     const TABLE: &'static Table = &Table {
         name: "statements",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("stated", Int),
-            ("placement", Blob),
-            ("date", Text),
-            ("slot", Int),
-            ("organisation", Text),
-            ("revision", Int),
-            ("code", Text),
-            ("mark_revision", Int),
-            ("suggested", Text),
-            ("object", Blob),
-            ("received", Int),
-            ("child", Blob),
-            ("note", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<i64>("stated"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<String>("date"),
+            Column::new::<i64>("slot"),
+            Column::new::<String>("organisation"),
+            Column::new::<i64>("revision"),
+            Column::new::<String>("code"),
+            Column::new::<i64>("mark_revision"),
+            Column::new::<String>("suggested"),
+            Column::new::<Vec<u8>>("object"),
+            Column::new::<i64>("received"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<Vec<u8>>("note"),
         ],
         replace_key: &[],
     };
@@ -159,7 +160,7 @@ pub async fn list_for_placement(
 /// # Errors
 /// [`StoreError::Corrupt`] for a value that is never written.
 pub fn read_statement(row: &Row) -> Result<StatementRow, StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "statements", column };
+    let corrupt = |column| StoreError::corrupt("statements", column);
     Ok(StatementRow {
         kind: if row.int(0)? == 1 { StatementKind::Confirmed } else { StatementKind::NotExpected },
         placement: row.uuid(1)?,

@@ -12,9 +12,8 @@ use crate::exchange::{Reason, Record, Refusal};
 use crate::placements::rows::Placement;
 use crate::proto::v1::StoredMark;
 use crate::seal::{ChildKey, ColumnAddress, FillRandom};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A row of `returns`: a return, or one part of it.
 pub struct ReturnRow {
@@ -35,16 +34,18 @@ pub struct ReturnRow {
 impl Record for ReturnRow {
     const TABLE: &'static Table = &Table {
         name: "returns",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("return_id", Blob),
-            ("provider", Text),
-            ("nil", Int),
-            ("stored", Int),
-            ("part", Int),
-            ("last", Int),
-            ("marks", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("return_id"),
+            Column::new::<String>("provider"),
+            Column::new::<i64>("nil"),
+            Column::new::<i64>("stored"),
+            Column::new::<i64>("part"),
+            Column::new::<i64>("last"),
+            Column::new::<i64>("marks"),
         ],
         replace_key: &[],
     };
@@ -127,28 +128,30 @@ pub(super) use select;
 impl Record for MarkRow {
     const TABLE: &'static Table = &Table {
         name: "marks",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("placement", Blob),
-            ("date", Text),
-            ("slot", Int),
-            ("revision", Int),
-            ("return_id", Blob),
-            ("code", Text),
-            ("seen", Int),
-            ("end_minute", Int),
-            ("minutes_late", Int),
-            ("minutes_planned", Int),
-            ("minutes_attended", Int),
-            ("flags", Int),
-            ("suggested", Text),
-            ("received", Int),
-            ("child", Blob),
-            ("sender", Text),
-            ("note", Blob),
-            ("prior_idx", Int),
-            ("prior_ordinal", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<String>("date"),
+            Column::new::<i64>("slot"),
+            Column::new::<i64>("revision"),
+            Column::new::<Vec<u8>>("return_id"),
+            Column::new::<String>("code"),
+            Column::new::<i64>("seen"),
+            Column::new::<i64>("end_minute"),
+            Column::new::<i64>("minutes_late"),
+            Column::new::<i64>("minutes_planned"),
+            Column::new::<i64>("minutes_attended"),
+            Column::new::<i64>("flags"),
+            Column::new::<String>("suggested"),
+            Column::new::<i64>("received"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<String>("sender"),
+            Column::new::<Vec<u8>>("note"),
+            Column::new::<i64>("prior_idx"),
+            Column::new::<i64>("prior_ordinal"),
         ],
         replace_key: &[],
     };
@@ -253,7 +256,7 @@ pub async fn placements_at(snapshot: &mut Snapshot, index: i64) -> Result<Vec<Uu
 
 /// Decodes a row of `select!`. Returns the mark, its entry index and its ordinal.
 pub fn read_mark(row: &Row) -> Result<(MarkRow, i64, i64), StoreError> {
-    let corrupt = |column| StoreError::Corrupt { table: "marks", column };
+    let corrupt = |column| StoreError::corrupt("marks", column);
     let number = |column: usize| {
         row.opt_int(column)?.map(|value| i32::try_from(value).map_err(|_| corrupt(column))).transpose()
     };

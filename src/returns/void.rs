@@ -22,9 +22,8 @@ use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, VoidReturnRequest, VoidReturnResponse,
 };
 use crate::seal::{ColumnAddress, OrganisationKey};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::VersionKey;
-use crate::store::{Snapshot, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Snapshot, StoreError, Table, TableClass, Value};
 
 /// A row of `voids`: the withdrawal of a return or of one of its parts.
 struct VoidRow {
@@ -39,13 +38,15 @@ struct VoidRow {
 impl Record for VoidRow {
     const TABLE: &'static Table = &Table {
         name: "voids",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("return_id", Blob),
-            ("provider", Text),
-            ("reason", Blob),
-            ("part", Int),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("return_id"),
+            Column::new::<String>("provider"),
+            Column::new::<Vec<u8>>("reason"),
+            Column::new::<i64>("part"),
         ],
         replace_key: &[],
     };
@@ -349,7 +350,7 @@ async fn notify_parties(
         "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY ordinal";
     let arguments = vec![return_id.into(), index.into(), i64::from(kind as i32).into()];
     for row in cx.snapshot.fetch(sql, arguments).await? {
-        let corrupt = StoreError::Corrupt { table: "parties", column: 0 };
+        let corrupt = StoreError::corrupt("parties", 0);
         let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
         change = change.deliver(&recipient, kind, return_id, only);
     }

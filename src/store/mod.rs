@@ -21,6 +21,7 @@ pub mod nodes;
 mod position;
 pub mod proposal;
 mod queue;
+mod record;
 pub mod rollback;
 mod sequencer;
 mod sequencer_handle;
@@ -40,7 +41,11 @@ pub use evidence::LogReader;
 pub use log_follower::{LogFollower, NodeCondition, Revocation};
 pub use position::{DamagedRow, LogPosition};
 pub use queue::{InFlightPermit, ProposalQueue};
+pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of};
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, Snapshot};
-pub use sql::{ColumnKind, Database, DatabaseLocation, Row, StoreError, Table, Value};
+pub use sql::{
+    Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, StoreError, Table,
+    TableClass, Value,
+};
 pub use task_progress::{BackgroundTask, TaskProgress};

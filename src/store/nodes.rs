@@ -213,7 +213,7 @@ async fn find_missing_key(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>
 }
 
 fn key_id_from_row(row: &Row) -> Result<u32, StoreError> {
-    let corrupt = StoreError::Corrupt { table: "activated_keys", column: 0 };
+    let corrupt = StoreError::corrupt("activated_keys", 0);
     u32::try_from(row.int(0)?).map_err(|_| corrupt)
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::budget::{ReadBudget, ReadLimits};
 use super::log;
 use super::proposal::Guard;
+use super::record::Record;
 use super::sql::{Conn, Database, Row, StoreError, Value};
 use super::version_key::VersionKey;
 
@@ -143,6 +144,46 @@ impl Snapshot {
     /// See [`StoreError`].
     pub async fn callers_indexed_up_to(&mut self) -> Result<i64, StoreError> {
         log::callers_indexed_up_to(self.conn().await?).await
+    }
+
+    /// Reads the records of a query that [`select!`](crate::select!) made.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the query fails, or a record is damaged.
+    pub async fn select<R: Record>(
+        &mut self,
+        sql: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Vec<R>, StoreError> {
+        self.fetch(sql, arguments).await?.iter().map(R::read).collect()
+    }
+
+    /// Reads the record that is the newest version of a key.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::select`].
+    pub async fn newest<R: Record>(&mut self, key: &VersionKey) -> Result<Option<R>, StoreError> {
+        let row = self.fetch_one(R::SELECT_NEWEST, vec![key.as_bytes().into()]).await?;
+        row.as_ref().map(R::read).transpose()
+    }
+
+    /// Reads the records that are the newest versions of these keys, in no order.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::select`].
+    pub async fn newest_by_keys<'a, R: Record>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'a VersionKey>,
+    ) -> Result<Vec<R>, StoreError> {
+        self.fetch_by_keys(R::SELECT_NEWEST_BY_KEYS, keys).await?.iter().map(R::read).collect()
+    }
+
+    /// Reads the records that the entry at an index wrote, in the order of their ordinals.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::select`].
+    pub async fn written_at<R: Record>(&mut self, index: i64) -> Result<Vec<R>, StoreError> {
+        self.select(R::SELECT_WRITTEN, vec![index.into()]).await
     }
 
     /// Returns the current version of a key, 0 if it has none.

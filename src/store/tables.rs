@@ -1,25 +1,26 @@
 //! The tables that the committer itself writes. The migrations document their columns.
 
-use super::sql::ColumnKind::{Blob, Int, Text};
-use super::sql::Table;
+use super::sql::{Column, RecordSubject, Table, TableClass};
 
 /// Log entries, one row an exchange.
 pub const ENTRIES: Table = Table {
     name: "entries",
+    class: TableClass::Committed,
+    subject: RecordSubject::NoChild,
     columns: &[
-        ("idx", Int),
-        ("time", Int),
-        ("exchange", Blob),
-        ("caller", Text),
-        ("system", Text),
-        ("method", Text),
-        ("outcome", Int),
-        ("size", Int),
-        ("bytes", Blob),
-        ("salts", Blob),
-        ("request_id", Blob),
-        ("request_mac", Blob),
-        ("reply", Blob),
+        Column::new::<i64>("idx"),
+        Column::new::<i64>("time"),
+        Column::new::<Vec<u8>>("exchange"),
+        Column::new::<String>("caller"),
+        Column::new::<String>("system"),
+        Column::new::<String>("method"),
+        Column::new::<i64>("outcome"),
+        Column::new::<i64>("size"),
+        Column::new::<Vec<u8>>("bytes"),
+        Column::new::<Vec<u8>>("salts"),
+        Column::new::<Vec<u8>>("request_id"),
+        Column::new::<Vec<u8>>("request_mac"),
+        Column::new::<Vec<u8>>("reply"),
     ],
     replace_key: &[],
 };
@@ -28,32 +29,48 @@ pub const ENTRIES: Table = Table {
 /// hash up to 256 tiles below it.
 pub const TILES: Table = Table {
     name: "tiles",
-    columns: &[("level", Int), ("number", Int), ("hashes", Blob)],
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
+    columns: &[Column::new::<i64>("level"), Column::new::<i64>("number"), Column::new::<Vec<u8>>("hashes")],
     replace_key: &["level", "number"],
 };
 
 /// Signed checkpoints, one row a group.
-pub const CHECKPOINTS: Table =
-    Table { name: "checkpoints", columns: &[("size", Int), ("time", Int), ("note", Text)], replace_key: &[] };
+pub const CHECKPOINTS: Table = Table {
+    name: "checkpoints",
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
+    columns: &[Column::new::<i64>("size"), Column::new::<i64>("time"), Column::new::<String>("note")],
+    replace_key: &[],
+};
 
 /// The current version of each key. Its rows are replaced; of the other tables, only partial tiles are.
 pub const CURRENT_VERSIONS: Table = Table {
     name: "current_versions",
-    columns: &[("key", Blob), ("version", Int), ("idx", Int), ("ordinal", Int)],
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
+    columns: &[
+        Column::new::<Vec<u8>>("key"),
+        Column::new::<i64>("version"),
+        Column::new::<i64>("idx"),
+        Column::new::<i64>("ordinal"),
+    ],
     replace_key: &["key"],
 };
 
 /// Organisations that an entry concerns other than its caller, and what is delivered to them.
 pub const PARTIES: Table = Table {
     name: "parties",
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
     columns: &[
-        ("organisation", Text),
-        ("idx", Int),
-        ("ordinal", Int),
-        ("kind", Int),
-        ("sender", Text),
-        ("object", Blob),
-        ("placement", Blob),
+        Column::new::<String>("organisation"),
+        Column::new::<i64>("idx"),
+        Column::new::<i64>("ordinal"),
+        Column::new::<i64>("kind"),
+        Column::new::<String>("sender"),
+        Column::new::<Vec<u8>>("object"),
+        Column::new::<Vec<u8>>("placement"),
     ],
     replace_key: &[],
 };
@@ -61,7 +78,15 @@ pub const PARTIES: Table = Table {
 /// Per-child leaves of entries.
 pub const LEAVES: Table = Table {
     name: "leaves",
-    columns: &[("idx", Int), ("ordinal", Int), ("placement", Blob), ("role", Int), ("hash", Blob)],
+    class: TableClass::Committed,
+    subject: RecordSubject::NoChild,
+    columns: &[
+        Column::new::<i64>("idx"),
+        Column::new::<i64>("ordinal"),
+        Column::new::<Vec<u8>>("placement"),
+        Column::new::<i64>("role"),
+        Column::new::<Vec<u8>>("hash"),
+    ],
     replace_key: &[],
 };
 

@@ -91,8 +91,8 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
         article_6,
         article_9,
         schedule_1,
-        from,
-        to,
+        from_date: from,
+        to_date: to,
         review_by,
     })
 }

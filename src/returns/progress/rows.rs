@@ -8,9 +8,8 @@ use crate::exchange::{Reason, Record, Refusal, RequestContext};
 use crate::placements::children::seal_refusal;
 use crate::proto::v1::ProgressRecord;
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::ColumnKind::{Blob, Int, Text};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, StoreError, Table, Value};
+use crate::store::{Column, RecordSubject, Row, StoreError, Table, TableClass, Value};
 
 /// A row of `progress`: one revision of a progress return.
 pub struct ProgressRow {
@@ -43,18 +42,20 @@ pub(super) use select;
 impl Record for ProgressRow {
     const TABLE: &'static Table = &Table {
         name: "progress",
+        class: TableClass::Committed,
+        subject: RecordSubject::NoChild,
         columns: &[
-            ("idx", Int),
-            ("ordinal", Int),
-            ("placement", Blob),
-            ("child", Blob),
-            ("sender", Text),
-            ("from_date", Text),
-            ("to_date", Text),
-            ("revision", Int),
-            ("flags", Int),
-            ("received", Int),
-            ("progress", Blob),
+            Column::new::<i64>("idx"),
+            Column::new::<i64>("ordinal"),
+            Column::new::<Vec<u8>>("placement"),
+            Column::new::<Vec<u8>>("child"),
+            Column::new::<String>("sender"),
+            Column::new::<String>("from_date"),
+            Column::new::<String>("to_date"),
+            Column::new::<i64>("revision"),
+            Column::new::<i64>("flags"),
+            Column::new::<i64>("received"),
+            Column::new::<Vec<u8>>("progress"),
         ],
         replace_key: &[],
     };
@@ -85,7 +86,7 @@ pub fn progress_key(placement: Uuid, period: &(String, String)) -> VersionKey {
 
 /// Decodes a row of `select!`. Returns the progress return and its entry index.
 pub fn read_progress(row: &Row) -> Result<(ProgressRow, i64), StoreError> {
-    let corrupt = StoreError::Corrupt { table: "progress", column: 2 };
+    let corrupt = StoreError::corrupt("progress", 2);
     let progress = ProgressRow {
         placement: row.uuid(0)?,
         child: row.uuid(1)?,

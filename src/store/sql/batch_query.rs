@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::{from_postgres, with_timeout};
+use super::conn::{rows_from_postgres, with_timeout};
 use super::{Conn, Row, StoreError};
 
 /// A query of a batch. All queries of a batch have the same number and types of columns.
@@ -44,9 +44,10 @@ impl Conn {
                     LookupFilter::Range(from, to) => bound.bind(from).bind(to),
                 };
             }
-            for row in &with_timeout(bound.fetch_all(&mut **conn)).await? {
-                let row = from_postgres(row, "a batch of lookups")?;
-                let rows = usize::try_from(row.int(0)?).ok().and_then(|number| results.get_mut(number));
+            let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
+            for row in rows_from_postgres(&rows, "a batch of lookups")? {
+                let number: i64 = row.at(0)?;
+                let rows = usize::try_from(number).ok().and_then(|number| results.get_mut(number));
                 rows.ok_or(StoreError::Inconsistent("a row of a batch has no query"))?
                     .push(row.without_first());
             }

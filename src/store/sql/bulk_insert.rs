@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, query};
 
 use super::conn::{READ_ONLY, with_timeout};
-use super::{ColumnKind, Conn, StoreError, Table, Value};
+use super::{Column, ColumnKind, Conn, StoreError, Table, Value};
 
 /// Rows of a table, each with a value for every column.
 pub type TableRows = (&'static Table, Vec<Vec<Value>>);
@@ -38,8 +38,8 @@ impl Conn {
                     column.push(value);
                 }
             }
-            for (column, (_, kind)) in columns.into_iter().zip(table.columns) {
-                bound = match kind {
+            for (column, declared) in columns.into_iter().zip(table.columns) {
+                bound = match declared.kind {
                     ColumnKind::Int => bound.bind(column.into_iter().map(int).collect::<Vec<_>>()),
                     ColumnKind::Text => bound.bind(column.into_iter().map(text_of).collect::<Vec<_>>()),
                     ColumnKind::Blob => bound.bind(column.into_iter().map(blob).collect::<Vec<_>>()),
@@ -56,8 +56,8 @@ fn unnest_sql(tables: &[TableRows]) -> String {
     let mut parameters = 1..;
     let mut parts: Vec<String> = (tables.iter())
         .map(|(table, _)| {
-            let array = |((_, kind), at)| format!("${at}::{}[]", postgres_type(kind));
-            let arrays: Vec<String> = table.columns.iter().copied().zip(&mut parameters).map(array).collect();
+            let array = |(column, at): (&Column, i32)| format!("${at}::{}[]", postgres_type(column.kind));
+            let arrays: Vec<String> = table.columns.iter().zip(&mut parameters).map(array).collect();
             let (names, arrays) = (column_names(table), arrays.join(","));
             format!(
                 "INSERT INTO {} ({names}) SELECT * FROM UNNEST({arrays}){}",
@@ -73,7 +73,7 @@ fn unnest_sql(tables: &[TableRows]) -> String {
 }
 
 fn column_names(table: &Table) -> String {
-    table.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",")
+    table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the `ON CONFLICT` clause of a table with a replace key; else an empty string.
@@ -82,8 +82,9 @@ fn on_conflict_clause(table: &Table) -> String {
         return String::new();
     }
     let set: Vec<String> = (table.columns.iter())
-        .filter(|(name, _)| !table.replace_key.contains(name))
-        .map(|(name, _)| format!("{name} = excluded.{name}"))
+        .map(|column| column.name)
+        .filter(|name| !table.replace_key.contains(name))
+        .map(|name| format!("{name} = excluded.{name}"))
         .collect();
     format!(" ON CONFLICT ({}) DO UPDATE SET {}", table.replace_key.join(","), set.join(","))
 }

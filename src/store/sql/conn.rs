@@ -9,6 +9,7 @@ use tokio_stream::StreamExt as _;
 
 use super::postgres::{MAX_PROBE_TIME, MAX_RESPONSE_TIME, timeout_error};
 use super::sqlite_writer::{CHECKPOINT_WAL, SqliteWriter, UnsyncedCommit};
+use super::value::ColumnNames;
 use super::{Row, StoreError, Value};
 use crate::clock::Instant;
 
@@ -176,12 +177,12 @@ impl Conn {
             Self::SqliteReader(conn) => {
                 let rows = bind_sqlite(query(sql), arguments).fetch(&mut **conn).take(most);
                 let rows: Vec<SqliteRow> = rows.collect::<Result<_, _>>().await?;
-                rows.iter().map(|row| from_sqlite(row, sql)).collect()
+                rows_from_sqlite(&rows, sql)
             }
             Self::Postgres(conn) => {
                 let rows = bind_postgres(query(sql), arguments).fetch(&mut **conn).take(most);
                 let rows: Vec<PgRow> = with_timeout(rows.collect::<Result<_, _>>()).await?;
-                rows.iter().map(|row| from_postgres(row, sql)).collect()
+                rows_from_postgres(&rows, sql)
             }
         }
     }
@@ -220,9 +221,7 @@ impl Conn {
                     for key in keys {
                         bound = bound.bind(key);
                     }
-                    for row in &bound.fetch_all(&mut **conn).await? {
-                        found.push(from_sqlite(row, sql)?);
-                    }
+                    found.extend(rows_from_sqlite(&bound.fetch_all(&mut **conn).await?, sql)?);
                     keys = rest;
                 }
                 Ok(found)
@@ -231,7 +230,7 @@ impl Conn {
             Self::Postgres(conn) => {
                 let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
                 let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
-                rows.iter().map(|row| from_postgres(row, sql)).collect()
+                rows_from_postgres(&rows, sql)
             }
         }
     }
@@ -269,32 +268,50 @@ fn bind_postgres(mut query: PostgresQuery<'_>, arguments: Vec<Value>) -> Postgre
     query
 }
 
-fn from_sqlite(row: &SqliteRow, sql: &'static str) -> Result<Row, StoreError> {
+fn names_of(row: &impl sqlx::Row) -> ColumnNames {
+    row.columns().iter().map(|column| Box::from(column.name())).collect()
+}
+
+fn rows_from_sqlite(rows: &[SqliteRow], sql: &'static str) -> Result<Vec<Row>, StoreError> {
+    let Some(names) = rows.first().map(names_of) else { return Ok(Vec::new()) };
+    rows.iter()
+        .map(|row| Ok(Row::new(values_from_sqlite(row, sql)?, ColumnNames::clone(&names), sql)))
+        .collect()
+}
+
+fn values_from_sqlite(row: &SqliteRow, sql: &'static str) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::with_capacity(row.columns().len());
-    for column in 0..row.columns().len() {
-        let raw = row.try_get_raw(column)?;
+    for (position, column) in row.columns().iter().enumerate() {
+        let raw = row.try_get_raw(position)?;
         let kind = raw.type_info().name().to_owned();
         values.push(match (raw.is_null(), kind.as_str()) {
             (true, _) => Value::Int(None),
-            (false, "INTEGER") => Value::Int(Some(row.try_get(column)?)),
-            (false, "TEXT") => Value::Text(Some(row.try_get(column)?)),
-            (false, "BLOB") => Value::Blob(Some(row.try_get(column)?)),
-            _ => return Err(StoreError::Corrupt { table: sql, column }),
+            (false, "INTEGER") => Value::Int(Some(row.try_get(position)?)),
+            (false, "TEXT") => Value::Text(Some(row.try_get(position)?)),
+            (false, "BLOB") => Value::Blob(Some(row.try_get(position)?)),
+            _ => return Err(StoreError::corrupt(sql, column.name())),
         });
     }
-    Ok(Row::new(values, sql))
+    Ok(values)
 }
 
-pub(super) fn from_postgres(row: &PgRow, sql: &'static str) -> Result<Row, StoreError> {
+pub(super) fn rows_from_postgres(rows: &[PgRow], sql: &'static str) -> Result<Vec<Row>, StoreError> {
+    let Some(names) = rows.first().map(names_of) else { return Ok(Vec::new()) };
+    rows.iter()
+        .map(|row| Ok(Row::new(values_from_postgres(row, sql)?, ColumnNames::clone(&names), sql)))
+        .collect()
+}
+
+fn values_from_postgres(row: &PgRow, sql: &'static str) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::with_capacity(row.columns().len());
-    for (column, described) in row.columns().iter().enumerate() {
-        values.push(match described.type_info().name() {
-            "INT8" => Value::Int(row.try_get(column)?),
-            "INT4" => Value::Int(row.try_get::<Option<i32>, _>(column)?.map(i64::from)),
-            "TEXT" => Value::Text(row.try_get(column)?),
-            "BYTEA" => Value::Blob(row.try_get(column)?),
-            _ => return Err(StoreError::Corrupt { table: sql, column }),
+    for (position, column) in row.columns().iter().enumerate() {
+        values.push(match column.type_info().name() {
+            "INT8" => Value::Int(row.try_get(position)?),
+            "INT4" => Value::Int(row.try_get::<Option<i32>, _>(position)?.map(i64::from)),
+            "TEXT" => Value::Text(row.try_get(position)?),
+            "BYTEA" => Value::Blob(row.try_get(position)?),
+            _ => return Err(StoreError::corrupt(sql, column.name())),
         });
     }
-    Ok(Row::new(values, sql))
+    Ok(values)
 }

@@ -26,8 +26,8 @@ pub enum StoreError {
     Corrupt {
         /// The table or query.
         table: &'static str,
-        /// The column's position in the result.
-        column: usize,
+        /// The column.
+        column: String,
     },
     /// Stored data is inconsistent, either in itself or with the anchor, the keys or the configuration.
     #[error("{0}")]
@@ -40,6 +40,14 @@ pub enum StoreError {
         /// What is wrong with it.
         cause: String,
     },
+}
+
+impl StoreError {
+    /// Reports a value that its column cannot hold. `column` is its name.
+    #[must_use]
+    pub fn corrupt(table: &'static str, column: impl std::fmt::Display) -> Self {
+        Self::Corrupt { table, column: column.to_string() }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -7,6 +7,7 @@
 
 mod batch_query;
 mod bulk_insert;
+mod column_types;
 mod conn;
 mod database;
 mod error;
@@ -20,4 +21,4 @@ pub use conn::Conn;
 pub use database::{Database, DatabaseLocation};
 pub use error::StoreError;
 pub use sqlite_writer::{SqliteWalCheckpointer, UnsyncedCommit};
-pub use value::{Column, ColumnKind, Row, Table, Value};
+pub use value::{Column, ColumnKind, ColumnType, RecordSubject, Row, Table, TableClass, Value};

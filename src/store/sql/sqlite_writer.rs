@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::value::ColumnNames;
 use super::{Row, StoreError, Table, Value};
 
 /// Maximum number of cached prepared statements: a few for each table.
@@ -178,7 +179,7 @@ impl SqliteWriter {
 
     /// Inserts rows, in order, by one prepared statement.
     pub fn insert(&self, table: &Table, on_key: &str, rows: &[Vec<Value>]) -> Result<(), StoreError> {
-        let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         let marks = vec!["?"; names.len()].join(",");
         let text = format!("INSERT INTO {} ({}) VALUES ({marks}){on_key}", table.name, names.join(","));
         let mut statement = self.connection()?.prepare_cached(&text)?;
@@ -224,20 +225,21 @@ fn read_rows(
     sql: &'static str,
     found: &mut Vec<Row>,
 ) -> Result<(), StoreError> {
-    let columns = statement.column_count();
+    let names: ColumnNames = statement.column_names().into_iter().map(Box::from).collect();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        let value = |column| match row.get_ref(column)? {
+        let value = |(position, name): (usize, &Box<str>)| match row.get_ref(position)? {
             ValueRef::Null => Ok(Value::Int(None)),
             ValueRef::Integer(value) => Ok(value.into()),
             ValueRef::Text(text) => {
                 let text = std::str::from_utf8(text);
-                text.map(Value::from).map_err(|_| StoreError::Corrupt { table: sql, column })
+                text.map(Value::from).map_err(|_| StoreError::corrupt(sql, name))
             }
             ValueRef::Blob(bytes) => Ok(bytes.into()),
-            ValueRef::Real(_) => Err(StoreError::Corrupt { table: sql, column }),
+            ValueRef::Real(_) => Err(StoreError::corrupt(sql, name)),
         };
-        found.push(Row::new((0..columns).map(value).collect::<Result<_, StoreError>>()?, sql));
+        let values = names.iter().enumerate().map(value).collect::<Result<_, StoreError>>()?;
+        found.push(Row::new(values, ColumnNames::clone(&names), sql));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Values, result rows, and table definitions for bulk inserts.
 
+use std::sync::Arc;
+
 use super::StoreError;
 
 /// A value of one of the three types that both databases store alike, or NULL.
@@ -24,14 +26,72 @@ pub enum ColumnKind {
     Blob,
 }
 
-/// A column's name and type.
-pub type Column = (&'static str, ColumnKind);
+/// A Rust type that one column holds.
+pub trait ColumnType: Sized {
+    /// The kind of the column.
+    const KIND: ColumnKind;
+    /// Whether the column may hold NULL.
+    const IS_NULLABLE: bool = false;
+
+    /// Returns the value to store.
+    fn to_value(&self) -> Value;
+
+    /// Reads a stored value; `None` for one that the type cannot hold.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// The kind of its values.
+    pub kind: ColumnKind,
+    /// Whether it may hold NULL.
+    pub is_nullable: bool,
+}
+
+impl Column {
+    /// Declares a column of a type.
+    #[must_use]
+    pub const fn new<T: ColumnType>(name: &'static str) -> Self {
+        Self { name, kind: T::KIND, is_nullable: T::IS_NULLABLE }
+    }
+}
+
+/// What the log proves of a table's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableClass {
+    /// Its rows stand under the entry that wrote them.
+    Committed,
+    /// Its rows can be made again from committed rows and from the entries.
+    Derived,
+    /// Its rows hold wrapped keys, which survive a new wrapping.
+    Wrapped,
+    /// Nothing that is served rests on its rows.
+    Operational,
+}
+
+/// Which child a table's rows are about, and so which leaf of their entry is taken over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordSubject {
+    /// No child: no leaf is taken over the rows.
+    NoChild,
+    /// The child of the placement in the column `placement`.
+    PlacementChild,
+    /// Every child of the entry: each leaf is taken over the rows.
+    EveryChild,
+}
 
 /// A table as the committer writes it.
 #[derive(Debug)]
 pub struct Table {
-    /// The table's name, the same on both databases.
+    /// Its name, the same on both databases.
     pub name: &'static str,
+    /// What the log proves of it.
+    pub class: TableClass,
+    /// Which child its rows are about.
+    pub subject: RecordSubject,
     /// All columns, in the order of a row's values.
     pub columns: &'static [Column],
     /// The key columns of a table in which a row replaces the one of the same key. Empty if the database refuses a row
@@ -64,6 +124,22 @@ from! {
 }
 
 impl Value {
+    /// Returns NULL for a column of this kind.
+    #[must_use]
+    pub const fn null(kind: ColumnKind) -> Self {
+        match kind {
+            ColumnKind::Int => Self::Int(None),
+            ColumnKind::Text => Self::Text(None),
+            ColumnKind::Blob => Self::Blob(None),
+        }
+    }
+
+    /// Returns whether the value is NULL. SQLite gives NULL no kind of its own.
+    #[must_use]
+    pub const fn is_null(&self) -> bool {
+        matches!(self, Self::Int(None) | Self::Text(None) | Self::Blob(None))
+    }
+
     /// Appends the canonical encoding of the value: a tag, a length, the bytes. Record rows are hashed in it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut field = |tag: u8, bytes: Option<&[u8]>| {
@@ -81,20 +157,44 @@ impl Value {
     }
 }
 
-/// A row of a result, with its values in the order of the statement's columns.
+/// The names of a result's columns, in their order.
+pub(super) type ColumnNames = Arc<[Box<str>]>;
+
+/// A row of a result.
 pub struct Row {
     values: Vec<Value>,
-    table: &'static str,
+    names: ColumnNames,
+    sql: &'static str,
 }
 
 impl Row {
-    pub(super) fn new(values: Vec<Value>, table: &'static str) -> Self {
-        Self { values, table }
+    pub(super) fn new(values: Vec<Value>, names: ColumnNames, sql: &'static str) -> Self {
+        Self { values, names, sql }
     }
 
     pub(super) fn without_first(mut self) -> Self {
         self.values.drain(..1.min(self.values.len()));
+        self.names = self.names.iter().skip(1).cloned().collect();
         self
+    }
+
+    /// Reads the column of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there is no such column or it holds what the type cannot hold.
+    pub fn get<T: ColumnType>(&self, column: &'static str) -> Result<T, StoreError> {
+        let position = self.names.iter().position(|name| **name == *column);
+        let value = position.and_then(|position| self.values.get(position));
+        value.and_then(T::from_value).ok_or_else(|| StoreError::corrupt(self.sql, column))
+    }
+
+    /// Reads a column by its position, because the rows of a batch of lookups have the names of its first lookup.
+    ///
+    /// # Errors
+    /// As [`Row::get`].
+    pub(in crate::store) fn at<T: ColumnType>(&self, position: usize) -> Result<T, StoreError> {
+        let value = self.values.get(position).and_then(T::from_value);
+        value.ok_or_else(|| StoreError::corrupt(self.sql, position))
     }
 
     /// Returns a non-null integer.
@@ -102,7 +202,7 @@ impl Row {
     /// # Errors
     /// [`StoreError::Corrupt`] if the value is NULL, of another type, or not in the row.
     pub fn int(&self, column: usize) -> Result<i64, StoreError> {
-        self.opt_int(column)?.ok_or(self.corrupt(column))
+        self.opt_int(column)?.ok_or_else(|| self.corrupt(column))
     }
 
     /// Returns non-null text.
@@ -110,7 +210,7 @@ impl Row {
     /// # Errors
     /// As for [`Row::int`].
     pub fn text(&self, column: usize) -> Result<&str, StoreError> {
-        self.opt_text(column)?.ok_or(self.corrupt(column))
+        self.opt_text(column)?.ok_or_else(|| self.corrupt(column))
     }
 
     /// Returns non-null bytes.
@@ -118,7 +218,7 @@ impl Row {
     /// # Errors
     /// As for [`Row::int`].
     pub fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
-        self.opt_blob(column)?.ok_or(self.corrupt(column))
+        self.opt_blob(column)?.ok_or_else(|| self.corrupt(column))
     }
 
     /// Returns a non-null UUID of 16 bytes.
@@ -177,7 +277,7 @@ impl Row {
     }
 
     fn corrupt(&self, column: usize) -> StoreError {
-        StoreError::Corrupt { table: self.table, column }
+        StoreError::corrupt(self.sql, column)
     }
 
     /// Returns `None` for a NULL of any type, because SQLite's NULL has no type; an error for any other value.

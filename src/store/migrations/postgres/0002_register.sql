@@ -47,16 +47,15 @@ CREATE INDEX grants_grantor ON grants (grantor);
 CREATE TABLE agreements (
   idx            BIGINT NOT NULL,
   ordinal        BIGINT NOT NULL,
-  version_key    BYTEA NOT NULL,
-  agreement_id   BYTEA NOT NULL,
+  id             BYTEA NOT NULL,
   version        BIGINT NOT NULL,
   state          BIGINT NOT NULL,  -- apgateway.v1.AgreementState
   parties        TEXT COLLATE "C" NOT NULL,     -- organisation ids, comma-separated, sorted
-  countersigned  TEXT COLLATE "C" NOT NULL,     -- parties that have signed, in the same format
+  countersigned_by TEXT COLLATE "C" NOT NULL,     -- parties that have signed, in the same format
   data_classes   TEXT COLLATE "C" NOT NULL,     -- numbers of apgateway.v1.DataClass, comma-separated
   purposes       TEXT COLLATE "C" NOT NULL,     -- numbers of apgateway.v1.Purpose
   article_6      BIGINT NOT NULL,
-  article_9      BIGINT NOT NULL,  -- 0 for none
+  article_9      BIGINT,            -- NULL for none
   schedule_1     TEXT COLLATE "C" NOT NULL,     -- paragraph of Schedule 1 DPA 2018, or empty
   from_date      TEXT COLLATE "C" NOT NULL,
   to_date        TEXT COLLATE "C" NOT NULL,

@@ -47,16 +47,15 @@ CREATE INDEX grants_grantor ON grants (grantor);
 CREATE TABLE agreements (
   idx            INTEGER NOT NULL,
   ordinal        INTEGER NOT NULL,
-  version_key    BLOB NOT NULL,
-  agreement_id   BLOB NOT NULL,
+  id             BLOB NOT NULL,
   version        INTEGER NOT NULL,
   state          INTEGER NOT NULL,  -- apgateway.v1.AgreementState
   parties        TEXT NOT NULL,     -- organisation ids, comma-separated, sorted
-  countersigned  TEXT NOT NULL,     -- parties that have signed, in the same format
+  countersigned_by TEXT NOT NULL,     -- parties that have signed, in the same format
   data_classes   TEXT NOT NULL,     -- numbers of apgateway.v1.DataClass, comma-separated
   purposes       TEXT NOT NULL,     -- numbers of apgateway.v1.Purpose
   article_6      INTEGER NOT NULL,
-  article_9      INTEGER NOT NULL,  -- 0 for none
+  article_9      INTEGER,            -- NULL for none
   schedule_1     TEXT NOT NULL,     -- paragraph of Schedule 1 DPA 2018, or empty
   from_date      TEXT NOT NULL,
   to_date        TEXT NOT NULL,
