@@ -29,6 +29,7 @@ mod demo;
 mod determinism;
 mod digests;
 mod disk_full;
+mod docs;
 mod documents;
 mod ended_rights;
 mod example_requests;
