@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::support::{gateway, run, tool};
+use super::support::{gateway, installed_tool, run};
 
 /// Pages outside `docs/`.
 const PAGES: [&str; 7] = [
@@ -145,7 +145,7 @@ impl Page {
             }
         }
         let binary = PathBuf::from(gateway().get_program());
-        let mut path = vec![binary.parent().unwrap().to_owned(), tool("python/bin")];
+        let mut path = vec![binary.parent().unwrap().to_owned(), installed_tool("python/bin")];
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
         let mut bash = Command::new("timeout");
         bash.args([MAX_PAGE_SECONDS, "bash", "-euo", "pipefail", "-c", &script]);
