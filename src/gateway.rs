@@ -133,7 +133,7 @@ impl Node {
     /// own and precedes the exchange pipeline.
     ///
     /// # Errors
-    /// [`Fatal`] when the disk failed: the process must exit non-zero at once.
+    /// [`FatalError`] when the disk failed: the process must exit non-zero at once.
     pub async fn serve(
         self,
         listener: TcpListener,

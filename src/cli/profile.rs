@@ -43,7 +43,7 @@ pub async fn connect_from_args(args: &ProfileArgs) -> Result<Client, Failure> {
 /// Connects with a profile file.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`connect_from_args`].
 pub async fn connect(path: &Path) -> Result<Client, Failure> {
     let (profile, seen) = load(path)?;
     let seen = CheckpointStore::open_folder(&seen)

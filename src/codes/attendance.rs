@@ -225,7 +225,7 @@ impl AttendanceCode {
     /// Parses a code that is valid on `date`. Case and spaces are not corrected.
     ///
     /// # Errors
-    /// [`CodeError::Retired`] for `F H J Y` from 19 August 2024; [`CodeError::Unknown`] for any other text that is not
+    /// [`AttendanceCodeError::Retired`] for `F H J Y` from 19 August 2024; [`AttendanceCodeError::Unknown`] for any other text that is not
     /// valid on that date.
     pub fn parse_on(text: &str, date: Date) -> Result<Self, AttendanceCodeError> {
         let code =
@@ -244,7 +244,7 @@ impl AttendanceCode {
     /// Parses a code that is valid on `date` for a mark of `session`.
     ///
     /// # Errors
-    /// Errors of [`AttendanceCode::on`], and [`CodeError::SessionMismatch`].
+    /// Errors of [`AttendanceCode::parse_on`], and [`AttendanceCodeError::SessionMismatch`].
     pub fn parse_in_session(
         text: &str,
         date: Date,

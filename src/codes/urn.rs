@@ -41,7 +41,7 @@ impl Urn {
     /// Parses six ASCII digits.
     ///
     /// # Errors
-    /// [`PlaceNumberError::Urn`].
+    /// [`EstablishmentNumberError::Urn`].
     pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
         parse_digits(text, 6).filter(|urn| *urn >= 100_000).map(Self).ok_or(EstablishmentNumberError::Urn)
     }
@@ -61,7 +61,7 @@ impl Ukprn {
     /// Parses eight ASCII digits.
     ///
     /// # Errors
-    /// [`PlaceNumberError::Ukprn`].
+    /// [`EstablishmentNumberError::Ukprn`].
     pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
         let number = parse_digits(text, 8).filter(|number| number / 10_000_000 == 1);
         number.map(Self).ok_or(EstablishmentNumberError::Ukprn)
@@ -87,7 +87,7 @@ impl Laestab {
     /// Parses `LLL/EEEE` or `LLLEEEE`.
     ///
     /// # Errors
-    /// [`PlaceNumberError::Laestab`].
+    /// [`EstablishmentNumberError::Laestab`].
     pub fn parse(text: &str) -> Result<Self, EstablishmentNumberError> {
         let (authority, rest) = text.split_at_checked(3).ok_or(EstablishmentNumberError::Laestab)?;
         let authority = LaCode::parse(authority).map_err(|_| EstablishmentNumberError::Laestab)?;

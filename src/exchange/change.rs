@@ -131,7 +131,7 @@ impl Change {
         self.append_child_rows(part, records.iter().map(row_write).collect())
     }
 
-    /// Appends records as [`Change::child`] does, from several tables. There is still one leaf, over the rows in
+    /// Appends records as [`Change::append_child`] does, from several tables. There is still one leaf, over the rows in
     /// this order.
     #[must_use]
     pub fn append_child_rows(self, part: &LeafInput<'_>, rows: Vec<RowWrite>) -> Self {

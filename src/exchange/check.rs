@@ -51,7 +51,7 @@ impl Violation {
     }
 }
 
-/// Violations by a message: the first [`KEPT`], and the number of further ones.
+/// Violations by a message: the first [`MAX_VIOLATIONS`], and the number of further ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
     /// The first violations, in the order of reading.
@@ -176,7 +176,7 @@ impl Check {
         self.add_violation_about(field, reason, &[]);
     }
 
-    /// Records a violation as [`Check::fault`] does; `about` are ids that the caller may know.
+    /// Records a violation as [`Check::add_violation`] does; `about` are ids that the caller may know.
     pub fn add_violation_about(&mut self, field: &'static str, reason: &'static str, about: &[Uuid]) {
         debug_assert!(REASONS.iter().any(|(listed, _)| *listed == reason), "{reason} is not in REASONS");
         let path = &self.path;

@@ -41,7 +41,7 @@ impl CommittedReply {
     }
 }
 
-/// Codec that decodes to bytes and encodes [`Answer`]s.
+/// Codec that decodes to bytes and encodes [`OutboundMessage`]s.
 #[derive(Clone, Copy, Default)]
 pub struct ExchangeCodec {
     /// Whether the client sends a stream of messages.

@@ -123,7 +123,7 @@ fn system_entry(exchange: Uuid, organisation: &str, method: &str, salts: &Commit
 /// calls this while no node serves.
 ///
 /// # Errors
-/// [`SealError::Library`] only.
+/// [`SealError::CryptoLibrary`] only.
 pub fn log_replaced_proposal(
     random: &Randomness,
     now: Instant,

@@ -72,7 +72,7 @@ impl RequestContext {
     /// Returns a permit for the action on these facts.
     ///
     /// # Errors
-    /// As [`policy::decide`].
+    /// As [`policy::authorise`].
     pub fn permit(&self, action: Action, facts: &PolicyFacts) -> Result<Permit, Refusal> {
         policy::authorise(&self.caller, action, facts)
     }

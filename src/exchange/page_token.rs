@@ -84,7 +84,7 @@ impl PageTokens {
         })
     }
 
-    /// Decodes a number that was encoded by `to_be_bytes`. Passed as `read` to [`Pages::begin`].
+    /// Decodes a number that was encoded by `to_be_bytes`. Passed as `read` to [`PageTokens::start_position`].
     #[must_use]
     pub fn decode_number(payload: &[u8]) -> Option<i64> {
         payload.try_into().ok().map(i64::from_be_bytes)

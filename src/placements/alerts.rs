@@ -293,7 +293,7 @@ pub fn seal_resolution(
 /// the child. `None` if the caller may not read the placement any more, or the child's record was erased.
 ///
 /// # Errors
-/// As [`message`].
+/// As [`alert_message`].
 pub async fn delivery_content(
     cx: &mut RequestContext,
     index: i64,

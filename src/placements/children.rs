@@ -164,7 +164,7 @@ pub async fn load_key(
 /// Reads the key of (sender, child), and refuses an exchange that is impossible without it.
 ///
 /// # Errors
-/// [`Reason::NotFound`] when it was destroyed or never made; otherwise as [`key`].
+/// [`Reason::NotFound`] when it was destroyed or never made; otherwise as [`load_key`].
 pub async fn load_required_key(
     cx: &mut RequestContext,
     sender: &OrganisationId,
@@ -176,7 +176,7 @@ pub async fn load_required_key(
 /// Returns the sender's key of the child. If there is none yet, generates it and adds its row to the change.
 ///
 /// # Errors
-/// As [`required_key`] and [`new_key`].
+/// As [`load_required_key`] and [`generate_key`].
 pub async fn load_or_generate_key(
     cx: &mut RequestContext,
     change: Change,
@@ -210,7 +210,7 @@ pub fn seal_identity(
 /// Reads the identity of a placement's child from the commissioner's newest record. `None`: the record was erased.
 ///
 /// # Errors
-/// As [`key`]; [`Reason::Failed`] when what is stored does not open.
+/// As [`load_key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn load_identity(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -218,11 +218,11 @@ pub async fn load_identity(
     load_identity_as_of(cx, placement, i64::MAX).await
 }
 
-/// Reads the identity of a placement's child as [`identity`] does, from the commissioner's record as of a log index.
+/// Reads the identity of a placement's child as [`load_identity`] does, from the commissioner's record as of a log index.
 /// Deliveries use this, because a delivery's digest must not change with the record.
 ///
 /// # Errors
-/// As [`identity`].
+/// As [`load_identity`].
 pub async fn load_identity_as_of(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -241,7 +241,7 @@ pub async fn load_identity_as_of(
 /// the end was recorded.
 ///
 /// # Errors
-/// As [`identity`]; [`Reason::Failed`] if the placement has not ended.
+/// As [`load_identity`]; [`Reason::Failed`] if the placement has not ended.
 pub async fn load_identity_at_end(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -276,7 +276,7 @@ pub struct ChildRecord {
 /// Reads and opens the sender's newest record of the child.
 ///
 /// # Errors
-/// As [`required_key`]; [`Reason::NotFound`] also for a child that is not the sender's.
+/// As [`load_required_key`]; [`Reason::NotFound`] also for a child that is not the sender's.
 pub async fn load_newest_record(
     cx: &mut RequestContext,
     sender: &OrganisationId,

@@ -148,7 +148,7 @@ pub struct RemainingItems {
 /// erased.
 ///
 /// # Errors
-/// As [`children::key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
+/// As [`children::load_key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
 pub async fn load_remaining(
     cx: &mut RequestContext,
     placement: &Placement,

@@ -99,7 +99,7 @@ impl Placement {
         periods.find(|period| period.contains(day)).map_or(CallerRole::NoRole, PartyPeriod::role)
     }
 
-    /// Returns the role in which an organisation reads what belongs to a day, as [`Placement::reader`] does for today.
+    /// Returns the role in which an organisation reads what belongs to a day, as [`Placement::reading_role`] does for today.
     #[must_use]
     pub fn reading_role_on(&self, organisation: &OrganisationId, day: Date) -> CallerRole {
         match self.role_on(organisation, day) {
@@ -181,7 +181,7 @@ impl Placement {
     }
 
     /// Returns the role that an organisation has, or else had on a day of the placement. It decides whether the
-    /// organisation may ask at all; what belongs to a day is then filtered by [`Placement::part_on`].
+    /// organisation may ask at all; what belongs to a day is then filtered by [`Placement::role_on`].
     #[must_use]
     pub fn reading_role_on_any_day(&self, organisation: &OrganisationId) -> CallerRole {
         let part = self.reading_role(organisation);

@@ -63,7 +63,7 @@ pub fn key(placement: Uuid) -> VersionKey {
 /// Reads the newest plan of a placement with its version, if there is one.
 ///
 /// # Errors
-/// As [`children::required_key`]; [`Reason::Failed`] when what is stored does not open.
+/// As [`children::load_required_key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn load_newest(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -79,7 +79,7 @@ pub async fn load_newest(
 /// Reads the version of a placement's plan that the exchange at a log index wrote.
 ///
 /// # Errors
-/// As [`newest`].
+/// As [`load_newest`].
 pub async fn load_written_at(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -95,7 +95,7 @@ pub async fn load_written_at(
 /// Reads the newest plan of a placement as of a log index.
 ///
 /// # Errors
-/// As [`newest`].
+/// As [`load_newest`].
 pub async fn load_as_of(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -111,7 +111,7 @@ pub async fn load_as_of(
 /// Reads a version of a placement's plan.
 ///
 /// # Errors
-/// As [`newest`].
+/// As [`load_newest`].
 pub async fn load_version(
     cx: &mut RequestContext,
     placement: &Placement,
@@ -129,7 +129,7 @@ pub async fn load_version(
 /// because a plan that is written late states what was arranged.
 ///
 /// # Errors
-/// As [`newest`].
+/// As [`load_newest`].
 pub async fn list_in_force(
     cx: &mut RequestContext,
     placement: &Placement,

@@ -112,7 +112,7 @@ pub(super) async fn list_placements(
 /// and the detail. The caller has checked the reader's right to it.
 ///
 /// # Errors
-/// As [`children::required_key`]; [`Reason::Failed`] when what is stored does not open.
+/// As [`children::load_required_key`]; [`Reason::Failed`] when what is stored does not open.
 pub async fn placement_message(
     cx: &mut RequestContext,
     placement: &Placement,

@@ -273,7 +273,7 @@ pub async fn list_ids_for_party(
 }
 
 /// Reads the newest versions of placements, in the order of their ids. They are not added to the exchange's read set,
-/// because a list reads many and shows few: it calls [`Snapshot::rest_on`] for those that it shows.
+/// because a list reads many and shows few: it calls [`Snapshot::record_read`] for those that it shows.
 ///
 /// # Errors
 /// As [`StoreError`] says.

@@ -41,7 +41,7 @@ pub enum Transition {
 }
 
 /// Returns the state after a transition. If a placement started without a decision, the commissioner may approve it
-/// while it is active ([`late_decision`] checks when), but can no longer reject it: it ends the placement instead.
+/// while it is active ([`check_late_decision`] checks when), but can no longer reject it: it ends the placement instead.
 ///
 /// # Errors
 /// [`WrongState`] if the transition is not possible in the state.

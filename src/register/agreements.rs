@@ -127,7 +127,7 @@ pub async fn basis_in_force(
     Ok(basis.filter(|basis| !basis.lapsed))
 }
 
-/// Returns the legal basis as [`basis`] does, and also that of an agreement that was in force and has ended or expired,
+/// Returns the legal basis as [`basis_in_force`] does, and also that of an agreement that was in force and has ended or expired,
 /// flagged as lapsed. A live placement's returns continue under a lapsed basis because they cannot wait.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ const INIT_METHOD: &str = "/apgateway.v1/init";
 /// Builds the proposal for the first entry of a log.
 ///
 /// # Errors
-/// [`SealError::Library`] only.
+/// [`SealError::CryptoLibrary`] only.
 pub fn bootstrap_proposal(
     random: &Randomness,
     now: Instant,

@@ -44,7 +44,7 @@ impl ChildKey {
     /// Wraps the key under the ring's active key, with sender and child as additional authenticated data.
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn wrap(
         &self,
         ring: &KeyRing,
@@ -67,7 +67,7 @@ impl ChildKey {
     /// Seals one column: version ‖ nonce ‖ ciphertext ‖ tag, 29 bytes more than the plaintext.
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn seal(
         &self,
         address: ColumnAddress<'_>,
@@ -80,7 +80,7 @@ impl ChildKey {
     /// Opens one column that was sealed with this key.
     ///
     /// # Errors
-    /// [`SealError::Refused`] unless key, address and bytes are those of the sealing; [`SealError::Format`].
+    /// [`SealError::AuthenticationFailed`] unless key, address and bytes are those of the sealing; [`SealError::UnknownFormat`].
     pub fn open(&self, address: ColumnAddress<'_>, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         match sealed.split_first() {
             Some((&COLUMN_FORMAT, body)) => {
@@ -102,7 +102,7 @@ impl WrappedKey {
     /// Builds a wrapped key from the two columns of a row.
     ///
     /// # Errors
-    /// [`SealError::Format`] unless there are [`WRAPPED_BYTES`] bytes.
+    /// [`SealError::UnknownFormat`] unless there are [`WRAPPED_BYTES`] bytes.
     pub fn from_row(kek_id: u32, bytes: &[u8]) -> Result<Self, SealError> {
         Ok(Self { kek_id, bytes: bytes.try_into().map_err(|_| SealError::UnknownFormat)? })
     }
@@ -110,7 +110,7 @@ impl WrappedKey {
     /// Unwraps the key of this sender and child.
     ///
     /// # Errors
-    /// [`SealError::KeyMissing`] without the ring's key; [`SealError::Refused`] for another sender or child.
+    /// [`SealError::KeyMissing`] without the ring's key; [`SealError::AuthenticationFailed`] for another sender or child.
     pub fn unwrap(&self, ring: &KeyRing, sender: &str, child: &[u8; 16]) -> Result<ChildKey, SealError> {
         let kek = ring.key(self.kek_id)?;
         let plain = Zeroizing::new(envelope::open(

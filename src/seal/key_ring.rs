@@ -81,7 +81,7 @@ impl KeyRing {
     /// Creates a ring with one new key in a new file.
     ///
     /// # Errors
-    /// [`FileError::Exists`] when the file exists: a ring is never overwritten.
+    /// [`SecretFileError::Exists`] when the file exists: a ring is never overwritten.
     pub fn create(path: &Path, created: Date, fill: FillRandom<'_>) -> Result<Self, SecretFileError> {
         let text = to_toml(&[new_key(1, KeyState::Active, created, fill)]);
         let ring = parse(&text).and_then(|keys| Self::from_stored(&keys))?;
@@ -92,7 +92,7 @@ impl KeyRing {
     /// Loads the ring from its file.
     ///
     /// # Errors
-    /// [`FileError::Exposed`] unless only the owner can read the file; otherwise the fault of the file.
+    /// [`SecretFileError::Exposed`] unless only the owner can read the file; otherwise the fault of the file.
     pub fn load(path: &Path) -> Result<Self, SecretFileError> {
         Self::from_stored(&parse(&secret_file::read(path)?)?)
     }
@@ -101,7 +101,7 @@ impl KeyRing {
     /// file. Every older key is kept.
     ///
     /// # Errors
-    /// Errors of [`KeyRing::load`]; [`FileError::Invalid`] while another key is pending. The old file remains unless
+    /// Errors of [`KeyRing::load`]; [`SecretFileError::Invalid`] while another key is pending. The old file remains unless
     /// the new one is complete and durable.
     pub fn rotate(path: &Path, created: Date, fill: FillRandom<'_>) -> Result<Self, SecretFileError> {
         let text = secret_file::replace(path, |text| {
@@ -124,7 +124,7 @@ impl KeyRing {
     /// Makes the pending key active. The previous active key only opens from then on.
     ///
     /// # Errors
-    /// Errors of [`KeyRing::load`]; [`FileError::Invalid`] when no key is pending. The old file remains unless the new
+    /// Errors of [`KeyRing::load`]; [`SecretFileError::Invalid`] when no key is pending. The old file remains unless the new
     /// one is complete and durable.
     pub fn activate(path: &Path) -> Result<Self, SecretFileError> {
         let text = secret_file::replace(path, |text| {

@@ -38,7 +38,7 @@ impl LogSigningKey {
     /// Creates a new seed in a new file. `origin` is the first line of checkpoints, such as `gateway.example/log`.
     ///
     /// # Errors
-    /// [`FileError::Exists`] when the file exists; [`FileError::Invalid`] for an origin that is not valid in a
+    /// [`SecretFileError::Exists`] when the file exists; [`SecretFileError::Invalid`] for an origin that is not valid in a
     /// checkpoint.
     pub fn create(path: &Path, origin: &str, fill: FillRandom<'_>) -> Result<Self, SecretFileError> {
         let text = to_toml(origin, "", fill)?;
@@ -64,7 +64,7 @@ impl LogSigningKey {
     /// Loads the key from its file.
     ///
     /// # Errors
-    /// [`FileError::Exposed`] unless only the owner can read the file; otherwise the fault of the file.
+    /// [`SecretFileError::Exposed`] unless only the owner can read the file; otherwise the fault of the file.
     pub fn load(path: &Path) -> Result<Self, SecretFileError> {
         parse(&secret_file::read(path)?)
     }

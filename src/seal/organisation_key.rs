@@ -27,7 +27,7 @@ impl OrganisationKey {
     /// Derives the sealing key of an organisation (`la/330`).
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn derive(ring: &KeyRing, organisation: &str) -> Result<Self, SealError> {
         Self::derive_under(ring.active(), organisation)
     }
@@ -35,7 +35,7 @@ impl OrganisationKey {
     /// Seals one value to version ‖ key id (4 bytes) ‖ nonce ‖ ciphertext ‖ tag, 33 bytes more than the plaintext.
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn seal(
         &self,
         address: ColumnAddress<'_>,
@@ -49,7 +49,7 @@ impl OrganisationKey {
     /// Opens one value of an organisation that was sealed under any key of the ring.
     ///
     /// # Errors
-    /// [`SealError::KeyMissing`], [`SealError::Refused`] or [`SealError::Format`].
+    /// [`SealError::KeyMissing`], [`SealError::AuthenticationFailed`] or [`SealError::UnknownFormat`].
     pub fn open(
         ring: &KeyRing,
         organisation: &str,

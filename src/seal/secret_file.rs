@@ -75,7 +75,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
 /// checked.
 ///
 /// # Errors
-/// [`FileError::Exposed`], [`FileError::NotPlain`], or [`FileError::Io`] when it does not exist.
+/// [`SecretFileError::Exposed`], [`SecretFileError::NotRegularFile`], or [`SecretFileError::Io`] when it does not exist.
 pub fn ensure_private(path: &Path) -> Result<(), SecretFileError> {
     ensure_private_mode(&fs::metadata(path).map_err(io_error_while("find it"))?)
 }
@@ -83,7 +83,7 @@ pub fn ensure_private(path: &Path) -> Result<(), SecretFileError> {
 /// Creates an empty file that only its owner can read, whatever the umask. An existing file is left as it is.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`SecretFileError::Io`].
 pub fn create_private_if_missing(path: &Path) -> Result<(), SecretFileError> {
     match create_owner_only(path) {
         Err(SecretFileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -94,7 +94,7 @@ pub fn create_private_if_missing(path: &Path) -> Result<(), SecretFileError> {
 /// Creates a secret file of mode 0600.
 ///
 /// # Errors
-/// [`FileError::Exists`] when the file exists, [`FileError::Io`] otherwise.
+/// [`FileError::Exists`] when the file exists, [`SecretFileError::Io`] otherwise.
 pub(super) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
     let folder = lock_folder(path)?;
     if path.try_exists().map_err(io_error_while("check whether it exists"))? {

@@ -36,7 +36,7 @@ impl KeyRing {
     /// (microseconds since 1970; `i64::MAX` for never).
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn seal_token(
         &self,
         token_use: TokenUse,
@@ -61,7 +61,7 @@ impl KeyRing {
     /// Opens a token at the time `now` (microseconds since 1970).
     ///
     /// # Errors
-    /// [`TokenInvalid`] for every fault.
+    /// [`InvalidToken`] for every fault.
     pub fn open_token(
         &self,
         token_use: TokenUse,

@@ -67,7 +67,7 @@ impl Vault {
     }
 
     /// Returns the key of (sender, child), unwrapped from the wrapped key that its row holds now. Call
-    /// [`Vault::forget`] when the row is deleted.
+    /// [`Vault::evict`] when the row is deleted.
     ///
     /// # Errors
     /// Errors of [`WrappedKey::unwrap`].

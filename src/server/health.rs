@@ -14,7 +14,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Sets the health service's status from the node's condition. Ends only with the node.
 ///
 /// # Errors
-/// [`Fatal::TaskEnded`] when nothing can change the condition any more.
+/// [`FatalError::TaskEnded`] when nothing can change the condition any more.
 pub async fn report_health(
     health: HealthReporter,
     mut condition: watch::Receiver<NodeCondition>,

@@ -28,7 +28,7 @@ impl CommitmentSalts {
     /// Encrypts the salts under the key of the organisation for which the exchange was made.
     ///
     /// # Errors
-    /// [`SealError::Library`] only.
+    /// [`SealError::CryptoLibrary`] only.
     pub fn seal(
         &self,
         ring: &KeyRing,

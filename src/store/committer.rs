@@ -118,9 +118,9 @@ impl Committer {
         self.queue.reserve(organisation)
     }
 
-    /// Commits a proposal. After [`Outcome::Committed`] everything in it is durable, and its checkpoint is in the
-    /// anchor. After [`Outcome::Unavailable`] it may have been committed or not. After any other outcome it has no
-    /// effect. Once the committer has ended, the outcome is [`Outcome::Unavailable`], also for queued proposals.
+    /// Commits a proposal. After [`CommitOutcome::Committed`] everything in it is durable, and its checkpoint is in the
+    /// anchor. After [`CommitOutcome::Unavailable`] it may have been committed or not. After any other outcome it has no
+    /// effect. Once the committer has ended, the outcome is [`CommitOutcome::Unavailable`], also for queued proposals.
     pub async fn commit(&self, proposal: Proposal) -> CommitOutcome {
         let (answer, outcome) = oneshot::channel();
         self.queue.push(PendingProposal { proposal, reply_to: answer });

@@ -79,7 +79,7 @@ impl LogReader {
     /// the reply or its salts are not stored.
     ///
     /// # Errors
-    /// See [`AnswerError`].
+    /// See [`StoredReplyError`].
     pub async fn load_reply(
         &self,
         index: u64,
@@ -157,7 +157,7 @@ pub async fn prove_inclusion(
 /// Returns the consistency proof between the trees of sizes `from` and `to`.
 ///
 /// # Errors
-/// As for [`inclusion`].
+/// As for [`prove_inclusion`].
 pub async fn prove_consistency(snapshot: &mut Snapshot, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
     prove(snapshot.conn().await?, to, |prover| prover.consistency_proof(from)).await
 }

@@ -85,7 +85,7 @@ impl LogFollower {
     /// Polls until the database no longer continues this node's log.
     ///
     /// # Errors
-    /// [`Fatal`]; the function does not return otherwise.
+    /// [`FatalError`]; the function does not return otherwise.
     pub async fn run(self, progress: TaskProgress) -> Result<(), FatalError> {
         let hint = Notify::new();
         tokio::select! {
@@ -108,7 +108,7 @@ impl LogFollower {
     /// Polls once.
     ///
     /// # Errors
-    /// [`Fatal::Diverged`] if the database does not continue this node's log.
+    /// [`FatalError::Diverged`] if the database does not continue this node's log.
     pub async fn poll(&self) -> Result<(), FatalError> {
         // Both are read before the database: later changes are for the next poll.
         let (known, owed) = (self.committer.known_head(), self.committer.notifier().take_pending());

@@ -153,7 +153,7 @@ async fn is_activated_in(conn: &mut Conn, key: &RingKey) -> Result<bool, StoreEr
 /// Activates a key, if every live node holds it. Activating it again has no effect.
 ///
 /// # Errors
-/// [`NotActivated`].
+/// [`ActivationError`].
 pub async fn activate(database: &Database, key: &RingKey) -> Result<(), ActivationError> {
     let mut conn = database.writer().await?;
     if let Err(error) = conn.begin_write().await {

@@ -72,7 +72,7 @@ impl ProposalQueue {
     }
 
     /// Adds a proposal at the end of its organisation's lane. Once the queue is closed, the outcome is
-    /// [`Outcome::Unavailable`] at once, because nothing would ever take the proposal.
+    /// [`CommitOutcome::Unavailable`] at once, because nothing would ever take the proposal.
     pub fn push(&self, pending: PendingProposal) {
         let mut lanes = self.lock();
         if lanes.is_closed {
@@ -86,7 +86,7 @@ impl ProposalQueue {
     }
 
     /// Closes the queue because its committer has ended: the outcome of every queued and every later proposal is
-    /// [`Outcome::Unavailable`].
+    /// [`CommitOutcome::Unavailable`].
     pub fn close(&self) {
         let waiting = {
             let mut lanes = self.lock();

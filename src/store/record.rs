@@ -172,7 +172,7 @@ pub const fn concat_bytes<const N: usize>(first: &str, second: &str) -> [u8; N] 
     bytes
 }
 
-/// Returns the text of bytes that [`concat_bytes`] made; empty for any others.
+/// Returns the text of bytes that [`concat_bytes()`] made; empty for any others.
 #[must_use]
 pub const fn text_of(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {

@@ -38,7 +38,7 @@ impl SequencerHandle {
     /// Waits for the thread to end. Unless stopped, it ends only on an error.
     ///
     /// # Errors
-    /// [`Fatal`]: the process must exit non-zero without answering any caller.
+    /// [`FatalError`]: the process must exit non-zero without answering any caller.
     pub async fn ended(&mut self) -> Result<(), FatalError> {
         (&mut self.ended).await.unwrap_or(Err(FatalError::UnexpectedEnd))
     }

@@ -134,7 +134,7 @@ impl LogKeyHistory {
     /// Verifies a note with the keys of the history, and returns its checkpoint.
     ///
     /// # Errors
-    /// [`LineageError`].
+    /// [`LogKeyHistoryError`].
     pub fn open(&self, note: &str) -> Result<Checkpoint, LogKeyHistoryError> {
         match self.open_even_if_lost(note)? {
             (checkpoint, false) => Ok(checkpoint),
@@ -142,11 +142,11 @@ impl LogKeyHistory {
         }
     }
 
-    /// Verifies a note like [`Lineage::open`], but accepts a checkpoint beyond what was kept of its log. The flag is
+    /// Verifies a note like [`LogKeyHistory::open`], but accepts a checkpoint beyond what was kept of its log. The flag is
     /// set for such a checkpoint.
     ///
     /// # Errors
-    /// [`LineageError`], but not [`LineageError::Replaced`].
+    /// [`LogKeyHistoryError`], but not [`LogKeyHistoryError::Replaced`].
     pub fn open_even_if_lost(&self, note: &str) -> Result<(Checkpoint, bool), LogKeyHistoryError> {
         for (key, kept) in
             self.replaced.iter().map(|(key, kept)| (key, *kept)).chain([(&self.present, u64::MAX)])
@@ -171,7 +171,7 @@ impl LogKeyHistory {
     /// entry at that index: the last known checkpoint of the replaced log, and the checkpoint of the kept entries.
     ///
     /// # Errors
-    /// [`LineageError`] if the notes do not verify or do not fit the index.
+    /// [`LogKeyHistoryError`] if the notes do not verify or do not fit the index.
     pub fn last_lost_checkpoint(
         &self,
         index: u64,

@@ -64,7 +64,7 @@ impl Signer {
         Ok(Self { key_history: verifier.clone().into(), verifier, key_pair: Arc::new(pair) })
     }
 
-    /// Makes the key of a log that replaced others. `replaced` lists them in the format of [`Lineage::before`].
+    /// Makes the key of a log that replaced others. `replaced` lists them in the format of [`LogKeyHistory::prefix_for_next`].
     ///
     /// # Errors
     /// [`NoteError::Key`].

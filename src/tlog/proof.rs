@@ -60,7 +60,7 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
     /// Returns the inclusion proof of a leaf, from its sibling upwards (RFC 9162 §2.1.3.1).
     ///
     /// # Errors
-    /// [`ProofError::Range`], [`ProofError::Missing`].
+    /// [`ProofError::OutOfRange`], [`ProofError::MissingNode`].
     pub fn inclusion_proof(&self, index: u64) -> Result<Vec<Hash>, ProofError> {
         if index >= self.size {
             return Err(ProofError::OutOfRange);
@@ -86,7 +86,7 @@ impl<N: Fn(u8, u64) -> Option<Hash>> Prover<N> {
     /// Returns the consistency proof between the tree of the first `from` leaves and this tree (RFC 9162 §2.1.4.1).
     ///
     /// # Errors
-    /// [`ProofError::Range`], [`ProofError::Missing`].
+    /// [`ProofError::OutOfRange`], [`ProofError::MissingNode`].
     pub fn consistency_proof(&self, from: u64) -> Result<Vec<Hash>, ProofError> {
         if from == 0 || from > self.size {
             return Err(ProofError::OutOfRange);
@@ -142,7 +142,7 @@ fn split_point(width: u64) -> u64 {
 /// Verifies that a leaf is at `index` in the tree of `size` and `root`.
 ///
 /// # Errors
-/// [`ProofError::Range`], [`ProofError::Length`], [`ProofError::Root`].
+/// [`ProofError::OutOfRange`], [`ProofError::WrongLength`], [`ProofError::WrongRoot`].
 pub fn verify_inclusion(
     leaf: &Hash,
     index: u64,
@@ -180,7 +180,7 @@ pub fn verify_inclusion(
 /// Verifies that the new tree is an extension of the old tree.
 ///
 /// # Errors
-/// [`ProofError::Range`], [`ProofError::Length`], [`ProofError::Root`].
+/// [`ProofError::OutOfRange`], [`ProofError::WrongLength`], [`ProofError::WrongRoot`].
 pub fn verify_consistency(
     old_size: u64,
     old_root: &Hash,

@@ -27,7 +27,7 @@ impl Check {
         self.text(field, sent, rule).unwrap_or_default()
     }
 
-    /// Reads every item of a list of at most [`LIST`] items, each at its own path.
+    /// Reads every item of a list of at most [`MAX_LIST_ITEMS`] items, each at its own path.
     pub fn read_list<T, U>(
         &mut self,
         field: &'static str,
@@ -46,7 +46,7 @@ impl Check {
         Some(self.enter(field).officer_fields(sent))
     }
 
-    /// Reads an optional field as [`Check::person`].
+    /// Reads an optional field as [`Check::officer`].
     pub fn optional_officer(&mut self, field: &'static str, sent: Option<&Officer>) -> Option<Officer> {
         sent.and_then(|sent| self.officer(field, Some(sent)))
     }

@@ -6,7 +6,7 @@ use crate::exchange::refusal::Reason;
 /// Applies the policy rule. The golden table prints its result for every input.
 ///
 /// # Errors
-/// As for [`super::decide`].
+/// As for [`super::authorise`].
 pub fn verdict(action: Action, part: CallerRole, standing: RoleStatus, agreed: bool) -> Result<(), Reason> {
     let (live, not_found) = (standing == RoleStatus::Live, Err(Reason::NotFound));
     match action {

@@ -123,7 +123,7 @@ impl Conn {
         }
     }
 
-    /// Begins a read transaction: all reads until [`Conn::abandon`] see one snapshot.
+    /// Begins a read transaction: all reads until [`Conn::rollback`] see one snapshot.
     ///
     /// # Errors
     /// See [`StoreError`].
