@@ -15,7 +15,7 @@ use crate::proto;
 /// First error of standard output. After it nothing more is written, and the command fails.
 static STDOUT_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes a line to standard output and flushes it. An error is stored; [`written`] returns it, and `main` calls that
+/// Writes a line to standard output and flushes it. An error is stored; [`check_written`] returns it, and `main` calls that
 /// at the end of every command.
 pub fn print_line(line: &str) {
     if STDOUT_ERROR.get().is_some() {
@@ -35,10 +35,10 @@ pub fn check_written() -> Result<(), Failure> {
     STDOUT_ERROR.get().map_or(Ok(()), |error| Err(Failure::unavailable("standard output", error)))
 }
 
-/// Checks as [`written`] does, and syncs standard output to disk if it is a file.
+/// Checks as [`check_written`] does, and syncs standard output to disk if it is a file.
 ///
 /// # Errors
-/// As [`written`].
+/// As [`check_written`].
 pub fn sync_stdout() -> Result<(), Failure> {
     check_written()?;
     let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);

@@ -48,7 +48,7 @@ impl SpreadsheetWriter {
     /// Writes a row.
     ///
     /// # Errors
-    /// As [`Spreadsheet::create`].
+    /// As [`SpreadsheetWriter::create`].
     pub fn write_row<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
         self.writer
             .write_record(cells.into_iter().map(|text| escape_formula(text).into_owned()))
@@ -64,7 +64,7 @@ impl SpreadsheetWriter {
     /// Completes the file. On return it is on disk under its name.
     ///
     /// # Errors
-    /// As [`Spreadsheet::create`].
+    /// As [`SpreadsheetWriter::create`].
     pub fn finish(self) -> Result<(), Failure> {
         let file = self.writer.into_inner().map_err(|error| write_failure(error.into_error()))?;
         let file = file.into_inner().map_err(|error| write_failure(error.into_error()))?;

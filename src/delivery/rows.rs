@@ -163,7 +163,7 @@ pub struct ScanEnd {
     pub more: bool,
 }
 
-/// Returns the end of a scan that begins after a position: the newest row, or the last of [`MAX_READ`] rows if there
+/// Returns the end of a scan that begins after a position: the newest row, or the last of [`MAX_SCANNED_ROWS`] rows if there
 /// are more. `None` when no row comes after the position.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use super::check::Violation;
 /// Maximum size of a refusal's headers and trailers, counted as in HTTP/2: name, value and 32 bytes for each.
 pub const MAX_TRAILER_BYTES: usize = 4_096;
 
-/// Part of [`MAX_TRAILERS`] for everything except the value of `grpc-status-details-bin`: its name, the other
+/// Part of [`MAX_TRAILER_BYTES`] for everything except the value of `grpc-status-details-bin`: its name, the other
 /// headers, and the status's message.
 const OTHER_HEADER_BYTES: usize = 400;
 

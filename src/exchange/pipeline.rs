@@ -138,7 +138,7 @@ impl ExchangePipeline {
         self.submit_in_slot(slot, call, decide).await
     }
 
-    /// Runs an exchange as [`Door::exchange`] does, in a slot that was reserved before.
+    /// Runs an exchange as [`ExchangePipeline::submit`] does, in a slot that was reserved before.
     pub(super) async fn submit_in_slot(
         self: &Arc<Self>,
         slot: InFlightPermit,

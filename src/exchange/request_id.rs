@@ -36,7 +36,7 @@ pub(super) fn request_key(call: &Call, caller: &Caller, ring: &KeyRing) -> Optio
 /// Checks whether a call is the same request as the one that is stored under its id.
 ///
 /// # Errors
-/// As [`KeyRing::is_same_request`]; [`SealError::Format`] if the stored bytes are not a digest.
+/// As [`KeyRing::is_same_request`]; [`SealError::UnknownFormat`] if the stored bytes are not a digest.
 pub(super) fn is_same_request(
     call: &Call,
     first: &IdempotencyRecord,

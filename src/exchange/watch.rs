@@ -209,7 +209,7 @@ pub(super) fn end_of_lifetime(call: &Call) -> Result<(), Status> {
 }
 
 /// Runs one batch as an exchange of its own. The request that its receipt commits to is the position that was
-/// last sent to the caller; reading starts at the position that was last read to. Returns [`Next::Nothing`] if
+/// last sent to the caller; reading starts at the position that was last read to. Returns [`NextItem::Nothing`] if
 /// there is nothing to send, and then nothing is recorded.
 async fn run_batch(
     door: &Arc<ExchangePipeline>,

@@ -100,7 +100,7 @@ pub fn key(alert: Uuid) -> VersionKey {
     VersionKey::new(KeyFamily::Alert).id(alert)
 }
 
-/// A query of alerts, with the columns in the order that [`read`] expects, then a log position.
+/// A query of alerts, with the columns in the order that [`from_row`] expects, then a log position.
 macro_rules! select {
     ($rest:literal) => {
         select!("a", $rest)

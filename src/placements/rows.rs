@@ -82,7 +82,7 @@ pub const PLACEMENTS: Table = Table {
     replace_key: &[],
 };
 
-/// A query of any versions of placements, with the columns in the order that [`read`] expects.
+/// A query of any versions of placements, with the columns in the order that [`from_row`] expects.
 macro_rules! select_versions {
     ($rest:literal) => {
         concat!(
@@ -94,7 +94,7 @@ macro_rules! select_versions {
     };
 }
 
-/// A query of the newest versions of placements, with the columns in the order that [`read`] expects.
+/// A query of the newest versions of placements, with the columns in the order that [`from_row`] expects.
 macro_rules! select_newest {
     ($rest:literal) => {
         concat!(

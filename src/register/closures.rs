@@ -83,7 +83,7 @@ pub fn key(id: Uuid) -> VersionKey {
     VersionKey::new(KeyFamily::Closure).id(id)
 }
 
-/// Builds a query for closures, with the columns in the order that [`read`] expects.
+/// Builds a query for closures, with the columns in the order that [`parse_row`] expects.
 macro_rules! select {
     ($rest:literal) => {
         concat!(

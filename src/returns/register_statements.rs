@@ -111,7 +111,7 @@ pub fn statement_key(
     key.bytes(&slot.number().to_be_bytes()).bytes(&[kind as u8]).text(by.as_str())
 }
 
-/// A SELECT of statements with the columns that [`read`] expects.
+/// A SELECT of statements with the columns that [`read_statement`] expects.
 macro_rules! select {
     ($rest:literal) => {
         concat!(

@@ -36,12 +36,12 @@ impl SubmissionBatch {
         Self { roster, entries, by_placement, identities: HashMap::new(), timetables: HashMap::new() }
     }
 
-    /// Returns the index of a placement in [`Self::known`].
+    /// Returns the index of a placement in `entries`.
     pub fn index_of(&self, placement: Uuid) -> Option<usize> {
         self.by_placement.get(&placement).copied()
     }
 
-    /// Returns a placement's roster entry and its index in [`Self::known`]. Loads the entry if it is not there yet.
+    /// Returns a placement's roster entry and its index in `entries`. Loads the entry if it is not there yet.
     async fn load_entry(
         &mut self,
         cx: &mut RequestContext,

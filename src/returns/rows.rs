@@ -98,7 +98,7 @@ pub struct MarkRow {
 /// Number of bytes of the provider's hash in the key of a mark.
 const PROVIDER_HASH_BYTES: usize = 8;
 
-/// Flag: the mark was received more than [`LATE_AFTER`](super::rules::LATE_AFTER) school days after its day.
+/// Flag: the mark was received more than [`LATE_AFTER`](super::rules::LATE_AFTER_SCHOOL_DAYS) school days after its day.
 pub const LATE: i64 = 1;
 /// Flag: no agreement covered attendance when the mark was received.
 pub const AGREEMENT_LAPSED: i64 = 2;
@@ -112,7 +112,7 @@ pub const AFTER_RESTRICTED: i64 = 8;
 /// Only sender, commissioner and home school get the reason. Later revisions do not inherit the flag.
 pub const REASON_RESTRICTED: i64 = 16;
 
-/// A SELECT of marks with the columns that [`read`] expects.
+/// A SELECT of marks with the columns that [`read_mark`] expects.
 macro_rules! select {
     ($rest:literal) => {
         concat!(

@@ -108,7 +108,7 @@ pub type RowFault = (&'static str, &'static str);
 /// begins at noon at the earliest; a mark before the plan's own start time only gets a warning.
 ///
 /// # Errors
-/// The [`Fault`] of the mark.
+/// The [`RowFault`] of the mark.
 pub fn check_session_and_code(mark: &ParsedMark, today: Date, now: TimeOfDay) -> Result<(), RowFault> {
     let earliest = if mark.slot == SessionSlot::PM { Some(TimeOfDay::NOON) } else { mark.slot.start() };
     let begun = earliest.is_none_or(|earliest| earliest <= now);

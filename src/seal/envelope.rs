@@ -67,7 +67,7 @@ pub(super) fn seal(
 /// Opens nonce ‖ ciphertext ‖ tag, without the header, and returns the plaintext.
 ///
 /// # Errors
-/// [`SealError::Refused`] unless key, AAD and bytes are those of the sealing.
+/// [`SealError::AuthenticationFailed`] unless key, AAD and bytes are those of the sealing.
 pub(super) fn open(key: &LessSafeKey, aad: &[u8], body: &[u8]) -> Result<Vec<u8>, SealError> {
     let (nonce, secret) = body.split_first_chunk::<NONCE_LEN>().ok_or(SealError::AuthenticationFailed)?;
     let mut plain = secret.to_vec();

@@ -54,7 +54,7 @@ pub enum SecretFileError {
 /// Reads the text of a secret file.
 ///
 /// # Errors
-/// [`FileError::Exposed`] when anybody but the owner has rights to it (Unix), [`FileError::Io`] otherwise.
+/// [`SecretFileError::Exposed`] when anybody but the owner has rights to it (Unix), [`SecretFileError::Io`] otherwise.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     // Checked before the file is opened, because opening a named pipe would block.
     ensure_private(path)?;
@@ -94,7 +94,7 @@ pub fn create_private_if_missing(path: &Path) -> Result<(), SecretFileError> {
 /// Creates a secret file of mode 0600.
 ///
 /// # Errors
-/// [`FileError::Exists`] when the file exists, [`SecretFileError::Io`] otherwise.
+/// [`SecretFileError::Exists`] when the file exists, [`SecretFileError::Io`] otherwise.
 pub(super) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
     let folder = lock_folder(path)?;
     if path.try_exists().map_err(io_error_while("check whether it exists"))? {
@@ -106,7 +106,7 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
 /// Replaces the text of a secret file by the result of `change`. A lock serialises concurrent replacements.
 ///
 /// # Errors
-/// Errors of [`read`] and of `change`, and [`FileError::Io`].
+/// Errors of [`read`] and of `change`, and [`SecretFileError::Io`].
 pub(super) fn replace(
     path: &Path,
     change: impl FnOnce(&str) -> Result<Zeroizing<String>, SecretFileError>,

@@ -29,7 +29,7 @@ pub async fn report_health(
     }
 }
 
-/// Compares each task's last progress with its allowed interval, and updates [`Condition::stalled`]. Ends only
+/// Compares each task's last progress with its allowed interval, and updates [`NodeCondition::task_stalled`]. Ends only
 /// with the node.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The committer as the exchange pipeline uses it: it takes a proposal and returns its outcome. [`Appender`] does the
+//! The committer as the exchange pipeline uses it: it takes a proposal and returns its outcome. [`Sequencer`] does the
 //! work on its own thread.
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //!
 //! A group's rows can be read before they are synced. A response that shows them normally has a log entry of its own,
 //! which is committed later and so synced with them or after them. The few responses without an entry wait for
-//! [`Settled`].
+//! [`DurabilityWaiter`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

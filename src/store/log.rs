@@ -26,7 +26,7 @@ pub struct TreeHead {
 pub(super) struct LockedState {
     /// The newest checkpoint: size, time, note.
     newest: Vec<Row>,
-    /// The entries after those in this node's tree, at most [`FEW`].
+    /// The entries after those in this node's tree, at most [`MAX_CATCH_UP_ENTRIES`].
     appended: Vec<Row>,
     /// Versions of the requested keys: version, NULL, NULL, key. A key without a version has no row.
     pub versions: Vec<Row>,

@@ -4,7 +4,7 @@
 //!
 //! The order of the steps matters; comments state what a crash after a step means:
 //! lock → group → tree head → guards → rows and entries → tree → checkpoint → COMMIT → sync → anchor → outcomes.
-//! [`Answers`] does the last three while the next group is taken.
+//! [`DurabilityWorker`] does the last three while the next group is taken.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const MAX_HALVINGS: usize = 10;
 /// Estimated number of pages that a group writes in addition to one a row.
 const PAGES_PER_GROUP: usize = 8;
 
-/// The state of the committer's thread; [`super::Appending`] runs it.
+/// The state of the committer's thread; [`super::SequencerHandle`] runs it.
 pub struct Sequencer {
     pub(super) database: Database,
     pub(super) queue: Arc<ProposalQueue>,
@@ -87,7 +87,7 @@ impl Sequencer {
     /// Commits groups until it is stopped or an error ends it.
     ///
     /// # Errors
-    /// [`Fatal`]: the process must exit non-zero without answering any caller.
+    /// [`FatalError`]: the process must exit non-zero without answering any caller.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), FatalError> {
         loop {
             self.progress.idle();

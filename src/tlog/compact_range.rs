@@ -26,7 +26,7 @@ pub struct CompactRange {
     size: u64,
     /// All 64 levels that a tree can have; the leaves are the first.
     levels: Vec<Arc<Level>>,
-    /// Full tiles that [`Edge::take_full_tiles`] has not returned yet.
+    /// Full tiles that [`CompactRange::take_full_tiles`] has not returned yet.
     full_tiles: Vec<Tile>,
 }
 

@@ -4,7 +4,7 @@
 
 /// Most cells in a row: the number of columns of a spreadsheet.
 pub const MAX_CELLS_PER_ROW: usize = 16_384;
-/// Reason of the fault of a row with more cells than [`MAX_CELLS`].
+/// Reason of the fault of a row with more cells than [`MAX_CELLS_PER_ROW`].
 pub const ROW_TOO_WIDE: &str = "ROW_TOO_WIDE";
 
 /// Row of a file.

@@ -27,7 +27,7 @@ pub struct ProgressRow {
     pub progress: Vec<u8>,
 }
 
-/// A SELECT of progress returns with the columns that [`read`] expects; the entry index is the last.
+/// A SELECT of progress returns with the columns that [`read_progress`] expects; the entry index is the last.
 macro_rules! select {
     ($rest:literal) => {
         concat!(

@@ -42,7 +42,7 @@ pub fn is_only_academic(progress: &ProgressReturn) -> bool {
     academic && !semh && progress.behaviour.is_none() && progress.wellbeing.is_empty()
 }
 
-/// Returns the names of a return's flags. The provider sees `INCOMPLETE` only if [`INCOMPLETE_TOLD`] is set.
+/// Returns the names of a return's flags. The provider sees `INCOMPLETE` only if [`INCOMPLETE_SHOWN_TO_PROVIDER`] is set.
 #[must_use]
 pub fn flags(bits: i64, provider: bool) -> Vec<String> {
     let incomplete = if provider { INCOMPLETE_SHOWN_TO_PROVIDER } else { INCOMPLETE };

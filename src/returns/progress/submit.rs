@@ -123,7 +123,7 @@ async fn load_current(
     Ok(Some((row, record)))
 }
 
-/// Returns the flags that mark an incomplete return: [`INCOMPLETE`], and [`INCOMPLETE_TOLD`] if the provider may read
+/// Returns the flags that mark an incomplete return: [`INCOMPLETE`], and [`INCOMPLETE_SHOWN_TO_PROVIDER`] if the provider may read
 /// the child's primary need.
 async fn completeness_flags(
     cx: &mut RequestContext,

@@ -17,7 +17,7 @@ use super::{Row, StoreError, Table, Value};
 const MAX_CACHED_STATEMENTS: usize = 256;
 
 /// Settings without which an acknowledged return could be lost, or deleted data could be recovered. COMMIT writes to
-/// the write-ahead log, and [`Unsynced`] syncs it. Automatic checkpoints are off, because they run inside a COMMIT and
+/// the write-ahead log, and [`UnsyncedCommit`] syncs it. Automatic checkpoints are off, because they run inside a COMMIT and
 /// do not report a failed sync. The page cache is 16 MiB, because writes are spread over the pages of a day's marks,
 /// which do not fit in SQLite's default of 2 MiB.
 const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
