@@ -7,16 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::refusal::{Reason, Refusal};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::identity::PeerCertificate;
+use crate::proto::v1::{CertificateState, OrganisationState};
 use crate::store::proposal::Guard;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{ColumnType as _, Snapshot, StoreError};
+use crate::stored_enums;
 
-/// Stored state of an organisation's registration: active.
-pub const ORGANISATION_ACTIVE: i64 = 1;
-/// Stored state of a certificate's registration: registered.
-pub const CERTIFICATE_REGISTERED: i64 = 1;
-/// Stored kind of a grant: to a processor.
-pub const GRANT_PROCESSOR: i64 = 1;
+/// Whom a grant is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum GrantKind {
+    /// A processor, which may call methods for the organisation.
+    Processor = 1,
+    /// An auditor, which may read the log of the organisation's exchanges.
+    Auditor = 2,
+}
+
+stored_enums! { GrantKind }
 
 /// Caller of an exchange, as registered.
 #[derive(Clone, Debug)]
@@ -101,13 +108,14 @@ async fn check_certificate(snapshot: &mut Snapshot, peer: &PeerCertificate) -> R
                JOIN certificates c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     let row = row.ok_or(Reason::CertificateNotRegistered)?;
-    if row.text(0)? != peer.organisation().as_str() || row.text(1)? != peer.system() {
+    if row.get_str("organisation")? != peer.organisation().as_str() || row.get_str("system")? != peer.system()
+    {
         return Err(Reason::CertificateNotRegistered.into());
     }
-    if row.int(2)? != CERTIFICATE_REGISTERED {
+    if row.get::<CertificateState>("state")? != CertificateState::Registered {
         return Err(Reason::CertificateRevoked.into());
     }
-    Ok(Guard { key, version: row.int(3)? })
+    Ok(Guard { key, version: row.get("version")? })
 }
 
 /// Checks that the organisation is registered and not suspended. Returns a guard on its authority version, which
@@ -117,8 +125,8 @@ async fn check_active(snapshot: &mut Snapshot, organisation: &OrganisationId) ->
     let sql = "SELECT o.state FROM current_versions h JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal \
                WHERE h.key = $1";
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-    let state = row.ok_or(Reason::CertificateNotRegistered)?.int(0)?;
-    if state != ORGANISATION_ACTIVE {
+    let state: OrganisationState = row.ok_or(Reason::CertificateNotRegistered)?.get("state")?;
+    if state != OrganisationState::Active {
         return Err(Reason::OrganisationSuspended.into());
     }
     let key = VersionKey::authority(organisation.as_str());
@@ -137,11 +145,15 @@ async fn has_grant(
     let sql = "SELECT g.methods, g.from_date, g.to_date FROM grants g \
                JOIN current_versions h ON h.idx = g.idx AND h.ordinal = g.ordinal AND h.key = g.version_key \
                WHERE g.grantee = $1 AND g.grantor = $2 AND g.kind = $3 AND g.ended = 0";
-    let arguments = vec![processor.as_str().into(), organisation.as_str().into(), GRANT_PROCESSOR.into()];
+    let arguments =
+        vec![processor.as_str().into(), organisation.as_str().into(), GrantKind::Processor.to_value()];
     let short = method.rsplit('/').next().unwrap_or(method);
     for row in snapshot.fetch(sql, arguments).await? {
-        let covers = row.text(0)?.split(',').any(|name| name == short);
-        if covers && row.text(1)? <= today && row.opt_text(2)?.is_none_or(|to| today <= to) {
+        let covers = row.get_str("methods")?.split(',').any(|name| name == short);
+        if covers
+            && row.get_str("from_date")? <= today
+            && row.get::<Option<String>>("to_date")?.is_none_or(|to| today <= to.as_str())
+        {
             return Ok(true);
         }
     }

@@ -69,16 +69,20 @@ fn parse_closure(cx: &RequestContext, m: &DeclareClosureRequest) -> Result<Closu
         check.add_violation("reason_code", "CODE_NOT_OF_A_CLOSURE");
     }
     check.finish()?;
+    let (Some(days), Some(kind)) = (days, kind) else {
+        return Err(Reason::Malformed.into());
+    };
     Ok(ClosureRow {
         id: id.unwrap_or_else(|| cx.random.uuid_v7(cx.now)),
         version: 1,
         organisation: cx.caller.organisation.clone(),
         site,
-        days: days.ok_or(Reason::Malformed)?,
-        kind: m.kind,
+        from_date: days.first(),
+        to_date: days.last(),
+        kind,
         code: m.reason_code.clone(),
         withdrawn: m.withdrawn,
-        declared_us: cx.now.micros(),
+        declared: cx.now,
     })
 }
 

@@ -21,8 +21,7 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::VersionKey;
 use crate::store::{Snapshot, StoreError};
-use rows::AgreementRow;
-pub use rows::key;
+pub use rows::{AgreementRow, key};
 
 /// Proposes an agreement. The proposal counts as the proposer's signature.
 pub(super) async fn propose(

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::certificates::CertificateRow;
 use super::organisations::OrganisationRow;
 use crate::clock::{Instant, Randomness};
-use crate::exchange::Record;
+use crate::exchange::change::row_write;
 use crate::identity::PeerCertificate;
 use crate::proto::v1::{AuditEntry, OrganisationState, Outcome};
 use crate::seal::{SealError, Vault};
 use crate::store::CommitmentSalts;
-use crate::store::proposal::{Guard, Proposal, RowWrite};
+use crate::store::proposal::{Guard, Proposal};
 use crate::tlog::commitment;
 
 /// Method name in the first entry.
@@ -76,8 +76,4 @@ fn bootstrap_entry(exchange: Uuid, operator: &PeerCertificate, salts: &Commitmen
     };
     entry.set_outcome(Outcome::Ok);
     entry
-}
-
-fn row_write<R: Record>(record: &R) -> RowWrite {
-    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.current_versions() }
 }

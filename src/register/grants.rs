@@ -6,75 +6,38 @@ use uuid::Uuid;
 use super::organisations;
 use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::caller::GRANT_PROCESSOR;
+use crate::exchange::caller::GrantKind;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Record, Refusal, RequestContext,
-    WrongState,
+    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
 };
 use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
     DeliveryKind, EndGrantRequest, EndGrantResponse,
 };
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{ColumnType, Snapshot, StoreError};
+use crate::{record, select};
 
-/// Stored `kind` of a grant to an auditor.
-const GRANT_AUDITOR: i64 = 2;
 /// Most methods of one grant.
 const MAX_METHODS: usize = 60;
 
-/// A row of `grants`: one version of a grant.
-struct GrantRow {
-    id: Uuid,
-    kind: i64,
-    grantor: OrganisationId,
-    grantee: OrganisationId,
-    methods: String,
-    from: Date,
-    to: Option<Date>,
-    ended: bool,
-    version: i64,
-}
-
-impl Record for GrantRow {
-    const TABLE: &'static Table = &Table {
-        name: "grants",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("version_key"),
-            Column::new::<Vec<u8>>("grant_id"),
-            Column::new::<i64>("kind"),
-            Column::new::<String>("grantor"),
-            Column::new::<String>("grantee"),
-            Column::new::<String>("methods"),
-            Column::new::<String>("from_date"),
-            Column::new::<String>("to_date"),
-            Column::new::<i64>("ended"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            key(self.id).as_bytes().into(),
-            self.id.into(),
-            self.kind.into(),
-            self.grantor.as_str().into(),
-            self.grantee.as_str().into(),
-            self.methods.as_str().into(),
-            self.from.to_string().into(),
-            self.to.map(|to| to.to_string()).into(),
-            self.ended.into(),
-        ]
+record! {
+    /// A version of a grant.
+    pub struct GrantRow in "grants" as g, Committed, NoChild {
+        id: Uuid,
+        version: i64,
+        kind: GrantKind,
+        grantor: OrganisationId,
+        grantee: OrganisationId,
+        /// Short names of methods, separated by commas; empty for an auditor.
+        methods: String,
+        from_date: Date,
+        to_date: Option<Date>,
+        ended: bool,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(key(self.id), self.version)]
-    }
+    written { version_key: VersionKey = |row| key(row.id); }
+    versions = |row| vec![(key(row.id), row.version)];
 }
 
 fn key(id: Uuid) -> VersionKey {
@@ -107,7 +70,7 @@ pub(super) async fn authorise_processor(
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
-    let row = new_grant(&mut cx, GRANT_PROCESSOR, grantee, m.methods.join(","), from, to).await?;
+    let row = new_grant(&mut cx, GrantKind::Processor, grantee, m.methods.join(","), from, to).await?;
     let reply = AuthoriseProcessorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
     Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
 }
@@ -126,7 +89,7 @@ pub(super) async fn appoint_auditor(
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
-    let row = new_grant(&mut cx, GRANT_AUDITOR, grantee, String::new(), from, to).await?;
+    let row = new_grant(&mut cx, GrantKind::Auditor, grantee, String::new(), from, to).await?;
     let reply = AppointAuditorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
     Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
 }
@@ -173,19 +136,14 @@ pub async fn list_appointers(
                JOIN current_versions h ON h.key = g.version_key AND h.idx = g.idx AND h.ordinal = g.ordinal \
                WHERE g.grantee = $1 AND g.kind = $2 AND g.ended = 0 AND g.from_date <= $3 \
                AND (g.to_date IS NULL OR g.to_date >= $3) ORDER BY g.grantor";
-    let arguments = vec![auditor.as_str().into(), GRANT_AUDITOR.into(), today.to_string().into()];
+    let arguments = vec![auditor.as_str().into(), GrantKind::Auditor.to_value(), today.to_string().into()];
     let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter()
-        .map(|row| {
-            let corrupt = StoreError::corrupt("grants", 0);
-            OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)
-        })
-        .collect()
+    rows.iter().map(|row| row.get("grantor")).collect()
 }
 
 async fn new_grant(
     cx: &mut RequestContext,
-    kind: i64,
+    kind: GrantKind,
     grantee: OrganisationId,
     methods: String,
     from: Date,
@@ -194,7 +152,17 @@ async fn new_grant(
     // NOT_FOUND may reveal whether an auditor or processor is registered, because that is public.
     organisations::by_id(&mut cx.snapshot, &grantee).await?.ok_or(Reason::NotFound)?;
     let (id, grantor) = (cx.random.uuid_v7(cx.now), cx.caller.organisation.clone());
-    Ok(GrantRow { id, kind, grantor, grantee, methods, from, to, ended: false, version: 1 })
+    Ok(GrantRow {
+        id,
+        version: 1,
+        kind,
+        grantor,
+        grantee,
+        methods,
+        from_date: from,
+        to_date: to,
+        ended: false,
+    })
 }
 
 fn notify_grantee(change: Change, row: &GrantRow) -> Change {
@@ -206,24 +174,12 @@ async fn by_id_of_grantor(
     id: Uuid,
     grantor: &OrganisationId,
 ) -> Result<Option<GrantRow>, StoreError> {
-    let sql = "SELECT g.kind, g.grantee, g.methods, g.from_date, g.to_date, g.ended, h.version FROM current_versions h \
-               JOIN grants g ON g.idx = h.idx AND g.ordinal = h.ordinal WHERE h.key = $1 AND g.grantor = $2";
-    let row = snapshot.fetch_one(sql, vec![key(id).as_bytes().into(), grantor.as_str().into()]).await?;
-    let corrupt = |column| StoreError::corrupt("grants", column);
-    row.map(|row| {
-        Ok(GrantRow {
-            id,
-            kind: row.int(0)?,
-            grantor: grantor.clone(),
-            grantee: OrganisationId::parse(row.text(1)?).map_err(|_| corrupt(1))?,
-            methods: row.text(2)?.to_owned(),
-            from: Date::parse(row.text(3)?).map_err(|_| corrupt(3))?,
-            to: row.opt_text(4)?.map(|to| Date::parse(to).map_err(|_| corrupt(4))).transpose()?,
-            ended: row.int(5)? != 0,
-            version: row.int(6)?,
-        })
-    })
-    .transpose()
+    let sql = select!(
+        GrantRow,
+        "JOIN current_versions v ON v.idx = g.idx AND v.ordinal = g.ordinal WHERE v.key = $1 AND g.grantor = $2"
+    );
+    let arguments = vec![key(id).as_bytes().into(), grantor.as_str().into()];
+    Ok(snapshot.select(sql, arguments).await?.into_iter().next())
 }
 
 fn check_grantee(

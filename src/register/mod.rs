@@ -11,6 +11,17 @@ pub mod terms;
 
 use crate::exchange::{Action, Routes};
 use crate::proto::v1::register_service as rpc;
+use crate::store::{Record, Table};
+
+/// The tables of the register.
+pub const TABLES: &[&Table] = &[
+    agreements::AgreementRow::TABLE,
+    certificates::CertificateRow::TABLE,
+    closures::ClosureRow::TABLE,
+    grants::GrantRow::TABLE,
+    organisations::OrganisationRow::TABLE,
+    terms::TermsRow::TABLE,
+];
 
 /// Adds the methods of `RegisterService`.
 #[must_use]

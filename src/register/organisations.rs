@@ -1,12 +1,14 @@
 //! Registered organisations. Only operators register, suspend and restore them.
 
-use super::certificates::{self, CertificateRow, caller_part};
-use super::state_change;
+mod rows;
+
+use super::certificates::{CertificateRow, check_certificate, list_by_organisation};
+use super::{certificates, state_change};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::codes::urn::{EstablishmentNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Record, Refusal, RequestContext,
+    Action, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::proto::v1::{
     DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
@@ -14,70 +16,9 @@ use crate::proto::v1::{
     RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest,
     UpdateOrganisationResponse,
 };
-use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
-use crate::tlog::Hash;
-
-/// A row of `organisations`: one version of an organisation's registration.
-#[derive(Clone, Debug)]
-pub struct OrganisationRow {
-    /// Id of the organisation.
-    pub organisation: OrganisationId,
-    /// Name of the organisation.
-    pub display_name: String,
-    /// Active or suspended.
-    pub state: OrganisationState,
-    /// Unique reference number in Get Information about Schools (GIAS).
-    pub urn: Option<String>,
-    /// UK provider reference number.
-    pub ukprn: Option<String>,
-    /// `StateChange`, sealed under a key of the organisation; set when this version changed the state.
-    pub state_change: Option<Vec<u8>>,
-    /// The etag, from 1.
-    pub version: i64,
-}
-
-impl Record for OrganisationRow {
-    const TABLE: &'static Table = &Table {
-        name: "organisations",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("version_key"),
-            Column::new::<String>("organisation"),
-            Column::new::<String>("display_name"),
-            Column::new::<i64>("state"),
-            Column::new::<String>("urn"),
-            Column::new::<String>("ukprn"),
-            Column::new::<Vec<u8>>("state_change"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            key(&self.organisation).as_bytes().into(),
-            self.organisation.as_str().into(),
-            self.display_name.as_str().into(),
-            (self.state as i32).into(),
-            self.urn.clone().into(),
-            self.ukprn.clone().into(),
-            self.state_change.clone().into(),
-        ]
-    }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(key(&self.organisation), self.version)]
-    }
-}
-
-/// Returns the key of an organisation's registration.
-#[must_use]
-pub fn key(organisation: &OrganisationId) -> VersionKey {
-    VersionKey::new(KeyFamily::Organisation).text(organisation.as_str())
-}
+use crate::store::version_key::VersionKey;
+use crate::store::{Snapshot, StoreError};
+pub use rows::{OrganisationRow, by_id, key, list_names};
 
 /// Registers an organisation with its first certificate.
 pub(super) async fn register(
@@ -90,7 +31,7 @@ pub(super) async fn register(
     let display_name = check.text("display_name", &m.display_name, TextRule::line(200).required());
     let urn = check_place_number(&mut check, "urn", &m.urn, |text| Urn::parse(text).map(drop));
     let ukprn = check_place_number(&mut check, "ukprn", &m.ukprn, |text| Ukprn::parse(text).map(drop));
-    let certificate = certificates::check_certificate(&mut check, "certificate", &m.certificate);
+    let certificate = check_certificate(&mut check, "certificate", &m.certificate);
     if let (Some(named), Some(certificate)) = (&organisation, &certificate)
         && named != certificate.organisation()
     {
@@ -191,16 +132,13 @@ pub(super) async fn list(
     check.finish()?;
     let permit = cx.permit(Action::ListOrganisations, &PolicyFacts::for_role(operator_part(&cx)))?;
     let after = String::from_utf8(after.unwrap_or_default()).unwrap_or_default();
-    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM organisations o \
-               JOIN current_versions h ON h.key = o.version_key AND h.idx = o.idx AND h.ordinal = o.ordinal \
-               WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2";
-    let rows = cx.snapshot.fetch(sql, vec![after.as_str().into(), page_size.into()]).await?;
+    let rows = rows::list_after(&mut cx.snapshot, &after, page_size).await?;
+    let full = i64::try_from(rows.len()) == Ok(page_size);
     let mut organisations = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let row = parse_row(row)?;
+    for row in rows {
         organisations.push(load_message(&mut cx.snapshot, row).await?);
     }
-    let last = organisations.last().filter(|_| i64::try_from(rows.len()) == Ok(page_size));
+    let last = organisations.last().filter(|_| full);
     let next_page_token = match last {
         None => String::new(),
         Some(last) => pages.seal(&cx, last.organisation.as_bytes())?,
@@ -210,20 +148,6 @@ pub(super) async fn list(
         next_page_token,
         receipt: None,
     }))
-}
-
-/// Returns the newest registration of an organisation.
-///
-/// # Errors
-/// [`StoreError`] when the query fails or a stored value is corrupt.
-pub async fn by_id(
-    snapshot: &mut Snapshot,
-    organisation: &OrganisationId,
-) -> Result<Option<OrganisationRow>, StoreError> {
-    let sql = "SELECT o.organisation, o.display_name, o.state, o.urn, o.ukprn, h.version FROM current_versions h \
-               JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key = $1";
-    let row = snapshot.fetch_one(sql, vec![key(organisation).as_bytes().into()]).await?;
-    row.map(|row| parse_row(&row)).transpose()
 }
 
 /// Returns whether an organisation is registered and active. A suspended organisation receives nothing new.
@@ -243,11 +167,7 @@ pub(super) async fn deliver_registration(
 ) -> Result<Change, Refusal> {
     let object = cx.exchange_id;
     let mut change = change.deliver(organisation, DeliveryKind::Registration, object, None);
-    let sql = "SELECT DISTINCT organisation FROM organisations WHERE organisation LIKE 'operator/%' \
-               ORDER BY organisation";
-    for row in cx.snapshot.fetch(sql, vec![]).await? {
-        let corrupt = StoreError::corrupt("organisations", 0);
-        let operator = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
+    for operator in rows::list_operators(&mut cx.snapshot).await? {
         if operator != *organisation {
             change = change.deliver(&operator, DeliveryKind::Registration, object, None);
         }
@@ -255,25 +175,15 @@ pub(super) async fn deliver_registration(
     Ok(change)
 }
 
-/// Lists the registered organisations among these ids, as (id, name) in the order of their ids.
-///
-/// # Errors
-/// [`StoreError`] when the query fails or a stored value is corrupt.
-pub async fn list_names<'a>(
-    snapshot: &mut Snapshot,
-    organisations: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<(String, String)>, StoreError> {
-    let key = |id| VersionKey::new(KeyFamily::Organisation).text(id);
-    let keys: Vec<VersionKey> = organisations.into_iter().map(key).collect();
-    let sql = "SELECT o.organisation, o.display_name FROM current_versions h \
-               JOIN organisations o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
-    let rows = snapshot.fetch_by_keys(sql, &keys).await?;
-    let mut names: Vec<_> = rows
-        .iter()
-        .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned())))
-        .collect::<Result<_, StoreError>>()?;
-    names.sort_unstable();
-    Ok(names)
+/// Returns the caller's part in an organisation's registration.
+pub(super) fn caller_part(cx: &RequestContext, organisation: &OrganisationId) -> CallerRole {
+    if cx.caller.kind() == OrganisationKind::Operator {
+        CallerRole::Operator
+    } else if cx.caller.organisation == *organisation {
+        CallerRole::Owner
+    } else {
+        CallerRole::NoRole
+    }
 }
 
 fn operator_part(cx: &RequestContext) -> CallerRole {
@@ -294,43 +204,21 @@ fn check_place_number(
     })
 }
 
-fn parse_row(row: &Row) -> Result<OrganisationRow, StoreError> {
-    let corrupt = |column| StoreError::corrupt("organisations", column);
-    let state = i32::try_from(row.int(2)?).ok().and_then(|state| OrganisationState::try_from(state).ok());
-    Ok(OrganisationRow {
-        organisation: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt(0))?,
-        display_name: row.text(1)?.to_owned(),
-        state: state.ok_or(corrupt(2))?,
-        urn: row.opt_text(3)?.map(str::to_owned),
-        ukprn: row.opt_text(4)?.map(str::to_owned),
-        // `state_change::written_at` reads it when it is delivered.
-        state_change: None,
-        version: row.int(5)?,
-    })
-}
-
 async fn load_message(snapshot: &mut Snapshot, row: OrganisationRow) -> Result<Organisation, StoreError> {
-    let sql = "SELECT c.sha256, c.system, c.not_after, c.state FROM certificates c \
-               JOIN current_versions h ON h.key = c.version_key AND h.idx = c.idx AND h.ordinal = c.ordinal \
-               WHERE c.organisation = $1 ORDER BY c.sha256";
-    let mut certificates = Vec::new();
-    for found in snapshot.fetch(sql, vec![row.organisation.as_str().into()]).await? {
-        let corrupt = StoreError::corrupt("certificates", 3);
-        let state = i32::try_from(found.int(3)?).map_err(|_| corrupt)?;
-        certificates.push(RegisteredCertificate {
-            sha256: Hash::from(found.hash(0)?).to_string(),
-            system: found.text(1)?.to_owned(),
-            not_after_us: found.int(2)?,
-            state,
-        });
-    }
+    let certificates = list_by_organisation(snapshot, &row.organisation).await?;
+    let certificates = certificates.into_iter().map(|certificate| RegisteredCertificate {
+        sha256: certificate.sha256_text(),
+        system: certificate.system,
+        not_after_us: certificate.not_after.micros(),
+        state: certificate.state as i32,
+    });
     Ok(Organisation {
         organisation: row.organisation.as_str().to_owned(),
         display_name: row.display_name,
         state: row.state as i32,
         urn: row.urn.unwrap_or_default(),
         ukprn: row.ukprn.unwrap_or_default(),
-        certificates,
+        certificates: certificates.collect(),
         etag: row.version.to_string(),
     })
 }

@@ -4,6 +4,7 @@
 use prost::Message;
 use uuid::Uuid;
 
+use super::organisations::OrganisationRow;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
@@ -46,13 +47,13 @@ pub async fn written_at(
     index: i64,
     exchange: Uuid,
 ) -> Result<Option<StateChange>, Refusal> {
-    let sql = "SELECT organisation, state_change FROM organisations \
-               WHERE idx = $1 AND state_change IS NOT NULL";
-    let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into()]).await? else {
+    let rows: Vec<OrganisationRow> = cx.snapshot.written_at(index).await?;
+    let sealed = |row: &OrganisationRow| Some((row.organisation.clone(), row.state_change.clone()?));
+    let Some((organisation, sealed)) = rows.iter().find_map(sealed) else {
         return Ok(None);
     };
     let ring = cx.vault.ring();
-    let plain = OrganisationKey::open(&ring, row.text(0)?, column(exchange.as_bytes()), row.blob(1)?)?;
+    let plain = OrganisationKey::open(&ring, organisation.as_str(), column(exchange.as_bytes()), &sealed)?;
     let change = StateChange::decode(&plain[..]).map_err(|_| Reason::Failed)?;
     Ok(Some(change))
 }

@@ -6,10 +6,11 @@ use super::closures;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Reason, Record, Refusal, RequestContext};
+use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{Snapshot, StoreError};
+use crate::{record, select};
 
 /// Academic years for which term dates are accepted.
 const ACADEMIC_YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
@@ -18,42 +19,18 @@ const MAX_PERIOD_DAYS: usize = 366;
 /// Most terms, half-terms or inset days of one academic year.
 const MAX_LIST_ITEMS: usize = 40;
 
-/// A row of `term_dates`: an organisation's term dates of one academic year.
-struct TermsRow {
-    organisation: OrganisationId,
-    academic_year: i32,
-    message: Vec<u8>,
-    version: i64,
-}
-
-impl Record for TermsRow {
-    const TABLE: &'static Table = &Table {
-        name: "term_dates",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("version_key"),
-            Column::new::<String>("organisation"),
-            Column::new::<i64>("academic_year"),
-            Column::new::<Vec<u8>>("message"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            key(&self.organisation, self.academic_year).as_bytes().into(),
-            self.organisation.as_str().into(),
-            self.academic_year.into(),
-            self.message.clone().into(),
-        ]
+record! {
+    /// A version of an organisation's term dates of one academic year.
+    pub struct TermsRow in "term_dates" as t, Committed, NoChild {
+        organisation: OrganisationId,
+        /// The calendar year in which the academic year begins.
+        academic_year: i32,
+        version: i64,
+        /// `TermDates`, as checked.
+        message: Vec<u8>,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(key(&self.organisation, self.academic_year), self.version)]
-    }
+    written { version_key: VersionKey = |row| key(&row.organisation, row.academic_year); }
+    versions = |row| vec![(key(&row.organisation, row.academic_year), row.version)];
 }
 
 fn key(organisation: &OrganisationId, year: i32) -> VersionKey {
@@ -98,9 +75,8 @@ pub(super) async fn put(
     Ok(change.with_reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 
-/// The error for stored term dates that cannot be parsed. Ignoring them would change the count of school days.
-
-/// Loads an organisation's school calendar from its term dates and closures.
+/// Loads an organisation's school calendar from its term dates and closures. Stored term dates that cannot be parsed are
+/// an error, because ignoring them would change the count of school days.
 ///
 /// # Errors
 /// [`StoreError`] when the query fails or a stored value is corrupt.
@@ -135,12 +111,16 @@ pub async fn list_term_dates(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
 ) -> Result<Vec<TermDates>, StoreError> {
-    let sql = "SELECT t.message FROM term_dates t \
-               JOIN current_versions h ON h.key = t.version_key AND h.idx = t.idx AND h.ordinal = t.ordinal \
-               WHERE t.organisation = $1 ORDER BY t.academic_year";
-    let read =
-        |row: &Row| TermDates::decode(row.blob(0)?).map_err(|_| StoreError::corrupt("term_dates", "periods"));
-    snapshot.fetch(sql, vec![organisation.as_str().into()]).await?.iter().map(read).collect()
+    let sql = select!(
+        TermsRow,
+        "JOIN current_versions v ON v.key = t.version_key AND v.idx = t.idx AND v.ordinal = t.ordinal \
+         WHERE t.organisation = $1 ORDER BY t.academic_year"
+    );
+    let rows: Vec<TermsRow> = snapshot.select(sql, vec![organisation.as_str().into()]).await?;
+    let decode = |row: &TermsRow| {
+        TermDates::decode(&row.message[..]).map_err(|_| StoreError::corrupt("term_dates", "message"))
+    };
+    rows.iter().map(decode).collect()
 }
 
 fn check_periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {

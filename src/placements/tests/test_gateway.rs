@@ -171,11 +171,11 @@ async fn register(conn: &mut Conn, certificates: &[Arc<PeerCertificate>]) {
         let organisation = certificate.organisation().as_str();
         let key = VersionKey::new(KeyFamily::Organisation).text(organisation);
         conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();
-        let row = "INSERT INTO organisations VALUES ($1, 0, $2, $3, 'Some place', 1, NULL, NULL, NULL)";
+        let row = "INSERT INTO organisations VALUES ($1, 0, $2, $3, 1, 'Some place', 1, NULL, NULL, NULL)";
         conn.execute(row, vec![(-at).into(), key.as_bytes().into(), organisation.into()]).await.unwrap();
         let key = VersionKey::new(KeyFamily::Certificate).bytes(&certificate.fingerprint());
         conn.execute(head, vec![key.as_bytes().into(), (-at).into()]).await.unwrap();
-        let row = "INSERT INTO certificates VALUES ($1, 0, $2, $3, $4, 'mis', 9000000000000000, 1)";
+        let row = "INSERT INTO certificates VALUES ($1, 0, $2, $3, 1, $4, 'mis', 9000000000000000, 1)";
         let sha256 = certificate.fingerprint();
         let values = vec![(-at).into(), key.as_bytes().into(), sha256.into(), organisation.into()];
         conn.execute(row, values).await.unwrap();

@@ -15,18 +15,31 @@ record! {
     /// A version of an agreement.
     #[derive(Clone, Debug)]
     pub struct AgreementRow in "agreements" as a, Committed, NoChild {
+        /// Id of the agreement.
         pub id: Uuid,
+        /// The etag, from 1.
         pub version: i64,
+        /// Proposed, in force or ended.
         pub state: AgreementState,
+        /// The organisations that share, sorted.
         pub parties: Vec<OrganisationId>,
+        /// The parties that have signed, sorted.
         pub countersigned_by: Vec<OrganisationId>,
+        /// The classes of data that are shared.
         pub data_classes: Vec<DataClass>,
+        /// The purposes of the sharing.
         pub purposes: Vec<Purpose>,
+        /// Lawful basis under Article 6 UK GDPR.
         pub article_6: Article6,
+        /// Condition under Article 9 UK GDPR, for special category data.
         pub article_9: Option<Article9>,
+        /// Paragraph of Schedule 1 DPA 2018, or empty.
         pub schedule_1: String,
+        /// First day.
         pub from_date: Date,
+        /// Last day.
         pub to_date: Date,
+        /// Day by which the parties review it.
         pub review_by: Date,
     }
     versions = |row| vec![(key(row.id), row.version)];

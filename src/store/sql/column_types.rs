@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::value::{ColumnKind, ColumnType, Value};
 use crate::calendar::{Date, TimeOfDay};
+use crate::clock::Instant;
 use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::store::version_key::VersionKey;
@@ -52,6 +53,8 @@ column_types! {
     [u8; 32]: Blob, |value| value.as_slice(), |stored| stored.as_slice().try_into().ok();
     Uuid: Blob, |value| *value, |stored| Uuid::from_slice(stored).ok();
     VersionKey: Blob, |value| value.as_bytes(), |stored| Some(VersionKey::from(stored.clone()));
+    // Microseconds since 1970 UTC.
+    Instant: Int, |value| value.micros(), |stored| Instant::from_micros(*stored).ok();
     // ISO 8601, so that days compare as texts.
     Date: Text, |value| value.to_string(), |stored| Date::parse(stored).ok();
     // Minutes since midnight.

@@ -183,9 +183,34 @@ impl Row {
     /// # Errors
     /// [`StoreError::Corrupt`] if there is no such column or it holds what the type cannot hold.
     pub fn get<T: ColumnType>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.find(column).and_then(T::from_value).ok_or_else(|| StoreError::corrupt(self.sql, column))
+    }
+
+    /// Reads the text in the column of this name without a copy of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there is no such column or it holds no text.
+    pub fn get_str(&self, column: &'static str) -> Result<&str, StoreError> {
+        match self.find(column) {
+            Some(Value::Text(Some(text))) => Ok(text),
+            _ => Err(StoreError::corrupt(self.sql, column)),
+        }
+    }
+
+    /// Reads the bytes in the column of this name without a copy of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there is no such column or it holds no bytes.
+    pub fn get_bytes(&self, column: &'static str) -> Result<&[u8], StoreError> {
+        match self.find(column) {
+            Some(Value::Blob(Some(bytes))) => Ok(bytes),
+            _ => Err(StoreError::corrupt(self.sql, column)),
+        }
+    }
+
+    fn find(&self, column: &str) -> Option<&Value> {
         let position = self.names.iter().position(|name| **name == *column);
-        let value = position.and_then(|position| self.values.get(position));
-        value.and_then(T::from_value).ok_or_else(|| StoreError::corrupt(self.sql, column))
+        position.and_then(|position| self.values.get(position))
     }
 
     /// Reads a column by its position, because the rows of a batch of lookups have the names of its first lookup.

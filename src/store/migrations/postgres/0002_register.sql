@@ -6,6 +6,7 @@ CREATE TABLE organisations (
   ordinal      BIGINT NOT NULL,
   version_key  BYTEA NOT NULL,
   organisation TEXT COLLATE "C" NOT NULL,     -- <kind>/<id>
+  version      BIGINT NOT NULL,  -- the etag, from 1
   display_name TEXT COLLATE "C" NOT NULL,     -- the organisation's name, not personal
   state        BIGINT NOT NULL,  -- apgateway.v1.OrganisationState
   urn          TEXT COLLATE "C",              -- GIAS unique reference number
@@ -19,6 +20,7 @@ CREATE TABLE certificates (
   ordinal      BIGINT NOT NULL,
   version_key  BYTEA NOT NULL,
   sha256       BYTEA NOT NULL,     -- SHA-256 of the certificate's DER
+  version      BIGINT NOT NULL,  -- from 1
   organisation TEXT COLLATE "C" NOT NULL,
   system       TEXT COLLATE "C" NOT NULL,
   not_after    BIGINT NOT NULL,  -- microseconds UTC
@@ -31,7 +33,8 @@ CREATE TABLE grants (
   idx       BIGINT NOT NULL,
   ordinal   BIGINT NOT NULL,
   version_key BYTEA NOT NULL,
-  grant_id  BYTEA NOT NULL,
+  id        BYTEA NOT NULL,
+  version   BIGINT NOT NULL,  -- from 1
   kind      BIGINT NOT NULL,  -- 1 processor, 2 auditor
   grantor   TEXT COLLATE "C" NOT NULL,     -- organisation that grants
   grantee   TEXT COLLATE "C" NOT NULL,     -- processor or auditor
@@ -69,6 +72,7 @@ CREATE TABLE term_dates (
   version_key   BYTEA NOT NULL,
   organisation  TEXT COLLATE "C" NOT NULL,
   academic_year BIGINT NOT NULL,  -- calendar year in which the academic year begins
+  version       BIGINT NOT NULL,  -- the etag, from 1
   message       BYTEA NOT NULL,     -- apgateway.v1.TermDates, as checked
   PRIMARY KEY (idx, ordinal)
 );

@@ -3,7 +3,7 @@ CREATE TABLE closures (
   idx          BIGINT NOT NULL,
   ordinal      BIGINT NOT NULL,
   version_key  BYTEA NOT NULL,     -- its key in current_versions
-  closure      BYTEA NOT NULL,     -- id of the closure
+  id           BYTEA NOT NULL,
   version      BIGINT NOT NULL,  -- from 1
   organisation TEXT COLLATE "C" NOT NULL,     -- organisation that is closed
   site         TEXT COLLATE "C" NOT NULL,     -- closed site; empty for all sites

@@ -6,6 +6,7 @@ CREATE TABLE organisations (
   ordinal      INTEGER NOT NULL,
   version_key  BLOB NOT NULL,
   organisation TEXT NOT NULL,     -- <kind>/<id>
+  version      INTEGER NOT NULL,  -- the etag, from 1
   display_name TEXT NOT NULL,     -- the organisation's name, not personal
   state        INTEGER NOT NULL,  -- apgateway.v1.OrganisationState
   urn          TEXT,              -- GIAS unique reference number
@@ -19,6 +20,7 @@ CREATE TABLE certificates (
   ordinal      INTEGER NOT NULL,
   version_key  BLOB NOT NULL,
   sha256       BLOB NOT NULL,     -- SHA-256 of the certificate's DER
+  version      INTEGER NOT NULL,  -- from 1
   organisation TEXT NOT NULL,
   system       TEXT NOT NULL,
   not_after    INTEGER NOT NULL,  -- microseconds UTC
@@ -31,7 +33,8 @@ CREATE TABLE grants (
   idx       INTEGER NOT NULL,
   ordinal   INTEGER NOT NULL,
   version_key BLOB NOT NULL,
-  grant_id  BLOB NOT NULL,
+  id        BLOB NOT NULL,
+  version   INTEGER NOT NULL,  -- from 1
   kind      INTEGER NOT NULL,  -- 1 processor, 2 auditor
   grantor   TEXT NOT NULL,     -- organisation that grants
   grantee   TEXT NOT NULL,     -- processor or auditor
@@ -69,6 +72,7 @@ CREATE TABLE term_dates (
   version_key   BLOB NOT NULL,
   organisation  TEXT NOT NULL,
   academic_year INTEGER NOT NULL,  -- calendar year in which the academic year begins
+  version       INTEGER NOT NULL,  -- the etag, from 1
   message       BLOB NOT NULL,     -- apgateway.v1.TermDates, as checked
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

@@ -3,7 +3,7 @@ CREATE TABLE closures (
   idx          INTEGER NOT NULL,
   ordinal      INTEGER NOT NULL,
   version_key  BLOB NOT NULL,     -- its key in current_versions
-  closure      BLOB NOT NULL,     -- id of the closure
+  id           BLOB NOT NULL,
   version      INTEGER NOT NULL,  -- from 1
   organisation TEXT NOT NULL,     -- organisation that is closed
   site         TEXT NOT NULL,     -- closed site; empty for all sites
