@@ -1,9 +1,11 @@
-//! The documentation: every command in it is run or states why not, every link leads somewhere, and the README is short.
+//! The documentation: every command in it is run or states why not, every link leads somewhere, every function that it
+//! names is in its file, and the README is short.
 //!
 //! A fence `sh run` is run; `sh run ready` is started, must print `READY`, and goes on until its page ends. Any other
 //! `sh` fence stands directly below a comment `<!-- not run: REASON -->`. The fences of a page are one script in one
 //! folder; where they use the sandbox, the README's command starts it first.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +15,17 @@ use tempfile::TempDir;
 use super::support::{gateway, installed_tool, run};
 
 /// Pages outside `docs/`.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
     "certs-example/README.md",
     "benches/README.md",
+    "src/ARCHITECTURE.md",
     "tests/data/README.md",
 ];
+const ARCHITECTURE: &str = "src/ARCHITECTURE.md";
 /// Folders of the repository that commands of the pages name.
 const FOLDERS: [&str; 5] = ["certs-example", "deploy", "proto", "src", "tests"];
 const MAX_README_LINES: usize = 120;
@@ -110,6 +114,32 @@ impl Page {
     fn links(&self) -> Vec<&str> {
         let ends = self.prose().flat_map(|line| line.split("](").skip(1));
         ends.filter_map(|end| end.split_once(')')).map(|(target, _)| target).collect()
+    }
+
+    /// The functions that it names, each with its file: code spans directly behind a link to a source file.
+    fn functions(&self) -> Vec<(PathBuf, &str)> {
+        let mut functions = Vec::new();
+        for end in self.text.split("](").skip(1) {
+            let Some((target, mut rest)) = end.split_once(')') else { continue };
+            if Path::new(target).extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let mut before = "";
+            while let Some((name, after)) = rest
+                .strip_prefix(before)
+                .and_then(|rest| rest.trim_start().strip_prefix('`')?.split_once('`'))
+            {
+                functions.push((self.path.parent().unwrap().join(target), name));
+                (rest, before) = (after, ",");
+            }
+        }
+        functions
+    }
+
+    /// The text of the section with a heading.
+    fn section(&self, heading: &str) -> &str {
+        let (_, section) = self.text.split_once(&format!("\n## {heading}\n")).unwrap();
+        section.split("\n## ").next().unwrap()
     }
 
     /// The script of its commands that are run; `None` where there are none.
@@ -255,6 +285,75 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(followed > 20, "{followed} links");
+}
+
+#[test]
+fn every_named_function_is_in_its_file() {
+    let mut found = 0;
+    for page in Page::all() {
+        for (file, name) in page.functions() {
+            let text = std::fs::read_to_string(root().join(&file)).unwrap();
+            let is_there = ["(", "<"].iter().any(|end| text.contains(&format!("fn {name}{end}")));
+            assert!(is_there, "{}: {} has no function {name}", page.path.display(), file.display());
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found} functions");
+    let text = "[`a`](x.rs) `one`,\n`two` and `no`; [`b`](y.rs), `no`, [`c`](z/) `no`, [`d`](z.rs)\n`three`"
+        .to_owned();
+    let page = Page { path: "src/page.md".into(), text };
+    let named: Vec<_> = page.functions().into_iter().map(|(_, name)| name).collect();
+    assert_eq!(named, ["one", "two", "three"]);
+}
+
+#[test]
+fn each_step_of_a_walkthrough_begins_with_a_function() {
+    let page = Page::read(Path::new(ARCHITECTURE));
+    let walkthroughs: Vec<_> = page.section("Walkthroughs").split("\n### ").skip(1).collect();
+    assert_eq!(walkthroughs.len(), 3);
+    for walkthrough in walkthroughs {
+        let steps = walkthrough.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+        for step in steps {
+            let (_, step) = step.split_once(". ").unwrap();
+            let function = step.split_once(".rs) `").map(|(link, _)| link);
+            assert!(function.is_some_and(|link| link.starts_with("[`") && !link.contains(' ')), "{step}");
+        }
+    }
+}
+
+#[test]
+fn the_code_map_names_every_module() {
+    let page = Page::read(Path::new(ARCHITECTURE));
+    let map = page.section("Code map");
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let is_named = map.contains(&format!("({name}.rs)")) || map.contains(&format!("({name}/)"));
+        assert!(is_named || ["lib", "main", "ARCHITECTURE"].contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn the_tables_with_encrypted_columns_are_listed() {
+    let page = Page::read(Path::new(ARCHITECTURE));
+    let rows = page.section("What is encrypted").lines().filter(|line| line.starts_with("| `"));
+    let listed: BTreeSet<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let (mut tables, mut encrypted) = (BTreeSet::new(), BTreeSet::new());
+    for file in std::fs::read_dir(root().join("src/store/migrations/sqlite")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for statement in text.split("CREATE TABLE ").skip(1) {
+            let (table, columns) = statement.split_once(" (").unwrap();
+            tables.insert(table.to_owned());
+            if columns.split("\n)").next().is_some_and(|columns| columns.contains("-- encrypted")) {
+                encrypted.insert(table.to_owned());
+            }
+        }
+    }
+    assert!(listed.iter().all(|table| tables.contains(*table)), "{listed:?}");
+    assert!(
+        encrypted.len() > 8 && encrypted.iter().all(|table| listed.contains(&table[..])),
+        "{encrypted:?}"
+    );
 }
 
 #[test]
