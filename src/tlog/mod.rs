@@ -11,6 +11,7 @@ mod hash;
 mod log_key_history;
 mod note;
 mod proof;
+mod signer;
 mod tiles;
 
 #[cfg(test)]
@@ -21,8 +22,9 @@ pub use commitments::{child_leaf, commitment};
 pub use compact_range::{CompactRange, Tile};
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use log_key_history::{LogKeyHistory, LogKeyHistoryError};
-pub use note::{NoteError, Signer, Verifier};
+pub use note::{NoteError, Verifier};
 pub use proof::{ProofError, Prover, verify_consistency, verify_inclusion};
+pub use signer::Signer;
 pub use tiles::{TILE_WIDTH, TileId, entry_bundle, node_in_tile, partial_tiles, tile_containing, tile_path};
 
 /// Returns the RFC 6962 Merkle tree hash of some leaf hashes.

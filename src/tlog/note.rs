@@ -3,14 +3,12 @@
 //! sign too.
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::hash;
-use super::log_key_history::LogKeyHistory;
 
 /// The algorithm byte of Ed25519.
 const ED25519_ALGORITHM: u8 = 0x01;
@@ -36,14 +34,6 @@ pub enum NoteError {
     Key,
 }
 
-/// A private note key.
-#[derive(Clone)]
-pub struct Signer {
-    verifier: Verifier,
-    key_history: LogKeyHistory,
-    key_pair: Arc<Ed25519KeyPair>,
-}
-
 /// A public note key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
@@ -52,50 +42,9 @@ pub struct Verifier {
     public: [u8; 32],
 }
 
-impl Signer {
-    /// Makes the key of a 32-byte Ed25519 seed.
-    ///
-    /// # Errors
-    /// [`NoteError::Key`] for a name that is not valid in a note.
-    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Key)?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Key)?;
-        let verifier = Verifier::new(name, public)?;
-        Ok(Self { key_history: verifier.clone().into(), verifier, key_pair: Arc::new(pair) })
-    }
-
-    /// Makes the key of a log that replaced others. `replaced` lists them in the format of [`LogKeyHistory::prefix_for_next`].
-    ///
-    /// # Errors
-    /// [`NoteError::Key`].
-    pub fn with_replaced_logs(self, replaced: &str) -> Result<Self, NoteError> {
-        Ok(Self { key_history: LogKeyHistory::parse(&format!("{replaced} {}", self.verifier))?, ..self })
-    }
-
-    /// Returns the keys of this log and of those that it replaced.
-    #[must_use]
-    pub fn key_history(&self) -> &LogKeyHistory {
-        &self.key_history
-    }
-
-    /// Returns the public key.
-    #[must_use]
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
-    }
-
-    /// Signs text that ends with a newline.
-    #[must_use]
-    pub fn sign(&self, text: &str) -> String {
-        let signature = self.key_pair.sign(text.as_bytes());
-        let line = [&self.verifier.id[..], signature.as_ref()].concat();
-        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(line))
-    }
-}
-
 impl Verifier {
     /// Makes the public key; its id is derived from the name and the key.
-    fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
+    pub(super) fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
         let plain = |letter: char| !letter.is_whitespace() && letter != '+' && !letter.is_control();
         if name.is_empty() || name.len() > 255 || !name.chars().all(plain) {
             return Err(NoteError::Key);
@@ -127,6 +76,12 @@ impl Verifier {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the note of a text with this key's signature.
+    pub(super) fn signed_note(&self, text: &str, signature: &[u8]) -> String {
+        let line = [&self.id[..], signature].concat();
+        format!("{text}\n\u{2014} {} {}\n", self.name, STANDARD.encode(line))
     }
 
     /// Verifies a note that this key signed, and returns its text, including the final newline.
@@ -173,11 +128,5 @@ impl fmt::Display for Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({})", self.verifier)
     }
 }
