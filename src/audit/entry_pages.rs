@@ -85,14 +85,14 @@ async fn load_page(conn: &mut Conn, from: u64, indexed_up_to: i64) -> Result<Ent
     let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
     let mut leaves: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
     for row in conn.fetch(sql, range()).await? {
-        leaves.entry(row.int(0)?).or_default().push(Hash::from(row.hash(1)?));
+        leaves.entry(row.get("idx")?).or_default().push(Hash::from(row.get::<[u8; 32]>("hash")?));
     }
     let sql = "SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND NOT EXISTS (SELECT 1 FROM callers \
                WHERE callers.organisation = entries.caller AND callers.idx = entries.idx) ORDER BY idx";
     let unlisted = conn
         .fetch(sql, vec![sql_int(from).into(), sql_int(from + ENTRIES_PER_PAGE).min(indexed_up_to).into()])
         .await?;
-    let unlisted = unlisted.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
+    let unlisted = unlisted.iter().map(|row| row.get("idx")).collect::<Result<_, _>>()?;
     Ok(EntryPage { entries, leaves, tiles: load_tiles(conn, from).await?, missing_from_callers: unlisted })
 }
 
@@ -106,8 +106,8 @@ async fn load_tiles(conn: &mut Conn, from: u64) -> Result<HashMap<TileId, Vec<u8
         }
         let range = vec![i64::from(level).into(), sql_int(first).into(), sql_int(end).into()];
         for row in conn.fetch(sql, range).await? {
-            let id = TileId { level, number: row.int(0)?.unsigned_abs() };
-            found.insert(id, row.blob(1)?.to_vec());
+            let id = TileId { level, number: row.get::<i64>("number")?.unsigned_abs() };
+            found.insert(id, row.get("hashes")?);
         }
         (first, end) = (first / TILE_WIDTH, end / TILE_WIDTH);
     }

@@ -39,7 +39,7 @@ pub async fn export_folder(log: &LogReader, out: &Path) -> Result<u64, ExportErr
         let (number, width) = (range.size() / TILE_WIDTH, rows.len() as u64);
         write_file(out, &tile_path("entries", number, width), &bundle_entries(&rows)?)?;
         for row in &rows {
-            let leaf = leaf_hash(row.blob(0)?);
+            let leaf = leaf_hash(row.get_bytes("bytes")?);
             range.append(leaf);
             if let Some(leaves) = partial.first_mut() {
                 leaves.push(leaf);
@@ -75,7 +75,7 @@ pub async fn export_folder(log: &LogReader, out: &Path) -> Result<u64, ExportErr
 
 /// Encodes entries as a tlog-tiles entry bundle.
 fn bundle_entries(rows: &[Row]) -> Result<Vec<u8>, ExportError> {
-    let bytes: Vec<&[u8]> = rows.iter().map(|row| row.blob(0)).collect::<Result<_, _>>()?;
+    let bytes: Vec<&[u8]> = rows.iter().map(|row| row.get_bytes("bytes")).collect::<Result<_, _>>()?;
     Ok(entry_bundle(bytes).ok_or(StoreError::Inconsistent("an entry is longer than an export can hold"))?)
 }
 

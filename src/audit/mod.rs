@@ -5,6 +5,7 @@ mod entry_pages;
 pub mod export;
 mod query;
 mod records;
+pub mod report;
 mod service;
 pub mod verify;
 mod wire;

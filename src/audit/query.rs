@@ -55,9 +55,9 @@ pub async fn list_page(
     let (unindexed_from, mut found) = (snapshot.callers_indexed_up_to().await?, BTreeMap::new());
     for organisation in &scope {
         for row in fetch_matching(snapshot, organisation, filter, floor, unindexed_from, below).await? {
-            let entry = decode_entry(row.blob(1)?)?;
+            let entry = decode_entry(row.get_bytes("bytes")?)?;
             if filter.purpose.is_none_or(|wanted| wanted == entry.purpose()) {
-                found.insert(row.int(0)?, entry);
+                found.insert(row.get("idx")?, entry);
             }
         }
     }
@@ -76,7 +76,7 @@ async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Resul
     };
     let sql = "SELECT size FROM checkpoints WHERE time < $1 ORDER BY time DESC, size DESC LIMIT 1";
     let row = snapshot.fetch_one(sql, vec![at.micros().into()]).await?;
-    Ok(Some(row.map_or(Ok(0), |row| row.int(0))?))
+    Ok(Some(row.map_or(Ok(0), |row| row.get("size"))?))
 }
 
 /// Returns the lowest index to which one page may scan an organisation's rows.
@@ -96,7 +96,7 @@ async fn scan_floor(
         let arguments =
             vec![organisation.as_str().into(), from.into(), below.into(), (MAX_SCANNED_ROWS - 1).into()];
         if let Some(row) = snapshot.fetch_one(sql, arguments).await? {
-            lowest = lowest.max(row.int(0)?);
+            lowest = lowest.max(row.get("idx")?);
         }
     }
     Ok(lowest)
@@ -241,13 +241,13 @@ pub async fn by_exchange(
     // of a refusal does not reveal whether the exchange exists.
     let sql = "SELECT idx FROM entries WHERE exchange = $1";
     let found = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    let index = found.map_or(Ok(u64::MAX), |row| row.int(0).map(i64::unsigned_abs))?;
+    let index = found.map_or(Ok(u64::MAX), |row| row.get("idx").map(i64::unsigned_abs))?;
     if !is_in_scope(snapshot, scope, index).await? {
         return Ok(None);
     }
     let sql = "SELECT bytes FROM entries WHERE exchange = $1";
     let row = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    row.map(|row| Ok(ReadableEntry { index, entry: decode_entry(row.blob(0)?)? })).transpose()
+    row.map(|row| Ok(ReadableEntry { index, entry: decode_entry(row.get_bytes("bytes")?)? })).transpose()
 }
 
 /// Returns whether an entry concerns one of these organisations.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use self::child_keys::{ChildKeyCache, ChildKeyState};
-use super::verify::VerifyReport;
+use super::report::VerifyReport;
 use crate::exchange::LeafRole;
 use crate::exchange::change::encode_row;
 use crate::oversight::ALERT_METHOD;
@@ -88,8 +88,8 @@ pub async fn verify_records(
     ring: &KeyRing,
     report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
-    let row = snapshot.fetch_one("SELECT MAX(idx) FROM leaves", vec![]).await?;
-    let last = row.map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(-1);
+    let row = snapshot.fetch_one("SELECT MAX(idx) AS last FROM leaves", vec![]).await?;
+    let last = row.map(|row| row.get::<Option<i64>>("last")).transpose()?.flatten().unwrap_or(-1);
     let mut keys = ChildKeyCache::new(ring);
     for from in (0..=last).step_by(usize::try_from(ENTRIES_PER_PAGE).unwrap_or(1)) {
         let mut records = load_rows(snapshot, from).await?;
@@ -131,18 +131,18 @@ async fn load_entries(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64
     let mut found = BTreeMap::new();
     for row in snapshot.fetch(sql, page()).await? {
         let entry = StoredEntry {
-            exchange: row.uuid(1)?,
-            sender: row.text(2)?.to_owned(),
-            method: row.text(3)?.to_owned(),
-            reply: row.opt_blob(4)?.map(<[u8]>::to_vec),
+            exchange: row.get("exchange")?,
+            sender: row.get("caller")?,
+            method: row.get("method")?,
+            reply: row.get("reply")?,
             leaves: BTreeMap::new(),
         };
-        found.insert(row.int(0)?, entry);
+        found.insert(row.get::<i64>("idx")?, entry);
     }
     let sql = "SELECT idx, placement, hash FROM leaves WHERE idx >= $1 AND idx < $2 AND role = $3";
     for row in snapshot.fetch(sql, page()).await? {
-        if let Some(entry) = found.get_mut(&row.int(0)?) {
-            entry.leaves.insert(row.uuid(1)?, row.hash(2)?);
+        if let Some(entry) = found.get_mut(&row.get("idx")?) {
+            entry.leaves.insert(row.get("placement")?, row.get("hash")?);
         }
     }
     Ok(found)

@@ -119,8 +119,8 @@ pub async fn get_consistency_proof(
 
 /// Returns the size of the newest signed tree.
 async fn tree_size(cx: &mut RequestContext) -> Result<u64, StoreError> {
-    let row = cx.snapshot.fetch_one("SELECT MAX(size) FROM checkpoints", vec![]).await?;
-    row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
+    let row = cx.snapshot.fetch_one("SELECT MAX(size) AS size FROM checkpoints", vec![]).await?;
+    row.map_or(Ok(0), |row| Ok(row.get::<i64>("size")?.unsigned_abs()))
 }
 
 /// Loads the commitment salts of an entry, if they are stored.
@@ -130,10 +130,11 @@ async fn load_salts(cx: &mut RequestContext, index: u64) -> Result<Option<Commit
     let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into()]).await? else {
         return Ok(None);
     };
-    let Some(sealed) = row.opt_blob(2)? else {
+    let Some(sealed) = row.get::<Option<Vec<u8>>>("salts")? else {
         return Ok(None);
     };
-    let salts = CommitmentSalts::open(&cx.vault.ring(), row.text(1)?, row.uuid(0)?, sealed);
+    let salts =
+        CommitmentSalts::open(&cx.vault.ring(), row.get_str("caller")?, row.get("exchange")?, &sealed);
     Ok(Some(salts.map_err(|_| Reason::Failed)?))
 }
 

@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::entry_pages::{EntryPage, EntryPages, sql_int};
 use super::records;
+use super::report::{Discrepancy, VerifyReport};
 use crate::clock::Instant;
 use crate::proto::v1::{AuditEntry, LogReplaced};
 use crate::seal::KeyRing;
@@ -28,35 +29,6 @@ pub struct VerifyOptions {
     pub anchor: Option<PathBuf>,
     /// The key ring. With it changed records are found.
     pub key_ring: Option<PathBuf>,
-}
-
-/// A finding: a difference between the copy and the log as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discrepancy {
-    /// Description in plain words.
-    pub description: String,
-}
-
-/// The result of a verification.
-#[derive(Clone, Debug, Default)]
-pub struct VerifyReport {
-    /// Number of entries in the log.
-    pub entries: u64,
-    /// Number of signed checkpoints.
-    pub checkpoints: u64,
-    /// Number of record rows that were compared with their leaves; 0 without the key ring.
-    pub records: u64,
-    /// Losses by accepted rollbacks, in plain words.
-    pub lost: Vec<String>,
-    /// Differences that were found; empty for an intact log.
-    pub findings: Vec<Discrepancy>,
-}
-
-impl VerifyReport {
-    /// Adds a finding to the report.
-    pub(super) fn add_finding(&mut self, what: impl Into<String>) {
-        self.findings.push(Discrepancy { description: what.into() });
-    }
 }
 
 /// Verifies a copy of a database.
@@ -146,12 +118,12 @@ async fn rebuild_tree(
     let mut last = i64::MIN;
     while let Some(page) = pages.next().await? {
         for row in &page.entries {
-            if row.int(0)? != sql_int(range.size()) {
+            if row.get::<i64>("idx")? != sql_int(range.size()) {
                 report.add_finding(format!("entry {} is missing", range.size()));
                 return Ok(RebuiltTree { range, roots, is_complete: false });
             }
-            verify_entry(row, &mut last, page.leaves.get(&row.int(0)?), keys, report)?;
-            range.append(leaf_hash(row.blob(7)?));
+            verify_entry(row, &mut last, page.leaves.get(&row.get("idx")?), keys, report)?;
+            range.append(leaf_hash(row.get_bytes("bytes")?));
             verify_tiles(&page, &mut range, report);
             if sizes.contains(&range.size()) {
                 roots.push((range.size(), range.root()));
@@ -168,7 +140,7 @@ async fn rebuild_tree(
 /// Loads the notes of all checkpoints, each with its size.
 async fn load_notes(snapshot: &mut Snapshot) -> Result<Vec<(u64, String)>, StoreError> {
     let rows = snapshot.fetch("SELECT size, note FROM checkpoints ORDER BY size", vec![]).await?;
-    rows.iter().map(|row| Ok((row.int(0)?.unsigned_abs(), row.text(1)?.to_owned()))).collect()
+    rows.iter().map(|row| Ok((row.get::<i64>("size")?.unsigned_abs(), row.get("note")?))).collect()
 }
 
 /// Verifies the signatures of checkpoints. Returns the valid ones by size, and findings for the others.
@@ -197,8 +169,8 @@ fn verify_entry(
     keys: &LogKeyHistory,
     report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
-    let index = row.int(0)?;
-    let Ok(entry) = AuditEntry::decode(row.blob(7)?) else {
+    let index: i64 = row.get("idx")?;
+    let Ok(entry) = AuditEntry::decode(row.get_bytes("bytes")?) else {
         report.add_finding(format!("entry {index} was changed: it cannot be decoded"));
         return Ok(());
     };
@@ -207,12 +179,12 @@ fn verify_entry(
     {
         report.add_finding(format!("entry {index} was changed: {what}"));
     }
-    let same = entry.time_us == row.int(1)?
-        && entry.exchange_id[..] == row.uuid(2)?.as_bytes()[..]
-        && entry.organisation == row.text(3)?
-        && entry.system == row.text(4)?
-        && entry.method == row.text(5)?
-        && i64::from(entry.outcome) == row.int(6)?;
+    let same = entry.time_us == row.get::<i64>("time")?
+        && entry.exchange_id[..] == *row.get_bytes("exchange")?
+        && entry.organisation == row.get_str("caller")?
+        && entry.system == row.get_str("system")?
+        && entry.method == row.get_str("method")?
+        && i64::from(entry.outcome) == row.get::<i64>("outcome")?;
     if !same {
         report.add_finding(format!("entry {index} was changed: the columns of its row differ from it"));
     }
@@ -286,7 +258,7 @@ async fn verify_anchor(
     }
     let sql = "SELECT note FROM checkpoints WHERE size = $1";
     let stored = snapshot.fetch_one(sql, vec![sql_int(anchored.size()).into()]).await?;
-    let stored = stored.map(|row| row.text(0).map(str::to_owned)).transpose()?;
+    let stored = stored.map(|row| row.get::<String>("note")).transpose()?;
     if stored.and_then(|note| options.log_key.open(&note).ok()).as_ref() != Some(&anchored) {
         report.add_finding(format!("the log at size {} is not the one in the anchor", anchored.size()));
     }

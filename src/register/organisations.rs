@@ -2,8 +2,8 @@
 
 mod rows;
 
-use super::certificates::{CertificateRow, check_certificate, list_by_organisation};
-use super::{certificates, state_change};
+use super::certificates::{CertificateRow, check_certificate, key as certificate_key, list_by_organisation};
+use super::state_change;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::codes::urn::{EstablishmentNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
@@ -53,12 +53,12 @@ pub(super) async fn register(
     };
     let first = CertificateRow::new(&certificate);
     let exists = cx.snapshot.current_version(&key(&row.organisation)).await? > 0
-        || cx.snapshot.current_version(&certificates::key(&first.sha256)).await? > 0;
+        || cx.snapshot.current_version(&certificate_key(&first.sha256)).await? > 0;
     if exists {
         return Err(Reason::AlreadyExists.into());
     }
     let change = cx.change(&permit);
-    let change = change.guard(key(&row.organisation), 0).guard(certificates::key(&first.sha256), 0);
+    let change = change.guard(key(&row.organisation), 0).guard(certificate_key(&first.sha256), 0);
     let change = change.append(&row).append(&first);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
     let reply = RegisterOrganisationResponse {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
+use super::condition::NodeCondition;
 use super::durability::{DurabilityWaiter, DurabilityWorker};
-use super::log::{LogTree, TreeHead};
-use super::log_follower::{NodeCondition, SeenHead};
+use super::log::{LogTree, SeenHead, TreeHead};
 use super::mailbox_notifier::MailboxNotifier;
 use super::proposal::{CommitOutcome, Proposal};
 use super::queue::{InFlightPermit, PendingProposal, ProposalQueue};
 use super::sequencer::Sequencer;
 use super::sequencer_handle::SEQUENCER_THREAD;
-use super::sql::{Database, StoreError};
+use super::sql::Database;
 use super::task_progress::BackgroundTask;
 use super::wal_checkpointer::WalCheckpointer;
 use crate::clock::Clock;
@@ -36,26 +36,6 @@ pub struct Committer {
     condition: watch::Sender<NodeCondition>,
     wait_until_durable: DurabilityWaiter,
     tasks: Arc<[BackgroundTask]>,
-}
-
-/// An error after which the process must end.
-#[derive(Debug, thiserror::Error)]
-pub enum FatalError {
-    /// A write or a sync failed: what is on the disk is not known any more.
-    #[error("the disk failed while the log was written")]
-    Disk(#[source] StoreError),
-    /// The anchor could not be synced.
-    #[error("the disk failed while the anchor was synced")]
-    Anchor(#[source] std::io::Error),
-    /// The log in the database does not continue the log that this node has, or the database is damaged.
-    #[error("the log in the database does not continue this node's")]
-    Diverged(#[source] StoreError),
-    /// A thread or task of the committer ended without an error: a fault of the program.
-    #[error("the committer ended unexpectedly")]
-    UnexpectedEnd,
-    /// A background task returned that never should: a fault of the program.
-    #[error("the background task {0} ended")]
-    TaskEnded(&'static str),
 }
 
 impl Committer {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
-use super::committer::FatalError;
+use super::fatal::FatalError;
 use super::log::TreeHead;
 use super::mailbox_notifier::MailboxNotifier;
 use super::proposal::CommitOutcome;

@@ -72,7 +72,7 @@ impl LogReader {
     pub async fn load_newest_checkpoint(&self) -> Result<String, StoreError> {
         let mut snapshot = Snapshot::new(&self.database);
         let row = snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?;
-        row.ok_or(StoreError::Inconsistent("the database holds no log"))?.text(0).map(str::to_owned)
+        row.ok_or(StoreError::Inconsistent("the database holds no log"))?.get("note")
     }
 
     /// Returns the stored reply of an exchange and its receipt, byte for byte the same as the first time. `None` if
@@ -90,12 +90,14 @@ impl LogReader {
         let Some(row) = snapshot.fetch_one(sql, vec![db_int(index).into()]).await? else {
             return Ok(None);
         };
-        let (Some(sealed), Some(reply)) = (row.opt_blob(2)?, row.opt_blob(3)?) else {
+        let (Some(sealed), Some(reply)) =
+            (row.get::<Option<Vec<u8>>>("salts")?, row.get::<Option<Vec<u8>>>("reply")?)
+        else {
             return Ok(None);
         };
-        let exchange = row.uuid(0)?;
-        let salts = CommitmentSalts::open(&vault.ring(), row.text(1)?, exchange, sealed)?;
-        let reply = Bytes::copy_from_slice(reply);
+        let exchange = row.get("exchange")?;
+        let salts = CommitmentSalts::open(&vault.ring(), row.get_str("caller")?, exchange, &sealed)?;
+        let reply = Bytes::from(reply);
         let Some(evidence) = load_evidence(&mut snapshot, index).await? else {
             return Ok(None);
         };
@@ -133,12 +135,12 @@ pub async fn load_evidence(snapshot: &mut Snapshot, index: u64) -> Result<Option
     let Some(row) = snapshot.fetch_one(sql, vec![db_int(index).into()]).await? else {
         return Ok(None);
     };
-    let tree_size = row.int(1)?.unsigned_abs();
+    let tree_size = row.get::<i64>("size")?.unsigned_abs();
     Ok(Some(Evidence {
-        entry: Bytes::copy_from_slice(row.blob(0)?),
+        entry: Bytes::copy_from_slice(row.get_bytes("bytes")?),
         tree_size,
         proof: prove_inclusion(snapshot, index, tree_size).await?,
-        checkpoint: row.text(2)?.to_owned(),
+        checkpoint: row.get("note")?,
     }))
 }
 
@@ -176,7 +178,7 @@ pub async fn load_checkpoint(snapshot: &mut Snapshot, size: u64) -> Result<Optio
         0 => snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?,
         _ => snapshot.fetch_one(CHECKPOINT_OF_SIZE, vec![db_int(size).into()]).await?,
     };
-    row.map(|row| row.text(0).map(str::to_owned)).transpose()
+    row.map(|row| row.get("note")).transpose()
 }
 
 type NodeLookup<'a> = dyn Fn(u8, u64) -> Option<Hash> + 'a;

@@ -22,15 +22,23 @@ pub struct TreeHead {
     pub root: Hash,
 }
 
+/// The newest tree head that was read from the database, with its signed note.
+#[derive(Clone)]
+pub struct SeenHead {
+    pub(super) head: TreeHead,
+    pub(super) note: String,
+}
+
 /// The database state that a group depends on, read under the lock.
 pub(super) struct LockedState {
-    /// The newest checkpoint: size, time, note.
+    /// The newest checkpoint: size in `number`, `time`, note in `text`.
     newest: Vec<Row>,
     /// The entries after those in this node's tree, at most [`MAX_CATCH_UP_ENTRIES`].
     appended: Vec<Row>,
-    /// Versions of the requested keys: version, NULL, NULL, key. A key without a version has no row.
+    /// Versions of the requested keys: version in `number`, key in `bytes`. A key without a version has no row.
     pub versions: Vec<Row>,
-    /// First exchanges of the requested request ids: index, NULL, caller, request id, HMAC.
+    /// First exchanges of the requested request ids: index in `number`, caller in `text`, request id in `bytes`, HMAC
+    /// in `mac`.
     pub requests: Vec<Row>,
 }
 
@@ -45,26 +53,26 @@ impl LockedState {
     ) -> Result<Self, StoreError> {
         let questions = [
             Lookup {
-                sql: "SELECT size, time, note, CAST(NULL AS BYTEA), CAST(NULL AS BYTEA) FROM checkpoints \
-                      ORDER BY size DESC LIMIT 1",
+                sql: "SELECT size AS number, time, note AS text, CAST(NULL AS BYTEA) AS bytes, \
+                      CAST(NULL AS BYTEA) AS mac FROM checkpoints ORDER BY size DESC LIMIT 1",
                 filter: LookupFilter::Unfiltered,
             },
             Lookup {
-                sql: "SELECT idx, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), bytes, CAST(NULL AS BYTEA) \
-                      FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx",
+                sql: "SELECT idx AS number, CAST(NULL AS BIGINT) AS time, CAST(NULL AS TEXT) AS text, bytes, \
+                      CAST(NULL AS BYTEA) AS mac FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx",
                 filter: LookupFilter::Range(
                     db_int(held.range.size()),
                     db_int(held.range.size().saturating_add(MAX_CATCH_UP_ENTRIES)),
                 ),
             },
             Lookup {
-                sql: "SELECT version, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), key, CAST(NULL AS BYTEA) \
-                      FROM current_versions WHERE key",
+                sql: "SELECT version AS number, CAST(NULL AS BIGINT) AS time, CAST(NULL AS TEXT) AS text, \
+                      key AS bytes, CAST(NULL AS BYTEA) AS mac FROM current_versions WHERE key",
                 filter: LookupFilter::Keys(keys),
             },
             Lookup {
-                sql: "SELECT idx, CAST(NULL AS BIGINT), caller, request_id, request_mac FROM entries \
-                      WHERE request_id",
+                sql: "SELECT idx AS number, CAST(NULL AS BIGINT) AS time, caller AS text, request_id AS bytes, \
+                      request_mac AS mac FROM entries WHERE request_id",
                 filter: LookupFilter::Keys(request_ids),
             },
         ];
@@ -96,7 +104,8 @@ impl LogTree {
         keys: &LogKeyHistory,
         LockedState { newest, appended, .. }: &LockedState,
     ) -> Result<Self, StoreError> {
-        let stored = StoredCheckpoint::from_row(newest.first().ok_or(NO_LOG)?)?;
+        let stored = newest.first().ok_or(NO_LOG)?;
+        let stored = StoredCheckpoint::from_columns(stored, "number", "text")?;
         let TreeHead { size, root, .. } = held.head();
         if stored.size == size
             && stored
@@ -111,7 +120,7 @@ impl LogTree {
         }
         let mut grown = Self { time: stored.time, ..held };
         for row in appended {
-            grown.range.append(leaf_hash(row.blob(3)?));
+            grown.range.append(leaf_hash(row.get_bytes("bytes")?));
         }
         // The node that appended the entries has stored their tiles.
         grown.range.take_full_tiles();
@@ -187,11 +196,12 @@ struct StoredCheckpoint {
 impl StoredCheckpoint {
     /// Reads a row of size, time and note.
     fn from_row(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            size: row.int(0)?.unsigned_abs(),
-            time: instant_from_micros(row.int(1)?)?,
-            note: row.text(2)?.to_owned(),
-        })
+        Self::from_columns(row, "size", "note")
+    }
+
+    /// Reads a row whose size and note are in these columns.
+    fn from_columns(row: &Row, size: &'static str, note: &'static str) -> Result<Self, StoreError> {
+        Ok(Self { size: row.get::<i64>(size)?.unsigned_abs(), time: row.get("time")?, note: row.get(note)? })
     }
 }
 
@@ -205,8 +215,8 @@ async fn load_newest_checkpoint(conn: &mut Conn) -> Result<StoredCheckpoint, Sto
 /// # Errors
 /// See [`StoreError`].
 pub async fn callers_indexed_up_to(conn: &mut Conn) -> Result<i64, StoreError> {
-    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) FROM entries", vec![]).await?;
-    let size = row.map_or(Ok(0), |row| row.int(0))?;
+    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) AS size FROM entries", vec![]).await?;
+    let size = row.map_or(Ok(0), |row| row.get::<i64>("size"))?;
     Ok(db_int(tables::callers_indexed_up_to(size.unsigned_abs())))
 }
 
@@ -214,11 +224,6 @@ pub async fn callers_indexed_up_to(conn: &mut Conn) -> Result<i64, StoreError> {
 /// log's, or that of a log which it replaced.
 pub(super) fn verify_checkpoint(note: &str, keys: &LogKeyHistory) -> Result<Checkpoint, StoreError> {
     keys.open(note).map_err(|error| StoreError::Inconsistent(error.message()))
-}
-
-/// Converts a stored instant, in microseconds UTC.
-pub(super) fn instant_from_micros(micros: i64) -> Result<Instant, StoreError> {
-    Instant::from_micros(micros).map_err(|_| StoreError::Inconsistent("a stored instant is out of range"))
 }
 
 /// Returns the first `width` hashes of a tile, from its row or, if that is too short, from the tiles or entries below.
@@ -230,7 +235,7 @@ pub(super) async fn load_tile(conn: &mut Conn, id: TileId, width: usize) -> Resu
     let (level, number) = (i64::from(id.level), db_int(id.number));
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
     if let Some(row) = conn.fetch_one(sql, vec![level.into(), number.into()]).await? {
-        let hashes = row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok());
+        let hashes = row.get_bytes("hashes")?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok());
         let hashes: Vec<Hash> = hashes.take(width).collect();
         // In a log that an older release began, a partial tile's row may be missing or too short.
         if hashes.len() == width {
@@ -241,14 +246,14 @@ pub(super) async fn load_tile(conn: &mut Conn, id: TileId, width: usize) -> Resu
     if id.level == 0 {
         let sql = "SELECT bytes FROM entries WHERE idx BETWEEN $1 AND $2 ORDER BY idx";
         let rows = conn.fetch(sql, vec![first.into(), last.into()]).await?;
-        return rows.iter().map(|row| Ok(leaf_hash(row.blob(0)?))).collect();
+        return rows.iter().map(|row| Ok(leaf_hash(row.get_bytes("bytes")?))).collect();
     }
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number BETWEEN $2 AND $3 ORDER BY number";
     let rows = conn.fetch(sql, vec![(level - 1).into(), first.into(), last.into()]).await?;
     rows.iter()
         .map(|row| {
-            let below: Vec<Hash> =
-                row.blob(0)?.chunks_exact(32).filter_map(|bytes| Hash::try_from(bytes).ok()).collect();
+            let hashes = row.get_bytes("hashes")?.chunks_exact(32);
+            let below: Vec<Hash> = hashes.filter_map(|bytes| Hash::try_from(bytes).ok()).collect();
             Ok(tlog::tree_root(&below))
         })
         .collect()

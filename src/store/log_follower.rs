@@ -10,8 +10,10 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::Notify;
 
-use super::committer::{Committer, FatalError};
-use super::log::{MAX_CATCH_UP_ENTRIES, TreeHead, db_int, load_head_continuing};
+use super::committer::Committer;
+use super::condition::NodeCondition;
+use super::fatal::FatalError;
+use super::log::{MAX_CATCH_UP_ENTRIES, SeenHead, TreeHead, db_int, load_head_continuing};
 use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
 use crate::clock::Clock;
@@ -26,41 +28,6 @@ const MAX_HINT_WAIT: Duration = Duration::from_millis(750);
 const MAX_POLL_TIME: Duration = Duration::from_secs(3);
 /// Maximum difference between this node's clock and PostgreSQL's.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
-
-/// The condition of a node: faults that keep it from serving or appending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each holds or not, whatever the others do")]
-pub struct NodeCondition {
-    /// The database cannot be reached or does not answer in time.
-    pub database_unreachable: bool,
-    /// This node's clock differs from the database's by more than two seconds: the node appends nothing.
-    pub clock_skewed: bool,
-    /// The log was changed after it was written.
-    pub log_altered: bool,
-    /// Whether the revocation status of certificates can be checked.
-    pub revocation: Revocation,
-    /// The key ring lacks a key that is in use: the node appends nothing.
-    pub key_missing: bool,
-    /// A background task has made no progress for longer than its limit.
-    pub task_stalled: bool,
-}
-
-/// Whether the revocation status of certificates can be checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Revocation {
-    /// The revocation lists of at least one issuer are current.
-    #[default]
-    Known,
-    /// The revocation lists of every issuer have expired: no caller is served.
-    Unknown,
-}
-
-/// The newest tree head that was read from the database, with its signed note.
-#[derive(Clone)]
-pub struct SeenHead {
-    pub(super) head: TreeHead,
-    pub(super) note: String,
-}
 
 /// The task that polls the database for the entries of other nodes.
 pub struct LogFollower {
@@ -170,7 +137,7 @@ impl LogFollower {
         let mut named = BTreeSet::new();
         for row in conn.fetch(sql, vec![db_int(from).into(), db_int(to).into()]).await? {
             // An entry that does not decode may name any organisation.
-            let Ok(entry) = AuditEntry::decode(row.blob(0)?) else {
+            let Ok(entry) = AuditEntry::decode(row.get_bytes("bytes")?) else {
                 bells.notify_all();
                 return Ok(());
             };

@@ -9,8 +9,10 @@ mod anchor;
 mod budget;
 mod commitment_salts;
 mod committer;
+mod condition;
 mod durability;
 pub mod evidence;
+mod fatal;
 mod group_plan;
 mod group_writer;
 pub mod log;
@@ -36,9 +38,11 @@ mod wal_checkpointer;
 pub use anchor::Anchor;
 pub use budget::{ReadBudget, ReadLimits};
 pub use commitment_salts::CommitmentSalts;
-pub use committer::{Committer, FatalError};
+pub use committer::Committer;
+pub use condition::{NodeCondition, Revocation};
 pub use evidence::LogReader;
-pub use log_follower::{LogFollower, NodeCondition, Revocation};
+pub use fatal::FatalError;
+pub use log_follower::LogFollower;
 pub use position::{DamagedRow, LogPosition};
 pub use queue::{InFlightPermit, ProposalQueue};
 pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of};
@@ -48,4 +52,5 @@ pub use sql::{
     Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, StoreError, Table,
     TableClass, Value,
 };
+pub use tables::TABLES;
 pub use task_progress::{BackgroundTask, TaskProgress};

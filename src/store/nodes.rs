@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::committer::FatalError;
-use super::log_follower::NodeCondition;
-use super::sql::{Conn, Database, Row, StoreError};
+use super::condition::NodeCondition;
+use super::fatal::FatalError;
+use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
 use crate::clock::Randomness;
 use crate::seal::{KeyRing, RingKey, Vault};
@@ -144,7 +144,7 @@ pub async fn is_activated(database: &Database, key: &RingKey) -> Result<bool, St
 async fn is_activated_in(conn: &mut Conn, key: &RingKey) -> Result<bool, StoreError> {
     let sql = "SELECT fingerprint FROM activated_keys WHERE id = $1";
     match conn.fetch_one(sql, vec![key.id().into()]).await? {
-        Some(row) if row.blob(0)? == key.fingerprint() => Ok(true),
+        Some(row) if row.get_bytes("fingerprint")? == key.fingerprint() => Ok(true),
         Some(_) => Err(StoreError::Inconsistent("another key of this id was activated before")),
         None => Ok(false),
     }
@@ -192,8 +192,8 @@ async fn list_nodes_lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String
     let mut lacking = Vec::new();
     for row in conn.fetch(sql, vec![MAX_ANNOUNCEMENT_AGE_US.into()]).await? {
         let wanted = encode_key(key);
-        if !row.blob(1)?.chunks(KEY_BYTES).any(|held| held == wanted) {
-            lacking.push(row.text(0)?.to_owned());
+        if !row.get_bytes("keys")?.chunks(KEY_BYTES).any(|held| held == wanted) {
+            lacking.push(row.get("name")?);
         }
     }
     Ok(lacking)
@@ -203,18 +203,13 @@ async fn list_nodes_lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String
 async fn find_missing_key(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>, StoreError> {
     let rows = conn.fetch("SELECT id, fingerprint FROM activated_keys ORDER BY id", vec![]).await?;
     for row in &rows {
-        let id = key_id_from_row(row)?;
-        let fingerprint = row.blob(1)?;
+        let id: u32 = row.get("id")?;
+        let fingerprint = row.get_bytes("fingerprint")?;
         if !ring.keys().any(|key| key.id() == id && key.fingerprint() == fingerprint) {
             return Ok(Some(id));
         }
     }
     Ok(None)
-}
-
-fn key_id_from_row(row: &Row) -> Result<u32, StoreError> {
-    let corrupt = StoreError::corrupt("activated_keys", 0);
-    u32::try_from(row.int(0)?).map_err(|_| corrupt)
 }
 
 /// Encodes the keys of a ring as a node announces them.

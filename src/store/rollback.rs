@@ -65,7 +65,7 @@ impl Rollback {
         let (Some(stored), Some(first)) = (stored, first) else {
             return Err(StoreError::Inconsistent("the database holds no entry to go on from"));
         };
-        let (stored, operator) = (stored.text(0)?.to_owned(), first.text(0)?.to_owned());
+        let (stored, operator) = (stored.get("note")?, first.get("caller")?);
         Ok(Self {
             conn,
             anchor,

@@ -10,18 +10,17 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
-use super::committer::FatalError;
+use super::condition::NodeCondition;
 use super::durability::{CommittedGroup, DurabilityWorker};
+use super::fatal::FatalError;
 use super::group_plan::{self, GroupLookups, GroupPlan};
 use super::group_writer::{self, WrittenGroup};
-use super::log::{LockedState, LogTree, TreeHead};
-use super::log_follower::{NodeCondition, SeenHead};
+use super::log::{LockedState, LogTree, SeenHead, TreeHead};
 use super::mailbox_notifier::MailboxNotifier;
 use super::proposal::{CommitOutcome, IdempotencyRecord};
 use super::queue::{PendingProposal, ProposalQueue};
 use super::sql::{Conn, Database, StoreError, UnsyncedCommit};
 use super::task_progress::TaskProgress;
-use super::version_key::VersionKey;
 use super::wal_checkpointer::WalCheckpointer;
 use crate::clock::Clock;
 use crate::tlog::Signer;
@@ -284,12 +283,12 @@ impl Sequencer {
         self.tree = tip.clone();
         let mut held = GroupLookups::default();
         for row in &read.versions {
-            held.versions.insert(VersionKey::from(row.blob(3)?.to_vec()), row.int(0)?);
+            held.versions.insert(row.get("bytes")?, row.get("number")?);
         }
         for row in &read.requests {
             let remembered =
-                IdempotencyRecord { mac: row.blob(4)?.to_vec(), index: row.int(0)?.unsigned_abs() };
-            held.requests.insert((row.text(2)?.to_owned(), row.uuid(3)?), remembered);
+                IdempotencyRecord { mac: row.get("mac")?, index: row.get::<i64>("number")?.unsigned_abs() };
+            held.requests.insert((row.get("text")?, row.get("bytes")?), remembered);
         }
         Ok((tip, held))
     }

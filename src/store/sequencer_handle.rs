@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use super::committer::FatalError;
+use super::fatal::FatalError;
 use super::sequencer::Sequencer;
 
 /// Name of the sequencer's thread.

@@ -193,6 +193,6 @@ impl Snapshot {
     pub async fn current_version(&mut self, key: &VersionKey) -> Result<i64, StoreError> {
         let sql = "SELECT version FROM current_versions WHERE key = $1";
         let row = self.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-        row.map_or(Ok(0), |row| row.int(0))
+        row.map_or(Ok(0), |row| row.get("version"))
     }
 }

@@ -1,6 +1,24 @@
-//! The tables that the committer itself writes. The migrations document their columns.
+//! The tables of the store itself. The migrations document their columns.
+
+use uuid::Uuid;
 
 use super::sql::{Column, RecordSubject, Table, TableClass};
+use super::version_key::VersionKey;
+use crate::clock::Instant;
+
+/// The store's tables, with those that no capability declares.
+pub const TABLES: &[&Table] = &[
+    &ENTRIES,
+    &TILES,
+    &CHECKPOINTS,
+    &CURRENT_VERSIONS,
+    &PARTIES,
+    &CALLERS,
+    &LEAVES,
+    &NODES,
+    &ACTIVATED_KEYS,
+    &MIGRATIONS,
+];
 
 /// Log entries, one row an exchange.
 pub const ENTRIES: Table = Table {
@@ -9,18 +27,18 @@ pub const ENTRIES: Table = Table {
     subject: RecordSubject::NoChild,
     columns: &[
         Column::new::<i64>("idx"),
-        Column::new::<i64>("time"),
-        Column::new::<Vec<u8>>("exchange"),
+        Column::new::<Instant>("time"),
+        Column::new::<Uuid>("exchange"),
         Column::new::<String>("caller"),
         Column::new::<String>("system"),
         Column::new::<String>("method"),
         Column::new::<i64>("outcome"),
         Column::new::<i64>("size"),
         Column::new::<Vec<u8>>("bytes"),
-        Column::new::<Vec<u8>>("salts"),
-        Column::new::<Vec<u8>>("request_id"),
-        Column::new::<Vec<u8>>("request_mac"),
-        Column::new::<Vec<u8>>("reply"),
+        Column::new::<Option<Vec<u8>>>("salts"),
+        Column::new::<Option<Vec<u8>>>("request_id"),
+        Column::new::<Option<Vec<u8>>>("request_mac"),
+        Column::new::<Option<Vec<u8>>>("reply"),
     ],
     replace_key: &[],
 };
@@ -40,7 +58,7 @@ pub const CHECKPOINTS: Table = Table {
     name: "checkpoints",
     class: TableClass::Derived,
     subject: RecordSubject::NoChild,
-    columns: &[Column::new::<i64>("size"), Column::new::<i64>("time"), Column::new::<String>("note")],
+    columns: &[Column::new::<i64>("size"), Column::new::<Instant>("time"), Column::new::<String>("note")],
     replace_key: &[],
 };
 
@@ -50,7 +68,7 @@ pub const CURRENT_VERSIONS: Table = Table {
     class: TableClass::Derived,
     subject: RecordSubject::NoChild,
     columns: &[
-        Column::new::<Vec<u8>>("key"),
+        Column::new::<VersionKey>("key"),
         Column::new::<i64>("version"),
         Column::new::<i64>("idx"),
         Column::new::<i64>("ordinal"),
@@ -69,9 +87,18 @@ pub const PARTIES: Table = Table {
         Column::new::<i64>("ordinal"),
         Column::new::<i64>("kind"),
         Column::new::<String>("sender"),
-        Column::new::<Vec<u8>>("object"),
-        Column::new::<Vec<u8>>("placement"),
+        Column::new::<Option<Uuid>>("object"),
+        Column::new::<Option<Uuid>>("placement"),
     ],
+    replace_key: &[],
+};
+
+/// Index of entries by caller.
+pub const CALLERS: Table = Table {
+    name: "callers",
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
+    columns: &[Column::new::<String>("organisation"), Column::new::<i64>("idx")],
     replace_key: &[],
 };
 
@@ -83,10 +110,42 @@ pub const LEAVES: Table = Table {
     columns: &[
         Column::new::<i64>("idx"),
         Column::new::<i64>("ordinal"),
-        Column::new::<Vec<u8>>("placement"),
+        Column::new::<Uuid>("placement"),
         Column::new::<i64>("role"),
-        Column::new::<Vec<u8>>("hash"),
+        Column::new::<[u8; 32]>("hash"),
     ],
+    replace_key: &[],
+};
+
+/// Running nodes, each with the keys of its ring. Each node updates its own row.
+pub const NODES: Table = Table {
+    name: "nodes",
+    class: TableClass::Operational,
+    subject: RecordSubject::NoChild,
+    columns: &[
+        Column::new::<Uuid>("node"),
+        Column::new::<String>("name"),
+        Column::new::<Vec<u8>>("keys"),
+        Column::new::<i64>("seen"),
+    ],
+    replace_key: &["node"],
+};
+
+/// Activated keys.
+pub const ACTIVATED_KEYS: Table = Table {
+    name: "activated_keys",
+    class: TableClass::Operational,
+    subject: RecordSubject::NoChild,
+    columns: &[Column::new::<u32>("id"), Column::new::<Vec<u8>>("fingerprint")],
+    replace_key: &[],
+};
+
+/// Applied migrations. The columns are sqlx's.
+pub const MIGRATIONS: Table = Table {
+    name: "_sqlx_migrations",
+    class: TableClass::Operational,
+    subject: RecordSubject::NoChild,
+    columns: &[],
     replace_key: &[],
 };
 

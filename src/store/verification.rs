@@ -86,7 +86,9 @@ pub(super) async fn load_leaves(
     let mut leaves = Vec::with_capacity(rows.len());
     for (index, row) in (first..end).zip(rows.iter().map(Some).chain(std::iter::repeat(None))) {
         match row {
-            Some(row) if row.int(0)? == db_int(index) => leaves.push(leaf_hash(row.blob(1)?)),
+            Some(row) if row.get::<i64>("idx")? == db_int(index) => {
+                leaves.push(leaf_hash(row.get_bytes("bytes")?));
+            }
             _ => return Ok(Err(LogCorruption { index, message: "an entry of the log is missing" })),
         }
     }
@@ -98,7 +100,7 @@ pub(super) async fn compare_tile(conn: &mut Conn, tile: &Tile) -> Result<Option<
     let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
     let arguments = vec![i64::from(tile.id.level).into(), db_int(tile.id.number).into()];
     let row = conn.fetch_one(sql, arguments).await?;
-    let stored = row.as_ref().map_or(Ok(&[][..]), |row| row.blob(0))?;
+    let stored = row.as_ref().map_or(Ok(&[][..]), |row| row.get_bytes("hashes"))?;
     let stored = stored.chunks(32).chain(std::iter::repeat(&[][..]));
     let differs = tile.hashes.iter().zip(stored).position(|(hash, stored)| hash.as_bytes() != stored);
     Ok(differs.map(|at| {

@@ -109,7 +109,7 @@ fn run_verify(args: &[&str]) -> (i32, String) {
 }
 
 /// Verifies the database in a folder as `audit verify` does, with anchor and key ring.
-async fn verify_folder(dir: &Path) -> ap_gateway::audit::verify::VerifyReport {
+async fn verify_folder(dir: &Path) -> ap_gateway::audit::report::VerifyReport {
     let file = |name| dir.join(name);
     let key = std::fs::read_to_string(file("log-key")).unwrap();
     let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));

@@ -67,12 +67,14 @@ impl<'a> ChildKeyCache<'a> {
         let Some(row) = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await? else {
             return Ok(ChildKeyState::Missing);
         };
-        let Some((kek_id, wrapped)) = row.opt_int(0)?.zip(row.opt_blob(1)?) else {
+        let Some((kek_id, wrapped)) =
+            row.get::<Option<i64>>("kek_id")?.zip(row.get::<Option<Vec<u8>>>("wrapped")?)
+        else {
             return Ok(ChildKeyState::Destroyed);
         };
         let opened = u32::try_from(kek_id)
             .ok()
-            .and_then(|kek_id| WrappedKey::from_row(kek_id, wrapped).ok())
+            .and_then(|kek_id| WrappedKey::from_row(kek_id, &wrapped).ok())
             .and_then(|wrapped| wrapped.unwrap(self.ring, sender, child.as_bytes()).ok());
         Ok(opened.map_or(ChildKeyState::Missing, ChildKeyState::Available))
     }
@@ -88,5 +90,5 @@ async fn child_of_placement(snapshot: &mut Snapshot, placement: Uuid) -> Result<
         let sql = "SELECT child FROM placements WHERE placement = $1 LIMIT 1";
         row = snapshot.fetch_one(sql, vec![placement.into()]).await?;
     }
-    Ok(row.and_then(|row| row.uuid(0).ok()))
+    Ok(row.and_then(|row| row.get("child").ok()))
 }

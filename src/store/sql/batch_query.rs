@@ -3,10 +3,11 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::{rows_from_postgres, with_timeout};
+use super::conn::rows_from_postgres;
+use super::timeouts::with_timeout;
 use super::{Conn, Row, StoreError};
 
-/// A query of a batch. All queries of a batch have the same number and types of columns.
+/// A query of a batch. All queries of a batch have the same columns: number, types and names.
 pub struct Lookup {
     /// The SQL text. With keys it ends before the condition's operator (`… WHERE key`). With a range it has the
     /// parameters `$1` and `$2`.
@@ -46,10 +47,9 @@ impl Conn {
             }
             let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
             for row in rows_from_postgres(&rows, "a batch of lookups")? {
-                let number: i64 = row.at(0)?;
+                let number: i64 = row.get("lookup")?;
                 let rows = usize::try_from(number).ok().and_then(|number| results.get_mut(number));
-                rows.ok_or(StoreError::Inconsistent("a row of a batch has no query"))?
-                    .push(row.without_first());
+                rows.ok_or(StoreError::Inconsistent("a row of a batch has no query"))?.push(row);
             }
             return Ok(results);
         }
@@ -64,7 +64,7 @@ impl Conn {
     }
 }
 
-/// Returns one `UNION ALL` statement. The first column of each row is the number of its query.
+/// Returns one `UNION ALL` statement. The column `lookup` of each row, its last, is the number of its query.
 fn union_sql(lookups: &[Lookup]) -> String {
     let mut parameters = 1..;
     let mut part = |(number, Lookup { sql, filter }): (usize, &Lookup)| {
@@ -78,7 +78,7 @@ fn union_sql(lookups: &[Lookup]) -> String {
                 sql.replace("$2", &format!("${to}")).replace("$1", &format!("${from}"))
             }
         };
-        format!("SELECT CAST({number} AS BIGINT), q{number}.* FROM ({sql}) q{number}")
+        format!("SELECT q{number}.*, CAST({number} AS BIGINT) AS lookup FROM ({sql}) q{number}")
     };
     lookups.iter().enumerate().map(&mut part).collect::<Vec<_>>().join(" UNION ALL ")
 }

@@ -2,7 +2,8 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use super::conn::{READ_ONLY, with_timeout};
+use super::conn::READ_ONLY;
+use super::timeouts::with_timeout;
 use super::{Column, ColumnKind, Conn, StoreError, Table, Value};
 
 /// Rows of a table, each with a value for every column.

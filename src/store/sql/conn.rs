@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 use tokio_stream::StreamExt as _;
 
-use super::postgres::{MAX_PROBE_TIME, MAX_RESPONSE_TIME, timeout_error};
 use super::sqlite_writer::{CHECKPOINT_WAL, SqliteWriter, UnsyncedCommit};
+use super::timeouts::{MAX_PROBE_TIME, with_timeout};
 use super::value::ColumnNames;
 use super::{Row, StoreError, Value};
 use crate::clock::Instant;
@@ -83,9 +83,9 @@ impl Conn {
         if let Self::SqliteWriter(_) | Self::SqliteReader(_) = self {
             return Ok(None);
         }
-        let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros";
         let row = self.fetch_one(sql, vec![]).await?;
-        let micros = row.map(|row| row.int(0)).transpose()?;
+        let micros = row.map(|row| row.get("micros")).transpose()?;
         Ok(micros.and_then(|micros| Instant::from_micros(micros).ok()))
     }
 
@@ -234,13 +234,6 @@ impl Conn {
             }
         }
     }
-}
-
-/// Waits for PostgreSQL's response, with a timeout. After a timeout the connection must not be used again.
-pub(super) async fn with_timeout<T>(
-    response: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(MAX_RESPONSE_TIME, response).await.unwrap_or_else(|_| Err(timeout_error()))
 }
 
 type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;

@@ -71,7 +71,10 @@ impl Database {
     async fn connect(location: &DatabaseLocation, create: bool) -> Result<Self, StoreError> {
         let database = match location {
             DatabaseLocation::Sqlite(path) => open_sqlite(path, create)?,
-            DatabaseLocation::Postgres(urls) => postgres::open(urls).await?,
+            DatabaseLocation::Postgres(urls) => {
+                let postgres::Pools { writer, readers, servers } = postgres::open(urls).await?;
+                Self::Postgres { writer, readers, servers }
+            }
         };
         database.assert_durable_settings().await?;
         Ok(database)
@@ -121,7 +124,9 @@ impl Database {
             let Some(row) = applied.next() else {
                 return Ok(false);
             };
-            if row.int(0)? != migration.version || row.blob(1)? != &*migration.checksum {
+            if row.get::<i64>("version")? != migration.version
+                || row.get_bytes("checksum")? != &*migration.checksum
+            {
                 return Ok(false);
             }
         }
@@ -165,6 +170,28 @@ impl Database {
         }
     }
 
+    /// Finds the primary again; new connections go to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if there is none.
+    pub async fn find_primary(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { .. } => Ok(()),
+            Self::Postgres { writer, readers, servers } => {
+                postgres::find_primary(writer, readers, servers).await
+            }
+        }
+    }
+
+    /// Calls `hint` for each NOTIFY, which a commit of any node sends. Messages can be lost. With SQLite, which has one
+    /// node, it waits for ever.
+    pub async fn listen_for_commits(&self, hint: impl Fn()) {
+        match self {
+            Self::Sqlite { .. } => std::future::pending().await,
+            Self::Postgres { writer, .. } => postgres::listen_for_commits(writer, hint).await,
+        }
+    }
+
     /// Closes every connection, the committer's last, so that SQLite checkpoints its write-ahead log.
     pub async fn close(&self) {
         match self {
@@ -189,8 +216,9 @@ impl Database {
             return Ok(());
         }
         let mut conn = self.reader().await?;
-        let row = conn.fetch_one("SELECT current_setting('synchronous_standby_names')", vec![]).await?;
-        match row.map(|row| row.text(0).map(str::is_empty)).transpose()? {
+        let row =
+            conn.fetch_one("SELECT current_setting('synchronous_standby_names') AS names", vec![]).await?;
+        match row.map(|row| row.get_str("names").map(str::is_empty)).transpose()? {
             Some(false) => Ok(()),
             _ => Err(StoreError::Inconsistent(
                 "PostgreSQL has no synchronous standby, and single_primary is not set",
@@ -203,26 +231,27 @@ impl Database {
         let mut conn = self.writer().await?;
         match self {
             Self::Sqlite { .. } => {
-                let row = conn.fetch_one("SELECT sqlite_version()", vec![]).await?;
-                let text = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                let row = conn.fetch_one("SELECT sqlite_version() AS version", vec![]).await?;
+                let text = row.map(|row| row.get::<String>("version")).transpose()?.unwrap_or_default();
                 let mut numbers = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
                 let mut next = || numbers.next().unwrap_or(0);
                 if (next(), next(), next()) < MIN_SQLITE_VERSION {
                     return Err(StoreError::Inconsistent("this SQLite has the WAL-reset bug"));
                 }
                 let row = conn.fetch_one("PRAGMA journal_mode", vec![]).await?;
-                if row.map(|row| row.text(0).map(str::to_owned)).transpose()?.as_deref() != Some("wal") {
+                if row.map(|row| row.get::<String>("journal_mode")).transpose()?.as_deref() != Some("wal") {
                     return Err(StoreError::Inconsistent("SQLite does not run with a write-ahead log"));
                 }
                 // Below NORMAL, SQLite would not even sync when it checkpoints the write-ahead log.
                 let row = conn.fetch_one("PRAGMA synchronous", vec![]).await?;
-                if row.map(|row| row.int(0)).transpose()? != Some(1) {
+                if row.map(|row| row.get::<i64>("synchronous")).transpose()? != Some(1) {
                     return Err(StoreError::Inconsistent("SQLite does not run with synchronous=NORMAL"));
                 }
             }
             Self::Postgres { .. } => {
-                let row = conn.fetch_one("SELECT current_setting('synchronous_commit')", vec![]).await?;
-                let level = row.map(|row| row.text(0).map(str::to_owned)).transpose()?.unwrap_or_default();
+                let row =
+                    conn.fetch_one("SELECT current_setting('synchronous_commit') AS level", vec![]).await?;
+                let level = row.map(|row| row.get::<String>("level")).transpose()?.unwrap_or_default();
                 if !matches!(level.as_str(), "on" | "remote_apply") {
                     return Err(StoreError::Inconsistent("PostgreSQL's synchronous_commit is below on"));
                 }

@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod postgres;
 mod sqlite_writer;
+mod timeouts;
 mod value;
 
 pub use batch_query::{Lookup, LookupFilter};

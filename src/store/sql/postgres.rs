@@ -11,13 +11,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, query_scalar};
 
-use super::{Database, StoreError};
+use super::StoreError;
+use super::timeouts::{MAX_PROBE_TIME, timeout_error};
 
-/// Maximum time for a response before the connection counts as lost. sqlx has no such timeout: without this, only the
-/// kernel would detect that a server's machine has failed.
-pub(super) const MAX_RESPONSE_TIME: Duration = Duration::from_secs(10);
-/// Maximum time for a server to report whether it is the primary, or to end a transaction.
-pub(super) const MAX_PROBE_TIME: Duration = Duration::from_secs(2);
 /// Maximum idle time of a connection that is used without a ping first.
 const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 /// Maximum wait for a connection of a pool.
@@ -51,8 +47,18 @@ const WRITER_SETTINGS: [(&str, &str); 6] = [
 const READER_SETTINGS: [(&str, &str); 2] =
     [("idle_in_transaction_session_timeout", "30s"), ("statement_timeout", "30s")];
 
+/// The pools on the primary.
+pub(super) struct Pools {
+    /// Connections of the committer and the migrations.
+    pub writer: PgPool,
+    /// Connections of readers.
+    pub readers: PgPool,
+    /// The configured servers, in the order in which they are tried.
+    pub servers: Arc<[PgConnectOptions]>,
+}
+
 /// Opens the pools on the primary. `urls` has one URL a server, separated by whitespace.
-pub(super) async fn open(urls: &str) -> Result<Database, StoreError> {
+pub(super) async fn open(urls: &str) -> Result<Pools, StoreError> {
     let servers = urls.split_whitespace().map(|url| {
         Ok(PgConnectOptions::from_str(url)?.statement_cache_capacity(512).options(CONNECTION_SETTINGS))
     });
@@ -82,7 +88,7 @@ pub(super) async fn open(urls: &str) -> Result<Database, StoreError> {
         })
     });
     let readers = readers.connect_lazy_with(primary.options(READER_SETTINGS));
-    Ok(Database::Postgres { writer, readers, servers })
+    Ok(Pools { writer, readers, servers })
 }
 
 /// Returns the primary among the servers. If several are not in recovery, it is the one on the newest timeline, which
@@ -123,39 +129,29 @@ fn standby_error() -> sqlx::Error {
     sqlx::Error::Protocol("the server is a standby".to_owned())
 }
 
-/// Returns the error for a server that does not respond in time.
-pub(super) fn timeout_error() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+/// Finds the primary again; new connections of the pools go to it.
+pub(super) async fn find_primary(
+    writer: &PgPool,
+    readers: &PgPool,
+    servers: &[PgConnectOptions],
+) -> Result<(), StoreError> {
+    let primary = choose_primary(servers).await?;
+    writer.set_connect_options(primary.clone().options(WRITER_SETTINGS));
+    readers.set_connect_options(primary.options(READER_SETTINGS));
+    Ok(())
 }
 
-impl Database {
-    /// Finds the primary again; new connections go to it.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreachable`] if there is none.
-    pub async fn find_primary(&self) -> Result<(), StoreError> {
-        if let Self::Postgres { writer, readers, servers } = self {
-            let primary = choose_primary(servers).await?;
-            writer.set_connect_options(primary.clone().options(WRITER_SETTINGS));
-            readers.set_connect_options(primary.options(READER_SETTINGS));
+/// Calls `hint` for each NOTIFY, and listens again after an error.
+pub(super) async fn listen_for_commits(writer: &PgPool, hint: impl Fn()) {
+    loop {
+        if let Err(error) = listen(writer, &hint).await {
+            tracing::debug!(error = %error, "NOTIFY messages cannot be received at present");
         }
-        Ok(())
-    }
-
-    /// Calls `hint` for each NOTIFY, which a commit of any node sends. Messages can be lost. With SQLite, which has one
-    /// node, it waits for ever.
-    pub async fn listen_for_commits(&self, hint: impl Fn()) {
-        let Self::Postgres { writer, .. } = self else { return std::future::pending().await };
-        loop {
-            if let Err(error) = listen_for_commits(writer, &hint).await {
-                tracing::debug!(error = %error, "NOTIFY messages cannot be received at present");
-            }
-            tokio::time::sleep(MAX_PROBE_TIME).await;
-        }
+        tokio::time::sleep(MAX_PROBE_TIME).await;
     }
 }
 
-async fn listen_for_commits(writer: &PgPool, hint: &impl Fn()) -> Result<(), sqlx::Error> {
+async fn listen(writer: &PgPool, hint: &impl Fn()) -> Result<(), sqlx::Error> {
     // A pool of its own, because a listener occupies its connection.
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
     let pool = pool.connect_lazy_with((*writer.connect_options()).clone());

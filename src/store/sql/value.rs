@@ -172,12 +172,6 @@ impl Row {
         Self { values, names, sql }
     }
 
-    pub(super) fn without_first(mut self) -> Self {
-        self.values.drain(..1.min(self.values.len()));
-        self.names = self.names.iter().skip(1).cloned().collect();
-        self
-    }
-
     /// Reads the column of this name.
     ///
     /// # Errors
@@ -211,15 +205,6 @@ impl Row {
     fn find(&self, column: &str) -> Option<&Value> {
         let position = self.names.iter().position(|name| **name == *column);
         position.and_then(|position| self.values.get(position))
-    }
-
-    /// Reads a column by its position, because the rows of a batch of lookups have the names of its first lookup.
-    ///
-    /// # Errors
-    /// As [`Row::get`].
-    pub(in crate::store) fn at<T: ColumnType>(&self, position: usize) -> Result<T, StoreError> {
-        let value = self.values.get(position).and_then(T::from_value);
-        value.ok_or_else(|| StoreError::corrupt(self.sql, position))
     }
 
     /// Returns a non-null integer.

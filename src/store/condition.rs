@@ -1,0 +1,29 @@
+//! The condition of a node, which the health service reports.
+
+/// The condition of a node: faults that keep it from serving or appending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each holds or not, whatever the others do")]
+pub struct NodeCondition {
+    /// The database cannot be reached or does not answer in time.
+    pub database_unreachable: bool,
+    /// This node's clock differs from the database's by more than two seconds: the node appends nothing.
+    pub clock_skewed: bool,
+    /// The log was changed after it was written.
+    pub log_altered: bool,
+    /// Whether the revocation status of certificates can be checked.
+    pub revocation: Revocation,
+    /// The key ring lacks a key that is in use: the node appends nothing.
+    pub key_missing: bool,
+    /// A background task has made no progress for longer than its limit.
+    pub task_stalled: bool,
+}
+
+/// Whether the revocation status of certificates can be checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// The revocation lists of at least one issuer are current.
+    #[default]
+    Known,
+    /// The revocation lists of every issuer have expired: no caller is served.
+    Unknown,
+}
