@@ -18,7 +18,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::clock::{Clock, Randomness};
 use crate::config::Config;
 use crate::exchange::caller::CallerCache;
-use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, Routes};
+use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, MethodTable, Routes};
 use crate::identity::{PeerCertificate, Tls};
 use crate::oversight::AlertScheduler;
 use crate::seal::Vault;
@@ -28,6 +28,7 @@ use crate::store::{
     self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, verification,
 };
 use crate::tlog::LogKeyHistory;
+use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
 pub use files::{StartError, check_database_files, key_ring, signer, tls};
 
@@ -167,7 +168,8 @@ impl Node {
         let limits =
             MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
         let extra = unaudited_services(&self.config, UnauditedService::new(health), extra);
-        let service = Dispatch { gateway: routes().into_service(door, limits), unaudited: Arc::new(extra) };
+        let service =
+            Dispatch { gateway: ExchangeService::new(routes(), door, limits), unaudited: Arc::new(extra) };
         let configured = &self.config.limits;
         let limits = server::ListenerLimits {
             max_connections: configured.connections,
@@ -224,6 +226,7 @@ impl Node {
     fn exchange_pipeline(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<ExchangePipeline> {
         let real = Arc::clone(&self.environment.system_clock);
         Arc::new(ExchangePipeline {
+            methods: METHODS,
             log: self.log.clone(),
             committer: self.committer.clone(),
             vault: Arc::clone(&self.vault),
@@ -238,16 +241,26 @@ impl Node {
     }
 }
 
+/// Every method of the gateway, by capability.
+pub const METHODS: MethodTable = MethodTable(&[
+    register::METHODS,
+    placements::METHODS,
+    passports::METHODS,
+    returns::METHODS,
+    delivery::METHODS,
+    oversight::METHODS,
+    audit::METHODS,
+]);
+
 /// Returns the routes of every method of the gateway.
-#[must_use]
-pub fn routes() -> Routes {
-    let routes = crate::register::routes(Routes::new());
-    let routes = crate::placements::routes(routes);
-    let routes = crate::passports::routes(routes);
-    let routes = crate::returns::routes(routes);
-    let routes = crate::delivery::routes(routes);
-    let routes = crate::oversight::routes(routes);
-    crate::audit::routes(routes)
+fn routes() -> Routes {
+    let routes = register::routes(Routes::default());
+    let routes = placements::routes(routes);
+    let routes = passports::routes(routes);
+    let routes = returns::routes(routes);
+    let routes = delivery::routes(routes);
+    let routes = oversight::routes(routes);
+    audit::routes(routes)
 }
 
 /// Verifies the entries that start did not. If the log was altered, the node continues to write to it, because

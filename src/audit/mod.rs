@@ -10,16 +10,22 @@ mod service;
 pub mod verify;
 mod wire;
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::audit_service as rpc;
+use crate::exchange::method::methods;
 
-/// Adds the methods of `AuditService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    routes
-        .unary(rpc::LIST_EXCHANGES, Action::ListExchanges, service::list_exchanges)
-        .unary(rpc::GET_EXCHANGE, Action::GetExchange, service::get_exchange)
-        .hashes_only(rpc::GET_CHECKPOINT, Action::GetExchange, service::get_checkpoint)
-        .hashes_only(rpc::GET_INCLUSION_PROOF, Action::GetExchange, service::get_inclusion_proof)
-        .hashes_only(rpc::GET_CONSISTENCY_PROOF, Action::GetExchange, service::get_consistency_proof)
+methods! {
+    audit_service::LIST_EXCHANGES => unary(service::list_exchanges) {
+        Reads, callers: ANYONE, access: [Owner: Always]
+    }
+    audit_service::GET_EXCHANGE => unary(service::get_exchange) {
+        Reads, callers: ANYONE, access: [Owner: Always]
+    }
+    audit_service::GET_CHECKPOINT => hashes_only(service::get_checkpoint) {
+        Reads, callers: ANYONE, access: []
+    }
+    audit_service::GET_INCLUSION_PROOF => hashes_only(service::get_inclusion_proof) {
+        Reads, callers: ANYONE, access: []
+    }
+    audit_service::GET_CONSISTENCY_PROOF => hashes_only(service::get_consistency_proof) {
+        Reads, callers: ANYONE, access: []
+    }
 }

@@ -156,10 +156,11 @@ async fn verify_entry(
     records: Vec<StoredRow>,
     report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
-    let name = methods::record_name(&stored.method);
+    let method = methods::by_path(&stored.method);
+    let name = methods::record_name(method);
     // A system exchange has no reply.
-    let reply = stored.reply.as_deref().or((stored.method == ALERT_METHOD).then_some(&[]));
-    let Some(parts) = reply.and_then(|reply| methods::split_reply(&stored.method, reply)) else {
+    let reply = stored.reply.as_deref().or((method == Some(ALERT_METHOD)).then_some(&[]));
+    let Some(parts) = reply.and_then(|reply| methods::split_reply(method, reply)) else {
         report.add_finding(format!("the stored reply of entry {index} was changed"));
         return Ok(());
     };

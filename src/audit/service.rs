@@ -10,7 +10,7 @@ use super::{query, wire};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::proto::v1::{
     AuditEntry, ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
@@ -28,9 +28,9 @@ pub async fn list_exchanges(
 ) -> Result<Decided<ListExchangesResponse>, Refusal> {
     let filter = wire::check_filter(&m)?;
     let query = ListExchangesRequest { page_token: String::new(), page_size: 0, ..m.clone() };
-    let pages = PageTokens::for_query(&cx, "ListExchanges", &query);
+    let pages = PageTokens::for_query(&cx, &query);
     let below = pages.start_position(&cx, &m.page_token, i64::MAX, PageTokens::decode_number)?;
-    let permit = cx.permit(Action::ListExchanges, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let scope = query::load_scope(&mut cx).await?;
     // An empty list would be wrong. An organisation that did not appoint the caller and one that does not exist are
     // refused alike, because only the caller's own appointments are compared.
@@ -58,7 +58,7 @@ pub async fn get_exchange(
     let exchange = check.uuid("exchange_id", &m.exchange_id);
     check.finish()?;
     let exchange = exchange.ok_or(Reason::Malformed)?;
-    let permit = cx.permit(Action::GetExchange, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let scope = query::load_scope(&mut cx).await?;
     let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
     let evidence = evidence::load_evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;

@@ -10,7 +10,7 @@ use super::rows::{self, AcknowledgementRow, MailboxPosition, StoredDelivery, ack
 use super::wire;
 use crate::exchange::change::row_write;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::placements::{children, rows as placed};
 use crate::proto::v1::{
@@ -37,7 +37,7 @@ pub async fn acknowledge(
     } else {
         CallerRole::NoRole
     };
-    let permit = cx.permit(Action::AcknowledgeDelivery, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let mut change = cx.change(&permit);
     let mut collected = CollectedDigests::default();
     let mut done: Vec<MailboxPosition> = Vec::new();

@@ -6,7 +6,7 @@ use super::collected_digests;
 use super::content::{self, PreparedDelivery};
 use super::rows::{self, CollectionRow, MailboxPosition, MailboxRange};
 use super::wire::{self, MailboxQuery, cursor_from_position};
-use crate::exchange::{Action, CallerRole, Change, Decided, FeedBatch, PolicyFacts, Refusal, RequestContext};
+use crate::exchange::{CallerRole, Change, Decided, FeedBatch, PolicyFacts, Refusal, RequestContext};
 use crate::proto::v1::{
     Delivery, ListDeliveriesRequest, ListDeliveriesResponse, WatchDeliveriesRequest, WatchDeliveriesResponse,
     WatchPosition,
@@ -24,7 +24,7 @@ pub async fn open_stream(
 ) -> Result<(Decided<WatchDeliveriesResponse>, WatchPosition), Refusal> {
     let at = WatchPosition { cursor: m.cursor, kinds: m.kinds };
     wire::check_position(&cx, &at)?;
-    let permit = cx.permit(Action::WatchDeliveries, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let reply = WatchDeliveriesResponse { next: at.cursor.clone(), ..WatchDeliveriesResponse::default() };
     Ok((cx.change(&permit).with_reply(&reply), at))
 }
@@ -35,7 +35,7 @@ pub async fn next_batch(
     at: WatchPosition,
 ) -> Result<FeedBatch<WatchDeliveriesResponse, WatchPosition>, Refusal> {
     let from = wire::check_position(&cx, &at)?;
-    let batch = match read_batch(&mut cx, Action::WatchDeliveries, from).await? {
+    let batch = match read_batch(&mut cx, from).await? {
         MailboxRead::Batch(batch) => batch,
         MailboxRead::Nothing { read, more } => {
             let cursor = read.map(|read| cursor_from_position(&cx, read)).or(at.cursor);
@@ -65,9 +65,9 @@ pub async fn list(
     m: ListDeliveriesRequest,
 ) -> Result<Decided<ListDeliveriesResponse>, Refusal> {
     let from = wire::check_list(&cx, &m)?;
-    match read_batch(&mut cx, Action::ListDeliveries, from).await? {
+    match read_batch(&mut cx, from).await? {
         MailboxRead::Nothing { read, more } => {
-            let permit = cx.permit(Action::ListDeliveries, &PolicyFacts::for_role(CallerRole::Owner))?;
+            let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
             // A new cursor is returned only when there is more to read. At the end of the mailbox the caller keeps its
             // own.
             let next = read.filter(|_| more).map(|read| cursor_from_position(&cx, read)).or(m.cursor);
@@ -98,13 +98,9 @@ struct DeliveryBatch {
 }
 
 /// Reads one batch after a position and records its collection.
-async fn read_batch(
-    cx: &mut RequestContext,
-    action: Action,
-    from: MailboxQuery,
-) -> Result<MailboxRead, Refusal> {
+async fn read_batch(cx: &mut RequestContext, from: MailboxQuery) -> Result<MailboxRead, Refusal> {
     let organisation = cx.caller.organisation.clone();
-    let permit = cx.permit(action, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let to = rows::scan_end(&mut cx.snapshot, &organisation, from.after).await?;
     let Some(to) = to else { return Ok(MailboxRead::Nothing { read: None, more: false }) };
     let range = MailboxRange { after: from.after, to: to.position, kind_bits: from.kind_bits };
@@ -126,7 +122,7 @@ async fn read_batch(
             Ok(prepared) => prepared,
             Err(refusal) => {
                 let behind = || Ok(wire::resume_metadata(cx, header.position));
-                refusal.end_list_before_damaged(cx, header.placement, sent.is_empty(), behind)?;
+                refusal.end_list_before_damaged(&cx.snapshot, header.placement, sent.is_empty(), behind)?;
                 more = true;
                 break;
             }

@@ -12,16 +12,19 @@ mod rows;
 mod status;
 mod wire;
 
-use crate::exchange::{Action, Routes, Watcher};
-use crate::proto::v1::delivery_service as rpc;
+use crate::exchange::method::methods;
 
-/// Adds the methods of `DeliveryService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    let watcher = Watcher::new(mailbox::open_stream, mailbox::next_batch, mailbox::heartbeat);
-    routes
-        .watch(rpc::WATCH_DELIVERIES.path(), Action::WatchDeliveries, watcher)
-        .unary(rpc::LIST_DELIVERIES, Action::ListDeliveries, mailbox::list)
-        .unary(rpc::ACKNOWLEDGE_DELIVERY, Action::AcknowledgeDelivery, acknowledge::acknowledge)
-        .unary(rpc::GET_DELIVERY_STATUS, Action::GetDeliveryStatus, status::status)
+methods! {
+    delivery_service::WATCH_DELIVERIES => watch(mailbox::open_stream, mailbox::next_batch, mailbox::heartbeat) {
+        Reads, callers: ANYONE, access: [Owner: Always]
+    }
+    delivery_service::LIST_DELIVERIES => unary(mailbox::list) {
+        Reads, callers: ANYONE, access: [Owner: Always]
+    }
+    delivery_service::ACKNOWLEDGE_DELIVERY => unary(acknowledge::acknowledge) {
+        Changes, callers: ANYONE, access: [Owner: Always], record: "an acknowledgement"
+    }
+    delivery_service::GET_DELIVERY_STATUS => unary(status::status) {
+        Reads, callers: ANYONE, access: [Owner: Always]
+    }
 }

@@ -5,7 +5,7 @@ use super::rows::{MailboxPosition, acknowledgement_key};
 use super::wire::{self, cursor_from_position};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Refusal, RequestContext};
+use crate::exchange::{CallerRole, Decided, PolicyFacts, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryStage, DeliveryStatus, GetDeliveryStatusRequest, GetDeliveryStatusResponse};
 use crate::store::StoreError;
 
@@ -29,7 +29,7 @@ pub async fn status(
     let sender = cx.caller.organisation.as_str();
     let rows = cx.snapshot.fetch(sql, vec![object.into(), sender.into(), MAX_DELIVERIES.into()]).await?;
     let part = if rows.is_empty() { CallerRole::NoRole } else { CallerRole::Owner };
-    let permit = cx.permit(Action::GetDeliveryStatus, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let (mut change, mut deliveries) = (cx.change(&permit), Vec::new());
     for row in &rows {
         let corrupt = StoreError::corrupt("parties", 0);

@@ -9,7 +9,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::policy::Permit;
-use super::{Reason, Refusal};
+use super::refusal::{Reason, Refusal};
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;

@@ -1,49 +1,12 @@
 //! Decisions: runs a handler within its limits, before anything is committed.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::task::Poll;
 
-use bytes::Bytes;
-
-use super::pipeline::Call;
-use super::routes::Handler;
-use super::{Change, Reason, Refusal, RequestContext, codec, request_id};
-
-/// A decision: the change, the encoded reply and, if it is a stream, the position after it.
-pub(super) struct Decision {
-    pub change: Change,
-    pub reply: Bytes,
-    pub position: Bytes,
-}
-
-/// An item to send. A stream may also find that there is none up to the position that it has read.
-pub(super) enum NextItem<T> {
-    /// The item.
-    Ready(T),
-    /// No item, and the position that was read to.
-    Nothing(ScanPosition),
-}
-
-/// The position to which a stream has read without finding an item to send.
-pub(super) struct ScanPosition {
-    pub position: Bytes,
-    /// Whether there is already more to read after the position.
-    pub has_more: bool,
-}
-
-impl<T> NextItem<T> {
-    /// Returns the item, if there is one.
-    pub fn into_item(self) -> Option<T> {
-        match self {
-            Self::Ready(thing) => Some(thing),
-            Self::Nothing(_) => None,
-        }
-    }
-}
-
-/// The future of a handler: a decision, a refusal, or, in a stream only, nothing to send.
-pub(super) type DecisionFuture = Pin<Box<dyn Future<Output = Result<NextItem<Decision>, Refusal>> + Send>>;
+use super::call::{Call, Decision, DecisionFuture, Handler, NextItem};
+use super::context::RequestContext;
+use super::refusal::{Reason, Refusal};
+use super::{codec, request_id};
 
 /// Runs the handler of an exchange whose caller is identified.
 ///

@@ -5,9 +5,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::call::Call;
+use super::caller::Caller;
 use super::change::Change;
-use super::pipeline::Call;
-use super::{Caller, Reason};
+use super::refusal::Reason;
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
 use crate::identity::GATEWAY_SYSTEM;
@@ -184,7 +185,7 @@ fn entry_of_call(call: &Call, salts: &CommitmentSalts) -> AuditEntry {
         organisation: call.peer.organisation().as_str().to_owned(),
         system: call.peer.system().to_owned(),
         certificate_sha256: to_bytes(&call.peer.fingerprint()),
-        method: call.path.to_owned(),
+        method: call.method.path.to_owned(),
         identity_claimed: call.identity_claimed,
         trace_id: call.trace_id.chars().take(MAX_TRACE_ID_CHARS).collect(),
         request_commitment: to_bytes(commitment(&salts.request, &call.message).as_bytes()),

@@ -5,8 +5,8 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::check::Check;
-use super::refusal::NEXT_PAGE_TOKEN_KEY;
-use super::{Reason, Refusal, RequestContext};
+use super::context::RequestContext;
+use super::refusal::{NEXT_PAGE_TOKEN_KEY, Reason, Refusal};
 use crate::seal::TokenUse;
 
 /// Lifetime of a page token, in microseconds: one hour.
@@ -20,9 +20,10 @@ pub struct PageTokens {
 impl PageTokens {
     /// Binds tokens to a query: the request without page token and page size.
     #[must_use]
-    pub fn for_query(cx: &RequestContext, method: &str, query: &impl Message) -> Self {
+    pub fn for_query(cx: &RequestContext, query: &impl Message) -> Self {
         let mut binding = Vec::new();
-        for part in [method, cx.caller.organisation.as_str(), cx.log_keys.cursor_log_name(u64::MAX)] {
+        for part in [cx.method.name(), cx.caller.organisation.as_str(), cx.log_keys.cursor_log_name(u64::MAX)]
+        {
             binding.extend_from_slice(part.as_bytes());
             binding.push(0);
         }
@@ -79,7 +80,7 @@ impl PageTokens {
         refusal: Refusal,
         (is_first, placement, behind): (bool, Uuid, &[u8]),
     ) -> Result<(), Refusal> {
-        refusal.end_list_before_damaged(cx, Some(placement), is_first, || {
+        refusal.end_list_before_damaged(&cx.snapshot, Some(placement), is_first, || {
             Ok(vec![(NEXT_PAGE_TOKEN_KEY, self.seal(cx, behind)?)])
         })
     }

@@ -17,11 +17,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::server::StreamingService;
 use tonic::{Status, Streaming};
 
+use super::call::{BoxFuture, Call, Handler, OutboundStream};
 use super::codec::OutboundMessage;
-use super::pipeline::{Call, ExchangePipeline};
-use super::routes::{Handler, reason_from_status};
-use super::watch::{BoxFuture, MAX_STREAM_LIFETIME, OutboundStream, end_of_lifetime, send_message};
-use super::{Reason, Refusal};
+use super::pipeline::ExchangePipeline;
+use super::refusal::{Reason, Refusal, reason_from_status};
+use super::watch::{MAX_STREAM_LIFETIME, end_of_lifetime, send_message};
 use crate::store::InFlightPermit;
 
 /// Largest message of a stream, in bytes.
@@ -165,7 +165,7 @@ impl PartStream {
             next = messages.message() => next.or_else(|status| match status.source() {
                 // An error with a source is the transport's; one without is tonic's own.
                 Some(_) => Ok(None),
-                None => Err(reason_from_status(&self.call, &status).into()),
+                None => Err(reason_from_status(true, &status).into()),
             }),
             () = self.responses.closed() => Ok(None),
             () = self.door.wait_until_stopping() => Ok(None),

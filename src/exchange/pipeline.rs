@@ -9,14 +9,16 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
-use uuid::Uuid;
 
+use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
 use super::caller::{self, Caller, CallerCache};
 use super::codec::{CommittedReply, OutboundMessage};
-use super::decision::{Decision, NextItem, run_handler};
+use super::context::RequestContext;
+use super::decision::run_handler;
 use super::entry::{self, EntryOutcome};
-use super::routes::Handler;
-use super::{Action, Reason, Refusal, RequestContext, policy, request_id};
+use super::method::MethodTable;
+use super::refusal::{Reason, Refusal};
+use super::{policy, request_id};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
@@ -43,18 +45,13 @@ pub struct ExchangeLimits {
     pub heartbeat_interval: Duration,
 }
 
-/// The result of an exchange: the response and, if it is a stream, the position after it.
-pub(super) type ExchangeResult = Result<NextItem<(OutboundMessage, Bytes)>, Status>;
-
-/// Whether an attempt may use cached facts.
-#[derive(Clone, Copy)]
-pub(super) struct UseCache(pub bool);
-
 /// Returns the present status of a certificate that was accepted at its handshake.
 pub type CertificateStatusFn = Arc<dyn Fn(&PeerCertificate) -> CertificateStatus + Send + Sync>;
 
 /// The shared state of all exchanges of a node.
 pub struct ExchangePipeline {
+    /// Every method of the gateway.
+    pub methods: MethodTable,
     /// The log, its database, and the readers of both.
     pub log: LogReader,
     /// The committer: the only writer.
@@ -75,22 +72,6 @@ pub struct ExchangePipeline {
     pub stopping: watch::Receiver<bool>,
     /// The limits of one exchange.
     pub limits: ExchangeLimits,
-}
-
-/// A call as it was received.
-#[derive(Clone)]
-pub(super) struct Call {
-    pub path: &'static str,
-    pub action: Action,
-    pub peer: Arc<PeerCertificate>,
-    pub on_behalf_of: Option<String>,
-    pub trace_id: String,
-    /// Whether a header claimed an identity. The claim is ignored, and recorded in the entry.
-    pub identity_claimed: bool,
-    pub exchange_id: Uuid,
-    pub message: Bytes,
-    /// The caller's own timeout (`grpc-timeout`).
-    pub timeout: Option<Duration>,
 }
 
 impl ExchangePipeline {
@@ -172,7 +153,7 @@ impl ExchangePipeline {
         let mut identified = None;
         let ends = Instant::now() + self.limits.max_duration;
         // A read needs a snapshot in any case.
-        let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.action.is_mutating()));
+        let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.method.is_mutating()));
         for recall in attempts {
             if let Some(answered) = self.attempt_once(call, decide, (recall, ends), &mut identified).await {
                 return answered;
@@ -205,7 +186,7 @@ impl ExchangePipeline {
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
         };
         let caller = identified.insert(cx.caller.clone());
-        if let Err(reason) = policy::check_may_call(caller, call.action) {
+        if let Err(reason) = policy::check_may_call(caller, call.method) {
             return self.record_refusal(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
@@ -253,13 +234,15 @@ impl ExchangePipeline {
             caller
         } else {
             let today = today.to_string();
-            let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.path).await?;
+            let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.method.path).await?;
             if named.is_none() {
                 self.caller_cache.insert(&call.peer, &caller);
             }
             caller
         };
         Ok(RequestContext {
+            method: call.method,
+            methods: self.methods,
             caller,
             exchange_id: call.exchange_id,
             now,

@@ -1,46 +1,11 @@
-//! Authorisation policy: a pure function over facts, printed as a golden table. Only this file creates a
-//! [`Permit`], and a change cannot be created without one.
-
-mod action;
-mod verdict;
-
-pub use action::Action;
-pub use verdict::verdict;
+//! Authorisation policy: a pure function over a method's declaration and facts, printed as a golden table. Only this
+//! file creates a [`Permit`], and a change cannot be created without one.
 
 use super::caller::Caller;
+use super::method::{CallerRole, Method, RoleStatus};
 use super::refusal::{Reason, Refusal};
 use crate::proto::v1::{Article6, Article9, Purpose};
 use crate::store::proposal::Guard;
-
-/// Role of the caller in the record that it acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallerRole {
-    /// The caller arranged the placement.
-    Commissioner,
-    /// The caller teaches the child.
-    Provider,
-    /// The child is on the caller's roll.
-    SchoolOnRoll,
-    /// The child lives in the caller's area.
-    Residence,
-    /// The caller is a party to the agreement, or one end of the grant.
-    Party,
-    /// The record is the caller's own: its registration, certificate, mailbox or exchange.
-    Owner,
-    /// The caller operates the gateway.
-    Operator,
-    /// No role. Answered `NOT_FOUND`, so that existence is not revealed.
-    NoRole,
-}
-
-/// Whether the caller's role is still in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RoleStatus {
-    /// The referral or placement is live.
-    Live,
-    /// The placement has ended, or the referral was declined, rejected or withdrawn.
-    Ended,
-}
 
 /// Facts that a policy decision rests on.
 #[derive(Clone, Debug)]
@@ -72,7 +37,7 @@ pub struct SharingBasis {
     pub lapsed: bool,
 }
 
-/// Permission for one action. Only this file creates one.
+/// Permission for one exchange. Only this file creates one.
 #[derive(Clone, Debug)]
 pub struct Permit {
     basis: Option<SharingBasis>,
@@ -114,15 +79,15 @@ impl PolicyFacts {
     }
 }
 
-/// Authorises an action. New sharing needs a role in a live placement and an agreement in force. A provider's
+/// Authorises a call. New sharing needs a role in a live placement and an agreement in force. A provider's
 /// facts about days of the placement are accepted whatever has lapsed since. A provider whose role has ended
 /// reads nothing of the child.
 ///
 /// # Errors
 /// The one reason that may be disclosed: a record of others and an absent record give the same reason.
-pub fn authorise(caller: &Caller, action: Action, facts: &PolicyFacts) -> Result<Permit, Refusal> {
-    check_may_call(caller, action)?;
-    verdict(action, facts.role, facts.status, facts.has_agreement_in_force())?;
+pub fn authorise(caller: &Caller, method: &Method, facts: &PolicyFacts) -> Result<Permit, Refusal> {
+    check_may_call(caller, method)?;
+    method.verdict(facts.role, facts.status, facts.has_agreement_in_force())?;
     Ok(Permit { basis: facts.basis.clone(), guards: facts.guards.clone() })
 }
 
@@ -130,11 +95,11 @@ pub fn authorise(caller: &Caller, action: Action, facts: &PolicyFacts) -> Result
 ///
 /// # Errors
 /// [`Reason::MethodNotAllowed`] for its kind; [`Reason::GrantRequired`] for a processor where no grant can cover it.
-pub(super) fn check_may_call(caller: &Caller, action: Action) -> Result<(), Reason> {
-    if !action.kinds().contains(&caller.kind()) {
+pub(super) fn check_may_call(caller: &Caller, method: &Method) -> Result<(), Reason> {
+    if !method.callers.contains(&caller.kind()) {
         return Err(Reason::MethodNotAllowed);
     }
-    if caller.processor.is_some() && !action.is_grantable() {
+    if caller.processor.is_some() && !method.is_grantable() {
         return Err(Reason::GrantRequired);
     }
     Ok(())

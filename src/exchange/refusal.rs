@@ -1,18 +1,18 @@
-//! Refusals: the reasons, and their conversion to a gRPC status.
+//! Refusals and their reasons.
 //!
 //! A refusal is built only from what the caller sent and may know. A record of others and an absent record give
 //! the same reason. Texts never repeat a value. The catalogue of reasons in the documentation is generated from
 //! [`Reason::ALL`].
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod tonic_status;
 
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic::Code;
 use uuid::Uuid;
 
+pub(super) use tonic_status::reason_from_status;
+
 use super::check::{Violation, Violations};
-use super::{RequestContext, error_details};
+use crate::store::Snapshot;
 
 /// Who can remove the cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,12 +246,12 @@ impl Refusal {
     /// The refusal itself, if the record is the first or the refusal does not concern one record.
     pub fn end_list_before_damaged(
         mut self,
-        cx: &RequestContext,
+        snapshot: &Snapshot,
         placement: Option<Uuid>,
         is_first: bool,
         behind: impl FnOnce() -> Result<Vec<(&'static str, String)>, Self>,
     ) -> Result<(), Self> {
-        if self.reason != Reason::Failed || cx.snapshot.has_failed() {
+        if self.reason != Reason::Failed || snapshot.has_failed() {
             return Err(self);
         }
         if !is_first {
@@ -262,33 +262,5 @@ impl Refusal {
         self.metadata.push((DAMAGED_PLACEMENT_KEY, id));
         self.metadata.extend(behind()?);
         Err(self)
-    }
-
-    /// Returns the gRPC status with `ErrorInfo`, `BadRequest` and `RetryInfo` (AIP-193). If not all violations
-    /// fit, `violations_omitted` counts the rest.
-    #[must_use]
-    pub fn status(&self, exchange: Uuid) -> Status {
-        // Measured with a count, because the count is known only after the violations are selected.
-        let most = self.with_details(exchange, Vec::new(), usize::MAX).details().len();
-        let shown = error_details::fit_violations(&self.violations, most);
-        let omitted = self.omitted_violations + self.violations.len() - shown.len();
-        self.with_details(exchange, shown, omitted)
-    }
-
-    fn with_details(&self, exchange: Uuid, shown: Vec<FieldViolation>, omitted: usize) -> Status {
-        let mut details = ErrorDetails::new();
-        let mut metadata = HashMap::from([("exchange_id".to_owned(), exchange.to_string())]);
-        if omitted > 0 {
-            metadata.insert("violations_omitted".to_owned(), omitted.to_string());
-        }
-        if !shown.is_empty() {
-            details.set_bad_request(shown);
-        }
-        metadata.extend(self.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        details.set_error_info(self.reason.name(), "ap-gateway", metadata);
-        if self.reason.retry_after_ms() > 0 {
-            details.set_retry_info(Some(Duration::from_millis(self.reason.retry_after_ms())));
-        }
-        Status::with_error_details(self.reason.code(), self.reason.text(), details)
     }
 }

@@ -3,8 +3,8 @@
 use prost::Message;
 use uuid::Uuid;
 
-use super::Caller;
-use super::pipeline::Call;
+use super::call::Call;
+use super::caller::Caller;
 use crate::seal::{KeyRing, KeyedDigest, SealError};
 use crate::store::proposal::{IdempotencyRecord, RequestKey};
 
@@ -19,7 +19,7 @@ struct IdempotencyFields {
 
 /// Returns the key under which the first response to a call is stored, or `None` if nothing is to be stored.
 pub(super) fn request_key(call: &Call, caller: &Caller, ring: &KeyRing) -> Option<RequestKey> {
-    if !call.action.is_mutating() {
+    if !call.method.is_mutating() {
         return None;
     }
     let fields = IdempotencyFields::decode(call.message.clone()).ok()?;
@@ -48,14 +48,14 @@ pub(super) fn is_same_request(
 
 /// Checks whether the request is only to be validated (AIP-163).
 pub(super) fn is_validate_only(call: &Call) -> bool {
-    call.action.is_mutating()
+    call.method.is_mutating()
         && IdempotencyFields::decode(call.message.clone()).is_ok_and(|fields| fields.validate_only)
 }
 
 /// Returns the bytes that a request id is bound to: method, system, and the message as received.
 fn mac_input(call: &Call) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(call.message.len() + 128);
-    for text in [call.path, call.peer.system()] {
+    for text in [call.method.path, call.peer.system()] {
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(0);
     }

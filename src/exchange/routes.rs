@@ -1,47 +1,25 @@
-//! Routes of the gRPC methods, as a tower service. Refusals by tonic itself (no message, message too large,
-//! unknown compression, unknown method) are recorded here too, because no refusal is sent without an entry.
+//! Builder of the table of routes: the handlers of every method, typed by its messages.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use prost::Message;
-use tonic::body::Body;
-use tonic::codec::CompressionEncoding;
-use tonic::server::{Grpc, UnaryService};
-use tonic::{Code, Status};
 
-use super::codec::{self, ExchangeCodec, OutboundMessage};
-use super::decision::{Decision, DecisionFuture, NextItem};
-use super::pipeline::{Call, ExchangePipeline, UseCache};
-use super::{
-    Action, Decided, PartMessage, Reason, Refusal, RequestContext, deadline, headers, part_stream, watch,
-};
-use crate::identity::PeerCertificate;
+use super::call::{BoxFuture, Decision, DecisionFuture, Handler, HashHandler, NextItem};
+use super::change::Decided;
+use super::context::RequestContext;
+use super::method::Method;
+use super::part_stream::{PartHandlers, PartMessage};
+use super::refusal::{Reason, Refusal};
+use super::watch::{FeedBatch, Watcher};
 use crate::proto::Rpc;
-
-/// Metadata key with which a processor names the organisation that it acts for.
-pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
-
-/// Request extension: the call's `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
-#[derive(Clone, Copy)]
-pub struct HostMismatch;
-
-pub(super) type Handler = Arc<dyn Fn(RequestContext, Bytes) -> DecisionFuture + Send + Sync>;
-type HashHandler = Arc<dyn Fn(RequestContext, Bytes) -> HashFuture + Send + Sync>;
-type HashFuture = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
 
 #[derive(Clone)]
 pub(super) enum Route {
     Unary(Handler),
-    Watch(watch::Watcher),
-    Stream(part_stream::PartHandlers),
+    Watch(Watcher),
+    Stream(PartHandlers),
     /// Returns hashes only: no entry, no receipt.
     Hashes(HashHandler),
 }
@@ -49,26 +27,20 @@ pub(super) enum Route {
 /// Builder of the table of methods.
 #[derive(Clone, Default)]
 pub struct Routes {
-    routes: HashMap<&'static str, (Action, Route)>,
+    pub(super) by_path: HashMap<&'static str, (&'static Method, Route)>,
 }
 
 impl Routes {
-    /// Creates an empty table.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds a method with one request and one reply.
     #[must_use]
-    pub fn unary<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
+    pub fn unary<Req, Resp, F, Fut>(mut self, method: &'static Method, _: Rpc<Req, Resp>, handler: F) -> Self
     where
         Req: Message + Default + 'static,
         Resp: 'static,
         F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Decided<Resp>, Refusal>> + Send + 'static,
     {
-        self.routes.insert(rpc.path(), (action, Route::Unary(typed_handler(handler))));
+        self.by_path.insert(method.path, (method, Route::Unary(typed_handler(handler))));
         self
     }
 
@@ -77,8 +49,8 @@ impl Routes {
     #[must_use]
     pub fn part_stream<Req, Resp, O, OFut, P, PFut>(
         mut self,
-        rpc: Rpc<Req, Resp>,
-        action: Action,
+        method: &'static Method,
+        _: Rpc<Req, Resp>,
         piece: fn(&Req) -> Result<PartMessage, Refusal>,
         open: O,
         part: P,
@@ -94,54 +66,59 @@ impl Routes {
         let piece = Arc::new(move |message: Bytes| {
             piece(&Req::decode(message).map_err(|_| Refusal::from(Reason::Malformed))?)
         });
-        let receiver = part_stream::PartHandlers {
-            open: typed_handler(open),
-            part: typed_handler(part),
-            classify: piece,
-        };
-        self.routes.insert(rpc.path(), (action, Route::Stream(receiver)));
+        let receiver = PartHandlers { open: typed_handler(open), part: typed_handler(part), classify: piece };
+        self.by_path.insert(method.path, (method, Route::Stream(receiver)));
         self
     }
 
     /// Adds a method that returns hashes only and has no entry (the closed list in ARCHITECTURE.md).
     #[must_use]
-    pub fn hashes_only<Req, Resp, F, Fut>(mut self, rpc: Rpc<Req, Resp>, action: Action, handler: F) -> Self
+    pub fn hashes_only<Req, Resp, F, Fut>(
+        mut self,
+        method: &'static Method,
+        _: Rpc<Req, Resp>,
+        handler: F,
+    ) -> Self
     where
         Req: Message + Default + 'static,
         Resp: Message + 'static,
         F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Resp, Refusal>> + Send + 'static,
     {
-        let handler = Arc::new(move |cx: RequestContext, message: Bytes| -> HashFuture {
+        let handler = Arc::new(move |cx: RequestContext, message: Bytes| -> BoxFuture<_> {
             let handler = handler.clone();
             Box::pin(async move {
                 let message = Req::decode(message).map_err(|_| Reason::Malformed)?;
                 Ok(handler(cx, message).await?.encode_to_vec().into())
             })
         });
-        self.routes.insert(rpc.path(), (action, Route::Hashes(handler)));
+        self.by_path.insert(method.path, (method, Route::Hashes(handler)));
         self
     }
 
-    /// Adds a method whose responses are a stream from the log.
+    /// Adds a method whose responses are a stream from the log. `open` answers the request with a position, `feed`
+    /// returns what follows a position, and `heartbeat` builds a heartbeat from a position and the newest checkpoint.
     #[must_use]
-    pub fn watch(mut self, path: &'static str, action: Action, watcher: watch::Watcher) -> Self {
-        self.routes.insert(path, (action, Route::Watch(watcher)));
+    pub fn watch<Req, Resp, S, O, OFut, F, FFut>(
+        mut self,
+        method: &'static Method,
+        _: Rpc<Req, Resp>,
+        open: O,
+        feed: F,
+        heartbeat: fn(S, String) -> Resp,
+    ) -> Self
+    where
+        Req: Message + Default + 'static,
+        Resp: Message + 'static,
+        S: Message + Default + 'static,
+        O: Fn(RequestContext, Req) -> OFut + Clone + Send + Sync + 'static,
+        OFut: Future<Output = Result<(Decided<Resp>, S), Refusal>> + Send + 'static,
+        F: Fn(RequestContext, S) -> FFut + Clone + Send + Sync + 'static,
+        FFut: Future<Output = Result<FeedBatch<Resp, S>, Refusal>> + Send + 'static,
+    {
+        let watcher = Watcher::new(open, feed, heartbeat);
+        self.by_path.insert(method.path, (method, Route::Watch(watcher)));
         self
-    }
-
-    /// Returns the methods and their actions, sorted by path.
-    #[must_use]
-    pub fn actions(&self) -> Vec<(&'static str, Action)> {
-        let mut actions: Vec<_> = self.routes.iter().map(|(path, (action, _))| (*path, *action)).collect();
-        actions.sort_unstable_by_key(|(path, _)| *path);
-        actions
-    }
-
-    /// Builds the service that hyper calls.
-    #[must_use]
-    pub fn into_service(self, door: Arc<ExchangePipeline>, limits: MessageLimits) -> ExchangeService {
-        ExchangeService { routes: Arc::new(self.routes), door, limits }
     }
 }
 
@@ -161,250 +138,4 @@ where
             Ok(NextItem::Ready(Decision { change, reply, position: Bytes::new() }))
         })
     })
-}
-
-/// Limits of message sizes, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageLimits {
-    /// Largest request message, after decompression.
-    pub max_request_bytes: usize,
-    /// Largest response message.
-    pub max_reply_bytes: usize,
-}
-
-impl Default for MessageLimits {
-    fn default() -> Self {
-        Self { max_request_bytes: 1 << 20, max_reply_bytes: codec::MAX_MESSAGE_BYTES }
-    }
-}
-
-/// Tower service of the exchange pipeline. The peer's certificate is in the request's extensions.
-#[derive(Clone)]
-pub struct ExchangeService {
-    routes: Arc<HashMap<&'static str, (Action, Route)>>,
-    door: Arc<ExchangePipeline>,
-    limits: MessageLimits,
-}
-
-impl tower::Service<Request<Body>> for ExchangeService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(service.serve(request).await) })
-    }
-}
-
-impl ExchangeService {
-    async fn serve(&self, request: Request<Body>) -> Response<Body> {
-        let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
-            return Status::unauthenticated("no client certificate").into_http();
-        };
-        if request.method() != Method::POST {
-            return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
-        }
-        if !headers::is_grpc(request.headers()) {
-            return http_only_response(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
-        let found = self.routes.get_key_value(request.uri().path());
-        // An unknown method is treated as GetExchange, which any organisation may call.
-        let (path, action) = found.map_or(("", Action::GetExchange), |(path, (action, _))| (*path, *action));
-        let call = self.build_call(path, action, peer, request.headers());
-        if request.extensions().get::<HostMismatch>().is_some() {
-            return self.record_refusal(&call, Reason::HostMismatch, &HeaderMap::new()).await;
-        }
-        let entered = Arc::new(AtomicBool::new(false));
-        let route = found.map(|(_, (_, route))| route.clone());
-        let answering = self.dispatch(route, &call, &entered, request);
-        let (begun, wait) = (tokio::time::Instant::now(), deadline::wait_limit(call.timeout));
-        let answered = tokio::time::timeout(wait, answering).await.ok();
-        // The timer fires up to a millisecond late, so a response that came first may be late too.
-        let Some(response) = answered.filter(|_| begun.elapsed() < wait) else {
-            let late = Reason::DeadlineExceeded;
-            if entered.load(Ordering::Acquire) {
-                return Refusal::from(late).status(call.exchange_id).into_http();
-            }
-            return self.record_refusal(&call, late, &HeaderMap::new()).await;
-        };
-        match Status::from_header_map(response.headers()) {
-            Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
-                self.record_refusal(&call, reason_from_status(&call, &status), response.headers()).await
-            }
-            _ => response,
-        }
-    }
-
-    async fn dispatch(
-        &self,
-        route: Option<Route>,
-        call: &Call,
-        entered: &Arc<AtomicBool>,
-        request: Request<Body>,
-    ) -> Response<Body> {
-        let (door, call, entered) = (Arc::clone(&self.door), call.clone(), Arc::clone(entered));
-        match route {
-            None => {
-                drain_body(request.into_body(), self.limits.max_request_bytes).await;
-                Status::unimplemented("").into_http()
-            }
-            Some(Route::Unary(handler)) => {
-                self.grpc(false)
-                    .unary(UnaryExchange { door, call, handler, has_entry: entered }, request)
-                    .await
-            }
-            Some(Route::Hashes(handler)) => {
-                self.grpc(false).unary(HashQuery { door, call, handler, has_entry: entered }, request).await
-            }
-            Some(Route::Watch(watcher)) => {
-                let stream = watch::WatchService { door, call, watcher, has_entry: entered };
-                self.grpc(false).server_streaming(stream, request).await
-            }
-            Some(Route::Stream(receiver)) => {
-                let most = self.limits.max_request_bytes;
-                let parts = part_stream::PartStreamService {
-                    door,
-                    call,
-                    receiver,
-                    has_entry: entered,
-                    max_part_bytes: most,
-                };
-                let mut grpc =
-                    self.grpc(true).max_decoding_message_size(most.min(part_stream::MAX_FRAME_BYTES));
-                grpc.streaming(parts, request).await
-            }
-        }
-    }
-
-    fn grpc(&self, streams: bool) -> Grpc<ExchangeCodec> {
-        Grpc::new(ExchangeCodec { client_streaming: streams })
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(self.limits.max_request_bytes)
-            .max_encoding_message_size(self.limits.max_reply_bytes)
-    }
-
-    fn build_call(
-        &self,
-        path: &'static str,
-        action: Action,
-        peer: Arc<PeerCertificate>,
-        headers: &HeaderMap,
-    ) -> Call {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let exchange = self.door.random.uuid_v7(self.door.clock.now());
-        let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
-        Call {
-            path,
-            action,
-            peer,
-            on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
-            trace_id: trace.to_owned(),
-            identity_claimed: headers::has_identity_header(headers),
-            exchange_id: exchange,
-            message: Bytes::new(),
-            timeout: deadline::requested_timeout(headers),
-        }
-    }
-
-    /// Records a refusal by tonic, and returns it in the gateway's form. The header `grpc-accept-encoding` is
-    /// kept.
-    async fn record_refusal(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
-        let Err(status) = self.door.refuse_unidentified(call, reason.into()).await else {
-            return Status::internal("").into_http();
-        };
-        let mut response = status.into_http();
-        if let Some(encodings) = headers.get("grpc-accept-encoding") {
-            response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
-        }
-        response
-    }
-}
-
-/// Maps a status of tonic 0.14.9 to a reason. tonic returns `OUT_OF_RANGE` for a message that is too large,
-/// `RESOURCE_EXHAUSTED` for one that grows too large, and `INTERNAL` for one that it cannot decode.
-pub(super) fn reason_from_status(call: &Call, status: &Status) -> Reason {
-    match status.code() {
-        Code::Unimplemented if call.path.is_empty() => Reason::UnknownMethod,
-        Code::Unimplemented => Reason::EncodingUnknown,
-        Code::OutOfRange | Code::ResourceExhausted => Reason::TooLarge,
-        Code::Internal | Code::InvalidArgument => Reason::Malformed,
-        _ => Reason::Protocol,
-    }
-}
-
-/// Reads and discards a request body, up to the limit of a message. A response before the body's end would be
-/// followed by a reset of the stream, which some clients report as a failed connection.
-async fn drain_body(mut body: Body, most: usize) {
-    let mut read = 0;
-    while read <= most
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        read += frame.data_ref().map_or(0, Bytes::len);
-    }
-}
-
-/// Builds a plain HTTP response with an empty body.
-fn http_only_response(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-struct UnaryExchange {
-    door: Arc<ExchangePipeline>,
-    call: Call,
-    handler: Handler,
-    has_entry: Arc<AtomicBool>,
-}
-
-type UnaryFuture = Pin<Box<dyn Future<Output = Result<tonic::Response<OutboundMessage>, Status>> + Send>>;
-
-impl UnaryService<Bytes> for UnaryExchange {
-    type Response = OutboundMessage;
-    type Future = UnaryFuture;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
-        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
-        let call = Call { message: request.into_inner(), ..self.call.clone() };
-        self.has_entry.store(true, Ordering::Release);
-        Box::pin(async move {
-            let exchange = call.exchange_id;
-            let answered = door.submit(call, handler).await?;
-            let answered = answered.into_item();
-            let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
-            Ok(tonic::Response::new(answer))
-        })
-    }
-}
-
-struct HashQuery {
-    door: Arc<ExchangePipeline>,
-    call: Call,
-    handler: HashHandler,
-    has_entry: Arc<AtomicBool>,
-}
-
-impl UnaryService<Bytes> for HashQuery {
-    type Response = OutboundMessage;
-    type Future = UnaryFuture;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
-        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
-        let call = Call { message: request.into_inner(), ..self.call.clone() };
-        self.has_entry.store(true, Ordering::Release);
-        Box::pin(async move {
-            let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
-            let cx = door.request_context(&call, UseCache(false)).await.map_err(to_status)?;
-            let hashes = handler(cx, call.message.clone()).await.map_err(to_status)?;
-            if !door.committer.settled().await {
-                return Err(to_status(Reason::LogUnavailable.into()));
-            }
-            Ok(tonic::Response::new(OutboundMessage::Hashes(hashes)))
-        })
-    }
 }

@@ -4,8 +4,14 @@
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::caller::Caller;
+use super::change::Change;
+use super::context::RequestContext;
+use super::entry;
+use super::method::Method;
+use super::pipeline::ExchangePipeline;
 use super::policy::{self, Permit};
-use super::{Caller, Change, ExchangePipeline, Reason, Refusal, RequestContext, entry};
+use super::refusal::{Reason, Refusal};
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::store::proposal::CommitOutcome;
@@ -18,8 +24,12 @@ impl ExchangePipeline {
     /// Returns a context that reads in an organisation's name. It belongs to no exchange, so nothing read through
     /// it may leave the node.
     #[must_use]
-    pub fn system_read_context(&self, organisation: &OrganisationId) -> RequestContext {
-        self.system_context(organisation, Uuid::nil())
+    pub fn system_read_context(
+        &self,
+        method: &'static Method,
+        organisation: &OrganisationId,
+    ) -> RequestContext {
+        self.system_context(method, organisation, Uuid::nil())
     }
 
     /// Decides and commits a system exchange for an organisation. Does nothing if `decide` returns `None`,
@@ -30,7 +40,7 @@ impl ExchangePipeline {
     /// [`Reason::Failed`] and [`Reason::LogUnavailable`] as with any exchange.
     pub async fn submit_system_exchange<F, Fut>(
         &self,
-        method: &'static str,
+        method: &'static Method,
         organisation: &OrganisationId,
         decide: F,
     ) -> Result<(), Refusal>
@@ -40,7 +50,7 @@ impl ExchangePipeline {
     {
         for _ in 0..MAX_ATTEMPTS {
             let exchange = self.random.uuid_v7(self.clock.now());
-            let cx = self.system_context(organisation, exchange);
+            let cx = self.system_context(method, organisation, exchange);
             let (read_set, budget) = (cx.snapshot.read_set(), cx.snapshot.budget());
             let decided = timeout(self.limits.max_duration, decide(cx, policy::system_permit())).await;
             let decided = decided.unwrap_or_else(|_| Err(Reason::DecisionTooLarge.into()));
@@ -54,7 +64,7 @@ impl ExchangePipeline {
             let sealed = sealed.map_err(|_| Reason::Failed)?;
             match self
                 .committer
-                .commit(entry::system_proposal(method, organisation, change, salts, sealed))
+                .commit(entry::system_proposal(method.path, organisation, change, salts, sealed))
                 .await
             {
                 CommitOutcome::Committed { .. } => return Ok(()),
@@ -66,9 +76,16 @@ impl ExchangePipeline {
         Err(Reason::Contended.into())
     }
 
-    fn system_context(&self, organisation: &OrganisationId, exchange: Uuid) -> RequestContext {
+    fn system_context(
+        &self,
+        method: &'static Method,
+        organisation: &OrganisationId,
+        exchange: Uuid,
+    ) -> RequestContext {
         let now = self.clock.now();
         RequestContext {
+            method,
+            methods: self.methods,
             caller: Caller { organisation: organisation.clone(), processor: None, guards: Vec::new() },
             exchange_id: exchange,
             now,

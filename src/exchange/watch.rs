@@ -2,7 +2,6 @@
 //! is sent. Every batch is decided from the caller's present rights, so a revocation ends the stream before its
 //! next message.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,11 +14,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::server::ServerStreamingService;
 
+use super::call::{
+    BoxFuture, Call, Decision, ExchangeResult, Handler, NextItem, OutboundStream, ScanPosition,
+};
+use super::change::Decided;
 use super::codec::OutboundMessage;
-use super::decision::{Decision, NextItem, ScanPosition};
-use super::pipeline::{Call, ExchangePipeline, ExchangeResult};
-use super::routes::Handler;
-use super::{Decided, Reason, Refusal, RequestContext};
+use super::context::RequestContext;
+use super::pipeline::ExchangePipeline;
+use super::refusal::{Reason, Refusal};
 
 /// Maximum lifetime of a stream. The client continues at its cursor on a new one.
 pub(super) const MAX_STREAM_LIFETIME: Duration = Duration::from_mins(15);
@@ -39,11 +41,9 @@ pub enum FeedBatch<R, S> {
     },
 }
 
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// Functions of a stream over positions, which are opaque bytes here.
 #[derive(Clone)]
-pub struct Watcher {
+pub(super) struct Watcher {
     open: Handler,
     feed: Handler,
     heartbeat: Arc<dyn Fn(Bytes, String) -> Bytes + Send + Sync>,
@@ -105,8 +105,6 @@ pub(super) struct WatchService {
     pub watcher: Watcher,
     pub has_entry: Arc<AtomicBool>,
 }
-
-pub(super) type OutboundStream = ReceiverStream<Result<OutboundMessage, Status>>;
 
 impl ServerStreamingService<Bytes> for WatchService {
     type Response = OutboundMessage;

@@ -12,7 +12,8 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::{
-    Change, ExchangePipeline, LeafInput, LeafRole, Permit, Reason, Refusal, RequestContext, RoleStatus,
+    Change, ExchangePipeline, LeafInput, LeafRole, Method, Permit, Reason, Refusal, RequestContext,
+    RoleStatus,
 };
 use crate::placements::alerts::{self, AlertRow};
 use crate::placements::open_items::{self, OpenItemRow, RemainingItems};
@@ -24,7 +25,7 @@ use crate::store::{DamagedRow, FatalError, LogPosition, Row, Snapshot, TaskProgr
 
 /// Method name in entries in which the gateway checked overdue items, raised alerts, or closed an alert. It is not
 /// callable.
-pub const ALERT_METHOD: &str = "/apgateway.v1/alert";
+pub const ALERT_METHOD: &Method = &Method::of_system_exchange("/apgateway.v1/alert", "an alert");
 
 /// Interval between two ticks.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -201,7 +202,7 @@ impl AlertScheduler {
             return Ok(None);
         };
         drop(snapshot);
-        let mut view = self.pipeline.system_read_context(&placement.commissioner);
+        let mut view = self.pipeline.system_read_context(ALERT_METHOD, &placement.commissioner);
         // A child whose record was erased has no overdue items.
         let Some(current) = open_items::load_remaining(&mut view, &placement).await? else { return Ok(None) };
         if current.items.contains(&alert.item) {

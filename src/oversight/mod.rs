@@ -12,15 +12,15 @@ mod wire;
 
 pub use alert_scheduler::{ALERT_METHOD, AlertScheduler};
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::oversight_service as rpc;
+use crate::exchange::method::methods;
 
-/// Adds the methods of `OversightService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    routes.unary(rpc::LIST_ALERTS, Action::ListAlerts, service::list_alerts).unary(
-        rpc::RESOLVE_ALERT,
-        Action::ResolveAlert,
-        service::resolve_alert,
-    )
+methods! {
+    oversight_service::LIST_ALERTS => unary(service::list_alerts) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
+    }
+    // The organisations that can remove the cause of the alert.
+    oversight_service::RESOLVE_ALERT => unary(service::resolve_alert) {
+        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: WhileLive],
+        record: "what was done about an alert"
+    }
 }

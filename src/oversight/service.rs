@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, NextActor, PageTokens, PolicyFacts, Reason, Refusal,
-    RequestContext, WrongState, policy,
+    CallerRole, Decided, LeafInput, LeafRole, NextActor, PageTokens, PolicyFacts, Reason, Refusal,
+    RequestContext, WrongState,
 };
 use crate::placements::alerts::{self, AlertFilter, AlertRow};
 use crate::placements::{self, Placement, children};
@@ -32,9 +32,9 @@ pub(super) async fn list_alerts(
     m: ListAlertsRequest,
 ) -> Result<Decided<ListAlertsResponse>, Refusal> {
     let (wanted, size) = wire::check_list(&m)?;
-    let permit = cx.permit(Action::ListAlerts, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let query = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
-    let pages = PageTokens::for_query(&cx, "ListAlerts", &query);
+    let pages = PageTokens::for_query(&cx, &query);
     let after = pages.start_position(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
     let (found, next) =
         load_page(&mut cx, &pages, (&wanted, after), usize::try_from(size).unwrap_or(usize::MAX)).await?;
@@ -126,7 +126,7 @@ async fn load_page(
 /// Returns whether an organisation may read the alerts of a placement: if it may resolve them.
 fn can_read(placement: &Placement, organisation: &OrganisationId) -> bool {
     let part = placement.role_of(organisation);
-    policy::verdict(Action::ResolveAlert, part, placement.role_status(), false).is_ok()
+    super::RESOLVE_ALERT.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Resolves an open alert with the note of a named officer.
@@ -144,7 +144,7 @@ pub(super) async fn resolve_alert(
     let facts = placement.as_ref().map_or(PolicyFacts::for_role(CallerRole::NoRole), |placement| {
         PolicyFacts { status: placement.role_status(), ..PolicyFacts::for_role(placement.role_of(&by)) }
     });
-    let permit = cx.permit(Action::ResolveAlert, &facts)?;
+    let permit = cx.permit(&facts)?;
     let (alert, placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
     if alert.state != AlertState::Open {
         let (present, needed) = (alert.state.as_str_name(), vec![AlertState::Open.as_str_name()]);

@@ -21,16 +21,26 @@ pub use acknowledgement::acknowledgement_update;
 pub use content::shared_content;
 pub use primary_need::load_semh_primary_need;
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::passport_service as rpc;
+use crate::exchange::method::methods;
 
-/// Adds the methods of `PassportService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    routes
-        .unary(rpc::PUT_PASSPORT, Action::PutPassport, put::put_passport)
-        .unary(rpc::GET_PASSPORT, Action::GetPassport, read::get_passport)
-        .unary(rpc::LIST_PASSPORT_VERSIONS, Action::ListPassportVersions, read::list_versions)
-        .unary(rpc::SHARE_PASSPORT, Action::SharePassport, share::share_passport)
-        .unary(rpc::WITHHOLD_INFORMATION, Action::WithholdInformation, withhold::withhold_information)
+methods! {
+    // The commissioner, and a school on whose roll the child is, each keep a passport of their own.
+    passport_service::PUT_PASSPORT => unary(put::put_passport) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always],
+        record: "a passport"
+    }
+    passport_service::GET_PASSPORT => unary(read::get_passport) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Provider: WhileLiveAndAgreed]
+    }
+    passport_service::LIST_PASSPORT_VERSIONS => unary(read::list_versions) {
+        Reads, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always]
+    }
+    passport_service::SHARE_PASSPORT => unary(share::share_passport) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveAndAgreed, SchoolOnRoll: LiveAndAgreed],
+        record: "the sharing of a passport"
+    }
+    passport_service::WITHHOLD_INFORMATION => unary(withhold::withhold_information) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always],
+        record: "a decision not to share"
+    }
 }

@@ -11,7 +11,7 @@ use super::rules::Visibility;
 use super::wire::CheckedPut;
 use super::{rules, sender, wire};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse};
 use crate::seal::ChildKey;
@@ -22,8 +22,7 @@ pub async fn put_passport(
     m: PutPassportRequest,
 ) -> Result<Decided<PutPassportResponse>, Refusal> {
     let put = wire::check_put(&m)?;
-    let (placement, permit) =
-        sender::authorise_sender(&mut cx, Action::PutPassport, put.placement, None).await?;
+    let (placement, permit) = sender::authorise_sender(&mut cx, put.placement, None).await?;
     let (sender, child) = (cx.caller.organisation.clone(), placement.child);
     let head = safety_acknowledgement::passport_key(&sender, child);
     let previous = cx.snapshot.current_version(&head).await?;

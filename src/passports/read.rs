@@ -10,7 +10,7 @@ use super::wire;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
+    CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
     RequestContext,
 };
 use crate::placements::{self, Placement, children, safety_acknowledgement};
@@ -81,7 +81,7 @@ async fn authorise_read(
         }
         _ => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(Action::GetPassport, &facts)?;
+    let permit = cx.permit(&facts)?;
     Ok((found.ok_or(Reason::NotFound)?, permit, sender))
 }
 
@@ -92,9 +92,8 @@ pub async fn list_versions(
 ) -> Result<Decided<ListPassportVersionsResponse>, Refusal> {
     let (id, size) = wire::check_list(&m)?;
     let query = ListPassportVersionsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
-    let pages = PageTokens::for_query(&cx, "ListPassportVersions", &query);
-    let (placement, permit) =
-        sender::authorise_sender(&mut cx, Action::ListPassportVersions, id, None).await?;
+    let pages = PageTokens::for_query(&cx, &query);
+    let (placement, permit) = sender::authorise_sender(&mut cx, id, None).await?;
     let sender = cx.caller.organisation.clone();
     let newest =
         cx.snapshot.current_version(&safety_acknowledgement::passport_key(&sender, placement.child)).await?;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Action, CallerRole, Permit, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus, SharingBasis,
+    CallerRole, Permit, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus, SharingBasis,
 };
 use crate::placements::rules::wrong_state;
 use crate::placements::{self, Placement};
@@ -17,7 +17,6 @@ use crate::store::StoreError;
 /// part is refused like one that does not exist.
 pub async fn authorise_sender(
     cx: &mut RequestContext,
-    action: Action,
     placement: Uuid,
     agreement: Option<Uuid>,
 ) -> Result<(Placement, Permit), Refusal> {
@@ -36,7 +35,7 @@ pub async fn authorise_sender(
         }
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(action, &facts).map_err(|refusal| match &found {
+    let permit = cx.permit(&facts).map_err(|refusal| match &found {
         Some(placement) if refusal.reason == Reason::StateInvalid => {
             let live = |state| Placement { state, ..placement.clone() }.role_status() == RoleStatus::Live;
             wrong_state(placement.state, live).into()

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::rows::{ShareRow, share_key};
 use super::{sender, wire};
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
 use crate::proto::v1::{DeliveryKind, SharePassportRequest, SharePassportResponse};
 use crate::register::{agreements, organisations};
@@ -17,8 +17,7 @@ pub async fn share_passport(
     m: SharePassportRequest,
 ) -> Result<Decided<SharePassportResponse>, Refusal> {
     let asked = wire::check_share(&m)?;
-    let (placement, permit) =
-        sender::authorise_sender(&mut cx, Action::SharePassport, asked.placement, asked.agreement).await?;
+    let (placement, permit) = sender::authorise_sender(&mut cx, asked.placement, asked.agreement).await?;
     let sender = cx.caller.organisation.clone();
     let agreement = asked.agreement.unwrap_or(placement.agreement);
     let head = safety_acknowledgement::passport_key(&sender, placement.child);

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::rows::{self, WithholdingRow, withholding_key};
 use super::{rules, sender, wire};
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::placements::children;
 use crate::proto::v1::{WithholdInformationRequest, WithholdInformationResponse, Withholding};
 
@@ -15,8 +15,7 @@ pub async fn withhold_information(
     m: WithholdInformationRequest,
 ) -> Result<Decided<WithholdInformationResponse>, Refusal> {
     let asked = wire::check_withhold(&m)?;
-    let (placement, permit) =
-        sender::authorise_sender(&mut cx, Action::WithholdInformation, asked.placement, None).await?;
+    let (placement, permit) = sender::authorise_sender(&mut cx, asked.placement, None).await?;
     let sender = cx.caller.organisation.clone();
     let head = withholding_key(&sender, placement.id);
     let before = cx.snapshot.current_version(&head).await?;

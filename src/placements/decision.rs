@@ -6,7 +6,7 @@ use prost::Message;
 use super::draft::{self, Draft};
 use super::rules::{self, Transition};
 use super::wire;
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DecidePlacementRequest, DecidePlacementResponse, DeliveryKind};
 
 /// Records a decision.
@@ -15,8 +15,7 @@ pub(super) async fn decide_placement(
     m: DecidePlacementRequest,
 ) -> Result<Decided<DecidePlacementResponse>, Refusal> {
     let (target, decision) = wire::decide(&m, cx.today)?;
-    let (placement, permit) =
-        draft::load_permitted(&mut cx, Action::DecidePlacement, target.placement).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, target.placement).await?;
     draft::check_etag(&target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     let transition = if decision.approved { Transition::Approve } else { Transition::Reject };

@@ -10,9 +10,7 @@ use super::parties::Access;
 use super::rows::{self, Placement};
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{
-    Action, CallerRole, Change, Permit, PolicyFacts, Reason, Refusal, RequestContext, policy,
-};
+use crate::exchange::{CallerRole, Change, Permit, PolicyFacts, Reason, Refusal, RequestContext};
 use crate::proto::v1::{DataClass, DeliveryKind, PlacementDetail};
 use crate::register::agreements;
 use crate::seal::{ChildKey, ColumnAddress};
@@ -47,35 +45,31 @@ impl Draft {
     }
 }
 
-/// Loads a placement and the permit for an action on it. If the caller has no role in it, the answer is NOT_FOUND, so
+/// Loads a placement and the permit for the method that was called. If the caller has no role in it, the answer is NOT_FOUND, so
 /// that existence is not revealed.
 pub(super) async fn load_permitted(
     cx: &mut RequestContext,
-    action: Action,
     id: Uuid,
 ) -> Result<(Placement, Permit), Refusal> {
     let placement = rows::by_id_for_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = match &placement {
-        Some(placement) => policy_facts(cx, action, placement).await?,
+        Some(placement) => policy_facts(cx, placement).await?,
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(action, &facts)?;
+    let permit = cx.permit(&facts)?;
     Ok((placement.ok_or(Reason::NotFound)?, permit))
 }
 
 /// Reads what the policy needs: the caller's role, and the agreement between commissioner and provider. An agreement
 /// that has lapsed prevents nothing here.
-async fn policy_facts(
-    cx: &mut RequestContext,
-    action: Action,
-    placement: &Placement,
-) -> Result<PolicyFacts, StoreError> {
+async fn policy_facts(cx: &mut RequestContext, placement: &Placement) -> Result<PolicyFacts, StoreError> {
     let caller = &cx.caller.organisation;
-    let part = match action {
-        Action::GetPlacement => placement.reading_role_on_any_day(caller),
-        _ => placement.role_of(caller),
+    let part = if cx.method == super::GET_PLACEMENT {
+        placement.reading_role_on_any_day(caller)
+    } else {
+        placement.role_of(caller)
     };
-    let class = if action == Action::PutPlan { DataClass::Plan } else { DataClass::Referral };
+    let class = if cx.method == super::PUT_PLAN { DataClass::Plan } else { DataClass::Referral };
     let basis = match part {
         CallerRole::Commissioner | CallerRole::Provider => {
             let parties = [&placement.commissioner, &placement.provider];
@@ -91,21 +85,21 @@ async fn policy_facts(
 #[must_use]
 pub fn can_read(placement: &Placement, organisation: &OrganisationId) -> bool {
     let part = placement.reading_role(organisation);
-    policy::verdict(Action::GetPlacement, part, placement.role_status(), false).is_ok()
+    super::GET_PLACEMENT.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Reports whether an organisation may read what the placement holds of a day.
 #[must_use]
 pub fn can_read_on(placement: &Placement, organisation: &OrganisationId, day: Date) -> bool {
     let part = placement.reading_role_on(organisation, day);
-    policy::verdict(Action::GetPlacement, part, placement.role_status(), false).is_ok()
+    super::GET_PLACEMENT.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Returns the extent to which `GetPlacement` returns a placement to an organisation; `None` if it may read nothing.
 #[must_use]
 pub fn granted_access(placement: &Placement, organisation: &OrganisationId) -> Option<Access> {
     let part = placement.reading_role_on_any_day(organisation);
-    policy::verdict(Action::GetPlacement, part, placement.role_status(), false).ok()?;
+    super::GET_PLACEMENT.verdict(part, placement.role_status(), false).ok()?;
     placement.access_by_role(organisation)
 }
 

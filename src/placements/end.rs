@@ -10,7 +10,7 @@ use super::rules::{self, Transition};
 use super::wire::{self, ParsedEnd};
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, CallerRole, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{CallerRole, Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{
     DeliveryKind, EarlierEnd, EndPlacementRequest, EndPlacementResponse, EndReason, PlacementDetail,
 };
@@ -24,8 +24,7 @@ pub(super) async fn end_placement(
     m: EndPlacementRequest,
 ) -> Result<Decided<EndPlacementResponse>, Refusal> {
     let end = wire::end(&m)?;
-    let (placement, permit) =
-        draft::load_permitted(&mut cx, Action::EndPlacement, end.target.placement).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, end.target.placement).await?;
     draft::check_etag(&end.target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     draft.next.state = rules::next_state(placement.state, requested_transition(&end))?;

@@ -33,22 +33,41 @@ pub use damaged::by_ids_with_damaged;
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::{placement_service as methods, register_service as register};
+use crate::exchange::method::methods;
 
-/// Adds the methods of `PlacementService`, and those of `RegisterService` that need placements.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    routes
-        .unary(methods::CREATE_REFERRAL, Action::CreateReferral, referral::create_referral)
-        .unary(methods::RESPOND_TO_REFERRAL, Action::RespondToReferral, response::respond_to_referral)
-        .unary(methods::DECIDE_PLACEMENT, Action::DecidePlacement, decision::decide_placement)
-        .unary(methods::PUT_PLAN, Action::PutPlan, plan::put_plan)
-        .unary(methods::START_PLACEMENT, Action::StartPlacement, start::start_placement)
-        .unary(methods::END_PLACEMENT, Action::EndPlacement, end::end_placement)
-        .unary(methods::UPDATE_PARTIES, Action::UpdateParties, update_parties::update_parties)
-        .unary(methods::GET_PLACEMENT, Action::GetPlacement, read::get_placement)
-        .unary(methods::LIST_PLACEMENTS, Action::ListPlacements, read::list_placements)
-        .unary(register::DECLARE_CLOSURE, Action::DeclareClosure, school_calendar::declare_closure)
-        .unary(register::GET_TERM_DATES, Action::GetTermDates, school_calendar::get_term_dates)
+methods! {
+    placement_service::CREATE_REFERRAL => unary(referral::create_referral) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Agreed], record: "a referral"
+    }
+    placement_service::RESPOND_TO_REFERRAL => unary(response::respond_to_referral) {
+        Changes, callers: PROVIDERS, access: [Provider: Always], record: "an answer to a referral"
+    }
+    placement_service::DECIDE_PLACEMENT => unary(decision::decide_placement) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a decision on a placement"
+    }
+    placement_service::PUT_PLAN => unary(plan::put_plan) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a plan"
+    }
+    placement_service::START_PLACEMENT => unary(start::start_placement) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "the start of a placement"
+    }
+    placement_service::END_PLACEMENT => unary(end::end_placement) {
+        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: Always],
+        record: "the end of a placement"
+    }
+    placement_service::UPDATE_PARTIES => unary(update_parties::update_parties) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a change of parties"
+    }
+    placement_service::GET_PLACEMENT => unary(read::get_placement) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Residence: Always, Provider: WhileLive]
+    }
+    placement_service::LIST_PLACEMENTS => unary(read::list_placements) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::GET_TERM_DATES => unary(school_calendar::get_term_dates) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always, Party: Always]
+    }
+    register_service::DECLARE_CLOSURE => unary(school_calendar::declare_closure) {
+        Changes, callers: PROVIDERS, access: [Owner: Always]
+    }
 }

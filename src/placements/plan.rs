@@ -12,7 +12,7 @@ use super::wire;
 use crate::calendar::{Date, Period};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Record, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Record, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
@@ -171,7 +171,7 @@ pub(super) async fn put_plan(
     m: PutPlanRequest,
 ) -> Result<Decided<PutPlanResponse>, Refusal> {
     let put = wire::put_plan(&m)?;
-    let (placement, permit) = draft::load_permitted(&mut cx, Action::PutPlan, put.placement).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, put.placement).await?;
     let previous = cx.snapshot.current_version(&key(placement.id)).await?;
     if previous > 0 || !put.etag.is_empty() {
         draft::check_etag(&put.etag, previous)?;

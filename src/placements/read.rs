@@ -16,8 +16,7 @@ use super::wire::{self, ListQuery};
 use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal,
-    RequestContext,
+    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
@@ -35,7 +34,7 @@ pub(super) async fn get_placement(
     m: GetPlacementRequest,
 ) -> Result<Decided<GetPlacementResponse>, Refusal> {
     let id = wire::get(&m)?;
-    let (placement, permit) = draft::load_permitted(&mut cx, Action::GetPlacement, id).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, id).await?;
     let access = draft::granted_access(&placement, &cx.caller.organisation).ok_or(Reason::NotFound)?;
     let message = placement_message(&mut cx, &placement, (access, true), i64::MAX).await?;
     let key = children::load_required_key(&mut cx, &placement.commissioner, placement.child).await?;
@@ -86,9 +85,9 @@ pub(super) async fn list_placements(
     m: ListPlacementsRequest,
 ) -> Result<Decided<ListPlacementsResponse>, Refusal> {
     let query = wire::list(&m)?;
-    let permit = cx.permit(Action::ListPlacements, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let bare = ListPlacementsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
-    let pages = PageTokens::for_query(&cx, "ListPlacements", &bare);
+    let pages = PageTokens::for_query(&cx, &bare);
     let after = pages.start_position(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
     let (page, last) = read_page(&mut cx, &pages, &query, after).await?;
     let mut change = cx.change(&permit);

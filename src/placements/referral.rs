@@ -14,7 +14,7 @@ use crate::codes::organisation::OrganisationKind;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, Permit, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, LeafRole, Permit, PolicyFacts, Reason, Refusal, RequestContext,
     RoleStatus,
 };
 use crate::proto::v1::{
@@ -103,7 +103,7 @@ async fn permit_referral(cx: &mut RequestContext, referral: &Referral) -> Result
     let takes_part = basis.is_none() || organisations::is_active(&mut cx.snapshot, provider).await?;
     let commissions = teaches && *provider != caller && takes_part;
     let part = if commissions { CallerRole::Commissioner } else { CallerRole::NoRole };
-    cx.permit(Action::CreateReferral, &PolicyFacts { role: part, status: RoleStatus::Live, basis, guards })
+    cx.permit(&PolicyFacts { role: part, status: RoleStatus::Live, basis, guards })
 }
 
 /// Finds or creates the child: the one that the caller named by id, the one that has the pupil number among the

@@ -7,7 +7,7 @@ use super::draft::{self, Draft};
 use super::rows::provider_reference_key;
 use super::rules::{self, Transition};
 use super::wire::{self, ReferralResponse};
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, RespondToReferralRequest, RespondToReferralResponse};
 
 /// Records the provider's response to a referral. The first response about a child generates the provider's key of that
@@ -17,8 +17,7 @@ pub(super) async fn respond_to_referral(
     m: RespondToReferralRequest,
 ) -> Result<Decided<RespondToReferralResponse>, Refusal> {
     let (target, answer) = wire::respond(&m)?;
-    let (placement, permit) =
-        draft::load_permitted(&mut cx, Action::RespondToReferral, target.placement).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, target.placement).await?;
     draft::check_etag(&target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     let mut claimed = None;

@@ -6,9 +6,7 @@ use uuid::Uuid;
 use super::rows::{self, Placement};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
-use crate::exchange::{
-    Action, CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus,
-};
+use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus};
 use crate::proto::v1::{
     ClosureKind, DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest,
     GetTermDatesResponse,
@@ -38,7 +36,7 @@ pub(super) async fn declare_closure(
     };
     let part =
         if current.is_some() || m.closure_id.is_empty() { CallerRole::Owner } else { CallerRole::NoRole };
-    let permit = cx.permit(Action::DeclareClosure, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let before = current.map_or(0, |current| current.version);
     if before > 0 {
         super::draft::check_etag(&m.etag, before)?;
@@ -127,7 +125,7 @@ pub(super) async fn get_term_dates(
     } else {
         CallerRole::NoRole
     };
-    let permit = cx.permit(Action::GetTermDates, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let closures = closures::list_closures(&mut cx.snapshot, &organisation).await?;
     let reply = GetTermDatesResponse {
         term_dates: terms::list_term_dates(&mut cx.snapshot, &organisation).await?,

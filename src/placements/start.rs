@@ -11,7 +11,7 @@ use super::safety_acknowledgement;
 use super::wire;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
 use crate::register::terms;
 
@@ -25,7 +25,7 @@ pub(super) async fn start_placement(
 ) -> Result<Decided<StartPlacementResponse>, Refusal> {
     let start = wire::start(&m)?;
     let id = start.target.placement;
-    let (placement, permit) = draft::load_permitted(&mut cx, Action::StartPlacement, id).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, id).await?;
     draft::check_etag(&start.target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     draft.next.state = rules::next_state(placement.state, Transition::Start)?;

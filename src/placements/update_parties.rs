@@ -12,7 +12,7 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, UpdatePartiesRequest, UpdatePartiesResponse};
 use crate::store::StoreError;
 
@@ -26,7 +26,7 @@ pub(super) async fn update_parties(
 ) -> Result<Decided<UpdatePartiesResponse>, Refusal> {
     let update = wire::update_parties(&m, cx.today)?;
     let id = update.target.placement;
-    let (placement, permit) = draft::load_permitted(&mut cx, Action::UpdateParties, id).await?;
+    let (placement, permit) = draft::load_permitted(&mut cx, id).await?;
     draft::check_etag(&update.target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
     draft.next.state = rules::next_state(placement.state, Transition::UpdateParties)?;

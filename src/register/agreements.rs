@@ -12,8 +12,8 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext,
-    SharingBasis, WrongState,
+    CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, SharingBasis,
+    WrongState,
 };
 use crate::proto::v1::{
     AgreementState, CountersignAgreementRequest, CountersignAgreementResponse, DataClass, DeliveryKind,
@@ -30,10 +30,8 @@ pub(super) async fn propose(
 ) -> Result<Decided<ProposeAgreementResponse>, Refusal> {
     let agreement = wire::check_proposal(&m)?;
     let party = agreement.parties.contains(&cx.caller.organisation);
-    let permit = cx.permit(
-        Action::ProposeAgreement,
-        &PolicyFacts::for_role(if party { CallerRole::Party } else { CallerRole::NoRole }),
-    )?;
+    let permit =
+        cx.permit(&PolicyFacts::for_role(if party { CallerRole::Party } else { CallerRole::NoRole }))?;
     let mut row = agreement;
     // An organisation that is not registered could never countersign. It is answered NOT_FOUND like any other object.
     for party in &row.parties {
@@ -59,7 +57,7 @@ pub(super) async fn countersign(
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.required("etag", &m.etag);
     check.finish()?;
-    let (permit, mut row) = authorise_party(&mut cx, Action::CountersignAgreement, id).await?;
+    let (permit, mut row) = authorise_party(&mut cx, id).await?;
     if m.etag != row.version.to_string() {
         return Err(Reason::RevisionMismatch.into());
     }
@@ -96,7 +94,7 @@ pub(super) async fn end_agreement(
     check.request_id(&m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.finish()?;
-    let (permit, mut row) = authorise_party(&mut cx, Action::EndAgreement, id).await?;
+    let (permit, mut row) = authorise_party(&mut cx, id).await?;
     if row.state == AgreementState::Ended {
         let needed = [AgreementState::Proposed, AgreementState::InForce];
         let needed = needed.iter().map(AgreementState::as_str_name).collect();
@@ -171,13 +169,12 @@ fn purpose(class: DataClass, purposes: &[Purpose]) -> Purpose {
 
 async fn authorise_party(
     cx: &mut RequestContext,
-    action: Action,
     id: Option<Uuid>,
 ) -> Result<(crate::exchange::Permit, AgreementRow), Refusal> {
     let found = rows::by_id(&mut cx.snapshot, id.ok_or(Reason::Malformed)?).await?;
     let found = found.filter(|row| row.parties.contains(&cx.caller.organisation));
     let facts = PolicyFacts::for_role(if found.is_some() { CallerRole::Party } else { CallerRole::NoRole });
-    let permit = cx.permit(action, &facts)?;
+    let permit = cx.permit(&facts)?;
     Ok((permit, found.ok_or(Reason::NotFound)?))
 }
 

@@ -6,7 +6,7 @@ mod wire;
 use super::organisations::{self, caller_part, deliver_registration};
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
+    CallerRole, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
 };
 use crate::proto::v1::{
     CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
@@ -27,7 +27,7 @@ pub(super) async fn register(
     check.finish()?;
     let certificate = certificate.ok_or(Reason::Malformed)?;
     let facts = PolicyFacts::for_role(caller_part(&cx, certificate.organisation()));
-    let permit = cx.permit(Action::RegisterCertificate, &facts)?;
+    let permit = cx.permit(&facts)?;
     let registered = organisations::by_id(&mut cx.snapshot, certificate.organisation()).await?;
     registered.ok_or(Reason::NotFound)?;
     let row = CertificateRow::new(&certificate);
@@ -54,7 +54,7 @@ pub(super) async fn revoke(
     let owner = found.as_ref().map(|row| row.organisation.clone());
     let facts =
         PolicyFacts::for_role(owner.as_ref().map_or(CallerRole::NoRole, |owner| caller_part(&cx, owner)));
-    let permit = cx.permit(Action::RevokeCertificate, &facts)?;
+    let permit = cx.permit(&facts)?;
     let mut row = found.ok_or(Reason::NotFound)?;
     if row.state != CertificateState::Registered {
         let needed = vec![CertificateState::Registered.as_str_name()];

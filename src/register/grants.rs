@@ -9,7 +9,7 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::GrantKind;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
+    CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
 };
 use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
@@ -57,16 +57,19 @@ pub(super) async fn authorise_processor(
     }
     if check.list_len("methods", m.methods.len(), MAX_METHODS) {
         for (index, method) in m.methods.iter().enumerate() {
-            if crate::proto::find_method_path(method).is_none() {
-                check.enter("methods").index(index).add_violation("", "METHOD_UNKNOWN");
-            } else if Action::ALL.iter().any(|action| action.name() == method && !action.is_grantable()) {
-                check.enter("methods").index(index).add_violation("", "METHOD_NOT_GRANTABLE");
+            let violation = match cx.methods.by_name(method) {
+                None => Some("METHOD_UNKNOWN"),
+                Some(method) if !method.is_grantable() => Some("METHOD_NOT_GRANTABLE"),
+                Some(_) => None,
+            };
+            if let Some(reason) = violation {
+                check.enter("methods").index(index).add_violation("", reason);
             }
         }
     }
     let (from, to) = check_period(&mut check, &m.from_date, &m.to_date);
     check.finish()?;
-    let permit = cx.permit(Action::AuthoriseProcessor, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
@@ -85,7 +88,7 @@ pub(super) async fn appoint_auditor(
     let grantee = check_grantee(&mut check, "auditor", &m.auditor, OrganisationKind::Auditor);
     let (from, to) = check_period(&mut check, &m.from_date, &m.to_date);
     check.finish()?;
-    let permit = cx.permit(Action::AppointAuditor, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let (Some(grantee), Some(from)) = (grantee, from) else {
         return Err(Reason::Malformed.into());
     };
@@ -106,7 +109,7 @@ pub(super) async fn end_grant(
     let id = id.ok_or(Reason::Malformed)?;
     let found = by_id_of_grantor(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = PolicyFacts::for_role(if found.is_some() { CallerRole::Party } else { CallerRole::NoRole });
-    let permit = cx.permit(Action::EndGrant, &facts)?;
+    let permit = cx.permit(&facts)?;
     let mut row = found.ok_or(Reason::NotFound)?;
     if row.ended {
         return Err(

@@ -9,8 +9,7 @@ pub mod organisations;
 pub mod state_change;
 pub mod terms;
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::register_service as rpc;
+use crate::exchange::method::methods;
 use crate::store::{Record, Table};
 
 /// The tables of the register.
@@ -23,21 +22,44 @@ pub const TABLES: &[&Table] = &[
     terms::TermsRow::TABLE,
 ];
 
-/// Adds the methods of `RegisterService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    routes
-        .unary(rpc::REGISTER_ORGANISATION, Action::RegisterOrganisation, organisations::register)
-        .unary(rpc::UPDATE_ORGANISATION, Action::UpdateOrganisation, organisations::update)
-        .unary(rpc::GET_ORGANISATION, Action::GetOrganisation, organisations::get)
-        .unary(rpc::LIST_ORGANISATIONS, Action::ListOrganisations, organisations::list)
-        .unary(rpc::REGISTER_CERTIFICATE, Action::RegisterCertificate, certificates::register)
-        .unary(rpc::REVOKE_CERTIFICATE, Action::RevokeCertificate, certificates::revoke)
-        .unary(rpc::AUTHORISE_PROCESSOR, Action::AuthoriseProcessor, grants::authorise_processor)
-        .unary(rpc::APPOINT_AUDITOR, Action::AppointAuditor, grants::appoint_auditor)
-        .unary(rpc::END_GRANT, Action::EndGrant, grants::end_grant)
-        .unary(rpc::PROPOSE_AGREEMENT, Action::ProposeAgreement, agreements::propose)
-        .unary(rpc::COUNTERSIGN_AGREEMENT, Action::CountersignAgreement, agreements::countersign)
-        .unary(rpc::END_AGREEMENT, Action::EndAgreement, agreements::end_agreement)
-        .unary(rpc::PUT_TERM_DATES, Action::PutTermDates, terms::put)
+methods! {
+    register_service::REGISTER_ORGANISATION => unary(organisations::register) {
+        Governs, callers: OPERATOR, access: [Operator: Always]
+    }
+    register_service::UPDATE_ORGANISATION => unary(organisations::update) {
+        Governs, callers: OPERATOR, access: [Operator: Always]
+    }
+    register_service::GET_ORGANISATION => unary(organisations::get) {
+        Reads, callers: ANYONE, access: [Owner: Always, Operator: Always]
+    }
+    register_service::LIST_ORGANISATIONS => unary(organisations::list) {
+        Reads, callers: OPERATOR, access: [Operator: Always]
+    }
+    register_service::REGISTER_CERTIFICATE => unary(certificates::register) {
+        Governs, callers: ANYONE, access: [Owner: Always, Operator: Always]
+    }
+    register_service::REVOKE_CERTIFICATE => unary(certificates::revoke) {
+        Governs, callers: ANYONE, access: [Owner: Always, Operator: Always]
+    }
+    register_service::AUTHORISE_PROCESSOR => unary(grants::authorise_processor) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::APPOINT_AUDITOR => unary(grants::appoint_auditor) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::END_GRANT => unary(grants::end_grant) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::PROPOSE_AGREEMENT => unary(agreements::propose) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::COUNTERSIGN_AGREEMENT => unary(agreements::countersign) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::END_AGREEMENT => unary(agreements::end_agreement) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::PUT_TERM_DATES => unary(terms::put) {
+        Changes, callers: PLACEMENT_PARTIES, access: [Owner: Always]
+    }
 }

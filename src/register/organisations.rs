@@ -8,7 +8,7 @@ use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::codes::urn::{EstablishmentNumberError, Ukprn, Urn};
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::proto::v1::{
     DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
@@ -38,7 +38,7 @@ pub(super) async fn register(
         check.add_violation("certificate", "CERTIFICATE_OF_ANOTHER");
     }
     check.finish()?;
-    let permit = cx.permit(Action::RegisterOrganisation, &PolicyFacts::for_role(operator_part(&cx)))?;
+    let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;
     let (Some(organisation), Some(certificate)) = (organisation, certificate) else {
         return Err(Reason::Malformed.into());
     };
@@ -82,7 +82,7 @@ pub(super) async fn update(
     let state = check.optional_enum::<OrganisationState>("state", m.state);
     let state_change = state_change::check_state_change(&mut check, &m);
     check.finish()?;
-    let permit = cx.permit(Action::UpdateOrganisation, &PolicyFacts::for_role(operator_part(&cx)))?;
+    let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
     let mut row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
     if m.etag != row.version.to_string() {
@@ -108,8 +108,7 @@ pub(super) async fn get(
     let organisation = check.organisation("organisation", &m.organisation);
     check.finish()?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
-    let permit =
-        cx.permit(Action::GetOrganisation, &PolicyFacts::for_role(caller_part(&cx, &organisation)))?;
+    let permit = cx.permit(&PolicyFacts::for_role(caller_part(&cx, &organisation)))?;
     let row = by_id(&mut cx.snapshot, &organisation).await?.ok_or(Reason::NotFound)?;
     let found = load_message(&mut cx.snapshot, row).await?;
     let reply = GetOrganisationResponse { organisation: Some(found), receipt: None };
@@ -124,13 +123,13 @@ pub(super) async fn list(
     let mut check = Check::new();
     let page_size = i64::from(check.page_size("page_size", m.page_size, 100, 1_000).unwrap_or(100));
     let query = ListOrganisationsRequest { page_token: String::new(), page_size: 0 };
-    let pages = PageTokens::for_query(&cx, "ListOrganisations", &query);
+    let pages = PageTokens::for_query(&cx, &query);
     let after = if m.page_token.is_empty() { Some(Vec::new()) } else { pages.open(&cx, &m.page_token) };
     if after.is_none() {
         check.add_violation("page_token", "PAGE_TOKEN_INVALID");
     }
     check.finish()?;
-    let permit = cx.permit(Action::ListOrganisations, &PolicyFacts::for_role(operator_part(&cx)))?;
+    let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;
     let after = String::from_utf8(after.unwrap_or_default()).unwrap_or_default();
     let rows = rows::list_after(&mut cx.snapshot, &after, page_size).await?;
     let full = i64::try_from(rows.len()) == Ok(page_size);

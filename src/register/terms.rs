@@ -6,7 +6,7 @@ use super::closures;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{Action, CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext};
+use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
@@ -61,7 +61,7 @@ pub(super) async fn put(
     }
     check.finish()?;
     let sent = sent.ok_or(Reason::Malformed)?;
-    let permit = cx.permit(Action::PutTermDates, &PolicyFacts::for_role(CallerRole::Owner))?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let organisation = cx.caller.organisation.clone();
     let before = cx.snapshot.current_version(&key(&organisation, sent.academic_year)).await?;
     let row = TermsRow {

@@ -15,7 +15,7 @@ use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
@@ -47,7 +47,7 @@ pub async fn notify_expected_absence(
         Some(placement) => statement_delivery::load_facts(&mut cx, placement).await?,
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(Action::NotifyExpectedAbsence, &facts)?;
+    let permit = cx.permit(&facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
     check_sessions(&notice, &placement, &cx.caller.organisation)?;
     let mut warnings = notice_warnings(&mut cx, &notice, &placement).await?;

@@ -17,7 +17,7 @@ use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSess
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
     RoleStatus,
 };
 use crate::placements::{Placement, children, rows::by_ids};
@@ -54,7 +54,7 @@ pub async fn confirm_marks(
     let mut placements: Vec<&Placement> = known.placements.values().collect();
     placements.sort_unstable_by_key(|placement| placement.id);
     let facts = load_facts(&mut cx, &placements).await?;
-    let permit = cx.permit(Action::ConfirmMarks, &facts)?;
+    let permit = cx.permit(&facts)?;
     let confirmation_id = cx.random.uuid_v7(cx.now);
     let results: Vec<ConfirmationResult> =
         stating.iter().enumerate().map(|(at, stating)| confirmation_result(at, stating, &known)).collect();

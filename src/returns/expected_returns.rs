@@ -18,8 +18,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal,
-    RequestContext, policy,
+    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, by_ids_with_damaged, children, plan, rows as placed};
 use crate::proto::v1::{
@@ -114,7 +113,7 @@ pub async fn list_expected_returns(
         None => None,
     };
     let part = if matches!(only, Some(None)) { CallerRole::NoRole } else { CallerRole::Owner };
-    let permit = cx.permit(Action::ListExpectedReturns, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let (found, mut next) = match only.flatten() {
         Some(one) => (vec![Ok(one)], None),
         None => load_page(&mut cx, &caller, query.after).await?,
@@ -194,7 +193,7 @@ fn parse_request(cx: &RequestContext, m: &ListExpectedReturnsRequest) -> Result<
     }
     let size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
     let query = ListExpectedReturnsRequest { page_token: String::new(), page_size: 0, ..m.clone() };
-    let pages = PageTokens::for_query(cx, "ListExpectedReturns", &query);
+    let pages = PageTokens::for_query(cx, &query);
     let mut after = Some(Uuid::nil());
     if !m.page_token.is_empty() {
         after = pages.open(cx, &m.page_token).and_then(|id| Uuid::from_slice(&id).ok());
@@ -215,7 +214,7 @@ fn parse_request(cx: &RequestContext, m: &ListExpectedReturnsRequest) -> Result<
 fn is_listed_for(placement: &Placement, caller: &OrganisationId) -> bool {
     let part = placement.reading_role_on_any_day(caller);
     part != CallerRole::Residence
-        && policy::verdict(Action::GetAttendance, part, placement.role_status(), false).is_ok()
+        && super::GET_ATTENDANCE.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Loads the caller's placements after an id. Also returns the id after which to continue, if there may be more.

@@ -12,6 +12,7 @@ pub mod progress;
 mod rates;
 mod read;
 mod register_statements;
+mod reply_parts;
 mod resolve;
 mod roster;
 mod rows;
@@ -26,34 +27,61 @@ pub use read::{DeliveredMarks, DeliveredReturn, load_return_content};
 pub use rows::placements_at;
 pub use statement_delivery::{DeliveredStatements, absences_at, confirmations_at};
 
-use crate::exchange::{Action, Routes};
-use crate::proto::v1::returns_service as rpc;
+use crate::exchange::RequestContext;
+use crate::exchange::method::methods;
 
-/// Adds the methods of `ReturnsService`.
-#[must_use]
-pub fn routes(routes: Routes) -> Routes {
-    let rosters = roster::RosterCache::default();
-    let shared = rosters.clone();
-    let submit = move |cx, m| submit::submit_attendance(rosters.clone(), cx, m);
-    let part = move |cx, m| parts::submit_part(shared.clone(), cx, m);
-    routes
-        .part_stream(
-            rpc::STREAM_ATTENDANCE,
-            Action::StreamAttendance,
-            parts::classify_message,
-            parts::open_stream,
-            part,
-        )
-        .unary(rpc::SUBMIT_ATTENDANCE, Action::SubmitAttendance, submit)
-        .unary(rpc::VOID_RETURN, Action::VoidReturn, void::void_return)
-        .unary(rpc::CONFIRM_MARKS, Action::ConfirmMarks, confirm::confirm_marks)
-        .unary(rpc::NOTIFY_EXPECTED_ABSENCE, Action::NotifyExpectedAbsence, absence::notify_expected_absence)
-        .unary(
-            rpc::LIST_EXPECTED_RETURNS,
-            Action::ListExpectedReturns,
-            expected_returns::list_expected_returns,
-        )
-        .unary(rpc::GET_ATTENDANCE, Action::GetAttendance, read::get_attendance)
-        .unary(rpc::SUBMIT_PROGRESS, Action::SubmitProgress, progress::submit_progress)
-        .unary(rpc::GET_PROGRESS, Action::GetProgress, progress::get_progress)
+/// Gives a handler the roster cache of its node.
+fn with_rosters<M, F>(
+    rosters: &roster::RosterCache,
+    handler: fn(roster::RosterCache, RequestContext, M) -> F,
+) -> impl Fn(RequestContext, M) -> F + Clone + Send + Sync + 'static
+where
+    M: 'static,
+    F: 'static,
+{
+    let rosters = rosters.clone();
+    move |cx, message| handler(rosters.clone(), cx, message)
+}
+
+methods! {
+    with rosters = roster::RosterCache::default();
+
+    // Facts about any date of the placement are accepted, also after its end.
+    returns_service::SUBMIT_ATTENDANCE => unary(with_rosters(&rosters, submit::submit_attendance)) {
+        Changes, callers: PROVIDERS, access: [Provider: Always],
+        record: "a mark", split_reply: reply_parts::of_submission
+    }
+    returns_service::STREAM_ATTENDANCE => part_stream(
+        parts::classify_message, parts::open_stream, with_rosters(&rosters, parts::submit_part)
+    ) {
+        Changes, callers: PROVIDERS, access: [Provider: Always],
+        record: "a mark", split_reply: reply_parts::of_stream_part
+    }
+    returns_service::VOID_RETURN => unary(void::void_return) {
+        Changes, callers: PROVIDERS, access: [Provider: Always],
+        record: "a mark", split_reply: reply_parts::of_void
+    }
+    // The commissioner and the school keep the statutory register. While the placement is live they need no
+    // agreement; after its end they do.
+    returns_service::CONFIRM_MARKS => unary(confirm::confirm_marks) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed],
+        record: "a confirmation", split_reply: reply_parts::of_confirmation
+    }
+    returns_service::NOTIFY_EXPECTED_ABSENCE => unary(absence::notify_expected_absence) {
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed],
+        record: "a notice of absence"
+    }
+    returns_service::LIST_EXPECTED_RETURNS => unary(expected_returns::list_expected_returns) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
+    }
+    returns_service::GET_ATTENDANCE => unary(read::get_attendance) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Residence: Always, Provider: WhileLive]
+    }
+    returns_service::SUBMIT_PROGRESS => unary(progress::submit_progress) {
+        Changes, callers: PROVIDERS, access: [Provider: Always], record: "a progress return"
+    }
+    // Fewer organisations read progress than the placement: the authority of residence does not.
+    returns_service::GET_PROGRESS => unary(progress::get_progress) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Provider: WhileLive]
+    }
 }

@@ -12,8 +12,7 @@ use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Decided, NextActor, PartMessage, PolicyFacts, Reason, Refusal, RequestContext,
-    WrongState,
+    CallerRole, Decided, NextActor, PartMessage, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
 };
 use crate::proto::v1::{
     StreamAttendanceRequest, StreamAttendanceResponse, SubmitAttendanceRequest, SubmitAttendanceResponse,
@@ -120,7 +119,7 @@ pub async fn open_stream(
     let return_id = named.unwrap_or_else(|| cx.random.uuid_v7(cx.now));
     let found = load_parts_progress(&mut cx.snapshot, &provider, return_id).await?;
     let part = if named.is_some() && found.is_none() { CallerRole::NoRole } else { CallerRole::Provider };
-    let permit = cx.permit(Action::StreamAttendance, &PolicyFacts::for_role(part))?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let key = parts_key(&provider, return_id);
     let (change, found) = match found {
         Some(found) => (cx.change(&permit).guard(key, found.next), found),
@@ -165,8 +164,7 @@ pub async fn submit_part(
     check.finish()?;
     let key = parts_key(&provider, return_id);
     let row = ReturnRow { id: return_id, provider, nil: false, stored: 0, part: found.next, last, marks };
-    let (change, results) =
-        decide_marks(&rosters, &mut cx, Action::StreamAttendance, submission, row).await?;
+    let (change, results) = decide_marks(&rosters, &mut cx, submission, row).await?;
     let SubmitAttendanceResponse { return_id, results, stored, unchanged, corrected, rejected, .. } =
         submit::response(return_id, results);
     let complete = last && !validate_only;

@@ -12,7 +12,7 @@ use crate::calendar::{Date, Period};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
+    CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
     RequestContext,
 };
 use crate::placements::parties::Access;
@@ -136,7 +136,7 @@ fn parse_request(cx: &RequestContext, m: &GetAttendanceRequest) -> Result<Attend
     let days = check.query_period(&m.from_date, &m.to_date, MAX_DAYS, cx.today);
     let page_size = check.page_size("page_size", m.page_size, 1_000, 1_000).unwrap_or(1_000);
     let query = GetAttendanceRequest { page_token: String::new(), page_size: 0, ..m.clone() };
-    let pages = PageTokens::for_query(cx, "GetAttendance", &query);
+    let pages = PageTokens::for_query(cx, &query);
     let mut left = days;
     if !m.page_token.is_empty() {
         let opened = pages.open(cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
@@ -163,7 +163,7 @@ async fn load_permitted(cx: &mut RequestContext, id: Uuid) -> Result<(Placement,
         }
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(Action::GetAttendance, &facts)?;
+    let permit = cx.permit(&facts)?;
     Ok((found.ok_or(Reason::NotFound)?, permit))
 }
 

@@ -14,7 +14,7 @@ use super::wire::{self, Submission};
 use crate::calendar::Date;
 use crate::exchange::check::{Check, Violations};
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Refusal, RequestContext,
     RoleStatus as Live,
 };
 use crate::proto::v1::{
@@ -55,8 +55,7 @@ pub async fn submit_attendance(
         last: true,
         marks: i64::try_from(m.marks.len()).unwrap_or(i64::MAX),
     };
-    let (change, results) =
-        decide_marks(&rosters, &mut cx, Action::SubmitAttendance, submission, row).await?;
+    let (change, results) = decide_marks(&rosters, &mut cx, submission, row).await?;
     Ok(change.with_reply(&response(return_id, results)))
 }
 
@@ -64,7 +63,6 @@ pub async fn submit_attendance(
 pub async fn decide_marks(
     rosters: &RosterCache,
     cx: &mut RequestContext,
-    action: Action,
     submission: Submission,
     row: ReturnRow,
 ) -> Result<(Change, Vec<MarkResult>), Refusal> {
@@ -78,7 +76,7 @@ pub async fn decide_marks(
     let basis = batch.entries.first().and_then(|known| known.basis.clone());
     let guards = vec![batch.roster.facts_guard.clone()];
     let facts = PolicyFacts { role: CallerRole::Provider, status: Live::Live, basis, guards };
-    let permit = cx.permit(action, &facts)?;
+    let permit = cx.permit(&facts)?;
     let return_id = row.id;
     let results = results(&rows, &batch, cx);
     let stored = rows.iter().filter(|row| row.is_written()).count();

@@ -14,7 +14,7 @@ use super::rules::MarkStatement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Record,
+    CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Record,
     Refusal, RequestContext, WrongState,
 };
 use crate::placements::{self, rows::by_ids};
@@ -95,7 +95,7 @@ pub async fn void_return(
     let known = load_entries(&mut cx, &sent).await?;
     let basis = known.first().and_then(|known| known.basis.clone());
     let role = if index.is_some() { CallerRole::Provider } else { CallerRole::NoRole };
-    let permit = cx.permit(Action::VoidReturn, &PolicyFacts { basis, ..PolicyFacts::for_role(role) })?;
+    let permit = cx.permit(&PolicyFacts { basis, ..PolicyFacts::for_role(role) })?;
     let index = index.ok_or(Reason::NotFound)?;
     let key = return_key(return_id, part);
     if cx.snapshot.current_version(&key).await? != 0 {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, Randomness, SystemClock};
+use ap_gateway::exchange::Method;
 use ap_gateway::identity::pki::{SandboxAuthority, Validity};
-use ap_gateway::proto;
+use ap_gateway::{gateway, proto};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -248,6 +249,13 @@ fn replace_personal_text(message: &mut DynamicMessage, personal: fn(&str) -> Opt
 /// Returns a method's example request.
 pub fn find_example(method: &str) -> Option<&'static ExampleRequest> {
     EXAMPLE_REQUESTS.iter().find(|row| row.method == method)
+}
+
+/// Returns every method, sorted by path.
+pub fn sorted_methods() -> Vec<&'static Method> {
+    let mut methods: Vec<_> = gateway::METHODS.iter().collect();
+    methods.sort_unstable_by_key(|method| method.path);
+    methods
 }
 
 /// Returns the descriptor of a method, by its name without package and service.

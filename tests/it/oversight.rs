@@ -175,7 +175,7 @@ async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
     // An exchange by the gateway itself is an entry for the commissioner, without certificate.
     let raised_by_gateway = audit::list_all_exchanges(&la).await.unwrap().into_iter();
     let raised_by_gateway: Vec<_> =
-        raised_by_gateway.filter(|exchange| exchange.method == oversight::ALERT_METHOD).collect();
+        raised_by_gateway.filter(|exchange| exchange.method == oversight::ALERT_METHOD.path).collect();
     // The fixtures have started two more.
     let (of_world, of_stage, of_these) = (5, 2, 2);
     assert_eq!(raised_by_gateway.len(), of_world + of_stage + of_these);

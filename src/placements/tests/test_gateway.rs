@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::fixtures::{LA, a_child, a_referral};
 use crate::clock::{Clock, Instant, ManualClock, Randomness};
 use crate::exchange::caller::CallerCache;
-use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, Routes};
+use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, MethodTable, Routes};
 use crate::identity::pki::{SandboxAuthority, Validity};
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::proto::Rpc;
@@ -77,6 +77,7 @@ impl TestGateway {
             Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock), 1_000);
         let appending = SequencerHandle::start(appender);
         let door = ExchangePipeline {
+            methods: MethodTable(&[crate::placements::METHODS]),
             caller_cache: CallerCache::default(),
             log: LogReader::new(database.clone()),
             log_keys: Arc::new(keys),
@@ -88,8 +89,11 @@ impl TestGateway {
             stopping: tokio::sync::watch::channel(false).1,
             limits: crate::config::LimitsConfig::default().exchange_limits(),
         };
-        let service =
-            crate::placements::routes(Routes::new()).into_service(Arc::new(door), MessageLimits::default());
+        let service = ExchangeService::new(
+            crate::placements::routes(Routes::default()),
+            Arc::new(door),
+            MessageLimits::default(),
+        );
         Self { service, database, certificates, _appending: appending, _folder: folder }
     }
 

@@ -8,13 +8,12 @@ use super::{rules, wire};
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::policy::verdict;
 use crate::exchange::{
-    Action, CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal,
-    RequestContext,
+    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
+use crate::returns::GET_PROGRESS;
 use crate::seal::ChildKey;
 
 /// Soft limit in bytes of the records in a response: a page ends with the record that reaches it.
@@ -29,7 +28,7 @@ pub(in crate::returns) async fn get_progress(
 ) -> Result<Decided<GetProgressResponse>, Refusal> {
     let (id, size) = wire::parse_get_request(&m)?;
     let bare = GetProgressRequest { page_size: 0, page_token: String::new(), ..m.clone() };
-    let pages = PageTokens::for_query(&cx, "GetProgress", &bare);
+    let pages = PageTokens::for_query(&cx, &bare);
     let caller = cx.caller.organisation.clone();
     let found = placements::by_id_for_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let facts = match &found {
@@ -39,7 +38,7 @@ pub(in crate::returns) async fn get_progress(
         },
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(Action::GetProgress, &facts)?;
+    let permit = cx.permit(&facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
     let after = pages.start_position(&cx, &m.page_token, -1, PageTokens::decode_number)?;
     let key = children::load_required_key(&mut cx, &placement.provider, placement.child).await?;
@@ -123,7 +122,7 @@ pub async fn load_progress_content(
 fn is_readable(reader: &OrganisationId, placement: &Placement, row: &ProgressRow) -> bool {
     let part =
         Date::parse(&row.period.1).map_or(CallerRole::NoRole, |last| placement.reading_role_on(reader, last));
-    verdict(Action::GetProgress, part, placement.role_status(), false).is_ok()
+    GET_PROGRESS.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Opens a row and completes its record with what the gateway adds.

@@ -8,7 +8,7 @@ use super::wire;
 use crate::calendar::Date;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    Action, CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::passports;
 use crate::placements::{self, Placement, children, plan};
@@ -43,7 +43,7 @@ pub(in crate::returns) async fn submit_progress(
         }
         None => PolicyFacts::for_role(CallerRole::NoRole),
     };
-    let permit = cx.permit(Action::SubmitProgress, &facts)?;
+    let permit = cx.permit(&facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
     let mut check = Check::new();
     let plan = match sent.plan_version {

@@ -141,7 +141,7 @@ async fn another_s_id_and_an_invented_one_are_one_answer(world: &World) {
     stage.call_ok("RegisterOrganisation").await;
     let (mut pairs, mut found) = (0, Vec::new());
     for (path, name, action) in all_methods() {
-        let strangers = CALLER_BY_KIND.iter().filter(|(kind, _)| action.kinds().contains(kind));
+        let strangers = CALLER_BY_KIND.iter().filter(|(kind, _)| action.callers.contains(kind));
         for (_, stranger) in strangers.filter(|(_, member)| !["auditor", "operator"].contains(member)) {
             for place in id_field_paths(&stage.request(find_example(&name).unwrap(), true)) {
                 let id = place.last().unwrap().name();

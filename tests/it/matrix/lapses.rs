@@ -89,7 +89,7 @@ async fn an_ended_placement_takes_facts_and_shows_its_provider_nothing() {
         if !replace_placement(&mut asked[0], &ended, &etag) {
             continue;
         }
-        let provider = action.kinds().contains(&OrganisationKind::Provider);
+        let provider = action.callers.contains(&OrganisationKind::Provider);
         let caller = if provider { "provider-a" } else { "la-a" };
         let answer = stage.call(caller, &name, &asked[0]).await;
         let expected = ANSWERS_AFTER_END

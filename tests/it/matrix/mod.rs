@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 
 use ap_gateway::clock::Randomness;
 use ap_gateway::codes::organisation::OrganisationKind;
-use ap_gateway::exchange::Action;
-use ap_gateway::{gateway, proto};
+use ap_gateway::exchange::Method;
+use ap_gateway::proto;
 
 use super::example_requests::EXAMPLE_REQUESTS;
-use super::fixtures::{Fixtures, find_example, method_path};
+use super::fixtures::{Fixtures, find_example, method_path, sorted_methods};
 use super::support::World;
 
 /// One caller for each kind of organisation.
@@ -27,12 +27,9 @@ const CALLER_BY_KIND: [(OrganisationKind, &str); 7] = [
     (OrganisationKind::Operator, "operator"),
 ];
 
-/// Returns every method: path, name and action.
-fn all_methods() -> Vec<(&'static str, String, Action)> {
-    let actions = gateway::routes().actions();
-    let all =
-        actions.into_iter().map(|(path, action)| (path, path.rsplit('/').next().unwrap().to_owned(), action));
-    all.collect()
+/// Returns every method: path, name and declaration.
+fn all_methods() -> Vec<(&'static str, String, &'static Method)> {
+    sorted_methods().into_iter().map(|method| (method.path, method.name().to_owned(), method)).collect()
 }
 
 #[test]
@@ -65,7 +62,7 @@ async fn a_method_is_for_some_kinds_of_organisation() {
     for (path, name, action) in all_methods() {
         for (kind, member) in CALLER_BY_KIND {
             let answer = stage.connection(member).await.call(path, &[]).await;
-            let may = action.kinds().contains(&kind);
+            let may = action.callers.contains(&kind);
             assert_eq!(
                 answer.reason() != "METHOD_NOT_ALLOWED",
                 may,

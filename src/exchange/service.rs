@@ -1,0 +1,260 @@
+//! The tower service of the exchange pipeline. Refusals by tonic itself (no message, message too large, unknown
+//! compression, unknown method) are recorded here too, because no refusal is sent without an entry.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::server::{Grpc, UnaryService};
+use tonic::{Code, Status};
+
+use super::call::{BoxFuture, Call, Handler, HashHandler, UseCache};
+use super::codec::{self, ExchangeCodec, OutboundMessage};
+use super::method::{Method, UNKNOWN_METHOD};
+use super::part_stream::{MAX_FRAME_BYTES, PartStreamService};
+use super::pipeline::ExchangePipeline;
+use super::refusal::{Reason, Refusal, reason_from_status};
+use super::routes::{Route, Routes};
+use super::watch::WatchService;
+use super::{deadline, headers};
+use crate::identity::PeerCertificate;
+
+/// Metadata key with which a processor names the organisation that it acts for.
+pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
+
+/// Request extension: the call's `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
+#[derive(Clone, Copy)]
+pub struct HostMismatch;
+
+/// Limits of message sizes, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageLimits {
+    /// Largest request message, after decompression.
+    pub max_request_bytes: usize,
+    /// Largest response message.
+    pub max_reply_bytes: usize,
+}
+
+impl Default for MessageLimits {
+    fn default() -> Self {
+        Self { max_request_bytes: 1 << 20, max_reply_bytes: codec::MAX_MESSAGE_BYTES }
+    }
+}
+
+/// Tower service of the exchange pipeline. The peer's certificate is in the request's extensions.
+#[derive(Clone)]
+pub struct ExchangeService {
+    routes: Arc<Routes>,
+    door: Arc<ExchangePipeline>,
+    limits: MessageLimits,
+}
+
+impl tower::Service<Request<Body>> for ExchangeService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
+    }
+}
+
+impl ExchangeService {
+    /// Creates the service that hyper calls.
+    #[must_use]
+    pub fn new(routes: Routes, door: Arc<ExchangePipeline>, limits: MessageLimits) -> Self {
+        Self { routes: Arc::new(routes), door, limits }
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
+            return Status::unauthenticated("no client certificate").into_http();
+        };
+        if request.method() != HttpMethod::POST {
+            return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if !headers::is_grpc(request.headers()) {
+            return http_only_response(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        let found = self.routes.by_path.get(request.uri().path());
+        let method = found.map_or(UNKNOWN_METHOD, |(method, _)| method);
+        let call = self.build_call(method, peer, request.headers());
+        if request.extensions().get::<HostMismatch>().is_some() {
+            return self.record_refusal(&call, Reason::HostMismatch, &HeaderMap::new()).await;
+        }
+        let entered = Arc::new(AtomicBool::new(false));
+        let route = found.map(|(_, route)| route.clone());
+        let answering = self.dispatch(route, &call, &entered, request);
+        let (begun, wait) = (tokio::time::Instant::now(), deadline::wait_limit(call.timeout));
+        let answered = tokio::time::timeout(wait, answering).await.ok();
+        // The timer fires up to a millisecond late, so a response that came first may be late too.
+        let Some(response) = answered.filter(|_| begun.elapsed() < wait) else {
+            let late = Reason::DeadlineExceeded;
+            if entered.load(Ordering::Acquire) {
+                return Refusal::from(late).status(call.exchange_id).into_http();
+            }
+            return self.record_refusal(&call, late, &HeaderMap::new()).await;
+        };
+        match Status::from_header_map(response.headers()) {
+            Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
+                self.record_refusal(&call, reason_from_status(found.is_some(), &status), response.headers())
+                    .await
+            }
+            _ => response,
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        route: Option<Route>,
+        call: &Call,
+        entered: &Arc<AtomicBool>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let (door, call, entered) = (Arc::clone(&self.door), call.clone(), Arc::clone(entered));
+        match route {
+            None => {
+                drain_body(request.into_body(), self.limits.max_request_bytes).await;
+                Status::unimplemented("").into_http()
+            }
+            Some(Route::Unary(handler)) => {
+                self.grpc(false)
+                    .unary(UnaryExchange { door, call, handler, has_entry: entered }, request)
+                    .await
+            }
+            Some(Route::Hashes(handler)) => {
+                self.grpc(false).unary(HashQuery { door, call, handler, has_entry: entered }, request).await
+            }
+            Some(Route::Watch(watcher)) => {
+                let stream = WatchService { door, call, watcher, has_entry: entered };
+                self.grpc(false).server_streaming(stream, request).await
+            }
+            Some(Route::Stream(receiver)) => {
+                let most = self.limits.max_request_bytes;
+                let parts =
+                    PartStreamService { door, call, receiver, has_entry: entered, max_part_bytes: most };
+                let mut grpc = self.grpc(true).max_decoding_message_size(most.min(MAX_FRAME_BYTES));
+                grpc.streaming(parts, request).await
+            }
+        }
+    }
+
+    fn grpc(&self, streams: bool) -> Grpc<ExchangeCodec> {
+        Grpc::new(ExchangeCodec { client_streaming: streams })
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(self.limits.max_request_bytes)
+            .max_encoding_message_size(self.limits.max_reply_bytes)
+    }
+
+    fn build_call(&self, method: &'static Method, peer: Arc<PeerCertificate>, headers: &HeaderMap) -> Call {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let exchange = self.door.random.uuid_v7(self.door.clock.now());
+        let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
+        Call {
+            method,
+            peer,
+            on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
+            trace_id: trace.to_owned(),
+            identity_claimed: headers::has_identity_header(headers),
+            exchange_id: exchange,
+            message: Bytes::new(),
+            timeout: deadline::requested_timeout(headers),
+        }
+    }
+
+    /// Records a refusal by tonic, and returns it in the gateway's form. The header `grpc-accept-encoding` is
+    /// kept.
+    async fn record_refusal(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
+        let Err(status) = self.door.refuse_unidentified(call, reason.into()).await else {
+            return Status::internal("").into_http();
+        };
+        let mut response = status.into_http();
+        if let Some(encodings) = headers.get("grpc-accept-encoding") {
+            response.headers_mut().insert("grpc-accept-encoding", encodings.clone());
+        }
+        response
+    }
+}
+
+/// Reads and discards a request body, up to the limit of a message. A response before the body's end would be
+/// followed by a reset of the stream, which some clients report as a failed connection.
+async fn drain_body(mut body: Body, most: usize) {
+    let mut read = 0;
+    while read <= most
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// Builds a plain HTTP response with an empty body.
+fn http_only_response(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+struct UnaryExchange {
+    door: Arc<ExchangePipeline>,
+    call: Call,
+    handler: Handler,
+    has_entry: Arc<AtomicBool>,
+}
+
+type UnaryFuture = BoxFuture<Result<tonic::Response<OutboundMessage>, Status>>;
+
+impl UnaryService<Bytes> for UnaryExchange {
+    type Response = OutboundMessage;
+    type Future = UnaryFuture;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
+        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        self.has_entry.store(true, Ordering::Release);
+        Box::pin(async move {
+            let exchange = call.exchange_id;
+            let answered = door.submit(call, handler).await?;
+            let answered = answered.into_item();
+            let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
+            Ok(tonic::Response::new(answer))
+        })
+    }
+}
+
+struct HashQuery {
+    door: Arc<ExchangePipeline>,
+    call: Call,
+    handler: HashHandler,
+    has_entry: Arc<AtomicBool>,
+}
+
+impl UnaryService<Bytes> for HashQuery {
+    type Response = OutboundMessage;
+    type Future = UnaryFuture;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
+        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
+        let call = Call { message: request.into_inner(), ..self.call.clone() };
+        self.has_entry.store(true, Ordering::Release);
+        Box::pin(async move {
+            let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
+            let cx = door.request_context(&call, UseCache(false)).await.map_err(to_status)?;
+            let hashes = handler(cx, call.message.clone()).await.map_err(to_status)?;
+            if !door.committer.settled().await {
+                return Err(to_status(Reason::LogUnavailable.into()));
+            }
+            Ok(tonic::Response::new(OutboundMessage::Hashes(hashes)))
+        })
+    }
+}
