@@ -87,8 +87,9 @@ impl Node {
         let database = Database::open(&config.location()?).await?;
         if config.migrate_on_start {
             database.migrate().await?;
-        } else if !database.is_migrated().await? {
-            return Err(StartError::Schema);
+        }
+        if let Some(mismatch) = database.schema_mismatch().await? {
+            return Err(mismatch.into());
         }
         if !config.database.single_primary {
             database.assert_replicated().await?;

@@ -34,7 +34,7 @@ impl From<StartError> for Failure {
             | StartError::KeyMissing(_)
             | StartError::Signer(_)
             | StartError::Tls(_)
-            | StartError::Schema => Self::configuration_error(&error),
+            | StartError::Schema(_) => Self::configuration_error(&error),
         }
     }
 }
@@ -221,8 +221,8 @@ pub async fn activate_key(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let ring = gateway::key_ring(&config)?;
     let database = Database::open(&config.location()?).await?;
-    if !database.is_migrated().await? {
-        return Err(StartError::Schema.into());
+    if let Some(mismatch) = database.schema_mismatch().await? {
+        return Err(StartError::from(mismatch).into());
     }
     let Some(key) = ring.pending() else {
         let key = ring.active();

@@ -21,8 +21,8 @@ pub async fn accept(args: &AcceptRollbackArgs) -> Result<(), Failure> {
     let vault = Vault::new(gateway::key_ring(&config)?, 1);
     gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
-    if !database.is_migrated().await? {
-        return Err(StartError::Schema.into());
+    if let Some(mismatch) = database.schema_mismatch().await? {
+        return Err(StartError::from(mismatch).into());
     }
     let keys = signer.key_history();
     let rollback = Rollback::prepare(&database, &config.log.anchor, keys, &args.log).await?;

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::identity::{Tls, TlsError, TlsFiles};
 use crate::seal::{KeyRing, LogSigningKey, SecretFileError, ensure_private};
-use crate::store::{FatalError, StoreError};
+use crate::store::{FatalError, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
 
 /// Why a node cannot start.
@@ -42,9 +42,9 @@ pub enum StartError {
         "log.key_ring: it lacks key {0}, which is already in use; copy the key ring of a node that has it, then start again"
     )]
     KeyMissing(u32),
-    /// The schema has another version than this release.
-    #[error("the database's schema is not this release's; run migrate")]
-    Schema,
+    /// This release does not serve the schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaMismatch),
     /// The first read of the log failed.
     #[error(transparent)]
     Log(#[from] FatalError),

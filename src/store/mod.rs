@@ -49,8 +49,8 @@ pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, tex
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, Snapshot};
 pub use sql::{
-    Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, StoreError, Table,
-    TableClass, Value,
+    Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, SchemaMismatch,
+    StoreError, Table, TableClass, Value,
 };
 pub use tables::TABLES;
 pub use task_progress::{BackgroundTask, TaskProgress};

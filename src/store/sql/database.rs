@@ -1,20 +1,15 @@
-//! Databases: opens the pools, applies the migrations, and checks the settings without which an acknowledged return
-//! could be lost.
+//! Databases: opens the pools, and checks the settings without which an acknowledged return could be lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, SqliteConnection, SqlitePool};
+use sqlx::{PgPool, SqlitePool};
 
 use super::sqlite_writer::{SqliteWalCheckpointer, SqliteWriterPool};
 use super::{Conn, StoreError, postgres};
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
 /// The oldest SQLite version without the WAL-reset corruption bug.
 const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
@@ -78,59 +73,6 @@ impl Database {
         };
         database.assert_durable_settings().await?;
         Ok(database)
-    }
-
-    /// Applies this binary's migrations that the database lacks.
-    ///
-    /// # Errors
-    /// [`StoreError::Inconsistent`] if an applied migration is unknown to this binary or differs from its own.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        let done = match self {
-            Self::Sqlite { readers, .. } => {
-                let options = readers.connect_options().as_ref().clone().read_only(false);
-                let mut conn = SqliteConnection::connect_with(&options).await?;
-                let done = SQLITE_MIGRATIONS.run(&mut conn).await;
-                conn.close().await?;
-                done
-            }
-            Self::Postgres { writer, .. } => POSTGRES_MIGRATIONS.run(writer).await,
-        };
-        done.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error)
-            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
-            _ => StoreError::Inconsistent("the database's schema was made by another release"),
-        })
-    }
-
-    /// Returns whether the applied migrations are exactly this binary's.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let expected = match self {
-            Self::Sqlite { .. } => &SQLITE_MIGRATIONS,
-            Self::Postgres { .. } => &POSTGRES_MIGRATIONS,
-        };
-        let rows = (self.reader().await?)
-            .fetch("SELECT version, checksum FROM _sqlx_migrations ORDER BY version", vec![])
-            .await;
-        let rows = match rows {
-            // A database without the table has no migrations applied yet.
-            Err(StoreError::Refused(_)) => return Ok(false),
-            read => read?,
-        };
-        let mut applied = rows.iter();
-        for migration in expected.iter() {
-            let Some(row) = applied.next() else {
-                return Ok(false);
-            };
-            if row.get::<i64>("version")? != migration.version
-                || row.get_bytes("checksum")? != &*migration.checksum
-            {
-                return Ok(false);
-            }
-        }
-        Ok(applied.next().is_none())
     }
 
     /// Acquires the committer's connection.

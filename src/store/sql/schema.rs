@@ -1,0 +1,186 @@
+//! The schema: this binary's migrations, and the schemas of a database that it serves.
+//!
+//! The file name of an additive migration has `additive_` after its number. sqlx stores the name beside the number, so
+//! that an older binary, which lacks the file, can read it. See `docs/migrations.md`.
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{Database, StoreError};
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+
+/// How the stored description of an additive migration begins. sqlx stores spaces for underscores.
+const ADDITIVE_PREFIX: &str = "additive ";
+
+/// Why this binary does not serve the schema of a database. A version is the number of the newest migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaMismatch {
+    /// The database lacks migrations.
+    #[error(
+        "the database's schema is version {database} and this release needs version {binary}: run migrate"
+    )]
+    Older {
+        /// The version of the database's schema; 0 if it has none.
+        database: i64,
+        /// The version of this binary's schema.
+        binary: i64,
+    },
+    /// The database has migrations that this binary cannot serve: several, or one that is not additive.
+    #[error(
+        "the database's schema is version {database} and this release can only serve version {binary}: \
+         start the release that migrated it"
+    )]
+    Newer {
+        /// The version of the database's schema.
+        database: i64,
+        /// The version of this binary's schema.
+        binary: i64,
+    },
+    /// An applied migration differs from this binary's.
+    #[error(
+        "migration {migration} of the database's schema, version {database}, is not that of this release, \
+         version {binary}: start the release that migrated it"
+    )]
+    Different {
+        /// The first migration that differs.
+        migration: i64,
+        /// The version of the database's schema.
+        database: i64,
+        /// The version of this binary's schema.
+        binary: i64,
+    },
+}
+
+/// A migration that a database had applied to it.
+struct AppliedMigration {
+    version: i64,
+    description: String,
+    checksum: Vec<u8>,
+}
+
+/// Compares this binary's migrations, each with its checksum, with the applied ones. Both are sorted by version.
+fn compare(own: &[(i64, &[u8])], applied: &[AppliedMigration]) -> Option<SchemaMismatch> {
+    let binary = own.last().map_or(0, |(version, _)| *version);
+    let database = applied.last().map_or(0, |migration| migration.version);
+    let own_checksum =
+        |wanted: i64| own.iter().find(|(version, _)| *version == wanted).map(|(_, checksum)| *checksum);
+    let (newer, known): (Vec<_>, Vec<_>) = applied.iter().partition(|migration| migration.version > binary);
+    let different = known.iter().find(|found| own_checksum(found.version) != Some(&found.checksum));
+    if let Some(different) = different {
+        return Some(SchemaMismatch::Different { migration: different.version, database, binary });
+    }
+    let lacks_some = known.len() < own.len();
+    match newer.as_slice() {
+        [] if lacks_some => Some(SchemaMismatch::Older { database, binary }),
+        [] => None,
+        [next] if !lacks_some && next.description.starts_with(ADDITIVE_PREFIX) => None,
+        _ => Some(SchemaMismatch::Newer { database, binary }),
+    }
+}
+
+impl Database {
+    fn migrator(&self) -> &'static Migrator {
+        match self {
+            Self::Sqlite { .. } => &SQLITE_MIGRATIONS,
+            Self::Postgres { .. } => &POSTGRES_MIGRATIONS,
+        }
+    }
+
+    /// Applies this binary's migrations that the database lacks. Does nothing on a schema that this binary serves.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] if an applied migration is unknown to this binary or differs from its own.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        // sqlx would refuse the newer step that this binary may serve.
+        if self.schema_mismatch().await?.is_none() {
+            return Ok(());
+        }
+        let done = match self {
+            Self::Sqlite { readers, .. } => {
+                let options = readers.connect_options().as_ref().clone().read_only(false);
+                let mut conn = SqliteConnection::connect_with(&options).await?;
+                let done = self.migrator().run(&mut conn).await;
+                conn.close().await?;
+                done
+            }
+            Self::Postgres { writer, .. } => self.migrator().run(writer).await,
+        };
+        done.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            _ => StoreError::Inconsistent("the database's schema was made by another release"),
+        })
+    }
+
+    /// Returns why this binary does not serve the database's schema. It serves its own, and the next one if that step
+    /// is additive, so that the nodes of a database can be upgraded one after the other.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn schema_mismatch(&self) -> Result<Option<SchemaMismatch>, StoreError> {
+        let sql = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
+        let rows = match self.reader().await?.fetch(sql, vec![]).await {
+            // A database without the table has no migrations applied yet.
+            Err(StoreError::Refused(_)) => Vec::new(),
+            read => read?,
+        };
+        let applied = rows.iter().map(|row| {
+            Ok(AppliedMigration {
+                version: row.get("version")?,
+                description: row.get("description")?,
+                checksum: row.get_bytes("checksum")?.to_owned(),
+            })
+        });
+        let applied: Vec<_> = applied.collect::<Result<_, StoreError>>()?;
+        let own: Vec<_> = self.migrator().iter().map(|own| (own.version, own.checksum.as_ref())).collect();
+        Ok(compare(&own, &applied))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: [(i64, &[u8]); 3] = [(1, b"one"), (2, b"two"), (4, b"four")];
+
+    fn compare_with(applied: &[(i64, &str, &str)]) -> Option<SchemaMismatch> {
+        let applied = applied.iter().map(|(version, description, checksum)| AppliedMigration {
+            version: *version,
+            description: (*description).to_owned(),
+            checksum: checksum.as_bytes().to_owned(),
+        });
+        compare(&OWN, &applied.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_the_own_schema_and_one_additive_step_more_are_served() {
+        let own = [(1, "log", "one"), (2, "register", "two"), (4, "additive column", "four")];
+        let and = |more: &[(i64, &'static str, &'static str)]| compare_with(&[&own[..], more].concat());
+        let newer = |database| Some(SchemaMismatch::Newer { database, binary: 4 });
+        assert_eq!(and(&[]), None);
+        assert_eq!(and(&[(5, "additive column", "five")]), None);
+        assert_eq!(and(&[(5, "column", "five")]), newer(5));
+        assert_eq!(and(&[(5, "additivecolumn", "five")]), newer(5));
+        assert_eq!(and(&[(5, "additive column", "five"), (6, "additive column", "six")]), newer(6));
+    }
+
+    #[test]
+    fn an_older_schema_is_to_be_migrated() {
+        let older = |database| Some(SchemaMismatch::Older { database, binary: 4 });
+        assert_eq!(compare_with(&[]), older(0));
+        assert_eq!(compare_with(&[(1, "log", "one"), (2, "register", "two")]), older(2));
+        assert_eq!(compare_with(&[(1, "log", "one"), (4, "column", "four")]), older(4));
+        let with_newer = [(1, "log", "one"), (4, "column", "four"), (5, "additive column", "five")];
+        assert_eq!(compare_with(&with_newer), Some(SchemaMismatch::Newer { database: 5, binary: 4 }));
+    }
+
+    #[test]
+    fn a_migration_that_differs_is_named() {
+        let different =
+            |migration, database| Some(SchemaMismatch::Different { migration, database, binary: 4 });
+        assert_eq!(compare_with(&[(1, "log", "one"), (2, "register", "other")]), different(2, 2));
+        let unknown = [(1, "log", "one"), (2, "register", "two"), (3, "additive column", "three")];
+        assert_eq!(compare_with(&unknown), different(3, 3));
+    }
+}
