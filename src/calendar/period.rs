@@ -119,14 +119,8 @@ impl FusedIterator for Days {}
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tests::dates;
     use super::*;
-
-    /// Dates near both ends of the calendar, and some between.
-    fn dates() -> impl Strategy<Value = Date> {
-        let days = Date::MIN.days_until(Date::MAX);
-        let offset = prop_oneof![0..400, (days - 400)..=days, 0..=days];
-        offset.prop_map(|days| Date::MIN.plus_days(days))
-    }
 
     #[test]
     fn iteration_ends_at_both_ends_of_the_calendar() {

@@ -21,14 +21,8 @@ impl PageTokens {
     /// Binds tokens to a query: the request without page token and page size.
     #[must_use]
     pub fn for_query(cx: &RequestContext, query: &impl Message) -> Self {
-        let mut binding = Vec::new();
-        for part in [cx.method.name(), cx.caller.organisation.as_str(), cx.log_keys.cursor_log_name(u64::MAX)]
-        {
-            binding.extend_from_slice(part.as_bytes());
-            binding.push(0);
-        }
-        binding.extend_from_slice(&query.encode_to_vec());
-        Self { binding }
+        let (caller, log) = (cx.caller.organisation.as_str(), cx.log_keys.cursor_log_name(u64::MAX));
+        Self { binding: binding([cx.method.name(), caller, log], &query.encode_to_vec()) }
     }
 
     /// Returns the content of a token, or `None` if it belongs to another query or has expired.
@@ -89,5 +83,40 @@ impl PageTokens {
     #[must_use]
     pub fn decode_number(payload: &[u8]) -> Option<i64> {
         payload.try_into().ok().map(i64::from_be_bytes)
+    }
+}
+
+/// Returns the bytes that bind a token to the names of method, caller and log, which hold no NUL, and to the query.
+fn binding(names: [&str; 3], query: &[u8]) -> Vec<u8> {
+    let mut binding = Vec::new();
+    for name in names {
+        binding.extend_from_slice(name.as_bytes());
+        binding.push(0);
+    }
+    binding.extend_from_slice(query);
+    binding
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names() -> impl Strategy<Value = [String; 3]> {
+        ["[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}"]
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_bound_to_method_caller_log_and_query(
+            (one, other) in (names(), names()),
+            (query, another) in any::<(Vec<u8>, Vec<u8>)>(),
+        ) {
+            let bind = |names: &[String; 3], query: &[u8]| binding(names.each_ref().map(String::as_str), query);
+            let is_same = one == other && query == another;
+            prop_assert_eq!(bind(&one, &query) == bind(&other, &another), is_same);
+            prop_assert_eq!(bind(&one, &query) == bind(&other, &query), one == other);
+        }
     }
 }

@@ -153,17 +153,11 @@ impl ProviderRoster {
         };
         let by_upn = indexes.iter().filter_map(|index| self.by_upn.get(&index[..]));
         let candidates = named.into_iter().chain(by_upn).flatten().filter_map(|at| self.placements.get(*at));
-        let (mut of_day, mut first, mut others) = (None, None, Vec::new());
-        for placement in candidates {
-            if rules::check_within_placement(mark, placement.start, placement.end).is_err() {
-                first = first.or(Some(placement));
-            } else if of_day.is_none() {
-                of_day = Some(placement);
-            } else {
-                others.push(placement);
-            }
-        }
-        Some(Candidates { placement: of_day.or(first)?, others })
+        let contains_day = |placement: &&Placement| {
+            rules::check_within_placement(mark, placement.start, placement.end).is_ok()
+        };
+        let (placement, others) = first_choice(candidates, contains_day)?;
+        Some(Candidates { placement, others })
     }
 
     /// Refuses a mark that could be about a damaged placement. While the roster lacks one, a mark is accepted only if
@@ -253,6 +247,17 @@ impl ProviderRoster {
     }
 }
 
+/// Returns the first candidate that contains the day, with the others that do; or the first of all if none does.
+fn first_choice<T>(
+    candidates: impl Iterator<Item = T>,
+    contains_day: impl Fn(&T) -> bool,
+) -> Option<(T, Vec<T>)> {
+    let (of_day, elsewhere): (Vec<_>, Vec<_>) = candidates.partition(contains_day);
+    let mut of_day = of_day.into_iter();
+    let first = of_day.next().or_else(|| elsewhere.into_iter().next())?;
+    Some((first, of_day.collect()))
+}
+
 /// Loads the entry of a placement of the caller from the snapshot.
 pub async fn load_entry(cx: &mut RequestContext, placement: Placement) -> Result<RosterEntry, Refusal> {
     let key =
@@ -275,4 +280,27 @@ pub async fn load_entry(cx: &mut RequestContext, placement: Placement) -> Result
 /// Locks a map and ignores poisoning: each change is one insertion, so a panic leaves the map consistent.
 fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_candidate_of_the_day_is_chosen_or_among_the_others(
+            candidates in proptest::collection::vec((any::<u8>(), any::<bool>()), 0..6),
+        ) {
+            let of_day: Vec<_> = candidates.iter().copied().filter(|(_, contains_day)| *contains_day).collect();
+            match first_choice(candidates.iter().copied(), |(_, contains_day)| *contains_day) {
+                None => prop_assert!(candidates.is_empty()),
+                Some((first, others)) if of_day.is_empty() => {
+                    prop_assert_eq!((first, others.len()), (candidates[0], 0));
+                }
+                Some((first, others)) => prop_assert_eq!([vec![first], others].concat(), of_day),
+            }
+        }
+    }
 }

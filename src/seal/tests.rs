@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::{Date, date};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -218,6 +219,35 @@ fn a_token_is_bound_to_use_caller_query_and_time() {
     }
     for junk in ["", "A", "%", &"A".repeat(5_000), &format!("{token}=")] {
         assert_eq!(open(TokenUse::Page, context, junk, 0), Err(InvalidToken));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_token_opens_as_it_was_sealed_and_nowhere_else(
+        context in ".{0,20}",
+        other in ".{0,20}",
+        payload in proptest::collection::vec(any::<u8>(), 0..60),
+        (expires, now) in any::<(i64, i64)>(),
+    ) {
+        let (_folder, _, ring) = ring();
+        let token = ring.seal_token(TokenUse::Page, context.as_bytes(), &payload, expires, &counting_random(0));
+        let token = token.unwrap();
+        let open = |token_use, context: &str| ring.open_token(token_use, context.as_bytes(), &token, now);
+        let expected = if now < expires { Ok(payload) } else { Err(InvalidToken) };
+        prop_assert_eq!(open(TokenUse::Page, &context), expected.clone());
+        prop_assert_eq!(open(TokenUse::Cursor, &context), Err(InvalidToken));
+        prop_assert_eq!(open(TokenUse::Page, &other), if other == context { expected } else { Err(InvalidToken) });
+    }
+
+    #[test]
+    fn no_text_that_was_not_sealed_opens(
+        text in prop_oneof![".{0,120}", "[A-Za-z0-9_-]{0,120}", "AwAAAA[EFGH][A-Za-z0-9_-]{0,120}"],
+    ) {
+        let (_folder, _, ring) = ring();
+        for token_use in [TokenUse::Page, TokenUse::Cursor] {
+            prop_assert_eq!(ring.open_token(token_use, b"", &text, 0), Err(InvalidToken));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests of the log's data structures against a naive RFC 6962 tree and published vectors, and with every bit flipped.
 
+use proptest::prelude::*;
+
 use super::hash::empty_root;
 use super::*;
 
@@ -237,6 +239,50 @@ fn notes_and_checkpoints_survive_a_round_trip_but_no_change() {
     }
     assert!(Signer::from_seed("has space", &[7; 32]).is_err());
     assert!(Verifier::parse("log.example/ap+00000000+AQ==").is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_signed_text_is_opened_as_it_was_and_by_no_other_key(
+        lines in proptest::collection::vec("[^\\p{Cc}]{0,30}", 1..5),
+        (seed, other) in any::<([u8; 32], [u8; 32])>(),
+    ) {
+        let text = format!("{}\n", lines.join("\n"));
+        let signer = Signer::from_seed("log.example/ap", &seed).unwrap();
+        let note = signer.sign(&text);
+        prop_assert_eq!(signer.verifier().open(&note), Ok(text));
+        let stranger = Signer::from_seed("log.example/ap", &other).unwrap();
+        prop_assert_eq!(stranger.verifier().open(&note), Err(NoteError::Unsigned));
+    }
+
+    #[test]
+    fn no_bytes_panic_a_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300), like in note_like()) {
+        let signer = Signer::from_seed("log.example/ap", &[7; 32]).unwrap();
+        for text in [String::from_utf8_lossy(&bytes).into_owned(), like] {
+            prop_assert!(signer.verifier().open(&text).is_err(), "{text:?}");
+            prop_assert!(signer.key_history().open(&text).is_err(), "{text:?}");
+            if let Ok(checkpoint) = Checkpoint::parse(&text) {
+                prop_assert_eq!(checkpoint.to_string(), text.clone());
+            }
+            if let Ok(verifier) = Verifier::parse(&text) {
+                prop_assert_eq!(verifier.to_string(), text.trim());
+            }
+            if let Ok(keys) = LogKeyHistory::parse(&text) {
+                prop_assert_eq!(LogKeyHistory::parse(&keys.to_string()).unwrap().to_string(), keys.to_string());
+            }
+        }
+    }
+}
+
+/// Texts in the form of a note, a checkpoint or a list of keys, with arbitrary contents.
+fn note_like() -> impl Strategy<Value = String> {
+    let line = "\u{2014} (log.example/ap|[a-z]{0,5}) [A-Za-z0-9+/]{0,100}={0,2}";
+    let note = format!("([a-z0-9]{{0,5}}\n){{0,3}}\n({line}\n){{0,3}}");
+    let key = "[a-z.]{0,8}\\+[0-9a-f]{8}\\+A[A-Za-z0-9+/]{43}=";
+    let keys = format!("({key} [0-9]{{0,20}} ){{0,2}}{key}");
+    let checkpoint = "[a-z./]{0,8}\n[0-9]{0,20}\n[A-Za-z0-9+/]{43}=\n";
+    let regex = |text: &str| proptest::string::string_regex(text).unwrap();
+    prop_oneof![regex(&note), regex(&keys), regex(checkpoint)]
 }
 
 #[test]
