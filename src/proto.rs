@@ -130,22 +130,19 @@ mod tests {
 
     #[test]
     fn replies_of_mutating_methods_hold_nothing_personal_and_no_map() {
-        let mut checked = 0;
         for method in methods().filter(is_mutating) {
             let mut fields = Vec::new();
             collect_fields(&method.output(), &mut HashSet::new(), &mut fields);
+            assert!(!fields.is_empty(), "{} answers with nothing", method.name());
             for field in fields {
                 assert!(!is_personal(&field), "{} answers with {}", method.name(), field.full_name());
                 assert!(!field.is_map(), "{} answers with a map", method.name());
-                checked += 1;
             }
         }
-        assert!(checked > 100, "{checked}");
     }
 
     #[test]
     fn every_answer_with_an_entry_carries_its_receipt_in_field_15() {
-        let mut with_receipt = 0;
         for method in methods() {
             let receipt = method.output().get_field(15).filter(|field| field.name() == "receipt");
             assert_eq!(
@@ -154,9 +151,10 @@ mod tests {
                 "{}",
                 method.name()
             );
-            with_receipt += usize::from(receipt.is_some());
         }
-        assert_eq!(with_receipt, 46);
+        for name in METHODS_WITHOUT_RECEIPT {
+            assert!(methods().any(|method| method.name() == name), "{name} is no method");
+        }
     }
 
     #[test]

@@ -4,14 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ap_gateway::cli::{audit, profile, sandbox};
+use ap_gateway::cli::{Failure, audit, profile, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::proto::v1::{
-    GetOrganisationRequest, GetOrganisationResponse, Officer, OrganisationState, RevokeCertificateRequest,
-    UpdateOrganisationRequest, WatchDeliveriesRequest, delivery_service, register_service,
+    ExchangeRecord, GetOrganisationRequest, GetOrganisationResponse, Officer, OrganisationState, Outcome,
+    RevokeCertificateRequest, UpdateOrganisationRequest, WatchDeliveriesRequest, delivery_service,
+    register_service,
 };
-
 use ap_gateway::store::{Database, DatabaseLocation};
+use tonic::Code;
 
 use super::attendance::assert_records_verify;
 use super::committed_tables::verify_copy;
@@ -42,12 +43,8 @@ async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
     let watch = WatchDeliveriesRequest::default();
     let mut stream = old.open_stream(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
     let request = revocation_request(world.dir.path(), "provider-a-old");
-    riverside.call(register_service::REVOKE_CERTIFICATE, &request).await.unwrap();
-    match get_riverside(&old).await.unwrap_err() {
-        ClientError::Refused(status) => assert!(matches!(reason(&status).as_str(), "CERT_REVOKED" | "")),
-        ClientError::Unreachable(_) => {}
-        other => panic!("{other}"),
-    }
+    let revoked = riverside.call(register_service::REVOKE_CERTIFICATE, &request).await.unwrap().receipt.index;
+    assert_revoked(&get_riverside(&old).await.unwrap_err());
     // Messages sent before may still arrive; then the stream ends with an error, well before a heartbeat.
     let ended = tokio::time::timeout(Duration::from_secs(10), async {
         for _ in 0..100 {
@@ -58,8 +55,32 @@ async fn a_revoked_certificate_loses_its_calls_and_its_open_stream() {
         false
     });
     assert!(ended.await.unwrap());
+    // A new connection is refused too, and since the revocation the log has no effect of the certificate.
+    let new = profile::connect(&sandbox::profile_path(world.dir.path(), "provider-a-old")).await;
+    if let Ok(new) = new {
+        assert_revoked(&get_riverside(&new).await.unwrap_err());
+    }
     get_riverside(&riverside).await.unwrap();
+    let entered = audit::list_all_exchanges(&riverside).await.unwrap();
+    let of_old = |exchange: &&ExchangeRecord| exchange.certificate_sha256 == request.certificate_sha256;
+    let (since, before): (Vec<_>, Vec<_>) =
+        entered.iter().filter(of_old).partition(|exchange| exchange.index > revoked);
+    assert!(before.iter().any(|exchange| exchange.outcome() == Outcome::Ok));
+    for exchange in since {
+        assert_eq!((exchange.outcome(), exchange.reason.as_str()), (Outcome::Refused, "CERT_REVOKED"));
+    }
     world.stop().await;
+}
+
+/// Asserts that a call with a revoked certificate was refused as such, or that its connection was closed first.
+pub fn assert_revoked(error: &ClientError) {
+    match error {
+        ClientError::Refused(status) => {
+            assert_eq!((status.code(), reason(status).as_str()), (Code::Unauthenticated, "CERT_REVOKED"));
+        }
+        ClientError::Unreachable(_) => {}
+        other => panic!("{other}"),
+    }
 }
 
 /// Suspends Riverside or lifts the suspension.
@@ -103,11 +124,12 @@ async fn nothing_that_names_a_child_is_in_the_database_in_the_clear() {
     submit(&riverside, &submission(vec![noted])).await.unwrap();
     let placed = sandbox::world::load(world.dir.path()).unwrap().placements;
     let dir = world.stop().await;
-    let mut bytes = Vec::new();
-    for file in ["gateway.sqlite", "gateway.sqlite-wal"] {
-        bytes.extend(std::fs::read(dir.path().join(file)).unwrap_or_default());
+    let mut bytes = std::fs::read(dir.path().join("gateway.sqlite")).unwrap();
+    // The write-ahead log is gone when the last connection closed in time.
+    match std::fs::read(dir.path().join("gateway.sqlite-wal")) {
+        Ok(log) => bytes.extend(log),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
     }
-    assert!(bytes.len() > 100_000);
     let has = |canary: &str| bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
     assert!(has("provider/riverside"), "the search finds text that is present");
     for canary in
@@ -147,17 +169,14 @@ async fn a_certificate_of_another_authority_gets_no_answer() {
     assert_ne!(forged, profile);
     let path = profiles.join("forged.toml");
     std::fs::write(&path, forged).unwrap();
-    let answer = match profile::connect(&path).await {
-        Ok(client) => client
-            .call(register_service::GET_ORGANISATION, &GetOrganisationRequest::default())
-            .await
-            .map(drop)
-            .map_err(|error| error.to_string()),
-        Err(failure) => Err(failure.to_string()),
+    let before = new_entry_index(&world).await;
+    let failure = match profile::connect(&path).await {
+        Ok(client) => Failure::from(get_riverside(&client).await.unwrap_err()),
+        Err(failure) => failure,
     };
-    assert!(answer.is_err());
-    let found = audit::list_all_exchanges(&world.client("operator").await).await.unwrap();
-    assert!(found.iter().all(|exchange| !exchange.organisation.is_empty()));
+    let text = failure.to_string();
+    assert!(text.contains("alert"), "{text}");
+    assert_eq!(new_entry_index(&world).await - before, 1, "the handshake fails before there is an exchange");
     world.stop().await;
     stranger.stop().await;
 }

@@ -116,10 +116,11 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all() {
     let sandbox = Sandbox::new();
-    let (mut session, mut kills) = (0, 0);
+    let mut session = 0;
     let calls = [(WAL, "pwrite64"), (WAL, "fdatasync"), (ANCHOR, "pwrite64"), (ANCHOR, "fdatasync")];
     for (file, call) in calls {
         let path = sandbox.path().join(file);
+        let mut kills = 0;
         for when in 1..100 {
             let inject = format!("inject={call}:signal=KILL:when={when}");
             let strace = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
@@ -140,6 +141,6 @@ async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all()
             let marks = sandbox.query("SELECT COUNT(*) FROM marks").await;
             assert_eq!(marks[0].int(0).unwrap(), i64::try_from(session).unwrap(), "{file} {call} {when}");
         }
+        assert!(kills > 0, "no {call} of {file} was met");
     }
-    assert!(kills > 10, "{kills} kills");
 }

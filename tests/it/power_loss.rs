@@ -159,10 +159,14 @@ async fn row_count_query(database: &Database) -> &'static str {
     let sql = "SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c \
                WHERE m.type = 'table' AND c.name = 'idx' AND m.name <> 'current_versions'";
     let tables = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
-    let tables = tables.iter().map(|row| row.text(0).unwrap());
-    let counts: Vec<String> =
-        tables.map(|table| format!("SELECT '{table}', COUNT(*) FROM {table} WHERE idx <= $1")).collect();
-    assert!(counts.len() > 15, "{}", counts.len());
+    let tables: Vec<_> = tables.iter().map(|row| row.text(0).unwrap()).collect();
+    for table in ["entries", "leaves", "marks", "placements", "deliveries"] {
+        assert!(tables.contains(&table), "{table} is not among {tables:?}");
+    }
+    let counts: Vec<String> = tables
+        .iter()
+        .map(|table| format!("SELECT '{table}', COUNT(*) FROM {table} WHERE idx <= $1"))
+        .collect();
     counts.join(" UNION ALL ").leak()
 }
 
@@ -278,7 +282,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     };
     assert!(wrote(WAL) > 1_000 && wrote(ANCHOR) > 50, "{} {}", wrote(WAL), wrote(ANCHOR));
     let methods = proto::methods().filter(proto::is_mutating).count();
-    assert!(recording.method_times.len() >= methods && methods > 20, "{methods}");
+    assert!(recording.method_times.len() >= methods, "each of {methods} methods was called");
     assert_eq!(recording.acknowledged.len(), CHILDREN * DAYS + recording.method_times.len());
     assert!(wrote(DATABASE) > 0, "no WAL checkpoint happened under load");
     let seed = new_id();

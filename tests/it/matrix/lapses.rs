@@ -82,7 +82,7 @@ async fn an_ended_placement_takes_facts_and_shows_its_provider_nothing() {
     let world = World::sqlite().await;
     let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let (ended, etag) = (stage.names["ended"].clone(), stage.names["ended.etag"].clone());
-    let mut checked = 0;
+    let mut checked = Vec::new();
     for (_, name, action) in all_methods() {
         let row = find_example(&name).unwrap();
         let mut asked = vec![stage.request(row, true)];
@@ -102,9 +102,12 @@ async fn an_ended_placement_takes_facts_and_shows_its_provider_nothing() {
             replace_placement(&mut asked[1], "019a7e52-93c1-4b0f-8d21-6f0e4d3c2b1a", &etag);
             assert_eq!(answer.masked(), stage.call(caller, &name, &asked[1]).await.masked(), "{name}");
         }
-        checked += 1;
+        checked.push((name, expected));
     }
-    assert!(checked >= 8, "{checked}");
+    for (method, _) in ANSWERS_AFTER_END {
+        assert!(checked.iter().any(|(name, _)| name == method), "{method} takes no placement");
+    }
+    assert!(checked.iter().any(|(_, expected)| *expected == "NOT_FOUND"), "no read was checked");
     let listed = stage
         .call("provider-a", "ListPlacements", &stage.request(find_example("ListPlacements").unwrap(), true))
         .await;
