@@ -57,7 +57,7 @@ pub(super) fn read_file(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsEr
     // Opening a named pipe would block.
     let metadata = path.metadata().map_err(|error| refused(&error))?;
     if !metadata.is_file() {
-        return Err(refused(&"it is not a plain file"));
+        return Err(refused(&"it is not a regular file"));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(refused(&"it is larger than 64 MiB"));

@@ -16,7 +16,7 @@ type InvalidValue = (&'static str, &'static str, &'static [&'static str]);
 const WRONG_TYPE: &[&str] = &["expected"];
 const EMPTY_PATH: &[&str] = &["must name a file"];
 const FILE_MISSING: &[&str] = &["No such file"];
-const NOT_A_FILE: &[&str] = &["not a plain file"];
+const NOT_A_FILE: &[&str] = &["not a regular file"];
 /// Invalid values of every key that is not a number: empty, of the wrong type, missing files, and files of the
 /// wrong kind.
 const INVALID_VALUES: [InvalidValue; 48] = [
