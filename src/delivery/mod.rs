@@ -7,6 +7,7 @@
 mod acknowledge;
 mod collected_digests;
 mod content;
+mod kinds;
 mod mailbox;
 mod rows;
 mod status;

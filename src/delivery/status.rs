@@ -1,6 +1,6 @@
 //! `GetDeliveryStatus`: the stage of each delivery of an object that the caller sent.
 
-use super::content;
+use super::kinds;
 use super::rows::{MailboxPosition, acknowledgement_key};
 use super::wire::{self, cursor_from_position};
 use crate::clock::Instant;
@@ -56,7 +56,9 @@ async fn delivery_status(
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
         (_, Some(_), None) => (
             DeliveryStage::Acknowledged,
-            content::needs_action(kind).then_some(accepted + PERSON_DEADLINE_US),
+            kinds::by_number(kind)
+                .is_some_and(|known| known.needs_action)
+                .then_some(accepted + PERSON_DEADLINE_US),
         ),
         (Some(_), None, None) => (DeliveryStage::Collected, Some(accepted + SYSTEM_DEADLINE_US)),
         (None, None, None) => (DeliveryStage::Accepted, Some(accepted + SYSTEM_DEADLINE_US)),

@@ -67,15 +67,16 @@ impl<T> NextItem<T> {
     }
 }
 
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The future of a handler: a decision, a refusal, or, in a stream only, nothing to send.
-pub(super) type DecisionFuture = BoxFuture<Result<NextItem<Decision>, Refusal>>;
+pub(super) type DecisionFuture = BoxFuture<'static, Result<NextItem<Decision>, Refusal>>;
 /// A capability's function over encoded messages.
 pub(super) type Handler = Arc<dyn Fn(RequestContext, Bytes) -> DecisionFuture + Send + Sync>;
 /// A function that returns hashes only.
 pub(super) type HashHandler =
-    Arc<dyn Fn(RequestContext, Bytes) -> BoxFuture<Result<Bytes, Refusal>> + Send + Sync>;
+    Arc<dyn Fn(RequestContext, Bytes) -> BoxFuture<'static, Result<Bytes, Refusal>> + Send + Sync>;
 
 /// The result of an exchange: the response and, if it is a stream, the position after it.
 pub(super) type ExchangeResult = Result<NextItem<(OutboundMessage, Bytes)>, Status>;

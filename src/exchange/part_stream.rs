@@ -72,7 +72,7 @@ struct OpenPart {
 impl StreamingService<Bytes> for PartStreamService {
     type Response = OutboundMessage;
     type ResponseStream = OutboundStream;
-    type Future = BoxFuture<Result<tonic::Response<OutboundStream>, Status>>;
+    type Future = BoxFuture<'static, Result<tonic::Response<OutboundStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
         let (door, receiver, most) = (Arc::clone(&self.door), self.receiver.clone(), self.max_part_bytes);

@@ -85,7 +85,7 @@ impl Routes {
         F: Fn(RequestContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Resp, Refusal>> + Send + 'static,
     {
-        let handler = Arc::new(move |cx: RequestContext, message: Bytes| -> BoxFuture<_> {
+        let handler = Arc::new(move |cx: RequestContext, message: Bytes| -> BoxFuture<'static, _> {
             let handler = handler.clone();
             Box::pin(async move {
                 let message = Req::decode(message).map_err(|_| Reason::Malformed)?;

@@ -58,7 +58,7 @@ pub struct ExchangeService {
 impl tower::Service<Request<Body>> for ExchangeService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -212,7 +212,7 @@ struct UnaryExchange {
     has_entry: Arc<AtomicBool>,
 }
 
-type UnaryFuture = BoxFuture<Result<tonic::Response<OutboundMessage>, Status>>;
+type UnaryFuture = BoxFuture<'static, Result<tonic::Response<OutboundMessage>, Status>>;
 
 impl UnaryService<Bytes> for UnaryExchange {
     type Response = OutboundMessage;

@@ -109,7 +109,7 @@ pub(super) struct WatchService {
 impl ServerStreamingService<Bytes> for WatchService {
     type Response = OutboundMessage;
     type ResponseStream = OutboundStream;
-    type Future = BoxFuture<Result<tonic::Response<OutboundStream>, Status>>;
+    type Future = BoxFuture<'static, Result<tonic::Response<OutboundStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (door, watcher) = (Arc::clone(&self.door), self.watcher.clone());

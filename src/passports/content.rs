@@ -6,8 +6,9 @@ use super::rows::{self, ShareRow};
 use super::rules::{self, Visibility};
 use super::sender;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Refusal, RequestContext, RoleStatus};
+use crate::exchange::{DeliveredContent, DeliverySource, Refusal, RequestContext, RoleStatus};
 use crate::placements::{self, Placement, children};
+use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportContent};
 use crate::seal::ChildKey;
 
@@ -53,21 +54,21 @@ pub async fn withheld_kinds(
     Ok(decision.map_or(0, |decision| decision.kind_bits))
 }
 
-/// Returns the content of the share at an index, as its recipient may read it now, with the key under which it was
-/// sealed. `None` once the placement is over, its sender has left it, the agreement has lapsed, or the child's record
+/// Reads the content of a delivered share, as its recipient may read it now. Empty once the placement is over, its sender has left it, the agreement has lapsed, or the child's record
 /// is erased.
 ///
 /// # Errors
 /// [`crate::exchange::Reason::Failed`] when a stored value cannot be opened.
-pub async fn shared_content(
+pub async fn passport_content(
     cx: &mut RequestContext,
-    index: i64,
-) -> Result<Option<(ChildKey, PassportContent)>, Refusal> {
-    let Some((share, placement)) = find_live_share(cx, index).await? else {
-        return Ok(None);
+    source: DeliverySource<'_>,
+) -> Result<DeliveredContent, Refusal> {
+    let Some(((share, placement), id)) = find_live_share(cx, source.index).await?.zip(source.placement)
+    else {
+        return Ok(DeliveredContent::default());
     };
     let Some(key) = children::load_key(cx, &share.sender, placement.child).await? else {
-        return Ok(None);
+        return Ok(DeliveredContent::default());
     };
     let withheld = withheld_kinds(cx, &share.sender, placement.id).await?;
     let view = visible_blocks(cx, &key, (&share.sender, placement.child, share.version), withheld).await?;
@@ -77,7 +78,7 @@ pub async fn shared_content(
         blocks: view.blocks,
         notices: view.notices,
     };
-    Ok(Some((key, content)))
+    Ok(DeliveredContent::about_child(content, Content::Passport, id, key))
 }
 
 /// Returns the share at an index if its recipient, the caller, still has a right to it. A share from a school that has

@@ -18,7 +18,7 @@ mod wire;
 mod withhold;
 
 pub use acknowledgement::acknowledgement_update;
-pub use content::shared_content;
+pub use content::passport_content;
 pub use primary_need::load_semh_primary_need;
 
 use crate::exchange::method::methods;

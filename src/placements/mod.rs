@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod children;
 mod damaged;
 mod decision;
+mod delivered;
 mod draft;
 mod end;
 pub mod open_items;
@@ -30,6 +31,7 @@ mod wire;
 mod tests;
 
 pub use damaged::by_ids_with_damaged;
+pub use delivered::{alert_content, placement_content};
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 

@@ -4,10 +4,13 @@ pub mod agreements;
 pub mod bootstrap;
 pub mod certificates;
 pub mod closures;
+mod delivered;
 pub mod grants;
 pub mod organisations;
 pub mod state_change;
 pub mod terms;
+
+pub use delivered::register_content;
 
 use crate::exchange::method::methods;
 use crate::store::{Record, Table};

@@ -6,6 +6,7 @@
 mod absence;
 mod arrangement;
 mod confirm;
+mod delivered;
 mod expected_returns;
 mod parts;
 pub mod progress;
@@ -23,9 +24,9 @@ mod view;
 mod void;
 mod wire;
 
-pub use read::{DeliveredMarks, DeliveredReturn, load_return_content};
+pub use delivered::{attendance_content, confirmation_content, expected_absence_content};
+pub use progress::progress_content;
 pub use rows::placements_at;
-pub use statement_delivery::{DeliveredStatements, absences_at, confirmations_at};
 
 use crate::exchange::RequestContext;
 use crate::exchange::method::methods;

@@ -8,5 +8,5 @@ mod submit;
 mod wire;
 
 pub(super) use read::get_progress;
-pub use read::load_progress_content;
+pub use read::progress_content;
 pub(super) use submit::submit_progress;

@@ -1,7 +1,6 @@
 //! `GetProgress`, and the content of a delivered progress return.
 
 use prost::Message;
-use uuid::Uuid;
 
 use super::rows::{self, ProgressRow};
 use super::{rules, wire};
@@ -9,9 +8,11 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, DeliveredContent, DeliverySource, LeafInput, LeafRole, PageTokens, PolicyFacts,
+    Reason, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, children};
+use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
 use crate::returns::GET_PROGRESS;
 use crate::seal::ChildKey;
@@ -94,28 +95,27 @@ async fn load_page(
     }
 }
 
-/// Loads the placement, sealing key and record of the progress return at an index. Returns None if the caller may no
-/// longer read the return.
+/// Reads the content of a delivered progress return. Empty if the recipient may no longer read the return.
 ///
 /// # Errors
 /// [`Reason::Failed`] if stored data cannot be decrypted.
-pub async fn load_progress_content(
+pub async fn progress_content(
     cx: &mut RequestContext,
-    index: i64,
-) -> Result<Option<(Uuid, ChildKey, ProgressRecord)>, Refusal> {
-    let row = cx.snapshot.fetch_one(rows::select!("WHERE p.idx = $1"), vec![index.into()]).await?;
-    let Some(row) = row else { return Ok(None) };
+    source: DeliverySource<'_>,
+) -> Result<DeliveredContent, Refusal> {
+    let row = cx.snapshot.fetch_one(rows::select!("WHERE p.idx = $1"), vec![source.index.into()]).await?;
+    let Some(row) = row else { return Ok(DeliveredContent::default()) };
     let (row, _) = rows::read_progress(&row)?;
     let placement = placements::by_id(&mut cx.snapshot, row.placement).await?;
     let Some(placement) = placement.filter(|placement| is_readable(&cx.caller.organisation, placement, &row))
     else {
-        return Ok(None);
+        return Ok(DeliveredContent::default());
     };
     let Some(key) = children::load_key(cx, &row.sender, placement.child).await? else {
-        return Ok(None);
+        return Ok(DeliveredContent::default());
     };
     let record = progress_record(&key, &row, false)?;
-    Ok(Some((placement.id, key, record)))
+    Ok(DeliveredContent::about_child(record, Content::Progress, placement.id, key))
 }
 
 /// Returns whether an organisation may read a return: it must be a party on the last day of the return's period.

@@ -1,0 +1,70 @@
+//! The kinds of deliveries: how the content of each is read, and whether a named person must act on it.
+
+use crate::exchange::ReadContent;
+use crate::proto::v1::DeliveryKind;
+use crate::{passports, placements, register, returns};
+
+/// A kind of delivery.
+pub struct Kind {
+    /// The kind in the protocol.
+    pub kind: DeliveryKind,
+    /// Whether a named person must act on it: answer a referral, acknowledge a passport, or resolve an alert.
+    pub needs_action: bool,
+    /// Reads its content for a recipient.
+    pub read: ReadContent,
+}
+
+macro_rules! kinds {
+    (@needs_action) => { false };
+    (@needs_action needs_action) => { true };
+    ($($kind:ident => $read:path $([$needs_action:ident])?;)+) => {
+        const KINDS: &[Kind] = &[$(Kind {
+            kind: DeliveryKind::$kind,
+            needs_action: kinds!(@needs_action $($needs_action)?),
+            read: |cx, source| Box::pin($read(cx, source)),
+        }),+];
+    };
+}
+
+kinds! {
+    Referral => placements::placement_content [needs_action];
+    Response => placements::placement_content;
+    Decision => placements::placement_content;
+    Plan => placements::placement_content;
+    Start => placements::placement_content;
+    End => placements::placement_content;
+    Parties => placements::placement_content;
+    Attendance => returns::attendance_content;
+    Confirmation => returns::confirmation_content;
+    ExpectedAbsence => returns::expected_absence_content;
+    Progress => returns::progress_content;
+    Registration => register::register_content;
+    Grant => register::register_content;
+    Agreement => register::register_content;
+    Closure => register::register_content;
+    Passport => passports::passport_content [needs_action];
+    Alert => placements::alert_content [needs_action];
+    AlertEnded => placements::alert_content;
+}
+
+/// Returns the kind of a number in the protocol; `None` if no delivery has it.
+pub fn by_number(number: i32) -> Option<&'static Kind> {
+    KINDS.iter().find(|known| known.kind as i32 == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto;
+
+    #[test]
+    fn every_kind_of_the_protocol_is_in_the_table_once() {
+        let declared = proto::descriptor_pool().get_enum_by_name("apgateway.v1.DeliveryKind").unwrap();
+        let mut declared: Vec<i32> = declared.values().map(|value| value.number()).collect();
+        declared.retain(|number| *number != DeliveryKind::Unspecified as i32);
+        let mut listed: Vec<i32> = KINDS.iter().map(|known| known.kind as i32).collect();
+        listed.sort_unstable();
+        declared.sort_unstable();
+        assert_eq!(declared, listed);
+    }
+}
