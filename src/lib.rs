@@ -12,6 +12,9 @@ pub mod config;
 pub mod delivery;
 pub mod exchange;
 pub mod gateway;
+#[cfg(test)]
+#[path = "../tests/it/golden.rs"]
+mod golden;
 pub mod identity;
 pub mod oversight;
 pub mod passports;

@@ -87,12 +87,7 @@ fn upper_snake_case(name: &str) -> String {
 
 #[test]
 fn the_catalogue_is_that_of_the_code() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/ERRORS.md");
-    if std::env::var_os("AP_GATEWAY_REGENERATE").is_some() {
-        std::fs::write(&path, catalogue()).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == catalogue(), "regenerate it: AP_GATEWAY_REGENERATE=1 cargo test --lib catalogue");
+    crate::golden::check("proto/ERRORS.md", &catalogue());
 }
 
 /// Returns the sources, without the tables of reasons and without tests. A file's test module is last in it.

@@ -37,6 +37,7 @@ mod example_requests;
 mod faults;
 mod fixtures;
 mod former_parties;
+mod golden;
 mod key_rotation;
 mod library_defaults;
 mod limits;

@@ -1,11 +1,11 @@
 //! Golden transcripts of problematic register files: the output of the command for each file, and its exit code.
-//! `AP_GATEWAY_REGENERATE=1` regenerates the transcripts.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use ap_gateway::cli::sandbox;
 
+use super::golden;
 use super::support::{World, deliveries, gateway};
 
 /// The files, each with the expected exit code of its submission.
@@ -76,11 +76,7 @@ async fn register_files_that_went_wrong_are_their_golden_transcripts() {
             assert_ne!(valid, 0, "{transcript}");
             assert_eq!(count_deliveries(&world).await, before, "{transcript}");
         }
-        let golden = cases_folder().join(format!("{name}.golden"));
-        if std::env::var_os("AP_GATEWAY_REGENERATE").is_some() {
-            std::fs::write(&golden, &transcript).unwrap();
-        }
-        assert_eq!(transcript, std::fs::read_to_string(golden).unwrap(), "{name}");
+        golden::check(&format!("tests/data/cases/{name}.golden"), &transcript);
     }
     let files = std::fs::read_dir(cases_folder()).unwrap().map(|entry| entry.unwrap().path());
     assert_eq!(files.filter(|path| path.extension().is_some_and(|end| end == "csv")).count(), CASES.len());

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::{gateway, proto};
+use crate::{gateway, golden, proto};
 
 const PARTS: [CallerRole; 8] = [
     CallerRole::Commissioner,
@@ -45,7 +45,7 @@ fn table() -> String {
 
 #[test]
 fn the_policy_is_its_golden_table() {
-    assert_eq!(table(), include_str!("policy.golden"));
+    golden::check("src/exchange/policy/policy.golden", &table());
 }
 
 #[test]
