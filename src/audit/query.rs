@@ -174,10 +174,10 @@ async fn placement_scope(
         return Ok(PlacementScope::Nothing);
     };
     let part = placement.role_of(organisation);
-    if placement.periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
+    if placement.party_periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
         return Ok(PlacementScope::All);
     }
-    let periods = || placement.periods.iter().filter(|period| period.organisation == *organisation);
+    let periods = || placement.party_periods.iter().filter(|period| period.organisation == *organisation);
     let first = periods().map(|period| period.from.unwrap_or(Date::MIN)).min();
     let last = periods().map(|period| period.until.unwrap_or(Date::MAX)).max();
     // An organisation whose period was withdrawn has no day. Deliveries to it about this placement still match.

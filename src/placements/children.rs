@@ -8,91 +8,49 @@ use super::recorded_end;
 use super::rows::Placement;
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Change, Reason, Record, Refusal, RequestContext};
+use crate::exchange::change::row_write;
+use crate::exchange::{Change, Reason, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
-use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WrappedKey};
+use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WRAPPED_BYTES, WrappedKey};
+use crate::store::Record as _;
+use crate::store::proposal::RowWrite;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Table, TableClass, Value};
+use crate::{record, select};
 
-/// The row of the wrapped key of (sender, child).
-pub struct ChildKeyRow {
-    sender: OrganisationId,
-    child: Uuid,
-    wrapped: WrappedKey,
+record! {
+    /// The wrapped key of (sender, child).
+    pub struct ChildKeyRow in "child_keys" as k, Wrapped, NoChild {
+        sender: OrganisationId,
+        child: Uuid,
+        kek_id: u32,
+        wrapped: [u8; WRAPPED_BYTES],
+    }
+    versions = |row| vec![(child_key_row_key(&row.sender, row.child), 1)];
 }
 
-impl Record for ChildKeyRow {
-    const TABLE: &'static Table = &Table {
-        name: "child_keys",
-        class: TableClass::Wrapped,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("sender"),
-            Column::new::<Vec<u8>>("child"),
-            Column::new::<i64>("kek_id"),
-            Column::new::<Vec<u8>>("wrapped"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.sender.as_str().into(),
-            self.child.into(),
-            self.wrapped.kek_id.into(),
-            self.wrapped.bytes.to_vec().into(),
-        ]
+record! {
+    /// A version of a sender's record of a child.
+    pub struct ChildRow in "children" as c, Committed, EveryChild {
+        /// The gateway's id of the child, random.
+        pub child: Uuid,
+        /// The organisation that owns the record.
+        pub sender: OrganisationId,
+        /// Version, from 1.
+        pub version: i64,
+        /// `ChildIdentity`, sealed.
+        pub identity: Vec<u8>,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(child_key_row_key(&self.sender, self.child), 1)]
-    }
+    versions = |row| vec![(identity_key(&row.sender, row.child), row.version)];
 }
 
-/// A version of a sender's record of a child.
-pub struct ChildRow {
-    /// The gateway's id of the child, random.
-    pub child: Uuid,
-    /// The organisation that owns the record.
-    pub sender: OrganisationId,
-    /// Version, from 1.
-    pub version: i64,
-    /// `ChildIdentity`, sealed.
-    pub identity: Vec<u8>,
-    /// Blind index of the UPN, if this is the first version that has the UPN.
-    pub new_upn: Option<BlindIndex>,
-}
-
-impl Record for ChildRow {
-    const TABLE: &'static Table = &Table {
-        name: "children",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("child"),
-            Column::new::<String>("sender"),
-            Column::new::<i64>("version"),
-            Column::new::<Vec<u8>>("identity"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.child.into(),
-            self.sender.as_str().into(),
-            self.version.into(),
-            self.identity.clone().into(),
-        ]
-    }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        let upn = self.new_upn.map(|index| (upn_key(&self.sender, &index), 1));
-        std::iter::once((identity_key(&self.sender, self.child), self.version)).chain(upn).collect()
+impl ChildRow {
+    /// Returns the row to append. `new_upn` is the blind index of the UPN, if this is the first version that has the
+    /// UPN: the child is found by it from then on.
+    #[must_use]
+    pub fn write(&self, new_upn: Option<&BlindIndex>) -> RowWrite {
+        let mut write = row_write(self);
+        write.versioned_keys.extend(new_upn.map(|index| (upn_key(&self.sender, index), 1)));
+        write
     }
 }
 
@@ -127,7 +85,8 @@ pub fn generate_key(
     let key = ChildKey::new(&fill);
     let wrapped =
         key.wrap(&cx.vault.ring(), sender.as_str(), child.as_bytes(), &fill).map_err(seal_refusal)?;
-    Ok((key, ChildKeyRow { sender: sender.clone(), child, wrapped }))
+    let WrappedKey { kek_id, bytes: wrapped } = wrapped;
+    Ok((key, ChildKeyRow { sender: sender.clone(), child, kek_id, wrapped }))
 }
 
 /// Reads and unwraps the key of (sender, child). `None` means only that it was destroyed or never made: a key that
@@ -147,7 +106,7 @@ pub async fn load_key(
     let row = cx.snapshot.fetch_one(sql, vec![head.as_bytes().into()]).await?;
     // The key joins the read set, so that the exchange is decided again if an erasure is committed meanwhile.
     let version = match &row {
-        Some(row) => row.int(2)?,
+        Some(row) => row.get("version")?,
         // The version remains after a key is destroyed.
         None => cx.snapshot.current_version(&head).await?,
     };
@@ -156,8 +115,7 @@ pub async fn load_key(
         cx.vault.evict(sender.as_str(), child.as_bytes());
         return Ok(None);
     };
-    let kek_id = u32::try_from(row.int(0)?).map_err(|_| Reason::Failed)?;
-    let wrapped = WrappedKey::from_row(kek_id, row.blob(1)?).map_err(seal_refusal)?;
+    let wrapped = WrappedKey { kek_id: row.get("kek_id")?, bytes: row.get("wrapped")? };
     cx.vault.unwrap_key(sender.as_str(), child.as_bytes(), &wrapped).map(Some).map_err(seal_refusal)
 }
 
@@ -229,12 +187,9 @@ pub async fn load_identity_as_of(
     index: i64,
 ) -> Result<Option<ChildIdentity>, Refusal> {
     let Some(key) = load_key(cx, &placement.commissioner, placement.child).await? else { return Ok(None) };
-    let sql = "SELECT version, identity FROM children WHERE child = $1 AND sender = $2 AND idx <= $3 \
-               ORDER BY idx DESC LIMIT 1";
-    let arguments = vec![placement.child.into(), placement.commissioner.as_str().into(), index.into()];
-    let row = cx.snapshot.fetch_one(sql, arguments).await?;
-    let child = open_record(key, placement.child, row)?.ok_or(Reason::Failed)?;
-    Ok(Some(ChildIdentity { child_id: placement.child.hyphenated().to_string(), ..child.identity }))
+    let sql =
+        select!(ChildRow, "WHERE c.child = $1 AND c.sender = $2 AND c.idx <= $3 ORDER BY c.idx DESC LIMIT 1");
+    open_placement_child(cx, &key, placement, (sql, index)).await.map(Some)
 }
 
 /// Reads the identity of the child of an ended placement, from the commissioner's record as of the log index at which
@@ -247,19 +202,32 @@ pub async fn load_identity_at_end(
     placement: &Placement,
 ) -> Result<Option<ChildIdentity>, Refusal> {
     let ended = recorded_end::end_recorded_at(&mut cx.snapshot, placement).await?.ok_or(Reason::Failed)?;
-    let (sender, child) = (&placement.commissioner, placement.child);
-    let Some(key) = load_key(cx, sender, child).await? else { return Ok(None) };
-    let sql = "SELECT c.version, c.identity FROM children c \
-               WHERE c.child = $1 AND c.sender = $2 AND c.idx <= $3 ORDER BY c.version DESC LIMIT 1";
-    let row = cx.snapshot.fetch_one(sql, vec![child.into(), sender.as_str().into(), ended.into()]).await?;
-    let identity = open_identity(&key, child, &row.ok_or(Reason::Failed)?)?;
-    Ok(Some(ChildIdentity { child_id: child.hyphenated().to_string(), ..identity }))
+    let Some(key) = load_key(cx, &placement.commissioner, placement.child).await? else { return Ok(None) };
+    let sql = select!(
+        ChildRow,
+        "WHERE c.child = $1 AND c.sender = $2 AND c.idx <= $3 ORDER BY c.version DESC LIMIT 1"
+    );
+    open_placement_child(cx, &key, placement, (sql, ended)).await.map(Some)
 }
 
-/// Opens the sealed identity of a row of two columns, version and identity.
-fn open_identity(key: &ChildKey, child: Uuid, row: &Row) -> Result<ChildIdentity, Refusal> {
-    let plain =
-        key.open(sealed_column(&sealed_row_id(child, row.int(0)?)), row.blob(1)?).map_err(seal_refusal)?;
+/// Opens the record of a placement's child that a query gives for child, sender and log index.
+async fn open_placement_child(
+    cx: &mut RequestContext,
+    key: &ChildKey,
+    placement: &Placement,
+    (sql, index): (&'static str, i64),
+) -> Result<ChildIdentity, Refusal> {
+    let child = placement.child;
+    let arguments = vec![child.into(), placement.commissioner.as_str().into(), index.into()];
+    let row = cx.snapshot.fetch_one(sql, arguments).await?.ok_or(Reason::Failed)?;
+    let identity = open_identity(key, &ChildRow::read(&row)?)?;
+    Ok(ChildIdentity { child_id: child.hyphenated().to_string(), ..identity })
+}
+
+/// Opens the sealed identity of a row.
+fn open_identity(key: &ChildKey, row: &ChildRow) -> Result<ChildIdentity, Refusal> {
+    let row_id = sealed_row_id(row.child, row.version);
+    let plain = key.open(sealed_column(&row_id), &row.identity).map_err(seal_refusal)?;
     ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
@@ -283,17 +251,10 @@ pub async fn load_newest_record(
     child: Uuid,
 ) -> Result<ChildRecord, Refusal> {
     let key = load_required_key(cx, sender, child).await?;
-    let sql = "SELECT c.version, c.identity FROM current_versions h \
-               JOIN children c ON c.idx = h.idx AND c.ordinal = h.ordinal WHERE h.key = $1";
-    let row = cx.snapshot.fetch_one(sql, vec![identity_key(sender, child).as_bytes().into()]).await?;
-    Ok(open_record(key, child, row)?.ok_or(Reason::NotFound)?)
-}
-
-/// Opens a row of two columns of `children`, version and identity.
-fn open_record(key: ChildKey, child: Uuid, row: Option<Row>) -> Result<Option<ChildRecord>, Refusal> {
-    let Some(row) = row else { return Ok(None) };
-    let identity = open_identity(&key, child, &row)?;
-    Ok(Some(ChildRecord { key, version: row.int(0)?, identity }))
+    let row: Option<ChildRow> = cx.snapshot.newest(&identity_key(sender, child)).await?;
+    let row = row.ok_or(Reason::NotFound)?;
+    let identity = open_identity(&key, &row)?;
+    Ok(ChildRecord { key, version: row.version, identity })
 }
 
 /// The result of a search for a sender's child by UPN. The search has one blind index per key of the key ring.
@@ -324,8 +285,8 @@ pub async fn find_by_upn(
     let rows = cx.snapshot.fetch_by_keys(sql, &keys).await?;
     let (mut found, mut child) = (Vec::new(), None);
     for row in &rows {
-        found.push(VersionKey::from(row.blob(0)?.to_vec()));
-        child = Some(row.uuid(1)?);
+        found.push(row.get::<VersionKey>("key")?);
+        child = Some(row.get("child")?);
     }
     let keys = keys.into_iter().map(|key| (key.clone(), found.contains(&key))).collect();
     Ok(UpnLookup { index, checked_keys: keys, child })

@@ -45,8 +45,8 @@ impl Draft {
     }
 }
 
-/// Loads a placement and the permit for the method that was called. If the caller has no role in it, the answer is NOT_FOUND, so
-/// that existence is not revealed.
+/// Loads a placement and the permit for the method that was called. If the caller has no role in it, the answer is
+/// `NOT_FOUND`, so that existence is not revealed.
 pub(super) async fn load_permitted(
     cx: &mut RequestContext,
     id: Uuid,

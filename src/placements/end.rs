@@ -31,7 +31,7 @@ pub(super) async fn end_placement(
     let mut check = Check::new();
     match end.date {
         Some(date) => {
-            if let Err(reason) = rules::check_end_date(placement.start.unwrap_or(date), date, cx.today) {
+            if let Err(reason) = rules::check_end_date(placement.start_date.unwrap_or(date), date, cx.today) {
                 check.add_violation("end_date", reason);
             }
         }
@@ -42,10 +42,10 @@ pub(super) async fn end_placement(
         None => {}
     }
     check.finish()?;
-    if let Some(recorded) = placement.end {
+    if let Some(recorded) = placement.end_date {
         archive_recorded_end(&mut draft.detail, recorded.to_string(), &end);
     }
-    draft.next.end = end.date;
+    draft.next.end_date = end.date;
     draft.detail.set_end_reason(end.reason);
     draft.detail.destination = end.destination;
     draft.detail.end_note = end.note;

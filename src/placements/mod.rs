@@ -14,6 +14,7 @@ mod draft;
 mod end;
 pub mod open_items;
 pub mod parties;
+pub mod party_periods;
 pub mod plan;
 pub mod read;
 pub mod recorded_end;
@@ -35,7 +36,19 @@ pub use delivered::{alert_content, placement_content};
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 
+use crate::exchange::Record;
 use crate::exchange::method::methods;
+use crate::store::Table;
+
+/// The tables of placements and of the senders' records of children.
+pub const TABLES: &[&Table] = &[
+    <children::ChildKeyRow as Record>::TABLE,
+    <children::ChildRow as Record>::TABLE,
+    <open_items::OpenItemRow as Record>::TABLE,
+    <rows::PartyRow as Record>::TABLE,
+    <rows::Placement as Record>::TABLE,
+    <plan::PlanRow as Record>::TABLE,
+];
 
 methods! {
     placement_service::CREATE_REFERRAL => unary(referral::create_referral) {

@@ -5,76 +5,11 @@
 //! of a school on roll or LA of residence. A mark belongs to the parties of its day, whenever it is sent, corrected or
 //! read; a notice about the placement goes to the parties of the day on which it is sent.
 
+use super::party_periods::PartyPeriod;
 use super::rows::Placement;
 use crate::calendar::Date;
-use crate::codes::organisation::{OrganisationId, OrganisationKind};
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, RoleStatus};
-use crate::proto::v1;
-
-/// A period in which an organisation is a school on roll or the LA of residence; its kind determines which.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartyPeriod {
-    /// The school or the LA.
-    pub organisation: OrganisationId,
-    /// First day; `None` if it was a party from the referral on.
-    pub from: Option<Date>,
-    /// Last day; `None` while it is a party.
-    pub until: Option<Date>,
-}
-
-impl PartyPeriod {
-    /// Reports whether a day lies in the period.
-    #[must_use]
-    pub fn contains(&self, day: Date) -> bool {
-        self.from.is_none_or(|from| from <= day) && self.until.is_none_or(|until| day <= until)
-    }
-
-    /// Returns the role in the placement.
-    #[must_use]
-    pub fn role(&self) -> CallerRole {
-        if self.organisation.kind() == OrganisationKind::La {
-            CallerRole::Residence
-        } else {
-            CallerRole::SchoolOnRoll
-        }
-    }
-
-    /// Builds the period's message.
-    #[must_use]
-    pub fn message(&self) -> v1::PartyPeriod {
-        let day = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
-        v1::PartyPeriod {
-            organisation: self.organisation.to_string(),
-            from_date: day(self.from),
-            until_date: day(self.until),
-        }
-    }
-
-    /// Encodes the period as organisation, first day and last day, separated by spaces; `-` is an open end.
-    fn to_text(&self) -> String {
-        let day = |day: Option<Date>| day.map_or_else(|| "-".to_owned(), |day| day.to_string());
-        format!("{} {} {}", self.organisation.as_str(), day(self.from), day(self.until))
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        let day = |text: &str| if text == "-" { Some(None) } else { Date::parse(text).ok().map(Some) };
-        let mut words = text.split(' ');
-        let organisation = OrganisationId::parse(words.next()?).ok()?;
-        Some(Self { organisation, from: day(words.next()?)?, until: day(words.next()?)? })
-    }
-}
-
-/// Encodes periods for their column; empty if no party has changed.
-#[must_use]
-pub fn encode_periods(periods: &[PartyPeriod]) -> String {
-    periods.iter().map(PartyPeriod::to_text).collect::<Vec<_>>().join(",")
-}
-
-/// Decodes the column; `None` if it is malformed.
-#[must_use]
-pub fn decode_periods(text: &str) -> Option<Vec<PartyPeriod>> {
-    text.split(',').filter(|period| !period.is_empty()).map(PartyPeriod::from_text).collect()
-}
 
 /// The extent to which an organisation may read a placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +27,10 @@ impl Placement {
     #[must_use]
     pub fn role_on(&self, organisation: &OrganisationId, day: Date) -> CallerRole {
         let part = self.role_of(organisation);
-        if self.periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
+        if self.party_periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
             return part;
         }
-        let mut periods = self.periods.iter().filter(|period| period.organisation == *organisation);
+        let mut periods = self.party_periods.iter().filter(|period| period.organisation == *organisation);
         periods.find(|period| period.contains(day)).map_or(CallerRole::NoRole, PartyPeriod::role)
     }
 
@@ -121,7 +56,7 @@ impl Placement {
     /// Returns the schools on whose roll the child is on a day.
     #[must_use]
     pub fn schools_on(&self, day: Date) -> Vec<&OrganisationId> {
-        if self.periods.is_empty() {
+        if self.party_periods.is_empty() {
             return self.schools.iter().collect();
         }
         self.parties_on(day, CallerRole::SchoolOnRoll)
@@ -130,13 +65,14 @@ impl Placement {
     /// Returns the periods of all schools on roll except one; `None` if no party has changed.
     #[must_use]
     pub fn school_periods_without(&self, school: &OrganisationId) -> Option<Vec<PartyPeriod>> {
-        let periods = self.periods.iter().filter(|period| period.role() == CallerRole::SchoolOnRoll);
+        let periods = self.party_periods.iter().filter(|period| period.role() == CallerRole::SchoolOnRoll);
         let others = periods.filter(|period| period.organisation != *school).cloned();
-        (!self.periods.is_empty()).then(|| others.collect())
+        (!self.party_periods.is_empty()).then(|| others.collect())
     }
 
     fn parties_on(&self, day: Date, part: CallerRole) -> Vec<&OrganisationId> {
-        let periods = self.periods.iter().filter(|period| period.role() == part && period.contains(day));
+        let periods =
+            self.party_periods.iter().filter(|period| period.role() == part && period.contains(day));
         periods.map(|period| &period.organisation).collect()
     }
 
@@ -148,7 +84,7 @@ impl Placement {
         days: impl IntoIterator<Item = Date>,
         except: &OrganisationId,
     ) -> Vec<OrganisationId> {
-        if self.periods.is_empty() {
+        if self.party_periods.is_empty() {
             return self.recipients(except);
         }
         let mut recipients = vec![&self.commissioner];
@@ -169,15 +105,15 @@ impl Placement {
         if self.role_of(organisation) != CallerRole::NoRole {
             return None;
         }
-        let start = self.start?;
-        let periods = self.periods.iter().filter(|period| period.organisation == *organisation);
+        let start = self.start_date?;
+        let periods = self.party_periods.iter().filter(|period| period.organisation == *organisation);
         periods.filter_map(|period| period.until).filter(|until| start <= *until).max()
     }
 
     /// Reports whether an organisation was ever a school on roll or the LA of residence.
     #[must_use]
     pub fn was_party(&self, organisation: &OrganisationId) -> bool {
-        self.periods.iter().any(|period| period.organisation == *organisation)
+        self.party_periods.iter().any(|period| period.organisation == *organisation)
     }
 
     /// Returns the role that an organisation has, or else had on a day of the placement. It decides whether the
@@ -188,7 +124,7 @@ impl Placement {
         if part != CallerRole::NoRole || self.last_day_as_party(organisation).is_none() {
             return part;
         }
-        let mut periods = self.periods.iter().filter(|period| period.organisation == *organisation);
+        let mut periods = self.party_periods.iter().filter(|period| period.organisation == *organisation);
         periods.next().map_or(CallerRole::NoRole, PartyPeriod::role)
     }
 
@@ -198,7 +134,7 @@ impl Placement {
     pub fn access_by_role(&self, organisation: &OrganisationId) -> Option<Access> {
         match self.reading_role(organisation) {
             CallerRole::NoRole => self.last_day_as_party(organisation).map(Access::Former),
-            CallerRole::Residence if self.start.is_none() => Some(Access::Outline),
+            CallerRole::Residence if self.start_date.is_none() => Some(Access::Outline),
             _ => Some(Access::Full),
         }
     }
@@ -206,7 +142,7 @@ impl Placement {
     /// Replaces schools on roll and LA of residence from a day on, and discards what was recorded for later days. A
     /// party that remains keeps its first day.
     pub fn change_parties(&mut self, schools: Vec<OrganisationId>, residence: OrganisationId, from: Date) {
-        let before = if self.periods.is_empty() {
+        let before = if self.party_periods.is_empty() {
             let always = |organisation: &OrganisationId| PartyPeriod {
                 organisation: organisation.clone(),
                 from: None,
@@ -214,7 +150,7 @@ impl Placement {
             };
             self.schools.iter().chain([&self.residence]).map(always).collect()
         } else {
-            std::mem::take(&mut self.periods)
+            std::mem::take(&mut self.party_periods)
         };
         // The first day of the calendar has no previous day.
         let last = from.previous().unwrap_or(from);
@@ -224,14 +160,14 @@ impl Placement {
                 period.until = if stays { None } else { Some(last) };
             }
             if period.until.is_none_or(|until| until < from) {
-                self.periods.push(period);
+                self.party_periods.push(period);
             }
         }
         for party in schools.iter().chain([&residence]) {
             let goes_on = |period: &PartyPeriod| period.organisation == *party && period.until.is_none();
-            if !self.periods.iter().any(goes_on) {
+            if !self.party_periods.iter().any(goes_on) {
                 let organisation = party.clone();
-                self.periods.push(PartyPeriod { organisation, from: Some(from), until: None });
+                self.party_periods.push(PartyPeriod { organisation, from: Some(from), until: None });
             }
         }
         (self.schools, self.residence) = (schools, residence);

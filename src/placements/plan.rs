@@ -12,46 +12,26 @@ use super::wire;
 use crate::calendar::{Date, Period};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
-use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Record, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Table, TableClass, Value};
+use crate::store::{Record as _, Value};
+use crate::{record, select};
 
 pub use super::rules::plan_open_items;
 
-/// A version of a plan.
-pub struct PlanRow {
-    /// The placement.
-    pub placement: Uuid,
-    /// The plan's etag, from 1.
-    pub version: i64,
-    /// `Plan`, sealed under the commissioner's key of the child.
-    pub plan: Vec<u8>,
-}
-
-impl Record for PlanRow {
-    const TABLE: &'static Table = &Table {
-        name: "plans",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("placement"),
-            Column::new::<i64>("version"),
-            Column::new::<Vec<u8>>("plan"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![self.placement.into(), self.version.into(), self.plan.clone().into()]
+record! {
+    /// A version of a plan.
+    pub struct PlanRow in "plans" as p, Committed, PlacementChild {
+        /// The placement.
+        pub placement: Uuid,
+        /// The plan's etag, from 1.
+        pub version: i64,
+        /// `Plan`, sealed under the commissioner's key of the child.
+        pub plan: Vec<u8>,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(key(self.placement), self.version)]
-    }
+    versions = |row| vec![(key(row.placement), row.version)];
 }
 
 /// Returns the key of a placement's plan, whose version is the plan's etag.
@@ -68,12 +48,9 @@ pub async fn load_newest(
     cx: &mut RequestContext,
     placement: &Placement,
 ) -> Result<Option<(i64, Plan)>, Refusal> {
-    let sql = "SELECT p.version, p.plan FROM current_versions h \
-               JOIN plans p ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1";
-    let Some(row) = cx.snapshot.fetch_one(sql, vec![key(placement.id).as_bytes().into()]).await? else {
-        return Ok(None);
-    };
-    open_row(cx, placement, &row).await.map(Some)
+    let row: Option<PlanRow> = cx.snapshot.newest(&key(placement.id)).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((row.version, open_row(cx, placement, (row.version, &row.plan)).await?)))
 }
 
 /// Reads the version of a placement's plan that the exchange at a log index wrote.
@@ -85,11 +62,8 @@ pub async fn load_written_at(
     placement: &Placement,
     index: i64,
 ) -> Result<Option<Plan>, Refusal> {
-    let sql = "SELECT version, plan FROM plans WHERE idx = $1 AND placement = $2";
-    let row = cx.snapshot.fetch_one(sql, vec![index.into(), placement.id.into()]).await?;
-    let Some(row) = row else { return Ok(None) };
-    let (_, plan) = open_row(cx, placement, &row).await?;
-    Ok(Some(plan))
+    let sql = select!(PlanRow, "WHERE p.idx = $1 AND p.placement = $2");
+    load_one(cx, placement, (sql, vec![index.into(), placement.id.into()])).await
 }
 
 /// Reads the newest plan of a placement as of a log index.
@@ -101,11 +75,8 @@ pub async fn load_as_of(
     placement: &Placement,
     index: i64,
 ) -> Result<Option<Plan>, Refusal> {
-    let sql =
-        "SELECT version, plan FROM plans WHERE placement = $1 AND idx <= $2 ORDER BY version DESC LIMIT 1";
-    let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), index.into()]).await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(open_row(cx, placement, &row).await?.1))
+    let sql = select!(PlanRow, "WHERE p.placement = $1 AND p.idx <= $2 ORDER BY p.version DESC LIMIT 1");
+    load_one(cx, placement, (sql, vec![placement.id.into(), index.into()])).await
 }
 
 /// Reads a version of a placement's plan.
@@ -117,11 +88,19 @@ pub async fn load_version(
     placement: &Placement,
     version: i64,
 ) -> Result<Option<Plan>, Refusal> {
-    let sql = "SELECT version, plan FROM plans WHERE placement = $1 AND version = $2";
-    let row = cx.snapshot.fetch_one(sql, vec![placement.id.into(), version.into()]).await?;
-    let Some(row) = row else { return Ok(None) };
-    let (_, plan) = open_row(cx, placement, &row).await?;
-    Ok(Some(plan))
+    let sql = select!(PlanRow, "WHERE p.placement = $1 AND p.version = $2");
+    load_one(cx, placement, (sql, vec![placement.id.into(), version.into()])).await
+}
+
+/// Reads and opens the first plan that a query gives.
+async fn load_one(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    (sql, arguments): (&'static str, Vec<Value>),
+) -> Result<Option<Plan>, Refusal> {
+    let row = cx.snapshot.fetch_one(sql, arguments).await?;
+    let Some(row) = row.as_ref().map(PlanRow::read).transpose()? else { return Ok(None) };
+    open_row(cx, placement, (row.version, &row.plan)).await.map(Some)
 }
 
 /// Lists the plans that a placement had in a range of days, the oldest first, each with its days. A version is in force
@@ -143,8 +122,9 @@ pub async fn list_in_force(
     let arguments = vec![placement.id.into(), first_over.into(), all_over.into()];
     let mut plans: Vec<(Date, Plan)> = Vec::new();
     for row in cx.snapshot.fetch(sql, arguments).await? {
-        let (_, plan) = open_row(cx, placement, &row).await?;
-        let put = Date::in_london(Instant::from_micros(row.int(2)?).map_err(|_| Reason::Failed)?);
+        let sealed: Vec<u8> = row.get("plan")?;
+        let plan = open_row(cx, placement, (row.get("version")?, &sealed)).await?;
+        let put = Date::in_london(Instant::from_micros(row.get("time")?).map_err(|_| Reason::Failed)?);
         let since = if plans.is_empty() { days.first() } else { put };
         plans.pop_if(|(earlier, _)| *earlier == since);
         plans.push((since, plan));
@@ -155,13 +135,16 @@ pub async fn list_in_force(
     Ok(held.filter_map(|((since, plan), until)| Some((Period::new(since, until)?, plan))).collect())
 }
 
-async fn open_row(cx: &mut RequestContext, placement: &Placement, row: &Row) -> Result<(i64, Plan), Refusal> {
+/// Opens a version of a plan.
+async fn open_row(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    (version, sealed): (i64, &[u8]),
+) -> Result<Plan, Refusal> {
     let child_key = children::load_required_key(cx, &placement.commissioner, placement.child).await?;
-    let version = row.int(0)?;
-    let sealed_at = draft::sealed_row_id(placement.id, version);
-    let opened = child_key.open(sealed_column(&sealed_at), row.blob(1)?).map_err(seal_refusal)?;
-    let plan = Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?;
-    Ok((version, plan))
+    let row_id = draft::sealed_row_id(placement.id, version);
+    let opened = child_key.open(sealed_column(&row_id), sealed).map_err(seal_refusal)?;
+    Ok(Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?)
 }
 
 /// Puts a version of the plan. On an active placement the plan's end is the placement's planned end, so a plan that
@@ -181,9 +164,10 @@ pub(super) async fn put_plan(
     let version = previous + 1;
     let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
     let mut rows = vec![row_write(&PlanRow { placement: placement.id, version, plan })];
-    let moves_end = placement.state == PlacementState::Active && placement.planned_end != put.planned_end;
+    let moves_end =
+        placement.state == PlacementState::Active && placement.planned_end_date != put.planned_end;
     let mut change = if moves_end {
-        draft.next.planned_end = put.planned_end;
+        draft.next.planned_end_date = put.planned_end;
         let change = draft.seal(&cx, &permit)?;
         rows.push(row_write(&draft.next));
         change

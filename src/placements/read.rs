@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::children;
 use super::damaged::by_ids_with_damaged;
 use super::draft;
-use super::parties::{Access, PartyPeriod};
+use super::parties::Access;
+use super::party_periods::PartyPeriod;
 use super::plan;
 use super::rows::{self, Placement};
 use super::rules;
@@ -139,11 +140,11 @@ pub async fn placement_message(
     let plan = cx.snapshot.current_version(&plan::key(placement.id)).await?;
     message.schools_on_roll = placement.schools.iter().map(ToString::to_string).collect();
     message.provider_reference = placement.provider_reference.clone().unwrap_or_default();
-    message.reason = placement.reason;
+    message.reason = placement.reason as i32;
     message.agreement_id = placement.agreement.hyphenated().to_string();
     message.plan_etag = if plan == 0 { String::new() } else { plan.to_string() };
     if matches!(placement.role_of(&cx.caller.organisation), CallerRole::Commissioner | CallerRole::Provider) {
-        message.party_periods = placement.periods.iter().map(PartyPeriod::message).collect();
+        message.party_periods = placement.party_periods.iter().map(PartyPeriod::message).collect();
     }
     Ok(message)
 }
@@ -158,10 +159,10 @@ fn outline_message(placement: &Placement) -> v1::Placement {
         commissioner: placement.commissioner.to_string(),
         provider: placement.provider.to_string(),
         la_of_residence: placement.residence.to_string(),
-        legal_basis: placement.legal_basis,
-        start_date: date(placement.start),
-        planned_end_date: date(placement.planned_end),
-        end_date: date(placement.end),
+        legal_basis: placement.legal_basis as i32,
+        start_date: date(placement.start_date),
+        planned_end_date: date(placement.planned_end_date),
+        end_date: date(placement.end_date),
         ..v1::Placement::default()
     }
 }
@@ -182,9 +183,9 @@ fn former_party_message(placement: &Placement, party: &OrganisationId, until: Da
 
 /// Returns the placement without what happened after a day.
 fn state_on_day(placement: &Placement, day: Date) -> Placement {
-    let end = placement.end.filter(|end| *end <= day);
-    let state = if end.is_some() { PlacementState::Ended } else { PlacementState::Active };
-    Placement { state, end, planned_end: None, ..placement.clone() }
+    let end_date = placement.end_date.filter(|end| *end <= day);
+    let state = if end_date.is_some() { PlacementState::Ended } else { PlacementState::Active };
+    Placement { state, end_date, planned_end_date: None, ..placement.clone() }
 }
 
 /// Reads the placements of a page, each with the caller's access, and the id after which the next page begins, if there
@@ -251,7 +252,7 @@ fn matches_query(query: &ListQuery, placement: &Placement, access: Access) -> bo
         return query.active_on.is_none_or(|day| day <= until)
             && matches_query(query, &as_of_day, Access::Full);
     }
-    let active = |day| rules::is_active_on(placement.state, placement.start, placement.end, day);
+    let active = |day| rules::is_active_on(placement.state, placement.start_date, placement.end_date, day);
     query.state.is_none_or(|state| state == placement.state)
         && query.provider.as_ref().is_none_or(|provider| *provider == placement.provider)
         && query.commissioner.as_ref().is_none_or(|commissioner| *commissioner == placement.commissioner)

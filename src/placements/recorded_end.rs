@@ -14,12 +14,12 @@ pub async fn end_recorded_at(
     snapshot: &mut Snapshot,
     placement: &Placement,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT MIN(p.idx) FROM placements p WHERE p.provider = $1 AND p.placement = $2 AND p.version > \
+    let sql = "SELECT MIN(p.idx) AS ended FROM placements p WHERE p.provider = $1 AND p.id = $2 AND p.version > \
                (SELECT COALESCE(MAX(q.version), 0) FROM placements q \
-               WHERE q.provider = $1 AND q.placement = $2 AND q.state <> $3)";
+               WHERE q.provider = $1 AND q.id = $2 AND q.state <> $3)";
     let ended = i64::from(PlacementState::Ended as i32);
     let arguments = vec![placement.provider.as_str().into(), placement.id.into(), ended.into()];
-    snapshot.fetch_one(sql, arguments).await?.map_or(Ok(None), |row| row.opt_int(0))
+    snapshot.fetch_one(sql, arguments).await?.map_or(Ok(None), |row| row.get("ended"))
 }
 
 /// Reads the version of a placement that first recorded its present end; `None` if the placement has not ended.

@@ -21,7 +21,7 @@ use crate::proto::v1::{
     ChildIdentity, CreateReferralRequest, CreateReferralResponse, DataClass, DeliveryKind, PlacementState,
 };
 use crate::register::{agreements, organisations};
-use crate::seal::ChildKey;
+use crate::seal::{BlindIndex, ChildKey};
 use crate::store::proposal::Guard;
 use crate::store::version_key::VersionKey;
 
@@ -34,6 +34,8 @@ struct ReferredChild {
     new_key: Option<ChildKeyRow>,
     /// New version of the record, for a new child or if the referral adds to the record.
     record: Option<ChildRow>,
+    /// Blind index of the UPN, if no child of the caller had this UPN before.
+    new_upn: Option<BlindIndex>,
     /// Keys and versions that were read.
     guards: Vec<Guard>,
 }
@@ -64,7 +66,8 @@ pub(super) async fn create_referral(
         change = change.append(new_key);
     }
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Referral, &parties);
-    let mut rows: Vec<_> = subject.record.iter().map(row_write).collect();
+    let mut rows: Vec<_> =
+        subject.record.iter().map(|record| record.write(subject.new_upn.as_ref())).collect();
     rows.push(row_write(&placement));
     rows.extend(
         parties
@@ -135,7 +138,7 @@ async fn known_child(
     cx: &mut RequestContext,
     named: &NamedChild,
     child: Uuid,
-    new_upn: Option<crate::seal::BlindIndex>,
+    new_upn: Option<BlindIndex>,
     mut guards: Vec<Guard>,
 ) -> Result<ReferredChild, Refusal> {
     let sender = cx.caller.organisation.clone();
@@ -151,15 +154,15 @@ async fn known_child(
     } else {
         let version = known.version + 1;
         let sealed = children::seal_identity(cx, &known.key, child, version, &identity)?;
-        Some(ChildRow { child, sender, version, identity: sealed, new_upn })
+        Some(ChildRow { child, sender, version, identity: sealed })
     };
-    Ok(ReferredChild { child, identity, key: known.key, new_key: None, record, guards })
+    Ok(ReferredChild { child, identity, key: known.key, new_key: None, record, new_upn, guards })
 }
 
 fn new_child(
     cx: &RequestContext,
     named: &NamedChild,
-    new_upn: Option<crate::seal::BlindIndex>,
+    new_upn: Option<BlindIndex>,
     mut guards: Vec<Guard>,
 ) -> Result<ReferredChild, Refusal> {
     let (sender, child) = (cx.caller.organisation.clone(), cx.random.uuid_v4());
@@ -168,8 +171,9 @@ fn new_child(
     guards.push(Guard { key: children::identity_key(&sender, child), version: 0 });
     let identity = named.identity.clone();
     let sealed = children::seal_identity(cx, &key, child, 1, &identity)?;
-    let record = ChildRow { child, sender, version: 1, identity: sealed, new_upn };
-    Ok(ReferredChild { child, identity, key, new_key: Some(key_row), record: Some(record), guards })
+    let record = ChildRow { child, sender, version: 1, identity: sealed };
+    let (new_key, record) = (Some(key_row), Some(record));
+    Ok(ReferredChild { child, identity, key, new_key, record, new_upn, guards })
 }
 
 /// Builds the first version of the placement.
@@ -190,15 +194,15 @@ fn first_version(
         provider: referral.provider,
         residence: referral.residence,
         schools: referral.schools,
-        periods: Vec::new(),
+        party_periods: Vec::new(),
         child: subject.child,
         agreement: referral.agreement,
         provider_reference: None,
-        start: None,
-        planned_end: None,
-        end: None,
-        legal_basis: referral.legal_basis as i32,
-        reason: referral.reason as i32,
+        start_date: None,
+        planned_end_date: None,
+        end_date: None,
+        legal_basis: referral.legal_basis,
+        reason: referral.reason,
         detail: Vec::new(),
     };
     placement.detail = draft::seal_detail(cx, &subject.key, &placement, &referral.detail)?;

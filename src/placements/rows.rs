@@ -2,172 +2,86 @@
 
 use uuid::Uuid;
 
-use super::parties::{self, PartyPeriod};
+use super::party_periods::PartyPeriod;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{CallerRole, Record, RoleStatus};
-use crate::proto::v1::PlacementState;
+use crate::exchange::{CallerRole, RoleStatus};
+use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, DamagedRow, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{DamagedRow, Record as _, Row, Snapshot, StoreError};
+use crate::{record, select, stored_enums};
 
-/// A version of a placement.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    /// Id, made by `CreateReferral`; the same from referral to follow-up.
-    pub id: Uuid,
-    /// The etag, from 1.
-    pub version: i64,
-    /// State.
-    pub state: PlacementState,
-    /// The organisation that arranges and pays.
-    pub commissioner: OrganisationId,
-    /// The organisation that teaches the child.
-    pub provider: OrganisationId,
-    /// The LA where the child lives.
-    pub residence: OrganisationId,
-    /// Schools on whose roll the child is.
-    pub schools: Vec<OrganisationId>,
-    /// Every period of a school on roll or of an LA of residence; empty until one of them changes.
-    pub periods: Vec<PartyPeriod>,
-    /// The child's id in the commissioner's record.
-    pub child: Uuid,
-    /// The agreement under which the child was referred.
-    pub agreement: Uuid,
-    /// The provider's reference, unique within the provider.
-    pub provider_reference: Option<String>,
-    /// Blind index of the UPN under the provider; the provider's marks find the child by it.
-    pub upn_index: Option<Vec<u8>>,
-    /// First day.
-    pub start: Option<Date>,
-    /// Planned last day.
-    pub planned_end: Option<Date>,
-    /// Actual last day.
-    pub end: Option<Date>,
-    /// `apgateway.v1.LegalBasis`.
-    pub legal_basis: i32,
-    /// `apgateway.v1.PlacementReason`.
-    pub reason: i32,
-    /// `PlacementDetail`, sealed under the commissioner's key of the child.
-    pub detail: Vec<u8>,
+stored_enums! { PlacementState, LegalBasis, PlacementReason }
+
+record! {
+    /// A version of a placement.
+    #[derive(Clone, Debug)]
+    pub struct Placement in "placements" as p, Committed, PlacementVersion {
+        /// Id, made by `CreateReferral`; the same from referral to follow-up.
+        pub id: Uuid,
+        /// The etag, from 1.
+        pub version: i64,
+        /// State.
+        pub state: PlacementState,
+        /// The organisation that arranges and pays.
+        pub commissioner: OrganisationId,
+        /// The organisation that teaches the child.
+        pub provider: OrganisationId,
+        /// The LA where the child lives.
+        pub residence: OrganisationId,
+        /// Schools on whose roll the child is.
+        pub schools: Vec<OrganisationId>,
+        /// Every period of a school on roll or of an LA of residence; empty until one of them changes.
+        pub party_periods: Vec<PartyPeriod>,
+        /// The child's id in the commissioner's record.
+        pub child: Uuid,
+        /// The agreement under which the child was referred.
+        pub agreement: Uuid,
+        /// The provider's reference, unique within the provider.
+        pub provider_reference: Option<String>,
+        /// Blind index of the UPN under the provider; the provider's marks find the child by it.
+        pub upn_index: Option<Vec<u8>>,
+        /// First day.
+        pub start_date: Option<Date>,
+        /// Planned last day.
+        pub planned_end_date: Option<Date>,
+        /// Actual last day.
+        pub end_date: Option<Date>,
+        /// Legal basis of the placement.
+        pub legal_basis: LegalBasis,
+        /// Reason for the placement.
+        pub reason: PlacementReason,
+        /// `PlacementDetail`, sealed under the commissioner's key of the child.
+        pub detail: Vec<u8>,
+    }
+    written {
+        // A provider's placements are found without their keys, and of these the newest versions by this column.
+        version_key: VersionKey = |row| row.key();
+    }
+    versions = |row| row.versioned_keys();
 }
 
-/// The table of placements.
-pub const PLACEMENTS: Table = Table {
-    name: "placements",
-    class: TableClass::Committed,
-    subject: RecordSubject::NoChild,
-    columns: &[
-        Column::new::<i64>("idx"),
-        Column::new::<i64>("ordinal"),
-        Column::new::<Vec<u8>>("version_key"),
-        Column::new::<Vec<u8>>("placement"),
-        Column::new::<i64>("version"),
-        Column::new::<i64>("state"),
-        Column::new::<String>("commissioner"),
-        Column::new::<String>("provider"),
-        Column::new::<String>("residence"),
-        Column::new::<String>("schools"),
-        Column::new::<String>("party_periods"),
-        Column::new::<Vec<u8>>("child"),
-        Column::new::<Vec<u8>>("agreement"),
-        Column::new::<String>("provider_reference"),
-        Column::new::<Vec<u8>>("upn_index"),
-        Column::new::<String>("start_date"),
-        Column::new::<String>("planned_end_date"),
-        Column::new::<String>("end_date"),
-        Column::new::<i64>("legal_basis"),
-        Column::new::<i64>("reason"),
-        Column::new::<Vec<u8>>("detail"),
-    ],
-    replace_key: &[],
-};
-
-/// A query of any versions of placements, with the columns in the order that [`from_row`] expects.
-macro_rules! select_versions {
-    ($rest:literal) => {
-        concat!(
-            "SELECT p.placement, p.version, p.state, p.commissioner, p.provider, p.residence, p.schools, ",
-            "p.child, p.agreement, p.provider_reference, p.upn_index, p.start_date, p.planned_end_date, ",
-            "p.end_date, p.legal_basis, p.reason, p.detail, p.party_periods FROM placements p ",
-            $rest
-        )
-    };
+record! {
+    /// An organisation that is or was a party to a placement: one row each, never deleted.
+    pub struct PartyRow in "placement_parties" as p, Committed, PlacementChild {
+        /// Commissioner, provider, school on roll or LA of residence.
+        pub organisation: OrganisationId,
+        /// The placement.
+        pub placement: Uuid,
+    }
 }
 
-/// A query of the newest versions of placements, with the columns in the order that [`from_row`] expects.
+/// A query of the newest versions of placements that are not found by their keys.
 macro_rules! select_newest {
     ($rest:literal) => {
-        concat!(
-            select_versions!(""),
-            "JOIN current_versions h ON h.key = p.version_key AND h.idx = p.idx AND h.ordinal = p.ordinal ",
-            $rest
+        select!(
+            Placement,
+            concat!(
+                "JOIN current_versions v ON v.key = p.version_key AND v.idx = p.idx AND v.ordinal = p.ordinal ",
+                $rest
+            )
         )
     };
-}
-
-impl Record for Placement {
-    const TABLE: &'static Table = &PLACEMENTS;
-
-    fn values(&self) -> Vec<Value> {
-        let schools: Vec<&str> = self.schools.iter().map(OrganisationId::as_str).collect();
-        vec![
-            self.key().as_bytes().into(),
-            self.id.into(),
-            self.version.into(),
-            (self.state as i32).into(),
-            self.commissioner.as_str().into(),
-            self.provider.as_str().into(),
-            self.residence.as_str().into(),
-            schools.join(",").into(),
-            parties::encode_periods(&self.periods).into(),
-            self.child.into(),
-            self.agreement.into(),
-            self.provider_reference.clone().into(),
-            self.upn_index.clone().into(),
-            self.start.map(|date| date.to_string()).into(),
-            self.planned_end.map(|date| date.to_string()).into(),
-            self.end.map(|date| date.to_string()).into(),
-            self.legal_basis.into(),
-            self.reason.into(),
-            self.detail.clone().into(),
-        ]
-    }
-
-    /// Returns the keys of the version; the version that accepts a referral also claims the provider's reference.
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        let mut versions = vec![(self.key(), self.version)];
-        if let (PlacementState::Accepted, Some(reference)) = (self.state, &self.provider_reference) {
-            versions.push((provider_reference_key(&self.provider, reference), 1));
-        }
-        versions
-    }
-}
-
-/// An organisation that is or was a party to a placement: one row each, never deleted.
-pub struct PartyRow {
-    /// Commissioner, provider, school on roll or LA of residence.
-    pub organisation: OrganisationId,
-    /// The placement.
-    pub placement: Uuid,
-}
-
-impl Record for PartyRow {
-    const TABLE: &'static Table = &Table {
-        name: "placement_parties",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("organisation"),
-            Column::new::<Vec<u8>>("placement"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![self.organisation.as_str().into(), self.placement.into()]
-    }
 }
 
 impl Placement {
@@ -175,6 +89,15 @@ impl Placement {
     #[must_use]
     pub fn key(&self) -> VersionKey {
         key(self.id)
+    }
+
+    /// Returns the keys of the version; the version that accepts a referral also claims the provider's reference.
+    fn versioned_keys(&self) -> Vec<(VersionKey, i64)> {
+        let mut versions = vec![(self.key(), self.version)];
+        if let (PlacementState::Accepted, Some(reference)) = (self.state, &self.provider_reference) {
+            versions.push((provider_reference_key(&self.provider, reference), 1));
+        }
+        versions
     }
 
     /// Returns the role of an organisation in the placement. An organisation with several roles acts in the first of
@@ -269,7 +192,7 @@ pub async fn list_ids_for_party(
     let sql = "SELECT placement FROM placement_parties \
                WHERE organisation = $1 AND placement > $2 ORDER BY placement LIMIT $3";
     let rows = snapshot.fetch(sql, vec![organisation.as_str().into(), after.into(), limit.into()]).await?;
-    rows.iter().map(|row| row.uuid(0)).collect()
+    rows.iter().map(|row| row.get("placement")).collect()
 }
 
 /// Reads the newest versions of placements, in the order of their ids. They are not added to the exchange's read set,
@@ -279,8 +202,7 @@ pub async fn list_ids_for_party(
 /// As [`StoreError`] says.
 pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placement>, StoreError> {
     let keys: Vec<VersionKey> = ids.iter().map(|id| key(*id)).collect();
-    let rows = snapshot.fetch_by_keys(select_newest!("WHERE h.key"), &keys).await?;
-    let mut placements = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    let mut placements: Vec<Placement> = snapshot.newest_by_keys(&keys).await?;
     placements.sort_unstable_by_key(|placement| placement.id);
     Ok(placements)
 }
@@ -291,8 +213,7 @@ pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placeme
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement>, StoreError> {
-    let row = snapshot.fetch_one(select_newest!("WHERE h.key = $1"), vec![key(id).as_bytes().into()]).await?;
-    let placement = row.map(|row| from_row(&row)).transpose()?;
+    let placement: Option<Placement> = snapshot.newest(&key(id)).await?;
     if let Some(placement) = &placement {
         snapshot.record_read(placement.key(), placement.version);
     }
@@ -311,10 +232,11 @@ pub async fn by_id_for_party(
 ) -> Result<Option<Placement>, StoreError> {
     // The inner query is evaluated first: without a row of the organisation there is no key to look up.
     let sql = select_newest!(
-        "WHERE h.key = (SELECT $1 FROM placement_parties WHERE organisation = $2 AND placement = $3 LIMIT 1)"
+        "WHERE v.key = (SELECT $1 FROM placement_parties WHERE organisation = $2 AND placement = $3 LIMIT 1)"
     );
     let arguments = vec![key(id).as_bytes().into(), organisation.as_str().into(), id.into()];
-    let placement = snapshot.fetch_one(sql, arguments).await?.map(|row| from_row(&row)).transpose()?;
+    let row = snapshot.fetch_one(sql, arguments).await?;
+    let placement = row.as_ref().map(Placement::read).transpose()?;
     if let Some(placement) = &placement {
         snapshot.record_read(placement.key(), placement.version);
     }
@@ -329,10 +251,11 @@ pub async fn list_started_by_provider(
     snapshot: &mut Snapshot,
     provider: &OrganisationId,
 ) -> Result<Vec<Result<Placement, DamagedRow>>, StoreError> {
-    let sql = select_newest!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.placement");
+    let sql = select_newest!("WHERE p.provider = $1 AND p.state IN ($2, $3) ORDER BY p.id");
     let (active, ended) = (PlacementState::Active as i32, PlacementState::Ended as i32);
     let rows = snapshot.fetch(sql, vec![provider.as_str().into(), active.into(), ended.into()]).await?;
-    Ok(rows.iter().map(|row| from_row(row).map_err(|error| DamagedRow::new(row.uuid(0), error))).collect())
+    let damaged = |row: &Row, error| DamagedRow::new(row.get("id"), error);
+    Ok(rows.iter().map(|row| Placement::read(row).map_err(|error| damaged(row, error))).collect())
 }
 
 /// Reports whether a commissioner has a live referral or placement of its child with a provider.
@@ -347,42 +270,8 @@ pub async fn has_live_placement(
 ) -> Result<bool, StoreError> {
     let sql = select_newest!("WHERE p.provider = $1 AND p.child = $2 AND p.commissioner = $3");
     let arguments = vec![provider.as_str().into(), child.into(), commissioner.as_str().into()];
-    let rows = snapshot.fetch(sql, arguments).await?;
-    let placements = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    let placements: Vec<Placement> = snapshot.select(sql, arguments).await?;
     Ok(placements.iter().any(|placement| placement.role_status() == RoleStatus::Live))
-}
-
-/// Decodes a row of `select_newest!` or `select_versions!`.
-pub(crate) fn from_row(row: &Row) -> Result<Placement, StoreError> {
-    let corrupt = |column| StoreError::corrupt("placements", column);
-    let organisation = |column: usize| OrganisationId::parse(row.text(column)?).map_err(|_| corrupt(column));
-    let date = |column: usize| {
-        row.opt_text(column)?.map(|text| Date::parse(text).map_err(|_| corrupt(column))).transpose()
-    };
-    let number = |column: usize| i32::try_from(row.int(column)?).map_err(|_| corrupt(column));
-    let schools = row.text(6)?.split(',').filter(|id| !id.is_empty());
-    Ok(Placement {
-        id: row.uuid(0)?,
-        version: row.int(1)?,
-        state: PlacementState::try_from(number(2)?).map_err(|_| corrupt(2))?,
-        commissioner: organisation(3)?,
-        provider: organisation(4)?,
-        residence: organisation(5)?,
-        schools: schools
-            .map(|id| OrganisationId::parse(id).map_err(|_| corrupt(6)))
-            .collect::<Result<_, _>>()?,
-        periods: parties::decode_periods(row.text(17)?).ok_or(corrupt(17))?,
-        child: row.uuid(7)?,
-        agreement: row.uuid(8)?,
-        provider_reference: row.opt_text(9)?.map(str::to_owned),
-        upn_index: row.opt_blob(10)?.map(<[u8]>::to_vec),
-        start: date(11)?,
-        planned_end: date(12)?,
-        end: date(13)?,
-        legal_basis: number(14)?,
-        reason: number(15)?,
-        detail: row.blob(16)?.to_vec(),
-    })
 }
 
 /// Reads the version of a placement that the exchange at a log index wrote, if it wrote one.
@@ -394,7 +283,7 @@ pub async fn version_written_at(
     id: Uuid,
     index: i64,
 ) -> Result<Option<Placement>, StoreError> {
-    let sql = select_versions!("WHERE p.idx = $1 AND p.placement = $2 ORDER BY p.ordinal DESC");
+    let sql = select!(Placement, "WHERE p.idx = $1 AND p.id = $2 ORDER BY p.ordinal DESC");
     let row = snapshot.fetch_one(sql, vec![index.into(), id.into()]).await?;
-    row.map(|row| from_row(&row)).transpose()
+    row.as_ref().map(Placement::read).transpose()
 }

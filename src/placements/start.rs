@@ -34,8 +34,8 @@ pub(super) async fn start_placement(
     let items = rules::check_start(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
     require_all_waived(&items.not_waived).map_err(|refusal| safety.add_versions_to_refusal(refusal))?;
     let planned_version = plan.as_ref().map_or(0, |(version, _)| *version);
-    draft.next.start = Some(start.date);
-    draft.next.planned_end = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
+    draft.next.start_date = Some(start.date);
+    draft.next.planned_end_date = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
     let open_items: Vec<i32> = items.left_open.iter().map(|item| *item as i32).collect();
     let school_days = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
     let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE_SCHOOL_DAYS);

@@ -56,10 +56,10 @@ pub(super) async fn update_parties(
 /// Checks that the change begins before the placement's end, and that the placement has room for its periods.
 fn check_change(next: &Placement, from: Date) -> Result<(), Refusal> {
     let mut check = Check::new();
-    if next.end.is_some_and(|end| end < from) {
+    if next.end_date.is_some_and(|end| end < from) {
         check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");
     }
-    check.list_len("schools_on_roll", next.periods.len(), MAX_PERIODS);
+    check.list_len("schools_on_roll", next.party_periods.len(), MAX_PERIODS);
     Ok(check.finish()?)
 }
 

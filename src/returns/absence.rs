@@ -185,7 +185,7 @@ fn check_sessions(notice: &Notice, placement: &Placement, caller: &OrganisationI
     for (index, (date, _)) in notice.sessions.iter().enumerate() {
         if placement.role_on(caller, *date) == CallerRole::NoRole {
             check.enter("sessions").index(index).add_violation("date", "NOT_PARTY_ON_DAY");
-        } else if !is_within(*date, placement.start, placement.end) {
+        } else if !is_within(*date, placement.start_date, placement.end_date) {
             check.enter("sessions").index(index).add_violation("date", "PLACEMENT_NOT_ACTIVE");
         }
     }

@@ -9,7 +9,7 @@ use crate::codes::suggestion::{
     ArrangedBy, Observation, ProviderMark, SessionCircumstances, suggest_home_code,
 };
 use crate::placements::Placement;
-use crate::placements::parties::PartyPeriod;
+use crate::placements::party_periods::PartyPeriod;
 use crate::proto::v1::{Plan, SeenMark, Session};
 
 /// Number of school days within which the reason of an absence (code N) must be established. After them the code is O.

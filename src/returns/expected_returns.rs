@@ -238,7 +238,8 @@ async fn load_expected_returns(
     query: &Query,
     calendars: &mut HashMap<OrganisationId, SchoolCalendar>,
 ) -> Result<Vec<ExpectedReturn>, Refusal> {
-    let held = placement.start.and_then(|start| Period::new(start, placement.end.unwrap_or(Date::MAX)));
+    let held =
+        placement.start_date.and_then(|start| Period::new(start, placement.end_date.unwrap_or(Date::MAX)));
     let Some(days) = held.and_then(|held| held.intersect(query.days)) else {
         return Ok(Vec::new());
     };

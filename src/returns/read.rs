@@ -69,7 +69,7 @@ pub async fn get_attendance(
     let view = |day| ReaderView::today(&placement, &reader, day, &calendar, today);
     let mut count = m.page_token.is_empty().then(AttendanceCount::default);
     // Marks exist between the start and today, also after the end, because the end may have been set later.
-    let marked = placement.start.and_then(|start| Period::new(start, today)?.intersect(days));
+    let marked = placement.start_date.and_then(|start| Period::new(start, today)?.intersect(days));
     let (mut marks, mut next) = (Vec::new(), None);
     for day in marked.into_iter().flat_map(Period::days) {
         if marks.len() >= page_size {

@@ -90,7 +90,7 @@ impl SubmissionBatch {
         let timetables = match self.timetables.entry(placement.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let from = placement.start.unwrap_or(cx.today).min(cx.today);
+                let from = placement.start_date.unwrap_or(cx.today).min(cx.today);
                 let days = Period::new(from, cx.today).ok_or(Reason::Failed)?;
                 let plans = placements::plan::list_in_force(cx, placement, days).await?;
                 let arranged =
@@ -202,7 +202,7 @@ async fn resolve_row(
         }
     }
     if let Err((field, reason)) =
-        rules::check_within_placement(mark, known.placement.start, known.placement.end)
+        rules::check_within_placement(mark, known.placement.start_date, known.placement.end_date)
     {
         return refused(field, reason);
     }

@@ -154,7 +154,7 @@ impl ProviderRoster {
         let by_upn = indexes.iter().filter_map(|index| self.by_upn.get(&index[..]));
         let candidates = named.into_iter().chain(by_upn).flatten().filter_map(|at| self.placements.get(*at));
         let contains_day = |placement: &&Placement| {
-            rules::check_within_placement(mark, placement.start, placement.end).is_ok()
+            rules::check_within_placement(mark, placement.start_date, placement.end_date).is_ok()
         };
         let (placement, others) = first_choice(candidates, contains_day)?;
         Some(Candidates { placement, others })

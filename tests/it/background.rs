@@ -258,7 +258,7 @@ async fn a_damaged_record_stops_no_other_childs_alerts() {
     let [damaged, good, other] = &started;
     let (la, riverside) = (served.client("la-a").await, served.client("provider-a").await);
     // Sealed data is bound to its version, so it cannot be opened now.
-    let damage = "UPDATE placements SET version = version + 100 WHERE placement = $1";
+    let damage = "UPDATE placements SET version = version + 100 WHERE id = $1";
     served.execute(damage, damaged).await;
     served.clock.set("2026-12-01T08:00:00Z");
     wait_for_alert(&la, good, AlertState::Open).await;
@@ -279,7 +279,7 @@ async fn a_damaged_record_stops_no_other_childs_alerts() {
     }
     // The clock is set back, so the id is older than the other's although its index in the log is newer.
     served.clock.set("2026-12-01T06:00:00Z");
-    let whole = "UPDATE placements SET version = version - 100 WHERE placement = $1";
+    let whole = "UPDATE placements SET version = version - 100 WHERE id = $1";
     served.execute(whole, damaged).await;
     let late = wait_for_alert(&la, damaged, AlertState::Open).await;
     assert!(late.alert_id < first.alert_id);

@@ -290,13 +290,13 @@ async fn a_damaged_record_hides_no_other(damage: &'static str, damages_deliverie
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_key_hides_no_other_child() {
     let damage = "UPDATE child_keys SET wrapped = zeroblob(length(wrapped)) \
-                  WHERE child = (SELECT child FROM placements WHERE placement = $1 LIMIT 1)";
+                  WHERE child = (SELECT child FROM placements WHERE id = $1 LIMIT 1)";
     a_damaged_record_hides_no_other(damage, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_placement_hides_no_other_child() {
-    let damage = "UPDATE placements SET provider = 'nobody' WHERE placement = $1";
+    let damage = "UPDATE placements SET provider = 'nobody' WHERE id = $1";
     a_damaged_record_hides_no_other(damage, true).await;
 }
 
@@ -317,7 +317,7 @@ async fn a_damaged_placement_stops_only_marks_that_could_be_about_it() {
         let (world, id) = (&world, Value::from(Uuid::parse_str(&damaged.placement_id).unwrap()));
         async move {
             let database = world.database().await;
-            let sql = "UPDATE placements SET residence = $1 WHERE placement = $2";
+            let sql = "UPDATE placements SET residence = $1 WHERE id = $2";
             let changed = database.writer().await.unwrap().execute(sql, vec![residence.into(), id]).await;
             assert!(changed.unwrap() > 0);
             database.close().await;

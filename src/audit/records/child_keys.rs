@@ -87,7 +87,7 @@ async fn child_of_placement(snapshot: &mut Snapshot, placement: Uuid) -> Result<
     let key = rows::key(placement);
     let mut row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     if row.is_none() {
-        let sql = "SELECT child FROM placements WHERE placement = $1 LIMIT 1";
+        let sql = "SELECT child FROM placements WHERE id = $1 LIMIT 1";
         row = snapshot.fetch_one(sql, vec![placement.into()]).await?;
     }
     Ok(row.and_then(|row| row.get("child").ok()))

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::proto::v1::PlacementState;
+use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
+use crate::store::ColumnType;
 
 const OLD: &str = "school/111111";
 const NEW: &str = "school/222222";
@@ -25,16 +26,16 @@ fn placement() -> Placement {
         provider: organisation("provider/riverside"),
         residence: organisation("la/331"),
         schools: vec![organisation(OLD)],
-        periods: Vec::new(),
+        party_periods: Vec::new(),
         child: Uuid::from_u128(2),
         agreement: Uuid::from_u128(3),
         provider_reference: None,
         upn_index: None,
-        start: Some(date("2026-09-01")),
-        planned_end: None,
-        end: None,
-        legal_basis: 0,
-        reason: 0,
+        start_date: Some(date("2026-09-01")),
+        planned_end_date: None,
+        end_date: None,
+        legal_basis: LegalBasis::Unspecified,
+        reason: PlacementReason::Unspecified,
         detail: Vec::new(),
     }
 }
@@ -91,18 +92,19 @@ fn a_later_change_replaces_what_was_recorded_from_its_day_on() {
 #[test]
 fn periods_survive_storage() {
     let mut placement = placement();
-    assert_eq!(encode_periods(&placement.periods), "");
+    assert!(placement.party_periods.to_value() == "".into());
     moved(&mut placement, NEW, "la/332", "2026-11-02");
-    let text = encode_periods(&placement.periods);
-    assert_eq!(decode_periods(&text), Some(placement.periods));
-    assert_eq!(decode_periods("school/111111 2026-11-02"), None);
-    assert_eq!(decode_periods("school/111111 soon -"), None);
+    let stored = placement.party_periods.to_value();
+    assert_eq!(Vec::from_value(&stored), Some(placement.party_periods));
+    for damaged in ["school/111111 2026-11-02", "school/111111 soon -"] {
+        assert_eq!(Vec::<PartyPeriod>::from_value(&damaged.into()), None);
+    }
 }
 
 #[test]
 fn the_la_of_residence_has_the_outline_until_the_start() {
     let residence = organisation("la/331");
-    let referred = Placement { start: None, state: PlacementState::Referred, ..placement() };
+    let referred = Placement { start_date: None, state: PlacementState::Referred, ..placement() };
     assert_eq!(referred.access_by_role(&residence), Some(Access::Outline));
     assert_eq!(placement().access_by_role(&residence), Some(Access::Full));
     let own = Placement { residence: organisation("la/330"), ..referred };

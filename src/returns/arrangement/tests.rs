@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::codes::organisation::OrganisationId;
-use crate::proto::v1::{PartTimeTimetable, PlacementState, TimetableSlot, Weekday};
+use crate::proto::v1::{
+    LegalBasis, PartTimeTimetable, PlacementReason, PlacementState, TimetableSlot, Weekday,
+};
 use uuid::Uuid;
 
 fn placement(commissioner: &str, provider: &str, schools: &[&str]) -> Placement {
@@ -15,16 +17,16 @@ fn placement(commissioner: &str, provider: &str, schools: &[&str]) -> Placement 
         provider: organisation(provider),
         residence: organisation("la/331"),
         schools: schools.iter().map(|school| organisation(school)).collect(),
-        periods: Vec::new(),
+        party_periods: Vec::new(),
         child: Uuid::from_u128(2),
         agreement: Uuid::from_u128(3),
         provider_reference: None,
         upn_index: None,
-        start: None,
-        planned_end: None,
-        end: None,
-        legal_basis: 0,
-        reason: 0,
+        start_date: None,
+        planned_end_date: None,
+        end_date: None,
+        legal_basis: LegalBasis::Unspecified,
+        reason: PlacementReason::Unspecified,
         detail: Vec::new(),
     }
 }

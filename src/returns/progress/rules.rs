@@ -59,8 +59,8 @@ pub fn check_against_placement(
     plan: Option<&Plan>,
 ) {
     let (from, to) = (Date::parse(&progress.from_date).ok(), Date::parse(&progress.to_date).ok());
-    let begun = placement.start.zip(to).is_some_and(|(start, to)| start <= to);
-    let over = placement.end.zip(from).is_some_and(|(end, from)| end < from);
+    let begun = placement.start_date.zip(to).is_some_and(|(start, to)| start <= to);
+    let over = placement.end_date.zip(from).is_some_and(|(end, from)| end < from);
     let mut check = check.enter("progress");
     if !begun || over {
         check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");

@@ -50,7 +50,6 @@ column_types! {
     bool: Int, |value| *value, |stored| match stored { 0 => Some(false), 1 => Some(true), _ => None };
     String: Text, |value| value.as_str(), |stored| Some(stored.clone());
     Vec<u8>: Blob, |value| value.as_slice(), |stored| Some(stored.clone());
-    [u8; 32]: Blob, |value| value.as_slice(), |stored| stored.as_slice().try_into().ok();
     Uuid: Blob, |value| *value, |stored| Uuid::from_slice(stored).ok();
     VersionKey: Blob, |value| value.as_bytes(), |stored| Some(VersionKey::from(stored.clone()));
     // Microseconds since 1970 UTC.
@@ -63,6 +62,20 @@ column_types! {
     OrganisationId: Text, |value| value.as_str(), |stored| OrganisationId::parse(stored).ok();
     AttendanceCode: Text, |value| value.as_str(),
         |stored| AttendanceCode::ALL.into_iter().find(|code| code.as_str() == *stored);
+}
+
+/// Bytes of a fixed number: hashes, wrapped keys.
+impl<const N: usize> ColumnType for [u8; N] {
+    const KIND: ColumnKind = ColumnKind::Blob;
+
+    fn to_value(&self) -> Value {
+        self.as_slice().into()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Blob(Some(bytes)) = value else { return None };
+        bytes.as_slice().try_into().ok()
+    }
 }
 
 /// Organisations as one text, separated by commas.

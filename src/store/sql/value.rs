@@ -79,6 +79,8 @@ pub enum RecordSubject {
     NoChild,
     /// The child of the placement in the column `placement`.
     PlacementChild,
+    /// The child of the placement of which the row is a version; the column `id` holds the placement's id.
+    PlacementVersion,
     /// Every child of the entry: each leaf is taken over the rows.
     EveryChild,
 }

@@ -29,7 +29,7 @@ CREATE TABLE placements (
   idx                BIGINT NOT NULL,
   ordinal            BIGINT NOT NULL,
   version_key        BYTEA NOT NULL,
-  placement          BYTEA NOT NULL,
+  id                 BYTEA NOT NULL,
   version            BIGINT NOT NULL,  -- the etag
   state              BIGINT NOT NULL,  -- apgateway.v1.PlacementState
   commissioner       TEXT COLLATE "C" NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE placements (
   detail             BYTEA NOT NULL,     -- encrypted under the commissioner's key of the child
   PRIMARY KEY (idx, ordinal)
 );
-CREATE INDEX placements_provider ON placements (provider, placement);
+CREATE INDEX placements_provider ON placements (provider, id);
 
 -- Organisations that are or were a party to a placement, one row each.
 CREATE TABLE placement_parties (

@@ -29,7 +29,7 @@ CREATE TABLE placements (
   idx                INTEGER NOT NULL,
   ordinal            INTEGER NOT NULL,
   version_key        BLOB NOT NULL,
-  placement          BLOB NOT NULL,
+  id                 BLOB NOT NULL,
   version            INTEGER NOT NULL,  -- the etag
   state              INTEGER NOT NULL,  -- apgateway.v1.PlacementState
   commissioner       TEXT NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE placements (
   detail             BLOB NOT NULL,     -- encrypted under the commissioner's key of the child
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX placements_provider ON placements (provider, placement);
+CREATE INDEX placements_provider ON placements (provider, id);
 
 -- Organisations that are or were a party to a placement, one row each.
 CREATE TABLE placement_parties (
