@@ -23,8 +23,7 @@ pub async fn acknowledgement_update(
     let withheld = withheld_kinds(cx, &share.sender, placement.id).await?;
     let blocks = rows::list_blocks(&mut cx.snapshot, &share.sender, placement.child, share.version).await?;
     let shown = blocks.iter().filter(|block| {
-        rules::visibility(block.sensitivity, rules::contains_kind(block.kind, withheld))
-            == Visibility::Content
+        rules::visibility(block.sensitivity, withheld.contains(block.kind.into())) == Visibility::Content
     });
     let readable: Vec<_> = shown.map(|block| block.kind).collect();
     let key = safety_acknowledgement::acknowledged_key(&share.sender, placement.id);

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::rows::{self, ShareRow};
-use super::rules::{self, Visibility};
+use super::rules::{self, BlockKinds, Visibility};
 use super::sender;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{DeliveredContent, DeliverySource, Refusal, RequestContext, RoleStatus};
@@ -18,20 +18,19 @@ pub struct VisibleBlocks {
     pub notices: Vec<BlockNotice>,
 }
 
-/// Reads the visible part of a version; `withheld` has one bit for each kind that is withheld from the reader. The
-/// kinds that no system may read always have a notice, whether or not the version has such a block and whether or not
+/// Reads the visible part of a version; `withheld` are the kinds that are withheld from the reader. The kinds that no system may read always have a notice, whether or not the version has such a block and whether or not
 /// it is withheld. A notice that appeared only with a block would reveal that the child is in care, on a plan, or
 /// hidden.
 pub async fn visible_blocks(
     cx: &mut RequestContext,
     key: &ChildKey,
     (sender, child, version): (&OrganisationId, Uuid, i64),
-    withheld: i64,
+    withheld: BlockKinds,
 ) -> Result<VisibleBlocks, Refusal> {
     let notices = if version == 0 { Vec::new() } else { rules::unreadable_notices() };
     let mut view = VisibleBlocks { blocks: Vec::new(), notices };
     for row in rows::list_blocks(&mut cx.snapshot, sender, child, version).await? {
-        match rules::visibility(row.sensitivity, rules::contains_kind(row.kind, withheld)) {
+        match rules::visibility(row.sensitivity, withheld.contains(row.kind.into())) {
             Visibility::Content => view.blocks.push(rows::open_block(key, &row)?),
             Visibility::Notice if rules::is_unreadable(row.kind) => {}
             Visibility::Notice => {
@@ -44,14 +43,14 @@ pub async fn visible_blocks(
     Ok(view)
 }
 
-/// Returns the kinds that are withheld from a placement's provider, one bit for each.
+/// Returns the kinds that are withheld from a placement's provider.
 pub async fn withheld_kinds(
     cx: &mut RequestContext,
     sender: &OrganisationId,
     placement: Uuid,
-) -> Result<i64, Refusal> {
+) -> Result<BlockKinds, Refusal> {
     let decision = rows::latest_withholding(&mut cx.snapshot, sender, placement).await?;
-    Ok(decision.map_or(0, |decision| decision.kind_bits))
+    Ok(decision.map_or(BlockKinds::empty(), |decision| decision.kinds))
 }
 
 /// Reads the content of a delivered share, as its recipient may read it now. Empty once the placement is over, its sender has left it, the agreement has lapsed, or the child's record

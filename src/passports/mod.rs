@@ -22,6 +22,10 @@ pub use content::passport_content;
 pub use primary_need::load_semh_primary_need;
 
 use crate::exchange::method::methods;
+use crate::store::{Record, Table};
+
+/// The tables of passports.
+pub const TABLES: &[&Table] = &[rows::BlockRow::TABLE, rows::ShareRow::TABLE, rows::WithholdingRow::TABLE];
 
 methods! {
     // The commissioner, and a school on whose roll the child is, each keep a passport of their own.

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::content::{self, VisibleBlocks};
 use super::rows::{self, BlockRow};
-use super::rules;
+use super::rules::{self, BlockKinds};
 use super::sender::{self, can_send};
 use super::wire;
 use crate::clock::Instant;
@@ -39,7 +39,7 @@ pub async fn get_passport(
         return Err(Reason::NotFound.into());
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
-    let withheld = decision.as_ref().filter(|_| !own).map_or(0, |decision| decision.kind_bits);
+    let withheld = decision.as_ref().filter(|_| !own).map_or(BlockKinds::empty(), |decision| decision.kinds);
     let VisibleBlocks { blocks, notices } =
         content::visible_blocks(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
     let etag = |version: i64| if version == 0 { String::new() } else { version.to_string() };

@@ -3,58 +3,37 @@
 use prost::Message;
 use uuid::Uuid;
 
+use super::rules::BlockKinds;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Reason, Record, Refusal, RequestContext};
+use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::placements::children::seal_refusal;
 use crate::placements::safety_acknowledgement;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity, Withholding};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{Row, Snapshot, StoreError};
+use crate::{record, select, stored_enums};
 
-/// A row of `passport_blocks`: one block of one version.
-pub struct BlockRow {
-    pub sender: OrganisationId,
-    pub child: Uuid,
-    /// The passport's etag, from 1.
-    pub version: i64,
-    pub kind: Kind,
-    pub sensitivity: Sensitivity,
-    /// `PassportBlock`, sealed under the sender's key of the child.
-    pub block: Vec<u8>,
+stored_enums! { Kind, Sensitivity }
+
+record! {
+    /// One block of one version of a passport.
+    pub struct BlockRow in "passport_blocks" as b, Committed, EveryChild {
+        pub sender: OrganisationId,
+        pub child: Uuid,
+        /// The passport's etag, from 1.
+        pub version: i64,
+        pub kind: Kind,
+        pub sensitivity: Sensitivity,
+        /// `PassportBlock`, sealed under the sender's key of the child.
+        pub block: Vec<u8>,
+    }
+    versions = |row| row.versioned_keys();
 }
 
-impl Record for BlockRow {
-    const TABLE: &'static Table = &Table {
-        name: "passport_blocks",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("sender"),
-            Column::new::<Vec<u8>>("child"),
-            Column::new::<i64>("version"),
-            Column::new::<i64>("kind"),
-            Column::new::<i64>("sensitivity"),
-            Column::new::<Vec<u8>>("block"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.sender.as_str().into(),
-            self.child.into(),
-            self.version.into(),
-            (self.kind as i32).into(),
-            (self.sensitivity as i32).into(),
-            self.block.clone().into(),
-        ]
-    }
-
+impl BlockRow {
     /// Returns the passport's key for the META block, which every version has exactly once.
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
+    fn versioned_keys(&self) -> Vec<(VersionKey, i64)> {
         match self.kind {
             Kind::Meta => {
                 vec![(safety_acknowledgement::passport_key(&self.sender, self.child), self.version)]
@@ -64,93 +43,35 @@ impl Record for BlockRow {
     }
 }
 
-/// A row of `passport_shares`: one version that was shared with a placement's provider.
-#[derive(Clone, Debug)]
-pub struct ShareRow {
-    pub sender: OrganisationId,
-    pub placement: Uuid,
-    /// Sequence number of this sender's shares with the placement, from 1.
-    pub number: i64,
-    /// The version that was shared.
-    pub version: i64,
-    /// The agreement under which it was shared.
-    pub agreement: Uuid,
+record! {
+    /// One version of a passport that was shared with a placement's provider.
+    #[derive(Clone, Debug)]
+    pub struct ShareRow in "passport_shares" as s, Committed, PlacementChild {
+        pub sender: OrganisationId,
+        pub placement: Uuid,
+        /// Sequence number of this sender's shares with the placement, from 1.
+        pub number: i64,
+        /// The version that was shared.
+        pub version: i64,
+        /// The agreement under which it was shared.
+        pub agreement: Uuid,
+    }
+    versions = |row| vec![(share_key(&row.sender, row.placement), row.number)];
 }
 
-impl Record for ShareRow {
-    const TABLE: &'static Table = &Table {
-        name: "passport_shares",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("sender"),
-            Column::new::<Vec<u8>>("placement"),
-            Column::new::<i64>("number"),
-            Column::new::<i64>("version"),
-            Column::new::<Vec<u8>>("agreement"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.sender.as_str().into(),
-            self.placement.into(),
-            self.number.into(),
-            self.version.into(),
-            self.agreement.into(),
-        ]
+record! {
+    /// One decision not to share.
+    pub struct WithholdingRow in "passport_withholdings" as w, Committed, PlacementChild {
+        pub sender: OrganisationId,
+        pub placement: Uuid,
+        /// Sequence number of this sender's decisions for the placement, from 1.
+        pub number: i64,
+        /// The withheld kinds of blocks.
+        pub kinds: BlockKinds,
+        /// `Withholding`, sealed under the sender's key of the child.
+        pub decision: Vec<u8>,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(share_key(&self.sender, self.placement), self.number)]
-    }
-}
-
-/// A row of `passport_withholdings`: one decision not to share.
-pub struct WithholdingRow {
-    pub sender: OrganisationId,
-    pub placement: Uuid,
-    /// Sequence number of this sender's decisions for the placement, from 1.
-    pub number: i64,
-    /// The withheld kinds of blocks, one bit for each.
-    pub kind_bits: i64,
-    /// `Withholding`, sealed under the sender's key of the child.
-    pub decision: Vec<u8>,
-}
-
-impl Record for WithholdingRow {
-    const TABLE: &'static Table = &Table {
-        name: "passport_withholdings",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("sender"),
-            Column::new::<Vec<u8>>("placement"),
-            Column::new::<i64>("number"),
-            Column::new::<i64>("kinds"),
-            Column::new::<Vec<u8>>("decision"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.sender.as_str().into(),
-            self.placement.into(),
-            self.number.into(),
-            self.kind_bits.into(),
-            self.decision.clone().into(),
-        ]
-    }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(withholding_key(&self.sender, self.placement), self.number)]
-    }
+    versions = |row| vec![(withholding_key(&row.sender, row.placement), row.number)];
 }
 
 /// Returns the key of a sender's newest share with a placement.
@@ -170,22 +91,8 @@ pub async fn list_blocks(
     child: Uuid,
     version: i64,
 ) -> Result<Vec<BlockRow>, StoreError> {
-    let sql = "SELECT kind, sensitivity, block FROM passport_blocks \
-               WHERE sender = $1 AND child = $2 AND version = $3 ORDER BY ordinal";
-    let arguments = vec![sender.as_str().into(), child.into(), version.into()];
-    let rows = snapshot.fetch(sql, arguments).await?;
-    let block = |row: &Row| {
-        let (sender, block) = (sender.clone(), row.blob(2)?.to_vec());
-        Ok(BlockRow {
-            sender,
-            child,
-            version,
-            kind: parse_enum(row, 0)?,
-            sensitivity: parse_enum(row, 1)?,
-            block,
-        })
-    };
-    rows.iter().map(block).collect()
+    let sql = select!(BlockRow, "WHERE b.sender = $1 AND b.child = $2 AND b.version = $3 ORDER BY b.ordinal");
+    snapshot.select(sql, vec![sender.as_str().into(), child.into(), version.into()]).await
 }
 
 /// Returns the newest share with a placement, if there is one, and adds its key to the read set.
@@ -194,30 +101,15 @@ pub async fn latest_share(
     sender: &OrganisationId,
     placement: Uuid,
 ) -> Result<Option<ShareRow>, StoreError> {
-    let sql = "SELECT s.sender, s.placement, s.number, s.version, s.agreement FROM current_versions h \
-               JOIN passport_shares s ON s.idx = h.idx AND s.ordinal = h.ordinal WHERE h.key = $1";
     let key = share_key(sender, placement);
-    let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-    let shared = row.map(|row| parse_share(&row)).transpose()?;
+    let shared: Option<ShareRow> = snapshot.newest(&key).await?;
     snapshot.record_read(key, shared.as_ref().map_or(0, |shared| shared.number));
     Ok(shared)
 }
 
 /// Returns the share that the exchange at an index wrote, if it wrote one.
 pub async fn share_written_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ShareRow>, StoreError> {
-    let sql = "SELECT sender, placement, number, version, agreement FROM passport_shares WHERE idx = $1";
-    snapshot.fetch_one(sql, vec![index.into()]).await?.map(|row| parse_share(&row)).transpose()
-}
-
-fn parse_share(row: &Row) -> Result<ShareRow, StoreError> {
-    let corrupt = StoreError::corrupt("passport_shares", 0);
-    Ok(ShareRow {
-        sender: OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?,
-        placement: row.uuid(1)?,
-        number: row.int(2)?,
-        version: row.int(3)?,
-        agreement: row.uuid(4)?,
-    })
+    Ok(snapshot.written_at(index).await?.into_iter().next())
 }
 
 /// Returns the newest decision not to share with a placement, its text still sealed. Its key joins the read set, so
@@ -227,16 +119,10 @@ pub async fn latest_withholding(
     sender: &OrganisationId,
     placement: Uuid,
 ) -> Result<Option<WithholdingRow>, StoreError> {
-    let sql = "SELECT w.number, w.kinds, w.decision FROM current_versions h \
-               JOIN passport_withholdings w ON w.idx = h.idx AND w.ordinal = h.ordinal WHERE h.key = $1";
     let key = withholding_key(sender, placement);
-    let Some(row) = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await? else {
-        snapshot.record_read(key, 0);
-        return Ok(None);
-    };
-    snapshot.record_read(key, row.int(0)?);
-    let (number, kinds, decision) = (row.int(0)?, row.int(1)?, row.blob(2)?.to_vec());
-    Ok(Some(WithholdingRow { sender: sender.clone(), placement, number, kind_bits: kinds, decision }))
+    let decision: Option<WithholdingRow> = snapshot.newest(&key).await?;
+    snapshot.record_read(key, decision.as_ref().map_or(0, |decision| decision.number));
+    Ok(decision)
 }
 
 /// Lists the blocks of a range of versions, the newest version first: version, commit time in microseconds, kind and
@@ -253,12 +139,9 @@ pub async fn list_versions(
                AND b.version >= $3 AND b.version < $4 ORDER BY b.version DESC, b.ordinal";
     let arguments = vec![sender.as_str().into(), child.into(), from.into(), before.into()];
     let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?, parse_enum(row, 2)?, parse_enum(row, 3)?))).collect()
-}
-
-fn parse_enum<E: TryFrom<i32>>(row: &Row, column: usize) -> Result<E, StoreError> {
-    let number = i32::try_from(row.int(column)?).ok();
-    number.and_then(|number| E::try_from(number).ok()).ok_or(StoreError::corrupt("passport_blocks", column))
+    let block =
+        |row: &Row| Ok((row.get("version")?, row.get("time")?, row.get("kind")?, row.get("sensitivity")?));
+    rows.iter().map(block).collect()
 }
 
 /// Seals a block for storage.

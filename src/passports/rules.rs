@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use bitflags::bitflags;
+
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
+use crate::stored_flags;
 
 /// Kinds of blocks that the provider must acknowledge before a start, each with the open item for its absence.
 const REQUIRED_TO_START: [(Kind, &str); 3] = [
@@ -119,16 +122,38 @@ pub fn open_items(blocks: &[PassportBlock], kept: &BTreeSet<Kind>) -> Vec<&'stat
         .collect()
 }
 
-/// Returns a bit set of these kinds.
-#[must_use]
-pub fn kind_bits(kinds: &[Kind]) -> i64 {
-    kinds.iter().fold(0, |bits, kind| bits | 1 << (*kind as i32))
+bitflags! {
+    /// Kinds of blocks, one flag for each.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct BlockKinds: u32 {
+        const IDENTITY = 1 << Kind::Identity as u32;
+        const VOICE = 1 << Kind::Voice as u32;
+        const COMMUNICATION = 1 << Kind::Communication as u32;
+        const NEEDS = 1 << Kind::Needs as u32;
+        const REGULATION = 1 << Kind::Regulation as u32;
+        const EMERGENCY = 1 << Kind::Emergency as u32;
+        const MEDICAL = 1 << Kind::Medical as u32;
+        const SAFETY = 1 << Kind::Safety as u32;
+        const LEARNING = 1 << Kind::Learning as u32;
+        const TEAM = 1 << Kind::Team as u32;
+        const HEALTH = 1 << Kind::Health as u32;
+        const SAFEGUARDING = 1 << Kind::Safeguarding as u32;
+        const META = 1 << Kind::Meta as u32;
+    }
 }
 
-/// Returns whether a bit set contains a kind.
-#[must_use]
-pub fn contains_kind(kind: Kind, bits: i64) -> bool {
-    bits & (1 << (kind as i32)) != 0
+stored_flags! { BlockKinds }
+
+impl From<Kind> for BlockKinds {
+    fn from(kind: Kind) -> Self {
+        Self::from_bits_truncate(1 << kind as u32)
+    }
+}
+
+impl FromIterator<Kind> for BlockKinds {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
+        kinds.into_iter().map(Self::from).collect()
+    }
 }
 
 #[cfg(test)]
@@ -203,8 +228,9 @@ mod tests {
 
     #[test]
     fn kinds_are_bits() {
-        let some = kind_bits(&[Kind::Identity, Kind::Meta]);
-        let found: Vec<Kind> = every_kind().filter(|kind| contains_kind(*kind, some)).collect();
+        let some: BlockKinds = [Kind::Identity, Kind::Meta].into_iter().collect();
+        let found: Vec<Kind> = every_kind().filter(|kind| some.contains((*kind).into())).collect();
         assert_eq!(found, [Kind::Identity, Kind::Meta]);
+        assert_eq!(every_kind().collect::<BlockKinds>(), BlockKinds::all());
     }
 }

@@ -4,7 +4,7 @@
 use prost::Message;
 
 use super::rows::{self, WithholdingRow, withholding_key};
-use super::{rules, sender, wire};
+use super::{sender, wire};
 use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::placements::children;
 use crate::proto::v1::{WithholdInformationRequest, WithholdInformationResponse, Withholding};
@@ -32,7 +32,7 @@ pub async fn withhold_information(
         sender,
         placement: placement.id,
         number,
-        kind_bits: rules::kind_bits(&asked.blocks),
+        kinds: asked.blocks.iter().copied().collect(),
         decision: rows::seal_decision(&cx, &key, (placement.id, number), &decision)?,
     };
     let response = WithholdInformationResponse { etag: number.to_string(), receipt: None };

@@ -127,3 +127,21 @@ macro_rules! stored_enums {
         }
     )*};
 }
+
+/// Declares that flags (of the crate `bitflags`) are stored as one integer, the sum of their bits.
+#[macro_export]
+macro_rules! stored_flags {
+    ($($type:ty),* $(,)?) => {$(
+        impl $crate::store::ColumnType for $type {
+            const KIND: $crate::store::ColumnKind = $crate::store::ColumnKind::Int;
+
+            fn to_value(&self) -> $crate::store::Value {
+                self.bits().into()
+            }
+
+            fn from_value(value: &$crate::store::Value) -> Option<Self> {
+                $crate::store::ColumnType::from_value(value).and_then(Self::from_bits)
+            }
+        }
+    )*};
+}
