@@ -11,7 +11,9 @@ use crate::calendar::Date;
 use AttendanceClass::{
     ApprovedEducationalActivity, AuthorisedAbsence, NotCollected, NotPossible, Present, UnauthorisedAbsence,
 };
-use table::REGULATIONS_2024_START;
+
+/// First day of the 2024 regulations, 2024-08-19.
+const REGULATIONS_2024_START: (i16, i8, i8) = (2024, 8, 19);
 
 /// Class of a session, as the Department for Education counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,10 +4,8 @@ use super::AttendanceClass::{
     self, ApprovedEducationalActivity, AuthorisedAbsence, NotCollected, NotPossible, Present,
     UnauthorisedAbsence,
 };
-use super::AttendanceCode;
+use super::{AttendanceCode, REGULATIONS_2024_START};
 
-/// First day of the 2024 regulations, 2024-08-19.
-pub(super) const REGULATIONS_2024_START: (i16, i8, i8) = (2024, 8, 19);
 const SINCE_2013: CodePeriod = CodePeriod { from: (2013, 9, 1), withdrawn: false };
 const SINCE_2024: CodePeriod = CodePeriod { from: REGULATIONS_2024_START, withdrawn: false };
 const UNTIL_2024: CodePeriod = CodePeriod { from: (2013, 9, 1), withdrawn: true };
