@@ -79,7 +79,7 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(config: Config, surroundings: Environment) -> Result<Self, StartError> {
+    pub async fn open(config: Config, environment: Environment) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let vault = Arc::new(Vault::new(key_ring(&config)?, MAX_CACHED_CHILD_KEYS));
         let signer = signer(&config)?;
@@ -94,20 +94,20 @@ impl Node {
         if !config.database.single_primary {
             database.assert_replicated().await?;
         }
-        let (tip, anchor) =
+        let (tree, anchor) =
             store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
         let fold_after = config.database.fold_after_pages;
         let (committer, appender) = Committer::new(
             database.clone(),
-            tip,
+            tree,
             signer,
             anchor,
-            Arc::clone(&surroundings.clock),
+            Arc::clone(&environment.clock),
             fold_after,
         );
-        let real = Arc::clone(&surroundings.system_clock);
+        let real = Arc::clone(&environment.system_clock);
         let follower = LogFollower::new(database, committer.clone(), log_key.clone(), real);
         follower.poll().await?;
         let condition = committer.condition().clone();
@@ -123,7 +123,7 @@ impl Node {
             vault,
             log_keys: log_key,
             config,
-            environment: surroundings,
+            environment: environment,
             follower,
             sequencer: appending,
             sighup: hangup,

@@ -40,14 +40,14 @@ pub async fn latencies(table: &mut Table, world: &World) {
     let long = world.scale.duration;
     let (own, other) = (world.senders(16).await, single_provider_sender(world, 150).await);
     let alone = load::run_open_loop(&own, 1, CALLS_PER_SECOND, long).await.unwrap();
-    table.add("SQLite, single marks at 200/s, open loop, alone", Line::of(&alone, 1));
+    table.add("SQLite, single marks at 200/s, open loop, alone", Line::new(&alone, 1));
     let batches = tokio::spawn({
         let other = Arc::clone(&other);
         async move { load::run_open_loop(&other, 1_000, 10, long).await }
     });
     let beside = load::run_open_loop(&own, 1, CALLS_PER_SECOND, long).await.unwrap();
     batches.await.unwrap().unwrap();
-    table.add("SQLite, the same beside ten 1,000-mark batches a second of another", Line::of(&beside, 1));
+    table.add("SQLite, the same beside ten 1,000-mark batches a second of another", Line::new(&beside, 1));
     let batches = tokio::spawn({
         let other = Arc::clone(&other);
         let shape = LoadShape { marks: 1_000, in_flight: 1, duration: long };
@@ -55,7 +55,7 @@ pub async fn latencies(table: &mut Table, world: &World) {
     });
     let beside = load::run_open_loop(&own, 1, CALLS_PER_SECOND, long).await.unwrap();
     batches.await.unwrap().unwrap();
-    table.add("SQLite, the same while another sends them back to back", Line::of(&beside, 1));
+    table.add("SQLite, the same while another sends them back to back", Line::new(&beside, 1));
     own.save_progress().unwrap();
     other.save_progress().unwrap();
 }
@@ -68,7 +68,7 @@ async fn single_provider_sender(world: &World, at: usize) -> Arc<SenderPool> {
 
 /// Measures everything else, on a sandbox that is not needed afterwards.
 pub async fn measure_others(table: &mut Table, world: World) {
-    table.add("return → commissioner's stream, one at a time", Line::of(&return_to_stream(&world).await, 1));
+    table.add("return → commissioner's stream, one at a time", Line::new(&return_to_stream(&world).await, 1));
     log_reads(table, &world).await;
     let entries = newest_receipt(&world).await.tree_size;
     world.submit_calls(1, 256, 8, world.scale.entries.saturating_sub(entries)).await;
@@ -140,7 +140,7 @@ async fn log_reads(table: &mut Table, world: &World) {
         la.call_without_receipt(audit_service::GET_INCLUSION_PROOF, &request).await.unwrap();
         latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
     }
-    table.add("inclusion proofs, one at a time", Line::of(&to_measured(latencies, begun), 1));
+    table.add("inclusion proofs, one at a time", Line::new(&to_measured(latencies, begun), 1));
     let placement_id = world.fleet.last().unwrap().placements.last().unwrap().clone();
     let of_one = ListExchangesRequest { placement_id, ..ListExchangesRequest::default() };
     for (what, request) in [("", ListExchangesRequest::default()), (" of one placement", of_one)] {
@@ -151,7 +151,7 @@ async fn log_reads(table: &mut Table, world: &World) {
             latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
         }
         let what = format!("ListExchanges{what}, 100 a page, one at a time");
-        table.add(&what, Line::of(&to_measured(latencies, begun), 1));
+        table.add(&what, Line::new(&to_measured(latencies, begun), 1));
     }
 }
 

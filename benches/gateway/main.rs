@@ -121,7 +121,7 @@ impl World {
         let measured = load::run_closed_loop(&senders, shape).await.unwrap();
         let used = self.server.processor_time().saturating_sub(before);
         senders.save_progress().unwrap();
-        Line::of(&measured, marks).server_time(used)
+        Line::new(&measured, marks).server_time(used)
     }
 
     /// Submits at least `calls` calls; returns their number and the time they took.
@@ -212,7 +212,7 @@ async fn measure_baselines(table: &mut Table, world: &World) -> (Rates, Rates) {
         let senders =
             SenderPool::connect(world.dir.path(), &world.fleet, 64, AnswerCheck::DecodeOnly).await.unwrap();
         let shape = LoadShape { marks, in_flight: 64, duration: world.scale.duration };
-        let line = Line::of(&load::run_closed_loop(&senders, shape).await.unwrap(), marks);
+        let line = Line::new(&load::run_closed_loop(&senders, shape).await.unwrap(), marks);
         std::fs::write(sandbox::profile_path(world.dir.path(), "la-a"), own).unwrap();
         *rate = line.calls_per_second;
         table.add(&format!("baseline: echo over the same mTLS, {marks} a call, 64 in flight"), line);

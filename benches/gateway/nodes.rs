@@ -52,5 +52,5 @@ async fn load_both_nodes(
     let mut latencies = [one_measured.latencies, other_measured.latencies].concat();
     latencies.sort_unstable();
     let elapsed = one_measured.elapsed.max(other_measured.elapsed);
-    Line::of(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, 1).server_time(used)
+    Line::new(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, 1).server_time(used)
 }

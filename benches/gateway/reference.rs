@@ -54,7 +54,7 @@ pub fn run(options: &str, duration: Duration) -> Line {
     let audited = server.log().matches("AUDIT: SESSION").count();
     assert!(audited >= latencies.len(), "{audited} of {} inserts were audited", latencies.len());
     let elapsed = Duration::from_secs_f64(latencies.len() as f64 / rate);
-    Line::of(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, 1)
+    Line::new(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, 1)
 }
 
 /// Starts PostgreSQL with durable commits, TLS with client certificates only, and every write in its audit log.

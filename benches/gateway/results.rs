@@ -17,7 +17,7 @@ pub struct Line {
 
 impl Line {
     /// Builds a row from calls of `marks` marks each.
-    pub fn of(measured: &Measurement, marks: usize) -> Self {
+    pub fn new(measured: &Measurement, marks: usize) -> Self {
         Self {
             calls_per_second: measured.calls_per_second(),
             marks_per_second: measured.calls_per_second() * marks as f64,

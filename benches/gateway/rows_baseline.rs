@@ -43,7 +43,7 @@ pub async fn measure_baseline(source: &Path, marks: usize, duration: Duration) -
     from.close().await;
     to.close().await.unwrap();
     latencies.sort_unstable();
-    Line::of(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, marks)
+    Line::new(&Measurement { calls: latencies.len() as u64, elapsed, latencies }, marks)
 }
 
 /// Opens a connection with the gateway's settings, except that SQLite checkpoints the WAL itself.

@@ -148,8 +148,8 @@ mod tests {
             let period = Period::new(one.min(other), one.max(other)).unwrap();
             let length = usize::try_from(period.first().days_until(period.last())).unwrap() + 1;
             prop_assert_eq!(period.days().len(), length);
-            let few = period.days().take(500);
-            prop_assert!(few.clone().zip(few.skip(1)).all(|(day, next)| day.next() == Some(next)));
+            let days = period.days().take(500);
+            prop_assert!(days.clone().zip(days.skip(1)).all(|(day, next)| day.next() == Some(next)));
             let (mut days, mut seen) = (period.days(), 0);
             while let Some(day) = if seen % 2 == 0 { days.next() } else { days.next_back() } {
                 prop_assert!(period.contains(day));

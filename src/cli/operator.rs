@@ -52,13 +52,13 @@ pub fn system_environment() -> Environment {
 /// Exit code 78 if one of them exists already or cannot be created.
 pub async fn init(args: &InitArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    let surroundings = system_environment();
+    let environment = system_environment();
     let operator = load_operator_certificate(
         &args.operator_certificate,
         &config.trust_domain,
-        surroundings.system_clock.now(),
+        environment.system_clock.now(),
     )?;
-    let log_key = create_gateway(config, surroundings, &args.origin, &operator, &args.operator_name).await?;
+    let log_key = create_gateway(config, environment, &args.origin, &operator, &args.operator_name).await?;
     print_line(&format!("created a new log; give its key to everyone who verifies receipts:\n{log_key}"));
     Ok(())
 }
@@ -100,12 +100,12 @@ fn load_operator_certificate(
 /// As [`init`].
 pub async fn create_gateway(
     config: Config,
-    surroundings: Environment,
+    environment: Environment,
     origin: &str,
     operator: &PeerCertificate,
     operator_name: &str,
 ) -> Result<String, Failure> {
-    let random = surroundings.random.clone();
+    let random = environment.random.clone();
     let fill = |bytes: &mut [u8]| random.fill(bytes);
     for path in [&config.log.key_ring, &config.log.signing_key, &config.log.anchor]
         .into_iter()
@@ -116,7 +116,7 @@ pub async fn create_gateway(
             made.map_err(|error| Failure::unavailable(&format!("the folder {}", folder.display()), error))?;
         }
     }
-    let now = surroundings.clock.now();
+    let now = environment.clock.now();
     let created = Date::in_london(now);
     let (ring, key) = (&config.log.key_ring, &config.log.signing_key);
     KeyRing::create(ring, created.into(), &fill).map_err(StartError::file("log.key_ring", ring))?;
@@ -132,9 +132,8 @@ pub async fn create_gateway(
     database.migrate().await?;
     store::log_startup::create_log(&database, &config.log.anchor, &signer, now).await?;
     database.close().await;
-    let node = Node::open(config, surroundings.clone()).await?;
-    let first =
-        bootstrap::bootstrap_proposal(&surroundings.random, now, &node.vault, operator, operator_name);
+    let node = Node::open(config, environment.clone()).await?;
+    let first = bootstrap::bootstrap_proposal(&environment.random, now, &node.vault, operator, operator_name);
     let first = first.map_err(|error| Failure::bug("the first entry", error))?;
     let outcome = node.committer.commit(first).await;
     let log_key = node.log_keys.clone();

@@ -50,7 +50,7 @@ impl CheckpointStore {
         verified.iter().find(|(cached, _)| cached == note).map(|(_, checkpoint)| checkpoint.clone())
     }
 
-    /// Stores a checkpoint whose signature was verified. Of two checkpoints with the same size and log, the first is
+    /// Stores a checkpoint whose signature was verified. The first of two checkpoints with the same size and log is
     /// kept. `audit compare` compares the checkpoints of several callers, each from its own store.
     pub fn insert(&self, checkpoint: &Checkpoint, note: &str) {
         let mut verified = self.recently_verified.lock().unwrap_or_else(PoisonError::into_inner);

@@ -60,10 +60,10 @@ impl ClientLimits {
     #[must_use]
     pub fn backoff(&self, attempt: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
-        let longest = self.first_backoff.saturating_mul(doubled).min(self.max_backoff);
+        let backoff = self.first_backoff.saturating_mul(doubled).min(self.max_backoff);
         let mut random = [0; 1];
         Randomness::system().fill(&mut random);
-        longest.saturating_sub(longest / 2 * u32::from(random[0]) / 255)
+        backoff.saturating_sub(backoff / 2 * u32::from(random[0]) / 255)
     }
 
     /// Returns the pause before the next attempt; `None` when there is none.

@@ -13,7 +13,7 @@ use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{ColumnType as _, Snapshot, StoreError};
 use crate::stored_enums;
 
-/// Whom a grant is given to.
+/// The kind of organisation that a grant is given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum GrantKind {

@@ -44,15 +44,15 @@ impl Committer {
     #[must_use]
     pub fn new(
         database: Database,
-        tip: LogTree,
+        tree: LogTree,
         signer: Signer,
         anchor: Anchor,
         clock: Arc<dyn Clock>,
         fold_after: usize,
     ) -> (Self, Sequencer) {
         let queue = Arc::new(ProposalQueue::default());
-        let (sender, head) = watch::channel(tip.head());
-        let bells = MailboxNotifier::default();
+        let (sender, head) = watch::channel(tree.head());
+        let notifier = MailboxNotifier::default();
         let (see, seen) = watch::channel(None);
         let condition = watch::Sender::default();
         let [sequencer, durability, folding] = [
@@ -60,19 +60,19 @@ impl Committer {
             BackgroundTask::new("durability", MAX_GROUP_TIME),
             BackgroundTask::new("WAL checkpoint", MAX_WAL_CHECKPOINT_TIME),
         ];
-        let answers = DurabilityWorker::new(anchor, sender, bells.clone(), durability.progress.clone());
+        let answers = DurabilityWorker::new(anchor, sender, notifier.clone(), durability.progress.clone());
         let settled = answers.waiter();
         let appender = Sequencer {
             wal_checkpointer: WalCheckpointer::start(&database, fold_after, folding.progress.clone()),
             progress: sequencer.progress.clone(),
             database,
             queue: Arc::clone(&queue),
-            tree: tip,
+            tree: tree,
             signer,
             durability: answers,
             clock,
             head: head.clone(),
-            notifier: bells.clone(),
+            notifier: notifier.clone(),
             seen_head: seen,
             condition: condition.subscribe(),
         };
@@ -81,7 +81,7 @@ impl Committer {
             Self {
                 queue,
                 head,
-                notifier: bells,
+                notifier: notifier,
                 seen_head: see,
                 condition,
                 wait_until_durable: settled,

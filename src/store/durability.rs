@@ -75,14 +75,14 @@ impl DurabilityWorker {
     pub fn new(
         anchor: Anchor,
         head: watch::Sender<TreeHead>,
-        bells: MailboxNotifier,
+        notifier: MailboxNotifier,
         progress: TaskProgress,
     ) -> Self {
         let (to, committed) = sync_channel(MAX_QUEUED_GROUPS);
         let (fail, failed) = oneshot::channel();
         let waiter = watch::Sender::new(0);
         let answering =
-            DurabilityThread { anchor, head, notifier: bells, durable_ticket: waiter.clone(), progress };
+            DurabilityThread { anchor, head, notifier: notifier, durable_ticket: waiter.clone(), progress };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
                 fail.send(error).ok();

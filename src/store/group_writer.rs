@@ -46,14 +46,14 @@ impl RowsByTable {
 /// See [`StoreError`]. The transaction must then be rolled back.
 pub async fn write_group(
     conn: &mut Conn,
-    mut tip: LogTree,
+    mut tree: LogTree,
     members: &[PendingProposal],
     versions: &HashMap<VersionKey, i64>,
     signer: &Signer,
     now: Instant,
 ) -> Result<WrittenGroup, StoreError> {
-    let first = tip.range.size();
-    tip.time = tip.time.max(now);
+    let first = tree.range.size();
+    tree.time = tree.time.max(now);
     let mut batch = RowsByTable::default();
     let size = first + members.len() as u64;
     let mut leaves = Vec::with_capacity(members.len());
@@ -62,32 +62,32 @@ pub async fn write_group(
     let mut bumps: BTreeMap<&VersionKey, i64> = BTreeMap::new();
     for (index, PendingProposal { proposal, .. }) in (first..).zip(members) {
         let mut entry = proposal.entry.clone();
-        entry.time_us = tip.time.micros();
+        entry.time_us = tree.time.micros();
         let bytes = entry.encode_to_vec();
-        tip.range.append(leaf_hash(&bytes));
+        tree.range.append(leaf_hash(&bytes));
         add_rows(&mut batch, db_int(index), proposal)?;
         bumps.extend(proposal.bumps.iter().map(|key| (key, db_int(index))));
-        batch.add(&ENTRIES, entry_row(db_int(index), db_int(size), proposal, &bytes, tip.time));
+        batch.add(&ENTRIES, entry_row(db_int(index), db_int(size), proposal, &bytes, tree.time));
         leaves.push(bytes);
     }
     for (key, index) in bumps {
         let version = versions.get(key).copied().unwrap_or(0) + 1;
         batch.add(&CURRENT_VERSIONS, current_version_row(key, version, index, -1));
     }
-    let full = tip.range.take_full_tiles();
-    let growing = full.iter().filter_map(|tile| tip.range.partial_tile_above(tile.id));
+    let full = tree.range.take_full_tiles();
+    let growing = full.iter().filter_map(|tile| tree.range.partial_tile_above(tile.id));
     let growing: BTreeMap<_, _> = growing.map(|tile| (tile.id, tile)).collect();
     for tile in full.into_iter().chain(growing.into_values()) {
         let hashes: Vec<u8> = tile.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
         batch
             .add(&TILES, vec![i64::from(tile.id.level).into(), db_int(tile.id.number).into(), hashes.into()]);
     }
-    let checkpoint = Checkpoint::new(signer.verifier().name(), size, tip.range.root());
+    let checkpoint = Checkpoint::new(signer.verifier().name(), size, tree.range.root());
     let note = signer.sign(&checkpoint.to_string());
-    batch.add(&CHECKPOINTS, vec![db_int(size).into(), tip.time.micros().into(), note.as_str().into()]);
+    batch.add(&CHECKPOINTS, vec![db_int(size).into(), tree.time.micros().into(), note.as_str().into()]);
     batch.insert(conn).await?;
     index_callers(conn, first, size).await?;
-    let prover = tip.range.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
+    let prover = tree.range.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
     let receipts = (first..).zip(members).zip(leaves);
     let receipts = receipts.map(|((index, pending), bytes)| {
         let proof = prover.inclusion_proof(index);
@@ -105,7 +105,7 @@ pub async fn write_group(
     });
     let receipts = receipts.collect::<Result<_, StoreError>>()?;
     drop(prover);
-    Ok(WrittenGroup { tree: tip, note, receipts })
+    Ok(WrittenGroup { tree: tree, note, receipts })
 }
 
 /// Indexes entries by caller once a full batch of them is there. A row that exists already was not written by this

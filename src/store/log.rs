@@ -148,12 +148,12 @@ impl LogTree {
         for (id, width) in tlog::partial_tiles(stored.size) {
             partial.push((id, load_tile(conn, id, width).await?));
         }
-        let edge = CompactRange::from_partial_tiles(stored.size, &partial)
+        let range = CompactRange::from_partial_tiles(stored.size, &partial)
             .ok_or(StoreError::Inconsistent("tiles or entries of the tree are missing"))?;
-        if edge.root() != *checkpoint.root() {
+        if range.root() != *checkpoint.root() {
             return Err(StoreError::Inconsistent("the tree does not have the root that was signed"));
         }
-        Ok(Self { range: edge, time: stored.time })
+        Ok(Self { range: range, time: stored.time })
     }
 }
 

@@ -78,8 +78,8 @@ impl LogFollower {
     /// [`FatalError::Diverged`] if the database does not continue this node's log.
     pub async fn poll(&self) -> Result<(), FatalError> {
         // Both are read before the database: later changes are for the next poll.
-        let (known, owed) = (self.committer.known_head(), self.committer.notifier().take_pending());
-        let error = match tokio::time::timeout(MAX_POLL_TIME, self.check_database(known, owed)).await {
+        let (known, pending) = (self.committer.known_head(), self.committer.notifier().take_pending());
+        let error = match tokio::time::timeout(MAX_POLL_TIME, self.check_database(known, pending)).await {
             Ok(Ok(clock_off)) => {
                 let is_news = self.update_condition(|now| NodeCondition {
                     database_unreachable: false,
@@ -99,7 +99,7 @@ impl LogFollower {
             Ok(Err(error)) => error.to_string(),
             Err(elapsed) => elapsed.to_string(),
         };
-        self.committer.notifier().mark_pending(owed);
+        self.committer.notifier().mark_pending(pending);
         if self.update_condition(|now| NodeCondition { database_unreachable: true, ..now }) {
             tracing::warn!(error, "the log cannot be followed");
         }
@@ -111,12 +111,12 @@ impl LogFollower {
 
     /// Reads the newest tree head, notifies organisations, and reports the head to the committer. Returns whether this
     /// node's clock is off.
-    async fn check_database(&self, known: TreeHead, owed: u64) -> Result<bool, StoreError> {
+    async fn check_database(&self, known: TreeHead, pending: u64) -> Result<bool, StoreError> {
         let mut conn = self.database.reader().await?;
         let clock_off = self.is_clock_skewed(&mut conn).await?;
         let (head, note) =
             load_head_continuing(&mut conn, known.size, &known.root, &self.key_history).await?;
-        self.notify_parties(&mut conn, owed.min(known.size), head.size).await?;
+        self.notify_parties(&mut conn, pending.min(known.size), head.size).await?;
         if head.size > known.size {
             self.committer.report_seen_head(SeenHead { head, note });
         }
@@ -125,9 +125,9 @@ impl LogFollower {
 
     /// Notifies the organisations that the entries `from..to` name; all organisations if there are too many entries.
     async fn notify_parties(&self, conn: &mut Conn, from: u64, to: u64) -> Result<(), StoreError> {
-        let bells = self.committer.notifier();
+        let notifier = self.committer.notifier();
         if to.saturating_sub(from) > MAX_CATCH_UP_ENTRIES {
-            bells.notify_all();
+            notifier.notify_all();
             return Ok(());
         }
         if from >= to {
@@ -138,17 +138,17 @@ impl LogFollower {
         for row in conn.fetch(sql, vec![db_int(from).into(), db_int(to).into()]).await? {
             // An entry that does not decode may name any organisation.
             let Ok(entry) = AuditEntry::decode(row.get_bytes("bytes")?) else {
-                bells.notify_all();
+                notifier.notify_all();
                 return Ok(());
             };
             if entry.counterpart_count as usize > entry.counterparts.len() {
-                bells.notify_all();
+                notifier.notify_all();
                 return Ok(());
             }
             named.insert(entry.organisation);
             named.extend(entry.counterparts);
         }
-        bells.notify(named.iter().map(String::as_str));
+        notifier.notify(named.iter().map(String::as_str));
         Ok(())
     }
 

@@ -51,16 +51,16 @@ pub async fn open_log(
     keys: &LogKeyHistory,
 ) -> Result<(LogTree, Anchor), StoreError> {
     let mut conn = database.writer().await?;
-    let tip = LogTree::load(&mut conn, keys).await?;
+    let tree = LogTree::load(&mut conn, keys).await?;
     let (anchor, note) = open_anchor(anchor)?;
     let anchored = verify_checkpoint(&note, keys)?;
     load_head_continuing(&mut conn, anchored.size(), anchored.root(), keys).await?;
     drop(conn);
-    if keys.replacement_indexes().last().is_some_and(|kept| tip.head().size <= kept) {
+    if keys.replacement_indexes().last().is_some_and(|kept| tree.head().size <= kept) {
         return Err(StoreError::Inconsistent("a rollback was half accepted: run accept-rollback again"));
     }
-    check_recent_entries(database, tip.head().size).await?;
-    Ok((tip, anchor))
+    check_recent_entries(database, tree.head().size).await?;
+    Ok((tree, anchor))
 }
 
 /// Opens the anchor, and returns it with its newest note.

@@ -55,8 +55,8 @@ impl Rollback {
         let (anchor, anchored) = open_anchor(anchor)?;
         let mut conn = database.writer().await?;
         conn.begin_write().await?;
-        let tip = LogTree::load(&mut conn, keys).await?;
-        let size = tip.head().size;
+        let tree = LogTree::load(&mut conn, keys).await?;
+        let size = tree.head().size;
         check_recent_entries(database, size).await?;
         let begun = is_begun(keys, name, &anchored, size)?;
         let sql = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
@@ -69,7 +69,7 @@ impl Rollback {
         Ok(Self {
             conn,
             anchor,
-            tree: tip,
+            tree: tree,
             is_begun: begun,
             stored_note: stored,
             anchored_note: anchored,
@@ -94,7 +94,8 @@ impl Rollback {
         first: Proposal,
         now: Instant,
     ) -> Result<(u64, u64), StoreError> {
-        let Self { mut conn, mut anchor, tree: tip, stored_note: stored, anchored_note: anchored, .. } = self;
+        let Self { mut conn, mut anchor, tree: tree, stored_note: stored, anchored_note: anchored, .. } =
+            self;
         let keys = signer.key_history();
         let newest = verify_checkpoint(&stored, keys)?;
         let (kept, note) = if newest.origin() == signer.verifier().name() {
@@ -105,7 +106,7 @@ impl Rollback {
             let now = conn.clock().await?.unwrap_or(now);
             let members = [PendingProposal { proposal: first, reply_to: oneshot::channel().0 }];
             let written =
-                group_writer::write_group(&mut conn, tip, &members, &HashMap::new(), signer, now).await?;
+                group_writer::write_group(&mut conn, tree, &members, &HashMap::new(), signer, now).await?;
             conn.commit().await?;
             (newest.size(), written.note)
         };

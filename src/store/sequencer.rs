@@ -192,7 +192,7 @@ impl Sequencer {
             Err(error) => return Self::handle_failed_write(group, error),
         };
         let looked_up = self.look_up(&mut conn, &group).await;
-        let (tip, held) = match looked_up {
+        let (tree, held) = match looked_up {
             Ok(looked_up) => looked_up,
             Err(error) => {
                 conn.rollback().await;
@@ -209,7 +209,7 @@ impl Sequencer {
             return Ok(Attempt::Done);
         }
         let written =
-            group_writer::write_group(&mut conn, tip, &members, &versions, &self.signer, self.clock.now())
+            group_writer::write_group(&mut conn, tree, &members, &versions, &self.signer, self.clock.now())
                 .await;
         let written = match written {
             Ok(written) => written,
@@ -231,18 +231,18 @@ impl Sequencer {
             }
         };
         drop(conn);
-        let WrittenGroup { tree: tip, note, receipts } = written;
+        let WrittenGroup { tree: tree, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());
         self.durability.enqueue(CommittedGroup {
-            head: tip.head(),
+            head: tree.head(),
             note,
             members,
             receipts,
             unsynced,
             ticket,
         });
-        self.tree = tip;
+        self.tree = tree;
         Ok(Attempt::Done)
     }
 
@@ -276,11 +276,11 @@ impl Sequencer {
             group_plan::request_ids(group),
         )
         .await?;
-        let tip = LogTree::catch_up(conn, self.tree.clone(), self.signer.key_history(), &read).await?;
-        if tip.range.size() > known {
+        let tree = LogTree::catch_up(conn, self.tree.clone(), self.signer.key_history(), &read).await?;
+        if tree.range.size() > known {
             self.notifier.mark_pending(known);
         }
-        self.tree = tip.clone();
+        self.tree = tree.clone();
         let mut held = GroupLookups::default();
         for row in &read.versions {
             held.versions.insert(row.get("bytes")?, row.get("number")?);
@@ -290,7 +290,7 @@ impl Sequencer {
                 IdempotencyRecord { mac: row.get("mac")?, index: row.get::<i64>("number")?.unsigned_abs() };
             held.requests.insert((row.get("text")?, row.get("bytes")?), remembered);
         }
-        Ok((tip, held))
+        Ok((tree, held))
     }
 
     /// Handles an error before COMMIT, when nothing was written: answers `Unavailable`, or has the group halved.

@@ -33,9 +33,9 @@ pub async fn verify_log(
     size: u64,
     keys: &LogKeyHistory,
 ) -> Result<Option<LogCorruption>, StoreError> {
-    let mut edge = CompactRange::default();
-    while edge.size() < size {
-        match verify_page(log, &mut edge, size).await {
+    let mut range = CompactRange::default();
+    while range.size() < size {
+        match verify_page(log, &mut range, size).await {
             Ok(None) => tokio::time::sleep(PAGE_PAUSE).await,
             Err(StoreError::Unreachable(_)) => tokio::time::sleep(RETRY_INTERVAL).await,
             ended => return ended,
@@ -44,7 +44,7 @@ pub async fn verify_log(
     let mut snapshot = Snapshot::new(log.database());
     let note = evidence::load_checkpoint(&mut snapshot, size).await?;
     let signed = note.map(|note| verify_checkpoint(&note, keys)).transpose()?;
-    let same = signed.is_some_and(|signed| *signed.root() == edge.root());
+    let same = signed.is_some_and(|signed| *signed.root() == range.root());
     Ok((!same)
         .then_some(LogCorruption { index: 0, message: "the tree does not have the root that was signed" }))
 }
@@ -52,15 +52,15 @@ pub async fn verify_log(
 /// Verifies the next page, and adds its entries to the tree once all of them are read.
 async fn verify_page(
     log: &LogReader,
-    edge: &mut CompactRange,
+    range: &mut CompactRange,
     size: u64,
 ) -> Result<Option<LogCorruption>, StoreError> {
     let mut snapshot = Snapshot::new(log.database());
-    let leaves = match load_leaves(snapshot.conn().await?, edge.size(), size).await? {
+    let leaves = match load_leaves(snapshot.conn().await?, range.size(), size).await? {
         Ok(leaves) => leaves,
         Err(finding) => return Ok(Some(finding)),
     };
-    let mut grown = edge.clone();
+    let mut grown = range.clone();
     for leaf in leaves {
         grown.append(leaf);
     }
@@ -69,7 +69,7 @@ async fn verify_page(
             return Ok(Some(finding));
         }
     }
-    *edge = grown;
+    *range = grown;
     Ok(None)
 }
 

@@ -66,8 +66,8 @@ impl CompactRange {
     /// `None` if one is missing or has another width.
     #[must_use]
     pub fn from_partial_tiles(size: u64, partial: &[(TileId, Vec<Hash>)]) -> Option<Self> {
-        let mut edge = Self { size, ..Self::default() };
-        for ((id, width), levels) in partial_tiles(size).zip(edge.levels.chunks_mut(8)) {
+        let mut range = Self { size, ..Self::default() };
+        for ((id, width), levels) in partial_tiles(size).zip(range.levels.chunks_mut(8)) {
             let (_, hashes) = partial.iter().find(|(found, _)| *found == id)?;
             if hashes.len() != width {
                 return None;
@@ -79,7 +79,7 @@ impl CompactRange {
                 nodes = nodes.chunks_exact(2).filter_map(hash_pair).collect();
             }
         }
-        Some(edge)
+        Some(range)
     }
 
     /// Returns the number of leaves in the tree.

@@ -56,19 +56,19 @@ impl LogKeyHistory {
     /// [`NoteError::Key`].
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let mut words = text.split_whitespace();
-        let mut lineage = Self::from(Verifier::parse(words.next().ok_or(NoteError::Key)?)?);
+        let mut history = Self::from(Verifier::parse(words.next().ok_or(NoteError::Key)?)?);
         while let Some(kept) = words.next() {
             let kept = kept.parse().map_err(|_| NoteError::Key)?;
             let next = Verifier::parse(words.next().ok_or(NoteError::Key)?)?;
-            if lineage.replaced.last().is_some_and(|(_, before)| *before > kept)
-                || lineage.contains_name(next.name())
+            if history.replaced.last().is_some_and(|(_, before)| *before > kept)
+                || history.contains_name(next.name())
             {
                 return Err(NoteError::Key);
             }
-            let before = std::mem::replace(&mut lineage.present, next);
-            lineage.replaced.push((before, kept));
+            let before = std::mem::replace(&mut history.present, next);
+            history.replaced.push((before, kept));
         }
-        Ok(lineage)
+        Ok(history)
     }
 
     /// Returns the text before the next log's key in its key history, if the next log keeps `kept` entries.

@@ -30,9 +30,9 @@ pub use tiles::{TILE_WIDTH, TileId, entry_bundle, node_in_tile, partial_tiles, t
 /// Returns the RFC 6962 Merkle tree hash of some leaf hashes.
 #[must_use]
 pub fn tree_root(leaves: &[Hash]) -> Hash {
-    let mut edge = CompactRange::default();
+    let mut range = CompactRange::default();
     for leaf in leaves {
-        edge.append(*leaf);
+        range.append(*leaf);
     }
-    edge.root()
+    range.root()
 }

@@ -52,11 +52,11 @@ fn leaves(count: u32) -> Vec<Hash> {
 }
 
 fn edge_of(leaves: &[Hash]) -> CompactRange {
-    let mut edge = CompactRange::default();
+    let mut range = CompactRange::default();
     for leaf in leaves {
-        edge.append(*leaf);
+        range.append(*leaf);
     }
-    edge
+    range
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn the_reference_tree_has_its_published_roots() {
         "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
         "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     ];
-    let mut edge = CompactRange::default();
+    let mut range = CompactRange::default();
     for (data, root) in data.iter().zip(roots) {
-        edge.append(leaf_hash(data));
-        assert_eq!(edge.root().to_string(), root);
+        range.append(leaf_hash(data));
+        assert_eq!(range.root().to_string(), root);
     }
 }
 
@@ -93,10 +93,10 @@ fn the_reference_tree_has_its_published_roots() {
 fn proofs_equal_the_naive_ones_for_every_pair_of_sizes() {
     let leaves = leaves(300);
     for size in 1..=300_usize {
-        let edge = edge_of(&leaves[..size]);
+        let range = edge_of(&leaves[..size]);
         let root = mth(&leaves[..size]);
-        assert_eq!(edge.root(), root);
-        let prover = edge.prover().unwrap();
+        assert_eq!(range.root(), root);
+        let prover = range.prover().unwrap();
         for index in 0..size {
             let proof = prover.inclusion_proof(index as u64).unwrap();
             assert_eq!(proof, path(index, &leaves[..size]), "{index} of {size}");
@@ -115,21 +115,21 @@ fn proofs_equal_the_naive_ones_for_every_pair_of_sizes() {
 #[test]
 fn the_compact_range_proves_the_last_group_across_tile_boundaries() {
     let leaves = leaves(66_000);
-    let mut edge = CompactRange::default();
+    let mut range = CompactRange::default();
     let mut tiles = Vec::new();
     for (at, leaf) in leaves.iter().enumerate() {
-        edge.append(*leaf);
-        tiles.extend(edge.take_full_tiles());
+        range.append(*leaf);
+        tiles.extend(range.take_full_tiles());
         let size = at as u64 + 1;
         if [255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537, 66_000].contains(&size) {
-            let (prover, root) = (edge.prover().unwrap(), edge.root());
+            let (prover, root) = (range.prover().unwrap(), range.root());
             for index in size.saturating_sub(256)..size {
                 let leaf = &leaves[usize::try_from(index).unwrap()];
                 verify_inclusion(leaf, index, size, &prover.inclusion_proof(index).unwrap(), &root).unwrap();
             }
         }
     }
-    assert_eq!(edge.root(), mth(&leaves));
+    assert_eq!(range.root(), mth(&leaves));
     assert_eq!(tiles.iter().filter(|tile| tile.id.level == 1).count(), 1);
     assert_eq!(tiles.len(), 66_000 / 256 + 1);
     // Proofs of any leaf and of any older tree, from stored tiles alone.
@@ -143,15 +143,15 @@ fn the_compact_range_proves_the_last_group_across_tile_boundaries() {
         Some(part.chunks_exact(width).map(mth).collect())
     };
     let prover = Prover::new(66_000, |level, index| node_in_tile(level, index, stored)).unwrap();
-    assert_eq!(prover.root(), Some(edge.root()));
+    assert_eq!(prover.root(), Some(range.root()));
     for index in [0, 1, 255, 256, 40_000, 65_535, 65_536, 65_999_u64] {
         let leaf = &leaves[usize::try_from(index).unwrap()];
         let proof = prover.inclusion_proof(index).unwrap();
-        verify_inclusion(leaf, index, 66_000, &proof, &edge.root()).unwrap();
+        verify_inclusion(leaf, index, 66_000, &proof, &range.root()).unwrap();
     }
     for old in [1, 256, 257, 65_535, 65_536, 65_537_usize] {
         let proof = prover.consistency_proof(old as u64).unwrap();
-        verify_consistency(old as u64, &mth(&leaves[..old]), 66_000, &edge.root(), &proof).unwrap();
+        verify_consistency(old as u64, &mth(&leaves[..old]), 66_000, &range.root(), &proof).unwrap();
     }
 }
 
@@ -180,12 +180,12 @@ fn a_compact_range_made_from_partial_tiles_continues_the_tree() {
 #[test]
 fn a_proof_with_a_flipped_bit_does_not_verify() {
     let leaves = leaves(13);
-    let (edge, flip) = (edge_of(&leaves), |hash: &Hash, bit: usize| {
+    let (range, flip) = (edge_of(&leaves), |hash: &Hash, bit: usize| {
         let mut bytes = *hash.as_bytes();
         bytes[bit / 8] ^= 1 << (bit % 8);
         Hash::from(bytes)
     });
-    let (prover, root) = (edge.prover().unwrap(), edge.root());
+    let (prover, root) = (range.prover().unwrap(), range.root());
     for index in 0..13_u64 {
         let leaf = leaves[usize::try_from(index).unwrap()];
         let proof = prover.inclusion_proof(index).unwrap();

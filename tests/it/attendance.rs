@@ -244,9 +244,9 @@ async fn a_return_is_withdrawn_whole(world: &World) {
     assert_eq!((third.stored, third.results[0].revision), (1, 3));
     let fourth = submit(&riverside, &sent("L", &days[..1], "came at 9:20")).await.unwrap().message;
     void_return(&riverside, &fourth.return_id).await.unwrap();
-    let stands = mark_on(&get_attendance(&la, &placement).await.unwrap().marks, days[0]);
-    assert_eq!((stands.code.as_str(), stands.revision, stands.return_id), ("/", 5, third.return_id));
-    assert_eq!(stands.flags, ["RESTORED"]);
+    let restored = mark_on(&get_attendance(&la, &placement).await.unwrap().marks, days[0]);
+    assert_eq!((restored.code.as_str(), restored.revision, restored.return_id), ("/", 5, third.return_id));
+    assert_eq!(restored.flags, ["RESTORED"]);
     let again = refusal_status(void_return(&riverside, &fourth.return_id).await);
     assert_eq!(reason(&again), "STATE_INVALID");
     let nil = SubmitAttendanceRequest { nil_return: true, ..submission(vec![]) };

@@ -101,7 +101,7 @@ async fn what_goes_on_without_an_agreement_is_entered_with_its_basis_and_flagged
     let (_, entry) = call_with_entry(&world, &mut stage, "provider-a", "SubmitAttendance", &marks).await;
     assert!(entry.agreement_lapsed);
     assert_eq!(entry.agreement_id, agreement);
-    // For an ended placement the call is refused.
+    // The call is refused for an ended placement.
     let over = example_with(&stage, "NotifyExpectedAbsence", r#"{"placementId": "$ended"}"#);
     assert_eq!(stage.call("la-a", "NotifyExpectedAbsence", &over).await.reason(), "AGREEMENT_NOT_IN_FORCE");
     drop(stage);

@@ -101,9 +101,9 @@ struct InProcessNode {
 
 async fn open(dir: &Path, clock: Arc<FaultyClock>) -> Node {
     let config = Config::load(&dir.join("gateway.toml")).unwrap();
-    let surroundings =
+    let environment =
         Environment { clock, system_clock: Arc::new(SystemClock), random: Randomness::system() };
-    Node::open(config, surroundings).await.unwrap()
+    Node::open(config, environment).await.unwrap()
 }
 
 impl InProcessNode {

@@ -72,13 +72,13 @@ async fn what_was_acknowledged_survives_kill_9() {
     let placed = sandbox::world::load(sandbox.path()).unwrap().placements.into_iter();
     let placed = placed.filter(|placed| placed.provider == "provider-a").take(CONCURRENT_CALLERS);
     let placements: Vec<_> = placed.map(|placed| placed.placement_id).collect();
-    let (mut server, mut acknowledged, mut longest) =
+    let (mut server, mut acknowledged, mut max_round) =
         (Process::serve(sandbox.path()), Answered::new(), Duration::ZERO);
     for number in 1..=kills {
         let begun = Instant::now();
         let next = kill_round(&sandbox, server, &placements, number);
         let (restarted, answered) = within(MAX_ROUND_TIME, &format!("round {number}"), next).await;
-        longest = longest.max(begun.elapsed());
+        max_round = max_round.max(begun.elapsed());
         server = restarted;
         acknowledged.extend(answered);
     }
@@ -104,7 +104,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let lost = acknowledged.iter().filter(|(_, reply, _)| !stored(reply)).count();
     writeln!(
         std::io::stderr(),
-        "{kills} kills, {} acknowledged, {lost} lost, longest round {longest:?}",
+        "{kills} kills, {} acknowledged, {lost} lost, longest round {max_round:?}",
         acknowledged.len()
     )
     .unwrap();

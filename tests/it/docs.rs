@@ -262,26 +262,42 @@ fn a_command_that_fails_fails_its_page() {
     Page { path: "page.md".into(), text }.run(&sandbox);
 }
 
+/// Returns the file that a relative link of a page leads to, and the heading in it, if it names one.
+fn target<'a>(page: &Page, link: &'a str) -> (PathBuf, Option<&'a str>) {
+    let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+    let target = match path {
+        "" => page.path.clone(),
+        path => page.path.parent().unwrap().join(path),
+    };
+    (target, anchor)
+}
+
+/// Finds the relative links of all pages that lead to no file or no heading.
+pub fn broken_links() -> Vec<String> {
+    let mut broken = Vec::new();
+    for page in Page::all() {
+        for link in page.links().into_iter().filter(|link| !link.starts_with("https://")) {
+            let (target, anchor) = target(&page, link);
+            let has_anchor = |anchor| Page::read(&target).anchors().iter().any(|found| found == anchor);
+            if !root().join(&target).exists() || !anchor.is_none_or(has_anchor) {
+                broken.push(format!("{}: {link}", page.path.display()));
+            }
+        }
+    }
+    broken
+}
+
 #[test]
 fn every_link_leads_somewhere() {
+    assert_eq!(broken_links(), Vec::<String>::new());
+}
+
+#[test]
+fn a_link_leads_to_every_page_of_the_docs() {
     let (pages, mut reached) = (Page::all(), BTreeSet::new());
     for page in &pages {
-        for link in page.links() {
-            if link.starts_with("https://") {
-                continue;
-            }
-            let (path, anchor) =
-                link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
-            let place = format!("{}: {link}", page.path.display());
-            let target = match path {
-                "" => page.path.clone(),
-                path => page.path.parent().unwrap().join(path),
-            };
-            assert!(root().join(&target).exists(), "{place}");
-            if let Some(anchor) = anchor {
-                assert!(Page::read(&target).anchors().iter().any(|found| found == anchor), "{place}");
-            }
-            reached.extend(root().join(&target).canonicalize());
+        for link in page.links().into_iter().filter(|link| !link.starts_with("https://")) {
+            reached.extend(root().join(target(page, link).0).canonicalize());
         }
     }
     for page in pages.iter().filter(|page| page.path.starts_with("docs")) {

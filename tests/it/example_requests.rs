@@ -1,4 +1,4 @@
-//! A valid request of every method, with its caller. For a new method, add an example here and the objects that it
+//! A valid request of every method, with its caller. Add an example of a new method here, and the objects that it
 //! names in `fixtures.rs`; until then the tests in `matrix` fail and name the method.
 
 /// A request as protobuf JSON. `$name` is replaced by the value of that name in the fixtures, and `request_id` is

@@ -35,8 +35,8 @@ struct Call {
     logged_outcome: Option<Outcome>,
 }
 
-fn logged_call(path: &'static str, body: Bytes, told: &'static str, entry: Outcome) -> Call {
-    Call { path, metadata: &[], body, reason: told, logged_outcome: Some(entry) }
+fn logged_call(path: &'static str, body: Bytes, reason: &'static str, entry: Outcome) -> Call {
+    Call { path, metadata: &[], body, reason, logged_outcome: Some(entry) }
 }
 
 /// Returns valid and invalid calls of every kind. `repeated` has already been submitted.
@@ -86,7 +86,7 @@ fn all_calls(placement: &str, repeated: &Bytes) -> Vec<Call> {
         ..logged_call(SUBMIT, one.clone(), "ENCODING_UNKNOWN", Outcome::Refused)
     });
     let unentered =
-        |path, body, told| Call { logged_outcome: None, ..logged_call(path, body, told, Outcome::Ok) };
+        |path, body, reason| Call { logged_outcome: None, ..logged_call(path, body, reason, Outcome::Ok) };
     calls.push(unentered(CHECKPOINT, frame(&[]), "OK"));
     calls.push(unentered(CHECKPOINT, frame(&[0xff]), "MALFORMED"));
     calls.push(unentered("/grpc.health.v1.Health/Check", frame(&[]), "OK"));
@@ -106,9 +106,9 @@ async fn the_log_grows_by_what_was_called(world: &World) {
         random.fill(&mut chance);
         // Each call is made once, then at random.
         let at = if at < calls.len() { at } else { usize::from(chance[0]) % calls.len() };
-        let Call { path, metadata, body, reason: told, logged_outcome: entry } = calls.swap_remove(at);
+        let Call { path, metadata, body, reason, logged_outcome: entry } = calls.swap_remove(at);
         let answer = wire.send(path, metadata, body).await.unwrap();
-        assert!(answer.reason().starts_with(told), "{path} call {at}: {}, not {told}", answer.reason());
+        assert!(answer.reason().starts_with(reason), "{path} call {at}: {}, not {reason}", answer.reason());
         if let Some(outcome) = entry {
             *tally.entry(outcome as i32).or_default() += 1;
         }

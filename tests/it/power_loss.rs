@@ -33,7 +33,7 @@ const CRASH_IMAGES: usize = 1_000;
 const FULLY_VERIFIED_IMAGES: usize = 50;
 /// Images of a disk that ignores syncs.
 const IMAGES_WITHOUT_SYNC: usize = 50;
-/// Children of provider-a. For each, one caller submits a mark a day.
+/// Children of provider-a. One caller submits a mark a day for each.
 const CHILDREN: usize = 8;
 const DAYS: usize = 60;
 /// Maximum number of retries of a call that is refused as CONTENDED because the others change what it depends on.

@@ -177,9 +177,11 @@ async fn nothing_of_a_placement_is_in_an_answer_behind_its_end(world: &World) {
         // Alerts and plans exist for the sandbox's own placements only.
         let own = match name {
             "ListAlerts" => Some(alerted.clone()),
-            "ListExpectedReturns" => {
-                world.placements("la-a", "provider-a").into_iter().skip(1).find(|of| *of != alerted)
-            }
+            "ListExpectedReturns" => world
+                .placements("la-a", "provider-a")
+                .into_iter()
+                .skip(1)
+                .find(|placement| *placement != alerted),
             _ => None,
         };
         let (placement_id, etag) = if let Some(own) = own {

@@ -29,9 +29,9 @@ pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Appends entries without a caller until the log has [`ENTRIES`] entries.
 async fn append_entries(dir: &Path) {
     let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Randomness::system());
-    let surroundings =
+    let environment =
         Environment { clock: clock.clone(), system_clock: clock.clone(), random: random.clone() };
-    let node = Node::open(Config::load(&dir.join("gateway.toml")).unwrap(), surroundings).await.unwrap();
+    let node = Node::open(Config::load(&dir.join("gateway.toml")).unwrap(), environment).await.unwrap();
     let mut commits = JoinSet::new();
     for _ in node.committer.head().borrow().size..ENTRIES_BEYOND_START_CHECK {
         let (committer, exchange) = (node.committer.clone(), random.uuid_v7(clock.now()));

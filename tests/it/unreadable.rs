@@ -37,7 +37,7 @@ async fn count_rows(world: &World, sql: &'static str) -> i64 {
 /// Calls each method whose response has records of several children; returns the number of records or the refusal
 /// of each.
 async fn call_list_methods(client: &Client) -> [Result<usize, (Code, String)>; 4] {
-    fn told(error: ClientError) -> (Code, String) {
+    fn code_and_reason(error: ClientError) -> (Code, String) {
         match error {
             ClientError::Refused(status) => (status.code(), reason(&status)),
             other => panic!("{other}"),
@@ -54,22 +54,22 @@ async fn call_list_methods(client: &Client) -> [Result<usize, (Code, String)>; 4
             .call(delivery_service::LIST_DELIVERIES, &ListDeliveriesRequest::default())
             .await
             .map(|reply| reply.message.deliveries.len())
-            .map_err(told),
+            .map_err(code_and_reason),
         client
             .call(returns_service::LIST_EXPECTED_RETURNS, &expected)
             .await
             .map(|reply| reply.message.returns.len())
-            .map_err(told),
+            .map_err(code_and_reason),
         client
             .call(placement_service::LIST_PLACEMENTS, &list)
             .await
             .map(|reply| reply.message.placements.len())
-            .map_err(told),
+            .map_err(code_and_reason),
         client
             .call(oversight_service::LIST_ALERTS, &alerts)
             .await
             .map(|reply| reply.message.alerts.len())
-            .map_err(told),
+            .map_err(code_and_reason),
     ]
 }
 

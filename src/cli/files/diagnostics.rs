@@ -138,7 +138,7 @@ impl Diagnostic {
         own.unwrap_or_else(|| description(&self.reason))
     }
 
-    /// For people: one line.
+    /// Returns the finding as one line for people.
     #[must_use]
     pub fn to_text(&self) -> String {
         let column = if self.column.is_empty() { String::new() } else { format!(", {}", self.column) };

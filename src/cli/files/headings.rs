@@ -82,9 +82,9 @@ fn split_day_and_session<'h>(mapping: &Mapping, heading: &'h str) -> Option<(&'h
     let around: &[char] = &[' ', '-', '_', '(', ')', ':', ',', '\u{a0}'];
     let heading = heading.trim_matches(around);
     let halves = |word: &str| mapping.parse_session(word).ok().filter(|session| *session != Session::Timed);
-    let apart: &[char] = &[' ', '_', '(', '-', '\n'];
-    let last = heading.rfind(apart).and_then(|at| heading.split_at_checked(at));
-    let first = heading.find(apart).and_then(|at| heading.split_at_checked(at));
+    let separators: &[char] = &[' ', '_', '(', '-', '\n'];
+    let last = heading.rfind(separators).and_then(|at| heading.split_at_checked(at));
+    let first = heading.find(separators).and_then(|at| heading.split_at_checked(at));
     // `MonAM`, `23/11/2026PM`: the two letters at the end.
     let joined = heading.len().checked_sub(2).and_then(|at| heading.split_at_checked(at));
     let found = last.into_iter().chain(first.map(|(word, day)| (day, word)));
@@ -166,7 +166,7 @@ const NON_MARK_WORDS: [&str; 14] = [
 pub fn is_session_heading(heading: &str) -> bool {
     let heading = heading.to_lowercase();
     let words = heading.split(|letter: char| letter.is_whitespace() || "_()".contains(letter));
-    // For example: a SEN code K, a description of the mark, or a comment on a morning.
+    // Examples are a SEN code K, a description of the mark, or a comment on a morning.
     if words.clone().any(|word| NON_MARK_WORDS.contains(&word)) {
         return false;
     }

@@ -116,11 +116,11 @@ pub async fn start(
         std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
         let made = files::create(dir, postgres_url_file)?;
         let clock = ManualClock::new(parse_instant(WORLD_CREATED_AT)?);
-        let surroundings = environment(Arc::new(clock.clone()), random);
+        let environment = environment(Arc::new(clock.clone()), random);
         let config = load_config(dir)?;
         let log_key = operator::create_gateway(
             config,
-            surroundings,
+            environment,
             "ap-gateway-sandbox/log",
             &made.operator,
             "Gateway operator",

@@ -280,7 +280,7 @@ impl WorldBuilder<'_> {
             start_date: "2026-09-01".to_owned(),
             ..StartPlacementRequest::default()
         };
-        // One child has a passport. For the others a named officer waives the missing item.
+        // One child has a passport. A named officer waives the missing item for the others.
         if number == CHILD_WITH_PASSPORT {
             self.put_and_share_passport(&arranging, &teaching, &made.placement_id).await?;
         } else {

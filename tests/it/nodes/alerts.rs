@@ -36,9 +36,9 @@ async fn of_two_nodes_one_raises_an_alert() {
         let config = Config::load(&nodes.dir(name).join("gateway.toml")).unwrap();
         let tls = gateway::tls(&config).unwrap();
         let clock = Arc::new(ManualClock::new("2026-12-01T06:00:00Z".parse().unwrap()));
-        let surroundings =
+        let environment =
             Environment { clock, system_clock: Arc::new(SystemClock), random: Randomness::system() };
-        (Node::open(config, surroundings).await.unwrap(), tls)
+        (Node::open(config, environment).await.unwrap(), tls)
     };
     let [(one, tls), (two, other)] = [node(NODE_NAMES[0]).await, node(NODE_NAMES[1]).await];
     tokio::join!(one.raise_alerts_once(tls), two.raise_alerts_once(other));

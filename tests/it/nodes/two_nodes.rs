@@ -148,10 +148,10 @@ async fn a_clock_that_is_off(nodes: &Nodes) {
     let clock = Arc::new(ClockBehind(AtomicU64::new(3)));
     let real: Arc<dyn Clock> = clock.clone();
     let held = Arc::new(ManualClock::new(NOW.parse().unwrap()));
-    let surroundings = Environment { clock: held, system_clock: real, random: Randomness::system() };
+    let environment = Environment { clock: held, system_clock: real, random: Randomness::system() };
     let config = Config::load(&dir.join("gateway.toml")).unwrap();
     let tls = gateway::tls(&config).unwrap();
-    let node = Node::open(config, surroundings).await.unwrap();
+    let node = Node::open(config, environment).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     sandbox::files::write_profiles(&dir, address).unwrap();

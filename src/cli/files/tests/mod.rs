@@ -3,6 +3,7 @@
 mod cases;
 mod generator;
 mod random_files;
+mod rng;
 
 use proptest::prelude::*;
 

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use super::super::*;
-use super::generator::{ExpectedMark, GeneratedFile, Mutation, Rng};
+use super::generator::{ExpectedMark, GeneratedFile, Mutation};
+use super::rng::Rng;
 use crate::proto::v1::Session;
 use crate::proto::v1::mark::Child;
 
