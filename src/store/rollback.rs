@@ -69,7 +69,7 @@ impl Rollback {
         Ok(Self {
             conn,
             anchor,
-            tree: tree,
+            tree,
             is_begun: begun,
             stored_note: stored,
             anchored_note: anchored,
@@ -94,8 +94,7 @@ impl Rollback {
         first: Proposal,
         now: Instant,
     ) -> Result<(u64, u64), StoreError> {
-        let Self { mut conn, mut anchor, tree: tree, stored_note: stored, anchored_note: anchored, .. } =
-            self;
+        let Self { mut conn, mut anchor, tree, stored_note: stored, anchored_note: anchored, .. } = self;
         let keys = signer.key_history();
         let newest = verify_checkpoint(&stored, keys)?;
         let (kept, note) = if newest.origin() == signer.verifier().name() {

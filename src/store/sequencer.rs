@@ -231,7 +231,7 @@ impl Sequencer {
             }
         };
         drop(conn);
-        let WrittenGroup { tree: tree, note, receipts } = written;
+        let WrittenGroup { tree, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());
         self.durability.enqueue(CommittedGroup {
