@@ -53,7 +53,7 @@ const COMMITTED_TABLES: [CommittedTable; 13] = [
     committed_table!("placements", Some(3)),
     committed_table!("placement_parties", Some(3)),
     committed_table!("open_items", Some(3)),
-    committed_table!("alerts", Some(3)),
+    committed_table!("alerts", Some(7)),
     committed_table!("plans", Some(2)),
     committed_table!("passport_blocks", None),
     committed_table!("passport_shares", Some(3)),

@@ -2,7 +2,7 @@
 
 use crate::exchange::ReadContent;
 use crate::proto::v1::DeliveryKind;
-use crate::{passports, placements, register, returns};
+use crate::{oversight, passports, placements, register, returns};
 
 /// A kind of delivery.
 pub struct Kind {
@@ -43,8 +43,8 @@ kinds! {
     Agreement => register::register_content;
     Closure => register::register_content;
     Passport => passports::passport_content [needs_action];
-    Alert => placements::alert_content [needs_action];
-    AlertEnded => placements::alert_content;
+    Alert => oversight::alert_content [needs_action];
+    AlertEnded => oversight::alert_content;
 }
 
 /// Returns the kind of a number in the protocol; `None` if no delivery has it.

@@ -6,13 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use prost::Message;
 use uuid::Uuid;
 
+use super::alert_message::{alert_message, seal_resolution};
+use super::alerts::{self, AlertFilter, AlertRow};
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
     CallerRole, Decided, LeafInput, LeafRole, NextActor, PageTokens, PolicyFacts, Reason, Refusal,
     RequestContext, WrongState,
 };
-use crate::placements::alerts::{self, AlertFilter, AlertRow};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
     Alert, AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
@@ -69,7 +70,7 @@ async fn load_listed_alert(
     let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
-    let message = alerts::alert_message(cx, alert, placement).await?;
+    let message = alert_message(cx, alert, placement).await?;
     Ok(Some(ListedAlert { placement: placement.clone(), key, message }))
 }
 
@@ -89,7 +90,7 @@ async fn load_page(
             return Ok((page, None));
         }
         looked_at += found.len();
-        let ids: BTreeSet<Uuid> = found.iter().map(|(_, alert)| alert.placement).collect();
+        let ids: BTreeSet<Uuid> = found.iter().map(|(_, (placement, _))| *placement).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let (mut placements, mut damaged) = (HashMap::new(), BTreeSet::new());
         for placement in placements::by_ids_with_damaged(&mut cx.snapshot, &ids).await? {
@@ -98,22 +99,17 @@ async fn load_page(
                 Err(row) => drop(damaged.insert(row.placement)),
             }
         }
-        for (at, alert) in found {
-            let read = match placements.get(&alert.placement).filter(|placement| can_read(placement, &caller))
-            {
+        for (at, (id, alert)) in found {
+            let read = match placements.get(&id).filter(|placement| can_read(placement, &caller)) {
                 Some(_) if page.len() == size => return Ok((page, Some(seen))),
                 Some(placement) => load_listed_alert(cx, &alert, placement).await,
-                None if damaged.contains(&alert.placement) => Err(Reason::Failed.into()),
+                None if damaged.contains(&id) => Err(Reason::Failed.into()),
                 None => Ok(None),
             };
             match read {
                 Ok(listed) => page.extend(listed),
                 Err(refusal) => {
-                    pages.end_before_damaged(
-                        cx,
-                        refusal,
-                        (page.is_empty(), alert.placement, &at.to_bytes()),
-                    )?;
+                    pages.end_before_damaged(cx, refusal, (page.is_empty(), id, &at.to_bytes()))?;
                     return Ok((page, Some(seen)));
                 }
             }
@@ -138,14 +134,14 @@ pub(super) async fn resolve_alert(
     let by = cx.caller.organisation.clone();
     let alert = alerts::by_id_for_party(&mut cx.snapshot, id, &by).await?;
     let placement = match &alert {
-        Some(alert) => placements::by_id(&mut cx.snapshot, alert.placement).await?,
+        Some((placement, _)) => placements::by_id(&mut cx.snapshot, *placement).await?,
         None => None,
     };
     let facts = placement.as_ref().map_or(PolicyFacts::for_role(CallerRole::NoRole), |placement| {
         PolicyFacts { status: placement.role_status(), ..PolicyFacts::for_role(placement.role_of(&by)) }
     });
     let permit = cx.permit(&facts)?;
-    let (alert, placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
+    let ((_, alert), placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
     if alert.state != AlertState::Open {
         let (present, needed) = (alert.state.as_str_name(), vec![AlertState::Open.as_str_name()]);
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
@@ -159,7 +155,7 @@ pub(super) async fn resolve_alert(
         resolved_by: Some(by.clone()),
         ..alert
     };
-    next.resolution = Some(alerts::seal_resolution(&cx, &key, &next, &StoredResolution { officer, note })?);
+    next.resolution = Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer, note })?);
     for party in [&placement.commissioner, &placement.provider].into_iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
     }

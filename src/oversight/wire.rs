@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
+use super::alerts::AlertFilter;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
-use crate::placements::alerts::AlertFilter;
 use crate::proto::v1::{ListAlertsRequest, Officer, ResolveAlertRequest};
 
 /// Longest note, in characters.

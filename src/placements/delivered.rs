@@ -1,7 +1,7 @@
-//! The content of delivered placements, plans and alerts.
+//! The content of delivered placements and plans.
 
 use super::parties::Access;
-use super::{alerts, children, draft, plan, read, rows};
+use super::{children, draft, plan, read, rows};
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::exchange::{CallerRole, DeliveredContent, DeliverySource, Reason, Refusal, RequestContext};
@@ -50,23 +50,10 @@ pub async fn placement_content(
             _ => plan::load_as_of(cx, &newest, index).await?,
         };
         if let Some(plan) = &content.plan {
-            content.plan_open_items = plan::plan_open_items(plan).into_iter().map(str::to_owned).collect();
+            let lacks = plan::plan_open_items(plan).into_iter();
+            content.plan_open_items = lacks.map(|item| item.as_str().to_owned()).collect();
             content.plan_active = content.plan_open_items.is_empty();
         }
     }
     Ok(DeliveredContent::about_child(content, Content::Placement, id, key))
-}
-
-/// Reads the content of an alert, as the sender's exchange wrote it.
-///
-/// # Errors
-/// As [`alerts::delivery_content`].
-pub async fn alert_content(
-    cx: &mut RequestContext,
-    source: DeliverySource<'_>,
-) -> Result<DeliveredContent, Refusal> {
-    let found = alerts::delivery_content(cx, source.index, source.object).await?.zip(source.placement);
-    Ok(found.map_or_else(DeliveredContent::default, |((key, alert), placement)| {
-        DeliveredContent::about_child(alert, Content::Alert, placement, key)
-    }))
 }

@@ -63,9 +63,9 @@ pub(super) async fn end_placement(
     let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
     let mut rows = vec![row_write(&draft.next)];
     if end.date.is_none() {
-        for (before, item) in open_items::list_skipped(&mut cx.snapshot, placement.id).await? {
-            change = change.guard(item.key(), before);
-            rows.push(row_write(&item));
+        for item in open_items::list_skipped(&mut cx.snapshot, placement.id).await? {
+            change = change.guard(item.key(), item.version);
+            rows.push(row_write(&item.reopened()));
         }
     }
     Ok(change.append_child_rows(&part, rows).with_reply(&response))

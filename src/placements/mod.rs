@@ -5,13 +5,13 @@
 //! names a child outside a sealed column, or refuse a fact because a form is missing.
 //! Serves Education Act 1996 s.19, Education Act 2002 s.29A, Children and Families Act 2014 s.61.
 
-pub mod alerts;
 pub mod children;
 mod damaged;
 mod decision;
 mod delivered;
 mod draft;
 mod end;
+pub mod open_item_code;
 pub mod open_items;
 pub mod parties;
 pub mod party_periods;
@@ -32,7 +32,7 @@ mod wire;
 mod tests;
 
 pub use damaged::by_ids_with_damaged;
-pub use delivered::{alert_content, placement_content};
+pub use delivered::placement_content;
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 

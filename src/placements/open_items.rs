@@ -3,60 +3,39 @@
 
 use uuid::Uuid;
 
+use super::open_item_code::OpenItemCode;
 use super::rows::Placement;
 use super::{children, draft, plan, rules, safety_acknowledgement};
 use crate::calendar::Date;
-use crate::exchange::{Record, Refusal, RequestContext};
+use crate::exchange::{Refusal, RequestContext};
 use crate::proto::v1::MissingItem;
 use crate::seal::ChildKey;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, DamagedRow, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{DamagedRow, Located, LogPosition, Record, Row, Snapshot, StoreError, read_located};
+use crate::{record, select};
 
-/// An item that a start left open.
-#[derive(Clone, Debug)]
-pub struct OpenItemRow {
-    /// The placement.
-    pub placement: Uuid,
-    /// The missing item.
-    pub item: MissingItem,
-    /// The last day on which it can be supplied in time.
-    pub due: Date,
-    /// Whether the gateway has checked the item after that day.
-    pub is_checked: bool,
-    /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end that makes it due again.
-    pub version: i64,
-}
-
-impl Record for OpenItemRow {
-    const TABLE: &'static Table = &Table {
-        name: "open_items",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("version_key"),
-            Column::new::<Vec<u8>>("placement"),
-            Column::new::<i64>("item"),
-            Column::new::<String>("due_date"),
-            Column::new::<i64>("looked_at"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.key().as_bytes().into(),
-            self.placement.into(),
-            (self.item as i32).into(),
-            self.due.to_string().into(),
-            i64::from(self.is_checked).into(),
-        ]
+record! {
+    /// A version of an item that a start left open.
+    #[derive(Clone, Debug)]
+    pub struct OpenItemRow in "open_items" as o, Committed, PlacementChild {
+        /// The placement.
+        pub placement: Uuid,
+        /// The missing item.
+        pub item: OpenItemCode,
+        /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end that makes it due
+        /// again.
+        pub version: i64,
+        /// The last day on which it can be supplied in time.
+        pub due_date: Date,
+        /// Whether the gateway has checked the item after that day.
+        pub is_checked: bool,
+        /// Whether the check raised an alert.
+        pub is_raised: bool,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(self.key(), self.version)]
+    written {
+        version_key: VersionKey = |row| row.key();
     }
+    versions = |row| vec![(row.key(), row.version)];
 }
 
 impl OpenItemRow {
@@ -65,79 +44,98 @@ impl OpenItemRow {
     pub fn key(&self) -> VersionKey {
         key(self.placement, self.item)
     }
+
+    /// Returns the version that makes a checked item due again.
+    #[must_use]
+    pub fn reopened(self) -> Self {
+        Self { version: self.version + 1, is_checked: false, is_raised: false, ..self }
+    }
+
+    /// Returns the version after a check.
+    #[must_use]
+    pub fn checked(self, is_raised: bool) -> Self {
+        Self { version: self.version + 1, is_checked: true, is_raised, ..self }
+    }
 }
 
-fn key(placement: Uuid, item: MissingItem) -> VersionKey {
-    VersionKey::new(KeyFamily::OpenItem).id(placement).bytes(&(item as i32).to_be_bytes())
+fn key(placement: Uuid, item: OpenItemCode) -> VersionKey {
+    VersionKey::new(KeyFamily::OpenItem).id(placement).text(item.as_str())
 }
 
-/// Lists the items of a placement that were checked without an alert because the placement had ended by then. Each
-/// comes with its present version and with the row that makes it due again.
+/// Reads the newest rows of the items of a placement, with their positions.
+async fn fetch_newest(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<Row>, StoreError> {
+    let keys: Vec<VersionKey> = OpenItemCode::ALL.iter().map(|item| key(placement, *item)).collect();
+    snapshot.fetch_by_keys(OpenItemRow::SELECT_NEWEST_BY_KEYS, &keys).await
+}
+
+/// Lists the items of a placement that were checked without an alert because the placement had ended by then.
 ///
 /// # Errors
 /// As [`StoreError`] says.
-pub async fn list_skipped(
-    snapshot: &mut Snapshot,
-    placement: Uuid,
-) -> Result<Vec<(i64, OpenItemRow)>, StoreError> {
-    let raised = "SELECT DISTINCT item FROM alerts WHERE placement = $1";
-    let raised = snapshot.fetch(raised, vec![placement.into()]).await?;
-    let raised = raised.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
-    let items = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
-    let keys: Vec<VersionKey> = items.into_iter().map(|item| key(placement, item)).collect();
-    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version, o.looked_at FROM current_versions h \
-               JOIN open_items o ON o.idx = h.idx AND o.ordinal = h.ordinal WHERE h.key";
-    let mut found = Vec::new();
-    for row in snapshot.fetch_by_keys(sql, &keys).await? {
-        let item = from_row(&row)?;
-        if row.int(6)? == 1 && !raised.contains(&i64::from(item.item as i32)) {
-            found.push((item.version, OpenItemRow { version: item.version + 1, ..item }));
-        }
-    }
-    Ok(found)
+pub async fn list_skipped(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<OpenItemRow>, StoreError> {
+    let rows = fetch_newest(snapshot, placement).await?;
+    let mut items = rows.iter().map(OpenItemRow::read).collect::<Result<Vec<_>, _>>()?;
+    items.retain(|item| item.is_checked && !item.is_raised);
+    items.sort_unstable_by_key(|item| item.item);
+    Ok(items)
 }
 
-/// Lists unchecked items whose due day has passed, by day, after a position (day, index, ordinal), with the position of
-/// the last. A damaged row is an error in its place in the list.
+/// Lists the unchecked items of a placement whose due day has passed, in the order of [`list_overdue`]. Items that
+/// cannot be read are left out, because [`list_overdue`] returns their errors.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn list_overdue_of_placement(
+    snapshot: &mut Snapshot,
+    placement: Uuid,
+    today: Date,
+) -> Result<Vec<OpenItemRow>, StoreError> {
+    let rows = fetch_newest(snapshot, placement).await?;
+    let mut items: Vec<Located<OpenItemRow>> = rows.iter().filter_map(|row| read_located(row).ok()).collect();
+    items.retain(|(_, item)| !item.is_checked && item.due_date < today);
+    items.sort_unstable_by_key(|(position, item)| (item.due_date, *position));
+    Ok(items.into_iter().map(|(_, item)| item).collect())
+}
+
+/// A position in the list of overdue items: the due day as it is stored, and the position in the log.
+pub type OverduePosition = (String, LogPosition);
+
+/// Lists unchecked items whose due day has passed, by day, after a position, with the position of the last. A damaged
+/// row is an error in its place in the list.
 ///
 /// # Errors
 /// As [`StoreError`] says.
 pub async fn list_overdue(
     snapshot: &mut Snapshot,
     today: Date,
-    after: &(String, i64, i64),
+    (day, after): (&str, LogPosition),
     limit: i64,
-) -> Result<(Vec<Result<OpenItemRow, DamagedRow>>, Option<(String, i64, i64)>), StoreError> {
-    let sql = "SELECT o.placement, o.item, o.due_date, o.idx, o.ordinal, h.version FROM open_items o \
-               JOIN current_versions h ON h.key = o.version_key AND h.idx = o.idx AND h.ordinal = o.ordinal \
-               WHERE o.looked_at = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
-               ORDER BY o.due_date, o.idx, o.ordinal LIMIT $5";
-    let (day, index, ordinal) = after;
+) -> Result<(Vec<Result<OpenItemRow, DamagedRow>>, Option<OverduePosition>), StoreError> {
+    let sql = select!(
+        OpenItemRow,
+        "JOIN current_versions v ON v.key = o.version_key AND v.idx = o.idx AND v.ordinal = o.ordinal \
+         WHERE o.is_checked = 0 AND o.due_date < $1 AND (o.due_date, o.idx, o.ordinal) > ($2, $3, $4) \
+         ORDER BY o.due_date, o.idx, o.ordinal LIMIT $5"
+    );
     let arguments =
-        vec![today.to_string().into(), day.as_str().into(), (*index).into(), (*ordinal).into(), limit.into()];
+        vec![today.to_string().into(), day.into(), after.index.into(), after.ordinal.into(), limit.into()];
     let rows = snapshot.fetch(sql, arguments).await?;
-    let last =
-        rows.last().map(|row| Ok::<_, StoreError>((row.text(2)?.to_owned(), row.int(3)?, row.int(4)?)));
-    let items = rows.iter().map(|row| from_row(row).map_err(|error| DamagedRow::new(row.uuid(0), error)));
-    Ok((items.collect(), last.transpose()?))
-}
-
-fn from_row(row: &Row) -> Result<OpenItemRow, StoreError> {
-    let corrupt = |column| StoreError::corrupt("open_items", column);
-    let item = i32::try_from(row.int(1)?).ok().and_then(|item| MissingItem::try_from(item).ok());
-    Ok(OpenItemRow {
-        placement: row.uuid(0)?,
-        item: item.ok_or(corrupt(1))?,
-        due: Date::parse(row.text(2)?).map_err(|_| corrupt(2))?,
-        is_checked: false,
-        version: row.int(5)?,
-    })
+    let last = match rows.last() {
+        Some(row) => {
+            let position = LogPosition { index: row.get("idx")?, ordinal: row.get("ordinal")? };
+            Some((row.get("due_date")?, position))
+        }
+        None => None,
+    };
+    let damaged = |row: &Row, error| DamagedRow::new(row.get("placement"), error);
+    let items = rows.iter().map(|row| OpenItemRow::read(row).map_err(|error| damaged(row, error)));
+    Ok((items.collect(), last))
 }
 
 /// The items that a start left open and that are still missing.
 pub struct RemainingItems {
     /// The items.
-    pub items: Vec<MissingItem>,
+    pub items: Vec<OpenItemCode>,
     /// The keys and versions that were read to find them.
     pub versions_read: Vec<(VersionKey, i64)>,
     /// The commissioner's key of the child.

@@ -177,7 +177,8 @@ pub(super) async fn put_plan(
     change = change.guard(key(placement.id), previous);
     let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
-    let open_items: Vec<_> = rules::plan_open_items(&put.plan).into_iter().map(str::to_owned).collect();
+    let open_items = rules::plan_open_items(&put.plan).into_iter();
+    let open_items: Vec<_> = open_items.map(|item| item.as_str().to_owned()).collect();
     let active = open_items.is_empty();
     let warnings =
         if permit.has_agreement_in_force() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };

@@ -73,10 +73,14 @@ fn open_item_messages(
     let due_date = detail.map(|detail| detail.open_items_due.clone()).unwrap_or_default();
     let start_items = rules::still_open_items(&missing, plan.is_some(), decided, acknowledged).into_iter();
     let before_start = rules::start_blockers(placement.state, plan.is_some(), acknowledged);
-    let start_items = before_start.into_iter().chain(start_items).map(rules::missing_item_reason);
+    let start_items = before_start.into_iter().chain(start_items);
     let items = start_items.chain(plan.map(rules::plan_open_items).unwrap_or_default());
     items
-        .map(|item| OpenItem { item: item.to_owned(), due_date: due_date.clone(), ..OpenItem::default() })
+        .map(|item| OpenItem {
+            item: item.as_str().to_owned(),
+            due_date: due_date.clone(),
+            ..OpenItem::default()
+        })
         .collect()
 }
 

@@ -10,6 +10,7 @@ pub use plan::plan_open_items;
 
 use std::collections::BTreeSet;
 
+use super::open_item_code::OpenItemCode;
 use crate::calendar::Date;
 use crate::codes::{Upn, is_same_name};
 use crate::exchange::{NextActor, WrongState};
@@ -135,25 +136,15 @@ pub fn check_start(state: State, planned: bool, acknowledged: bool, waived: &[Mi
 /// Returns the items for which a start would be refused unless they are waived; none once the placement has started
 /// or is over.
 #[must_use]
-pub fn start_blockers(state: State, planned: bool, acknowledged: bool) -> Vec<MissingItem> {
-    match state {
+pub fn start_blockers(state: State, planned: bool, acknowledged: bool) -> Vec<OpenItemCode> {
+    let started = match state {
         // A decision is only possible after the provider has accepted, so it is missing in both states.
-        State::Referred | State::Accepted => {
-            check_start(State::Accepted, planned, acknowledged, &[]).not_waived
-        }
-        State::Approved => check_start(state, planned, acknowledged, &[]).not_waived,
-        _ => Vec::new(),
-    }
-}
-
-/// Returns the name of an item: the reason of the violation if it was not waived, and the open item if it was.
-#[must_use]
-pub fn missing_item_reason(item: MissingItem) -> &'static str {
-    match item {
-        MissingItem::Plan => "PLAN_MISSING",
-        MissingItem::SafetyAcknowledgement => "SAFETY_NOT_ACKNOWLEDGED",
-        _ => "DECISION_MISSING",
-    }
+        State::Referred | State::Accepted => State::Accepted,
+        State::Approved => state,
+        _ => return Vec::new(),
+    };
+    let missing = check_start(started, planned, acknowledged, &[]).not_waived;
+    missing.into_iter().filter_map(OpenItemCode::from_missing_item).collect()
 }
 
 /// Checks that a placement can have ended on a day: not before its start, and not in the future. A placement that was
@@ -197,14 +188,14 @@ pub fn still_open_items(
     planned: bool,
     decided: bool,
     acknowledged: bool,
-) -> Vec<MissingItem> {
+) -> Vec<OpenItemCode> {
     let open = |item: &MissingItem| match item {
         MissingItem::Plan => !planned,
         MissingItem::Decision => !decided,
         MissingItem::SafetyAcknowledgement => !acknowledged,
         MissingItem::Unspecified => false,
     };
-    missing.iter().copied().filter(open).collect()
+    missing.iter().copied().filter(open).filter_map(OpenItemCode::from_missing_item).collect()
 }
 
 /// Returns the fields in which the sent identity contradicts the sender's record, so that it must be another child.

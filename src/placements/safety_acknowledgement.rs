@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use super::open_item_code::OpenItemCode;
 use super::rows::Placement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Refusal, RequestContext};
@@ -23,8 +24,8 @@ pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> VersionKey 
     VersionKey::new(KeyFamily::SafetyAcknowledged).text(sender.as_str()).id(placement)
 }
 
-/// Name of the open item, and reason of the refusal of a start.
-const SAFETY_NOT_ACKNOWLEDGED: &str = "SAFETY_NOT_ACKNOWLEDGED";
+/// Code of the open item, and reason of the refusal of a start.
+const SAFETY_NOT_ACKNOWLEDGED: &str = OpenItemCode::SafetyNotAcknowledged.as_str();
 
 /// The acknowledgement of a placement's safety items, with the versions that were read to find it.
 pub(super) struct SafetyAcknowledgement {

@@ -4,6 +4,7 @@
 use prost::Message;
 
 use super::draft::{self, Draft};
+use super::open_item_code::OpenItemCode;
 use super::open_items::OpenItemRow;
 use super::plan;
 use super::rules::{self, Transition};
@@ -55,12 +56,14 @@ pub(super) async fn start_placement(
     let reply = response.encode_to_vec();
     let part =
         LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
-    let item_rows = items.left_open.iter().map(|item| OpenItemRow {
+    let codes = items.left_open.iter().copied().filter_map(OpenItemCode::from_missing_item);
+    let item_rows = codes.map(|item| OpenItemRow {
         placement: placement.id,
-        item: *item,
-        due,
-        is_checked: false,
+        item,
         version: 1,
+        due_date: due,
+        is_checked: false,
+        is_raised: false,
     });
     let rows =
         std::iter::once(row_write(&draft.next)).chain(item_rows.map(|item| row_write(&item))).collect();
@@ -70,8 +73,8 @@ pub(super) async fn start_placement(
 /// Refuses a start if an item is missing and was not waived; the refusal names every such item.
 fn require_all_waived(unpassed: &[MissingItem]) -> Result<(), Refusal> {
     let mut check = Check::new();
-    for item in unpassed {
-        check.add_violation("missing_items", rules::missing_item_reason(*item));
+    for item in unpassed.iter().copied().filter_map(OpenItemCode::from_missing_item) {
+        check.add_violation("missing_items", item.as_str());
     }
     Ok(check.finish()?)
 }

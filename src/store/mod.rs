@@ -45,7 +45,7 @@ pub use fatal::FatalError;
 pub use log_follower::LogFollower;
 pub use position::{DamagedRow, LogPosition};
 pub use queue::{InFlightPermit, ProposalQueue};
-pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of};
+pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of, total_length};
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, Snapshot};
 pub use sql::{

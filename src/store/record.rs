@@ -9,6 +9,10 @@ use super::version_key::VersionKey;
 pub trait Record: Sized {
     /// The table; its first two columns are `idx` and `ordinal`, which the committer assigns.
     const TABLE: &'static Table;
+    /// Selects every column that is read, then `idx` and `ordinal`; a list of further columns can follow.
+    const SELECT_COLUMNS: &'static str;
+    /// Names the table and its alias; a query continues behind it.
+    const FROM: &'static str;
     /// Selects every column that is read; a query continues behind the table's alias.
     const SELECT: &'static str;
     /// Selects the newest version of the key `$1`.
@@ -101,6 +105,8 @@ macro_rules! record {
                 ],
                 replace_key: &[],
             };
+            const SELECT_COLUMNS: &'static str = $crate::record!(@columns $alias, [$($field)*]);
+            const FROM: &'static str = concat!(" FROM ", $table, " ", stringify!($alias), " ");
             const SELECT: &'static str = $crate::record!(@select $table, $alias, [$($field)*], [""]);
             const SELECT_NEWEST: &'static str = $crate::record!(@newest $table, $alias, [$($field)*], "= $1");
             const SELECT_NEWEST_BY_KEYS: &'static str = $crate::record!(@newest $table, $alias, [$($field)*], "");
@@ -129,12 +135,16 @@ macro_rules! record {
             }
         }
     };
-    (@select $table:literal, $alias:ident, [$($field:ident)*], [$($rest:tt)*]) => {
+    (@columns $alias:ident, [$($field:ident)*]) => {
         concat!(
             "SELECT ",
             $(stringify!($alias), ".", stringify!($field), ", ",)*
-            stringify!($alias), ".idx, ", stringify!($alias), ".ordinal FROM ", $table, " ", stringify!($alias), " ",
-            $($rest)*
+            stringify!($alias), ".idx, ", stringify!($alias), ".ordinal"
+        )
+    };
+    (@select $table:literal, $alias:ident, [$($field:ident)*], [$($rest:tt)*]) => {
+        concat!(
+            $crate::record!(@columns $alias, [$($field)*]), " FROM ", $table, " ", stringify!($alias), " ", $($rest)*
         )
     };
     (@newest $table:literal, $alias:ident, [$($field:ident)*], $end:literal) => {
@@ -145,29 +155,52 @@ macro_rules! record {
     };
 }
 
-/// Gives the text of a query for a record, a `&'static str`: its [`Record::SELECT`] and the rest of the statement.
+/// Gives the text of a query for a record, a `&'static str`: its [`Record::SELECT`] and the rest of the statement. With
+/// `and`, further columns are selected, which are read by name.
 #[macro_export]
 macro_rules! select {
-    ($record:ty, $rest:expr) => {{
-        const SELECT: &str = <$record as $crate::store::Record>::SELECT;
-        const BYTES: [u8; SELECT.len() + $rest.len()] = $crate::store::concat_bytes(SELECT, $rest);
+    ($record:ty, $rest:expr) => {
+        $crate::select!(@concat &[<$record as $crate::store::Record>::SELECT, $rest])
+    };
+    ($record:ty, and $columns:expr, $rest:expr) => {
+        $crate::select!(@concat &[
+            <$record as $crate::store::Record>::SELECT_COLUMNS,
+            ", ",
+            $columns,
+            <$record as $crate::store::Record>::FROM,
+            $rest,
+        ])
+    };
+    (@concat $parts:expr) => {{
+        const PARTS: &[&str] = $parts;
+        const BYTES: [u8; $crate::store::total_length(PARTS)] = $crate::store::concat_bytes(PARTS);
         const SQL: &str = $crate::store::text_of(&BYTES);
         SQL
     }};
 }
 
-/// Concatenates two texts at compile time; `N` is the sum of their lengths.
+/// Returns the number of bytes of some texts.
 #[must_use]
-pub const fn concat_bytes<const N: usize>(first: &str, second: &str) -> [u8; N] {
-    let (mut bytes, mut done) = ([0; N], 0);
-    let (mut first, mut second) = (first.as_bytes(), second.as_bytes());
-    while let [byte, rest @ ..] = first {
-        bytes[done] = *byte;
-        (first, done) = (rest, done + 1);
+pub const fn total_length(mut texts: &[&str]) -> usize {
+    let mut length = 0;
+    while let [text, rest @ ..] = texts {
+        length += text.len();
+        texts = rest;
     }
-    while let [byte, rest @ ..] = second {
-        bytes[done] = *byte;
-        (second, done) = (rest, done + 1);
+    length
+}
+
+/// Concatenates texts at compile time; `N` is their [`total_length`].
+#[must_use]
+pub const fn concat_bytes<const N: usize>(mut texts: &[&str]) -> [u8; N] {
+    let (mut bytes, mut done) = ([0; N], 0);
+    while let [text, rest @ ..] = texts {
+        let mut text = text.as_bytes();
+        while let [byte, tail @ ..] = text {
+            bytes[done] = *byte;
+            (text, done) = (tail, done + 1);
+        }
+        texts = rest;
     }
     bytes
 }

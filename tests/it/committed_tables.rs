@@ -42,7 +42,7 @@ const EDITS: [TableEdit; 17] = [
     edit!("placements", "detail", "version = 2", "an answer to a referral"),
     edit!("placements", "detail", "version = 3", "a decision on a placement"),
     edit!("placements", "detail", "version = 4", "the start of a placement"),
-    edit!("open_items", "version_key", "looked_at = 0", "the start of a placement"),
+    edit!("open_items", "version_key", "is_checked = 0", "the start of a placement"),
     edit!("alerts", "child", "state = 1", "an alert"),
     // A plan that changed the planned end of its placement.
     edit!("placements", "detail", "planned_end_date = '2027-03-25'", "a plan"),

@@ -57,7 +57,7 @@ async fn wait_for_alert(client: &Client, placement: &str, state: AlertState) -> 
 /// Waits until the gateway has checked the open items of a placement.
 async fn wait_until_checked(world: &World, placement: &str) {
     let database = world.database().await;
-    let sql = "SELECT COUNT(*) FROM open_items WHERE placement = $1 AND looked_at = 1";
+    let sql = "SELECT COUNT(*) FROM open_items WHERE placement = $1 AND is_checked = 1";
     let id = || vec![Value::from(Uuid::parse_str(placement).unwrap())];
     for round in 0.. {
         let row = database.reader().await.unwrap().fetch_one(sql, id()).await.unwrap().unwrap();

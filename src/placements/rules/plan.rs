@@ -2,27 +2,34 @@
 //! They never refuse a plan: each missing requirement is an open item.
 
 use crate::calendar::Date;
+use crate::placements::open_item_code::OpenItemCode;
 use crate::proto::v1::{AttendancePattern, PartTimeTimetable, Plan, PlanDuty, PlanOutcome};
 
 /// Returns the open items of a plan. A long-term placement (EHCP, EOTAS, medical) needs no end, success criteria or
 /// exit route, but a review at least every 12 months.
 #[must_use]
-pub fn plan_open_items(plan: &Plan) -> Vec<&'static str> {
+pub fn plan_open_items(plan: &Plan) -> Vec<OpenItemCode> {
     let end = date(&plan.planned_end_date);
     let limited = !plan.long_term;
     let after_end =
         |outcome: &PlanOutcome| date(&outcome.target_date).zip(end).is_some_and(|(due, end)| due > end);
     let items = [
-        (!plan.outcomes.iter().any(is_measurable), "NO_OUTCOME"),
-        (limited && end.is_none(), "NO_END"),
-        (limited && plan.success_criteria.is_empty(), "NO_SUCCESS_CRITERIA"),
-        (limited && plan.exit_route.is_empty(), "NO_EXIT_ROUTE"),
-        (!is_reviewed(plan), "NO_REVIEW"),
-        (plan.commissioner_lead.is_none() || plan.provider_lead.is_none(), "NO_LEAD"),
-        (plan.duties.is_empty() || !plan.duties.iter().all(has_owner), "DUTY_WITHOUT_OWNER"),
-        (plan.outcomes.iter().any(after_end), "OUTCOME_AFTER_END"),
-        (is_part_time(plan) && !plan.part_time.as_ref().is_some_and(is_agreed), "PART_TIME_NOT_AGREED"),
-        (plan.sites.iter().any(|site| site.staff_checks_confirmed_on.is_empty()), "STAFF_CHECKS_UNCONFIRMED"),
+        (!plan.outcomes.iter().any(is_measurable), OpenItemCode::NoOutcome),
+        (limited && end.is_none(), OpenItemCode::NoEnd),
+        (limited && plan.success_criteria.is_empty(), OpenItemCode::NoSuccessCriteria),
+        (limited && plan.exit_route.is_empty(), OpenItemCode::NoExitRoute),
+        (!is_reviewed(plan), OpenItemCode::NoReview),
+        (plan.commissioner_lead.is_none() || plan.provider_lead.is_none(), OpenItemCode::NoLead),
+        (plan.duties.is_empty() || !plan.duties.iter().all(has_owner), OpenItemCode::DutyWithoutOwner),
+        (plan.outcomes.iter().any(after_end), OpenItemCode::OutcomeAfterEnd),
+        (
+            is_part_time(plan) && !plan.part_time.as_ref().is_some_and(is_agreed),
+            OpenItemCode::PartTimeNotAgreed,
+        ),
+        (
+            plan.sites.iter().any(|site| site.staff_checks_confirmed_on.is_empty()),
+            OpenItemCode::StaffChecksUnconfirmed,
+        ),
     ];
     items.into_iter().filter_map(|(lacks, item)| lacks.then_some(item)).collect()
 }

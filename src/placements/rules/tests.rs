@@ -100,7 +100,7 @@ fn a_wrong_state_names_those_that_would_do_and_who_acts_next() {
 
 #[test]
 fn a_placement_lists_what_its_start_would_refuse() {
-    use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
+    use OpenItemCode::{DecisionMissing as Decision, PlanMissing as Plan, SafetyNotAcknowledged as Safety};
     assert_eq!(start_blockers(State::Referred, false, false), [Plan, Decision, Safety]);
     assert_eq!(start_blockers(State::Accepted, true, false), [Decision, Safety]);
     assert_eq!(start_blockers(State::Approved, true, true), []);
@@ -204,11 +204,24 @@ fn complete_plan() -> Plan {
     }
 }
 
+/// Returns what a plan lacks as texts.
+fn lacks_of(plan: &Plan) -> Vec<&'static str> {
+    plan_open_items(plan).into_iter().map(OpenItemCode::as_str).collect()
+}
+
+#[test]
+fn every_code_is_parsed_from_its_text() {
+    for code in OpenItemCode::ALL {
+        assert_eq!(OpenItemCode::parse(code.as_str()), Some(*code));
+    }
+    assert_eq!(OpenItemCode::parse("plan_missing"), None);
+}
+
 #[test]
 fn what_a_plan_lacks() {
     assert!(plan_open_items(&complete_plan()).is_empty());
     assert_eq!(
-        plan_open_items(&Plan::default()),
+        lacks_of(&Plan::default()),
         [
             "NO_OUTCOME",
             "NO_END",
@@ -222,7 +235,7 @@ fn what_a_plan_lacks() {
     let lacks = |change: fn(&mut Plan)| {
         let mut plan = complete_plan();
         change(&mut plan);
-        plan_open_items(&plan).join(" ")
+        lacks_of(&plan).join(" ")
     };
     assert_eq!(lacks(|plan| plan.outcomes[0].target_date = "2026-12-19".to_owned()), "OUTCOME_AFTER_END");
     assert_eq!(lacks(|plan| plan.outcomes[0].baseline.clear()), "NO_OUTCOME");
@@ -241,7 +254,7 @@ fn a_long_term_placement_is_reviewed_every_year() {
         plan.exit_route.clear();
         plan.success_criteria.clear();
         plan.review_dates = reviews.iter().map(|&review| review.to_owned()).collect();
-        plan_open_items(&plan).join(" ")
+        lacks_of(&plan).join(" ")
     };
     assert_eq!(lacks(&["2027-09-01"]), "");
     assert_eq!(lacks(&["2027-09-02"]), "NO_REVIEW");
@@ -260,7 +273,7 @@ fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
         ..PartTimeTimetable::default()
     };
     let lacks = |part_time: PartTimeTimetable| {
-        plan_open_items(&Plan { part_time: Some(part_time), ..complete_plan() }).join(" ")
+        lacks_of(&Plan { part_time: Some(part_time), ..complete_plan() }).join(" ")
     };
     assert_eq!(lacks(agreed.clone()), "");
     assert_eq!(lacks(PartTimeTimetable { parents_agreed: false, ..agreed.clone() }), "PART_TIME_NOT_AGREED");
@@ -275,8 +288,11 @@ fn a_part_time_timetable_is_agreed_reviewed_and_ends() {
 fn what_a_start_left_open_is_made_good() {
     use MissingItem::{Decision, Plan, SafetyAcknowledgement as Safety};
     let all = [Plan, Decision, Safety];
-    assert_eq!(still_open_items(&all, false, false, false), all);
-    assert_eq!(still_open_items(&all, true, true, false), [Safety]);
+    let codes = |items: &[MissingItem]| -> Vec<_> {
+        items.iter().copied().filter_map(OpenItemCode::from_missing_item).collect()
+    };
+    assert_eq!(still_open_items(&all, false, false, false), codes(&all));
+    assert_eq!(still_open_items(&all, true, true, false), codes(&[Safety]));
     assert!(still_open_items(&all, true, true, true).is_empty());
     assert!(still_open_items(&[], false, false, false).is_empty());
 }

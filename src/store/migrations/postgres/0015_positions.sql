@@ -1,7 +1,3 @@
--- Lists open alerts in the order of the log, because another node may commit an older id later.
-DROP INDEX alerts_open;
-CREATE INDEX alerts_open ON alerts (idx, ordinal) WHERE state = 1;
-
 -- Finds the recipient's newest batches, with whose digests an acknowledgement is compared.
 CREATE INDEX collections_newest ON collections (organisation, idx, ordinal);
 

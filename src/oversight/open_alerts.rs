@@ -1,0 +1,106 @@
+//! The check of open alerts: closes those whose cause is gone.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::alert_changes;
+use super::alerts::{self, AlertRow};
+use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
+use super::rules;
+use crate::exchange::Refusal;
+use crate::store::version_key::VersionKey;
+use crate::store::{LogPosition, Row, Snapshot, StoreError};
+
+/// Open alerts as the last check found them.
+pub(super) struct OpenAlerts {
+    /// Position of the oldest open alert: all alerts that were raised before it have ended.
+    oldest: LogPosition,
+    /// For each open alert, the key versions under which its cause was found to hold.
+    versions: HashMap<Uuid, Vec<(VersionKey, i64)>>,
+}
+
+impl Default for OpenAlerts {
+    fn default() -> Self {
+        Self { oldest: LogPosition::START, versions: HashMap::new() }
+    }
+}
+
+impl OpenAlerts {
+    /// Closes the open alerts whose cause is gone. Only alerts whose key versions changed are checked again.
+    pub(super) async fn close_obsolete(&mut self, context: &mut CheckContext) -> Result<(), Refusal> {
+        let mut snapshot = Snapshot::new(context.pipeline.log.database());
+        let (mut from, mut oldest) = (self.oldest, None);
+        let now = load_versions(&mut snapshot, self.versions.values().flatten()).await?;
+        let mut seen = HashMap::new();
+        for _ in 0..MAX_STEPS {
+            let open = alerts::list_open(&mut snapshot, from, ROWS_PER_STEP).await?;
+            let is_full = i64::try_from(open.len()).unwrap_or(i64::MAX) == ROWS_PER_STEP;
+            for (position, alert) in open {
+                oldest.get_or_insert(position);
+                from = position.next();
+                let alert = match alert {
+                    Ok(alert) => alert,
+                    Err(damaged) => {
+                        let (subject, error) = (damaged.subject.subject, damaged.subject.error);
+                        context.failures.record(damaged.rule, &subject, error.into())?;
+                        continue;
+                    }
+                };
+                let before = self.versions.remove(&alert.id);
+                let unchanged =
+                    before.filter(|before| before.iter().all(|(key, at)| now.get(key).unwrap_or(&0) == at));
+                if let Some(unchanged) = unchanged {
+                    seen.insert(alert.id, unchanged);
+                    continue;
+                }
+                context.progress.mark();
+                match context.check_open_alert(&alert).await {
+                    Ok(versions) => {
+                        context.failures.clear(alert.rule, &alert.subject);
+                        seen.extend(versions.map(|versions| (alert.id, versions)));
+                    }
+                    Err(refusal) => context.failures.record(alert.rule, &alert.subject, refusal)?,
+                }
+            }
+            if !is_full {
+                break;
+            }
+        }
+        self.versions = seen;
+        self.oldest = oldest.unwrap_or(from);
+        Ok(())
+    }
+}
+
+impl CheckContext {
+    /// Closes an alert whose cause is gone, and returns `None`. Otherwise returns the key versions under which the cause
+    /// was found to hold.
+    async fn check_open_alert(&self, alert: &AlertRow) -> Result<Option<Vec<(VersionKey, i64)>>, Refusal> {
+        let rule = rules::by_kind(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
+        let mut snapshot = Snapshot::new(self.pipeline.log.database());
+        let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
+        drop(snapshot);
+        let mut view = self.pipeline.system_read_context(ALERT_METHOD, &controller);
+        let Some(cause) = rule.find_cause(&mut view, alert).await? else { return Ok(None) };
+        drop(view);
+        if cause.holds {
+            return Ok(Some(cause.grounds.versions_read));
+        }
+        let decide = |cx, permit| alert_changes::close_alert(cx, permit, rule, alert);
+        self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+        Ok(None)
+    }
+}
+
+/// Reads the current version of each key.
+async fn load_versions(
+    snapshot: &mut Snapshot,
+    keys: impl Iterator<Item = &(VersionKey, i64)>,
+) -> Result<HashMap<VersionKey, i64>, Refusal> {
+    let keys: BTreeSet<&VersionKey> = keys.map(|(key, _)| key).collect();
+    let sql = "SELECT v.key, v.version FROM current_versions v WHERE v.key";
+    let rows = snapshot.fetch_by_keys(sql, keys).await?;
+    let version = |row: &Row| Ok((row.get("key")?, row.get("version")?));
+    rows.iter().map(version).collect()
+}
