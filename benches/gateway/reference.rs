@@ -17,7 +17,7 @@ use super::results::Line;
 const RETURNS_MIGRATION: &str = include_str!("../../src/store/migrations/postgres/0004_returns.sql");
 /// The pgbench script that inserts the row of one mark, with new ids and a new time each.
 const INSERT_SCRIPT: &str = "\\set minute random(360, 1319)
-INSERT INTO marks (idx, ordinal, placement, date, slot, revision, return_id, seen, end_minute, flags, received, \
+INSERT INTO marks (idx, ordinal, placement, date, slot, revision, return_id, seen, end_time, flags, received, \
 child, sender) VALUES (nextval('places'), 0, uuid_send(gen_random_uuid()), '2026-11-20', 16 + :minute, 1, \
 uuid_send(gen_random_uuid()), 1, :minute + 2, 0, 1795190400000000 + :minute, uuid_send(gen_random_uuid()), \
 'provider/fleet-00001');

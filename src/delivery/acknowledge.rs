@@ -17,6 +17,7 @@ use crate::proto::v1::{
     AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, Officer,
 };
 use crate::seal::{ChildKey, ColumnAddress, OrganisationKey};
+use crate::store::proposal::RowWrite;
 use crate::{passports, returns};
 
 /// Records the stage for each delivery that has not reached it yet.
@@ -26,7 +27,7 @@ pub async fn acknowledge(
 ) -> Result<Decided<AcknowledgeDeliveryResponse>, Refusal> {
     let request = wire::check_acknowledgement(&cx, &m)?;
     let organisation = cx.caller.organisation.clone();
-    let stage = request.stage as i32;
+    let stage = request.stage;
     let mut headers = Vec::new();
     for (position, digest) in &request.deliveries {
         let header = rows::find_header(&mut cx.snapshot, &organisation, *position).await?;
@@ -41,7 +42,7 @@ pub async fn acknowledge(
     let mut change = cx.change(&permit);
     let mut collected = CollectedDigests::default();
     let mut done: Vec<MailboxPosition> = Vec::new();
-    let mut rows: Vec<AcknowledgementRow> = Vec::new();
+    let mut rows: Vec<RowWrite> = Vec::new();
     let mut placements = BTreeSet::new();
     for (header, digest) in headers {
         let header = header.ok_or(Reason::NotFound)?;
@@ -64,15 +65,15 @@ pub async fn acknowledge(
             .transpose()?;
         let row = AcknowledgementRow {
             organisation: organisation.clone(),
-            delivery: header.position,
+            delivery_idx: header.position.index,
+            delivery_ordinal: header.position.ordinal,
             stage,
             time: cx.now.micros(),
             officer,
-            linked_version: None,
         };
         change = change.guard(key, 0);
-        rows.push(row);
-        if stage == DeliveryStage::ActedOn as i32 && header.kind == DeliveryKind::Passport as i32 {
+        rows.push(row_write(&row));
+        if stage == DeliveryStage::ActedOn && header.kind == DeliveryKind::Passport as i32 {
             change = record_passport_acted_on(&mut cx, change, &mut rows, header.position).await?;
         }
     }
@@ -82,7 +83,7 @@ pub async fn acknowledge(
     let (change, concerned) = recipient_children(&mut cx, change, &placements).await?;
     let part = |(placement, key)| LeafInput { placement, role: LeafRole::Submitted, key, reply: &reply };
     let parts: Vec<_> = concerned.iter().map(|(placement, key)| part((*placement, key))).collect();
-    Ok(change.append_children_rows(&parts, rows.iter().map(row_write).collect()).with_reply(&response))
+    Ok(change.append_children_rows(&parts, rows).with_reply(&response))
 }
 
 /// Returns the placements that a delivery is about. A delivery about several children has them in the rows that its
@@ -141,18 +142,21 @@ async fn recipient_children(
 async fn record_passport_acted_on(
     cx: &mut RequestContext,
     change: Change,
-    rows: &mut [AcknowledgementRow],
+    rows: &mut [RowWrite],
     at: MailboxPosition,
 ) -> Result<Change, Refusal> {
     let Some((key, before, version)) = passports::acknowledgement_update(cx, at.index).await? else {
         return Ok(change);
     };
-    let same_key =
-        rows.iter_mut().find(|row| row.linked_version.as_ref().is_some_and(|(other, _)| *other == key));
-    let newest =
-        same_key.and_then(|row| row.linked_version.take()).map_or(version, |(_, other)| other.max(version));
+    let mut newest = version;
+    for row in rows.iter_mut() {
+        newest = row
+            .versioned_keys
+            .extract_if(.., |(other, _)| *other == key)
+            .fold(newest, |newest, (_, other)| newest.max(other));
+    }
     if let Some(last) = rows.last_mut() {
-        last.linked_version = Some((key.clone(), newest));
+        last.versioned_keys.push((key.clone(), newest));
     }
     Ok(change.guard(key, before))
 }

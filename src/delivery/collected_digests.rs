@@ -94,7 +94,7 @@ impl CollectedDigests {
     }
 
     fn add(&mut self, row: &Row) -> Result<(), Refusal> {
-        for record in row.blob(0)?.chunks(RECORD_BYTES) {
+        for record in row.get::<Vec<u8>>("digests")?.chunks(RECORD_BYTES) {
             let (index, rest) = record.split_first_chunk::<8>().ok_or(Reason::Failed)?;
             let (ordinal, digest) = rest.split_first_chunk::<8>().ok_or(Reason::Failed)?;
             let digest = KeyedDigest::from_bytes(digest).ok_or(Reason::Failed)?;

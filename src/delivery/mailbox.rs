@@ -141,8 +141,16 @@ async fn read_batch(cx: &mut RequestContext, from: MailboxQuery) -> Result<Mailb
     let more = more || to.more;
     let batch = sent.iter().map(|sent| (sent.position, sent.content_sha256));
     let digests = collected_digests::encode_digests(&cx.vault.ring(), &organisation, batch);
-    let (kinds, time) = (from.kind_bits, cx.now.micros());
-    let row = CollectionRow { organisation, from: from.after, to: next, kind_bits: kinds, time, digests };
+    let row = CollectionRow {
+        organisation,
+        from_idx: from.after.index,
+        from_ordinal: from.after.ordinal,
+        to_idx: next.index,
+        to_ordinal: next.ordinal,
+        kinds: from.kind_bits,
+        time: cx.now.micros(),
+        digests,
+    };
     let change = content::add_leaves(cx.change(&permit).append(&row), &sent);
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
     Ok(MailboxRead::Batch(DeliveryBatch { change, deliveries, next, more }))

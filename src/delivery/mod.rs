@@ -14,6 +14,10 @@ mod status;
 mod wire;
 
 use crate::exchange::method::methods;
+use crate::store::{Record as _, Table};
+
+/// The tables of collections and acknowledgements.
+pub const TABLES: &[&Table] = &[rows::CollectionRow::TABLE, rows::AcknowledgementRow::TABLE];
 
 methods! {
     delivery_service::WATCH_DELIVERIES => watch(mailbox::open_stream, mailbox::next_batch, mailbox::heartbeat) {

@@ -4,9 +4,10 @@
 use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::Record;
+use crate::proto::v1::DeliveryStage;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Column, RecordSubject, Row, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{Row, Snapshot, StoreError};
+use crate::{record, stored_enums};
 
 /// A position in a mailbox: entry index and ordinal. All mailboxes have the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,112 +21,70 @@ pub struct MailboxPosition {
 impl MailboxPosition {
     /// The position before the first delivery.
     pub const START: Self = Self { index: -1, ordinal: 0 };
+
+    /// Reads the columns `idx` and `ordinal`.
+    ///
+    /// # Errors
+    /// As [`Row::get`].
+    pub fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { index: row.get("idx")?, ordinal: row.get("ordinal")? })
+    }
 }
 
-/// A row of `collections`: a batch that was sent, with all deliveries of these kinds after `from` up to `to`.
-pub struct CollectionRow {
-    pub organisation: OrganisationId,
-    pub from: MailboxPosition,
-    pub to: MailboxPosition,
-    /// Kinds in the batch's filter, one bit for each.
-    pub kind_bits: i64,
-    /// Time of sending, in microseconds since 1970 UTC.
-    pub time: i64,
-    /// Digests of the deliveries, encoded by `collected_digests::encode_digests`.
-    pub digests: Vec<u8>,
+record! {
+    /// A row of `collections`: a batch that was sent, with all deliveries of these kinds between two positions.
+    pub struct CollectionRow in "collections" as c, Committed, NoChild {
+        pub organisation: OrganisationId,
+        /// Entry index of the position after which the batch begins.
+        pub from_idx: i64,
+        /// Ordinal of the position after which the batch begins.
+        pub from_ordinal: i64,
+        /// Entry index of the batch's last delivery.
+        pub to_idx: i64,
+        /// Ordinal of the batch's last delivery.
+        pub to_ordinal: i64,
+        /// Kinds in the batch's filter, one bit for each.
+        pub kinds: i64,
+        /// Time of sending, in microseconds since 1970 UTC.
+        pub time: i64,
+        /// Digests of the deliveries, encoded by `collected_digests::encode_digests`.
+        pub digests: Vec<u8>,
+    }
 }
 
-impl Record for CollectionRow {
-    const TABLE: &'static Table = &Table {
-        name: "collections",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("organisation"),
-            Column::new::<i64>("from_idx"),
-            Column::new::<i64>("from_ordinal"),
-            Column::new::<i64>("to_idx"),
-            Column::new::<i64>("to_ordinal"),
-            Column::new::<i64>("kinds"),
-            Column::new::<i64>("time"),
-            Column::new::<Vec<u8>>("digests"),
-        ],
-        replace_key: &[],
+stored_enums! { DeliveryStage }
+
+record! {
+    /// A row of `acknowledgements`: a stage of a delivery that its recipient acknowledged.
+    pub struct AcknowledgementRow in "acknowledgements" as a, Committed, EveryChild {
+        pub organisation: OrganisationId,
+        /// Entry index of the delivery.
+        pub delivery_idx: i64,
+        /// Ordinal of the delivery.
+        pub delivery_ordinal: i64,
+        pub stage: DeliveryStage,
+        /// Time of the acknowledgement, in microseconds since 1970 UTC.
+        pub time: i64,
+        /// `Officer`, sealed under the recipient's organisation key.
+        pub officer: Option<Vec<u8>>,
+    }
+    versions = |row| {
+        let delivery = MailboxPosition { index: row.delivery_idx, ordinal: row.delivery_ordinal };
+        vec![(acknowledgement_key(&row.organisation, delivery, row.stage), 1)]
     };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.organisation.as_str().into(),
-            self.from.index.into(),
-            self.from.ordinal.into(),
-            self.to.index.into(),
-            self.to.ordinal.into(),
-            self.kind_bits.into(),
-            self.time.into(),
-            self.digests.clone().into(),
-        ]
-    }
-}
-
-/// A row of `acknowledgements`: a stage of a delivery that its recipient acknowledged.
-pub struct AcknowledgementRow {
-    pub organisation: OrganisationId,
-    /// Position of the delivery.
-    pub delivery: MailboxPosition,
-    /// `apgateway.v1.DeliveryStage`.
-    pub stage: i32,
-    /// Time of the acknowledgement, in microseconds since 1970 UTC.
-    pub time: i64,
-    /// `Officer`, sealed under the recipient's organisation key.
-    pub officer: Option<Vec<u8>>,
-    /// Another key, and the version that this acknowledgement gives it.
-    pub linked_version: Option<(VersionKey, i64)>,
-}
-
-impl Record for AcknowledgementRow {
-    const TABLE: &'static Table = &Table {
-        name: "acknowledgements",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<String>("organisation"),
-            Column::new::<i64>("delivery_idx"),
-            Column::new::<i64>("delivery_ordinal"),
-            Column::new::<i64>("stage"),
-            Column::new::<i64>("time"),
-            Column::new::<Vec<u8>>("officer"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        vec![
-            self.organisation.as_str().into(),
-            self.delivery.index.into(),
-            self.delivery.ordinal.into(),
-            i64::from(self.stage).into(),
-            self.time.into(),
-            self.officer.clone().into(),
-        ]
-    }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        let acknowledged = (acknowledgement_key(&self.organisation, self.delivery, self.stage), 1);
-        std::iter::once(acknowledged).chain(self.linked_version.clone()).collect()
-    }
 }
 
 /// Returns the key of a stage of a delivery. The key has version 1 once the recipient has acknowledged the stage.
-pub fn acknowledgement_key(organisation: &OrganisationId, of: MailboxPosition, stage: i32) -> VersionKey {
+pub fn acknowledgement_key(
+    organisation: &OrganisationId,
+    of: MailboxPosition,
+    stage: DeliveryStage,
+) -> VersionKey {
     VersionKey::new(KeyFamily::Acknowledgement)
         .text(organisation.as_str())
         .bytes(&of.index.to_be_bytes())
         .bytes(&of.ordinal.to_be_bytes())
-        .bytes(&stage.to_be_bytes())
+        .bytes(&(stage as i32).to_be_bytes())
 }
 
 /// The header of a delivery: its row of `parties`, without content.
@@ -173,9 +132,9 @@ pub async fn scan_end(
     organisation: &OrganisationId,
     after: MailboxPosition,
 ) -> Result<Option<ScanEnd>, StoreError> {
-    let sql = "SELECT 0, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
+    let sql = "SELECT 0 AS is_newest, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
                WHERE organisation = $1 AND (idx, ordinal) > ($2, $3) ORDER BY idx, ordinal LIMIT 1 OFFSET $4) AS held \
-               UNION ALL SELECT 1, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
+               UNION ALL SELECT 1 AS is_newest, idx, ordinal FROM (SELECT idx, ordinal FROM parties \
                WHERE organisation = $1 AND (idx, ordinal) > ($2, $3) ORDER BY idx DESC, ordinal DESC LIMIT 1) AS newest";
     let arguments = vec![
         organisation.as_str().into(),
@@ -185,8 +144,8 @@ pub async fn scan_end(
     ];
     let (mut limit, mut newest) = (None, None);
     for row in snapshot.fetch(sql, arguments).await? {
-        let position = Some(MailboxPosition { index: row.int(1)?, ordinal: row.int(2)? });
-        if row.int(0)? == 0 { limit = position } else { newest = position }
+        let position = Some(MailboxPosition::read(&row)?);
+        if row.get("is_newest")? { newest = position } else { limit = position }
     }
     Ok(limit
         .or(newest)
@@ -230,17 +189,13 @@ pub async fn find_header(
 }
 
 fn parse_header(row: &Row) -> Result<StoredDelivery, StoreError> {
-    let corrupt = |column| StoreError::corrupt("parties", column);
-    let id = |column: usize| {
-        row.opt_blob(column)?.map(|id| Uuid::from_slice(id).map_err(|_| corrupt(column))).transpose()
-    };
     Ok(StoredDelivery {
-        position: MailboxPosition { index: row.int(0)?, ordinal: row.int(1)? },
-        kind: i32::try_from(row.int(2)?).map_err(|_| corrupt(2))?,
-        sender: OrganisationId::parse(row.text(3)?).map_err(|_| corrupt(3))?,
-        object: id(4)?.ok_or_else(|| corrupt(4))?,
-        placement: id(5)?,
-        sent_us: row.int(6)?,
-        method: row.text(7)?.to_owned(),
+        position: MailboxPosition::read(row)?,
+        kind: row.get("kind")?,
+        sender: row.get("sender")?,
+        object: row.get("object")?,
+        placement: row.get("placement")?,
+        sent_us: row.get("time")?,
+        method: row.get("method")?,
     })
 }

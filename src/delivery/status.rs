@@ -32,10 +32,9 @@ pub async fn status(
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let (mut change, mut deliveries) = (cx.change(&permit), Vec::new());
     for row in &rows {
-        let corrupt = StoreError::corrupt("parties", 0);
-        let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
-        let at = MailboxPosition { index: row.int(1)?, ordinal: row.int(2)? };
-        deliveries.push(delivery_status(&mut cx, &recipient, at, row.int(3)?, row.int(4)?).await?);
+        let recipient = row.get("organisation")?;
+        let (at, kind, accepted) = (MailboxPosition::read(row)?, row.get("kind")?, row.get("time")?);
+        deliveries.push(delivery_status(&mut cx, &recipient, at, kind, accepted).await?);
         change = change.add_counterpart(&recipient);
     }
     Ok(change.with_reply(&GetDeliveryStatusResponse { deliveries, receipt: None }))
@@ -45,13 +44,12 @@ async fn delivery_status(
     cx: &mut RequestContext,
     recipient: &OrganisationId,
     at: MailboxPosition,
-    kind: i64,
+    kind: i32,
     accepted: i64,
 ) -> Result<DeliveryStatus, StoreError> {
     let collected = collected_time(cx, recipient, at, kind).await?;
     let acknowledged = acknowledged_time(cx, recipient, at, DeliveryStage::Acknowledged).await?;
     let acted_on = acknowledged_time(cx, recipient, at, DeliveryStage::ActedOn).await?;
-    let kind = i32::try_from(kind).map_err(|_| StoreError::corrupt("parties", 3))?;
     let (stage, due) = match (collected, acknowledged, acted_on) {
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
         (_, Some(_), None) => (
@@ -83,13 +81,13 @@ async fn collected_time(
     cx: &mut RequestContext,
     recipient: &OrganisationId,
     at: MailboxPosition,
-    kind: i64,
+    kind: i32,
 ) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT time FROM collections WHERE organisation = $1 AND (to_idx, to_ordinal) >= ($2, $3) \
                AND (from_idx, from_ordinal) < ($2, $3) AND (kinds >> CAST($4 AS INTEGER)) & 1 = 1 \
                ORDER BY to_idx, to_ordinal LIMIT 1";
     let arguments = vec![recipient.as_str().into(), at.index.into(), at.ordinal.into(), kind.into()];
-    cx.snapshot.fetch_one(sql, arguments).await?.map(|row| row.int(0)).transpose()
+    cx.snapshot.fetch_one(sql, arguments).await?.map(|row| row.get("time")).transpose()
 }
 
 /// Returns the time at which the recipient acknowledged a stage, in microseconds since 1970 UTC.
@@ -99,9 +97,9 @@ async fn acknowledged_time(
     at: MailboxPosition,
     stage: DeliveryStage,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT a.time FROM current_versions h JOIN acknowledgements a ON a.idx = h.idx AND a.ordinal = h.ordinal \
-               WHERE h.key = $1";
-    let key = acknowledgement_key(recipient, at, stage as i32);
+    let sql = "SELECT a.time FROM current_versions v JOIN acknowledgements a ON a.idx = v.idx AND a.ordinal = v.ordinal \
+               WHERE v.key = $1";
+    let key = acknowledgement_key(recipient, at, stage);
     let row = cx.snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-    row.map(|row| row.int(0)).transpose()
+    row.map(|row| row.get("time")).transpose()
 }

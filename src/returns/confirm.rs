@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::register_statements::{self, StatementKind, StatementRow};
 use super::rows::{self, MarkRow};
-use super::rules::{MarkStatement, SessionSlot};
+use super::rules::SessionSlot;
 use super::statement_delivery::{self, notify_parties};
 use super::wire::MAX_MARKS_PER_SUBMISSION;
 use crate::calendar::Date;
@@ -184,12 +184,8 @@ async fn load_stored_sessions(
         marks.push(rows::mark_key(stating.date, &placement.provider, placement.id, stating.slot));
         keys.push(stating.statement_key(cx));
     }
-    let sql = rows::select!("JOIN current_versions h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
-    let mut found = HashMap::new();
-    for row in cx.snapshot.fetch_by_keys(sql, &marks).await? {
-        let (mark, ..) = rows::read_mark(&row)?;
-        found.insert((mark.placement, mark.date, mark.slot), mark);
-    }
+    let found: Vec<MarkRow> = cx.snapshot.newest_by_keys(&marks).await?;
+    let found = found.into_iter().map(|mark| ((mark.placement, mark.date, mark.slot), mark)).collect();
     let standing = register_statements::list_current(&mut cx.snapshot, &keys).await?;
     let standing = standing.into_iter().map(|row| ((row.placement, row.date, row.slot), row)).collect();
     Ok(StoredSessions { placements, marks: found, current: standing })
@@ -215,7 +211,7 @@ fn check_confirmations(
             row.add_violation("placement_id", "CHILD_NOT_FOUND");
         } else if !seen.insert(stating.session_key()) {
             row.add_violation("", "CONFLICT_IN_BATCH");
-        } else if marked.is_none_or(|mark| mark.statement == MarkStatement::Withdrawn) {
+        } else if marked.is_none_or(MarkRow::is_withdrawn) {
             row.add_violation("date", "MARK_NOT_FOUND");
         } else if stating.outcome(known) == MarkOutcome::Corrected && stating.reason.is_empty() {
             row.add_violation("correction_reason", "CORRECTION_REASON_REQUIRED");

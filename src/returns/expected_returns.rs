@@ -7,10 +7,11 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
+use super::flags::MarkFlags;
 use super::parts;
 use super::register_statements::{self, StatementKind, StatementRow};
 use super::rows::{self, MarkRow};
-use super::rules::{MarkStatement, SessionSlot};
+use super::rules::SessionSlot;
 use super::view::{ReaderView, session_to_proto};
 use super::void;
 use crate::calendar::{Date, Period, SchoolCalendar, TimeOfDay};
@@ -256,12 +257,8 @@ async fn load_expected_returns(
     let key =
         |due: &ExpectedSession| Some(rows::mark_key(due.date, &placement.provider, placement.id, due.slot?));
     let keys: Vec<VersionKey> = due.iter().filter_map(key).collect();
-    let sql = rows::select!("JOIN current_versions h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
-    let mut marks = HashMap::new();
-    for row in cx.snapshot.fetch_by_keys(sql, &keys).await? {
-        let (mark, ..) = rows::read_mark(&row)?;
-        marks.insert((mark.date, mark.slot), mark);
-    }
+    let marks: Vec<MarkRow> = cx.snapshot.newest_by_keys(&keys).await?;
+    let mut marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.date, mark.slot), mark)).collect();
     let absences = register_statements::list_for_placement(
         &mut cx.snapshot,
         StatementKind::NotExpected,
@@ -304,27 +301,24 @@ async fn first_received_time(
     cx: &mut RequestContext,
     mark: Option<MarkRow>,
 ) -> Result<Option<Instant>, StoreError> {
-    let Some(mark) = mark.filter(|mark| mark.statement != MarkStatement::Withdrawn) else {
+    let Some(mark) = mark.filter(|mark| !mark.is_withdrawn()) else {
         return Ok(None);
     };
-    let (mut received, mut prior) = (mark.received, mark.prior);
+    let (mut received, mut prior) = (mark.received, mark.prior());
     // Each step goes to an earlier revision, so the loop ends.
-    while let Some((idx, ordinal)) = prior {
-        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
+    while let Some(position) = prior {
         let missing = StoreError::Inconsistent("an earlier revision of a mark is missing");
-        let row = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await?.ok_or(missing)?;
-        let (earlier, ..) = rows::read_mark(&row)?;
-        if earlier.statement == MarkStatement::Withdrawn {
+        let earlier = rows::load_revision(&mut cx.snapshot, position).await?.ok_or(missing)?;
+        if earlier.is_withdrawn() {
             break;
         }
-        let restored = earlier.flags & rows::RESTORED != 0;
-        if !restored {
-            let withdrawal = void::withdrawal_key(&mut cx.snapshot, &earlier, idx).await?;
+        if !earlier.flags.contains(MarkFlags::RESTORED) {
+            let withdrawal = void::withdrawal_key(&mut cx.snapshot, &earlier, position.index).await?;
             if cx.snapshot.current_version(&withdrawal).await? == 0 {
                 received = earlier.received;
             }
         }
-        prior = earlier.prior;
+        prior = earlier.prior();
     }
     Ok(Instant::from_micros(received).ok())
 }

@@ -8,6 +8,7 @@ mod arrangement;
 mod confirm;
 mod delivered;
 mod expected_returns;
+mod flags;
 mod parts;
 pub mod progress;
 mod rates;
@@ -30,6 +31,16 @@ pub use rows::placements_at;
 
 use crate::exchange::RequestContext;
 use crate::exchange::method::methods;
+use crate::store::{Record as _, Table};
+
+/// The tables of returns, marks, register statements and progress returns.
+pub const TABLES: &[&Table] = &[
+    rows::ReturnRow::TABLE,
+    rows::MarkRow::TABLE,
+    register_statements::StatementRow::TABLE,
+    void::VoidRow::TABLE,
+    progress::ProgressRow::TABLE,
+];
 
 /// Gives a handler the roster cache of its node.
 fn with_rosters<M, F>(

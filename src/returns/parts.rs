@@ -41,13 +41,16 @@ async fn load_parts_progress(
     provider: &OrganisationId,
     return_id: Uuid,
 ) -> Result<Option<PartsProgress>, StoreError> {
-    let sql = "SELECT h.version, r.last, r.marks FROM current_versions h \
-               LEFT JOIN returns r ON r.idx = h.idx AND r.ordinal = h.ordinal WHERE h.key = $1";
+    let sql = "SELECT v.version, r.is_last, r.marks FROM current_versions v \
+               LEFT JOIN returns r ON r.idx = v.idx AND r.ordinal = v.ordinal WHERE v.key = $1";
     let key = parts_key(provider, return_id);
     let row = snapshot.fetch_one(sql, vec![key.as_bytes().into()]).await?;
     row.map(|row| {
-        let complete = row.opt_int(1)?.is_some_and(|last| last != 0);
-        Ok(PartsProgress { next: row.int(0)?, complete, marks: row.opt_int(2)?.unwrap_or(0) })
+        Ok(PartsProgress {
+            next: row.get("version")?,
+            complete: row.get::<Option<bool>>("is_last")?.unwrap_or(false),
+            marks: row.get::<Option<i64>>("marks")?.unwrap_or(0),
+        })
     })
     .transpose()
 }
@@ -59,12 +62,12 @@ pub async fn list_incomplete(
     returns: impl Iterator<Item = Uuid>,
 ) -> Result<HashSet<Uuid>, StoreError> {
     let keys: HashSet<VersionKey> = returns.map(|id| parts_key(provider, id)).collect();
-    let sql = "SELECT r.return_id, r.last FROM current_versions h \
-               JOIN returns r ON r.idx = h.idx AND r.ordinal = h.ordinal WHERE h.key";
+    let sql = "SELECT r.return_id, r.is_last FROM current_versions v \
+               JOIN returns r ON r.idx = v.idx AND r.ordinal = v.ordinal WHERE v.key";
     let mut incomplete = HashSet::new();
     for row in snapshot.fetch_by_keys(sql, &keys).await? {
-        if row.int(1)? == 0 {
-            incomplete.insert(row.uuid(0)?);
+        if !row.get::<bool>("is_last")? {
+            incomplete.insert(row.get("return_id")?);
         }
     }
     Ok(incomplete)
@@ -163,7 +166,8 @@ pub async fn submit_part(
     }
     check.finish()?;
     let key = parts_key(&provider, return_id);
-    let row = ReturnRow { id: return_id, provider, nil: false, stored: 0, part: found.next, last, marks };
+    let row =
+        ReturnRow { return_id, provider, is_nil: false, stored: 0, part: found.next, is_last: last, marks };
     let (change, results) = decide_marks(&rosters, &mut cx, submission, row).await?;
     let SubmitAttendanceResponse { return_id, results, stored, unchanged, corrected, rejected, .. } =
         submit::response(return_id, results);

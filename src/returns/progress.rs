@@ -9,4 +9,5 @@ mod wire;
 
 pub(super) use read::get_progress;
 pub use read::progress_content;
+pub(super) use rows::ProgressRow;
 pub(super) use submit::submit_progress;

@@ -7,6 +7,7 @@ use crate::calendar::Date;
 use crate::codes::attendance::{AttendanceClass, AttendanceCode};
 use crate::codes::rates::AttendanceRates;
 use crate::proto::v1::{AttendanceSummary, SeenMark};
+use crate::store::StoreError;
 
 /// A counter of marks by attendance class. A plain observation (`SeenMark`) counts as the corresponding code.
 #[derive(Default)]
@@ -18,12 +19,17 @@ pub struct AttendanceCount {
 
 impl AttendanceCount {
     /// Adds marks.
-    pub fn add(&mut self, marks: &[MarkRow]) {
-        for (class, code) in marks.iter().filter_map(|mark| classify(&mark.statement, mark.date)) {
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a mark without a valid statement.
+    pub fn add(&mut self, marks: &[MarkRow]) -> Result<(), StoreError> {
+        for mark in marks {
+            let Some((class, code)) = classify(&mark.statement()?, mark.date) else { continue };
             self.rates.add(class);
             self.authorised += u32::from(class == AttendanceClass::AuthorisedAbsence);
             self.part_time += u32::from(code == Some(AttendanceCode::PartTimeTimetable));
         }
+        Ok(())
     }
 
     /// Returns totals and rates.

@@ -86,7 +86,7 @@ pub async fn get_attendance(
             Vec::new()
         };
         if let Some(count) = &mut count {
-            count.add(&of_day);
+            count.add(&of_day)?;
         }
         if next.is_none() {
             for mark in of_day {
@@ -196,15 +196,13 @@ pub async fn load_return_content(
     index: i64,
     recipient: &OrganisationId,
 ) -> Result<DeliveredReturn, Refusal> {
-    let sql = "SELECT nil, part, last FROM returns WHERE idx = $1";
+    let sql = "SELECT is_nil, part, is_last FROM returns WHERE idx = $1";
     let (nil, part, last) = match cx.snapshot.fetch_one(sql, vec![index.into()]).await? {
-        Some(row) => (row.int(0)? != 0, row.int(1)?, row.int(2)? != 0),
+        Some(row) => (row.get("is_nil")?, row.get("part")?, row.get("is_last")?),
         None => (false, 0, true),
     };
-    let sql = rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal");
     let mut children: Vec<(Placement, ChildKey, DeliveredMarks)> = Vec::new();
-    for row in cx.snapshot.fetch(sql, vec![index.into()]).await? {
-        let (mark, ..) = rows::read_mark(&row)?;
+    for mark in cx.snapshot.written_at::<MarkRow>(index).await? {
         if !children.iter().any(|(placement, ..)| placement.id == mark.placement) {
             let Some(found) = placements::by_id(&mut cx.snapshot, mark.placement).await? else {
                 continue;
@@ -250,15 +248,13 @@ async fn mark_history(
     most: usize,
 ) -> Result<MarkHistory, Refusal> {
     let mut history = MarkHistory { mark: Some(view.to_stored_mark(key, &mark)?), ..MarkHistory::default() };
-    let mut prior = mark.prior;
-    while let Some((idx, ordinal)) = prior.filter(|_| history.earlier.len() < most) {
-        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let row = cx.snapshot.fetch_one(sql, vec![idx.into(), ordinal.into()]).await?;
-        let row =
-            row.ok_or(StoreError::Inconsistent("a mark names an earlier revision that is not stored"))?;
-        let (earlier, ..) = rows::read_mark(&row)?;
+    let mut prior = mark.prior();
+    while let Some(position) = prior.filter(|_| history.earlier.len() < most) {
+        let earlier = rows::load_revision(&mut cx.snapshot, position).await?;
+        let earlier =
+            earlier.ok_or(StoreError::Inconsistent("a mark names an earlier revision that is not stored"))?;
         history.earlier.push(view.to_stored_mark(key, &earlier)?);
-        prior = earlier.prior;
+        prior = earlier.prior();
     }
     Ok(history)
 }

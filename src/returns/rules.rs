@@ -3,8 +3,10 @@
 
 use uuid::Uuid;
 
+use super::flags::MarkFlags;
 use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSession};
+use crate::store::{ColumnKind, ColumnType, LogPosition, Value};
 
 /// Number of school days after which a mark is late.
 pub const LATE_AFTER_SCHOOL_DAYS: u32 = 60;
@@ -45,6 +47,18 @@ impl SessionSlot {
     }
 }
 
+impl ColumnType for SessionSlot {
+    const KIND: ColumnKind = ColumnKind::Int;
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        i64::from_value(value).and_then(Self::from_number)
+    }
+}
+
 /// The statement of a mark: a code, a plain observation, or nothing after a withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MarkStatement {
@@ -64,6 +78,25 @@ pub fn is_restricted(code: &str) -> bool {
 }
 
 impl MarkStatement {
+    /// Returns the columns `code` and `seen`.
+    pub fn to_columns(&self) -> (Option<String>, Option<i32>) {
+        match self {
+            Self::Code(code) => (Some(code.clone()), None),
+            Self::Seen(seen) => (None, Some(*seen)),
+            Self::Withdrawn => (None, None),
+        }
+    }
+
+    /// Makes the statement of the columns `code` and `seen`; `None` if both are set, which is never written.
+    pub fn from_columns(code: Option<String>, seen: Option<i32>) -> Option<Self> {
+        match (code, seen) {
+            (Some(code), None) => Some(Self::Code(code)),
+            (None, Some(seen)) => Some(Self::Seen(seen)),
+            (None, None) => Some(Self::Withdrawn),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
     /// Returns whether this is a restricted code.
     pub fn is_restricted(&self) -> bool {
         matches!(self, Self::Code(code) if is_restricted(code))
@@ -150,14 +183,10 @@ pub fn is_within(date: Date, start: Option<Date>, end: Option<Date>) -> bool {
 }
 
 /// Returns the flags of a mark. A flag does not reject the mark.
-pub fn flags(mark: &ParsedMark, late_before: Date, agreed: bool) -> Vec<&'static str> {
-    let mut flags = Vec::new();
-    if mark.date < late_before {
-        flags.push("LATE");
-    }
-    if !agreed {
-        flags.push("AGREEMENT_LAPSED");
-    }
+pub fn flags(mark: &ParsedMark, late_before: Date, agreed: bool) -> MarkFlags {
+    let mut flags = MarkFlags::empty();
+    flags.set(MarkFlags::LATE, mark.date < late_before);
+    flags.set(MarkFlags::AGREEMENT_LAPSED, !agreed);
     flags
 }
 
@@ -167,8 +196,7 @@ pub struct CurrentMark {
     pub revision: i64,
     /// Whether this revision or an earlier one has a restricted code.
     pub after_restricted: bool,
-    pub idx: i64,
-    pub ordinal: i64,
+    pub position: LogPosition,
     pub statement: MarkStatement,
     pub end: Option<TimeOfDay>,
     pub minutes_late: Option<i32>,
@@ -316,8 +344,7 @@ pub(super) mod tests {
         let standing = CurrentMark {
             revision: 1,
             after_restricted: false,
-            idx: 0,
-            ordinal: 0,
+            position: LogPosition { index: 0, ordinal: 0 },
             statement: MarkStatement::Code("O".to_owned()),
             end: None,
             minutes_late: None,

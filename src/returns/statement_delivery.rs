@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::register_statements::{self, StatementRow};
+use super::register_statements::StatementRow;
 use super::view::{ReaderView, session_to_proto};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
@@ -168,11 +168,8 @@ async fn list_readable_at(
     cx: &mut RequestContext,
     index: i64,
 ) -> Result<Vec<(Placement, Vec<StatementRow>)>, Refusal> {
-    let sql = register_statements::select!("WHERE s.idx = $1 ORDER BY s.ordinal");
-    let rows = cx.snapshot.fetch(sql, vec![index.into()]).await?;
     let mut found: Vec<(Placement, Vec<StatementRow>)> = Vec::new();
-    for row in &rows {
-        let row = register_statements::read_statement(row)?;
+    for row in cx.snapshot.written_at::<StatementRow>(index).await? {
         let reader = cx.caller.organisation.clone();
         if let Some((placement, rows)) = found.iter_mut().find(|(found, _)| found.id == row.placement) {
             if placements::can_read_on(placement, &reader, row.date) {

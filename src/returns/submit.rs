@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use prost::Message;
 use uuid::Uuid;
 
+use super::flags::MarkFlags;
 use super::resolve::{ResolvedRow, SubmissionBatch, resolve_rows, row_violations};
 use super::roster::{RosterCache, RosterEntry};
-use super::rows::{self, AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, ReturnRow, mark_key, seal_note};
+use super::rows::{self, MarkRow, ReturnRow, mark_key, seal_note};
 use super::rules::{self, CurrentMark, MarkChange, ParsedMark, SessionSlot};
 use super::wire::{self, Submission};
 use crate::calendar::Date;
@@ -47,12 +48,12 @@ pub async fn submit_attendance(
     let submission = wire::parse_submission(Check::new(), &m)?;
     let return_id = cx.random.uuid_v7(cx.now);
     let row = ReturnRow {
-        id: return_id,
+        return_id,
         provider: cx.caller.organisation.clone(),
-        nil: m.nil_return,
+        is_nil: m.nil_return,
         stored: 0,
         part: 0,
-        last: true,
+        is_last: true,
         marks: i64::try_from(m.marks.len()).unwrap_or(i64::MAX),
     };
     let (change, results) = decide_marks(&rosters, &mut cx, submission, row).await?;
@@ -77,7 +78,7 @@ pub async fn decide_marks(
     let guards = vec![batch.roster.facts_guard.clone()];
     let facts = PolicyFacts { role: CallerRole::Provider, status: Live::Live, basis, guards };
     let permit = cx.permit(&facts)?;
-    let return_id = row.id;
+    let return_id = row.return_id;
     let results = results(&rows, &batch, cx);
     let stored = rows.iter().filter(|row| row.is_written()).count();
     let row = ReturnRow { stored: i64::try_from(stored).unwrap_or(i64::MAX), ..row };
@@ -129,17 +130,14 @@ async fn compare_with_stored(
             Some(mark_key(mark.date, &placement.provider, placement.id, mark.slot))
         };
         let keys: Vec<VersionKey> = resolved.iter().flatten().filter_map(natural_key).collect();
-        let sql =
-            rows::select!("JOIN current_versions h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
-        for row in cx.snapshot.fetch_by_keys(sql, &keys).await? {
-            let (mark, idx, ordinal) = rows::read_mark(&row)?;
+        for (position, mark) in rows::list_current(&mut cx.snapshot, &keys).await? {
             let Some((at, known)) =
                 batch.index_of(mark.placement).and_then(|at| Some((at, batch.entries.get(at)?)))
             else {
                 continue;
             };
             let session = (at, mark.date, mark.slot);
-            standing.insert(session, mark.into_current_mark(&known.key, idx, ordinal)?);
+            standing.insert(session, mark.into_current_mark(&known.key, position)?);
         }
     }
     let mut first: HashMap<(usize, Date, SessionSlot), ParsedMark> = HashMap::new();
@@ -232,10 +230,11 @@ fn mark_rows<'a>(
             (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let sealed_for = (placement, mark.date, mark.slot, revision);
-        let flags = rules::flags(mark, batch.roster.late_before, known.is_agreed());
-        let bits = flags.iter().map(|flag| if *flag == "LATE" { LATE } else { AGREEMENT_LAPSED });
+        let mut flags = rules::flags(mark, batch.roster.late_before, known.is_agreed());
         let after = standing.as_ref().is_some_and(|standing| standing.after_restricted);
-        let restricted = if after || mark.statement.is_restricted() { AFTER_RESTRICTED } else { 0 };
+        flags.set(MarkFlags::AFTER_RESTRICTED, after || mark.statement.is_restricted());
+        let (code, seen) = mark.statement.to_columns();
+        let prior = standing.as_ref().map(|standing| standing.position);
         let note = StoredMark {
             comment: mark.comment.clone(),
             correction_reason: mark.correction_reason.clone(),
@@ -248,18 +247,20 @@ fn mark_rows<'a>(
             slot: mark.slot,
             revision,
             return_id,
-            statement: mark.statement.clone(),
-            end: mark.end,
+            code,
+            seen,
+            end_time: mark.end,
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            flags: bits.sum::<i64>() + restricted,
+            flags,
             suggested: known.arrangement.suggestion(mark, &batch.roster.calendar, cx.today),
             received: cx.now.micros(),
             child: known.placement.child,
             sender: cx.caller.organisation.clone(),
             note: seal_note(&known.key, sealed_for, &note, &fill)?,
-            prior: standing.as_ref().map(|standing| (standing.idx, standing.ordinal)),
+            prior_idx: prior.map(|prior| prior.index),
+            prior_ordinal: prior.map(|prior| prior.ordinal),
         });
     }
     Ok(marks)
@@ -286,7 +287,7 @@ fn results(rows: &[SubmittedRow], batch: &SubmissionBatch, cx: &RequestContext) 
                 result.placement_id = id_of(*at).unwrap_or_default();
                 if let Some(known) = batch.entries.get(*at) {
                     let flags = rules::flags(mark, batch.roster.late_before, known.is_agreed());
-                    result.flags = texts(&flags);
+                    result.flags = flags.names(false);
                     let code = known.arrangement.suggestion(mark, &batch.roster.calendar, cx.today);
                     result.suggested_code = code.map(|code| code.as_str().to_owned()).unwrap_or_default();
                 }

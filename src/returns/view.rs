@@ -2,7 +2,8 @@
 //! restricted codes and texts, and with the code that is suggested to the home school.
 
 use super::arrangement::apply_reason_deadline;
-use super::rows::{AFTER_RESTRICTED, AGREEMENT_LAPSED, LATE, MarkRow, REASON_RESTRICTED, RESTORED};
+use super::flags::MarkFlags;
+use super::rows::MarkRow;
 use super::rules::{MarkStatement, SessionSlot, is_restricted};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
@@ -54,15 +55,12 @@ impl<'a> ReaderView<'a> {
 
     /// Converts a revision of a mark to the message for the reader.
     pub fn to_stored_mark(&self, key: &ChildKey, mark: &MarkRow) -> Result<StoredMark, Refusal> {
-        let (code, seen) = match &mark.statement {
-            MarkStatement::Code(code) => (code.clone(), 0),
-            MarkStatement::Seen(seen) => (String::new(), *seen),
+        let (code, seen) = match mark.statement()? {
+            MarkStatement::Code(code) => (code, 0),
+            MarkStatement::Seen(seen) => (String::new(), seen),
             MarkStatement::Withdrawn => (String::new(), 0),
         };
         let (session, start_time) = session_to_proto(mark.slot);
-        let restored = if mark.statement == MarkStatement::Withdrawn { "WITHDRAWN" } else { "RESTORED" };
-        let bits = [(LATE, "LATE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED"), (RESTORED, restored)];
-        let flags = bits.iter().filter(|(bit, _)| mark.flags & bit != 0).map(|(_, flag)| (*flag).to_owned());
         let suggested = mark.suggested.map(|code| match self.today {
             Some((calendar, today)) => apply_reason_deadline(code, mark.date, calendar, today),
             None => code,
@@ -72,7 +70,7 @@ impl<'a> ReaderView<'a> {
             date: mark.date.to_string(),
             session: session as i32,
             start_time,
-            end_time: mark.end.map(|end| end.to_string()).unwrap_or_default(),
+            end_time: mark.end_time.map(|end| end.to_string()).unwrap_or_default(),
             seen,
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
@@ -82,7 +80,7 @@ impl<'a> ReaderView<'a> {
             return_id: mark.return_id.hyphenated().to_string(),
             submitted_by: mark.sender.as_str().to_owned(),
             suggested_code: suggested.map(|code| code.as_str().to_owned()).unwrap_or_default(),
-            flags: flags.collect(),
+            flags: mark.flags.names(mark.is_withdrawn()),
             ..mark.note(key)?
         };
         if self.may_see_code(&code, &mark.sender) {
@@ -102,7 +100,7 @@ impl<'a> ReaderView<'a> {
         if self.sees_restricted || *self.reader == mark.sender {
             return;
         }
-        if mark.flags & (AFTER_RESTRICTED | REASON_RESTRICTED) != 0 {
+        if mark.flags.intersects(MarkFlags::AFTER_RESTRICTED | MarkFlags::REASON_RESTRICTED) {
             stored.correction_reason.clear();
         }
         if mark.is_after_restricted() {

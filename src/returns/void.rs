@@ -7,58 +7,36 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 use uuid::Uuid;
 
+use super::flags::MarkFlags;
 use super::parts;
 use super::roster::{RosterEntry, load_entry};
-use super::rows::{self, AFTER_RESTRICTED, MarkRow, REASON_RESTRICTED, RESTORED, return_key, seal_note};
-use super::rules::MarkStatement;
+use super::rows::{self, MarkRow, return_key, seal_note};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Record,
-    Refusal, RequestContext, WrongState,
+    CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Refusal,
+    RequestContext, WrongState,
 };
 use crate::placements::{self, rows::by_ids};
 use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, VoidReturnRequest, VoidReturnResponse,
 };
+use crate::record;
 use crate::seal::{ColumnAddress, OrganisationKey};
 use crate::store::version_key::VersionKey;
-use crate::store::{Column, RecordSubject, Snapshot, StoreError, Table, TableClass, Value};
+use crate::store::{LogPosition, Snapshot, StoreError};
 
-/// A row of `voids`: the withdrawal of a return or of one of its parts.
-struct VoidRow {
-    return_id: Uuid,
-    /// Number of the part; 0 for a return that was sent in one request.
-    part: i64,
-    provider: OrganisationId,
-    /// The reason, sealed for the provider.
-    reason: Vec<u8>,
-}
-
-impl Record for VoidRow {
-    const TABLE: &'static Table = &Table {
-        name: "voids",
-        class: TableClass::Committed,
-        subject: RecordSubject::NoChild,
-        columns: &[
-            Column::new::<i64>("idx"),
-            Column::new::<i64>("ordinal"),
-            Column::new::<Vec<u8>>("return_id"),
-            Column::new::<String>("provider"),
-            Column::new::<Vec<u8>>("reason"),
-            Column::new::<i64>("part"),
-        ],
-        replace_key: &[],
-    };
-
-    fn values(&self) -> Vec<Value> {
-        let (provider, reason) = (self.provider.as_str(), self.reason.clone());
-        vec![self.return_id.into(), provider.into(), reason.into(), self.part.into()]
+record! {
+    /// A row of `voids`: the withdrawal of a return or of one of its parts.
+    pub struct VoidRow in "voids" as w, Committed, NoChild {
+        return_id: Uuid,
+        provider: OrganisationId,
+        /// The reason, sealed for the provider.
+        reason: Vec<u8>,
+        /// Number of the part; 0 for a return that was sent in one request.
+        part: i64,
     }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        vec![(return_key(self.return_id, self.part), 1)]
-    }
+    versions = |row| vec![(return_key(row.return_id, row.part), 1)];
 }
 
 /// Returns the return, and the number of its part, that the exchange at an index withdrew; None if it withdrew none.
@@ -68,7 +46,7 @@ impl Record for VoidRow {
 pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<(Uuid, i64)>, StoreError> {
     let sql = "SELECT return_id, part FROM voids WHERE idx = $1";
     let row = snapshot.fetch_one(sql, vec![index.into()]).await?;
-    row.map(|row| Ok((row.uuid(0)?, row.int(1)?))).transpose()
+    row.map(|row| Ok((row.get("return_id")?, row.get("part")?))).transpose()
 }
 
 /// Handles `VoidReturn`.
@@ -91,7 +69,7 @@ pub async fn void_return(
         check.add_violation("part", "FIELD_REQUIRED");
         check.finish()?;
     }
-    let sent = list_marks_at(&mut cx, index.unwrap_or(-1)).await?;
+    let sent: Vec<MarkRow> = cx.snapshot.written_at(index.unwrap_or(-1)).await?;
     let known = load_entries(&mut cx, &sent).await?;
     let basis = known.first().and_then(|known| known.basis.clone());
     let role = if index.is_some() { CallerRole::Provider } else { CallerRole::NoRole };
@@ -138,13 +116,7 @@ async fn find_return_entry(
             "SELECT idx FROM returns WHERE return_id = $1 AND provider = $2 AND part = $3 AND stored = 0";
         row = cx.snapshot.fetch_one(sql, arguments.to_vec()).await?;
     }
-    row.map(|row| row.int(0)).transpose()
-}
-
-/// Lists the marks that the entry at an index stored.
-async fn list_marks_at(cx: &mut RequestContext, index: i64) -> Result<Vec<MarkRow>, StoreError> {
-    let rows = cx.snapshot.fetch(rows::select!("WHERE m.idx = $1 ORDER BY m.ordinal"), vec![index.into()]);
-    rows.await?.iter().map(|row| rows::read_mark(row).map(|(mark, ..)| mark)).collect()
+    row.map(|row| row.get("idx")).transpose()
 }
 
 /// Loads the roster entries of the placements of a return's marks.
@@ -169,11 +141,9 @@ async fn restore_marks(
     known: &[RosterEntry],
 ) -> Result<(Vec<MarkResult>, Change), Refusal> {
     let keys: Vec<VersionKey> = sent.iter().map(MarkRow::key).collect();
-    let sql = rows::select!("JOIN current_versions h ON m.idx = h.idx AND m.ordinal = h.ordinal WHERE h.key");
     let mut standing = HashMap::new();
-    for row in cx.snapshot.fetch_by_keys(sql, &keys).await? {
-        let (mark, idx, ordinal) = rows::read_mark(&row)?;
-        standing.insert((mark.placement, mark.date, mark.slot), (mark, (idx, ordinal)));
+    for (position, mark) in rows::list_current(&mut cx.snapshot, &keys).await? {
+        standing.insert((mark.placement, mark.date, mark.slot), (mark, position));
     }
     let restricted: HashSet<Uuid> = standing
         .values()
@@ -196,7 +166,7 @@ async fn restore_marks(
             if let Some((now, position)) = standing.get(&(mark.placement, mark.date, mark.slot))
                 && sent_by_entry(cx, now, *position).await? == Some(index)
             {
-                let before = find_earlier_revision(cx, now.prior, index).await?;
+                let before = find_earlier_revision(cx, now.prior(), index).await?;
                 if let Some(EarlierRevision { withdrawal_key: key, .. }) = &before {
                     change = change.guard(key.clone(), 0);
                 }
@@ -220,7 +190,7 @@ async fn restore_marks(
 /// The reason of a withdrawal as it is stored in the revisions of one child.
 struct RestoreReason<'a> {
     text: &'a str,
-    flags: i64,
+    flags: MarkFlags,
 }
 
 impl<'a> RestoreReason<'a> {
@@ -230,7 +200,8 @@ impl<'a> RestoreReason<'a> {
     fn new(reason: &'a str, restricted: &HashSet<Uuid>, placement: Uuid) -> Self {
         let is_restricted = restricted.contains(&placement);
         let text = if is_restricted || restricted.is_empty() { reason } else { "" };
-        Self { text, flags: if is_restricted { REASON_RESTRICTED } else { 0 } }
+        let flags = if is_restricted { MarkFlags::REASON_RESTRICTED } else { MarkFlags::empty() };
+        Self { text, flags }
     }
 }
 
@@ -248,30 +219,29 @@ struct EarlierRevision {
 async fn sent_by_entry(
     cx: &mut RequestContext,
     now: &MarkRow,
-    position: (i64, i64),
+    position: LogPosition,
 ) -> Result<Option<i64>, Refusal> {
-    if now.flags & RESTORED == 0 {
-        return Ok(Some(position.0));
+    if !now.flags.contains(MarkFlags::RESTORED) {
+        return Ok(Some(position.index));
     }
-    Ok(find_earlier_revision(cx, now.prior, -1).await?.map(|before| before.index))
+    Ok(find_earlier_revision(cx, now.prior(), -1).await?.map(|before| before.index))
 }
 
 /// Finds the newest revision, from a position backwards, that a provider sent and that has not been withdrawn. Skips
 /// the revision of the entry `except`.
 async fn find_earlier_revision(
     cx: &mut RequestContext,
-    mut prior: Option<(i64, i64)>,
+    mut prior: Option<LogPosition>,
     except: i64,
 ) -> Result<Option<EarlierRevision>, Refusal> {
     // Each step goes to an earlier revision, so the loop ends.
-    while let Some((index, ordinal)) = prior {
-        let sql = rows::select!("WHERE m.idx = $1 AND m.ordinal = $2");
-        let Some(row) = cx.snapshot.fetch_one(sql, vec![index.into(), ordinal.into()]).await? else {
+    while let Some(position) = prior {
+        let Some(mark) = rows::load_revision(&mut cx.snapshot, position).await? else {
             return Ok(None);
         };
-        let (mark, ..) = rows::read_mark(&row)?;
-        prior = mark.prior;
-        if mark.flags & RESTORED != 0 || index == except {
+        prior = mark.prior();
+        let index = position.index;
+        if mark.flags.contains(MarkFlags::RESTORED) || index == except {
             continue;
         }
         let key = withdrawal_key(&mut cx.snapshot, &mark, index).await?;
@@ -293,7 +263,7 @@ pub async fn withdrawal_key(
     index: i64,
 ) -> Result<VersionKey, StoreError> {
     let row = snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
-    Ok(return_key(mark.return_id, row.map_or(Ok(0), |row| row.int(0))?))
+    Ok(return_key(mark.return_id, row.map_or(Ok(0), |row| row.get("part"))?))
 }
 
 /// Builds the revision that replaces the current mark: a copy of the earlier mark, or an empty one.
@@ -301,7 +271,7 @@ fn restoring_revision(
     cx: &RequestContext,
     known: &RosterEntry,
     now: &MarkRow,
-    position: (i64, i64),
+    position: LogPosition,
     before: Option<MarkRow>,
     reason: &RestoreReason<'_>,
 ) -> Result<MarkRow, Refusal> {
@@ -311,24 +281,28 @@ fn restoring_revision(
     let sealed_for = (now.placement, now.date, now.slot, revision);
     let note = seal_note(&known.key, sealed_for, &note, &|bytes: &mut [u8]| cx.random.fill(bytes))?;
     let empty = || MarkRow {
-        statement: MarkStatement::Withdrawn,
-        end: None,
+        code: None,
+        seen: None,
+        end_time: None,
         minutes_late: None,
         minutes_planned: None,
         minutes_attended: None,
-        flags: 0,
+        flags: MarkFlags::empty(),
         suggested: None,
         sender: now.sender.clone(),
         note: None,
         ..*now
     };
     let restored = before.unwrap_or_else(empty);
+    let mut flags = restored.flags | (now.flags & MarkFlags::AFTER_RESTRICTED) | MarkFlags::RESTORED;
+    flags.remove(MarkFlags::REASON_RESTRICTED);
     Ok(MarkRow {
         revision,
-        flags: restored.flags & !REASON_RESTRICTED | (now.flags & AFTER_RESTRICTED) | reason.flags | RESTORED,
+        flags: flags | reason.flags,
         received: cx.now.micros(),
         note,
-        prior: Some(position),
+        prior_idx: Some(position.index),
+        prior_ordinal: Some(position.ordinal),
         ..restored
     })
 }
@@ -350,8 +324,7 @@ async fn notify_parties(
         "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY ordinal";
     let arguments = vec![return_id.into(), index.into(), i64::from(kind as i32).into()];
     for row in cx.snapshot.fetch(sql, arguments).await? {
-        let corrupt = StoreError::corrupt("parties", 0);
-        let recipient = OrganisationId::parse(row.text(0)?).map_err(|_| corrupt)?;
+        let recipient = row.get("organisation")?;
         change = change.deliver(&recipient, kind, return_id, only);
     }
     for RosterEntry { placement, .. } in known {

@@ -105,7 +105,7 @@ fn write_proxy_profile(dir: &Path, to: SocketAddr, from: SocketAddr) {
 /// Returns every revision of every mark, without its time of receipt.
 async fn stored_marks(world: &World) -> Vec<String> {
     let database = world.database().await;
-    let sql = "SELECT date, slot, revision, code, seen, end_minute, flags, sender FROM marks \
+    let sql = "SELECT date, slot, revision, code, seen, end_time, flags, sender FROM marks \
                ORDER BY date, slot, revision";
     let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
     database.close().await;

@@ -170,7 +170,7 @@ async fn interrupt(mut raw: RawStream, how: Interruption, part: &[Bytes]) {
 /// Returns the stored parts of a return, with the number of marks of each.
 async fn stored_parts(database: &Database, return_id: &str) -> Vec<Vec<i64>> {
     let id: Value = Uuid::parse_str(return_id).unwrap().into();
-    let sql = "SELECT r.part, r.last, r.marks, r.stored, \
+    let sql = "SELECT r.part, r.is_last, r.marks, r.stored, \
                (SELECT COUNT(*) FROM marks m WHERE m.idx = r.idx AND m.revision = 1) \
                FROM returns r WHERE r.return_id = $1 ORDER BY r.idx";
     let rows = database.reader().await.unwrap().fetch(sql, vec![id]).await.unwrap();

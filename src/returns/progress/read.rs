@@ -3,8 +3,7 @@
 use prost::Message;
 
 use super::rows::{self, ProgressRow};
-use super::{rules, wire};
-use crate::calendar::Date;
+use super::wire;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
@@ -16,6 +15,8 @@ use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
 use crate::returns::GET_PROGRESS;
 use crate::seal::ChildKey;
+use crate::select;
+use crate::store::read_located;
 
 /// Soft limit in bytes of the records in a response: a page ends with the record that reaches it.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
@@ -68,17 +69,15 @@ async fn load_page(
     key: &ChildKey,
     (after, size, with_earlier): (i64, usize, bool),
 ) -> Result<(Vec<ProgressRecord>, Option<i64>), Refusal> {
-    let sql = rows::select!("WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
+    let sql = select!(ProgressRow, "WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
     let caller = cx.caller.organisation.clone();
     let (mut records, mut seen, mut bytes) = (Vec::new(), after, 0);
     loop {
         let rows =
             cx.snapshot.fetch(sql, vec![placement.id.into(), seen.into(), ROWS_PER_QUERY.into()]).await?;
         for row in &rows {
-            let (row, index) = rows::read_progress(row)?;
-            let newest = with_earlier
-                || cx.snapshot.current_version(&rows::progress_key(placement.id, &row.period)).await?
-                    == row.revision;
+            let (position, row) = read_located::<ProgressRow>(row)?;
+            let newest = with_earlier || cx.snapshot.current_version(&row.key()).await? == row.revision;
             if newest && is_readable(&caller, placement, &row) {
                 if records.len() == size || bytes >= MAX_RESPONSE_BYTES {
                     return Ok((records, Some(seen)));
@@ -87,7 +86,7 @@ async fn load_page(
                 bytes += record.encoded_len();
                 records.push(record);
             }
-            seen = index;
+            seen = position.index;
         }
         if i64::try_from(rows.len()).is_ok_and(|read| read < ROWS_PER_QUERY) {
             return Ok((records, None));
@@ -103,9 +102,8 @@ pub async fn progress_content(
     cx: &mut RequestContext,
     source: DeliverySource<'_>,
 ) -> Result<DeliveredContent, Refusal> {
-    let row = cx.snapshot.fetch_one(rows::select!("WHERE p.idx = $1"), vec![source.index.into()]).await?;
+    let row = cx.snapshot.written_at::<ProgressRow>(source.index).await?.into_iter().next();
     let Some(row) = row else { return Ok(DeliveredContent::default()) };
-    let (row, _) = rows::read_progress(&row)?;
     let placement = placements::by_id(&mut cx.snapshot, row.placement).await?;
     let Some(placement) = placement.filter(|placement| is_readable(&cx.caller.organisation, placement, &row))
     else {
@@ -120,8 +118,7 @@ pub async fn progress_content(
 
 /// Returns whether an organisation may read a return: it must be a party on the last day of the return's period.
 fn is_readable(reader: &OrganisationId, placement: &Placement, row: &ProgressRow) -> bool {
-    let part =
-        Date::parse(&row.period.1).map_or(CallerRole::NoRole, |last| placement.reading_role_on(reader, last));
+    let part = placement.reading_role_on(reader, row.to_date);
     GET_PROGRESS.verdict(part, placement.role_status(), false).is_ok()
 }
 
@@ -131,7 +128,7 @@ fn progress_record(key: &ChildKey, row: &ProgressRow, provider: bool) -> Result<
         placement_id: row.placement.hyphenated().to_string(),
         revision: u32::try_from(row.revision).unwrap_or(u32::MAX),
         received_time: Instant::from_micros(row.received).ok().map(Instant::to_proto),
-        flags: rules::flags(row.flags, provider),
+        flags: row.flags.names(provider),
         ..rows::open_progress(key, row)?
     })
 }

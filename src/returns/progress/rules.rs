@@ -1,18 +1,40 @@
 //! Pure rules for progress returns: the comparison with the stored return, the flags, and the checks against placement
 //! and plan.
 
-use crate::calendar::Date;
+use bitflags::bitflags;
+
+use crate::calendar::Period;
 use crate::exchange::check::Check;
 use crate::placements::Placement;
 use crate::proto::v1::{Plan, ProgressOutcome, ProgressReturn};
+use crate::stored_flags;
 
-/// Flag: the return covers only academic progress, but the child's primary need is SEMH (social, emotional and mental
-/// health).
-pub const INCOMPLETE: i64 = 1;
-/// Flag: [`INCOMPLETE`] is set, and the provider may see it.
-pub const INCOMPLETE_SHOWN_TO_PROVIDER: i64 = 2;
-/// Flag: no agreement covered progress when the return was received.
-pub const AGREEMENT_LAPSED: i64 = 4;
+bitflags! {
+    /// What is unusual about a progress return.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ProgressFlags: u32 {
+        /// The return covers only academic progress, but the child's primary need is SEMH (social, emotional and mental
+        /// health).
+        const INCOMPLETE = 1;
+        /// [`ProgressFlags::INCOMPLETE`] is set, and the provider may see it.
+        const INCOMPLETE_SHOWN_TO_PROVIDER = 2;
+        /// No agreement covered progress when the return was received.
+        const AGREEMENT_LAPSED = 4;
+    }
+}
+
+stored_flags! { ProgressFlags }
+
+impl ProgressFlags {
+    /// Returns the names of the flags. The provider gets `INCOMPLETE` only if
+    /// [`ProgressFlags::INCOMPLETE_SHOWN_TO_PROVIDER`] is set.
+    #[must_use]
+    pub fn names(self, provider: bool) -> Vec<String> {
+        let incomplete = if provider { Self::INCOMPLETE_SHOWN_TO_PROVIDER } else { Self::INCOMPLETE };
+        let names = [(incomplete, "INCOMPLETE"), (Self::AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
+        names.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| (*name).to_owned()).collect()
+    }
+}
 
 /// Compares a return with the stored return for the same period.
 ///
@@ -42,25 +64,16 @@ pub fn is_only_academic(progress: &ProgressReturn) -> bool {
     academic && !semh && progress.behaviour.is_none() && progress.wellbeing.is_empty()
 }
 
-/// Returns the names of a return's flags. The provider sees `INCOMPLETE` only if [`INCOMPLETE_SHOWN_TO_PROVIDER`] is set.
-#[must_use]
-pub fn flags(bits: i64, provider: bool) -> Vec<String> {
-    let incomplete = if provider { INCOMPLETE_SHOWN_TO_PROVIDER } else { INCOMPLETE };
-    let flags = [(incomplete, "INCOMPLETE"), (AGREEMENT_LAPSED, "AGREEMENT_LAPSED")];
-    flags.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, flag)| (*flag).to_owned()).collect()
-}
-
 /// Checks a return against its placement and plan. Adds a fault if the period lies outside the placement, or if an
 /// outcome or the plan version is unknown.
 pub fn check_against_placement(
     check: &mut Check,
-    progress: &ProgressReturn,
+    (progress, period): (&ProgressReturn, Period),
     placement: &Placement,
     plan: Option<&Plan>,
 ) {
-    let (from, to) = (Date::parse(&progress.from_date).ok(), Date::parse(&progress.to_date).ok());
-    let begun = placement.start_date.zip(to).is_some_and(|(start, to)| start <= to);
-    let over = placement.end_date.zip(from).is_some_and(|(end, from)| end < from);
+    let begun = placement.start_date.is_some_and(|start| start <= period.last());
+    let over = placement.end_date.is_some_and(|end| end < period.first());
     let mut check = check.enter("progress");
     if !begun || over {
         check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");
@@ -112,11 +125,8 @@ mod tests {
 
     #[test]
     fn a_need_that_the_provider_may_not_read_is_not_told_by_a_flag() {
-        assert_eq!(flags(INCOMPLETE, false), ["INCOMPLETE"]);
-        assert!(flags(INCOMPLETE, true).is_empty());
-        assert_eq!(
-            flags(INCOMPLETE | INCOMPLETE_SHOWN_TO_PROVIDER | AGREEMENT_LAPSED, true),
-            ["INCOMPLETE", "AGREEMENT_LAPSED"]
-        );
+        assert_eq!(ProgressFlags::INCOMPLETE.names(false), ["INCOMPLETE"]);
+        assert!(ProgressFlags::INCOMPLETE.names(true).is_empty());
+        assert_eq!(ProgressFlags::all().names(true), ["INCOMPLETE", "AGREEMENT_LAPSED"]);
     }
 }

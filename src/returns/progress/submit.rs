@@ -3,9 +3,8 @@
 use prost::Message;
 
 use super::rows::{self, ProgressRow, progress_key, seal_progress};
-use super::rules::{self, AGREEMENT_LAPSED, INCOMPLETE, INCOMPLETE_SHOWN_TO_PROVIDER};
+use super::rules::{self, ProgressFlags};
 use super::wire;
-use crate::calendar::Date;
 use crate::exchange::check::Check;
 use crate::exchange::{
     CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
@@ -18,6 +17,7 @@ use crate::proto::v1::{
 };
 use crate::register::agreements;
 use crate::seal::ChildKey;
+use crate::store::version_key::VersionKey;
 
 /// Handles `SubmitProgress`.
 pub(in crate::returns) async fn submit_progress(
@@ -50,12 +50,12 @@ pub(in crate::returns) async fn submit_progress(
         Some(version) => plan::load_version(&mut cx, &placement, version).await?,
         None => None,
     };
-    rules::check_against_placement(&mut check, &sent.progress, &placement, plan.as_ref());
+    rules::check_against_placement(&mut check, (&sent.progress, sent.period), &placement, plan.as_ref());
     check.finish()?;
     let child_key = children::load_required_key(&mut cx, &provider, placement.child).await?;
-    let period = (sent.progress.from_date.clone(), sent.progress.to_date.clone());
-    let head = progress_key(placement.id, &period);
-    let standing = load_current(&mut cx, &child_key, &head).await?;
+    let period = sent.period;
+    let key = progress_key(placement.id, period.first(), period.last());
+    let standing = load_current(&mut cx, &child_key, &key).await?;
     let before = standing.as_ref().map_or(0, |(row, _)| row.revision);
     let stored = standing.as_ref().and_then(|(_, record)| record.progress.as_ref());
     let outcome = rules::compare_with_current(&sent.progress, stored, &sent.reason)
@@ -64,22 +64,23 @@ pub(in crate::returns) async fn submit_progress(
     let flags = match &standing {
         Some((row, _)) if outcome == ProgressOutcome::Unchanged => row.flags,
         _ => {
-            completeness_flags(&mut cx, &placement, &sent.progress).await?
-                + lapsed_flag(!permit.has_agreement_in_force())
+            let mut flags = completeness_flags(&mut cx, &placement, &sent.progress).await?;
+            flags.set(ProgressFlags::AGREEMENT_LAPSED, !permit.has_agreement_in_force());
+            flags
         }
     };
     let response = SubmitProgressResponse {
         outcome: outcome as i32,
         revision: u32::try_from(revision).unwrap_or(u32::MAX),
-        flags: rules::flags(flags, true),
+        flags: flags.names(true),
         receipt: None,
     };
     let reply = response.encode_to_vec();
     let part =
         LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &child_key, reply: &reply };
-    let mut change = cx.change(&permit).guard(head, before).guard(placement.key(), placement.version);
+    let mut change = cx.change(&permit).guard(key.clone(), before).guard(placement.key(), placement.version);
     // A return belongs to the school on roll on the last day of its period.
-    let schools = Date::parse(&period.1).map_or_else(|_| Vec::new(), |last| placement.schools_on(last));
+    let schools = placement.schools_on(period.last());
     let recipients = [&placement.commissioner].into_iter().chain(schools);
     let recipients: Vec<_> = recipients.filter(|recipient| **recipient != provider).collect();
     if outcome == ProgressOutcome::Unchanged {
@@ -95,8 +96,9 @@ pub(in crate::returns) async fn submit_progress(
         placement: placement.id,
         child: placement.child,
         sender: provider.clone(),
-        progress: seal_progress(&cx, &child_key, (placement.id, &period, revision), &record)?,
-        period,
+        progress: seal_progress(&cx, &child_key, (&key, revision), &record)?,
+        from_date: period.first(),
+        to_date: period.last(),
         revision,
         flags,
         received: cx.now.micros(),
@@ -111,34 +113,26 @@ pub(in crate::returns) async fn submit_progress(
 async fn load_current(
     cx: &mut RequestContext,
     child_key: &ChildKey,
-    head: &crate::store::version_key::VersionKey,
+    key: &VersionKey,
 ) -> Result<Option<(ProgressRow, ProgressRecord)>, Refusal> {
-    let sql =
-        rows::select!("JOIN current_versions h ON p.idx = h.idx AND p.ordinal = h.ordinal WHERE h.key = $1");
-    let Some(row) = cx.snapshot.fetch_one(sql, vec![head.as_bytes().into()]).await? else {
-        return Ok(None);
-    };
-    let (row, _) = rows::read_progress(&row)?;
+    let Some(row) = cx.snapshot.newest::<ProgressRow>(key).await? else { return Ok(None) };
     let record = rows::open_progress(child_key, &row)?;
     Ok(Some((row, record)))
 }
 
-/// Returns the flags that mark an incomplete return: [`INCOMPLETE`], and [`INCOMPLETE_SHOWN_TO_PROVIDER`] if the provider may read
-/// the child's primary need.
+/// Returns the flags that mark an incomplete return: [`ProgressFlags::INCOMPLETE`], and
+/// [`ProgressFlags::INCOMPLETE_SHOWN_TO_PROVIDER`] if the provider may read the child's primary need.
 async fn completeness_flags(
     cx: &mut RequestContext,
     placement: &Placement,
     progress: &ProgressReturn,
-) -> Result<i64, Refusal> {
+) -> Result<ProgressFlags, Refusal> {
+    let mut flags = ProgressFlags::empty();
     if !rules::is_only_academic(progress) {
-        return Ok(0);
+        return Ok(flags);
     }
     let primary = passports::load_semh_primary_need(cx, placement).await?;
-    let (incomplete, shown) =
-        (i64::from(primary.is_semh), i64::from(primary.is_semh && primary.provider_may_read));
-    Ok(incomplete * INCOMPLETE + shown * INCOMPLETE_SHOWN_TO_PROVIDER)
-}
-
-fn lapsed_flag(lapsed: bool) -> i64 {
-    if lapsed { AGREEMENT_LAPSED } else { 0 }
+    flags.set(ProgressFlags::INCOMPLETE, primary.is_semh);
+    flags.set(ProgressFlags::INCOMPLETE_SHOWN_TO_PROVIDER, primary.is_semh && primary.provider_may_read);
+    Ok(flags)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::calendar::Date;
+use crate::calendar::{Date, Period};
 use crate::exchange::check::{Check, MAX_LINE_CHARS, MAX_NOTE_CHARS, TextRule};
 use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{
@@ -22,6 +22,7 @@ const MAX_PERIOD_DAYS: usize = 367;
 pub struct Submission {
     pub placement: Uuid,
     pub progress: ProgressReturn,
+    pub period: Period,
     /// Version of the plan whose outcomes the return refers to; 0, which no plan has, for an invalid etag.
     pub plan_version: Option<i64>,
     /// Why the return differs from the stored one.
@@ -37,14 +38,19 @@ pub fn parse_submission(m: &SubmitProgressRequest, today: Date) -> Result<Submis
     check.request_id(&m.request_id);
     let placement = check.uuid("placement_id", &m.placement_id);
     let sent = check.present("progress", m.progress.as_ref());
-    let progress = sent.map(|sent| parse_progress(&mut check.enter("progress"), sent, today));
+    let progress = sent.map(|sent| {
+        let mut check = check.enter("progress");
+        (parse_period(&mut check, sent, today), parse_progress(&mut check, sent, today))
+    });
     let reason = check.text_or_empty("correction_reason", &m.correction_reason, TextRule::line(500));
     check.finish()?;
-    let (placement, progress) = placement.zip(progress).ok_or(Reason::Malformed)?;
+    let (Some(placement), Some((Some(period), progress))) = (placement, progress) else {
+        return Err(Reason::Malformed.into());
+    };
     let etag = progress.plan_etag.as_str();
     let version = etag.parse().ok().filter(|version: &i64| version.to_string() == etag).unwrap_or(0);
     let plan_version = (!etag.is_empty()).then_some(version);
-    Ok(Submission { placement, progress, plan_version, reason })
+    Ok(Submission { placement, progress, period, plan_version, reason })
 }
 
 /// Parses a `GetProgress` request: placement and page size.
@@ -59,9 +65,8 @@ pub fn parse_get_request(m: &GetProgressRequest) -> Result<(Uuid, u32), Refusal>
     placement.zip(size).ok_or_else(|| Reason::Malformed.into())
 }
 
-/// Checks a progress return and normalises its texts.
+/// Checks a progress return, except for its period, and normalises its texts.
 fn parse_progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> ProgressReturn {
-    period(check, sent, today);
     let signed = check.date("signed_on", &sent.signed_on);
     if signed.is_some_and(|signed| signed > today) {
         check.add_violation("signed_on", "DATE_IN_FUTURE");
@@ -96,11 +101,12 @@ fn parse_progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> Prog
     }
 }
 
-fn period(check: &mut Check, sent: &ProgressReturn, today: Date) {
-    check.period(("from_date", &sent.from_date), ("to_date", &sent.to_date), MAX_PERIOD_DAYS);
+fn parse_period(check: &mut Check, sent: &ProgressReturn, today: Date) -> Option<Period> {
+    let period = check.period(("from_date", &sent.from_date), ("to_date", &sent.to_date), MAX_PERIOD_DAYS);
     if Date::parse(&sent.to_date).is_ok_and(|to| to > today) {
         check.add_violation("to_date", "DATE_IN_FUTURE");
     }
+    period
 }
 
 fn attendance(check: &mut Check, sent: &PeriodAttendance) -> PeriodAttendance {

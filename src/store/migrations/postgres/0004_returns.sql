@@ -5,7 +5,7 @@ CREATE TABLE returns (
   ordinal    BIGINT NOT NULL,
   return_id  BYTEA NOT NULL,
   provider   TEXT COLLATE "C" NOT NULL,
-  nil        BIGINT NOT NULL,  -- 1 for a nil return: the provider declared that it has nothing to send
+  is_nil     BIGINT NOT NULL,  -- 1 for a nil return: the provider declared that it has nothing to send
   stored     BIGINT NOT NULL,  -- number of stored marks, including corrections
   PRIMARY KEY (idx, ordinal)
 );
@@ -20,11 +20,11 @@ CREATE TABLE marks (
   return_id        BYTEA NOT NULL,
   code             TEXT COLLATE "C",              -- statutory code as sent
   seen             BIGINT,           -- apgateway.v1.SeenMark as sent
-  end_minute       BIGINT,           -- minute of the day at which a timed session ends
+  end_time         BIGINT,           -- minute of the day at which a timed session ends
   minutes_late     BIGINT,
   minutes_planned  BIGINT,
   minutes_attended BIGINT,
-  flags            BIGINT NOT NULL,  -- bits defined in returns/rows.rs
+  flags            BIGINT NOT NULL,  -- bits defined in returns/flags.rs
   suggested        TEXT,             -- code that was suggested for the home school on receipt
   received         BIGINT NOT NULL,  -- microseconds UTC
   child            BYTEA NOT NULL,

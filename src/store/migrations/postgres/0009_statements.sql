@@ -2,7 +2,7 @@
 CREATE TABLE statements (
   idx           BIGINT NOT NULL,
   ordinal       BIGINT NOT NULL,
-  stated        BIGINT NOT NULL,  -- 1 the code in the register, 2 that the child is not expected
+  kind          BIGINT NOT NULL,  -- 1 the code in the register, 2 that the child is not expected
   placement     BYTEA NOT NULL,
   date          TEXT COLLATE "C" NOT NULL,     -- ISO
   slot          BIGINT NOT NULL,  -- as in marks
@@ -11,7 +11,7 @@ CREATE TABLE statements (
   code          TEXT COLLATE "C",              -- attendance code; NULL if the statement was withdrawn
   mark_revision BIGINT NOT NULL,  -- revision of the confirmed mark; 0 for none
   suggested     TEXT COLLATE "C" NOT NULL,     -- code that was suggested with it; empty for none
-  object        BYTEA NOT NULL,     -- id of the delivered object
+  submission_id BYTEA NOT NULL,     -- id of the confirmation or notice
   received      BIGINT NOT NULL,  -- microseconds UTC
   child         BYTEA NOT NULL,
   note          BYTEA,              -- encrypted: officer, reason of a correction, free text

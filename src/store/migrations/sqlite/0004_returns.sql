@@ -5,7 +5,7 @@ CREATE TABLE returns (
   ordinal    INTEGER NOT NULL,
   return_id  BLOB NOT NULL,
   provider   TEXT NOT NULL,
-  nil        INTEGER NOT NULL,  -- 1 for a nil return: the provider declared that it has nothing to send
+  is_nil     INTEGER NOT NULL,  -- 1 for a nil return: the provider declared that it has nothing to send
   stored     INTEGER NOT NULL,  -- number of stored marks, including corrections
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
@@ -20,11 +20,11 @@ CREATE TABLE marks (
   return_id        BLOB NOT NULL,
   code             TEXT,              -- statutory code as sent
   seen             INTEGER,           -- apgateway.v1.SeenMark as sent
-  end_minute       INTEGER,           -- minute of the day at which a timed session ends
+  end_time         INTEGER,           -- minute of the day at which a timed session ends
   minutes_late     INTEGER,
   minutes_planned  INTEGER,
   minutes_attended INTEGER,
-  flags            INTEGER NOT NULL,  -- bits defined in returns/rows.rs
+  flags            INTEGER NOT NULL,  -- bits defined in returns/flags.rs
   suggested        TEXT,              -- code that was suggested for the home school on receipt
   received         INTEGER NOT NULL,  -- microseconds UTC
   child            BLOB NOT NULL,

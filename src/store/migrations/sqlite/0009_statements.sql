@@ -2,7 +2,7 @@
 CREATE TABLE statements (
   idx           INTEGER NOT NULL,
   ordinal       INTEGER NOT NULL,
-  stated        INTEGER NOT NULL,  -- 1 the code in the register, 2 that the child is not expected
+  kind          INTEGER NOT NULL,  -- 1 the code in the register, 2 that the child is not expected
   placement     BLOB NOT NULL,
   date          TEXT NOT NULL,     -- ISO
   slot          INTEGER NOT NULL,  -- as in marks
@@ -11,7 +11,7 @@ CREATE TABLE statements (
   code          TEXT,              -- attendance code; NULL if the statement was withdrawn
   mark_revision INTEGER NOT NULL,  -- revision of the confirmed mark; 0 for none
   suggested     TEXT NOT NULL,     -- code that was suggested with it; empty for none
-  object        BLOB NOT NULL,     -- id of the delivered object
+  submission_id BLOB NOT NULL,     -- id of the confirmation or notice
   received      INTEGER NOT NULL,  -- microseconds UTC
   child         BLOB NOT NULL,
   note          BLOB,              -- encrypted: officer, reason of a correction, free text

@@ -1,4 +1,4 @@
 -- Returns in parts have one row of returns for each part.
-ALTER TABLE returns ADD COLUMN part  INTEGER NOT NULL DEFAULT 0;  -- from 1; 0 for a return in one part
-ALTER TABLE returns ADD COLUMN last  INTEGER NOT NULL DEFAULT 1;  -- 1 if the return has no further parts
-ALTER TABLE returns ADD COLUMN marks INTEGER NOT NULL DEFAULT 0;  -- marks up to this part; 0 if not counted
+ALTER TABLE returns ADD COLUMN part    INTEGER NOT NULL DEFAULT 0;  -- from 1; 0 for a return in one part
+ALTER TABLE returns ADD COLUMN is_last INTEGER NOT NULL DEFAULT 1;  -- 1 if the return has no further parts
+ALTER TABLE returns ADD COLUMN marks   INTEGER NOT NULL DEFAULT 0;  -- marks up to this part; 0 if not counted
