@@ -69,6 +69,24 @@ pub struct LeafInput<'a> {
 }
 
 /// A change under construction.
+///
+/// [`Change::new`] needs a [`Permit`], so nothing is changed or read without one:
+///
+/// ```
+/// # use ap_gateway::exchange::{Change, Permit};
+/// # use uuid::Uuid;
+/// fn start(permit: &Permit, exchange: Uuid) -> Change {
+///     Change::new(permit, exchange)
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// # use ap_gateway::exchange::Change;
+/// # use uuid::Uuid;
+/// fn start(exchange: Uuid) -> Change {
+///     Change::new(exchange)
+/// }
+/// ```
 pub struct Change {
     pub(super) permit: Permit,
     pub(super) exchange_id: Uuid,
@@ -80,6 +98,34 @@ pub struct Change {
 }
 
 /// A change and its reply: the return value of a capability.
+///
+/// A reply exists only with a change. A handler returns the result of [`Change::with_reply`]; the message itself is of
+/// another type, and the fields are private:
+///
+/// ```
+/// # use ap_gateway::exchange::{Change, Decided};
+/// # use ap_gateway::proto::v1::ListPlacementsResponse;
+/// fn answer(change: Change, reply: ListPlacementsResponse) -> Decided<ListPlacementsResponse> {
+///     change.with_reply(&reply)
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// # use ap_gateway::exchange::Decided;
+/// # use ap_gateway::proto::v1::ListPlacementsResponse;
+/// fn answer(reply: ListPlacementsResponse) -> Decided<ListPlacementsResponse> {
+///     reply
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// # use ap_gateway::exchange::{Change, Decided};
+/// # use ap_gateway::proto::v1::ListPlacementsResponse;
+/// # use std::marker::PhantomData;
+/// fn answer(change: Change) -> Decided<ListPlacementsResponse> {
+///     Decided { change, reply: Default::default(), response_type: PhantomData }
+/// }
+/// ```
 pub struct Decided<R> {
     pub(super) change: Change,
     pub(super) reply: Bytes,

@@ -38,6 +38,13 @@ pub struct SharingBasis {
 }
 
 /// Permission for one exchange. Only this file creates one.
+///
+/// A handler that has not asked [`authorise`] has none. It cannot write one itself, because the fields are private:
+///
+/// ```compile_fail,E0451
+/// # use ap_gateway::exchange::Permit;
+/// let permit = Permit { basis: None, guards: Vec::new() };
+/// ```
 #[derive(Clone, Debug)]
 pub struct Permit {
     basis: Option<SharingBasis>,
