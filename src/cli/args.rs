@@ -1,13 +1,14 @@
 //! Command-line arguments of every command (clap).
 
-mod bench;
+#[cfg(feature = "world")]
+mod world;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::BenchArgs;
+#[cfg(feature = "world")]
+pub use world::{BenchArgs, DemoArgs, SandboxArgs};
 
 /// Secure gateway between commissioners and providers of alternative provision.
 #[derive(Debug, Parser)]
@@ -36,8 +37,10 @@ pub enum Command {
     /// Serve; prints `READY host:port` once calls are accepted.
     Serve(ConfigArgs),
     /// Create a gateway with example organisations and data in a folder, and serve it.
+    #[cfg(feature = "world")]
     Sandbox(SandboxArgs),
     /// Demonstrate the main workflows from end to end on a sandbox.
+    #[cfg(feature = "world")]
     Demo(DemoArgs),
     /// Send a file to the gateway.
     #[command(subcommand)]
@@ -58,6 +61,7 @@ pub enum Command {
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Measure the throughput of a sandbox under the load of many providers.
+    #[cfg(feature = "world")]
     Bench(BenchArgs),
 }
 
@@ -156,34 +160,6 @@ pub struct AcceptRollbackArgs {
     /// Origin of the new log's signed checkpoints; it must differ from those of all earlier logs of this gateway.
     #[arg(long)]
     pub log: String,
-}
-
-/// Arguments of `sandbox`.
-#[derive(Debug, Args)]
-pub struct SandboxArgs {
-    /// Folder of the sandbox; an existing sandbox is served as it is.
-    #[arg(long)]
-    pub dir: PathBuf,
-    /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
-    /// Stop the domain's clock at this instant (RFC 3339); only `AdvanceClock` moves it.
-    #[arg(long)]
-    pub clock: Option<String>,
-    /// Let the domain's clock run from that instant instead.
-    #[arg(long, requires = "clock")]
-    pub clock_runs: bool,
-    /// File with the URL of a PostgreSQL database to use instead of SQLite.
-    #[arg(long)]
-    pub postgres_url_file: Option<PathBuf>,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Folder for the sandbox; by default a temporary one, which is removed afterwards.
-    #[arg(long)]
-    pub dir: Option<PathBuf>,
 }
 
 /// Arguments of a command that connects to a gateway.

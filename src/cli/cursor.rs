@@ -4,13 +4,13 @@
 //! Runs with and without `--acknowledge` have separate cursors, so that a run that only prints never causes a delivery
 //! to remain unacknowledged.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Failure, profile};
+use crate::client::write_atomically;
 use crate::proto::v1::Cursor;
 
 /// First line of a cursor's file: the file type and the version of the format.
@@ -65,25 +65,10 @@ impl StoredCursor {
             return Ok(());
         }
         let failed = |error| Failure::unavailable(&self.file.display().to_string(), error);
-        write_atomically(&self.file, &encode(cursor)).map_err(failed)?;
+        write_atomically(&self.file, encode(cursor)).map_err(failed)?;
         self.cursor = Some(cursor.clone());
         Ok(())
     }
-}
-
-/// Writes a file atomically: under a temporary name, which is renamed after a sync. Creates the folder if needed.
-pub(super) fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
-    // The parent of a bare file name is empty; it means the current folder.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let mut file = File::create(&part)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    File::open(folder)?.sync_all()
 }
 
 fn encode(cursor: &Cursor) -> String {

@@ -2,11 +2,8 @@
 
 use prost::Message;
 
-use super::Failure;
-use crate::client::Client;
 use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::delivery_service as deliveries;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, AlertState, Cursor, Delivery, DeliveryKind, DeliveryStage,
     MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
@@ -20,20 +17,6 @@ pub fn next_position(
 ) -> prost::bytes::Bytes {
     let cursor = message.next.clone().or_else(|| before.cloned());
     WatchPosition { cursor, kinds: kinds.to_vec() }.encode_to_vec().into()
-}
-
-/// Acknowledges deliveries by the digests of their content; with an officer, as acted on. Returns the number
-/// acknowledged.
-///
-/// # Errors
-/// As the client's.
-pub async fn acknowledge(
-    client: &Client,
-    batch: &[Delivery],
-    officer: Option<Officer>,
-) -> Result<u32, Failure> {
-    let request = acknowledge_request(batch, officer);
-    Ok(client.call(deliveries::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
 }
 
 /// Makes a request that acknowledges deliveries, with a new request id.

@@ -3,11 +3,13 @@
 
 mod args;
 pub mod audit;
+#[cfg(feature = "world")]
 pub mod bench;
 #[cfg(test)]
 mod catalogue;
 mod cursor;
 mod deliveries;
+#[cfg(feature = "world")]
 mod demo;
 pub mod exchanges;
 mod failure;
@@ -19,6 +21,7 @@ pub(crate) mod output;
 mod placements;
 pub mod profile;
 mod rollback;
+#[cfg(feature = "world")]
 pub mod sandbox;
 mod sent_requests;
 mod serve;
@@ -82,7 +85,9 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::RotateKeys(args) => operator::rotate_keys(&args),
         Command::ActivateKey(args) => operator::activate_key(&args).await,
         Command::Serve(args) => serve::serve(&args).await,
+        #[cfg(feature = "world")]
         Command::Sandbox(args) => sandbox::run(&args).await,
+        #[cfg(feature = "world")]
         Command::Demo(args) => demo::run(&args).await,
         Command::Submit(SubmitCommand::Attendance(args)) => submit::attendance(&args).await,
         Command::Submit(SubmitCommand::Progress(args)) => json_request::send("SubmitProgress", &args).await,
@@ -99,6 +104,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Audit(AuditCommand::Prove(args)) => audit::prove(&args).await,
         Command::Audit(AuditCommand::Export(args)) => audit::export(&args).await,
         Command::Audit(AuditCommand::Compare(args)) => audit::compare(&args).await,
+        #[cfg(feature = "world")]
         Command::Bench(args) => bench::run(&args).await,
     }
 }

@@ -1,36 +1,14 @@
-//! Profiles: TOML files with the endpoint and the credentials for client commands. Paths are relative to the file's
-//! folder.
+//! Connects with the profile that a command names.
 
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::args::ProfileArgs;
-use crate::client::{CheckpointStore, Client, Profile};
+use crate::client::{CheckpointStore, Client, ClientError, Profile};
 use crate::identity::PeerCertificate;
-
-/// Content of a profile file.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProfileFile {
-    /// `host:port`.
-    pub endpoint: String,
-    /// PEM file: the CA of the gateway's certificate.
-    pub ca: PathBuf,
-    /// PEM file: the client's certificate.
-    pub certificate: PathBuf,
-    /// PEM file: the private key of the certificate.
-    pub key: PathBuf,
-    /// Verifier key of the gateway's log; after an accepted rollback, the whole line that `accept-rollback` prints.
-    pub log_key: String,
-    /// Folder of the checkpoints that the client received; created if it does not exist.
-    pub seen: PathBuf,
-    /// Organisation that a processor acts for.
-    pub on_behalf_of: Option<String>,
-}
 
 /// Connects with the profile that the arguments name.
 ///
@@ -86,17 +64,8 @@ pub fn first_log_key(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// Exit code 78 if the file cannot be read or is not a profile.
 pub fn load(path: &Path) -> Result<(Profile, PathBuf), Failure> {
-    let unreadable = |what: String| Failure::configuration(format!("{}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let file: ProfileFile = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let profile = Profile {
-        endpoint: file.endpoint,
-        ca: folder.join(file.ca),
-        certificate: folder.join(file.certificate),
-        key: folder.join(file.key),
-        log_key: file.log_key,
-        on_behalf_of: file.on_behalf_of,
-    };
-    Ok((profile, folder.join(&file.seen)))
+    Profile::load(path).map_err(|error| match error {
+        ClientError::Profile(what) => Failure::configuration(what),
+        error => error.into(),
+    })
 }

@@ -11,8 +11,9 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use uuid::Uuid;
 
-use super::cursor::{sha256_hex, write_atomically};
+use super::cursor::sha256_hex;
 use super::{Failure, profile};
+use crate::client::write_atomically;
 use crate::clock::Randomness;
 
 /// First line of the file: the file type and the version of the format.
@@ -130,7 +131,7 @@ impl SentRequests {
     }
 
     fn save(&self) -> Result<(), Failure> {
-        write_atomically(&self.file, &encode(&self.requests))
+        write_atomically(&self.file, encode(&self.requests))
             .map_err(|error| Failure::unavailable(&self.file.display().to_string(), error))
     }
 }

@@ -1,15 +1,17 @@
 //! Client that does not trust the server. It verifies every receipt against its own request and reply. It keeps every
 //! checkpoint that it received, so that consistency between them can be proved.
 //!
-//! It imports no store, service or exchange pipeline, so that no server code can vouch for the server.
+//! It imports only `clock`, `proto` and `tlog`, so that no server code can vouch for the server. With the feature
+//! `client` alone the library consists of these modules. The example `nightly_submission` is a guide to it.
 
+mod atomic_file;
 mod checkpoint_store;
 mod connect;
 mod explain;
+mod profile;
 mod receipt;
 mod retry;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -22,32 +24,16 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::Channel;
 use tonic::{Status, TimeoutExpired};
 
+pub use atomic_file::write_atomically;
 pub use checkpoint_store::CheckpointStore;
 pub use explain::{explain, reason};
+pub use profile::{Profile, ProfileFile};
 pub use receipt::{ReceiptError, VerifiedReply};
 pub use retry::ClientLimits;
 
 use crate::proto::Rpc;
 use crate::proto::v1::Receipt;
 use crate::tlog::LogKeyHistory;
-
-/// Address and credentials for a gateway.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// `host:port`.
-    pub endpoint: String,
-    /// PEM file: CA certificate that signed the server's certificate.
-    pub ca: PathBuf,
-    /// PEM file: certificate of the client, then its intermediates.
-    pub certificate: PathBuf,
-    /// PEM file: private key of the client.
-    pub key: PathBuf,
-    /// Verifier key of the log (`name+hash+key`). The keys of logs that it replaced precede it, each with the number of
-    /// entries that were kept. Required, because receipts cannot be verified without it.
-    pub log_key: String,
-    /// Organisation for which a processor acts.
-    pub on_behalf_of: Option<String>,
-}
 
 /// Error of a call.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 mod authorities;
 mod certificate;
 mod files;
+#[cfg(feature = "world")]
 pub mod pki;
 mod revocation;
 mod server_certificate;

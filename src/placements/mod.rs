@@ -28,7 +28,8 @@ mod start;
 mod update_parties;
 mod wire;
 
-#[cfg(test)]
+// The tests issue certificates with the authority of the invented world.
+#[cfg(all(test, feature = "world"))]
 mod tests;
 
 pub use damaged::by_ids_with_damaged;

@@ -102,6 +102,29 @@ fn imports_run_one_way() {
 }
 
 #[test]
+fn the_client_shares_no_code_with_the_server() {
+    // A client verifies what a server claims, so it may use only the protocol, the log's proofs and the sources of time
+    // and randomness. The library with the feature `client` alone consists of these modules.
+    let shared = ["client", "clock", "proto", "tlog"];
+    for (path, text) in files_under("src", "rs") {
+        let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_str().unwrap());
+        let module = parts.next().unwrap().trim_end_matches(".rs");
+        if shared.contains(&module) {
+            for used in text.split("crate::").skip(1) {
+                let used =
+                    used.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap();
+                assert!(shared.contains(&used), "{}: {module} uses {used}", path.display());
+            }
+        }
+    }
+    let lib = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    for module in lib.split("#[cfg(feature = \"client\")]\npub mod ").skip(1) {
+        let module = module.split(';').next().unwrap();
+        assert!(shared.contains(&module), "{module} is in the client's library");
+    }
+}
+
+#[test]
 fn only_the_calendar_steps_from_day_to_day() {
     // A date saturates at the end of the calendar, so a loop that adds days by hand may never end.
     for (path, text) in files_under("src", "rs") {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use ap_gateway::cli::profile::ProfileFile;
 use ap_gateway::cli::sandbox;
+use ap_gateway::client::ProfileFile;
 use ap_gateway::proto::v1::Receipt;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};

@@ -5,7 +5,7 @@ use crate::client::{Client, ReplyStream};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as delivery;
 use crate::proto::v1::{
-    AttendanceContent, Cursor, Delivery, ListDeliveriesRequest, WatchDeliveriesRequest,
+    AttendanceContent, Cursor, Delivery, ListDeliveriesRequest, Officer, WatchDeliveriesRequest,
     WatchDeliveriesResponse,
 };
 
@@ -25,6 +25,20 @@ pub async fn collect_deliveries(client: &Client) -> Result<(Vec<Delivery>, Optio
         }
     }
     Ok((deliveries, cursor))
+}
+
+/// Acknowledges deliveries by the digests of their content; with an officer, as acted on. Returns the number
+/// acknowledged.
+///
+/// # Errors
+/// As the client's.
+pub async fn acknowledge(
+    client: &Client,
+    batch: &[Delivery],
+    officer: Option<Officer>,
+) -> Result<u32, Failure> {
+    let request = deliveries::acknowledge_request(batch, officer);
+    Ok(client.call(delivery::ACKNOWLEDGE_DELIVERY, &request).await?.message.acknowledged)
 }
 
 /// Returns the attendance content of a delivery.

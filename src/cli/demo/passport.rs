@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::super::{Failure, deliveries, print_line};
+use super::super::{Failure, print_line};
 use super::document::Document;
-use super::mailbox::collect_deliveries;
+use super::mailbox::{acknowledge, collect_deliveries};
 use super::{Clients, ensure};
 use crate::client::{Client, ClientError, reason};
 use crate::clock::Randomness;
@@ -42,7 +42,7 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
     ensure(content.blocks.len() == 9 && content.notices.len() == 2, "the passport has other blocks")?;
     let lead = Officer { name: "Jo Example".to_owned(), role: "Designated safeguarding lead".to_owned() };
     print_line("   Jo Example, Riverside's designated safeguarding lead, has read it and acts on it");
-    deliveries::acknowledge(&clients.riverside, std::slice::from_ref(&found), Some(lead)).await?;
+    acknowledge(&clients.riverside, std::slice::from_ref(&found), Some(lead)).await?;
     let request = GetDeliveryStatusRequest { object_id: placement.to_owned() };
     let status = clients.la.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;
     let acted_on = status.deliveries.iter().any(|one| {

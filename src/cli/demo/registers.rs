@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::super::files::{self, FileMark, Register, Severity};
 use super::super::submit::{self, CheckedRegister, SubmitReplies};
-use super::super::{Failure, deliveries, print_line};
-use super::mailbox::{Mailbox, attendance_content, collect_deliveries};
+use super::super::{Failure, print_line};
+use super::mailbox::{Mailbox, acknowledge, attendance_content, collect_deliveries};
 use super::{Clients, ensure, home_school};
 use crate::calendar::Date;
 use crate::client::Client;
@@ -162,7 +162,7 @@ async fn acknowledge_register(
     register: &Delivery,
     sent: &SubmitReplies,
 ) -> Result<(), Failure> {
-    deliveries::acknowledge(&mailbox.client, std::slice::from_ref(register), None).await?;
+    acknowledge(&mailbox.client, std::slice::from_ref(register), None).await?;
     let object_id = sent.0.first().map(|reply| reply.return_id.clone()).unwrap_or_default();
     let request = GetDeliveryStatusRequest { object_id };
     let mut status = clients.riverside.call(delivery::GET_DELIVERY_STATUS, &request).await?.message;

@@ -52,6 +52,7 @@ pub struct FileMark {
 
 impl FileMark {
     /// Makes a row for a mark that was not read from a file.
+    #[cfg(feature = "world")]
     pub fn without_file(mark: Mark) -> Self {
         Self { line: 1, row_number: 1, mark, column: 0 }
     }

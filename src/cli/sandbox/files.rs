@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::super::Failure;
-use super::super::profile::ProfileFile;
+use crate::client::ProfileFile;
 use crate::clock::{Clock, SystemClock};
 use crate::identity::PeerCertificate;
 use crate::identity::pki::{IssuedCertificate, SandboxAuthority, Validity};

@@ -1,8 +1,37 @@
-//! Arguments of `bench`.
+//! Arguments of the commands that make an invented world: `sandbox`, `demo` and `bench`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+
+/// Arguments of `sandbox`.
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Folder of the sandbox; an existing sandbox is served as it is.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Stop the domain's clock at this instant (RFC 3339); only `AdvanceClock` moves it.
+    #[arg(long)]
+    pub clock: Option<String>,
+    /// Let the domain's clock run from that instant instead.
+    #[arg(long, requires = "clock")]
+    pub clock_runs: bool,
+    /// File with the URL of a PostgreSQL database to use instead of SQLite.
+    #[arg(long)]
+    pub postgres_url_file: Option<PathBuf>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the sandbox; by default a temporary one, which is removed afterwards.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
