@@ -73,6 +73,7 @@ mod exchange_semantics;
 mod json_commands;
 mod log_completeness;
 mod multiple_placements;
+mod nightly_submission;
 mod structure;
 mod support;
 mod syscall_trace;

@@ -20,7 +20,8 @@ fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let all: Vec<_> = files_under("src", "rs").into_iter().chain(files_under("tests", "rs")).collect();
+    let all: Vec<_> =
+        ["src", "tests", "examples"].iter().flat_map(|folder| files_under(folder, "rs")).collect();
     for own in ["src/lib.rs", "tests/it/tidy.rs"] {
         assert!(all.iter().any(|(path, _)| path == Path::new(own)), "{own} is not among them");
     }
