@@ -30,6 +30,8 @@ const CANARY_BY_FIELD: [(&str, &str); 5] = [
 ];
 /// The text of all other personal fields.
 const CANARY_TEXT: &str = "kowari dunnart";
+/// Methods whose example chooses the member of a oneof that has no personal text: an acceptance, not a refusal.
+const WITHOUT_PERSONAL_TEXT: &[&str] = &["RespondToReferral"];
 /// The environment variable that holds the text with which a child process panics.
 const PANIC_TEXT_VARIABLE: &str = "AP_GATEWAY_TEST_PANIC";
 
@@ -71,7 +73,7 @@ async fn send_everything(dir: &Path) {
         let request = stage.request(row, false);
         let carries = !canaries_in(&request.to_string()).is_empty();
         let takes = takes_personal_text(&request.descriptor(), &mut HashSet::new());
-        assert_eq!(carries, takes, "{}: its example sends the personal text that it takes", row.method);
+        assert_eq!(carries, takes && !WITHOUT_PERSONAL_TEXT.contains(&row.method), "{}", row.method);
         let answer = stage.call(row.caller, row.method, &request).await;
         assert_eq!(answer.reason(), "OK", "{}", row.method);
         for spoilt in faulty_requests(&request) {

