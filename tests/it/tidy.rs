@@ -1,5 +1,6 @@
 //! Conventions of this repository, checked in every source file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
@@ -57,48 +58,75 @@ fn only_the_store_uses_sql_and_inner_modules_do_not_use_tonic() {
     }
 }
 
+/// The folders of `src`, each with the other folders that it imports. It imports only folders above it, so there is
+/// no circle.
+const IMPORTS: &[(&str, &str)] = &[
+    ("clock", ""),
+    ("calendar", "clock"),
+    ("codes", "calendar"),
+    ("tlog", ""),
+    ("proto", ""),
+    ("seal", ""),
+    ("identity", "clock codes tlog seal"),
+    ("store", "clock calendar codes tlog proto seal"),
+    ("exchange", "clock calendar codes tlog proto seal identity store"),
+    ("register", "clock calendar codes tlog proto seal identity store exchange"),
+    ("placements", "clock calendar codes proto seal store exchange register"),
+    ("passports", "clock codes proto seal store exchange register placements"),
+    ("returns", "clock calendar codes proto seal store exchange register placements passports"),
+    ("oversight", "clock calendar codes proto seal store exchange placements"),
+    ("delivery", "clock codes proto seal store exchange register placements passports returns oversight"),
+    (
+        "audit",
+        "clock calendar codes tlog proto seal store exchange register placements passports returns oversight delivery",
+    ),
+    ("server", "clock seal identity store exchange"),
+    ("config", "store exchange"),
+    (
+        "gateway",
+        "clock tlog proto seal identity store exchange register placements passports returns oversight delivery audit server config",
+    ),
+    ("client", "clock tlog proto"),
+    (
+        "cli",
+        "clock calendar codes tlog proto seal identity store exchange register audit config gateway client",
+    ),
+];
+
+/// Returns the folders and modules of this crate that a file names, apart from its tests.
+fn named_modules(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().take_while(|line| !line.contains("mod tests"));
+    let code: Vec<&str> = lines.filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let paths = code.split("crate::").skip(1).flat_map(|path| match path.strip_prefix('{') {
+        Some(group) => group.split('}').next().unwrap().split(',').collect(),
+        None => vec![path],
+    });
+    let is_part_of_name = |character: char| character.is_ascii_lowercase() || character == '_';
+    paths.map(|path| path.trim().chars().take_while(|c| is_part_of_name(*c)).collect()).collect()
+}
+
 #[test]
 fn imports_run_one_way() {
-    // A module may import only modules that come earlier in this list.
-    let order = [
-        "clock",
-        "calendar",
-        "codes",
-        "tlog",
-        "proto",
-        "seal",
-        "identity",
-        "store",
-        "exchange",
-        "register",
-        "placements",
-        "passports",
-        "returns",
-        "oversight",
-        "delivery",
-        "audit",
-        "server",
-        "config",
-        "gateway",
-        "client",
-        "cli",
-    ];
-    let rank = |module: &str| order.iter().position(|known| *known == module);
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in files_under("src", "rs") {
-        let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_str().unwrap());
-        let module = parts.next().unwrap().trim_end_matches(".rs");
-        if path.to_str().unwrap().contains("tests") || matches!(module, "lib" | "main") {
-            continue;
+        let folder = path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if !path.to_str().unwrap().contains("tests") && !matches!(folder, "lib" | "main") {
+            found.entry(folder.to_owned()).or_default().extend(named_modules(&text));
         }
-        let own = rank(module).unwrap_or_else(|| panic!("{module} is not in the list"));
-        for line in text.lines().take_while(|line| !line.contains("mod tests")) {
-            if let Some(used) = line.trim().strip_prefix("use crate::") {
-                let used = used.split([':', ';', '{']).next().unwrap();
-                if let Some(other) = rank(used) {
-                    assert!(other <= own, "{}: {module} uses {used}", path.display());
-                }
-            }
-        }
+    }
+    assert!(
+        found.keys().all(|folder| IMPORTS.iter().any(|(listed, _)| listed == folder)),
+        "a folder is missing"
+    );
+    for (place, (folder, imports)) in IMPORTS.iter().enumerate() {
+        let is_other = |name: &&String| *name != folder && found.contains_key(*name);
+        let imported: Vec<&String> = found[*folder].iter().filter(is_other).collect();
+        let mut allowed: Vec<&str> = imports.split_whitespace().collect();
+        allowed.sort_unstable();
+        assert_eq!(imported, allowed, "imports of {folder}");
+        let is_above = |import: &&str| IMPORTS[..place].iter().any(|(above, _)| above == import);
+        assert!(allowed.iter().all(is_above), "{folder} imports a folder below it");
     }
 }
 
