@@ -86,7 +86,7 @@ fn upper_snake_case(name: &str) -> String {
 }
 
 #[test]
-fn the_catalogue_is_that_of_the_code() {
+fn the_catalogue_is_its_golden_file() {
     crate::golden::check("proto/ERRORS.md", &catalogue());
 }
 

@@ -153,6 +153,51 @@ fn the_client_shares_no_code_with_the_server() {
     }
 }
 
+/// Returns the modules of `exchange` that a file there imports.
+fn exchange_imports<'t>(text: &'t str, is_nested: bool, modules: &BTreeSet<String>) -> Vec<&'t str> {
+    let text = text.split("mod tests").next().unwrap();
+    let statements =
+        text.split(';').filter_map(|statement| statement.rsplit_once("use ").map(|(_, path)| path));
+    let paths = statements.filter_map(|path| {
+        let relative = path.strip_prefix("super::").filter(|_| !is_nested);
+        relative.or_else(|| path.strip_prefix("crate::exchange::"))
+    });
+    let names = paths.flat_map(|path| match path.strip_prefix('{') {
+        Some(list) => list.split([',', '}']).map(|item| item.trim().split("::").next().unwrap()).collect(),
+        None => vec![path.split("::").next().unwrap()],
+    });
+    names.filter(|name| modules.contains(*name)).collect()
+}
+
+#[test]
+fn the_files_of_the_exchange_import_one_another_in_one_direction() {
+    let files: Vec<(String, bool, String)> = files_under("src/exchange", "rs")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("tests.rs") && !path.ends_with("mod.rs"))
+        .map(|(path, text)| {
+            let path = path.strip_prefix("src/exchange").unwrap().with_extension("");
+            let module = path.iter().next().unwrap().to_str().unwrap().to_owned();
+            (module, path.iter().count() > 1, text)
+        })
+        .collect();
+    let modules: BTreeSet<String> = files.iter().map(|(module, ..)| module.clone()).collect();
+    let mut remaining: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, is_nested, text) in &files {
+        let imports =
+            exchange_imports(text, *is_nested, &modules).into_iter().filter(|import| import != module);
+        remaining.entry(module.clone()).or_default().extend(imports.map(str::to_owned));
+    }
+    assert!(remaining.values().flatten().count() > 40, "{remaining:?}");
+    // Removes what imports nothing that remains. What is left is a circle.
+    while let Some(next) = remaining.keys().find(|module| remaining[*module].is_empty()).cloned() {
+        remaining.remove(&next);
+        for imports in remaining.values_mut() {
+            imports.remove(&next);
+        }
+    }
+    assert!(remaining.is_empty(), "{remaining:#?}");
+}
+
 #[test]
 fn only_the_calendar_steps_from_day_to_day() {
     // A date saturates at the end of the calendar, so a loop that adds days by hand may never end.
