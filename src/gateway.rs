@@ -25,7 +25,7 @@ use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
-    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, verification,
+    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, Table, verification,
 };
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
@@ -252,6 +252,21 @@ pub const METHODS: MethodTable = MethodTable(&[
     oversight::METHODS,
     audit::METHODS,
 ]);
+
+/// Returns every table of the gateway: the store's and those of the capabilities.
+#[must_use]
+pub fn tables() -> Vec<&'static Table> {
+    [
+        store::TABLES,
+        register::TABLES,
+        placements::TABLES,
+        passports::TABLES,
+        returns::TABLES,
+        delivery::TABLES,
+        oversight::TABLES,
+    ]
+    .concat()
+}
 
 /// Returns the routes of every method of the gateway.
 fn routes() -> Routes {

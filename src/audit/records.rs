@@ -14,59 +14,17 @@ use crate::exchange::LeafRole;
 use crate::exchange::change::encode_row;
 use crate::oversight::ALERT_METHOD;
 use crate::seal::KeyRing;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{RecordSubject, Snapshot, StoreError, Table};
 use crate::tlog::{child_leaf, leaf_hash};
 
 /// Entries whose records one query reads.
 const ENTRIES_PER_PAGE: i64 = 500;
 const SUBMITTED_ROLE: u8 = LeafRole::Submitted as u8;
 
-/// A table whose rows are committed to by child leaves: those that `Change::child` writes.
-struct CommittedTable {
-    name: &'static str,
-    sql: &'static str,
-    /// Column of the placement. Without one, a row belongs to every child of its entry.
-    placement_column: Option<usize>,
-}
-
-macro_rules! committed_table {
-    ($table:literal, $placement:expr) => {
-        CommittedTable {
-            name: $table,
-            sql: concat!("SELECT * FROM ", $table, " WHERE idx >= $1 AND idx < $2"),
-            placement_column: $placement,
-        }
-    };
-}
-
-/// The table of acknowledgements, without those of deliveries that are about no child. They have no leaf.
-const ACKNOWLEDGEMENTS: CommittedTable = CommittedTable {
-    name: "acknowledgements",
-    sql: "SELECT * FROM acknowledgements WHERE idx >= $1 AND idx < $2 \
-          AND EXISTS (SELECT 1 FROM leaves l WHERE l.idx = acknowledgements.idx)",
-    placement_column: None,
-};
-
-/// All tables whose rows are committed to by child leaves.
-const COMMITTED_TABLES: [CommittedTable; 13] = [
-    committed_table!("children", None),
-    committed_table!("placements", Some(3)),
-    committed_table!("placement_parties", Some(3)),
-    committed_table!("open_items", Some(3)),
-    committed_table!("alerts", Some(7)),
-    committed_table!("plans", Some(2)),
-    committed_table!("passport_blocks", None),
-    committed_table!("passport_shares", Some(3)),
-    committed_table!("passport_withholdings", Some(3)),
-    committed_table!("progress", Some(2)),
-    committed_table!("marks", Some(2)),
-    committed_table!("statements", Some(3)),
-    ACKNOWLEDGEMENTS,
-];
-
 /// A stored row, encoded as its leaf commits to it.
 struct StoredRow {
     ordinal: i64,
+    /// The placement of its child; `None` for a row that is about every child of its entry.
     placement: Option<Uuid>,
     bytes: Vec<u8>,
 }
@@ -85,6 +43,7 @@ struct StoredEntry {
 /// destroyed cannot be opened and are skipped.
 pub async fn verify_records(
     snapshot: &mut Snapshot,
+    tables: &[&'static Table],
     ring: &KeyRing,
     report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
@@ -92,7 +51,7 @@ pub async fn verify_records(
     let last = row.map(|row| row.get::<Option<i64>>("last")).transpose()?.flatten().unwrap_or(-1);
     let mut keys = ChildKeyCache::new(ring);
     for from in (0..=last).step_by(usize::try_from(ENTRIES_PER_PAGE).unwrap_or(1)) {
-        let mut records = load_rows(snapshot, from).await?;
+        let mut records = load_rows(snapshot, tables, from).await?;
         for (index, stored) in load_entries(snapshot, from).await? {
             let rows = records.remove(&index).unwrap_or_default();
             verify_entry(snapshot, &mut keys, (index, &stored), rows, report).await?;
@@ -104,16 +63,29 @@ pub async fn verify_records(
     Ok(())
 }
 
-/// Reads the records of a page of entries: by entry, in the order in which they were written.
-async fn load_rows(snapshot: &mut Snapshot, from: i64) -> Result<BTreeMap<i64, Vec<StoredRow>>, StoreError> {
+/// Reads the records about children of a page of entries: by entry, in the order in which they were written.
+async fn load_rows(
+    snapshot: &mut Snapshot,
+    tables: &[&'static Table],
+    from: i64,
+) -> Result<BTreeMap<i64, Vec<StoredRow>>, StoreError> {
     let mut found: BTreeMap<i64, Vec<StoredRow>> = BTreeMap::new();
-    for table in &COMMITTED_TABLES {
-        for row in snapshot.fetch(table.sql, vec![from.into(), (from + ENTRIES_PER_PAGE).into()]).await? {
+    for table in tables.iter().filter(|table| table.subject != RecordSubject::NoChild) {
+        for row in snapshot.scan(table, from, from + ENTRIES_PER_PAGE).await? {
             let mut bytes = Vec::new();
             encode_row(table.name, row.values().get(2..).unwrap_or_default(), &mut bytes);
-            // A damaged placement id matches no leaf, so the record is reported as changed.
-            let placement = table.placement_column.and_then(|column| row.uuid(column).ok());
-            found.entry(row.int(0)?).or_default().push(StoredRow { ordinal: row.int(1)?, placement, bytes });
+            let placement = match table.subject {
+                // A damaged placement id matches no leaf, so the record is reported as changed. A record without a
+                // placement, where the table permits it, is about no child.
+                RecordSubject::PlacementChild => match row.get::<Option<Uuid>>("placement") {
+                    Ok(None) => continue,
+                    placement => placement.ok().flatten(),
+                },
+                RecordSubject::PlacementVersion => row.get("id").ok(),
+                RecordSubject::EveryChild | RecordSubject::EveryChildIfAny | RecordSubject::NoChild => None,
+            };
+            let records = found.entry(row.get("idx")?).or_default();
+            records.push(StoredRow { ordinal: row.get("ordinal")?, placement, bytes });
         }
     }
     for records in found.values_mut() {

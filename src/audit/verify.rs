@@ -13,7 +13,7 @@ use super::report::{Discrepancy, VerifyReport};
 use crate::clock::Instant;
 use crate::proto::v1::{AuditEntry, LogReplaced};
 use crate::seal::KeyRing;
-use crate::store::{Anchor, Database, DatabaseLocation, Row, Snapshot, StoreError};
+use crate::store::{Anchor, Database, DatabaseLocation, Row, Snapshot, StoreError, Table};
 use crate::tlog::{
     Checkpoint, CompactRange, Hash, LogKeyHistory, LogKeyHistoryError, TILE_WIDTH, leaf_hash, tree_root,
 };
@@ -31,11 +31,14 @@ pub struct VerifyOptions {
     pub key_ring: Option<PathBuf>,
 }
 
-/// Verifies a copy of a database.
+/// Verifies a copy of a database. `tables` are all tables of the gateway.
 ///
 /// # Errors
 /// [`StoreError`] when the copy cannot be read at all. Faults of the log are in the report.
-pub async fn verify_database(options: &VerifyOptions) -> Result<VerifyReport, StoreError> {
+pub async fn verify_database(
+    options: &VerifyOptions,
+    tables: &[&'static Table],
+) -> Result<VerifyReport, StoreError> {
     let database = Database::open(&options.database).await?;
     let mut snapshot = Snapshot::new(&database);
     let mut report = VerifyReport::default();
@@ -50,7 +53,7 @@ pub async fn verify_database(options: &VerifyOptions) -> Result<VerifyReport, St
     }
     if let Some(path) = &options.key_ring {
         match KeyRing::load(path) {
-            Ok(ring) => Box::pin(records::verify_records(&mut snapshot, &ring, &mut report)).await?,
+            Ok(ring) => Box::pin(records::verify_records(&mut snapshot, tables, &ring, &mut report)).await?,
             Err(error) => report.add_finding(format!("the key ring cannot be used: {error}")),
         }
     }

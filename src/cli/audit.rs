@@ -11,6 +11,7 @@ use crate::audit::report::VerifyReport;
 use crate::audit::verify::{VerifyOptions, verify_database};
 use crate::client::Client;
 use crate::config::Config;
+use crate::gateway;
 use crate::proto::v1::audit_service as audit;
 use crate::proto::v1::{
     AuditEntry, ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
@@ -105,7 +106,7 @@ pub async fn verify_database_copy(
         anchor: anchor.map(Path::to_owned),
         key_ring: key_ring.map(Path::to_owned),
     };
-    Ok(verify_database(&options).await?)
+    Ok(verify_database(&options, &gateway::tables()).await?)
 }
 
 /// Writes one exchange with its receipt as JSON: entry, inclusion proof and checkpoint, which anyone can verify.

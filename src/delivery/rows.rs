@@ -56,7 +56,7 @@ stored_enums! { DeliveryStage }
 
 record! {
     /// A row of `acknowledgements`: a stage of a delivery that its recipient acknowledged.
-    pub struct AcknowledgementRow in "acknowledgements" as a, Committed, EveryChild {
+    pub struct AcknowledgementRow in "acknowledgements" as a, Committed, EveryChildIfAny {
         pub organisation: OrganisationId,
         /// Entry index of the delivery.
         pub delivery_idx: i64,

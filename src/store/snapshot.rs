@@ -8,7 +8,7 @@ use super::budget::{ReadBudget, ReadLimits};
 use super::log;
 use super::proposal::Guard;
 use super::record::Record;
-use super::sql::{Conn, Database, Row, StoreError, Value};
+use super::sql::{Conn, Database, Row, StoreError, Table, Value};
 use super::version_key::VersionKey;
 
 /// A read transaction, opened by the first query. Dropping it returns the connection to the pool, which ends the
@@ -133,6 +133,19 @@ impl Snapshot {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
         self.budget.begin_statement()?;
         let rows = self.conn().await?.fetch_by_keys(sql, keys).await;
+        let rows = rows.inspect_err(|_| self.has_failed = true)?;
+        self.budget.count_rows(rows.len())?;
+        Ok(rows)
+    }
+
+    /// Returns the rows that the entries from `from` (inclusive) to `to` (exclusive) wrote to a table of records, with
+    /// every column in the order of the declaration.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn scan(&mut self, table: &'static Table, from: i64, to: i64) -> Result<Vec<Row>, StoreError> {
+        self.budget.begin_statement()?;
+        let rows = self.conn().await?.scan(table, from, to).await;
         let rows = rows.inspect_err(|_| self.has_failed = true)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)

@@ -59,6 +59,7 @@ mod restricted_codes;
 mod revocation;
 mod roles;
 mod rollback;
+mod schema;
 mod schema_versions;
 mod serve_process;
 mod simulated_disk;

@@ -236,10 +236,10 @@ impl Conn {
     }
 }
 
-type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
-type PostgresQuery<'q> = Query<'q, Postgres, sqlx::postgres::PgArguments>;
+pub(super) type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+pub(super) type PostgresQuery<'q> = Query<'q, Postgres, sqlx::postgres::PgArguments>;
 
-fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery<'_> {
+pub(super) fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery<'_> {
     for argument in arguments {
         query = match argument {
             Value::Int(value) => query.bind(value),
@@ -250,7 +250,7 @@ fn bind_sqlite(mut query: SqliteQuery<'_>, arguments: Vec<Value>) -> SqliteQuery
     query
 }
 
-fn bind_postgres(mut query: PostgresQuery<'_>, arguments: Vec<Value>) -> PostgresQuery<'_> {
+pub(super) fn bind_postgres(mut query: PostgresQuery<'_>, arguments: Vec<Value>) -> PostgresQuery<'_> {
     for argument in arguments {
         query = match argument {
             Value::Int(value) => query.bind(value),
@@ -265,7 +265,7 @@ fn names_of(row: &impl sqlx::Row) -> ColumnNames {
     row.columns().iter().map(|column| Box::from(column.name())).collect()
 }
 
-fn rows_from_sqlite(rows: &[SqliteRow], sql: &'static str) -> Result<Vec<Row>, StoreError> {
+pub(super) fn rows_from_sqlite(rows: &[SqliteRow], sql: &'static str) -> Result<Vec<Row>, StoreError> {
     let Some(names) = rows.first().map(names_of) else { return Ok(Vec::new()) };
     rows.iter()
         .map(|row| Ok(Row::new(values_from_sqlite(row, sql)?, ColumnNames::clone(&names), sql)))

@@ -14,6 +14,7 @@ mod error;
 mod postgres;
 mod schema;
 mod sqlite_writer;
+mod table_scan;
 mod timeouts;
 mod value;
 

@@ -159,10 +159,20 @@ impl SqliteWriter {
 
     /// Returns the rows of a query.
     pub fn fetch(&self, sql: &'static str, arguments: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.fetch_text(sql, sql, arguments)
+    }
+
+    /// Returns the rows of a query that was built; errors name `label`.
+    pub fn fetch_text(
+        &self,
+        sql: &str,
+        label: &'static str,
+        arguments: &[Value],
+    ) -> Result<Vec<Row>, StoreError> {
         let mut statement = self.connection()?.prepare_cached(sql)?;
         bind(&mut statement, arguments)?;
         let mut found = Vec::new();
-        read_rows(&mut statement, sql, &mut found)?;
+        read_rows(&mut statement, label, &mut found)?;
         Ok(found)
     }
 
@@ -228,7 +238,7 @@ fn read_rows(
     let names: ColumnNames = statement.column_names().into_iter().map(Box::from).collect();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        let value = |(position, name): (usize, &Box<str>)| match row.get_ref(position)? {
+        let value = |(position, name): (usize, &str)| match row.get_ref(position)? {
             ValueRef::Null => Ok(Value::Int(None)),
             ValueRef::Integer(value) => Ok(value.into()),
             ValueRef::Text(text) => {
@@ -238,7 +248,8 @@ fn read_rows(
             ValueRef::Blob(bytes) => Ok(bytes.into()),
             ValueRef::Real(_) => Err(StoreError::corrupt(sql, name)),
         };
-        let values = names.iter().enumerate().map(value).collect::<Result<_, StoreError>>()?;
+        let values =
+            names.iter().map(AsRef::as_ref).enumerate().map(value).collect::<Result<_, StoreError>>()?;
         found.push(Row::new(values, ColumnNames::clone(&names), sql));
     }
     Ok(())

@@ -83,6 +83,8 @@ pub enum RecordSubject {
     PlacementVersion,
     /// Every child of the entry: each leaf is taken over the rows.
     EveryChild,
+    /// Every child of the entry, which may be about none: then no leaf is taken over the rows.
+    EveryChildIfAny,
 }
 
 /// A table as the committer writes it.

@@ -121,7 +121,7 @@ impl Nodes {
                 anchor: Some(file("anchor")),
                 key_ring: Some(file("key-ring")),
             };
-            let report = verify_database(&options).await.unwrap();
+            let report = verify_database(&options, &ap_gateway::gateway::tables()).await.unwrap();
             assert_eq!(report.findings, []);
             assert!(report.entries > entries as u64);
         }
