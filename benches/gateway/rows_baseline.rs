@@ -72,7 +72,8 @@ async fn insert(to: &mut SqliteConnection, table: &Table, rows: Vec<Vec<Value>>)
 /// Returns the rows of the last entry that stored a return, by table.
 async fn newest_rows(database: &Database) -> Vec<(Table, Vec<Vec<Value>>)> {
     let mut conn = database.reader().await.unwrap();
-    let last = conn.fetch_one("SELECT MAX(idx) FROM returns", vec![]).await.unwrap().unwrap().int(0).unwrap();
+    let last = conn.fetch_one("SELECT MAX(idx) AS last FROM returns", vec![]).await.unwrap().unwrap();
+    let last: i64 = last.get("last").unwrap();
     let mut written = Vec::new();
     for name in WRITTEN_TABLES {
         let place = if name == "checkpoints" { "size - 1" } else { "idx" };

@@ -15,34 +15,8 @@ use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;
 use crate::store::proposal::{ChildLeaf, DeliveryHeader, Guard, Party, RowWrite};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{self, ReadSet, Table, Value};
+use crate::store::{ReadSet, Record, Value};
 use crate::tlog::{Hash, child_leaf, leaf_hash};
-
-/// A record that is stored as one row of an append-only table.
-pub trait Record {
-    /// The table. The committer sets its first two columns, `idx` and `ordinal`.
-    const TABLE: &'static Table;
-
-    /// Returns the values of the other columns.
-    fn values(&self) -> Vec<Value>;
-
-    /// Returns the keys of which this row becomes the newest version.
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        Vec::new()
-    }
-}
-
-impl<R: store::Record> Record for R {
-    const TABLE: &'static Table = R::TABLE;
-
-    fn values(&self) -> Vec<Value> {
-        store::Record::values(self)
-    }
-
-    fn current_versions(&self) -> Vec<(VersionKey, i64)> {
-        store::Record::versions(self)
-    }
-}
 
 /// What the leaf of one child commits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +249,7 @@ impl Change {
 
 /// Converts a record to the row that will be appended.
 pub fn row_write<R: Record>(record: &R) -> RowWrite {
-    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.current_versions() }
+    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.versions() }
 }
 
 /// Encodes a row as it is hashed: the table's name, the number of values, then the values.

@@ -30,7 +30,7 @@ mod system_exchange;
 mod watch;
 
 pub use caller::Caller;
-pub use change::{Change, Decided, LeafInput, LeafRole, Record};
+pub use change::{Change, Decided, LeafInput, LeafRole};
 pub use context::RequestContext;
 pub use delivered_content::{ChildContent, DeliveredContent, DeliverySource, ReadContent};
 pub use entry::log_replaced_proposal;

@@ -37,18 +37,17 @@ pub use delivered::placement_content;
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 
-use crate::exchange::Record;
 use crate::exchange::method::methods;
-use crate::store::Table;
+use crate::store::{Record, Table};
 
 /// The tables of placements and of the senders' records of children.
 pub const TABLES: &[&Table] = &[
-    <children::ChildKeyRow as Record>::TABLE,
-    <children::ChildRow as Record>::TABLE,
-    <open_items::OpenItemRow as Record>::TABLE,
-    <rows::PartyRow as Record>::TABLE,
-    <rows::Placement as Record>::TABLE,
-    <plan::PlanRow as Record>::TABLE,
+    children::ChildKeyRow::TABLE,
+    children::ChildRow::TABLE,
+    open_items::OpenItemRow::TABLE,
+    rows::PartyRow::TABLE,
+    rows::Placement::TABLE,
+    plan::PlanRow::TABLE,
 ];
 
 methods! {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::sql::{Row, StoreError};
+use super::sql::StoreError;
 
 /// The position of a row in the log. Cursors are positions, because a row that is committed later, on whichever node,
 /// always has a later position. A time-ordered id does not guarantee that.
@@ -17,14 +17,6 @@ pub struct LogPosition {
 impl LogPosition {
     /// The position before all rows.
     pub const START: Self = Self { index: -1, ordinal: 0 };
-
-    /// Reads a position from two columns.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn from_row(row: &Row, index: usize, ordinal: usize) -> Result<Self, StoreError> {
-        Ok(Self { index: row.int(index)?, ordinal: row.int(ordinal)? })
-    }
 
     /// Returns the position right after this one.
     #[must_use]

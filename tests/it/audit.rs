@@ -335,9 +335,10 @@ async fn callers_are_found(world: &World) {
         made.extend(calls.join_all().await);
     }
     let mut conn = world.database().await.reader().await.unwrap();
-    let sql = "SELECT MIN(idx), MAX(idx) FROM callers WHERE organisation = 'la/331'";
+    let sql = "SELECT MIN(idx) AS first, MAX(idx) AS last FROM callers WHERE organisation = 'la/331'";
     let sorted_in = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();
-    let (first, last) = (sorted_in.int(0).unwrap().unsigned_abs(), sorted_in.int(1).unwrap().unsigned_abs());
+    let number = |column| sorted_in.get::<i64>(column).unwrap().unsigned_abs();
+    let (first, last) = (number("first"), number("last"));
     assert!(first < *made.first().unwrap() && last >= *made.first().unwrap());
     // Not indexed yet, even if all earlier ones are.
     made.insert(read_own_organisation(Arc::clone(&la_b)).await);

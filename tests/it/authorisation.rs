@@ -228,7 +228,11 @@ async fn a_suspension_says_why_and_by_whom_to_the_organisation_and_the_operators
         .await
         .unwrap();
     assert_eq!(kept.len(), 2);
-    assert!(kept.iter().all(|row| !String::from_utf8_lossy(row.blob(0).unwrap()).contains("Kit Example")));
+    assert!(
+        kept.iter()
+            .all(|row| !String::from_utf8_lossy(row.get_bytes("state_change").unwrap())
+                .contains("Kit Example"))
+    );
     drop(conn);
     database.close().await;
     world.stop().await;

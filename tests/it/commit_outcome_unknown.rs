@@ -152,6 +152,6 @@ async fn what_was_acknowledged_survives_a_crash_of_postgresql() {
     let rows = database.reader().await.unwrap().fetch("SELECT return_id FROM marks", vec![]).await.unwrap();
     database.close().await;
     assert_eq!(rows.len(), stored.len());
-    assert_eq!(rows.iter().map(|row| row.uuid(0).unwrap()).collect::<BTreeSet<_>>(), stored);
+    assert_eq!(rows.iter().map(|row| row.get("return_id").unwrap()).collect::<BTreeSet<_>>(), stored);
     world.stop().await;
 }

@@ -22,7 +22,7 @@ macro_rules! edit {
             select: concat!(
                 "SELECT idx, ordinal, ",
                 $column,
-                " FROM ",
+                " AS bytes FROM ",
                 $table,
                 " WHERE ",
                 $which,
@@ -60,18 +60,19 @@ const EDITS: [TableEdit; 17] = [
 pub async fn count_records(dir: &Path) -> (u64, u64) {
     let database = Database::open(&DatabaseLocation::Sqlite(dir.join("gateway.sqlite"))).await.unwrap();
     let mut conn = database.writer().await.unwrap();
-    let sql = "SELECT (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM statements), \
+    let sql = "SELECT (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM statements) AS sessions, \
                (SELECT COUNT(*) FROM children) + (SELECT COUNT(*) FROM placements) \
                + (SELECT COUNT(*) FROM placement_parties) + (SELECT COUNT(*) FROM plans) \
                + (SELECT COUNT(*) FROM open_items) + (SELECT COUNT(*) FROM alerts) \
                + (SELECT COUNT(*) FROM passport_blocks) + (SELECT COUNT(*) FROM passport_shares) \
                + (SELECT COUNT(*) FROM passport_withholdings) + (SELECT COUNT(*) FROM progress) \
                + (SELECT COUNT(*) FROM acknowledgements a WHERE EXISTS \
-               (SELECT 1 FROM leaves l WHERE l.idx = a.idx))";
+               (SELECT 1 FROM leaves l WHERE l.idx = a.idx)) AS documents";
     let row = conn.fetch_one(sql, vec![]).await.unwrap().unwrap();
     drop(conn);
     database.close().await;
-    (row.int(0).unwrap().unsigned_abs(), row.int(1).unwrap().unsigned_abs())
+    let count = |column| row.get::<i64>(column).unwrap().unsigned_abs();
+    (count("sessions"), count("documents"))
 }
 
 /// Changes a byte of a row of each table, then deletes the row, and asserts that each edit is the only finding.
@@ -83,8 +84,8 @@ pub async fn assert_every_edit_is_found(dir: &Path) {
         let mut conn = database.writer().await.unwrap();
         let row = conn.fetch_one(edit.select, vec![]).await.unwrap();
         let row = row.unwrap_or_else(|| panic!("no row: {}", edit.select));
-        let (index, ordinal, mut bytes) =
-            (row.int(0).unwrap(), row.int(1).unwrap(), row.blob(2).unwrap().to_vec());
+        let (index, ordinal): (i64, i64) = (row.get("idx").unwrap(), row.get("ordinal").unwrap());
+        let mut bytes: Vec<u8> = row.get("bytes").unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         let place = || vec![Value::from(index), Value::from(ordinal)];
         let changed = [place(), vec![bytes.into()]].concat();

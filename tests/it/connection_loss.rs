@@ -109,11 +109,11 @@ async fn stored_marks(world: &World) -> Vec<String> {
                ORDER BY date, slot, revision";
     let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
     database.close().await;
-    let number = |column: usize, row: &ap_gateway::store::Row| row.opt_int(column).unwrap();
     let mark = |row: &ap_gateway::store::Row| {
-        let (date, sender) = (row.text(0).unwrap(), row.text(7).unwrap());
-        let numbers = [1, 2, 4, 5, 6].map(|column| number(column, row));
-        format!("{date} {numbers:?} {:?} {sender}", row.opt_text(3).unwrap())
+        let (date, sender) = (row.get_str("date").unwrap(), row.get_str("sender").unwrap());
+        let number = |column| row.get::<Option<i64>>(column).unwrap();
+        let numbers = ["slot", "revision", "seen", "end_time", "flags"].map(number);
+        format!("{date} {numbers:?} {:?} {sender}", row.get::<Option<String>>("code").unwrap())
     };
     rows.iter().map(mark).collect()
 }

@@ -95,7 +95,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     sandbox.assert_log_verifies().await;
     let mut marks: BTreeMap<Uuid, u32> = BTreeMap::new();
     for row in sandbox.query("SELECT return_id FROM marks").await {
-        *marks.entry(row.uuid(0).unwrap()).or_default() += 1;
+        *marks.entry(row.get("return_id").unwrap()).or_default() += 1;
     }
     let stored = |reply: &SubmitAttendanceResponse| {
         let once = marks.get(&Uuid::parse_str(&reply.return_id).unwrap()) == Some(&1);

@@ -138,8 +138,12 @@ async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all()
             assert_eq!(again.stored, 1, "{file} {call} {when}");
             drop(server);
             sandbox.assert_log_verifies().await;
-            let marks = sandbox.query("SELECT COUNT(*) FROM marks").await;
-            assert_eq!(marks[0].int(0).unwrap(), i64::try_from(session).unwrap(), "{file} {call} {when}");
+            let marks = sandbox.query("SELECT COUNT(*) AS count FROM marks").await;
+            assert_eq!(
+                marks[0].get::<i64>("count").unwrap(),
+                i64::try_from(session).unwrap(),
+                "{file} {call} {when}"
+            );
         }
         assert!(kills > 0, "no {call} of {file} was met");
     }

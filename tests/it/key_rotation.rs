@@ -51,7 +51,7 @@ async fn newest_sealing_key(world: &World) -> i64 {
     let sql = "SELECT kek_id FROM child_keys ORDER BY idx DESC, ordinal DESC LIMIT 1";
     let row = database.reader().await.unwrap().fetch_one(sql, vec![]).await.unwrap();
     database.close().await;
-    row.unwrap().int(0).unwrap()
+    row.unwrap().get("kek_id").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,16 +24,17 @@ async fn no_transaction_is_left_to_the_next(world: &World) {
     let database = world.database().await;
     // SQLite refuses nested transactions; on PostgreSQL the isolation level shows an open transaction.
     let (sql, open) = match database {
-        Database::Sqlite { .. } => ("SELECT 0", 0),
-        Database::Postgres { .. } => {
-            ("SELECT CAST(current_setting('transaction_isolation') = 'repeatable read' AS INTEGER)", 1)
-        }
+        Database::Sqlite { .. } => ("SELECT 0 AS is_open", 0),
+        Database::Postgres { .. } => (
+            "SELECT CAST(current_setting('transaction_isolation') = 'repeatable read' AS INTEGER) AS is_open",
+            1,
+        ),
     };
     for _ in 0..20 {
         let mut conn = database.reader().await.unwrap();
-        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().int(0).unwrap(), 0);
+        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().get::<i64>("is_open").unwrap(), 0);
         conn.begin_read().await.unwrap();
-        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().int(0).unwrap(), open);
+        assert_eq!(conn.fetch_one(sql, vec![]).await.unwrap().unwrap().get::<i64>("is_open").unwrap(), open);
         drop(conn);
     }
     database.close().await;

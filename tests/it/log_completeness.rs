@@ -171,12 +171,13 @@ async fn the_log_grows_by_what_each_method_was_called(world: &World) {
         assert!(called, "{} has no example in tests/it/example_requests.rs", method.name());
     }
     let database = world.database().await;
-    let sql = "SELECT method, outcome, COUNT(*) FROM entries WHERE idx > $1 GROUP BY method, outcome";
+    let sql =
+        "SELECT method, outcome, COUNT(*) AS count FROM entries WHERE idx > $1 GROUP BY method, outcome";
     let entered =
         database.reader().await.unwrap().fetch(sql, vec![i64::try_from(first).unwrap().into()]).await;
     let entered = entered.unwrap().into_iter().map(|row| {
-        let outcome = i32::try_from(row.int(1).unwrap()).unwrap();
-        ((row.text(0).unwrap().to_owned(), outcome), usize::try_from(row.int(2).unwrap()).unwrap())
+        let count: i64 = row.get("count").unwrap();
+        ((row.get("method").unwrap(), row.get("outcome").unwrap()), usize::try_from(count).unwrap())
     });
     let (called, entered): (BTreeSet<_>, BTreeSet<_>) = (tally.into_iter().collect(), entered.collect());
     assert_eq!(called.difference(&entered).collect::<Vec<_>>(), [] as [&_; 0], "called, but not in the log");

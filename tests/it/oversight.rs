@@ -57,11 +57,11 @@ async fn wait_for_alert(client: &Client, placement: &str, state: AlertState) -> 
 /// Waits until the gateway has checked the open items of a placement.
 async fn wait_until_checked(world: &World, placement: &str) {
     let database = world.database().await;
-    let sql = "SELECT COUNT(*) FROM open_items WHERE placement = $1 AND is_checked = 1";
+    let sql = "SELECT COUNT(*) AS count FROM open_items WHERE placement = $1 AND is_checked = 1";
     let id = || vec![Value::from(Uuid::parse_str(placement).unwrap())];
     for round in 0.. {
         let row = database.reader().await.unwrap().fetch_one(sql, id()).await.unwrap().unwrap();
-        if row.int(0).unwrap() == 1 {
+        if row.get::<i64>("count").unwrap() == 1 {
             break;
         }
         assert!(round < MAX_POLLS, "the open items were not checked");

@@ -159,13 +159,13 @@ async fn row_count_query(database: &Database) -> &'static str {
     let sql = "SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c \
                WHERE m.type = 'table' AND c.name = 'idx' AND m.name <> 'current_versions'";
     let tables = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
-    let tables: Vec<_> = tables.iter().map(|row| row.text(0).unwrap()).collect();
-    for table in ["entries", "leaves", "marks", "placements", "deliveries"] {
+    let tables: Vec<_> = tables.iter().map(|row| row.get_str("name").unwrap()).collect();
+    for table in ["entries", "leaves", "marks", "placements", "parties"] {
         assert!(tables.contains(&table), "{table} is not among {tables:?}");
     }
     let counts: Vec<String> = tables
         .iter()
-        .map(|table| format!("SELECT '{table}', COUNT(*) FROM {table} WHERE idx <= $1"))
+        .map(|table| format!("SELECT '{table}' AS name, COUNT(*) AS count FROM {table} WHERE idx <= $1"))
         .collect();
     counts.join(" UNION ALL ").leak()
 }
@@ -200,7 +200,7 @@ async fn check_image(image: Image, expected: Expected, log_key: &str) -> Result<
     let sql = "SELECT exchange FROM entries";
     let rows =
         database.reader().await.unwrap().fetch(sql, vec![]).await.map_err(|error| error.to_string())?;
-    let stored: Result<BTreeSet<Uuid>, _> = rows.iter().map(|row| row.uuid(0)).collect();
+    let stored: Result<BTreeSet<Uuid>, _> = rows.iter().map(|row| row.get("exchange")).collect();
     let stored = stored.map_err(|error| error.to_string())?;
     let lost = expected.exchanges.difference(&stored).count();
     if lost > 0 {
@@ -209,8 +209,8 @@ async fn check_image(image: Image, expected: Expected, log_key: &str) -> Result<
     let counts = row_counts(&database, expected.count_query, expected.last).await;
     database.close().await;
     for (kept, written) in counts.map_err(|error| error.to_string())?.iter().zip(&expected.counts) {
-        if kept.int(1).unwrap() != written.int(1).unwrap() {
-            return Err(format!("rows of {} are lost", written.text(0).unwrap()));
+        if kept.get::<i64>("count").unwrap() != written.get::<i64>("count").unwrap() {
+            return Err(format!("rows of {} are lost", written.get_str("name").unwrap()));
         }
     }
     if let Some(ring) = expected.key_ring {

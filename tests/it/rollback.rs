@@ -170,7 +170,7 @@ async fn changed_replacement_entry_is_found(dir: &Path, stood: u64) {
     let mut conn = database.writer().await.unwrap();
     let index = i64::try_from(stood).unwrap();
     let row = conn.fetch_one("SELECT bytes FROM entries WHERE idx = $1", vec![index.into()]).await.unwrap();
-    let mut bytes = row.unwrap().blob(0).unwrap().to_vec();
+    let mut bytes = row.unwrap().get::<Vec<u8>>("bytes").unwrap();
     let place =
         bytes.windows(NEW_LOG_NAME.len() - 2).position(|part| part == b"ap-gateway-sandbox/log").unwrap();
     bytes[place + 30] ^= 1;
@@ -202,7 +202,10 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let (_, at_kept) = deliveries_after(&sandbox.client("la-a").await, None).await;
     assert!(server.terminate().success());
     let earlier = copy(dir, "earlier");
-    let stood = sandbox.query("SELECT MAX(size) FROM checkpoints").await[0].int(0).unwrap().unsigned_abs();
+    let stood = sandbox.query("SELECT MAX(size) AS size FROM checkpoints").await[0]
+        .get::<i64>("size")
+        .unwrap()
+        .unsigned_abs();
 
     let server = Process::serve(dir);
     let (provider, la) = (sandbox.client("provider-a").await, sandbox.client("la-a").await);

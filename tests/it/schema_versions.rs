@@ -14,9 +14,9 @@ use super::support::{Postgres, gateway};
 /// Records a migration after the newest one, as sqlx does for a file `NNNN_additive_future.sql`.
 const RECORD_ADDITIVE_STEP: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
      SELECT version + 1, 'additive future', success, checksum, 0 FROM _sqlx_migrations \
-     WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+     WHERE version = (SELECT MAX(version) AS version FROM _sqlx_migrations)";
 const FORGET_NEWEST_STEP: &str =
-    "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) AS version FROM _sqlx_migrations)";
 
 /// A sandbox that no process serves, and its database.
 struct Stopped {
@@ -44,10 +44,10 @@ impl Stopped {
 
     async fn newest_version(&self) -> i64 {
         let database = Database::open(&self.location).await.unwrap();
-        let sql = "SELECT MAX(version) FROM _sqlx_migrations";
+        let sql = "SELECT MAX(version) AS version FROM _sqlx_migrations";
         let row = database.reader().await.unwrap().fetch_one(sql, vec![]).await.unwrap().unwrap();
         database.close().await;
-        row.int(0).unwrap()
+        row.get("version").unwrap()
     }
 
     async fn execute(&self, sql: &'static str) {

@@ -171,20 +171,21 @@ async fn interrupt(mut raw: RawStream, how: Interruption, part: &[Bytes]) {
 async fn stored_parts(database: &Database, return_id: &str) -> Vec<Vec<i64>> {
     let id: Value = Uuid::parse_str(return_id).unwrap().into();
     let sql = "SELECT r.part, r.is_last, r.marks, r.stored, \
-               (SELECT COUNT(*) FROM marks m WHERE m.idx = r.idx AND m.revision = 1) \
+               (SELECT COUNT(*) FROM marks m WHERE m.idx = r.idx AND m.revision = 1) AS first_revisions \
                FROM returns r WHERE r.return_id = $1 ORDER BY r.idx";
     let rows = database.reader().await.unwrap().fetch(sql, vec![id]).await.unwrap();
-    rows.iter().map(|row| (0..5).map(|column| row.int(column).unwrap()).collect()).collect()
+    let columns = ["part", "is_last", "marks", "stored", "first_revisions"];
+    rows.iter().map(|row| columns.map(|column| row.get(column).unwrap()).to_vec()).collect()
 }
 
 /// Counts the entries of streams: OK and refused.
 async fn count_entries(database: &Database) -> (i64, i64) {
-    let sql = "SELECT COUNT(CASE outcome WHEN $2 THEN 1 END), COUNT(CASE outcome WHEN $3 THEN 1 END) \
+    let sql = "SELECT COUNT(CASE outcome WHEN $2 THEN 1 END) AS ok, COUNT(CASE outcome WHEN $3 THEN 1 END) AS refused \
                FROM entries WHERE method = $1";
     let outcomes = [Outcome::Ok, Outcome::Refused].map(|outcome| Value::from(outcome as i32));
     let arguments = [vec![STREAM.into()], outcomes.to_vec()].concat();
     let row = database.reader().await.unwrap().fetch_one(sql, arguments).await.unwrap().unwrap();
-    (row.int(0).unwrap(), row.int(1).unwrap())
+    (row.get("ok").unwrap(), row.get("refused").unwrap())
 }
 
 /// Waits until there are this many entries; fails at once if there are more.

@@ -25,10 +25,10 @@ fn provider_placements(world: &World) -> Vec<String> {
 async fn count_marks(world: &World) -> i64 {
     let database = world.database().await;
     let mut conn = database.reader().await.unwrap();
-    let row = conn.fetch_one("SELECT COUNT(*) FROM marks", vec![]).await.unwrap().unwrap();
+    let row = conn.fetch_one("SELECT COUNT(*) AS count FROM marks", vec![]).await.unwrap().unwrap();
     drop(conn);
     database.close().await;
-    row.int(0).unwrap()
+    row.get("count").unwrap()
 }
 
 /// Checks that 20,000 marks in 20 parts are 21 exchanges and 20 deliveries, and that a further part is refused.

@@ -211,94 +211,9 @@ impl Row {
         position.and_then(|position| self.values.get(position))
     }
 
-    /// Returns a non-null integer.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if the value is NULL, of another type, or not in the row.
-    pub fn int(&self, column: usize) -> Result<i64, StoreError> {
-        self.opt_int(column)?.ok_or_else(|| self.corrupt(column))
-    }
-
-    /// Returns non-null text.
-    ///
-    /// # Errors
-    /// As for [`Row::int`].
-    pub fn text(&self, column: usize) -> Result<&str, StoreError> {
-        self.opt_text(column)?.ok_or_else(|| self.corrupt(column))
-    }
-
-    /// Returns non-null bytes.
-    ///
-    /// # Errors
-    /// As for [`Row::int`].
-    pub fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
-        self.opt_blob(column)?.ok_or_else(|| self.corrupt(column))
-    }
-
-    /// Returns a non-null UUID of 16 bytes.
-    ///
-    /// # Errors
-    /// As for [`Row::int`].
-    pub fn uuid(&self, column: usize) -> Result<uuid::Uuid, StoreError> {
-        uuid::Uuid::from_slice(self.blob(column)?).map_err(|_| self.corrupt(column))
-    }
-
-    /// Returns a non-null hash of 32 bytes.
-    ///
-    /// # Errors
-    /// As for [`Row::int`].
-    pub fn hash(&self, column: usize) -> Result<[u8; 32], StoreError> {
-        self.blob(column)?.try_into().map_err(|_| self.corrupt(column))
-    }
-
-    /// Returns an integer, or `None` for NULL.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if the value is of another type or not in the row.
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        match self.values.get(column) {
-            Some(Value::Int(value)) => Ok(*value),
-            other => self.none_if_null(column, other),
-        }
-    }
-
-    /// Returns text, or `None` for NULL.
-    ///
-    /// # Errors
-    /// As for [`Row::opt_int`].
-    pub fn opt_text(&self, column: usize) -> Result<Option<&str>, StoreError> {
-        match self.values.get(column) {
-            Some(Value::Text(value)) => Ok(value.as_deref()),
-            other => self.none_if_null(column, other),
-        }
-    }
-
-    /// Returns bytes, or `None` for NULL.
-    ///
-    /// # Errors
-    /// As for [`Row::opt_int`].
-    pub fn opt_blob(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
-        match self.values.get(column) {
-            Some(Value::Blob(value)) => Ok(value.as_deref()),
-            other => self.none_if_null(column, other),
-        }
-    }
-
     /// Returns all values, for code that hashes rows of any table.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         &self.values
-    }
-
-    fn corrupt(&self, column: usize) -> StoreError {
-        StoreError::corrupt(self.sql, column)
-    }
-
-    /// Returns `None` for a NULL of any type, because SQLite's NULL has no type; an error for any other value.
-    fn none_if_null<T>(&self, column: usize, value: Option<&Value>) -> Result<Option<T>, StoreError> {
-        match value {
-            Some(Value::Int(None) | Value::Text(None) | Value::Blob(None)) => Ok(None),
-            _ => Err(self.corrupt(column)),
-        }
     }
 }

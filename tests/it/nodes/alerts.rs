@@ -25,11 +25,11 @@ async fn of_two_nodes_one_raises_an_alert() {
     }
     drop(stage);
     drop(server);
-    let raised = "SELECT COUNT(*), COUNT(DISTINCT placement) FROM alerts WHERE version = 1 \
+    let raised = "SELECT COUNT(*) AS alerts, COUNT(DISTINCT placement) AS placements FROM alerts WHERE version = 1 \
                   AND idx > (SELECT MIN(idx) FROM open_items WHERE due_date > '2026-11-20')";
     let count = async || {
         let row = nodes.query(raised).await.remove(0);
-        (row.int(0).unwrap(), row.int(1).unwrap())
+        (row.get::<i64>("alerts").unwrap(), row.get::<i64>("placements").unwrap())
     };
     assert_eq!(count().await, (0, 0));
     let node = async |name: &str| {

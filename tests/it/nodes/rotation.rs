@@ -46,8 +46,8 @@ async fn deliveries_with_content(client: &Client) -> BTreeMap<(u64, u32), bool> 
 
 /// Returns the id of the newest key that has sealed anything.
 async fn newest_sealing_key(nodes: &Nodes) -> i64 {
-    let sql = "SELECT MAX(kek_id) FROM child_keys";
-    nodes.query(sql).await.remove(0).int(0).unwrap()
+    let sql = "SELECT MAX(kek_id) AS kek_id FROM child_keys";
+    nodes.query(sql).await.remove(0).get("kek_id").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
