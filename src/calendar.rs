@@ -15,6 +15,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span, ToSpan};
 
 use crate::clock::Instant;
+use crate::violation_reason::ViolationReason;
 pub use period::{Period, PeriodError};
 pub use school_days::{SchoolCalendar, bank_holiday};
 
@@ -39,11 +40,11 @@ pub enum DateError {
 impl DateError {
     /// Returns the reason that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "DATE_FORMAT",
-            Self::Invalid => "DATE_INVALID",
-            Self::Range => "DATE_RANGE",
+            Self::Format => ViolationReason::DateFormat,
+            Self::Invalid => ViolationReason::DateInvalid,
+            Self::Range => ViolationReason::DateRange,
         }
     }
 }
@@ -222,10 +223,10 @@ pub enum TimeError {
 impl TimeError {
     /// Returns the reason that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "TIME_FORMAT",
-            Self::Ambiguous => "TIMESTAMP_AMBIGUOUS",
+            Self::Format => ViolationReason::TimeFormat,
+            Self::Ambiguous => ViolationReason::TimestampAmbiguous,
         }
     }
 }

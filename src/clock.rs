@@ -13,6 +13,8 @@ use aws_lc_rs::{hmac, rand};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::violation_reason::ViolationReason;
+
 /// A source of the current time.
 pub trait Clock: Send + Sync {
     /// Returns the current instant.
@@ -40,10 +42,10 @@ pub enum InstantError {
 impl InstantError {
     /// Returns the reason that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "TIMESTAMP_FORMAT",
-            Self::Range | Self::Backwards => "TIMESTAMP_RANGE",
+            Self::Format => ViolationReason::TimestampFormat,
+            Self::Range | Self::Backwards => ViolationReason::TimestampRange,
         }
     }
 }

@@ -47,3 +47,4 @@ pub mod server;
 pub mod store;
 #[cfg(feature = "client")]
 pub mod tlog;
+pub mod violation_reason;

@@ -9,6 +9,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::proto;
 use crate::proto::v1::{AuditEntry, ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
 use crate::tlog::Hash;
+use crate::violation_reason::ViolationReason;
 
 /// A checked filter of exchanges. Every field that is set must match.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ pub fn check_filter(m: &ListExchangesRequest) -> Result<ExchangeFilter, Refusal>
     if let (Some(from), Some(to)) = (filter.from, filter.to)
         && to < from
     {
-        check.add_violation("to_time", "DATE_ORDER");
+        check.add_violation("to_time", ViolationReason::DateOrder);
     }
     check.finish()?;
     Ok(filter)
@@ -59,7 +60,7 @@ fn check_method(check: &mut Check, short: &str) -> Option<String> {
     }
     let found = proto::find_method_path(short);
     if found.is_none() {
-        check.add_violation("method", "METHOD_UNKNOWN");
+        check.add_violation("method", ViolationReason::MethodUnknown);
     }
     found
 }

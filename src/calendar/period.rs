@@ -6,6 +6,7 @@
 use std::iter::FusedIterator;
 
 use super::Date;
+use crate::violation_reason::ViolationReason;
 
 /// A non-empty range of days, including the first and the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,10 +29,10 @@ pub enum PeriodError {
 impl PeriodError {
     /// Returns the reason that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Order => "DATE_ORDER",
-            Self::TooLong => "RANGE_TOO_LONG",
+            Self::Order => ViolationReason::DateOrder,
+            Self::TooLong => ViolationReason::RangeTooLong,
         }
     }
 }

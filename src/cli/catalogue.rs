@@ -1,13 +1,12 @@
-//! Generator of `proto/ERRORS.md`, the catalogue of errors for integrators, from the tables of reasons. Tests check
-//! that the file, the tables and the code agree.
+//! Generator of `proto/ERRORS.md`, the catalogue of errors for integrators, from the types of reasons. A test
+//! checks that the file agrees with them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use super::files::diagnostics::DESCRIPTIONS;
-use crate::exchange::check::REASONS;
 use crate::exchange::refusal::{Reason, RemedyBy};
+use crate::violation_reason::ViolationReason;
 
 const INTRODUCTION: &str = "\
 # Errors
@@ -60,14 +59,14 @@ fn catalogue() -> String {
         "\n## Fields at fault\n\nReasons of fields of a request, or `reason` of a single mark that was rejected.\n\n",
     );
     out.push_str("| Reason | Meaning |\n|---|---|\n");
-    for (reason, words) in REASONS {
-        writeln!(out, "| `{reason}` | {words} |").unwrap();
+    for reason in ViolationReason::ALL {
+        writeln!(out, "| `{reason}` | {} |", reason.text()).unwrap();
     }
     out.push_str(
         "\n## Files and warnings\n\nFurther reasons that `ap-gateway submit` reports for a row of a file, and warnings \
          about marks, which do not refuse them.\n\n| Reason | Meaning |\n|---|---|\n",
     );
-    let listed: BTreeSet<&str> = REASONS.iter().map(|(reason, _)| *reason).collect();
+    let listed: BTreeSet<&str> = ViolationReason::ALL.iter().map(|reason| reason.name()).collect();
     for (reason, words) in DESCRIPTIONS.iter().filter(|(reason, _)| !listed.contains(reason)) {
         writeln!(out, "| `{reason}` | {words} |").unwrap();
     }
@@ -88,68 +87,4 @@ fn upper_snake_case(name: &str) -> String {
 #[test]
 fn the_catalogue_is_its_golden_file() {
     crate::golden::check("proto/ERRORS.md", &catalogue());
-}
-
-/// Returns the sources, without the tables of reasons and without tests. A file's test module is last in it.
-fn sources() -> String {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut folders, mut text) = (vec![src], String::new());
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !["tests.rs", "reasons.rs", "refusal.rs", "catalogue.rs"].contains(&name)
-            {
-                let file = std::fs::read_to_string(path).unwrap();
-                text.push_str(file.split("#[cfg(test)]\nmod tests {").next().unwrap());
-            }
-        }
-    }
-    text
-}
-
-#[test]
-fn every_reason_can_be_met() {
-    let sources = sources();
-    for reason in Reason::ALL {
-        let used = format!("Reason::{reason:?}");
-        let is_generic = ["Malformed", "Invalid"].contains(&used.trim_start_matches("Reason::"));
-        assert!(is_generic || sources.contains(&used), "no code refuses with {}", reason.name());
-    }
-    for (reason, _) in REASONS {
-        assert!(sources.contains(&format!("\"{reason}\"")), "no code rejects a field with {reason}");
-    }
-}
-
-/// Returns whether a text has the form of a reason.
-fn is_reason(text: &str) -> bool {
-    let mut parts = text.split('_');
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    };
-    text.contains('_') && text.starts_with(|first: char| first.is_ascii_uppercase()) && parts.all(part)
-}
-
-/// Checks that every text in the code with the form of a reason is explained in `ERRORS.md` or in the `.proto` files,
-/// so that integrators can look up every reason.
-#[test]
-fn every_reason_in_the_code_is_explained() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    let mut explained = std::fs::read_to_string(root.join("ERRORS.md")).unwrap();
-    for entry in std::fs::read_dir(root.join("apgateway/v1")).unwrap() {
-        explained.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
-    }
-    let words = |text: &str| -> BTreeSet<String> {
-        text.split(|other: char| !other.is_ascii_alphanumeric() && other != '_').map(str::to_owned).collect()
-    };
-    let explained = words(&explained);
-    let ours = |text: &str| text.starts_with("AP_GATEWAY_") || text == "OUT_DIR";
-    let sources = sources();
-    let texts: BTreeSet<&str> = sources.split('"').filter(|text| is_reason(text) && !ours(text)).collect();
-    assert!(texts.len() > 100 && texts.contains("CHILD_NOT_FOUND"), "{}", texts.len());
-    let unexplained: Vec<_> = texts.into_iter().filter(|text| !explained.contains(*text)).collect();
-    assert!(unexplained.is_empty(), "{unexplained:?}");
 }

@@ -8,6 +8,7 @@ mod table;
 use std::fmt;
 
 use crate::calendar::Date;
+use crate::violation_reason::ViolationReason;
 use AttendanceClass::{
     ApprovedEducationalActivity, AuthorisedAbsence, NotCollected, NotPossible, Present, UnauthorisedAbsence,
 };
@@ -91,11 +92,11 @@ pub enum AttendanceCodeError {
 impl AttendanceCodeError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Unknown => "CODE_UNKNOWN",
-            Self::Retired => "CODE_RETIRED",
-            Self::SessionMismatch => "CODE_SESSION_MISMATCH",
+            Self::Unknown => ViolationReason::CodeUnknown,
+            Self::Retired => ViolationReason::CodeRetired,
+            Self::SessionMismatch => ViolationReason::CodeSessionMismatch,
         }
     }
 }

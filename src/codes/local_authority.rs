@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use crate::calendar::Date;
+use crate::violation_reason::ViolationReason;
 
 /// Local authority code of three digits, with leading zeros; listed or not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,10 +28,10 @@ pub enum LaCodeError {
 impl LaCodeError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "LA_CODE_FORMAT",
-            Self::Unknown => "LA_CODE_UNKNOWN",
+            Self::Format => ViolationReason::LaCodeFormat,
+            Self::Unknown => ViolationReason::LaCodeUnknown,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::uln::{parse_ten_digits, weighted_sum};
+use crate::violation_reason::ViolationReason;
 
 /// NHS number with a valid check digit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,10 +26,10 @@ pub enum NhsNumberError {
 impl NhsNumberError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "NHS_NUMBER_FORMAT",
-            Self::CheckDigit => "NHS_NUMBER_CHECK_DIGIT",
+            Self::Format => ViolationReason::NhsNumberFormat,
+            Self::CheckDigit => ViolationReason::NhsNumberCheckDigit,
         }
     }
 }

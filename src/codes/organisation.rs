@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::local_authority::LaCode;
 use super::urn::Urn;
+use crate::violation_reason::ViolationReason;
 
 /// Kind of an organisation. Its role in a placement decides what it may do there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,10 +80,10 @@ pub enum OrganisationError {
 impl OrganisationError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "ORGANISATION_FORMAT",
-            Self::Identity => "IDENTITY_FORMAT",
+            Self::Format => ViolationReason::OrganisationFormat,
+            Self::Identity => ViolationReason::IdentityFormat,
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::violation_reason::ViolationReason;
+
 /// Unique learner number with a valid check digit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uln([u8; 10]);
@@ -28,8 +30,8 @@ pub enum UlnError {
 impl UlnError {
     /// Returns the reason name that is sent to a caller: the same for all, as in the catalogue (B11).
     #[must_use]
-    pub fn reason(self) -> &'static str {
-        "ULN_CHECK_DIGIT"
+    pub fn reason(self) -> ViolationReason {
+        ViolationReason::UlnCheckDigit
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::local_authority::LaCode;
+use crate::violation_reason::ViolationReason;
 
 /// Unique pupil number with a valid check letter, permanent or temporary.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,12 +32,12 @@ pub enum UpnError {
 impl UpnError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Format => "UPN_FORMAT",
-            Self::CheckLetter => "UPN_CHECK_LETTER",
-            Self::LaUnknown => "UPN_LA_UNKNOWN",
-            Self::Temporary => "UPN_TEMPORARY",
+            Self::Format => ViolationReason::UpnFormat,
+            Self::CheckLetter => ViolationReason::UpnCheckLetter,
+            Self::LaUnknown => ViolationReason::UpnLaUnknown,
+            Self::Temporary => ViolationReason::UpnTemporary,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::local_authority::LaCode;
+use crate::violation_reason::ViolationReason;
 
 /// Error of an establishment's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,11 +25,11 @@ pub enum EstablishmentNumberError {
 impl EstablishmentNumberError {
     /// Returns the reason name that is sent to a caller.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> ViolationReason {
         match self {
-            Self::Urn => "URN_FORMAT",
-            Self::Ukprn => "UKPRN_FORMAT",
-            Self::Laestab => "LAESTAB_FORMAT",
+            Self::Urn => ViolationReason::UrnFormat,
+            Self::Ukprn => ViolationReason::UkprnFormat,
+            Self::Laestab => ViolationReason::LaestabFormat,
         }
     }
 }
@@ -117,11 +118,11 @@ mod tests {
     fn forms() {
         assert_eq!(Urn::parse("123456").unwrap().to_string(), "123456");
         for text in ["12345", "1234567", "099999", "12345a", "+12345", ""] {
-            assert_eq!(Urn::parse(text).unwrap_err().reason(), "URN_FORMAT");
+            assert_eq!(Urn::parse(text).unwrap_err().reason().name(), "URN_FORMAT");
         }
         assert_eq!(Ukprn::parse("10001234").unwrap().to_string(), "10001234");
         for text in ["20001234", "1000123", "100012345"] {
-            assert_eq!(Ukprn::parse(text).unwrap_err().reason(), "UKPRN_FORMAT");
+            assert_eq!(Ukprn::parse(text).unwrap_err().reason().name(), "UKPRN_FORMAT");
         }
         assert_eq!(Laestab::parse("3301101").unwrap().to_string(), "330/1101");
         assert_eq!(Laestab::parse("001/0001").unwrap().to_string(), "001/0001");

@@ -7,6 +7,7 @@ use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest,
     ListDeliveriesRequest, Officer, WatchPosition,
 };
+use crate::violation_reason::ViolationReason;
 use uuid::Uuid;
 
 /// Most deliveries of one acknowledgement.
@@ -60,8 +61,8 @@ fn position_from_cursor(
     let index = i64::try_from(sent.index).ok();
     match index.and_then(|_| cx.log_keys.is_lost(&sent.log, sent.index)) {
         Some(false) => {}
-        Some(true) => check.add_violation(field, "CURSOR_LOST"),
-        None => check.add_violation(field, "CURSOR_UNKNOWN"),
+        Some(true) => check.add_violation(field, ViolationReason::CursorLost),
+        None => check.add_violation(field, ViolationReason::CursorUnknown),
     }
     MailboxPosition { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
 }
@@ -111,15 +112,15 @@ pub fn check_acknowledgement(
     check.request_id(&m.request_id);
     let stage = check.enum_value::<DeliveryStage>("stage", m.stage);
     if matches!(stage, Some(DeliveryStage::Accepted | DeliveryStage::Collected)) {
-        check.add_violation("stage", "STAGE_NOT_RECIPIENTS");
+        check.add_violation("stage", ViolationReason::StageNotRecipients);
     }
     let acted = stage == Some(DeliveryStage::ActedOn);
     let officer = if acted { check.officer("officer", m.officer.as_ref()) } else { None };
     if !acted && m.officer.is_some() {
-        check.add_violation("officer", "OFFICER_NOT_EXPECTED");
+        check.add_violation("officer", ViolationReason::OfficerNotExpected);
     }
     if m.deliveries.is_empty() {
-        check.add_violation("deliveries", "FIELD_REQUIRED");
+        check.add_violation("deliveries", ViolationReason::FieldRequired);
     }
     let mut deliveries = Vec::new();
     if check.list_len("deliveries", m.deliveries.len(), MAX_ACKNOWLEDGED_DELIVERIES) {
@@ -129,7 +130,7 @@ pub fn check_acknowledgement(
                 let at = cursor.map(|cursor| position_from_cursor(cx, row, "cursor", cursor));
                 let digest = <[u8; 32]>::try_from(sent.content_sha256.as_ref()).ok();
                 if digest.is_none() && !sent.content_sha256.is_empty() {
-                    row.add_violation("content_sha256", "SHA256_LENGTH");
+                    row.add_violation("content_sha256", ViolationReason::Sha256Length);
                 }
                 at.map(|at| (at, digest))
             });

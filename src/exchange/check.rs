@@ -7,7 +7,6 @@
 mod common_fields;
 pub mod contact;
 mod fields;
-pub mod reasons;
 pub mod text;
 
 #[cfg(test)]
@@ -18,8 +17,9 @@ use std::ops::{Deref, DerefMut};
 
 use uuid::Uuid;
 
+use crate::violation_reason::ViolationReason;
+
 pub use common_fields::{MAX_LINE_CHARS, MAX_LIST_ITEMS, MAX_NOTE_CHARS};
-pub use reasons::{REASONS, description};
 pub use text::{NameRule, TextRule};
 
 /// Most violations that are kept; further ones are only counted.
@@ -31,9 +31,7 @@ pub struct Violation {
     /// Path of the field, such as `marks[1].date`.
     pub field: String,
     /// Reason from the catalogue.
-    pub reason: &'static str,
-    /// The reason's text.
-    pub description: &'static str,
+    pub reason: ViolationReason,
     /// Ids that the violation concerns and the caller may know, such as the placements of an ambiguous child.
     pub about_ids: Vec<Uuid>,
 }
@@ -44,9 +42,9 @@ impl Violation {
     pub fn text(&self) -> String {
         let ids: Vec<String> = self.about_ids.iter().map(|id| id.hyphenated().to_string()).collect();
         if ids.is_empty() {
-            self.description.to_owned()
+            self.reason.text().to_owned()
         } else {
-            format!("{}: {}", self.description, ids.join(", "))
+            format!("{}: {}", self.reason.text(), ids.join(", "))
         }
     }
 }
@@ -135,7 +133,7 @@ impl Check {
 
     /// Returns a single violation, for a message that was well formed otherwise.
     #[must_use]
-    pub fn single_violation(field: &'static str, reason: &'static str) -> Violations {
+    pub fn single_violation(field: &'static str, reason: ViolationReason) -> Violations {
         let mut check = Self::new();
         check.add_violation(field, reason);
         check.violations
@@ -170,22 +168,15 @@ impl Check {
         }
     }
 
-    /// Records a violation by `field` for `reason`, one of [`REASONS`]. An empty `field` stands for the current
-    /// path.
-    pub fn add_violation(&mut self, field: &'static str, reason: &'static str) {
+    /// Records a violation by `field` for `reason`. An empty `field` stands for the current path.
+    pub fn add_violation(&mut self, field: &'static str, reason: ViolationReason) {
         self.add_violation_about(field, reason, &[]);
     }
 
     /// Records a violation as [`Check::add_violation`] does; `about` are ids that the caller may know.
-    pub fn add_violation_about(&mut self, field: &'static str, reason: &'static str, about: &[Uuid]) {
-        debug_assert!(REASONS.iter().any(|(listed, _)| *listed == reason), "{reason} is not in REASONS");
+    pub fn add_violation_about(&mut self, field: &'static str, reason: ViolationReason, about: &[Uuid]) {
         let path = &self.path;
-        let violation = || Violation {
-            field: format_path(path, field),
-            reason,
-            description: description(reason),
-            about_ids: about.to_vec(),
-        };
+        let violation = || Violation { field: format_path(path, field), reason, about_ids: about.to_vec() };
         self.violations.push(violation);
     }
 

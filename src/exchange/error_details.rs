@@ -53,7 +53,7 @@ pub fn fit_violations(violations: &[Violation], used_bytes: usize) -> Vec<FieldV
 /// Converts a violation without its text.
 fn without_description(violation: &Violation) -> FieldViolation {
     FieldViolation {
-        reason: violation.reason.to_owned(),
+        reason: violation.reason.name().to_owned(),
         ..FieldViolation::new(violation.field.as_str(), "")
     }
 }
@@ -77,10 +77,11 @@ mod tests {
 
     use super::*;
     use crate::exchange::Refusal;
-    use crate::exchange::check::{Check, REASONS};
+    use crate::exchange::check::Check;
+    use crate::violation_reason::ViolationReason;
 
     /// Returns a refusal of 1,000 rows that all have this violation.
-    fn refused(list: &'static str, field: &'static str, reason: &'static str) -> Refusal {
+    fn refused(list: &'static str, field: &'static str, reason: ViolationReason) -> Refusal {
         let mut check = Check::new();
         for index in 0..1_000 {
             check.enter(list).index(index).add_violation(field, reason);
@@ -104,10 +105,10 @@ mod tests {
 
     #[test]
     fn paths_and_reasons_come_before_texts() {
-        let (all, texts, _) = shown(&refused("marks", "date", "DATE_FORMAT"));
+        let (all, texts, _) = shown(&refused("marks", "date", ViolationReason::DateFormat));
         assert_eq!(all, 50);
         assert!((1..50).contains(&texts), "{texts}");
-        let one: Refusal = Check::single_violation("date", "DATE_FORMAT").into();
+        let one: Refusal = Check::single_violation("date", ViolationReason::DateFormat).into();
         assert_eq!(shown(&one).0, 1);
         assert_eq!(shown(&one).1, 1);
     }
@@ -115,9 +116,9 @@ mod tests {
     #[test]
     fn as_many_are_shown_as_fit() {
         for (list, field, reason) in [
-            ("marks", "correction_reason", "CORRECTION_REASON_REQUIRED"),
-            ("confirmations", "correction_reason", "CORRECTION_REASON_REQUIRED"),
-            ("marks", "upn", "UPN_CHECK_LETTER"),
+            ("marks", "correction_reason", ViolationReason::CorrectionReasonRequired),
+            ("confirmations", "correction_reason", ViolationReason::CorrectionReasonRequired),
+            ("marks", "upn", ViolationReason::UpnCheckLetter),
         ] {
             let refusal = refused(list, field, reason);
             let (all, _, bytes) = shown(&refusal);
@@ -136,11 +137,11 @@ mod tests {
 
     #[test]
     fn every_reason_alone_has_its_text() {
-        for (reason, words) in REASONS {
-            let refusal: Refusal = Check::single_violation("date_of_birth", reason).into();
+        for reason in ViolationReason::ALL {
+            let refusal: Refusal = Check::single_violation("date_of_birth", *reason).into();
             let status = refusal.status(Uuid::from_u128(1));
             let details = status.get_error_details();
-            assert_eq!(details.bad_request().unwrap().field_violations[0].description, *words);
+            assert_eq!(details.bad_request().unwrap().field_violations[0].description, reason.text());
         }
     }
 }

@@ -8,6 +8,7 @@ use super::check::Check;
 use super::context::RequestContext;
 use super::refusal::{NEXT_PAGE_TOKEN_KEY, Reason, Refusal};
 use crate::seal::TokenUse;
+use crate::violation_reason::ViolationReason;
 
 /// Lifetime of a page token, in microseconds: one hour.
 const TOKEN_LIFETIME_MICROS: i64 = 3_600_000_000;
@@ -47,7 +48,8 @@ impl PageTokens {
             return Ok(first);
         }
         let position = self.open(cx, token).and_then(|payload| read(&payload));
-        position.ok_or_else(|| Check::single_violation("page_token", "PAGE_TOKEN_INVALID").into())
+        position
+            .ok_or_else(|| Check::single_violation("page_token", ViolationReason::PageTokenInvalid).into())
     }
 
     /// Returns a token for the next page.

@@ -7,6 +7,7 @@ use bitflags::bitflags;
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
 use crate::stored_flags;
+use crate::violation_reason::ViolationReason;
 
 /// Kinds of blocks that the provider must acknowledge before a start, each with the open item for its absence.
 const REQUIRED_TO_START: [(Kind, &str); 3] = [
@@ -71,10 +72,10 @@ pub fn min_sensitivity(kind: Kind) -> Sensitivity {
 ///
 /// # Errors
 /// The reason of the violation when the sender set a lower one.
-pub fn resolve_sensitivity(kind: Kind, sent: Option<Sensitivity>) -> Result<Sensitivity, &'static str> {
+pub fn resolve_sensitivity(kind: Kind, sent: Option<Sensitivity>) -> Result<Sensitivity, ViolationReason> {
     let least = min_sensitivity(kind);
     match sent {
-        Some(sent) if sent < least => Err("SENSITIVITY_TOO_LOW"),
+        Some(sent) if sent < least => Err(ViolationReason::SensitivityTooLow),
         sent => Ok(sent.unwrap_or(least)),
     }
 }

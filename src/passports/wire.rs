@@ -14,6 +14,7 @@ use crate::proto::v1::{
     GetPassportRequest, ListPassportVersionsRequest, Officer, PassportBlock, PassportBlockKind as Kind,
     PutPassportRequest, Sensitivity, SharePassportRequest, WithholdInformationRequest,
 };
+use crate::violation_reason::ViolationReason;
 
 /// Most blocks of a version, and most kinds of a list: the number of kinds.
 const MAX_KINDS: usize = 13;
@@ -60,12 +61,12 @@ pub fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
             if let Some(content) = &block.content
                 && !kinds.insert(rules::kind_of(content))
             {
-                check.add_violation("", "CONFLICT_IN_BATCH");
+                check.add_violation("", ViolationReason::ConflictInBatch);
             }
             blocks.push(block);
         }
         if !kinds.contains(&Kind::Meta) {
-            check.add_violation("blocks", "META_REQUIRED");
+            check.add_violation("blocks", ViolationReason::MetaRequired);
         }
     }
     let keep = check_kinds(&mut check, "keep", &m.keep, &mut kinds);
@@ -73,7 +74,7 @@ pub fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
     // This uses the message alone, so that the refusal does not reveal what the passport holds.
     if !m.etag.is_empty() {
         for (_, field) in rules::UNREADABLE_KINDS.into_iter().filter(|(kind, _)| !kinds.contains(kind)) {
-            check.enter("blocks").add_violation(field, "KEEP_OR_REMOVE");
+            check.enter("blocks").add_violation(field, ViolationReason::KeepOrRemove);
         }
     }
     check.finish()?;
@@ -94,7 +95,7 @@ fn check_kinds(
             let mut check = check.enter(field).index(at);
             let Some(kind) = check.enum_value::<Kind>("", *sent) else { continue };
             if !named.insert(kind) {
-                check.add_violation("", "CONFLICT_IN_BATCH");
+                check.add_violation("", ViolationReason::ConflictInBatch);
             }
             kinds.insert(kind);
         }

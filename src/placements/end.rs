@@ -14,6 +14,7 @@ use crate::exchange::{CallerRole, Decided, LeafInput, LeafRole, Refusal, Request
 use crate::proto::v1::{
     DeliveryKind, EarlierEnd, EndPlacementRequest, EndPlacementResponse, EndReason, PlacementDetail,
 };
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of earlier ends in a placement's detail; its versions hold all of them.
 const MAX_EARLIER_ENDS: usize = 50;
@@ -37,7 +38,7 @@ pub(super) async fn end_placement(
         }
         // A provider that withdraws the end would restore the rights that the end removed.
         None if placement.role_of(&cx.caller.organisation) != CallerRole::Commissioner => {
-            check.add_violation("withdrawn", "COMMISSIONER_ONLY");
+            check.add_violation("withdrawn", ViolationReason::CommissionerOnly);
         }
         None => {}
     }

@@ -24,6 +24,7 @@ use crate::register::{agreements, organisations};
 use crate::seal::{BlindIndex, ChildKey};
 use crate::store::proposal::Guard;
 use crate::store::version_key::VersionKey;
+use crate::violation_reason::ViolationReason;
 
 /// The child of a referral, with the rows to write about it.
 struct ReferredChild {
@@ -213,7 +214,7 @@ fn first_version(
 fn identity_mismatch(fields: &[&'static str]) -> Refusal {
     let mut check = Check::new();
     for field in fields {
-        check.enter("child").add_violation(field, "IDENTITY_MISMATCH");
+        check.enter("child").add_violation(field, ViolationReason::IdentityMismatch);
     }
     check.finish().map_or_else(Refusal::from, |()| Reason::Failed.into())
 }

@@ -15,6 +15,7 @@ use crate::calendar::Date;
 use crate::codes::{Upn, is_same_name};
 use crate::exchange::{NextActor, WrongState};
 use crate::proto::v1::{ChildIdentity, MissingItem, PlacementState as State};
+use crate::violation_reason::ViolationReason;
 
 /// A transition of the placement's state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,11 +153,11 @@ pub fn start_blockers(state: State, planned: bool, acknowledged: bool) -> Vec<Op
 ///
 /// # Errors
 /// The reason of the violation.
-pub fn check_end_date(start: Date, end: Date, today: Date) -> Result<(), &'static str> {
+pub fn check_end_date(start: Date, end: Date, today: Date) -> Result<(), ViolationReason> {
     if end < start {
-        Err("DATE_ORDER")
+        Err(ViolationReason::DateOrder)
     } else if end > today.max(start) {
-        Err("DATE_IN_FUTURE")
+        Err(ViolationReason::DateInFuture)
     } else {
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::exchange::{Change, Refusal, RequestContext};
 use crate::proto::v1::OpenItem;
 use crate::store::StoreError;
 use crate::store::version_key::{KeyFamily, VersionKey};
+use crate::violation_reason::ViolationReason;
 
 /// Returns the key of a sender's passport of a child, whose version is the passport's etag.
 #[must_use]
@@ -47,7 +48,11 @@ impl SafetyAcknowledgement {
     /// passport.
     pub(super) fn add_versions_to_refusal(&self, mut refusal: Refusal) -> Refusal {
         let (acknowledged, needed) = self.acknowledged_and_newest();
-        if refusal.violations.iter().any(|violation| violation.reason == SAFETY_NOT_ACKNOWLEDGED) {
+        if refusal
+            .violations
+            .iter()
+            .any(|violation| violation.reason == ViolationReason::SafetyNotAcknowledged)
+        {
             refusal.metadata.push(("passport_acknowledged", acknowledged.to_string()));
             refusal.metadata.push(("passport_needed", needed.to_string()));
         }

@@ -15,6 +15,7 @@ use crate::register::closures::{self, ClosureRow};
 use crate::register::terms;
 use crate::store::StoreError;
 use crate::store::version_key::VersionKey;
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of days of one closure.
 const MAX_CLOSURE_DAYS: usize = 366;
@@ -64,7 +65,7 @@ fn parse_closure(cx: &RequestContext, m: &DeclareClosureRequest) -> Result<Closu
     let days = check.period(("from_date", &m.from_date), ("to_date", &m.to_date), MAX_CLOSURE_DAYS);
     let kind = check.enum_value::<ClosureKind>("kind", m.kind);
     if kind.is_some_and(|kind| !closures::is_code_of_kind(kind, &m.reason_code)) {
-        check.add_violation("reason_code", "CODE_NOT_OF_A_CLOSURE");
+        check.add_violation("reason_code", ViolationReason::CodeNotOfAClosure);
     }
     check.finish()?;
     let (Some(days), Some(kind)) = (days, kind) else {

@@ -15,6 +15,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
 use crate::register::terms;
+use crate::violation_reason::ViolationReason;
 
 /// School days within which the items that a start left open must be supplied.
 const OPEN_ITEMS_DUE_SCHOOL_DAYS: u32 = 5;
@@ -73,8 +74,18 @@ pub(super) async fn start_placement(
 /// Refuses a start if an item is missing and was not waived; the refusal names every such item.
 fn require_all_waived(unpassed: &[MissingItem]) -> Result<(), Refusal> {
     let mut check = Check::new();
-    for item in unpassed.iter().copied().filter_map(OpenItemCode::from_missing_item) {
-        check.add_violation("missing_items", item.as_str());
+    for reason in unpassed.iter().copied().filter_map(missing_item_reason) {
+        check.add_violation("missing_items", reason);
     }
     Ok(check.finish()?)
+}
+
+/// Returns the reason for which a start that lacks an item is refused; `None` for the unspecified item.
+const fn missing_item_reason(item: MissingItem) -> Option<ViolationReason> {
+    match item {
+        MissingItem::Plan => Some(ViolationReason::PlanMissing),
+        MissingItem::Decision => Some(ViolationReason::DecisionMissing),
+        MissingItem::SafetyAcknowledgement => Some(ViolationReason::SafetyNotAcknowledged),
+        MissingItem::Unspecified => None,
+    }
 }

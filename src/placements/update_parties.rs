@@ -15,6 +15,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, UpdatePartiesRequest, UpdatePartiesResponse};
 use crate::store::StoreError;
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of periods of a placement; each change adds at most six.
 const MAX_PERIODS: usize = 200;
@@ -57,7 +58,7 @@ pub(super) async fn update_parties(
 fn check_change(next: &Placement, from: Date) -> Result<(), Refusal> {
     let mut check = Check::new();
     if next.end_date.is_some_and(|end| end < from) {
-        check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");
+        check.add_violation("from_date", ViolationReason::PlacementNotActive);
     }
     check.list_len("schools_on_roll", next.party_periods.len(), MAX_PERIODS);
     Ok(check.finish()?)

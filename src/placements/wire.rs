@@ -23,6 +23,7 @@ use crate::proto::v1::{
     ListPlacementsRequest, MissingItem, Officer, PlacementState, RespondToReferralRequest,
     StartPlacementRequest, UpdatePartiesRequest,
 };
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of code points of the safety information and of the summary of needs.
 const MAX_LONG_TEXT_CHARS: usize = 10_000;
@@ -117,7 +118,7 @@ pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(PlacementVersion,
             reason.map(|reason| ReferralResponse::Decline(reason, note))
         }
         None => {
-            check.add_violation("answer", "FIELD_REQUIRED");
+            check.add_violation("answer", ViolationReason::FieldRequired);
             None
         }
     };
@@ -139,7 +140,7 @@ pub(super) fn decide(
 fn parse_decision_fields(check: &mut Check, sent: &Decision, today: Date) -> Decision {
     let decided_on = check.date("decided_on", &sent.decided_on);
     if decided_on.is_some_and(|date| date > today) {
-        check.add_violation("decided_on", "DATE_IN_FUTURE");
+        check.add_violation("decided_on", ViolationReason::DateInFuture);
     }
     Decision {
         approved: sent.approved,
@@ -193,7 +194,7 @@ pub(super) fn end(m: &EndPlacementRequest) -> Result<ParsedEnd, Refusal> {
         check.text_or_empty("correction_reason", &m.correction_reason, TextRule::notes(MAX_NOTE_CHARS));
     if m.withdrawn {
         if m.correction_reason.is_empty() {
-            check.add_violation("correction_reason", "CORRECTION_REASON_REQUIRED");
+            check.add_violation("correction_reason", ViolationReason::CorrectionReasonRequired);
         }
         let given = [
             ("end_date", !m.end_date.is_empty()),
@@ -202,7 +203,7 @@ pub(super) fn end(m: &EndPlacementRequest) -> Result<ParsedEnd, Refusal> {
             ("note", !m.note.is_empty()),
         ];
         for (field, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
-            check.add_violation(field, "FIELD_NOT_EXPECTED");
+            check.add_violation(field, ViolationReason::FieldNotExpected);
         }
     }
     let end = target.map(|target| ParsedEnd { target, date, correction_reason, reason, destination, note });
@@ -217,7 +218,7 @@ pub(super) fn update_parties(m: &UpdatePartiesRequest, today: Date) -> Result<Pa
     let residence = referral::residence(&mut check, &m.la_of_residence);
     let from = check.date("from_date", &m.from_date);
     if from.is_some_and(|from| from > today) {
-        check.add_violation("from_date", "DATE_IN_FUTURE");
+        check.add_violation("from_date", ViolationReason::DateInFuture);
     }
     let reason = check.text_or_empty("reason", &m.reason, TextRule::notes(MAX_NOTE_CHARS).required());
     let update =
@@ -264,7 +265,7 @@ fn dates(check: &mut Check, field: &'static str, sent: &[String], max: usize) ->
         }
     }
     if !all_distinct(dates.iter().copied()) {
-        check.add_violation(field, "CONFLICT_IN_BATCH");
+        check.add_violation(field, ViolationReason::ConflictInBatch);
     }
     dates
 }

@@ -17,6 +17,7 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{ColumnType, Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 use crate::{record, select};
 
 /// Most methods of one grant.
@@ -53,13 +54,13 @@ pub(super) async fn authorise_processor(
     check.request_id(&m.request_id);
     let grantee = check_grantee(&mut check, "processor", &m.processor, OrganisationKind::Processor);
     if m.methods.is_empty() {
-        check.add_violation("methods", "FIELD_REQUIRED");
+        check.add_violation("methods", ViolationReason::FieldRequired);
     }
     if check.list_len("methods", m.methods.len(), MAX_METHODS) {
         for (index, method) in m.methods.iter().enumerate() {
             let violation = match cx.methods.by_name(method) {
-                None => Some("METHOD_UNKNOWN"),
-                Some(method) if !method.is_grantable() => Some("METHOD_NOT_GRANTABLE"),
+                None => Some(ViolationReason::MethodUnknown),
+                Some(method) if !method.is_grantable() => Some(ViolationReason::MethodNotGrantable),
                 Some(_) => None,
             };
             if let Some(reason) = violation {
@@ -193,7 +194,7 @@ fn check_grantee(
 ) -> Option<OrganisationId> {
     let grantee = check.organisation(field, text)?;
     if grantee.kind() != kind {
-        check.add_violation(field, "ORGANISATION_KIND");
+        check.add_violation(field, ViolationReason::OrganisationKind);
         return None;
     }
     Some(grantee)
@@ -205,7 +206,7 @@ fn check_period(check: &mut Check, from: &str, to: &str) -> (Option<Date>, Optio
     if let (Some(from), Some(to)) = (from, to)
         && to < from
     {
-        check.add_violation("to_date", "DATE_ORDER");
+        check.add_violation("to_date", ViolationReason::DateOrder);
     }
     (from, to)
 }

@@ -18,6 +18,7 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::VersionKey;
 use crate::store::{Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 pub use rows::{OrganisationRow, by_id, key, list_names};
 
 /// Registers an organisation with its first certificate.
@@ -35,7 +36,7 @@ pub(super) async fn register(
     if let (Some(named), Some(certificate)) = (&organisation, &certificate)
         && named != certificate.organisation()
     {
-        check.add_violation("certificate", "CERTIFICATE_OF_ANOTHER");
+        check.add_violation("certificate", ViolationReason::CertificateOfAnother);
     }
     check.finish()?;
     let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;
@@ -126,7 +127,7 @@ pub(super) async fn list(
     let pages = PageTokens::for_query(&cx, &query);
     let after = if m.page_token.is_empty() { Some(Vec::new()) } else { pages.open(&cx, &m.page_token) };
     if after.is_none() {
-        check.add_violation("page_token", "PAGE_TOKEN_INVALID");
+        check.add_violation("page_token", ViolationReason::PageTokenInvalid);
     }
     check.finish()?;
     let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;

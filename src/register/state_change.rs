@@ -10,6 +10,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::proto::v1::{StateChange, UpdateOrganisationRequest};
 use crate::seal::{ColumnAddress, OrganisationKey};
+use crate::violation_reason::ViolationReason;
 
 /// Longest reason, in characters.
 const MAX_REASON_CHARS: usize = 2_000;
@@ -18,7 +19,7 @@ const MAX_REASON_CHARS: usize = 2_000;
 pub(super) fn check_state_change(check: &mut Check, m: &UpdateOrganisationRequest) -> Option<StateChange> {
     if m.state == 0 {
         if !m.reason.is_empty() || m.officer.is_some() {
-            check.add_violation("state", "FIELD_REQUIRED");
+            check.add_violation("state", ViolationReason::FieldRequired);
         }
         return None;
     }

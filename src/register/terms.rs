@@ -10,6 +10,7 @@ use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, Request
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 use crate::{record, select};
 
 /// Academic years for which term dates are accepted.
@@ -49,7 +50,7 @@ pub(super) async fn put(
         let mut at = check.enter("term_dates");
         at.int_range("academic_year", sent.academic_year, ACADEMIC_YEARS);
         if sent.terms.is_empty() {
-            at.add_violation("terms", "FIELD_REQUIRED");
+            at.add_violation("terms", ViolationReason::FieldRequired);
         }
         check_periods(&mut at, "terms", &sent.terms);
         check_periods(&mut at, "half_terms", &sent.half_terms);

@@ -22,6 +22,7 @@ use crate::proto::v1::{
     DeliveryKind, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, Session, StoredExpectedAbsence,
 };
 use crate::store::version_key::VersionKey;
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of sessions in a notice.
 const MAX_SESSIONS_PER_NOTICE: usize = 200;
@@ -132,7 +133,7 @@ fn parse_request(m: &NotifyExpectedAbsenceRequest) -> Result<Notice, Refusal> {
     let placement = check.uuid("placement_id", &m.placement_id);
     let note = check.text("note", &m.note, TextRule::notes(2_000)).unwrap_or_default();
     if m.sessions.is_empty() {
-        check.add_violation("sessions", "FIELD_REQUIRED");
+        check.add_violation("sessions", ViolationReason::FieldRequired);
     }
     let (mut sessions, mut seen) = (Vec::new(), HashSet::new());
     if check.list_len("sessions", m.sessions.len(), MAX_SESSIONS_PER_NOTICE) {
@@ -149,7 +150,7 @@ fn parse_request(m: &NotifyExpectedAbsenceRequest) -> Result<Notice, Refusal> {
             };
             let Some(session) = date.zip(slot) else { continue };
             if !seen.insert(session) {
-                row.add_violation("", "CONFLICT_IN_BATCH");
+                row.add_violation("", ViolationReason::ConflictInBatch);
             }
             sessions.push(session);
         }
@@ -166,7 +167,7 @@ fn parse_request(m: &NotifyExpectedAbsenceRequest) -> Result<Notice, Refusal> {
 fn check_absence_code(check: &mut Check, code: &str, sessions: &[(Date, SessionSlot)]) {
     for (date, _) in sessions {
         let fault = match AttendanceCode::parse_on(code, *date) {
-            Ok(code) if code.class().is_attended() => "CODE_NOT_AN_ABSENCE",
+            Ok(code) if code.class().is_attended() => ViolationReason::CodeNotAnAbsence,
             Ok(_) => continue,
             Err(error) => error.reason(),
         };
@@ -184,9 +185,9 @@ fn check_sessions(notice: &Notice, placement: &Placement, caller: &OrganisationI
     let mut check = Check::new();
     for (index, (date, _)) in notice.sessions.iter().enumerate() {
         if placement.role_on(caller, *date) == CallerRole::NoRole {
-            check.enter("sessions").index(index).add_violation("date", "NOT_PARTY_ON_DAY");
+            check.enter("sessions").index(index).add_violation("date", ViolationReason::NotPartyOnDay);
         } else if !is_within(*date, placement.start_date, placement.end_date) {
-            check.enter("sessions").index(index).add_violation("date", "PLACEMENT_NOT_ACTIVE");
+            check.enter("sessions").index(index).add_violation("date", ViolationReason::PlacementNotActive);
         }
     }
     Ok(check.finish()?)

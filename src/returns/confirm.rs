@@ -26,6 +26,7 @@ use crate::proto::v1::{
     Officer, Session, StoredConfirmation,
 };
 use crate::store::version_key::VersionKey;
+use crate::violation_reason::ViolationReason;
 
 /// A confirmation that passed the checks of its format.
 struct ParsedConfirmation {
@@ -122,10 +123,10 @@ fn parse_request(m: &ConfirmMarksRequest) -> Result<(Vec<ParsedConfirmation>, Op
         Officer { name: name.unwrap_or_default(), role: role.unwrap_or_default() }
     });
     if m.confirmations.is_empty() {
-        check.add_violation("confirmations", "BATCH_EMPTY");
+        check.add_violation("confirmations", ViolationReason::BatchEmpty);
     }
     if m.confirmations.len() > MAX_MARKS_PER_SUBMISSION {
-        check.add_violation("confirmations", "BATCH_TOO_LARGE");
+        check.add_violation("confirmations", ViolationReason::BatchTooLarge);
     } else {
         for (index, sent) in m.confirmations.iter().enumerate() {
             parse_confirmation(&mut check.enter("confirmations").index(index), sent);
@@ -208,13 +209,13 @@ fn check_confirmations(
         let of_day =
             known.placements.get(&stating.placement).map(|found| found.role_on(caller, stating.date));
         if !matches!(of_day, Some(CallerRole::Commissioner | CallerRole::SchoolOnRoll)) {
-            row.add_violation("placement_id", "CHILD_NOT_FOUND");
+            row.add_violation("placement_id", ViolationReason::ChildNotFound);
         } else if !seen.insert(stating.session_key()) {
-            row.add_violation("", "CONFLICT_IN_BATCH");
+            row.add_violation("", ViolationReason::ConflictInBatch);
         } else if marked.is_none_or(MarkRow::is_withdrawn) {
-            row.add_violation("date", "MARK_NOT_FOUND");
+            row.add_violation("date", ViolationReason::MarkNotFound);
         } else if stating.outcome(known) == MarkOutcome::Corrected && stating.reason.is_empty() {
-            row.add_violation("correction_reason", "CORRECTION_REASON_REQUIRED");
+            row.add_violation("correction_reason", ViolationReason::CorrectionReasonRequired);
         }
     }
     Ok(check.finish()?)

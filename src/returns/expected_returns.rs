@@ -29,6 +29,7 @@ use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::version_key::VersionKey;
 use crate::store::{DamagedRow, StoreError};
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of days in a request.
 const MAX_DAYS: usize = 31;
@@ -199,7 +200,7 @@ fn parse_request(cx: &RequestContext, m: &ListExpectedReturnsRequest) -> Result<
     if !m.page_token.is_empty() {
         after = pages.open(cx, &m.page_token).and_then(|id| Uuid::from_slice(&id).ok());
         if after.is_none() {
-            check.add_violation("page_token", "PAGE_TOKEN_INVALID");
+            check.add_violation("page_token", ViolationReason::PageTokenInvalid);
         }
     }
     check.finish()?;

@@ -19,6 +19,7 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::VersionKey;
 use crate::store::{Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of marks in a message.
 const MAX_MARKS_PER_MESSAGE: usize = 200;
@@ -97,7 +98,7 @@ pub fn classify_message(m: &StreamAttendanceRequest) -> Result<PartMessage, Refu
         None if header || (!named && marks > 0) => {
             let mut check = Check::new();
             if marks > MAX_MARKS_PER_MESSAGE {
-                check.add_violation("marks", "BATCH_TOO_LARGE");
+                check.add_violation("marks", ViolationReason::BatchTooLarge);
             }
             check.finish()?;
             Ok(if header { PartMessage::Header(marks) } else { PartMessage::Frame(marks) })
@@ -162,7 +163,7 @@ pub async fn submit_part(
     let marks = found.marks + i64::try_from(of_part.marks.len()).unwrap_or(MAX_MARKS_PER_RETURN);
     let mut check = Check::new();
     if marks > MAX_MARKS_PER_RETURN {
-        check.add_violation("marks", "RETURN_TOO_LARGE");
+        check.add_violation("marks", ViolationReason::ReturnTooLarge);
     }
     check.finish()?;
     let key = parts_key(&provider, return_id);

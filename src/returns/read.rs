@@ -23,6 +23,7 @@ use crate::proto::v1::{
 use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::StoreError;
+use crate::violation_reason::ViolationReason;
 use prost::Message;
 
 /// Maximum number of days in a request: a year and a day, so that one response has the rates of a school year.
@@ -142,7 +143,7 @@ fn parse_request(cx: &RequestContext, m: &GetAttendanceRequest) -> Result<Attend
         let opened = pages.open(cx, &m.page_token).and_then(|day| String::from_utf8(day).ok());
         let begin = opened.and_then(|day| Date::parse(&day).ok());
         if begin.is_none() {
-            check.add_violation("page_token", "PAGE_TOKEN_INVALID");
+            check.add_violation("page_token", ViolationReason::PageTokenInvalid);
         }
         left = begin.zip(days).and_then(|(begin, days)| Period::new(begin, days.last()));
     }

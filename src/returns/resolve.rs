@@ -17,6 +17,7 @@ use crate::exchange::check::{Check, Violations};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{ChildIdentity, Plan};
+use crate::violation_reason::ViolationReason;
 
 /// A submission while it is being decided, with what was loaded for it.
 pub struct SubmissionBatch {
@@ -185,20 +186,20 @@ async fn resolve_row(
     let found = roll.find_candidates(cx, mark);
     roll.refuse_if_maybe_damaged(cx, mark, found.as_ref())?;
     let Some(found) = found else {
-        return refused(identifier_field(mark), "CHILD_NOT_FOUND");
+        return refused(identifier_field(mark), ViolationReason::ChildNotFound);
     };
     let placement = match batch.choose_by_timetable(cx, found, mark).await? {
         Ok(placement) => placement,
         Err(several) => return Ok(Err(ambiguous_placement(index, identifier_field(mark), &several))),
     };
     if let Some(field) = roll.contradicting_identifier(cx, mark, placement) {
-        return refused(field, "IDENTIFIERS_DIFFER");
+        return refused(field, ViolationReason::IdentifiersDiffer);
     }
     let (at, known) = batch.load_entry(cx, placement).await?;
     if mark.date_of_birth.is_some() || mark.surname.is_some() || mark.forename.is_some() {
         let identity = batch.identity(cx, placement).await?;
         if let Some(field) = identity_mismatch(mark, identity) {
-            return refused(field, "IDENTITY_MISMATCH");
+            return refused(field, ViolationReason::IdentityMismatch);
         }
     }
     if let Err((field, reason)) =
@@ -253,7 +254,8 @@ pub fn row_violations(index: usize, (field, reason): RowFault) -> Violations {
 /// their ids are returned.
 fn ambiguous_placement(index: usize, field: &'static str, placements: &[Uuid]) -> Violations {
     let mut check = Check::new();
-    let fault = |row: &mut Check| row.add_violation_about(field, "PLACEMENT_AMBIGUOUS", placements);
+    let fault =
+        |row: &mut Check| row.add_violation_about(field, ViolationReason::PlacementAmbiguous, placements);
     let ((), violations) = check.read_row("marks", index, fault);
     violations
 }

@@ -7,6 +7,7 @@ use super::flags::MarkFlags;
 use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSession};
 use crate::store::{ColumnKind, ColumnType, LogPosition, Value};
+use crate::violation_reason::ViolationReason;
 
 /// Number of school days after which a mark is late.
 pub const LATE_AFTER_SCHOOL_DAYS: u32 = 60;
@@ -135,7 +136,7 @@ pub struct ParsedMark {
 }
 
 /// Why a row is rejected: the name of the invalid field and the reason.
-pub type RowFault = (&'static str, &'static str);
+pub type RowFault = (&'static str, ViolationReason);
 
 /// Checks that the session has begun and that the code is valid for the day and the session. An afternoon session
 /// begins at noon at the earliest; a mark before the plan's own start time only gets a warning.
@@ -146,7 +147,7 @@ pub fn check_session_and_code(mark: &ParsedMark, today: Date, now: TimeOfDay) ->
     let earliest = if mark.slot == SessionSlot::PM { Some(TimeOfDay::NOON) } else { mark.slot.start() };
     let begun = earliest.is_none_or(|earliest| earliest <= now);
     if mark.date > today || (mark.date == today && !begun) {
-        return Err(("date", "SESSION_IN_FUTURE"));
+        return Err(("date", ViolationReason::SessionInFuture));
     }
     let MarkStatement::Code(code) = &mark.statement else {
         return Ok(());
@@ -154,12 +155,12 @@ pub fn check_session_and_code(mark: &ParsedMark, today: Date, now: TimeOfDay) ->
     let session = match mark.slot {
         SessionSlot::AM => RegisterSession::Morning,
         SessionSlot::PM => RegisterSession::Afternoon,
-        _ => return Err(("code", "CODE_SESSION_MISMATCH")),
+        _ => return Err(("code", ViolationReason::CodeSessionMismatch)),
     };
     let code = AttendanceCode::parse_in_session(code, mark.date, session)
         .map_err(|error| ("code", AttendanceCodeError::reason(error)))?;
     if mark.minutes_late.is_some() && !matches!(code.as_str(), "L" | "U") {
-        return Err(("minutes_late", "MINUTES_RANGE"));
+        return Err(("minutes_late", ViolationReason::MinutesRange));
     }
     Ok(())
 }
@@ -174,7 +175,7 @@ pub fn check_within_placement(
     start: Option<Date>,
     end: Option<Date>,
 ) -> Result<(), RowFault> {
-    if is_within(mark.date, start, end) { Ok(()) } else { Err(("date", "PLACEMENT_NOT_ACTIVE")) }
+    if is_within(mark.date, start, end) { Ok(()) } else { Err(("date", ViolationReason::PlacementNotActive)) }
 }
 
 /// Returns whether a day lies between a placement's start and end. A placement without a start has no days.
@@ -235,7 +236,7 @@ pub fn compare_with_current(
         && standing.site == mark.site;
     match (same, mark.correction_reason.is_empty()) {
         (true, _) => Ok(MarkChange::Unchanged),
-        (false, true) => Err(("correction_reason", "CORRECTION_REASON_REQUIRED")),
+        (false, true) => Err(("correction_reason", ViolationReason::CorrectionReasonRequired)),
         (false, false) => Ok(MarkChange::Correction),
     }
 }
@@ -276,36 +277,36 @@ pub(super) mod tests {
         }
     }
 
-    fn said(mark: &ParsedMark) -> &'static str {
+    fn said(mark: &ParsedMark) -> Option<ViolationReason> {
         said_at("16:00", mark)
     }
 
-    fn said_at(now: &str, mark: &ParsedMark) -> &'static str {
+    fn said_at(now: &str, mark: &ParsedMark) -> Option<ViolationReason> {
         let (today, now) = (Date::parse("2026-11-20").unwrap(), TimeOfDay::parse(now).unwrap());
-        check_session_and_code(mark, today, now).err().map_or("", |(_, reason)| reason)
+        check_session_and_code(mark, today, now).err().map(|(_, reason)| reason)
     }
 
     #[test]
     fn a_code_must_be_one_of_its_day_and_session() {
         for (date, slot, code, expected) in [
-            ("2026-11-20", SessionSlot::AM, "/", ""),
-            ("2026-11-20", SessionSlot::PM, "\\", ""),
-            ("2026-11-20", SessionSlot::AM, "\\", "CODE_SESSION_MISMATCH"),
-            ("2026-11-20", SessionSlot::AM, "J", "CODE_RETIRED"),
-            ("2026-11-20", SessionSlot::AM, "Y8", "CODE_UNKNOWN"),
-            ("2026-11-20", SessionSlot::AM, "o", "CODE_UNKNOWN"),
-            ("2026-11-21", SessionSlot::AM, "/", "SESSION_IN_FUTURE"),
-            ("2024-06-03", SessionSlot::AM, "J", ""),
+            ("2026-11-20", SessionSlot::AM, "/", None),
+            ("2026-11-20", SessionSlot::PM, "\\", None),
+            ("2026-11-20", SessionSlot::AM, "\\", Some(ViolationReason::CodeSessionMismatch)),
+            ("2026-11-20", SessionSlot::AM, "J", Some(ViolationReason::CodeRetired)),
+            ("2026-11-20", SessionSlot::AM, "Y8", Some(ViolationReason::CodeUnknown)),
+            ("2026-11-20", SessionSlot::AM, "o", Some(ViolationReason::CodeUnknown)),
+            ("2026-11-21", SessionSlot::AM, "/", Some(ViolationReason::SessionInFuture)),
+            ("2024-06-03", SessionSlot::AM, "J", None),
         ] {
             assert_eq!(said(&mark(date, slot, code)), expected, "{date} {code}");
         }
         let evening = SessionSlot::timed(TimeOfDay::parse("16:30").unwrap());
-        assert_eq!(said(&mark("2026-11-20", evening, "/")), "SESSION_IN_FUTURE");
-        assert_eq!(said(&mark("2026-11-19", evening, "/")), "CODE_SESSION_MISMATCH");
+        assert_eq!(said(&mark("2026-11-20", evening, "/")), Some(ViolationReason::SessionInFuture));
+        assert_eq!(said(&mark("2026-11-19", evening, "/")), Some(ViolationReason::CodeSessionMismatch));
         let seen = ParsedMark { statement: MarkStatement::Seen(1), ..mark("2026-11-19", evening, "/") };
-        assert_eq!(said(&seen), "");
+        assert_eq!(said(&seen), None);
         let late = ParsedMark { minutes_late: Some(5), ..mark("2026-11-20", SessionSlot::AM, "/") };
-        assert_eq!(said(&late), "MINUTES_RANGE");
+        assert_eq!(said(&late), Some(ViolationReason::MinutesRange));
     }
 
     #[test]
@@ -316,16 +317,16 @@ pub(super) mod tests {
             [mark("2026-11-20", SessionSlot::PM, "\\"), mark("2026-11-20", SessionSlot::PM, "I"), seen]
         {
             for (now, expected) in [
-                ("00:00", "SESSION_IN_FUTURE"),
-                ("08:30", "SESSION_IN_FUTURE"),
-                ("11:59", "SESSION_IN_FUTURE"),
-                ("12:00", ""),
+                ("00:00", Some(ViolationReason::SessionInFuture)),
+                ("08:30", Some(ViolationReason::SessionInFuture)),
+                ("11:59", Some(ViolationReason::SessionInFuture)),
+                ("12:00", None),
             ] {
                 assert_eq!(said_at(now, &afternoon), expected, "{now}");
             }
         }
-        assert_eq!(said_at("08:30", &mark("2026-11-20", SessionSlot::AM, "/")), "");
-        assert_eq!(said_at("08:30", &mark("2026-11-19", SessionSlot::PM, "\\")), "");
+        assert_eq!(said_at("08:30", &mark("2026-11-20", SessionSlot::AM, "/")), None);
+        assert_eq!(said_at("08:30", &mark("2026-11-19", SessionSlot::PM, "\\")), None);
     }
 
     #[test]
@@ -359,7 +360,7 @@ pub(super) mod tests {
         let other = mark("2026-11-20", SessionSlot::AM, "/");
         assert_eq!(
             compare_with_current(&other, Some(&standing)).unwrap_err().1,
-            "CORRECTION_REASON_REQUIRED"
+            ViolationReason::CorrectionReasonRequired
         );
         let explained = ParsedMark { correction_reason: "came in at 9:20".to_owned(), ..other };
         assert_eq!(compare_with_current(&explained, Some(&standing)), Ok(MarkChange::Correction));

@@ -22,6 +22,7 @@ use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
 use crate::store::version_key::VersionKey;
+use crate::violation_reason::ViolationReason;
 
 /// A row of a submission after the comparison with earlier rows and with the stored marks.
 enum SubmittedRow {
@@ -153,7 +154,8 @@ async fn compare_with_stored(
         let session = (at, mark.date, mark.slot);
         if let Some(earlier) = first.get(&session) {
             let agree = rules::has_same_content(earlier, &mark);
-            let conflict = || SubmittedRow::Rejected(row_violations(index, ("", "CONFLICT_IN_BATCH")));
+            let conflict =
+                || SubmittedRow::Rejected(row_violations(index, ("", ViolationReason::ConflictInBatch)));
             rows.push(if agree { SubmittedRow::Duplicate { at } } else { conflict() });
             continue;
         }
@@ -300,7 +302,7 @@ fn results(rows: &[SubmittedRow], batch: &SubmissionBatch, cx: &RequestContext) 
             SubmittedRow::Rejected(violations) => {
                 result.set_outcome(MarkOutcome::Rejected);
                 if let Some(first) = violations.first.first() {
-                    first.reason.clone_into(&mut result.reason);
+                    first.reason.name().clone_into(&mut result.reason);
                     let field = first.field.split_once("].").map_or("", |(_, field)| field);
                     field.clone_into(&mut result.field);
                     let candidates = first.about_ids.iter().map(|id| id.hyphenated().to_string());

@@ -25,6 +25,7 @@ use crate::record;
 use crate::seal::{ColumnAddress, OrganisationKey};
 use crate::store::version_key::VersionKey;
 use crate::store::{LogPosition, Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 
 record! {
     /// A row of `voids`: the withdrawal of a return or of one of its parts.
@@ -66,7 +67,7 @@ pub async fn void_return(
     let index = find_return_entry(&mut cx, return_id, part).await?;
     if part == 0 && parts::is_in_parts(&mut cx.snapshot, &cx.caller.organisation, return_id).await? {
         let mut check = Check::new();
-        check.add_violation("part", "FIELD_REQUIRED");
+        check.add_violation("part", ViolationReason::FieldRequired);
         check.finish()?;
     }
     let sent: Vec<MarkRow> = cx.snapshot.written_at(index.unwrap_or(-1)).await?;

@@ -7,6 +7,7 @@ use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule, Violations};
 use crate::proto::v1::mark::{Child, Statement as SentStatement};
 use crate::proto::v1::{Mark, SeenMark, Session, SubmitAttendanceRequest, SubmitMode};
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of marks in a submission.
 pub const MAX_MARKS_PER_SUBMISSION: usize = 1_000;
@@ -27,10 +28,10 @@ pub fn parse_submission(mut check: Check, m: &SubmitAttendanceRequest) -> Result
     check.request_id(&m.request_id);
     let mode = check.optional_enum::<SubmitMode>("mode", m.mode);
     if m.marks.is_empty() != m.nil_return {
-        check.add_violation(if m.nil_return { "nil_return" } else { "marks" }, "BATCH_EMPTY");
+        check.add_violation(if m.nil_return { "nil_return" } else { "marks" }, ViolationReason::BatchEmpty);
     }
     if m.marks.len() > MAX_MARKS_PER_SUBMISSION {
-        check.add_violation("marks", "BATCH_TOO_LARGE");
+        check.add_violation("marks", ViolationReason::BatchTooLarge);
     }
     check.finish()?;
     let mut check = Check::new();
@@ -63,18 +64,18 @@ fn parse_mark(row: &mut Check, mark: &Mark) -> Option<ParsedMark> {
         start = row.time_of_day("start_time", &mark.start_time);
         end = row.time_of_day("end_time", &mark.end_time);
         if session.is_some_and(|session| session != Session::Timed) {
-            row.add_violation("start_time", "TIME_ORDER");
+            row.add_violation("start_time", ViolationReason::TimeOrder);
         } else if let (Some(start), Some(end)) = (start, end)
             && end <= start
         {
-            row.add_violation("end_time", "TIME_ORDER");
+            row.add_violation("end_time", ViolationReason::TimeOrder);
         }
     }
     let statement = parse_statement(row, mark.statement.as_ref());
     let minutes_late = parse_minutes(row, "minutes_late", mark.minutes_late, 1);
     let seen_late = statement == Some(MarkStatement::Seen(SeenMark::Late as i32));
     if minutes_late.is_some() && matches!(statement, Some(MarkStatement::Seen(_))) && !seen_late {
-        row.add_violation("minutes_late", "MINUTES_RANGE");
+        row.add_violation("minutes_late", ViolationReason::MinutesRange);
     }
     let minutes_planned = parse_minutes(row, "minutes_planned", mark.minutes_planned, 1);
     let minutes_attended = parse_minutes(row, "minutes_attended", mark.minutes_attended, 0);
@@ -110,7 +111,7 @@ fn parse_mark(row: &mut Check, mark: &Mark) -> Option<ParsedMark> {
 fn parse_child(row: &mut Check, child: Option<&Child>) -> Option<ChildIdentifier> {
     match child {
         None => {
-            row.add_violation("upn", "FIELD_REQUIRED");
+            row.add_violation("upn", ViolationReason::FieldRequired);
             None
         }
         Some(Child::PlacementId(id)) => {
@@ -126,12 +127,12 @@ fn parse_child(row: &mut Check, child: Option<&Child>) -> Option<ChildIdentifier
 fn parse_statement(row: &mut Check, statement: Option<&SentStatement>) -> Option<MarkStatement> {
     match statement {
         None => {
-            row.add_violation("code", "FIELD_REQUIRED");
+            row.add_violation("code", ViolationReason::FieldRequired);
             None
         }
         // Longer than any code: rejected before it is copied.
         Some(SentStatement::Code(code)) if code.len() > 3 => {
-            row.add_violation("code", "CODE_UNKNOWN");
+            row.add_violation("code", ViolationReason::CodeUnknown);
             None
         }
         Some(SentStatement::Code(code)) => Some(MarkStatement::Code(code.clone())),

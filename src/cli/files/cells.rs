@@ -49,7 +49,8 @@ pub fn parse_time(cell: &str, styles: &[TimeStyle]) -> Result<TimeOfDay, &'stati
         let separator = if *style == TimeStyle::Colon { ':' } else { '.' };
         let parts: Vec<&str> = cell.split(separator).collect();
         if let [hours, minutes] | [hours, minutes, "00"] = parts[..] {
-            return TimeOfDay::parse(&format!("{hours:0>2}:{minutes}")).map_err(TimeError::reason);
+            return TimeOfDay::parse(&format!("{hours:0>2}:{minutes}"))
+                .map_err(|error| TimeError::reason(error).name());
         }
     }
     Err("TIME_FORMAT")

@@ -117,7 +117,7 @@ pub fn parse_date(cell: &str, styles: &[DateStyle]) -> Result<Date, &'static str
         return date_from_parts(&year, &month, &day).map_err(|error| {
             let named = matches!(style, DateStyle::NamedMonth | DateStyle::NamedMonthShortYear);
             let swapped = *style != DateStyle::Iso && !named && date_from_parts(&year, &day, &month).is_ok();
-            if swapped { "DATE_MONTH_FIRST" } else { DateError::reason(error) }
+            if swapped { "DATE_MONTH_FIRST" } else { DateError::reason(error).name() }
         });
     }
     Err(if is_month_first_only(cell) { "DATE_MONTH_FIRST" } else { "DATE_FORMAT" })

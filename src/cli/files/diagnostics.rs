@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::exchange::check::description;
+use crate::violation_reason::ViolationReason;
 
 /// Severity of a diagnostic, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -135,7 +135,8 @@ impl Diagnostic {
     #[must_use]
     pub fn explanation(&self) -> &'static str {
         let own = DESCRIPTIONS.iter().find(|(reason, _)| *reason == self.reason).map(|(_, words)| *words);
-        own.unwrap_or_else(|| description(&self.reason))
+        let own = own.or_else(|| ViolationReason::from_name(&self.reason).map(ViolationReason::text));
+        own.unwrap_or("the value is not acceptable")
     }
 
     /// Returns the finding as one line for people.

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{Check, TextRule};
 use crate::proto::v1::{Contact, Officer, PlanQualification, View};
+use crate::violation_reason::ViolationReason;
 
 /// Longest one-line text (a person's name, a role, a site), in code points.
 pub const MAX_LINE_CHARS: usize = 200;
@@ -17,7 +18,7 @@ impl Check {
     pub fn request_id(&mut self, sent: &str) {
         let exact = |sent: &str| {
             let id = Uuid::try_parse(sent).ok().filter(|id| !id.is_nil());
-            id.filter(|id| id.hyphenated().to_string() == sent).ok_or("IDEMPOTENCY_KEY_FORMAT")
+            id.filter(|id| id.hyphenated().to_string() == sent).ok_or(ViolationReason::IdempotencyKeyFormat)
         };
         self.parsed("request_id", sent, exact);
     }

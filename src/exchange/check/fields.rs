@@ -13,6 +13,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationError;
 use crate::codes::upn::UpnError;
 use crate::codes::{OrganisationId, Upn};
+use crate::violation_reason::ViolationReason;
 
 /// Most years between today and the end of a queried period.
 const MAX_YEARS_AHEAD: i16 = 2;
@@ -68,7 +69,11 @@ impl Check {
     /// Reads a date of birth that gives an age of 4 to 25 on `today`.
     pub fn date_of_birth(&mut self, field: &'static str, sent: &str, today: Date) -> Option<Date> {
         let born = self.date(field, sent)?;
-        if (4..=25).contains(&born.age_on(today)) { Some(born) } else { self.refuse(field, "DOB_RANGE") }
+        if (4..=25).contains(&born.age_on(today)) {
+            Some(born)
+        } else {
+            self.refuse(field, ViolationReason::DobRange)
+        }
     }
 
     /// Reads a clock time, `HH:MM`.
@@ -95,7 +100,7 @@ impl Check {
     /// Reads a permanent UPN.
     pub fn permanent_upn(&mut self, field: &'static str, sent: &str) -> Option<Upn> {
         let upn = self.upn(field, sent)?;
-        if upn.is_temporary() { self.refuse(field, "UPN_TEMPORARY") } else { Some(upn) }
+        if upn.is_temporary() { self.refuse(field, ViolationReason::UpnTemporary) } else { Some(upn) }
     }
 
     /// Reads an organisation id, `<kind>/<id>`.
@@ -114,7 +119,7 @@ impl Check {
         &mut self,
         field: &'static str,
         sent: &str,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, ViolationReason>,
     ) -> Option<T> {
         self.required(field, sent).and_then(|sent| self.parse_field(field, sent, parse))
     }
@@ -126,17 +131,17 @@ impl Check {
 
     /// Reads an optional postcode.
     pub fn postcode(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.matching_text(field, sent, contact::is_postcode, "POSTCODE_FORMAT")
+        self.matching_text(field, sent, contact::is_postcode, ViolationReason::PostcodeFormat)
     }
 
     /// Reads an optional telephone number.
     pub fn phone(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.matching_text(field, sent, contact::is_phone, "PHONE_FORMAT")
+        self.matching_text(field, sent, contact::is_phone, ViolationReason::PhoneFormat)
     }
 
     /// Reads an optional e-mail address.
     pub fn email(&mut self, field: &'static str, sent: &str) -> Option<String> {
-        self.matching_text(field, sent, contact::is_email, "EMAIL_FORMAT")
+        self.matching_text(field, sent, contact::is_email, ViolationReason::EmailFormat)
     }
 
     /// Reads a whole number within `range`.
@@ -144,7 +149,7 @@ impl Check {
     where
         N: Copy + TryInto<i64>,
     {
-        self.number(field, sent, range, "NUMBER_RANGE")
+        self.number(field, sent, range, ViolationReason::NumberRange)
     }
 
     /// Reads a number of minutes within `range`.
@@ -152,39 +157,47 @@ impl Check {
     where
         N: Copy + TryInto<i64>,
     {
-        self.number(field, sent, range, "MINUTES_RANGE")
+        self.number(field, sent, range, ViolationReason::MinutesRange)
     }
 
     /// Reads a finite score within `range`. Negative zero is refused.
     pub fn score(&mut self, field: &'static str, sent: f64, range: RangeInclusive<f64>) -> Option<f64> {
         let negative_zero = sent == 0.0 && sent.is_sign_negative();
-        if range.contains(&sent) && !negative_zero { Some(sent) } else { self.refuse(field, "NUMBER_RANGE") }
+        if range.contains(&sent) && !negative_zero {
+            Some(sent)
+        } else {
+            self.refuse(field, ViolationReason::NumberRange)
+        }
     }
 
     /// Reads a required message: `check.present("plan", message.plan.as_ref())`.
     pub fn present<T>(&mut self, field: &'static str, sent: Option<T>) -> Option<T> {
         if sent.is_none() {
-            self.add_violation(field, "FIELD_REQUIRED");
+            self.add_violation(field, ViolationReason::FieldRequired);
         }
         sent
     }
 
     /// Reads a text that must not be empty.
     pub fn required<'t>(&mut self, field: &'static str, sent: &'t str) -> Option<&'t str> {
-        if sent.is_empty() { self.refuse(field, "FIELD_REQUIRED") } else { Some(sent) }
+        if sent.is_empty() { self.refuse(field, ViolationReason::FieldRequired) } else { Some(sent) }
     }
 
     /// Checks that a list is no longer than `max`.
     pub fn list_len(&mut self, field: &'static str, len: usize, max: usize) -> bool {
         if len > max {
-            self.add_violation(field, "LIST_TOO_LONG");
+            self.add_violation(field, ViolationReason::ListTooLong);
         }
         len <= max
     }
 
     /// Reads an enum value other than 0, through a `TryFrom<i32>` of prost or of a code set.
     pub fn enum_value<E: TryFrom<i32>>(&mut self, field: &'static str, sent: i32) -> Option<E> {
-        if sent == 0 { self.refuse(field, "ENUM_REQUIRED") } else { self.optional_enum(field, sent) }
+        if sent == 0 {
+            self.refuse(field, ViolationReason::EnumRequired)
+        } else {
+            self.optional_enum(field, sent)
+        }
     }
 
     /// Reads an enum value as [`Check::enum_value`]; 0 gives `None`.
@@ -192,7 +205,7 @@ impl Check {
         if sent == 0 {
             return None;
         }
-        E::try_from(sent).map_or_else(|_| self.refuse(field, "ENUM_UNKNOWN"), Some)
+        E::try_from(sent).map_or_else(|_| self.refuse(field, ViolationReason::EnumUnknown), Some)
     }
 
     /// Reads the number of rows per page: `default` for 0, at most `max`.
@@ -200,7 +213,7 @@ impl Check {
         match u32::try_from(sent) {
             Ok(0) => Some(default),
             Ok(size) => Some(size.min(max)),
-            Err(_) => self.refuse(field, "PAGE_SIZE"),
+            Err(_) => self.refuse(field, ViolationReason::PageSize),
         }
     }
 
@@ -223,7 +236,7 @@ impl Check {
         Instant::from_proto(sent?).map_or_else(|error| self.refuse(field, error.reason()), Some)
     }
 
-    fn refuse<T>(&mut self, field: &'static str, reason: &'static str) -> Option<T> {
+    fn refuse<T>(&mut self, field: &'static str, reason: ViolationReason) -> Option<T> {
         self.add_violation(field, reason);
         None
     }
@@ -232,10 +245,10 @@ impl Check {
         &mut self,
         field: &'static str,
         sent: &str,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, ViolationReason>,
     ) -> Option<T> {
         if sent.len() > MAX_IDENTIFIER_BYTES {
-            return self.refuse(field, "FIELD_LENGTH");
+            return self.refuse(field, ViolationReason::FieldLength);
         }
         parse(sent).map_or_else(|reason| self.refuse(field, reason), Some)
     }
@@ -245,7 +258,7 @@ impl Check {
         field: &'static str,
         sent: &str,
         is_formed: fn(&str) -> bool,
-        reason: &'static str,
+        reason: ViolationReason,
     ) -> Option<String> {
         let text = self.text(field, sent, TextRule::line(MAX_IDENTIFIER_BYTES))?;
         if is_formed(&text) { Some(text) } else { self.refuse(field, reason) }
@@ -256,7 +269,7 @@ impl Check {
         field: &'static str,
         sent: N,
         range: RangeInclusive<i64>,
-        reason: &'static str,
+        reason: ViolationReason,
     ) -> Option<N>
     where
         N: Copy + TryInto<i64>,
@@ -266,20 +279,20 @@ impl Check {
     }
 }
 
-fn uuid(sent: &str) -> Result<Uuid, &'static str> {
+fn uuid(sent: &str) -> Result<Uuid, ViolationReason> {
     let hyphenated = sent.len() == 36 && !sent.bytes().any(|byte| byte.is_ascii_uppercase());
     let id = if hyphenated { Uuid::try_parse(sent).ok() } else { None };
-    id.filter(|id| !id.is_nil()).ok_or("ID_FORMAT")
+    id.filter(|id| !id.is_nil()).ok_or(ViolationReason::IdFormat)
 }
 
-fn date(sent: &str) -> Result<Date, &'static str> {
+fn date(sent: &str) -> Result<Date, ViolationReason> {
     Date::parse(sent).map_err(DateError::reason)
 }
 
-fn time(sent: &str) -> Result<TimeOfDay, &'static str> {
+fn time(sent: &str) -> Result<TimeOfDay, ViolationReason> {
     TimeOfDay::parse(sent).map_err(TimeError::reason)
 }
 
-fn organisation(sent: &str) -> Result<OrganisationId, &'static str> {
+fn organisation(sent: &str) -> Result<OrganisationId, ViolationReason> {
     OrganisationId::parse(sent).map_err(OrganisationError::reason)
 }

@@ -5,6 +5,7 @@ use crate::calendar::Date;
 use crate::codes::uln::UlnError;
 use crate::codes::urn::EstablishmentNumberError;
 use crate::codes::{Ukprn, Uln, Urn};
+use crate::violation_reason::ViolationReason;
 
 fn reason_of<T>(read: impl FnOnce(&mut Check) -> Option<T>) -> &'static str {
     let mut check = Check::new();
@@ -12,7 +13,7 @@ fn reason_of<T>(read: impl FnOnce(&mut Check) -> Option<T>) -> &'static str {
     let violations = check.finish().err().unwrap_or_default();
     assert!(violations.first.len() <= 1);
     assert!(violations.is_empty() || value.is_none());
-    violations.first.first().map_or("", |violation| violation.reason)
+    violations.first.first().map_or("", |violation| violation.reason.name())
 }
 
 #[test]
@@ -260,18 +261,18 @@ fn contacts_b49() {
 #[test]
 fn paths_name_the_place() {
     let mut check = Check::new();
-    check.add_violation("upn", "UPN_FORMAT");
+    check.add_violation("upn", ViolationReason::UpnFormat);
     {
         let mut mark = check.enter("marks").index(1);
         mark.date("date", "x");
         mark.enter("child").uuid("id", "");
-        mark.add_violation("", "CONFLICT_IN_BATCH");
+        mark.add_violation("", ViolationReason::ConflictInBatch);
     }
-    check.enter("plan").add_violation("goals", "LIST_TOO_LONG");
+    check.enter("plan").add_violation("goals", ViolationReason::ListTooLong);
     let violations = check.finish().unwrap_err();
     let fields: Vec<_> = violations.first.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["upn", "marks[1].date", "marks[1].child.id", "marks[1]", "plan.goals"]);
-    assert_eq!(violations.first[1].description, "not a date written as YYYY-MM-DD");
+    assert_eq!(violations.first[1].reason.text(), "not a date written as YYYY-MM-DD");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use unicode_properties::{
     GeneralCategory as Category, GeneralCategoryGroup as Group, UnicodeGeneralCategory,
 };
 
+use crate::violation_reason::ViolationReason;
+
 /// Most consecutive combining marks on one letter. No script needs as many.
 const MAX_CONSECUTIVE_MARKS: usize = 8;
 
@@ -72,13 +74,13 @@ impl TextRule {
 ///
 /// # Errors
 /// A reason from the catalogue.
-pub fn check_text(text: &str, rule: TextRule) -> Result<Option<String>, &'static str> {
+pub fn check_text(text: &str, rule: TextRule) -> Result<Option<String>, ViolationReason> {
     if text.len() > rule.max.saturating_mul(4) || text.chars().count() > rule.max {
-        return Err("FIELD_LENGTH");
+        return Err(ViolationReason::FieldLength);
     }
     check_characters(text, rule.multi_line)?;
     if text.chars().all(char::is_whitespace) {
-        return if rule.required { Err("FIELD_REQUIRED") } else { Ok(None) };
+        return if rule.required { Err(ViolationReason::FieldRequired) } else { Ok(None) };
     }
     let composed: String = text.nfc().collect();
     check_combining_marks(&composed)?;
@@ -90,7 +92,7 @@ pub fn check_text(text: &str, rule: TextRule) -> Result<Option<String>, &'static
     Ok(Some(composed))
 }
 
-fn check_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
+fn check_characters(text: &str, multi_line: bool) -> Result<(), ViolationReason> {
     let mut before = None;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -100,9 +102,9 @@ fn check_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
         }
         match character {
             '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' if multi_line => {}
-            '\u{2028}' | '\u{2029}' => return Err("TEXT_CONTROL_CHAR"),
+            '\u{2028}' | '\u{2029}' => return Err(ViolationReason::TextControlChar),
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                return Err("TEXT_BIDI_CONTROL");
+                return Err(ViolationReason::TextBidiControl);
             }
             '\u{200c}' | '\u{200d}'
                 if before.is_some_and(joins) && characters.peek().copied().is_some_and(joins) => {}
@@ -115,14 +117,14 @@ fn check_characters(text: &str, multi_line: bool) -> Result<(), &'static str> {
             | '\u{115f}'
             | '\u{1160}'
             | '\u{3164}'
-            | '\u{ffa0}' => return Err("TEXT_INVISIBLE"),
+            | '\u{ffa0}' => return Err(ViolationReason::TextInvisible),
             // The flags of England, Scotland and Wales are a black flag followed by tags.
             '\u{e0020}'..='\u{e007f}' if before.is_some_and(|b| b == '\u{1f3f4}' || is_tag(b)) => {}
-            tag if is_tag(tag) => return Err("TEXT_INVISIBLE"),
+            tag if is_tag(tag) => return Err(ViolationReason::TextInvisible),
             other => match other.general_category() {
-                Category::Control => return Err("TEXT_CONTROL_CHAR"),
+                Category::Control => return Err(ViolationReason::TextControlChar),
                 Category::Unassigned | Category::PrivateUse | Category::Surrogate => {
-                    return Err("TEXT_UNASSIGNED");
+                    return Err(ViolationReason::TextUnassigned);
                 }
                 _ => {}
             },
@@ -141,34 +143,34 @@ fn joins(character: char) -> bool {
     matches!(character.general_category_group(), Group::Letter | Group::Mark | Group::Symbol)
 }
 
-fn check_combining_marks(text: &str) -> Result<(), &'static str> {
+fn check_combining_marks(text: &str) -> Result<(), ViolationReason> {
     let mut marks = 0;
     for character in text.chars() {
         let is_mark = !character.is_ascii() && character.general_category_group() == Group::Mark;
         marks = if is_mark { marks + 1 } else { 0 };
         if marks > MAX_CONSECUTIVE_MARKS {
-            return Err("TEXT_COMBINING");
+            return Err(ViolationReason::TextCombining);
         }
     }
     Ok(())
 }
 
 /// Checks a name: at least one letter, and no emoji. Digits and punctuation are allowed.
-fn check_name(text: &str, claimed: bool) -> Result<(), &'static str> {
+fn check_name(text: &str, claimed: bool) -> Result<(), ViolationReason> {
     let mut letters = 0_usize;
     for character in text.chars() {
         match character {
             '?' | '\u{fffd}' if claimed => letters += 1,
             '?' | '\u{fffd}' | '\u{fe0f}' | '\u{20e3}' | '\u{1f3fb}'..='\u{1f3ff}' => {
-                return Err("TEXT_NOT_A_NAME");
+                return Err(ViolationReason::TextNotAName);
             }
             other => match other.general_category() {
-                Category::OtherSymbol => return Err("TEXT_NOT_A_NAME"),
+                Category::OtherSymbol => return Err(ViolationReason::TextNotAName),
                 category => letters += usize::from(is_letter(category)),
             },
         }
     }
-    if letters > 0 { Ok(()) } else { Err("TEXT_NOT_A_NAME") }
+    if letters > 0 { Ok(()) } else { Err(ViolationReason::TextNotAName) }
 }
 
 fn is_letter(category: Category) -> bool {

@@ -7,6 +7,7 @@ use crate::proto::v1::{
     PassportMedical, PassportMeta, PassportNeeds, PassportRegulation, PassportSafeguarding, PassportSafety,
     PassportTeam, PassportVoice, RiskLevel, SpecialNeed,
 };
+use crate::violation_reason::ViolationReason;
 
 const NOTES: TextRule = TextRule::notes(MAX_NOTE_CHARS);
 const ONE_LINE: TextRule = TextRule::line(MAX_LINE_CHARS);
@@ -72,7 +73,7 @@ fn communication(check: &mut Check, sent: &PassportCommunication) -> PassportCom
 
 fn needs(check: &mut Check, sent: &PassportNeeds) -> PassportNeeds {
     if !matches!(sent.provision.as_str(), "" | "E" | "K" | "N") {
-        check.add_violation("provision", "ENUM_UNKNOWN");
+        check.add_violation("provision", ViolationReason::EnumUnknown);
     }
     let support = sent.provision == "K";
     let types = check.read_list("types", &sent.types, |check, sent: &SpecialNeed| {
@@ -80,7 +81,11 @@ fn needs(check: &mut Check, sent: &PassportNeeds) -> PassportNeeds {
         if !known {
             check.add_violation(
                 "type",
-                if sent.r#type.is_empty() { "FIELD_REQUIRED" } else { "ENUM_UNKNOWN" },
+                if sent.r#type.is_empty() {
+                    ViolationReason::FieldRequired
+                } else {
+                    ViolationReason::EnumUnknown
+                },
             );
         }
         check.int_range("rank", sent.rank, 1..=2);
@@ -113,7 +118,7 @@ fn regulation(check: &mut Check, sent: &PassportRegulation) -> PassportRegulatio
 
 fn emergency(check: &mut Check, sent: &PassportEmergency) -> PassportEmergency {
     if sent.contacts.is_empty() {
-        check.add_violation("contacts", "FIELD_REQUIRED");
+        check.add_violation("contacts", ViolationReason::FieldRequired);
     }
     PassportEmergency { contacts: check.read_list("contacts", &sent.contacts, Check::contact) }
 }
@@ -173,14 +178,14 @@ fn safeguarding(check: &mut Check, sent: &PassportSafeguarding) -> PassportSafeg
 
 fn meta(check: &mut Check, sent: &PassportMeta) -> PassportMeta {
     if sent.authors.is_empty() {
-        check.add_violation("authors", "FIELD_REQUIRED");
+        check.add_violation("authors", ViolationReason::FieldRequired);
     }
     let authors = check.read_list("authors", &sent.authors, Check::officer_fields);
     check.optional_date("agreed_on", &sent.agreed_on);
     let from = check.optional_date("valid_from", &sent.valid_from);
     let review = check.optional_date("review_by", &sent.review_by);
     if from.zip(review).is_some_and(|(from, review)| review < from) {
-        check.add_violation("review_by", "DATE_ORDER");
+        check.add_violation("review_by", ViolationReason::DateOrder);
     }
     PassportMeta { authors, ..sent.clone() }
 }

@@ -13,7 +13,7 @@ fn faults<T>(result: Result<T, Refusal>) -> Vec<String> {
     let refusal = result.err().unwrap();
     assert_eq!(refusal.reason, Reason::Invalid);
     for fault in &refusal.violations {
-        assert!(!fault.description.to_lowercase().contains("canary"));
+        assert!(!fault.text().to_lowercase().contains("canary"));
     }
     refusal.violations.iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect()
 }

@@ -141,16 +141,19 @@ fn a_placement_ends_between_its_start_and_today() {
     let day = |text: &str| Date::parse(text).unwrap();
     let (start, today) = (day("2026-09-01"), day("2026-11-20"));
     for (end, answer) in [
-        ("2026-08-31", Err("DATE_ORDER")),
+        ("2026-08-31", Err(ViolationReason::DateOrder)),
         ("2026-09-01", Ok(())),
         ("2026-11-20", Ok(())),
-        ("2026-11-21", Err("DATE_IN_FUTURE")),
+        ("2026-11-21", Err(ViolationReason::DateInFuture)),
     ] {
         assert_eq!(check_end_date(start, day(end), today), answer, "{end}");
     }
     // A placement that was to start in the future and never did.
     assert_eq!(check_end_date(day("2027-01-05"), day("2027-01-05"), today), Ok(()));
-    assert_eq!(check_end_date(day("2027-01-05"), day("2027-01-06"), today), Err("DATE_IN_FUTURE"));
+    assert_eq!(
+        check_end_date(day("2027-01-05"), day("2027-01-06"), today),
+        Err(ViolationReason::DateInFuture)
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::exchange::Refusal;
 use crate::exchange::check::{Check, MAX_LINE_CHARS, MAX_LIST_ITEMS, MAX_NOTE_CHARS, TextRule};
 use crate::placements::rules::all_distinct;
 use crate::proto::v1::{Plan, PlanOutcome, PutPlanRequest, Session, SettingType, TimetableSlot, Weekday};
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of days in addition to the timetable: more than a school year has.
 const MAX_EXTRA_DATES: usize = 200;
@@ -45,11 +46,11 @@ fn parse_plan(check: &mut Check, sent: &Plan) -> Plan {
     let start = check.date("start_date", &sent.start_date);
     let planned_end = check.optional_date("planned_end_date", &sent.planned_end_date);
     if start.zip(planned_end).is_some_and(|(start, end)| end < start) {
-        check.add_violation("planned_end_date", "DATE_ORDER");
+        check.add_violation("planned_end_date", ViolationReason::DateOrder);
     }
     check.optional_enum::<SettingType>("setting_type", sent.setting_type);
     if !matches!(sent.contract.as_str(), "" | "block" | "spot") {
-        check.add_violation("contract", "ENUM_UNKNOWN");
+        check.add_violation("contract", ViolationReason::EnumUnknown);
     }
     dates(check, "extra_dates", &sent.extra_dates, MAX_EXTRA_DATES);
     dates(check, "review_dates", &sent.review_dates, MAX_LIST_ITEMS);
@@ -97,7 +98,7 @@ fn timetable(check: &mut Check, sent: &[TimetableSlot]) -> Vec<TimetableSlot> {
         let start = if slot.session == Session::Timed as i32 { slot.start_time.as_str() } else { "" };
         (slot.weekday, slot.session, start)
     })) {
-        check.add_violation("timetable", "CONFLICT_IN_BATCH");
+        check.add_violation("timetable", ViolationReason::ConflictInBatch);
     }
     slots
 }
@@ -112,9 +113,9 @@ fn slot(check: &mut Check, sent: &TimetableSlot) -> TimetableSlot {
     check.optional_time_of_day("cut_off", &sent.cut_off);
     let minutes = check.minutes("minutes_planned", sent.minutes_planned, 1..=600);
     match span {
-        Some((start, end)) if end <= start => check.add_violation("end_time", "DATE_ORDER"),
+        Some((start, end)) if end <= start => check.add_violation("end_time", ViolationReason::DateOrder),
         Some(span) if minutes.is_some_and(|minutes| minutes > duration_minutes(span)) => {
-            check.add_violation("minutes_planned", "MINUTES_RANGE");
+            check.add_violation("minutes_planned", ViolationReason::MinutesRange);
         }
         _ => {}
     }

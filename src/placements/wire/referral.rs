@@ -10,6 +10,7 @@ use crate::exchange::Refusal;
 use crate::exchange::check::{Check, MAX_LINE_CHARS, TextRule};
 use crate::placements::rules::all_distinct;
 use crate::proto::v1::{ChildIdentity, CreateReferralRequest, LegalBasis, PlacementDetail, PlacementReason};
+use crate::violation_reason::ViolationReason;
 
 /// Maximum number of schools on whose roll a child can be: dual registration, and a school that the child is leaving.
 const MAX_SCHOOLS_ON_ROLL: usize = 5;
@@ -92,7 +93,7 @@ fn detail(check: &mut Check, m: &CreateReferralRequest) -> PlacementDetail {
 pub(super) fn residence(check: &mut Check, sent: &str) -> Option<OrganisationId> {
     let residence = check.organisation("la_of_residence", sent);
     if residence.as_ref().is_some_and(|id| id.kind() != OrganisationKind::La) {
-        check.add_violation("la_of_residence", "ORGANISATION_FORMAT");
+        check.add_violation("la_of_residence", ViolationReason::OrganisationFormat);
     }
     residence
 }
@@ -104,13 +105,13 @@ pub(super) fn schools(check: &mut Check, sent: &[String]) -> Vec<OrganisationId>
             let mut check = check.enter("schools_on_roll").index(at);
             match check.organisation("", sent) {
                 Some(school) if school.kind() == OrganisationKind::School => schools.push(school),
-                Some(_) => check.add_violation("", "ORGANISATION_FORMAT"),
+                Some(_) => check.add_violation("", ViolationReason::OrganisationFormat),
                 None => {}
             }
         }
     }
     if !all_distinct(&schools) {
-        check.add_violation("schools_on_roll", "CONFLICT_IN_BATCH");
+        check.add_violation("schools_on_roll", ViolationReason::ConflictInBatch);
     }
     schools
 }
@@ -125,7 +126,7 @@ fn parse_child(check: &mut Check, sent: &ChildIdentity, today: Date) -> NamedChi
         check.date_of_birth("date_of_birth", &sent.date_of_birth, today);
     }
     if !matches!(sent.sex.as_str(), "" | "M" | "F" | "U") {
-        check.add_violation("sex", "ENUM_UNKNOWN");
+        check.add_violation("sex", ViolationReason::EnumUnknown);
     }
     if sent.year_group != 0 {
         check.int_range("year_group", sent.year_group, 1..=14);

@@ -3,6 +3,7 @@
 
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::proto::v1::{Article6, Article9, DataClass};
+use crate::violation_reason::ViolationReason;
 
 /// Paragraphs of Schedule 1 that are accepted with Article 9(2)(g): statutory purposes, equality, safeguarding of
 /// children.
@@ -16,21 +17,21 @@ pub fn basis_faults(
     article_6: Article6,
     article_9: Option<Article9>,
     schedule_1: &str,
-) -> Vec<(&'static str, &'static str)> {
+) -> Vec<(&'static str, ViolationReason)> {
     let mut faults = Vec::new();
     let public = parties.iter().any(|party| party.kind() == OrganisationKind::La);
     let legitimate =
         matches!(article_6, Article6::LegitimateInterests | Article6::RecognisedLegitimateInterests);
     if public && legitimate {
-        faults.push(("article_6", "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY"));
+        faults.push(("article_6", ViolationReason::BasisNotOpenToPublicAuthority));
     }
     let special = classes.iter().any(|class| matches!(class, DataClass::Attendance | DataClass::Passport));
     if special && article_9.is_none() {
-        faults.push(("article_9", "ARTICLE_9_REQUIRED"));
+        faults.push(("article_9", ViolationReason::Article9Required));
     }
     if article_9 == Some(Article9::SubstantialPublicInterest) && !SCHEDULE_1_PARAGRAPHS.contains(&schedule_1)
     {
-        faults.push(("schedule_1", "SCHEDULE_1_REQUIRED"));
+        faults.push(("schedule_1", ViolationReason::Schedule1Required));
     }
     faults
 }

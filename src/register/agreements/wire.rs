@@ -7,6 +7,7 @@ use super::rules;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, ProposeAgreementRequest, Purpose};
+use crate::violation_reason::ViolationReason;
 
 /// Most parties, data classes or purposes of one agreement.
 const MAX_LIST_ITEMS: usize = 20;
@@ -22,7 +23,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
     let mut at = check.enter("agreement");
     let output_only = |at: &mut Check, field: &'static str, set: bool| {
         if set {
-            at.add_violation(field, "FIELD_OUTPUT_ONLY");
+            at.add_violation(field, ViolationReason::FieldOutputOnly);
         }
     };
     output_only(&mut at, "agreement_id", !sent.agreement_id.is_empty());
@@ -37,7 +38,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
         parties.sort();
         parties.dedup();
         if sent.parties.len() < 2 || (parties.len() < 2 && parties.len() == sent.parties.len()) {
-            at.add_violation("parties", "FIELD_REQUIRED");
+            at.add_violation("parties", ViolationReason::FieldRequired);
         }
     }
     let mut data_classes = Vec::new();
@@ -56,7 +57,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
         [("data_classes", sent.data_classes.is_empty()), ("purposes", sent.purposes.is_empty())]
     {
         if missing {
-            at.add_violation(field, "FIELD_REQUIRED");
+            at.add_violation(field, ViolationReason::FieldRequired);
         }
     }
     let article_6 = at.enum_value::<Article6>("article_6", sent.article_6);
@@ -73,7 +74,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
     if let (Some(from), Some(to)) = (from, to)
         && to < from
     {
-        at.add_violation("to_date", "DATE_ORDER");
+        at.add_violation("to_date", ViolationReason::DateOrder);
     }
     drop(at);
     check.finish()?;

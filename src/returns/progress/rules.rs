@@ -8,6 +8,7 @@ use crate::exchange::check::Check;
 use crate::placements::Placement;
 use crate::proto::v1::{Plan, ProgressOutcome, ProgressReturn};
 use crate::stored_flags;
+use crate::violation_reason::ViolationReason;
 
 bitflags! {
     /// What is unusual about a progress return.
@@ -44,11 +45,11 @@ pub fn compare_with_current(
     sent: &ProgressReturn,
     standing: Option<&ProgressReturn>,
     reason: &str,
-) -> Result<ProgressOutcome, (&'static str, &'static str)> {
+) -> Result<ProgressOutcome, (&'static str, ViolationReason)> {
     match standing {
         None => Ok(ProgressOutcome::Stored),
         Some(standing) if standing == sent => Ok(ProgressOutcome::Unchanged),
-        Some(_) if reason.is_empty() => Err(("correction_reason", "CORRECTION_REASON_REQUIRED")),
+        Some(_) if reason.is_empty() => Err(("correction_reason", ViolationReason::CorrectionReasonRequired)),
         Some(_) => Ok(ProgressOutcome::Corrected),
     }
 }
@@ -76,15 +77,15 @@ pub fn check_against_placement(
     let over = placement.end_date.is_some_and(|end| end < period.first());
     let mut check = check.enter("progress");
     if !begun || over {
-        check.add_violation("from_date", "PLACEMENT_NOT_ACTIVE");
+        check.add_violation("from_date", ViolationReason::PlacementNotActive);
     }
     if !progress.plan_etag.is_empty() && plan.is_none() {
-        check.add_violation("plan_etag", "PLAN_VERSION_UNKNOWN");
+        check.add_violation("plan_etag", ViolationReason::PlanVersionUnknown);
     }
     for (index, outcome) in progress.outcomes.iter().enumerate() {
         let position = usize::try_from(outcome.outcome).unwrap_or(usize::MAX);
         if plan.is_some_and(|plan| plan.outcomes.get(position).is_none()) {
-            check.enter("outcomes").index(index).add_violation("outcome", "OUTCOME_UNKNOWN");
+            check.enter("outcomes").index(index).add_violation("outcome", ViolationReason::OutcomeUnknown);
         }
     }
 }
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(compare_with_current(&one, Some(&one), ""), Ok(ProgressOutcome::Unchanged));
         assert_eq!(
             compare_with_current(&one, Some(&other), ""),
-            Err(("correction_reason", "CORRECTION_REASON_REQUIRED"))
+            Err(("correction_reason", ViolationReason::CorrectionReasonRequired))
         );
         assert_eq!(compare_with_current(&one, Some(&other), "miscounted"), Ok(ProgressOutcome::Corrected));
     }

@@ -12,6 +12,7 @@ use crate::proto::v1::{
     PeriodAttendance, ProgressReturn, QualificationProgress, QualificationStatus, Rag, SdqScore,
     SemhProgress, SubmitProgressRequest, Trajectory,
 };
+use crate::violation_reason::ViolationReason;
 
 const NOTES: TextRule = TextRule::notes(MAX_NOTE_CHARS);
 const ONE_LINE: TextRule = TextRule::line(MAX_LINE_CHARS);
@@ -69,7 +70,7 @@ pub fn parse_get_request(m: &GetProgressRequest) -> Result<(Uuid, u32), Refusal>
 fn parse_progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> ProgressReturn {
     let signed = check.date("signed_on", &sent.signed_on);
     if signed.is_some_and(|signed| signed > today) {
-        check.add_violation("signed_on", "DATE_IN_FUTURE");
+        check.add_violation("signed_on", ViolationReason::DateInFuture);
     }
     check.optional_enum::<Rag>("readiness", sent.readiness);
     if !sent.outcomes.is_empty() {
@@ -78,7 +79,7 @@ fn parse_progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> Prog
     let outcomes = check.read_list("outcomes", &sent.outcomes, outcome);
     let distinct: BTreeSet<u32> = outcomes.iter().map(|outcome| outcome.outcome).collect();
     if distinct.len() < outcomes.len() {
-        check.add_violation("outcomes", "CONFLICT_IN_BATCH");
+        check.add_violation("outcomes", ViolationReason::ConflictInBatch);
     }
     ProgressReturn {
         from_date: sent.from_date.clone(),
@@ -104,7 +105,7 @@ fn parse_progress(check: &mut Check, sent: &ProgressReturn, today: Date) -> Prog
 fn parse_period(check: &mut Check, sent: &ProgressReturn, today: Date) -> Option<Period> {
     let period = check.period(("from_date", &sent.from_date), ("to_date", &sent.to_date), MAX_PERIOD_DAYS);
     if Date::parse(&sent.to_date).is_ok_and(|to| to > today) {
-        check.add_violation("to_date", "DATE_IN_FUTURE");
+        check.add_violation("to_date", ViolationReason::DateInFuture);
     }
     period
 }

@@ -6,6 +6,7 @@ use ap_gateway::codes::uln::UlnError;
 use ap_gateway::codes::urn::EstablishmentNumberError;
 use ap_gateway::codes::{Ukprn, Uln, Urn};
 use ap_gateway::exchange::check::{Check, TextRule};
+use ap_gateway::violation_reason::ViolationReason;
 use serde_json::Value as Json;
 
 /// Returns the reason with which a check rejects a value; empty if it accepts it.
@@ -43,10 +44,10 @@ pub fn refusal_reason(reader: &str, value: &Json) -> &'static str {
     };
     let faults = check.finish().err().unwrap_or_default();
     assert_eq!(taken, faults.is_empty(), "{reader} gives a value exactly where nothing is at fault");
-    faults.first.first().map_or("", |fault| fault.reason)
+    faults.first.first().map_or("", |fault| fault.reason.name())
 }
 
-fn london_time(text: &str) -> Result<Instant, &'static str> {
+fn london_time(text: &str) -> Result<Instant, ViolationReason> {
     let (date, time) = text.split_once('T').unwrap();
     TimeOfDay::parse(time).unwrap().instant_on(Date::parse(date).unwrap()).map_err(TimeError::reason)
 }

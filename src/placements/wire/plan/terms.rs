@@ -6,6 +6,7 @@ use crate::proto::v1::{
     AttendancePattern, AttendanceRoutine, ConsentKind, PartTimeTimetable, Plan, PlanConsent, PlanDuty,
     PlanSite, PlanTransport, PriceUnit, ReportingCycle, Weekday,
 };
+use crate::violation_reason::ViolationReason;
 
 const NOTES_RULE: TextRule = TextRule::notes(MAX_NOTE_CHARS);
 const LINE_RULE: TextRule = TextRule::line(MAX_LINE_CHARS);
@@ -108,7 +109,7 @@ fn part_time(check: &mut Check, sent: &PartTimeTimetable) -> PartTimeTimetable {
     let start = check.date("start_date", &sent.start_date);
     let end = check.optional_date("end_date", &sent.end_date);
     if start.zip(end).is_some_and(|(start, end)| end < start) {
-        check.add_violation("end_date", "DATE_ORDER");
+        check.add_violation("end_date", ViolationReason::DateOrder);
     }
     check.optional_date("review_date", &sent.review_date);
     check.optional_date("parents_agreed_on", &sent.parents_agreed_on);
@@ -156,11 +157,11 @@ fn ehcp_sections(check: &mut Check, sent: &[String]) -> Vec<String> {
     if check.list_len("ehcp_sections", sent.len(), EHCP_SECTIONS.len()) {
         for (at, sent) in sent.iter().enumerate() {
             if !EHCP_SECTIONS.contains(&sent.as_str()) {
-                check.enter("ehcp_sections").index(at).add_violation("", "ENUM_UNKNOWN");
+                check.enter("ehcp_sections").index(at).add_violation("", ViolationReason::EnumUnknown);
             }
         }
         if !all_distinct(sent) {
-            check.add_violation("ehcp_sections", "CONFLICT_IN_BATCH");
+            check.add_violation("ehcp_sections", ViolationReason::ConflictInBatch);
         }
     }
     sent.to_vec()
