@@ -9,7 +9,7 @@ use super::alert_changes;
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
 use super::failures::Failures;
 use super::open_alerts::OpenAlerts;
-use super::rule::{DuePosition, Moment, Present, Rule};
+use super::rule::{DuePosition, Moment, MomentState, Rule};
 use super::rules::RULES;
 use super::subject::{DamagedSubject, Subject};
 use crate::exchange::{ExchangePipeline, Reason, Refusal};
@@ -27,9 +27,9 @@ pub struct AlertScheduler {
     /// The pipeline and the state that both checks use.
     context: CheckContext,
     /// For each rule the state of things when all that was due had been raised, except for subjects that failed.
-    raised: HashMap<AlertKind, Present>,
+    raised: HashMap<AlertKind, MomentState>,
     /// The state of things when the open alerts were last checked.
-    closed: Option<Present>,
+    closed: Option<MomentState>,
     open_alerts: OpenAlerts,
 }
 
@@ -85,8 +85,8 @@ impl AlertScheduler {
 
     /// Raises the alerts of a rule if one of its moments has occurred since it did so last, or a retry is due.
     async fn raise_if_due(&mut self, rule: &dyn Rule, retry: bool) -> Result<(), Refusal> {
-        let present = self.context.present();
-        if retry || present.is_after(rule.raises_on(), self.raised.get(&rule.kind())) {
+        let present = self.context.moment_state();
+        if retry || present.has_passed(rule.raises_on(), self.raised.get(&rule.kind())) {
             self.raised.remove(&rule.kind());
             self.context.raise_due(rule).await?;
             self.raised.insert(rule.kind(), present);
@@ -96,8 +96,8 @@ impl AlertScheduler {
 
     /// Closes the alerts whose cause is gone, if a cause may have ended since it did so last, or a retry is due.
     async fn close_if_due(&mut self, retry: bool) -> Result<(), Refusal> {
-        let present = self.context.present();
-        if retry || present.is_after(CLOSES_ON, self.closed.as_ref()) {
+        let present = self.context.moment_state();
+        if retry || present.has_passed(CLOSES_ON, self.closed.as_ref()) {
             self.closed = None;
             self.open_alerts.close_obsolete(&mut self.context).await?;
             self.closed = Some(present);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::failures::Failures;
-use super::rule::Present;
+use super::rule::MomentState;
 use crate::calendar::Date;
 use crate::exchange::{ExchangePipeline, Method};
 use crate::store::TaskProgress;
@@ -25,9 +25,9 @@ pub(super) struct CheckContext {
 }
 
 impl CheckContext {
-    /// Returns the present state of everything that moments are about.
-    pub(super) fn present(&self) -> Present {
-        Present {
+    /// Returns the state now.
+    pub(super) fn moment_state(&self) -> MomentState {
+        MomentState {
             day: Date::in_london(self.pipeline.clock.now()),
             log_size: self.pipeline.committer.head().borrow().size,
         }

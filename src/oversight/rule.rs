@@ -71,19 +71,19 @@ pub enum Moment {
     Commit,
 }
 
-/// The present state of everything that moments are about.
+/// The state in which a moment is a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Present {
+pub struct MomentState {
     /// The day in London.
     pub day: Date,
     /// Number of entries in the log.
     pub log_size: u64,
 }
 
-impl Present {
+impl MomentState {
     /// Returns whether one of the moments has occurred since a former state; true if there was none.
     #[must_use]
-    pub fn is_after(&self, moments: &[Moment], former: Option<&Self>) -> bool {
+    pub fn has_passed(&self, moments: &[Moment], former: Option<&Self>) -> bool {
         former.is_none_or(|former| {
             moments.iter().any(|moment| match moment {
                 Moment::NewDay => self.day != former.day,
@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn only_its_own_moments_start_a_rule() {
         let day = |text: &str| Date::parse(text).unwrap();
-        let former = Present { day: day("2026-11-30"), log_size: 7 };
+        let former = MomentState { day: day("2026-11-30"), log_size: 7 };
         let (next_day, grown) =
-            (Present { day: day("2026-12-01"), ..former }, Present { log_size: 8, ..former });
-        assert!(next_day.is_after(&[Moment::NewDay], Some(&former)));
-        assert!(!next_day.is_after(&[Moment::Commit], Some(&former)));
-        assert!(grown.is_after(&[Moment::NewDay, Moment::Commit], Some(&former)));
-        assert!(!grown.is_after(&[Moment::NewDay], Some(&former)));
-        assert!(former.is_after(&[Moment::NewDay], None), "a node that starts checks everything");
+            (MomentState { day: day("2026-12-01"), ..former }, MomentState { log_size: 8, ..former });
+        assert!(next_day.has_passed(&[Moment::NewDay], Some(&former)));
+        assert!(!next_day.has_passed(&[Moment::Commit], Some(&former)));
+        assert!(grown.has_passed(&[Moment::NewDay, Moment::Commit], Some(&former)));
+        assert!(!grown.has_passed(&[Moment::NewDay], Some(&former)));
+        assert!(former.has_passed(&[Moment::NewDay], None), "a node that starts checks everything");
     }
 }

@@ -197,12 +197,16 @@ pub const fn total_length(mut texts: &[&str]) -> usize {
     reason = "it runs at compile time, where a wrong length is an error of the compiler"
 )]
 pub const fn concat_bytes<const N: usize>(mut texts: &[&str]) -> [u8; N] {
-    let (mut bytes, mut done) = ([0; N], 0);
+    let mut bytes = [0; N];
+    let mut free: &mut [u8] = &mut bytes;
     while let [text, rest @ ..] = texts {
         let mut text = text.as_bytes();
         while let [byte, tail @ ..] = text {
-            bytes[done] = *byte;
-            (text, done) = (tail, done + 1);
+            if let [slot, others @ ..] = free {
+                *slot = *byte;
+                free = others;
+            }
+            text = tail;
         }
         texts = rest;
     }
