@@ -1,24 +1,21 @@
 //! `DeclareClosure` and `GetTermDates`: closures and term dates of an organisation, for those that share a placement
-//! with it. They are methods of `RegisterService`, but need placements.
+//! with it. They are methods of `RegisterService`, but only placements tell to whom a closure goes, and who may read
+//! another organisation's dates; `register` keeps both records.
 
 use uuid::Uuid;
 
 use super::rows::{self, Placement};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::check::{Check, TextRule};
+use crate::exchange::check::Check;
 use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus};
 use crate::proto::v1::{
-    ClosureKind, DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest,
-    GetTermDatesResponse,
+    DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest, GetTermDatesResponse,
 };
 use crate::register::closures::{self, ClosureRow};
 use crate::register::terms;
 use crate::store::StoreError;
 use crate::store::version_key::VersionKey;
-use crate::violation_reason::ViolationReason;
 
-/// Maximum number of days of one closure.
-const MAX_CLOSURE_DAYS: usize = 366;
 /// Number of placements that are read with one query.
 const PLACEMENTS_PER_QUERY: i64 = 500;
 
@@ -27,7 +24,7 @@ pub(super) async fn declare_closure(
     mut cx: RequestContext,
     m: DeclareClosureRequest,
 ) -> Result<Decided<DeclareClosureResponse>, Refusal> {
-    let mut closure = parse_closure(&cx, &m)?;
+    let mut closure = closures::parse_declaration(&cx, &m)?;
     let current = match m.closure_id.as_str() {
         "" => None,
         _ => closures::list_closures(&mut cx.snapshot, &closure.organisation)
@@ -54,35 +51,6 @@ pub(super) async fn declare_closure(
         receipt: None,
     };
     Ok(change.with_reply(&reply))
-}
-
-/// Parses the request to a row; reports every fault of it.
-fn parse_closure(cx: &RequestContext, m: &DeclareClosureRequest) -> Result<ClosureRow, Refusal> {
-    let mut check = Check::new();
-    check.uuid("request_id", &m.request_id);
-    let id = check.optional_uuid("closure_id", &m.closure_id);
-    let site = check.text("site", &m.site, TextRule::line(200)).unwrap_or_default();
-    let days = check.period(("from_date", &m.from_date), ("to_date", &m.to_date), MAX_CLOSURE_DAYS);
-    let kind = check.enum_value::<ClosureKind>("kind", m.kind);
-    if kind.is_some_and(|kind| !closures::is_code_of_kind(kind, &m.reason_code)) {
-        check.add_violation("reason_code", ViolationReason::CodeNotOfAClosure);
-    }
-    check.finish()?;
-    let (Some(days), Some(kind)) = (days, kind) else {
-        return Err(Reason::Malformed.into());
-    };
-    Ok(ClosureRow {
-        id: id.unwrap_or_else(|| cx.random.uuid_v7(cx.now)),
-        version: 1,
-        organisation: cx.caller.organisation.clone(),
-        site,
-        from_date: days.first(),
-        to_date: days.last(),
-        kind,
-        code: m.reason_code.clone(),
-        withdrawn: m.withdrawn,
-        declared: cx.now,
-    })
 }
 
 /// Lists the recipients of a closure: commissioners and schools on roll of the live placements in which the caller is

@@ -6,10 +6,16 @@ use uuid::Uuid;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::proto::v1::{Closure, ClosureKind};
+use crate::exchange::check::{Check, TextRule};
+use crate::exchange::{Reason, Refusal, RequestContext};
+use crate::proto::v1::{Closure, ClosureKind, DeclareClosureRequest};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 use crate::{record, select, stored_enums};
+
+/// Maximum number of days of one closure.
+const MAX_CLOSURE_DAYS: usize = 366;
 
 stored_enums! { ClosureKind }
 
@@ -39,6 +45,38 @@ record! {
     }
     written { version_key: VersionKey = |row| key(row.id); }
     versions = |row| vec![(key(row.id), row.version)];
+}
+
+/// Parses a declaration to the first version of a closure; reports every fault of it.
+///
+/// # Errors
+/// The violations of the request.
+pub fn parse_declaration(cx: &RequestContext, m: &DeclareClosureRequest) -> Result<ClosureRow, Refusal> {
+    let mut check = Check::new();
+    check.uuid("request_id", &m.request_id);
+    let id = check.optional_uuid("closure_id", &m.closure_id);
+    let site = check.text("site", &m.site, TextRule::line(200)).unwrap_or_default();
+    let days = check.period(("from_date", &m.from_date), ("to_date", &m.to_date), MAX_CLOSURE_DAYS);
+    let kind = check.enum_value::<ClosureKind>("kind", m.kind);
+    if kind.is_some_and(|kind| !is_code_of_kind(kind, &m.reason_code)) {
+        check.add_violation("reason_code", ViolationReason::CodeNotOfAClosure);
+    }
+    check.finish()?;
+    let (Some(days), Some(kind)) = (days, kind) else {
+        return Err(Reason::Malformed.into());
+    };
+    Ok(ClosureRow {
+        id: id.unwrap_or_else(|| cx.random.uuid_v7(cx.now)),
+        version: 1,
+        organisation: cx.caller.organisation.clone(),
+        site,
+        from_date: days.first(),
+        to_date: days.last(),
+        kind,
+        code: m.reason_code.clone(),
+        withdrawn: m.withdrawn,
+        declared: cx.now,
+    })
 }
 
 /// Returns the key of a closure, whose version is the etag.
@@ -123,8 +161,7 @@ impl ClosureRow {
 
 /// Returns whether a code is valid for a closure of this kind: `#` or Y3 for a planned one; Y2 (travel), Y3 (part of
 /// the premises), Y4 (the whole site) or Y6 (public health) for an unexpected one.
-#[must_use]
-pub fn is_code_of_kind(kind: ClosureKind, code: &str) -> bool {
+fn is_code_of_kind(kind: ClosureKind, code: &str) -> bool {
     match kind {
         ClosureKind::Planned => matches!(code, "#" | "Y3"),
         ClosureKind::Unexpected => matches!(code, "Y2" | "Y3" | "Y4" | "Y6"),

@@ -66,7 +66,7 @@ impl TestGateway {
         let checkpoint = "INSERT INTO checkpoints (size, time, note) VALUES (0, 0, $1)";
         conn.execute(checkpoint, vec![note.as_str().into()]).await.unwrap();
         register(&mut conn, &certificates).await;
-        let tip = LogTree::load(&mut conn, signer.key_history()).await.unwrap();
+        let tree = LogTree::load(&mut conn, signer.key_history()).await.unwrap();
         drop(conn);
         Anchor::create(&folder.path().join("anchor"), &note).unwrap();
         let (anchor, _) = Anchor::open(&folder.path().join("anchor")).unwrap();
@@ -74,7 +74,7 @@ impl TestGateway {
             Arc::new(ManualClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
         let keys = signer.key_history().clone();
         let (committer, appender) =
-            Committer::new(database.clone(), tip, signer, anchor, Arc::clone(&clock), 1_000);
+            Committer::new(database.clone(), tree, signer, anchor, Arc::clone(&clock), 1_000);
         let appending = SequencerHandle::start(appender);
         let door = ExchangePipeline {
             methods: MethodTable(&[crate::placements::METHODS]),
