@@ -29,7 +29,8 @@ mod update_parties;
 mod wire;
 
 // The tests issue certificates with the authority of the invented world.
-#[cfg(all(test, feature = "world"))]
+#[cfg(test)]
+#[cfg(feature = "world")]
 mod tests;
 
 pub use damaged::by_ids_with_damaged;
