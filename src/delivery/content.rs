@@ -38,7 +38,7 @@ pub async fn prepare_delivery(
     cx: &mut RequestContext,
     header: &StoredDelivery,
 ) -> Result<PreparedDelivery, Refusal> {
-    let kind = kinds::by_number(header.kind).ok_or(StoreError::corrupt("parties", 2))?;
+    let kind = kinds::by_number(header.kind).ok_or(StoreError::corrupt("parties", "kind"))?;
     let source = DeliverySource {
         index: header.position.index,
         kind: kind.kind,
