@@ -77,13 +77,13 @@ record! {
 /// Returns the key of a stage of a delivery. The key has version 1 once the recipient has acknowledged the stage.
 pub fn acknowledgement_key(
     organisation: &OrganisationId,
-    of: MailboxPosition,
+    delivery: MailboxPosition,
     stage: DeliveryStage,
 ) -> VersionKey {
     VersionKey::new(KeyFamily::Acknowledgement)
         .text(organisation.as_str())
-        .bytes(&of.index.to_be_bytes())
-        .bytes(&of.ordinal.to_be_bytes())
+        .bytes(&delivery.index.to_be_bytes())
+        .bytes(&delivery.ordinal.to_be_bytes())
         .bytes(&(stage as i32).to_be_bytes())
 }
 

@@ -26,7 +26,7 @@ const CLOSES_ON: &[Moment] = &[Moment::Commit];
 pub struct AlertScheduler {
     /// The pipeline and the state that both checks use.
     context: CheckContext,
-    /// For each rule the state of things when all that was due had been raised, except for subjects that failed.
+    /// The state of things, by rule, when all that was due had been raised, except for subjects that failed.
     raised: HashMap<AlertKind, MomentState>,
     /// The state of things when the open alerts were last checked.
     closed: Option<MomentState>,

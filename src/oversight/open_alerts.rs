@@ -16,7 +16,7 @@ use crate::store::{LogPosition, Row, Snapshot, StoreError};
 pub(super) struct OpenAlerts {
     /// Position of the oldest open alert: all alerts that were raised before it have ended.
     oldest: LogPosition,
-    /// For each open alert, the key versions under which its cause was found to hold.
+    /// The key versions, by open alert, under which its cause was found to hold.
     versions: HashMap<Uuid, Vec<(VersionKey, i64)>>,
 }
 

@@ -83,13 +83,13 @@ async fn load_page(
     size: usize,
 ) -> Result<(Vec<ListedAlert>, Option<LogPosition>), Refusal> {
     let caller = cx.caller.organisation.clone();
-    let (mut page, mut seen, mut looked_at) = (Vec::new(), after, 0);
-    while looked_at < MAX_SCANNED_ALERTS {
+    let (mut page, mut seen, mut scanned) = (Vec::new(), after, 0);
+    while scanned < MAX_SCANNED_ALERTS {
         let found = alerts::list_for_party(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
         if found.is_empty() {
             return Ok((page, None));
         }
-        looked_at += found.len();
+        scanned += found.len();
         let ids: BTreeSet<Uuid> = found.iter().map(|(_, (placement, _))| *placement).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let (mut placements, mut damaged) = (HashMap::new(), BTreeSet::new());

@@ -17,7 +17,7 @@ pub enum Subject {
 
 impl Subject {
     /// Returns the organisation on whose behalf the gateway raises and closes alerts about the subject; `None` if the
-    /// subject does not exist. For a placement it is the commissioner.
+    /// subject does not exist. It is the commissioner of a placement.
     ///
     /// # Errors
     /// As [`StoreError`] says.

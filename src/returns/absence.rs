@@ -207,7 +207,7 @@ async fn has_restricted_code(
     let Some(days) = days().min().zip(days().max()).and_then(|(from, to)| Period::new(from, to)) else {
         return Ok(false);
     };
-    let stated = register_statements::list_for_placement(
+    let statements = register_statements::list_for_placement(
         &mut cx.snapshot,
         StatementKind::NotExpected,
         placement,
@@ -215,7 +215,7 @@ async fn has_restricted_code(
     )
     .await?;
     let restricted = |row: &StatementRow| row.code.as_deref().is_some_and(rules::is_restricted);
-    Ok(stated.iter().any(|row| restricted(row) && notice.sessions.contains(&(row.date, row.slot))))
+    Ok(statements.iter().any(|row| restricted(row) && notice.sessions.contains(&(row.date, row.slot))))
 }
 
 /// Returns the warnings for a notice: code C2 (part-time timetable) needs a timetable that the parents agreed to and

@@ -46,9 +46,9 @@ pub async fn confirmation_content(
     source: DeliverySource<'_>,
 ) -> Result<DeliveredContent, Refusal> {
     let (mut children, mut content) = (Vec::new(), ConfirmationContent::default());
-    for stated in confirmations_at(cx, source.index).await? {
-        children.push(child_content(cx, &stated).await?);
-        content.children.push(stated.content);
+    for statements in confirmations_at(cx, source.index).await? {
+        children.push(child_content(cx, &statements).await?);
+        content.children.push(statements.content);
     }
     let sessions = content.children.iter().map(|child| child.confirmations.len()).sum();
     Ok(DeliveredContent::new(content, Content::Confirmation, children).with_marks(sessions))
@@ -62,18 +62,18 @@ pub async fn expected_absence_content(
     cx: &mut RequestContext,
     source: DeliverySource<'_>,
 ) -> Result<DeliveredContent, Refusal> {
-    let Some(stated) = absences_at(cx, source.index).await? else {
+    let Some(statements) = absences_at(cx, source.index).await? else {
         return Ok(DeliveredContent::default());
     };
-    let children = vec![child_content(cx, &stated).await?];
-    let sessions = stated.content.absences.len();
-    Ok(DeliveredContent::new(stated.content, Content::ExpectedAbsence, children).with_marks(sessions))
+    let children = vec![child_content(cx, &statements).await?];
+    let sessions = statements.content.absences.len();
+    Ok(DeliveredContent::new(statements.content, Content::ExpectedAbsence, children).with_marks(sessions))
 }
 
 async fn child_content<M: Message>(
     cx: &mut RequestContext,
-    stated: &DeliveredStatements<M>,
+    statements: &DeliveredStatements<M>,
 ) -> Result<ChildContent, Refusal> {
-    let key = children::load_required_key(cx, &stated.sender, stated.child).await?;
-    Ok(ChildContent { placement: stated.placement, key, encoded: stated.content.encode_to_vec() })
+    let key = children::load_required_key(cx, &statements.sender, statements.child).await?;
+    Ok(ChildContent { placement: statements.placement, key, encoded: statements.content.encode_to_vec() })
 }

@@ -93,10 +93,10 @@ fn sessions_by_plans(
     plans: &[(Period, Plan)],
     calendar: &SchoolCalendar,
 ) -> Vec<ExpectedSession> {
-    let of = |(days, plan): &(Period, Plan)| {
+    let sessions = |(days, plan): &(Period, Plan)| {
         expected_sessions(&Arrangement::new(placement, Some(plan)), calendar, *days)
     };
-    plans.iter().flat_map(of).collect()
+    plans.iter().flat_map(sessions).collect()
 }
 
 /// Handles `ListExpectedReturns`.
@@ -226,7 +226,7 @@ async fn load_page(
     after: Uuid,
 ) -> Result<(Vec<Result<Placement, DamagedRow>>, Option<Uuid>), StoreError> {
     let ids = placed::list_ids_for_party(&mut cx.snapshot, caller, after, MAX_PLACEMENTS_PER_PAGE).await?;
-    let full = i64::try_from(ids.len()).is_ok_and(|looked_at| looked_at == MAX_PLACEMENTS_PER_PAGE);
+    let full = i64::try_from(ids.len()).is_ok_and(|count| count == MAX_PLACEMENTS_PER_PAGE);
     let next = ids.last().copied().filter(|_| full);
     let mut found = by_ids_with_damaged(&mut cx.snapshot, &ids).await?;
     found.retain(|found| found.as_ref().map_or(true, |placement| is_listed_for(placement, caller)));

@@ -181,10 +181,10 @@ async fn resolve_row(
     mark: &ParsedMark,
     now: TimeOfDay,
 ) -> Result<Result<(usize, Vec<&'static str>), Violations>, Refusal> {
-    let roll = Arc::clone(&batch.roster);
+    let roster = Arc::clone(&batch.roster);
     let refused = |field, reason| Ok(Err(row_violations(index, (field, reason))));
-    let found = roll.find_candidates(cx, mark);
-    roll.refuse_if_maybe_damaged(cx, mark, found.as_ref())?;
+    let found = roster.find_candidates(cx, mark);
+    roster.refuse_if_maybe_damaged(cx, mark, found.as_ref())?;
     let Some(found) = found else {
         return refused(identifier_field(mark), ViolationReason::ChildNotFound);
     };
@@ -192,7 +192,7 @@ async fn resolve_row(
         Ok(placement) => placement,
         Err(several) => return Ok(Err(ambiguous_placement(index, identifier_field(mark), &several))),
     };
-    if let Some(field) = roll.contradicting_identifier(cx, mark, placement) {
+    if let Some(field) = roster.contradicting_identifier(cx, mark, placement) {
         return refused(field, ViolationReason::IdentifiersDiffer);
     }
     let (at, known) = batch.load_entry(cx, placement).await?;
@@ -207,7 +207,7 @@ async fn resolve_row(
     {
         return refused(field, reason);
     }
-    let mut warnings = known.arrangement.warnings(mark, &roll.calendar, (cx.today, now));
+    let mut warnings = known.arrangement.warnings(mark, &roster.calendar, (cx.today, now));
     if let MarkStatement::Code(code) = &mark.statement
         && AttendanceCode::parse_on(code, mark.date).is_ok_and(AttendanceCode::is_legacy)
     {

@@ -77,25 +77,25 @@ impl RosterCache {
     /// version is unchanged; otherwise it is read.
     pub async fn load(&self, cx: &mut RequestContext) -> Result<Arc<ProviderRoster>, Refusal> {
         let cached = lock(&self.0).get(&cx.caller.organisation).cloned();
-        let cached = cached.filter(|roll| roll.day == cx.today);
-        if let Some(roll) = cached.as_ref().filter(|_| cx.use_cache) {
-            return Ok(Arc::clone(roll));
+        let cached = cached.filter(|roster| roster.day == cx.today);
+        if let Some(roster) = cached.as_ref().filter(|_| cx.use_cache) {
+            return Ok(Arc::clone(roster));
         }
         let key = VersionKey::facts(cx.caller.organisation.as_str());
         let facts = Guard { version: cx.snapshot.current_version(&key).await?, key };
-        if let Some(roll) = cached.filter(|roll| roll.facts_guard == facts) {
-            return Ok(roll);
+        if let Some(roster) = cached.filter(|roster| roster.facts_guard == facts) {
+            return Ok(roster);
         }
-        let roll = Arc::new(ProviderRoster::load(cx, facts).await?);
-        if !roll.damaged.is_empty() {
-            return Ok(roll);
+        let roster = Arc::new(ProviderRoster::load(cx, facts).await?);
+        if !roster.damaged.is_empty() {
+            return Ok(roster);
         }
-        let mut rolls = lock(&self.0);
-        if rolls.len() >= MAX_CACHED_ROSTERS {
-            rolls.clear();
+        let mut rosters = lock(&self.0);
+        if rosters.len() >= MAX_CACHED_ROSTERS {
+            rosters.clear();
         }
-        rolls.insert(cx.caller.organisation.clone(), Arc::clone(&roll));
-        Ok(roll)
+        rosters.insert(cx.caller.organisation.clone(), Arc::clone(&roster));
+        Ok(roster)
     }
 }
 
