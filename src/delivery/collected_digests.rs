@@ -9,7 +9,7 @@ use super::rows::{MailboxPosition, StoredDelivery};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::seal::{KeyRing, KeyedDigest};
-use crate::store::Row;
+use crate::store::{EntryIndex, Ordinal, Row};
 
 /// Bytes of one encoded digest: index, ordinal, HMAC.
 const RECORD_BYTES: usize = 8 + 8 + KeyedDigest::BYTES;
@@ -34,7 +34,7 @@ pub fn encode_digests(
 /// The digests that were loaded for one acknowledgement request.
 #[derive(Default)]
 pub struct CollectedDigests {
-    digests: HashSet<(i64, i64, KeyedDigest)>,
+    digests: HashSet<(EntryIndex, Ordinal, KeyedDigest)>,
 }
 
 impl CollectedDigests {
@@ -98,7 +98,11 @@ impl CollectedDigests {
             let (index, rest) = record.split_first_chunk::<8>().ok_or(Reason::Failed)?;
             let (ordinal, digest) = rest.split_first_chunk::<8>().ok_or(Reason::Failed)?;
             let digest = KeyedDigest::from_bytes(digest).ok_or(Reason::Failed)?;
-            self.digests.insert((i64::from_be_bytes(*index), i64::from_be_bytes(*ordinal), digest));
+            self.digests.insert((
+                EntryIndex::from_be_bytes(*index),
+                Ordinal::from_be_bytes(*ordinal),
+                digest,
+            ));
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub async fn prepare_delivery(
         method: &header.method,
     };
     let DeliveredContent { content, encoded, children, marks } = (kind.read)(cx, source).await?;
-    let index = u64::try_from(header.position.index).map_err(|_| Reason::Failed)?;
+    let index = u64::try_from(header.position.index.get()).map_err(|_| Reason::Failed)?;
     let evidence = evidence::load_evidence(&mut cx.snapshot, index).await?.ok_or(Reason::Failed)?;
     let mut content_sha256 = [0; 32];
     content_sha256.copy_from_slice(digest(&SHA256, &encoded).as_ref());

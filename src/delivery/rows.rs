@@ -6,21 +6,21 @@ use uuid::Uuid;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryStage;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError};
+use crate::store::{EntryIndex, Ordinal, Row, Snapshot, StoreError};
 use crate::{record, stored_enums};
 
 /// A position in a mailbox: entry index and ordinal. All mailboxes have the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MailboxPosition {
     /// Index of the entry.
-    pub index: i64,
+    pub index: EntryIndex,
     /// Number of the row within the entry.
-    pub ordinal: i64,
+    pub ordinal: Ordinal,
 }
 
 impl MailboxPosition {
     /// The position before the first delivery.
-    pub const START: Self = Self { index: -1, ordinal: 0 };
+    pub const START: Self = Self { index: EntryIndex::BEFORE_FIRST, ordinal: Ordinal::FIRST };
 
     /// Reads the columns `idx` and `ordinal`.
     ///
@@ -36,13 +36,13 @@ record! {
     pub struct CollectionRow in "collections" as c, Committed, NoChild {
         pub organisation: OrganisationId,
         /// Entry index of the position after which the batch begins.
-        pub from_idx: i64,
+        pub from_idx: EntryIndex,
         /// Ordinal of the position after which the batch begins.
-        pub from_ordinal: i64,
+        pub from_ordinal: Ordinal,
         /// Entry index of the batch's last delivery.
-        pub to_idx: i64,
+        pub to_idx: EntryIndex,
         /// Ordinal of the batch's last delivery.
-        pub to_ordinal: i64,
+        pub to_ordinal: Ordinal,
         /// Kinds in the batch's filter, one bit for each.
         pub kinds: i64,
         /// Time of sending, in microseconds since 1970 UTC.
@@ -59,9 +59,9 @@ record! {
     pub struct AcknowledgementRow in "acknowledgements" as a, Committed, EveryChildIfAny {
         pub organisation: OrganisationId,
         /// Entry index of the delivery.
-        pub delivery_idx: i64,
+        pub delivery_idx: EntryIndex,
         /// Ordinal of the delivery.
-        pub delivery_ordinal: i64,
+        pub delivery_ordinal: Ordinal,
         pub stage: DeliveryStage,
         /// Time of the acknowledgement, in microseconds since 1970 UTC.
         pub time: i64,
@@ -182,7 +182,7 @@ pub async fn find_header(
     organisation: &OrganisationId,
     position: MailboxPosition,
 ) -> Result<Option<StoredDelivery>, StoreError> {
-    let before = MailboxPosition { ordinal: position.ordinal - 1, ..position };
+    let before = MailboxPosition { ordinal: position.ordinal.previous(), ..position };
     let range = MailboxRange { after: before, to: position, kind_bits: i64::MAX };
     let found = list_headers(snapshot, organisation, range, 1).await?;
     Ok(found.into_iter().next().filter(|header| header.position == position))

@@ -7,6 +7,7 @@ use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest,
     ListDeliveriesRequest, Officer, WatchPosition,
 };
+use crate::store::{EntryIndex, Ordinal};
 use crate::violation_reason::ViolationReason;
 use uuid::Uuid;
 
@@ -64,7 +65,10 @@ fn position_from_cursor(
         Some(true) => check.add_violation(field, ViolationReason::CursorLost),
         None => check.add_violation(field, ViolationReason::CursorUnknown),
     }
-    MailboxPosition { index: index.unwrap_or(0), ordinal: i64::from(sent.ordinal) }
+    MailboxPosition {
+        index: EntryIndex::new(index.unwrap_or(0)),
+        ordinal: Ordinal::new(i64::from(sent.ordinal)),
+    }
 }
 
 /// Checks a filter of kinds and returns it as bits. An empty filter selects every kind.
@@ -78,11 +82,11 @@ fn check_kinds(check: &mut Check, sent: &[i32]) -> i64 {
 
 /// Returns the cursor of a position in a mailbox.
 pub fn cursor_from_position(cx: &RequestContext, at: MailboxPosition) -> Cursor {
-    let index = u64::try_from(at.index).unwrap_or(0);
+    let index = u64::try_from(at.index.get()).unwrap_or(0);
     Cursor {
         log: cx.log_keys.cursor_log_name(index).to_owned(),
         index,
-        ordinal: u32::try_from(at.ordinal).unwrap_or(0),
+        ordinal: u32::try_from(at.ordinal.get()).unwrap_or(0),
     }
 }
 

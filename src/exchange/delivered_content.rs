@@ -10,12 +10,13 @@ use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryKind;
 use crate::proto::v1::delivery::Content;
 use crate::seal::ChildKey;
+use crate::store::EntryIndex;
 
 /// What a delivery's content is read from: the sender's entry and what its exchange delivered.
 #[derive(Clone, Copy)]
 pub struct DeliverySource<'a> {
     /// Index of the sender's entry.
-    pub index: i64,
+    pub index: EntryIndex,
     /// Kind of the delivery.
     pub kind: DeliveryKind,
     /// The organisation whose exchange wrote it.

@@ -5,6 +5,7 @@ use super::rows;
 use super::rules::{self, Visibility};
 use crate::exchange::{Refusal, RequestContext};
 use crate::placements::safety_acknowledgement;
+use crate::store::EntryIndex;
 use crate::store::version_key::VersionKey;
 
 /// Returns the update that an acknowledgement of the share at an index makes: the key of the acknowledged version, its
@@ -15,7 +16,7 @@ use crate::store::version_key::VersionKey;
 /// [`crate::store::StoreError`] when the query fails or a stored value is corrupt.
 pub async fn acknowledgement_update(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<(VersionKey, i64, i64)>, Refusal> {
     let Some((share, placement)) = find_live_share(cx, index).await? else {
         return Ok(None);

@@ -11,6 +11,7 @@ use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportContent};
 use crate::seal::ChildKey;
+use crate::store::EntryIndex;
 
 /// The part of a version that a system may read: readable blocks, and notices that other blocks exist.
 pub struct VisibleBlocks {
@@ -84,7 +85,7 @@ pub async fn passport_content(
 /// left the placement has ended, as for `GetPassport`, because that school can no longer withhold any of it.
 pub async fn find_live_share(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<(ShareRow, Placement)>, Refusal> {
     let Some(share) = rows::share_written_at(&mut cx.snapshot, index).await? else {
         return Ok(None);

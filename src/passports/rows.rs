@@ -11,7 +11,7 @@ use crate::placements::safety_acknowledgement;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity, Withholding};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Row, Snapshot, StoreError};
+use crate::store::{EntryIndex, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { Kind, Sensitivity }
@@ -108,7 +108,10 @@ pub async fn latest_share(
 }
 
 /// Returns the share that the exchange at an index wrote, if it wrote one.
-pub async fn share_written_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ShareRow>, StoreError> {
+pub async fn share_written_at(
+    snapshot: &mut Snapshot,
+    index: EntryIndex,
+) -> Result<Option<ShareRow>, StoreError> {
     Ok(snapshot.written_at(index).await?.into_iter().next())
 }
 

@@ -12,6 +12,7 @@ use crate::exchange::change::row_write;
 use crate::exchange::{Change, Reason, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WRAPPED_BYTES, WrappedKey};
+use crate::store::EntryIndex;
 use crate::store::Record as _;
 use crate::store::proposal::RowWrite;
 use crate::store::version_key::{KeyFamily, VersionKey};
@@ -173,7 +174,7 @@ pub async fn load_identity(
     cx: &mut RequestContext,
     placement: &Placement,
 ) -> Result<Option<ChildIdentity>, Refusal> {
-    load_identity_as_of(cx, placement, i64::MAX).await
+    load_identity_as_of(cx, placement, EntryIndex::MAX).await
 }
 
 /// Reads the identity of a placement's child as [`load_identity`] does, from the commissioner's record as of a log index.
@@ -184,7 +185,7 @@ pub async fn load_identity(
 pub async fn load_identity_as_of(
     cx: &mut RequestContext,
     placement: &Placement,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<ChildIdentity>, Refusal> {
     let Some(key) = load_key(cx, &placement.commissioner, placement.child).await? else { return Ok(None) };
     let sql =
@@ -215,7 +216,7 @@ async fn open_placement_child(
     cx: &mut RequestContext,
     key: &ChildKey,
     placement: &Placement,
-    (sql, index): (&'static str, i64),
+    (sql, index): (&'static str, EntryIndex),
 ) -> Result<ChildIdentity, Refusal> {
     let child = placement.child;
     let arguments = vec![child.into(), placement.commissioner.as_str().into(), index.into()];

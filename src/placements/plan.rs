@@ -16,7 +16,7 @@ use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestCont
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Record as _, Value};
+use crate::store::{EntryIndex, Record as _, Value};
 use crate::{record, select};
 
 pub use super::rules::plan_open_items;
@@ -60,7 +60,7 @@ pub async fn load_newest(
 pub async fn load_written_at(
     cx: &mut RequestContext,
     placement: &Placement,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<Plan>, Refusal> {
     let sql = select!(PlanRow, "WHERE p.idx = $1 AND p.placement = $2");
     load_one(cx, placement, (sql, vec![index.into(), placement.id.into()])).await
@@ -73,7 +73,7 @@ pub async fn load_written_at(
 pub async fn load_as_of(
     cx: &mut RequestContext,
     placement: &Placement,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<Plan>, Refusal> {
     let sql = select!(PlanRow, "WHERE p.placement = $1 AND p.idx <= $2 ORDER BY p.version DESC LIMIT 1");
     load_one(cx, placement, (sql, vec![placement.id.into(), index.into()])).await

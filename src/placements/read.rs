@@ -23,6 +23,7 @@ use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
     MissingItem, OpenItem, PlacementDetail, PlacementState, Plan,
 };
+use crate::store::EntryIndex;
 
 /// Number of placements that a list reads with one query.
 const PLACEMENTS_PER_QUERY: i64 = 500;
@@ -37,7 +38,7 @@ pub(super) async fn get_placement(
     let id = wire::get(&m)?;
     let (placement, permit) = draft::load_permitted(&mut cx, id).await?;
     let access = draft::granted_access(&placement, &cx.caller.organisation).ok_or(Reason::NotFound)?;
-    let message = placement_message(&mut cx, &placement, (access, true), i64::MAX).await?;
+    let message = placement_message(&mut cx, &placement, (access, true), EntryIndex::MAX).await?;
     let key = children::load_required_key(&mut cx, &placement.commissioner, placement.child).await?;
     let mut response = GetPlacementResponse { placement: Some(message), ..GetPlacementResponse::default() };
     if access == Access::Full {
@@ -99,7 +100,7 @@ pub(super) async fn list_placements(
     let mut response = ListPlacementsResponse::default();
     for (placement, access) in &page {
         cx.snapshot.record_read(placement.key(), placement.version);
-        let message = placement_message(&mut cx, placement, (*access, false), i64::MAX).await?;
+        let message = placement_message(&mut cx, placement, (*access, false), EntryIndex::MAX).await?;
         let reply = message.encode_to_vec();
         let key = children::load_required_key(&mut cx, &placement.commissioner, placement.child).await?;
         let part = LeafInput { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
@@ -121,7 +122,7 @@ pub async fn placement_message(
     cx: &mut RequestContext,
     placement: &Placement,
     (access, with_child): (Access, bool),
-    index: i64,
+    index: EntryIndex,
 ) -> Result<v1::Placement, Refusal> {
     if let Access::Former(until) = access {
         return Ok(former_party_message(placement, &cx.caller.organisation, until));

@@ -3,7 +3,7 @@
 
 use super::rows::{self, Placement};
 use crate::proto::v1::PlacementState;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{EntryIndex, Snapshot, StoreError};
 
 /// Returns the log index at which the present end of a placement was first recorded; `None` if the placement has not
 /// ended. A correction does not change the index.
@@ -13,7 +13,7 @@ use crate::store::{Snapshot, StoreError};
 pub async fn end_recorded_at(
     snapshot: &mut Snapshot,
     placement: &Placement,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<EntryIndex>, StoreError> {
     let sql = "SELECT MIN(p.idx) AS ended FROM placements p WHERE p.provider = $1 AND p.id = $2 AND p.version > \
                (SELECT COALESCE(MAX(q.version), 0) FROM placements q \
                WHERE q.provider = $1 AND q.id = $2 AND q.state <> $3)";

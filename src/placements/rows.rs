@@ -8,7 +8,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, RoleStatus};
 use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, Record as _, Row, Snapshot, StoreError};
+use crate::store::{DamagedRow, EntryIndex, Record as _, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { PlacementState, LegalBasis, PlacementReason }
@@ -281,7 +281,7 @@ pub async fn has_live_placement(
 pub async fn version_written_at(
     snapshot: &mut Snapshot,
     id: Uuid,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<Placement>, StoreError> {
     let sql = select!(Placement, "WHERE p.idx = $1 AND p.id = $2 ORDER BY p.ordinal DESC");
     let row = snapshot.fetch_one(sql, vec![index.into(), id.into()]).await?;

@@ -10,7 +10,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::proto::v1::{Closure, ClosureKind, DeclareClosureRequest};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{EntryIndex, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select, stored_enums};
 
@@ -105,7 +105,10 @@ pub async fn list_closures(
 ///
 /// # Errors
 /// [`StoreError`] when the query fails or a stored value is corrupt.
-pub async fn written_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<ClosureRow>, StoreError> {
+pub async fn written_at(
+    snapshot: &mut Snapshot,
+    index: EntryIndex,
+) -> Result<Option<ClosureRow>, StoreError> {
     Ok(snapshot.written_at(index).await?.into_iter().next())
 }
 

@@ -10,6 +10,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::proto::v1::{StateChange, UpdateOrganisationRequest};
 use crate::seal::{ColumnAddress, OrganisationKey};
+use crate::store::EntryIndex;
 use crate::violation_reason::ViolationReason;
 
 /// Longest reason, in characters.
@@ -45,7 +46,7 @@ pub(super) fn seal(
 /// [`Reason::Failed`] when the stored value cannot be opened.
 pub async fn written_at(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
     exchange: Uuid,
 ) -> Result<Option<StateChange>, Refusal> {
     let rows: Vec<OrganisationRow> = cx.snapshot.written_at(index).await?;

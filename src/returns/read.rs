@@ -22,7 +22,7 @@ use crate::proto::v1::{
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
-use crate::store::StoreError;
+use crate::store::{EntryIndex, StoreError};
 use crate::violation_reason::ViolationReason;
 use prost::Message;
 
@@ -194,7 +194,7 @@ async fn add_confirmations<'a>(
 /// [`Reason::Failed`] if stored data cannot be decrypted.
 pub async fn load_return_content(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
     recipient: &OrganisationId,
 ) -> Result<DeliveredReturn, Refusal> {
     let sql = "SELECT is_nil, part, is_last FROM returns WHERE idx = $1";

@@ -14,7 +14,7 @@ use crate::placements::rows::Placement;
 use crate::proto::v1::StoredMark;
 use crate::seal::{ChildKey, ColumnAddress, FillRandom};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Located, LogPosition, Record, Snapshot, StoreError, read_located};
+use crate::store::{EntryIndex, Located, LogPosition, Ordinal, Record, Snapshot, StoreError, read_located};
 use crate::{record, select};
 
 record! {
@@ -66,9 +66,9 @@ record! {
         /// The texts of the mark, as [`seal_note`] seals them.
         pub note: Option<Vec<u8>>,
         /// Entry index of the previous revision.
-        pub prior_idx: Option<i64>,
+        pub prior_idx: Option<EntryIndex>,
         /// Ordinal of the previous revision.
-        pub prior_ordinal: Option<i64>,
+        pub prior_ordinal: Option<Ordinal>,
     }
     versions = |row| vec![(row.key(), row.revision)];
 }
@@ -151,7 +151,7 @@ pub async fn load_revision(
 ///
 /// # Errors
 /// Any [`StoreError`].
-pub async fn placements_at(snapshot: &mut Snapshot, index: i64) -> Result<Vec<Uuid>, StoreError> {
+pub async fn placements_at(snapshot: &mut Snapshot, index: EntryIndex) -> Result<Vec<Uuid>, StoreError> {
     let sql =
         "SELECT placement FROM marks WHERE idx = $1 UNION SELECT placement FROM statements WHERE idx = $1";
     snapshot.fetch(sql, vec![index.into()]).await?.iter().map(|row| row.get("placement")).collect()

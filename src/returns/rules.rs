@@ -255,6 +255,7 @@ pub fn has_same_content(one: &ParsedMark, other: &ParsedMark) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::store::{EntryIndex, Ordinal};
 
     pub(in crate::returns) fn mark(date: &str, slot: SessionSlot, code: &str) -> ParsedMark {
         ParsedMark {
@@ -345,7 +346,7 @@ pub(super) mod tests {
         let standing = CurrentMark {
             revision: 1,
             after_restricted: false,
-            position: LogPosition { index: 0, ordinal: 0 },
+            position: LogPosition { index: EntryIndex::new(0), ordinal: Ordinal::FIRST },
             statement: MarkStatement::Code("O".to_owned()),
             end: None,
             minutes_late: None,

@@ -15,7 +15,7 @@ use crate::proto::v1::{
     StoredExpectedAbsence,
 };
 use crate::register::agreements;
-use crate::store::StoreError;
+use crate::store::{EntryIndex, StoreError};
 
 impl StatementRow {
     /// Returns the code for a reader, and whether it is withheld from the reader.
@@ -115,7 +115,7 @@ pub struct DeliveredStatements<M> {
 /// [`crate::exchange::Reason::Failed`] if stored data cannot be decrypted.
 pub async fn confirmations_at(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Vec<DeliveredStatements<ConfirmedChild>>, Refusal> {
     let mut children: Vec<DeliveredStatements<ConfirmedChild>> = Vec::new();
     for (placement, rows) in list_readable_at(cx, index).await? {
@@ -142,7 +142,7 @@ pub async fn confirmations_at(
 /// [`crate::exchange::Reason::Failed`] if stored data cannot be decrypted.
 pub async fn absences_at(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<DeliveredStatements<ExpectedAbsenceContent>>, Refusal> {
     let Some((placement, rows)) = list_readable_at(cx, index).await?.into_iter().next() else {
         return Ok(None);
@@ -166,7 +166,7 @@ pub async fn absences_at(
 /// whose key was destroyed.
 async fn list_readable_at(
     cx: &mut RequestContext,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Vec<(Placement, Vec<StatementRow>)>, Refusal> {
     let mut found: Vec<(Placement, Vec<StatementRow>)> = Vec::new();
     for row in cx.snapshot.written_at::<StatementRow>(index).await? {
@@ -194,7 +194,7 @@ async fn list_readable_at(
 async fn identity_at(
     cx: &mut RequestContext,
     placement: &Placement,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<Option<ChildIdentity>, Refusal> {
     match placement.access_by_role(&cx.caller.organisation) {
         Some(Access::Former(_)) => Ok(None),

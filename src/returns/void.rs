@@ -24,7 +24,7 @@ use crate::proto::v1::{
 use crate::record;
 use crate::seal::{ColumnAddress, OrganisationKey};
 use crate::store::version_key::VersionKey;
-use crate::store::{LogPosition, Snapshot, StoreError};
+use crate::store::{EntryIndex, LogPosition, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 
 record! {
@@ -44,7 +44,10 @@ record! {
 ///
 /// # Errors
 /// Any [`StoreError`].
-pub async fn voided_at(snapshot: &mut Snapshot, index: i64) -> Result<Option<(Uuid, i64)>, StoreError> {
+pub async fn voided_at(
+    snapshot: &mut Snapshot,
+    index: EntryIndex,
+) -> Result<Option<(Uuid, i64)>, StoreError> {
     let sql = "SELECT return_id, part FROM voids WHERE idx = $1";
     let row = snapshot.fetch_one(sql, vec![index.into()]).await?;
     row.map(|row| Ok((row.get("return_id")?, row.get("part")?))).transpose()
@@ -70,7 +73,7 @@ pub async fn void_return(
         check.add_violation("part", ViolationReason::FieldRequired);
         check.finish()?;
     }
-    let sent: Vec<MarkRow> = cx.snapshot.written_at(index.unwrap_or(-1)).await?;
+    let sent: Vec<MarkRow> = cx.snapshot.written_at(index.unwrap_or(EntryIndex::BEFORE_FIRST)).await?;
     let known = load_entries(&mut cx, &sent).await?;
     let basis = known.first().and_then(|known| known.basis.clone());
     let role = if index.is_some() { CallerRole::Provider } else { CallerRole::NoRole };
@@ -107,7 +110,7 @@ async fn find_return_entry(
     cx: &mut RequestContext,
     return_id: Uuid,
     part: i64,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<EntryIndex>, StoreError> {
     let arguments = [return_id.into(), cx.caller.organisation.as_str().into(), part.into()];
     let sql = "SELECT r.idx FROM parties p JOIN returns r ON r.idx = p.idx AND r.return_id = p.object \
                WHERE p.object = $1 AND p.sender = $2 AND r.part = $3 ORDER BY r.idx LIMIT 1";
@@ -136,7 +139,7 @@ async fn load_entries(cx: &mut RequestContext, sent: &[MarkRow]) -> Result<Vec<R
 async fn restore_marks(
     cx: &mut RequestContext,
     permit: &Permit,
-    index: i64,
+    index: EntryIndex,
     reason: &str,
     sent: &[MarkRow],
     known: &[RosterEntry],
@@ -210,7 +213,7 @@ impl<'a> RestoreReason<'a> {
 struct EarlierRevision {
     mark: MarkRow,
     /// Index of the entry that stored it.
-    index: i64,
+    index: EntryIndex,
     /// Key of its return or part, which has a version once that is withdrawn.
     withdrawal_key: VersionKey,
 }
@@ -221,11 +224,11 @@ async fn sent_by_entry(
     cx: &mut RequestContext,
     now: &MarkRow,
     position: LogPosition,
-) -> Result<Option<i64>, Refusal> {
+) -> Result<Option<EntryIndex>, Refusal> {
     if !now.flags.contains(MarkFlags::RESTORED) {
         return Ok(Some(position.index));
     }
-    Ok(find_earlier_revision(cx, now.prior(), -1).await?.map(|before| before.index))
+    Ok(find_earlier_revision(cx, now.prior(), EntryIndex::BEFORE_FIRST).await?.map(|before| before.index))
 }
 
 /// Finds the newest revision, from a position backwards, that a provider sent and that has not been withdrawn. Skips
@@ -233,7 +236,7 @@ async fn sent_by_entry(
 async fn find_earlier_revision(
     cx: &mut RequestContext,
     mut prior: Option<LogPosition>,
-    except: i64,
+    except: EntryIndex,
 ) -> Result<Option<EarlierRevision>, Refusal> {
     // Each step goes to an earlier revision, so the loop ends.
     while let Some(position) = prior {
@@ -261,7 +264,7 @@ async fn find_earlier_revision(
 pub async fn withdrawal_key(
     snapshot: &mut Snapshot,
     mark: &MarkRow,
-    index: i64,
+    index: EntryIndex,
 ) -> Result<VersionKey, StoreError> {
     let row = snapshot.fetch_one("SELECT part FROM returns WHERE idx = $1", vec![index.into()]).await?;
     Ok(return_key(mark.return_id, row.map_or(Ok(0), |row| row.get("part"))?))
@@ -312,7 +315,7 @@ fn restoring_revision(
 async fn notify_parties(
     cx: &mut RequestContext,
     mut change: Change,
-    index: i64,
+    index: EntryIndex,
     return_id: Uuid,
     (known, sent): (&[RosterEntry], &[MarkRow]),
 ) -> Result<Change, Refusal> {

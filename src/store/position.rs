@@ -2,26 +2,110 @@
 
 use uuid::Uuid;
 
-use super::sql::StoreError;
+use super::sql::{ColumnKind, ColumnType, StoreError, Value};
+
+/// Declares types of numbers that are stored as integers.
+macro_rules! stored_numbers {
+    ($($(#[$meta:meta])* $name:ident;)*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// Creates it from its number.
+            #[must_use]
+            pub const fn new(number: i64) -> Self {
+                Self(number)
+            }
+
+            /// Returns the number.
+            #[must_use]
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+
+            /// Encodes the number so that bytes sort like numbers from 0.
+            #[must_use]
+            pub const fn to_be_bytes(self) -> [u8; 8] {
+                self.0.to_be_bytes()
+            }
+
+            /// Decodes the output of `to_be_bytes`.
+            #[must_use]
+            pub const fn from_be_bytes(bytes: [u8; 8]) -> Self {
+                Self(i64::from_be_bytes(bytes))
+            }
+        }
+
+        impl From<$name> for Value {
+            fn from(number: $name) -> Self {
+                number.0.into()
+            }
+        }
+
+        impl ColumnType for $name {
+            const KIND: ColumnKind = ColumnKind::Int;
+
+            fn to_value(&self) -> Value {
+                self.0.into()
+            }
+
+            fn from_value(value: &Value) -> Option<Self> {
+                i64::from_value(value).map(Self)
+            }
+        }
+    )*};
+}
+
+stored_numbers! {
+    /// Index of an entry in the log, from 0.
+    EntryIndex;
+    /// Number of a row within its entry, from 0.
+    Ordinal;
+}
+
+impl EntryIndex {
+    /// Lies before the first entry.
+    pub const BEFORE_FIRST: Self = Self(-1);
+    /// Lies behind every entry: what is read as of it is the newest.
+    pub const MAX: Self = Self(i64::MAX);
+}
+
+impl Ordinal {
+    /// The first row of an entry.
+    pub const FIRST: Self = Self(0);
+
+    /// Returns the ordinal after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Returns the ordinal before this one.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
 
 /// The position of a row in the log. Cursors are positions, because a row that is committed later, on whichever node,
 /// always has a later position. A time-ordered id does not guarantee that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
     /// Index of the entry.
-    pub index: i64,
+    pub index: EntryIndex,
     /// Number of the row within the entry.
-    pub ordinal: i64,
+    pub ordinal: Ordinal,
 }
 
 impl LogPosition {
     /// The position before all rows.
-    pub const START: Self = Self { index: -1, ordinal: 0 };
+    pub const START: Self = Self { index: EntryIndex::BEFORE_FIRST, ordinal: Ordinal::FIRST };
 
     /// Returns the position right after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self { ordinal: self.ordinal.saturating_add(1), ..self }
+        Self { ordinal: self.ordinal.next(), ..self }
     }
 
     /// Encodes the position for a page token.
@@ -35,7 +119,7 @@ impl LogPosition {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (index, ordinal) = bytes.split_first_chunk::<8>()?;
         let ordinal = ordinal.try_into().ok()?;
-        Some(Self { index: i64::from_be_bytes(*index), ordinal: i64::from_be_bytes(ordinal) })
+        Some(Self { index: EntryIndex::from_be_bytes(*index), ordinal: Ordinal::from_be_bytes(ordinal) })
     }
 }
 

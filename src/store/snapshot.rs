@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::{ReadBudget, ReadLimits};
 use super::log;
+use super::position::EntryIndex;
 use super::proposal::Guard;
 use super::record::Record;
 use super::sql::{Conn, Database, Row, StoreError, Table, Value};
@@ -195,7 +196,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As for [`Snapshot::select`].
-    pub async fn written_at<R: Record>(&mut self, index: i64) -> Result<Vec<R>, StoreError> {
+    pub async fn written_at<R: Record>(&mut self, index: EntryIndex) -> Result<Vec<R>, StoreError> {
         self.select(R::SELECT_WRITTEN, vec![index.into()]).await
     }
 

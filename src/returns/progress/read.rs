@@ -16,7 +16,7 @@ use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
 use crate::returns::GET_PROGRESS;
 use crate::seal::ChildKey;
 use crate::select;
-use crate::store::read_located;
+use crate::store::{EntryIndex, read_located};
 
 /// Soft limit in bytes of the records in a response: a page ends with the record that reaches it.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
@@ -42,7 +42,9 @@ pub(in crate::returns) async fn get_progress(
     };
     let permit = cx.permit(&facts)?;
     let placement = found.ok_or(Reason::NotFound)?;
-    let after = pages.start_position(&cx, &m.page_token, -1, PageTokens::decode_number)?;
+    let after = pages.start_position(&cx, &m.page_token, EntryIndex::BEFORE_FIRST, |payload| {
+        PageTokens::decode_number(payload).map(EntryIndex::new)
+    })?;
     let key = children::load_required_key(&mut cx, &placement.provider, placement.child).await?;
     let mut response = GetProgressResponse::default();
     let next;
@@ -67,8 +69,8 @@ async fn load_page(
     cx: &mut RequestContext,
     placement: &Placement,
     key: &ChildKey,
-    (after, size, with_earlier): (i64, usize, bool),
-) -> Result<(Vec<ProgressRecord>, Option<i64>), Refusal> {
+    (after, size, with_earlier): (EntryIndex, usize, bool),
+) -> Result<(Vec<ProgressRecord>, Option<EntryIndex>), Refusal> {
     let sql = select!(ProgressRow, "WHERE p.placement = $1 AND p.idx > $2 ORDER BY p.idx LIMIT $3");
     let caller = cx.caller.organisation.clone();
     let (mut records, mut seen, mut bytes) = (Vec::new(), after, 0);
