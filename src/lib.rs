@@ -22,7 +22,8 @@ pub mod delivery;
 pub mod exchange;
 #[cfg(feature = "server")]
 pub mod gateway;
-#[cfg(all(test, feature = "server"))]
+#[cfg(feature = "server")]
+#[cfg(test)]
 #[path = "../tests/it/golden.rs"]
 mod golden;
 #[cfg(feature = "server")]

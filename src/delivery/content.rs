@@ -41,7 +41,7 @@ pub async fn prepare_delivery(
     let kind = kinds::by_number(header.kind).ok_or(StoreError::corrupt("parties", "kind"))?;
     let source = DeliverySource {
         index: header.position.index,
-        kind: kind.kind,
+        kind: kind.number,
         sender: &header.sender,
         object: header.object,
         placement: header.placement,

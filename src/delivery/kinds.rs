@@ -7,7 +7,7 @@ use crate::{oversight, passports, placements, register, returns};
 /// A kind of delivery.
 pub struct Kind {
     /// The kind in the protocol.
-    pub kind: DeliveryKind,
+    pub number: DeliveryKind,
     /// Whether a named person must act on it: answer a referral, acknowledge a passport, or resolve an alert.
     pub needs_action: bool,
     /// Reads its content for a recipient.
@@ -19,7 +19,7 @@ macro_rules! kinds {
     (@needs_action needs_action) => { true };
     ($($kind:ident => $read:path $([$needs_action:ident])?;)+) => {
         const KINDS: &[Kind] = &[$(Kind {
-            kind: DeliveryKind::$kind,
+            number: DeliveryKind::$kind,
             needs_action: kinds!(@needs_action $($needs_action)?),
             read: |cx, source| Box::pin($read(cx, source)),
         }),+];
@@ -49,7 +49,7 @@ kinds! {
 
 /// Returns the kind of a number in the protocol; `None` if no delivery has it.
 pub fn by_number(number: i32) -> Option<&'static Kind> {
-    KINDS.iter().find(|known| known.kind as i32 == number)
+    KINDS.iter().find(|known| known.number as i32 == number)
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
         let declared = proto::descriptor_pool().get_enum_by_name("apgateway.v1.DeliveryKind").unwrap();
         let mut declared: Vec<i32> = declared.values().map(|value| value.number()).collect();
         declared.retain(|number| *number != DeliveryKind::Unspecified as i32);
-        let mut listed: Vec<i32> = KINDS.iter().map(|known| known.kind as i32).collect();
+        let mut listed: Vec<i32> = KINDS.iter().map(|known| known.number as i32).collect();
         listed.sort_unstable();
         declared.sort_unstable();
         assert_eq!(declared, listed);

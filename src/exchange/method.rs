@@ -167,8 +167,8 @@ impl Method {
     /// # Errors
     /// The one reason that may be disclosed: a record of others and an absent record give the same reason.
     pub fn verdict(&self, role: CallerRole, status: RoleStatus, agreed: bool) -> Result<(), Reason> {
-        let rule = self.access.iter().find(|(permitted, _)| *permitted == role);
-        rule.ok_or(Reason::NotFound)?.1.check(status, agreed)
+        let permitted = self.access.iter().find(|(permitted, _)| *permitted == role);
+        permitted.ok_or(Reason::NotFound)?.1.check(status, agreed)
     }
 }
 

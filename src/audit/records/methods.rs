@@ -57,3 +57,15 @@ pub fn split_reply<'a>(method: Option<&Method>, reply: &'a [u8]) -> Option<Reply
         None => Some(ReplyParts::Single(reply)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway;
+
+    #[test]
+    fn every_method_that_writes_a_record_about_a_child_is_known() {
+        let unknown = |method: &&Method| method.record.is_some() && by_path(method.path).is_none();
+        assert_eq!(gateway::METHODS.iter().find(unknown), None);
+    }
+}
