@@ -123,7 +123,7 @@ impl Node {
             vault,
             log_keys: log_key,
             config,
-            environment: environment,
+            environment,
             follower,
             sequencer: appending,
             sighup: hangup,

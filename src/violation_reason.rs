@@ -7,6 +7,7 @@ use std::fmt;
 macro_rules! violation_reasons {
     ($($variant:ident $name:literal $text:literal;)*) => {
         /// Reason of a field violation. Names are stable, because clients branch on them.
+        #[expect(clippy::doc_markdown, reason = "the texts are shown to people, who see no backticks")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum ViolationReason {
             $(#[doc = $text] $variant,)*

@@ -72,7 +72,7 @@ fn main() {
     let argument = |at: usize| arguments.get(at).map(String::as_str);
     match argument(0) {
         Some("echo") => {
-            runtime.block_on(echo_baseline::serve(Path::new(argument(1).unwrap()), argument(2).unwrap()))
+            runtime.block_on(echo_baseline::serve(Path::new(argument(1).unwrap()), argument(2).unwrap()));
         }
         Some("growth") => runtime.block_on(growth::run()),
         Some("quick") => runtime.block_on(run(Scale::QUICK)),

@@ -12,12 +12,12 @@ pub fn is_same_name(one: &str, other: &str) -> bool {
     let (mut a, mut b) = (one.as_slice(), other.as_slice());
     while let (Some(first), Some(second)) = (a.first(), b.first()) {
         match (first, second) {
-            (FoldedChar::AnyLetter, FoldedChar::AnyLetter) => (a, b) = (skip_char(a), skip_char(b)),
-            (FoldedChar::AnyLetter, _) => (a, b) = (skip_char(a), skip_letter(b)),
-            (_, FoldedChar::AnyLetter) => (a, b) = (skip_letter(a), skip_char(b)),
+            (FoldedChar::Wildcard, FoldedChar::Wildcard) => (a, b) = (skip_char(a), skip_char(b)),
+            (FoldedChar::Wildcard, _) => (a, b) = (skip_char(a), skip_letter(b)),
+            (_, FoldedChar::Wildcard) => (a, b) = (skip_letter(a), skip_char(b)),
             (
-                FoldedChar::FirstOfLetter(x) | FoldedChar::RestOfLetter(x),
-                FoldedChar::FirstOfLetter(y) | FoldedChar::RestOfLetter(y),
+                FoldedChar::First(x) | FoldedChar::Further(x),
+                FoldedChar::First(y) | FoldedChar::Further(y),
             ) if x == y => {
                 (a, b) = (skip_char(a), skip_char(b));
             }
@@ -31,16 +31,16 @@ pub fn is_same_name(one: &str, other: &str) -> bool {
 /// letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FoldedChar {
-    FirstOfLetter(char),
-    RestOfLetter(char),
-    AnyLetter,
+    First(char),
+    Further(char),
+    Wildcard,
 }
 
 fn fold(name: &str) -> Vec<FoldedChar> {
     let mut out = Vec::with_capacity(name.len());
     for letter in name.nfkc() {
         if matches!(letter, '?' | '\u{fffd}') {
-            out.push(FoldedChar::AnyLetter);
+            out.push(FoldedChar::Wildcard);
             continue;
         }
         let mut started = false;
@@ -53,7 +53,7 @@ fn fold(name: &str) -> Vec<FoldedChar> {
 
 fn push_letters(base: char, started: &mut bool, out: &mut Vec<FoldedChar>) {
     let mut push = |letter| {
-        out.push(if *started { FoldedChar::RestOfLetter(letter) } else { FoldedChar::FirstOfLetter(letter) });
+        out.push(if *started { FoldedChar::Further(letter) } else { FoldedChar::First(letter) });
         *started = true;
     };
     match base {
@@ -89,7 +89,7 @@ fn skip_char(name: &[FoldedChar]) -> &[FoldedChar] {
 
 fn skip_letter(name: &[FoldedChar]) -> &[FoldedChar] {
     let after = skip_char(name);
-    let further = after.iter().take_while(|part| matches!(part, FoldedChar::RestOfLetter(_))).count();
+    let further = after.iter().take_while(|part| matches!(part, FoldedChar::Further(_))).count();
     after.get(further..).unwrap_or_default()
 }
 

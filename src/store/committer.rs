@@ -67,7 +67,7 @@ impl Committer {
             progress: sequencer.progress.clone(),
             database,
             queue: Arc::clone(&queue),
-            tree: tree,
+            tree,
             signer,
             durability: answers,
             clock,
@@ -78,15 +78,7 @@ impl Committer {
         };
         let tasks = Arc::new([sequencer, durability, folding]);
         (
-            Self {
-                queue,
-                head,
-                notifier: notifier,
-                seen_head: see,
-                condition,
-                wait_until_durable: settled,
-                tasks,
-            },
+            Self { queue, head, notifier, seen_head: see, condition, wait_until_durable: settled, tasks },
             appender,
         )
     }

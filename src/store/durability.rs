@@ -81,8 +81,7 @@ impl DurabilityWorker {
         let (to, committed) = sync_channel(MAX_QUEUED_GROUPS);
         let (fail, failed) = oneshot::channel();
         let waiter = watch::Sender::new(0);
-        let answering =
-            DurabilityThread { anchor, head, notifier: notifier, durable_ticket: waiter.clone(), progress };
+        let answering = DurabilityThread { anchor, head, notifier, durable_ticket: waiter.clone(), progress };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
                 fail.send(error).ok();

@@ -105,7 +105,7 @@ pub async fn write_group(
     });
     let receipts = receipts.collect::<Result<_, StoreError>>()?;
     drop(prover);
-    Ok(WrittenGroup { tree: tree, note, receipts })
+    Ok(WrittenGroup { tree, note, receipts })
 }
 
 /// Indexes entries by caller once a full batch of them is there. A row that exists already was not written by this

@@ -153,7 +153,7 @@ impl LogTree {
         if range.root() != *checkpoint.root() {
             return Err(StoreError::Inconsistent("the tree does not have the root that was signed"));
         }
-        Ok(Self { range: range, time: stored.time })
+        Ok(Self { range, time: stored.time })
     }
 }
 

@@ -192,10 +192,6 @@ pub const fn total_length(mut texts: &[&str]) -> usize {
 
 /// Concatenates texts at compile time; `N` is their [`total_length`].
 #[must_use]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "it runs at compile time, where a wrong length is an error of the compiler"
-)]
 pub const fn concat_bytes<const N: usize>(mut texts: &[&str]) -> [u8; N] {
     let mut bytes = [0; N];
     let mut free: &mut [u8] = &mut bytes;
