@@ -157,7 +157,7 @@ async fn streams_headers_and_windows_are_bounded() {
 }
 
 /// Checks that the connection is closed after a number of resets, whether the client sends them (rapid reset) or
-/// provokes the server to send them (MadeYouReset).
+/// provokes the server to send them (`MadeYouReset`).
 #[tokio::test(flavor = "multi_thread")]
 async fn resets_are_bounded_whoever_sends_them() {
     let listener = TestListener::start(LIMITS).await;

@@ -206,8 +206,9 @@ async fn what_was_due_and_what_came(world: &World) {
     );
     // Expected returns are not visible to the LA of residence or to a stranger.
     for stranger in ["la-b", "provider-c"] {
-        let status = refusal_status(list_expected_returns(&world.client(stranger).await, week.clone()).await);
-        assert_eq!(status.code(), Code::NotFound, "{stranger}");
+        let refused =
+            refusal_status(list_expected_returns(&world.client(stranger).await, week.clone()).await);
+        assert_eq!(refused.code(), Code::NotFound, "{stranger}");
     }
     for (date, code, field) in
         [("2026-11-19", "/", "code"), ("2026-11-19", "Y8", "code"), ("2026-08-31", "I", "sessions[0].date")]

@@ -107,9 +107,9 @@ impl RawStream {
 /// The way in which a stream is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Interruption {
-    /// RST_STREAM with this error code (RFC 9113, section 7).
+    /// `RST_STREAM` with this error code (RFC 9113, section 7).
     Reset(u32),
-    /// The connection is closed with close_notify, or by a TCP reset.
+    /// The connection is closed with `close_notify`, or by a TCP reset.
     TlsClose,
     TcpReset,
     /// END_STREAM.

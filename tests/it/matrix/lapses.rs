@@ -23,7 +23,7 @@ const REFUSED_AFTER_LAPSE: &[(&str, &str)] = &[
 ];
 
 /// Results of mutating methods for an ended placement, as its provider, or as its commissioner if providers may not
-/// call the method. Reads are answered NOT_FOUND.
+/// call the method. Reads are answered `NOT_FOUND`.
 const ANSWERS_AFTER_END: &[(&str, &str)] = &[
     ("RespondToReferral", "STATE_INVALID"),
     ("DecidePlacement", "STATE_INVALID"),

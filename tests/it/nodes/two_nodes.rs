@@ -141,7 +141,7 @@ impl Clock for ClockBehind {
     }
 }
 
-/// Checks that a node whose clock differs from PostgreSQL's commits nothing and is NOT_SERVING until the clock is
+/// Checks that a node whose clock differs from PostgreSQL's commits nothing and is `NOT_SERVING` until the clock is
 /// corrected.
 async fn a_clock_that_is_off(nodes: &Nodes) {
     let dir = nodes.dir(NODE_NAMES[0]);
