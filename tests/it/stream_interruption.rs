@@ -112,7 +112,7 @@ enum Interruption {
     /// The connection is closed with `close_notify`, or by a TCP reset.
     TlsClose,
     TcpReset,
-    /// END_STREAM.
+    /// `END_STREAM`.
     HalfClosed,
     /// A commit with a wrong digest or count.
     WrongDigest,

@@ -97,12 +97,14 @@ impl Report {
 #[test]
 fn report() {
     let report = Report::new();
-    let mut lines = format!("files: {}\nmedian of their lines: {}\n", report.files, report.median_lines);
+    let mut lines =
+        vec![format!("files: {}", report.files), format!("median of their lines: {}", report.median_lines)];
     for (what, findings) in report.must_be_none() {
         let count = if findings.is_empty() { "none".to_owned() } else { findings.len().to_string() };
-        lines.push_str(&format!("{what}: {count}\n"));
-        lines.extend(findings.iter().map(|finding| format!("    {finding}\n")));
+        lines.push(format!("{what}: {count}"));
+        lines.extend(findings.iter().map(|finding| format!("    {finding}")));
     }
+    let lines = lines.join("\n");
     println!("{lines}");
     assert!(report.files > 300, "the files are not where this test looks");
     assert!(report.must_be_none().iter().all(|(_, findings)| findings.is_empty()), "{lines}");
