@@ -107,6 +107,7 @@ impl From<StoreError> for Failure {
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
                 Self::refused(error_chain(&error))
             }
+            StoreError::InvalidUrl(_) => Self::configuration_error(&error),
             _ => Self::unavailable("the database", error),
         }
     }
@@ -142,12 +143,15 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Returns the error and its sources as one line.
+/// Returns the error and its sources as one line. Some errors, such as sqlx's, end with the text of their source.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(source) = below {
-        text = format!("{text}: {source}");
+        let cause = source.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
         below = source.source();
     }
     text

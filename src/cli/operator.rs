@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::gateway::{self, Environment, Node, StartError};
 use crate::identity::{CrlState, IssuerReport, PeerCertificate};
 use crate::register::bootstrap;
-use crate::seal::{KeyRing, LogSigningKey, RingKey, create_private_if_missing};
+use crate::seal::{KeyRing, LogSigningKey, RingKey, SecretFileError, create_private_if_missing};
 use crate::store::nodes::{self, ActivationError};
 use crate::store::proposal::CommitOutcome;
-use crate::store::{self, Database};
+use crate::store::{self, Database, SchemaMismatch};
 use crate::tlog::Signer;
 
 impl From<StartError> for Failure {
@@ -116,6 +116,7 @@ pub async fn create_gateway(
             made.map_err(|error| Failure::unavailable(&format!("the folder {}", folder.display()), error))?;
         }
     }
+    let database = create_empty_database(&config, origin).await?;
     let now = environment.clock.now();
     let created = Date::in_london(now);
     let (ring, key) = (&config.log.key_ring, &config.log.signing_key);
@@ -124,12 +125,6 @@ pub async fn create_gateway(
     let key = made.map_err(StartError::file("log.signing_key", key))?;
     let signer = Signer::from_seed(key.origin(), key.seed());
     let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
-    // SQLite would create the file readable to others. It gives its side files the mode of the database file.
-    if let Some(path) = &config.database.sqlite {
-        create_private_if_missing(path).map_err(StartError::file("database.sqlite", path))?;
-    }
-    let database = Database::create(&config.location()?).await?;
-    database.migrate().await?;
     store::log_startup::create_log(&database, &config.log.anchor, &signer, now).await?;
     database.close().await;
     let node = Node::open(config, environment.clone()).await?;
@@ -144,6 +139,30 @@ pub async fn create_gateway(
     }
 }
 
+/// Creates a database without a log. Everything that can be refused is checked here, before a key exists, because a
+/// second `init` would be refused where the first had left keys.
+async fn create_empty_database(config: &Config, origin: &str) -> Result<Database, Failure> {
+    let log = &config.log;
+    LogSigningKey::check_origin(origin).map_err(StartError::file("log.signing_key", &log.signing_key))?;
+    let files =
+        [("log.key_ring", &log.key_ring), ("log.signing_key", &log.signing_key), ("log.anchor", &log.anchor)];
+    if let Some((key, path)) = files.into_iter().find(|(_, path)| path.exists()) {
+        return Err(StartError::file(key, path)(SecretFileError::Exists).into());
+    }
+    // SQLite would create the file readable to others. It gives its side files the mode of the database file.
+    if let Some(path) = &config.database.sqlite {
+        create_private_if_missing(path).map_err(StartError::file("database.sqlite", path))?;
+    }
+    gateway::check_database_files(config)?;
+    let database = Database::create(&config.location()?).await?;
+    if !config.database.single_primary {
+        database.assert_replicated().await?;
+    }
+    database.migrate().await?;
+    store::log_startup::ensure_no_log(&database).await?;
+    Ok(database)
+}
+
 /// Migrates the schema to this release.
 ///
 /// # Errors
@@ -152,6 +171,11 @@ pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
+    if let Some(mismatch) = database.schema_mismatch().await?
+        && !matches!(mismatch, SchemaMismatch::Older { .. })
+    {
+        return Err(Failure::refused(mismatch.to_string()));
+    }
     database.migrate().await?;
     database.close().await;
     print_line("the schema is up to date");
@@ -219,6 +243,7 @@ pub fn rotate_keys(args: &ConfigArgs) -> Result<(), Failure> {
 pub async fn activate_key(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let ring = gateway::key_ring(&config)?;
+    gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
     if let Some(mismatch) = database.schema_mismatch().await? {
         return Err(StartError::from(mismatch).into());

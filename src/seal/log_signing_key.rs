@@ -35,6 +35,21 @@ struct SigningFile {
 }
 
 impl LogSigningKey {
+    /// Checks an origin. A signed note's key name has no spaces and no plus sign (C2SP signed-note). Quotes would make
+    /// the file invalid.
+    ///
+    /// # Errors
+    /// [`SecretFileError::Invalid`] for an origin that is not valid in a checkpoint.
+    pub fn check_origin(origin: &str) -> Result<(), SecretFileError> {
+        let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '+' | '"' | '\\');
+        if origin.is_empty() || origin.len() > 128 || !origin.chars().all(fits) {
+            return Err(SecretFileError::Invalid(
+                "the log's origin must be 1 to 128 visible characters without + \" \\",
+            ));
+        }
+        Ok(())
+    }
+
     /// Creates a new seed in a new file. `origin` is the first line of checkpoints, such as `gateway.example/log`.
     ///
     /// # Errors
@@ -96,7 +111,7 @@ impl fmt::Debug for LogSigningKey {
 
 /// Returns the text of a file with a new seed.
 fn to_toml(origin: &str, replaced: &str, fill: FillRandom<'_>) -> Result<Zeroizing<String>, SecretFileError> {
-    check_origin(origin)?;
+    LogSigningKey::check_origin(origin)?;
     let mut seed = Zeroizing::new([0; 32]);
     fill(&mut seed[..]);
     let replaced = match replaced.trim() {
@@ -109,19 +124,7 @@ fn to_toml(origin: &str, replaced: &str, fill: FillRandom<'_>) -> Result<Zeroizi
 
 fn parse(text: &str) -> Result<LogSigningKey, SecretFileError> {
     let file: SigningFile = toml::from_str(text).map_err(|error| secret_file::malformed(text, &error))?;
-    check_origin(&file.origin)?;
+    LogSigningKey::check_origin(&file.origin)?;
     let seed = secret_file::secret_bytes(&file.seed)?;
     Ok(LogSigningKey { origin: file.origin.clone(), replaced_keys: file.replaced.clone(), seed })
-}
-
-/// Checks an origin. A signed note's key name has no spaces and no plus sign (C2SP signed-note). Quotes would make the
-/// file invalid.
-fn check_origin(origin: &str) -> Result<(), SecretFileError> {
-    let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '+' | '"' | '\\');
-    if origin.is_empty() || origin.len() > 128 || !origin.chars().all(fits) {
-        return Err(SecretFileError::Invalid(
-            "the log's origin must be 1 to 128 visible characters without + \" \\",
-        ));
-    }
-    Ok(())
 }

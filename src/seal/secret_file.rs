@@ -44,7 +44,7 @@ pub enum SecretFileError {
     #[error("{0}")]
     Invalid(&'static str),
     /// A file of that name exists and is never overwritten.
-    #[error("it already exists")]
+    #[error("it already exists and is never overwritten: move it away if no gateway uses it")]
     Exists,
     /// The cryptographic library rejected a key of the file.
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::anchor::Anchor;
 use super::log::{LogTree, load_head_continuing, verify_checkpoint};
-use super::sql::{Database, StoreError};
+use super::sql::{Conn, Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
 use crate::clock::Instant;
@@ -26,9 +26,9 @@ pub async fn create_log(
 ) -> Result<(), StoreError> {
     let mut conn = database.writer().await?;
     conn.begin_write().await?;
-    if conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await?.is_some() {
+    if let Err(error) = refuse_existing_log(&mut conn).await {
         conn.rollback().await;
-        return Err(StoreError::Inconsistent("the database already holds a log"));
+        return Err(error);
     }
     let empty = Checkpoint::new(signer.verifier().name(), 0, CompactRange::default().root());
     let note = signer.sign(&empty.to_string());
@@ -39,6 +39,23 @@ pub async fn create_log(
         path: anchor.to_owned(),
         cause: format!("the anchor file cannot be made: {error}"),
     })
+}
+
+/// Checks that the database holds no log yet.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] if it holds one; otherwise see [`StoreError`].
+pub async fn ensure_no_log(database: &Database) -> Result<(), StoreError> {
+    refuse_existing_log(&mut database.reader().await?).await
+}
+
+async fn refuse_existing_log(conn: &mut Conn) -> Result<(), StoreError> {
+    match conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await? {
+        Some(_) => {
+            Err(StoreError::Inconsistent("the database already holds a log: init needs an empty database"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Opens the log. Checks the newest checkpoint, the tree's root, the anchor, and the leaves of the last 10,000 entries.
@@ -67,8 +84,10 @@ pub async fn open_log(
 pub(super) fn open_anchor(path: &Path) -> Result<(Anchor, String), StoreError> {
     Anchor::open(path).map_err(|error| {
         let cause = match error.kind() {
-            std::io::ErrorKind::NotFound => "the anchor file is missing".to_owned(),
-            std::io::ErrorKind::WouldBlock => "another process has the anchor open".to_owned(),
+            std::io::ErrorKind::NotFound => {
+                "the anchor file is missing: restore its newest copy, or copy that of another node".to_owned()
+            }
+            std::io::ErrorKind::WouldBlock => "another process has the anchor open: stop it first".to_owned(),
             _ => format!("the anchor file cannot be read: {error}"),
         };
         StoreError::Anchor { path: path.to_owned(), cause }

@@ -242,16 +242,49 @@ fn what_init_makes_is_private_whatever_the_umask() {
     }
 }
 
+/// Returns the configuration with database, keys and anchor in the folder `fresh`, which does not exist.
+fn configuration_of_a_new_gateway(folder: &ServeFolder) -> String {
+    ["gateway.sqlite", "log-signing-key", "key-ring", "anchor"]
+        .iter()
+        .fold(folder.configuration(), |text, file| {
+            text.replace(&format!("\"{file}\""), &format!("\"fresh/{file}\""))
+        })
+}
+
+#[test]
+fn an_init_that_was_refused_is_run_again() {
+    let folder = ServeFolder::new();
+    let good = configuration_of_a_new_gateway(&folder);
+    let init = |origin: &str| {
+        let mut init = gateway();
+        init.args(["init", "--origin", origin, "--config"]).arg(folder.file_path("gateway.toml"));
+        let output =
+            init.arg("--operator-certificate").arg(folder.file_path("certs/operator.pem")).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let refused = |origin: &str, cause: &str| {
+        let (code, printed) = init(origin);
+        assert!(code == 78 && printed.contains(cause) && printed.lines().count() == 1, "{code} {printed}");
+    };
+    let with_urls = good.replace("sqlite = \"fresh/gateway.sqlite\"", "postgres_url_file = \"urls\"");
+    assert_ne!(with_urls, good);
+    folder.write("gateway.toml", &with_urls);
+    for urls in ["", "localhost"] {
+        folder.write("urls", urls);
+        std::fs::set_permissions(folder.file_path("urls"), PermissionsExt::from_mode(0o600)).unwrap();
+        refused("ap.example/log", "database.postgres_url_file: it must hold a PostgreSQL URL a line: ");
+    }
+    folder.write("gateway.toml", &good);
+    refused("two words", "log.signing_key");
+    assert_eq!(init("ap.example/log"), (0, String::new()));
+    refused("ap.example/log", "log.key_ring");
+}
+
 #[test]
 fn only_an_operator_s_certificate_is_the_first_operator_s() {
     let folder = ServeFolder::new();
     let authority = folder.authority();
-    let good = folder.configuration();
-    let fresh = |text: &str, file: &str| text.replace(&format!("\"{file}\""), &format!("\"fresh/{file}\""));
-    let fresh = ["gateway.sqlite", "log-signing-key", "key-ring", "anchor"]
-        .iter()
-        .fold(good, |text, file| fresh(&text, file));
-    folder.write("gateway.toml", &fresh);
+    folder.write("gateway.toml", &configuration_of_a_new_gateway(&folder));
     let uri = "spiffe://sandbox.ap.example/operator/second/console";
     let past = Validity { to: current_validity().from + 3_600, ..current_validity() };
     let future = Validity { from: current_validity().to - 3_600, ..current_validity() };

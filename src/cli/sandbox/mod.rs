@@ -113,7 +113,8 @@ pub async fn start(
         ClockMode::HeldAt(at) | ClockMode::RunningFrom(at) => Some(parse_instant(at)?),
     };
     if is_new {
-        std::fs::create_dir_all(dir).map_err(|error| Failure::unavailable("the folder", error))?;
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Failure::unavailable(&format!("the folder {}", dir.display()), error))?;
         let made = files::create(dir, postgres_url_file)?;
         let clock = ManualClock::new(parse_instant(WORLD_CREATED_AT)?);
         let environment = environment(Arc::new(clock.clone()), random);

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// The database could not be reached, or the connection failed: the outcome of a COMMIT is unknown.
     #[error("the database could not be reached or did not answer")]
     Unreachable(#[source] DriverError),
+    /// The file of PostgreSQL's URLs cannot be used.
+    #[error("database.postgres_url_file: it must hold a PostgreSQL URL a line")]
+    InvalidUrl(#[source] DriverError),
     /// The database refused this statement; it had no effect.
     #[error("the database refused a statement")]
     Refused(#[source] DriverError),

@@ -62,7 +62,11 @@ pub(super) async fn open(urls: &str) -> Result<Pools, StoreError> {
     let servers = urls.split_whitespace().map(|url| {
         Ok(PgConnectOptions::from_str(url)?.statement_cache_capacity(512).options(CONNECTION_SETTINGS))
     });
-    let servers = servers.collect::<Result<Arc<[_]>, sqlx::Error>>()?;
+    let servers = servers.collect::<Result<Arc<[_]>, sqlx::Error>>();
+    let servers = servers.map_err(|error| StoreError::InvalidUrl(error.into()))?;
+    if servers.is_empty() {
+        return Err(StoreError::InvalidUrl("it is empty".into()));
+    }
     let primary = choose_primary(&servers).await?;
     let pool = || {
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
