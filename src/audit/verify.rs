@@ -146,7 +146,8 @@ async fn load_notes(snapshot: &mut Snapshot) -> Result<Vec<(u64, String)>, Store
     rows.iter().map(|row| Ok((row.get::<i64>("size")?.unsigned_abs(), row.get("note")?))).collect()
 }
 
-/// Verifies the signatures of checkpoints. Returns the valid ones by size, and findings for the others.
+/// Verifies the signatures of checkpoints. Returns the valid ones by size, and findings for the others: a single one if
+/// none is valid, because then the key is probably another log's.
 fn open_checkpoints(
     keys: &LogKeyHistory,
     notes: &[(u64, String)],
@@ -160,6 +161,12 @@ fn open_checkpoints(
             None => changed
                 .push(Discrepancy { description: format!("the checkpoint at size {size} was changed") }),
         }
+    }
+    if checkpoints.is_empty() && !changed.is_empty() {
+        let description =
+            "no checkpoint is signed by the given key: check that it is the whole log key of this log"
+                .to_owned();
+        changed = vec![Discrepancy { description }];
     }
     (checkpoints, changed)
 }
