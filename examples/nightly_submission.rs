@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo build --example nightly_submission --no-default-features --features client
-//! nightly_submission world/profiles/provider-a.toml register.csv outbox-2026-11-20
+//! target/debug/examples/nightly_submission world/profiles/provider-a.toml register.csv outbox-2026-11-20
 //! ```
 //!
 //! **The register.** Each line is a mark: `RV-001,2026-11-20,AM,/`. These are the provider's own reference of the
@@ -27,11 +27,12 @@
 //! outbox. A rejected mark has a reason of `proto/ERRORS.md`; people correct it, and it goes out with the next night.
 //! The exit code is 0 when every mark was stored.
 
-#![expect(clippy::print_stdout, reason = "a command prints its result")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its result")]
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use ap_gateway::client::{CheckpointStore, Client, ClientLimits, Profile, write_atomically};
@@ -45,7 +46,13 @@ use prost::Message;
 const MARKS_PER_REQUEST: usize = 100;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("nightly_submission: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [profile, register, outbox] = arguments.as_slice() else {
         return Err("usage: nightly_submission PROFILE REGISTER OUTBOX".into());
@@ -72,7 +79,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Writes the requests of a register to a new outbox: all of them, or none.
 fn prepare(register: &Path, outbox: &Path) -> Result<(), Box<dyn Error>> {
-    let marks = fs::read_to_string(register)?.lines().map(parse_mark).collect::<Result<Vec<_>, _>>()?;
+    let place = register.display();
+    let text = fs::read_to_string(register).map_err(|error| format!("{place}: {error}"))?;
+    let at_line = |(line, text)| parse_mark(text).map_err(|fault| format!("{place} line {line}: {fault}"));
+    let marks = (1..).zip(text.lines()).map(at_line).collect::<Result<Vec<_>, _>>()?;
+    if marks.is_empty() {
+        return Err(format!("{place}: there is no mark in it").into());
+    }
     let part = outbox.with_extension("part");
     if part.exists() {
         fs::remove_dir_all(&part)?;
@@ -97,12 +110,12 @@ fn request_file(outbox: &Path, number: usize) -> PathBuf {
 fn parse_mark(line: &str) -> Result<Mark, &'static str> {
     let cells: Vec<&str> = line.split(',').collect();
     let &[reference, date, session, code] = cells.as_slice() else {
-        return Err("a line of the register does not have four cells");
+        return Err("not four cells");
     };
     Ok(Mark {
         child: Some(Child::ProviderReference(reference.to_owned())),
         date: date.to_owned(),
-        session: Session::from_str_name(&format!("SESSION_{session}")).ok_or("not a session")?.into(),
+        session: Session::from_str_name(&format!("SESSION_{session}")).ok_or("not AM or PM")?.into(),
         statement: Some(Statement::Code(code.to_owned())),
         ..Mark::default()
     })

@@ -169,6 +169,13 @@ fn a_night_with_a_rejected_mark_fails_and_stores_the_others() {
     night.write_register();
     let register = sandbox.path().join("register.csv");
     let line = fs::read_to_string(&register).unwrap().lines().next().unwrap().to_owned();
+    for (text, fault) in
+        [("", ": there is no mark in it"), (&format!("{line}\nnobody,AM\n"), " line 2: not four cells")]
+    {
+        fs::write(&register, text).unwrap();
+        let error = String::from_utf8(output(&mut night.command()).stderr).unwrap();
+        assert_eq!(error, format!("nightly_submission: {}{fault}\n", register.display()));
+    }
     fs::write(&register, format!("{line}\nnobody,2026-09-02,AM,/\n")).unwrap();
     let _server = Process::serve(sandbox.path());
     // The second run answers from the outbox.
