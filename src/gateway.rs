@@ -32,7 +32,7 @@ use crate::{audit, delivery, oversight, passports, placements, register, returns
 
 pub use files::{StartError, check_database_files, key_ring, signer, tls};
 
-/// Most unwrapped child keys in the cache.
+/// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;
 /// Maximum time between two rounds of reloading files and closing connections.
 const MAX_MAINTENANCE_TIME: Duration = Duration::from_secs(30);

@@ -16,8 +16,9 @@ use crate::proto::v1::AuditEntry;
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
 
-/// Most rows of `callers` and of `parties` that are scanned for one page and organisation, apart from the newest
-/// entries. A filter that matches little returns a short page and a token, so that no page takes long in a long log.
+/// Maximum number of rows of `callers` and of `parties` that are scanned for one page and organisation, apart from the
+/// newest entries. A filter that matches little returns a short page and a token, so that no page takes long in a long
+/// log.
 const MAX_SCANNED_ROWS: i64 = 10_000;
 
 /// Returns the organisations whose exchanges the caller may read.

@@ -13,7 +13,7 @@ use crate::proto;
 use crate::proto::v1::audit_service as audit;
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
 
-/// Most pages that are requested.
+/// Maximum number of pages that are requested.
 const MAX_PAGES: usize = 100_000;
 /// Exchanges on each page.
 const PAGE_SIZE: i32 = 1_000;

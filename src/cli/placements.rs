@@ -5,7 +5,7 @@ use super::{Failure, output, profile};
 use crate::proto::v1::placement_service as placement;
 use crate::proto::v1::{ListPlacementsRequest, PlacementState};
 
-/// Most pages that are requested: a million placements.
+/// Maximum number of pages that are requested: a million placements.
 const MAX_PAGES: usize = 10_000;
 
 /// Prints every placement to which the organisation is a party.

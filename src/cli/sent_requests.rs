@@ -18,7 +18,7 @@ use crate::clock::Randomness;
 
 /// First line of the file: the file type and the version of the format.
 const FILE_HEADER: &str = "ap-gateway request ids 1";
-/// Most requests that are stored; the oldest are removed.
+/// Maximum number of requests that are stored; the oldest are removed.
 const MAX_STORED_REQUESTS: usize = 1_000;
 
 /// Status of a request before it is sent.

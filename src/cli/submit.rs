@@ -14,9 +14,9 @@ use crate::proto::v1::{
     Mark, MarkOutcome, MarkResult, SubmitAttendanceRequest, SubmitAttendanceResponse, SubmitMode,
 };
 
-/// Most marks in one call.
+/// Maximum number of marks in one call.
 const MARKS_PER_CALL: usize = 1_000;
-/// Most concurrent calls.
+/// Maximum number of concurrent calls.
 const MAX_CALLS_IN_FLIGHT: usize = 4;
 
 /// Replies of the gateway to the calls for a list of marks, in order.

@@ -14,7 +14,7 @@ use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Cursor, Delivery, DeliveryKind, ListDeliveriesRequest, WatchDeliveriesRequest,
 };
 
-/// Most batches of one run with `--once`: ten million deliveries.
+/// Maximum number of batches of one run with `--once`: ten million deliveries.
 const MAX_BATCHES: usize = 100_000;
 
 /// Kinds of delivery to watch, and the name of their cursor. An empty list means all kinds.

@@ -13,9 +13,9 @@ use crate::store::{EntryIndex, Ordinal, Row};
 
 /// Bytes of one encoded digest: index, ordinal, HMAC.
 const RECORD_BYTES: usize = 8 + 8 + KeyedDigest::BYTES;
-/// Most batches of a recipient that one query searches for a delivery.
+/// Maximum number of batches of a recipient that one query searches for a delivery.
 const MAX_SEARCHED_BATCHES: i64 = 1_000;
-/// Most batches with a delivery whose digests one query returns.
+/// Maximum number of batches with a delivery whose digests one query returns.
 const MAX_COMPARED_BATCHES: i64 = 20;
 
 /// Encodes the digests of a batch for its row.

@@ -12,9 +12,9 @@ use crate::proto::v1::{
     WatchPosition,
 };
 
-/// Most marks of one batch; a larger return is a batch of its own.
+/// Maximum number of marks of one batch; a larger return is a batch of its own.
 const MAX_BATCH_MARKS: usize = 1_000;
-/// Most bytes of one batch; a larger delivery is a batch of its own.
+/// Maximum number of bytes of one batch; a larger delivery is a batch of its own.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Opens a stream: checks the request and returns the first response and the position to start from.

@@ -100,7 +100,8 @@ pub struct StoredDelivery {
     pub method: String,
 }
 
-/// Most rows of a mailbox that one call scans. A filter that matches little returns nothing instead of taking long.
+/// Maximum number of rows of a mailbox that one call scans. A filter that matches little returns nothing instead of
+/// taking long.
 const MAX_SCANNED_ROWS: i64 = 10_000;
 
 /// A range of a mailbox, with a filter.

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 const SYSTEM_DEADLINE_US: i64 = 86_400_000_000;
 /// Time in microseconds, after a delivery is stored, by which a person should have acted on it: five days.
 const PERSON_DEADLINE_US: i64 = 5 * SYSTEM_DEADLINE_US;
-/// Most deliveries of one object in a response.
+/// Maximum number of deliveries of one object in a response.
 const MAX_DELIVERIES: i64 = 1_000;
 
 /// Returns the status of each delivery of an object, the oldest first.

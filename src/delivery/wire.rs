@@ -11,9 +11,9 @@ use crate::store::{EntryIndex, Ordinal};
 use crate::violation_reason::ViolationReason;
 use uuid::Uuid;
 
-/// Most deliveries of one acknowledgement.
+/// Maximum number of deliveries of one acknowledgement.
 const MAX_ACKNOWLEDGED_DELIVERIES: usize = 100;
-/// Most kinds of a filter.
+/// Maximum number of kinds of a filter.
 const MAX_FILTER_KINDS: usize = 32;
 
 /// A checked request to read a mailbox.
@@ -23,7 +23,7 @@ pub struct MailboxQuery {
     pub after: MailboxPosition,
     /// Kinds to return, one bit for each.
     pub kind_bits: i64,
-    /// Most deliveries to return.
+    /// Maximum number of deliveries to return.
     pub max_deliveries: i64,
 }
 

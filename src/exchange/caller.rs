@@ -44,7 +44,7 @@ impl Caller {
     }
 }
 
-/// Most callers in the cache. When it is full it is emptied, and callers are read from the register again.
+/// Maximum number of callers in the cache. When it is full it is emptied, and callers are read from the register again.
 const MAX_CACHED_CALLERS: usize = 20_000;
 
 /// Cache of recently identified callers, by certificate. An entry may be stale; the guards detect that under the

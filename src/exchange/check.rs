@@ -22,7 +22,7 @@ use crate::violation_reason::ViolationReason;
 pub use common_fields::{MAX_LINE_CHARS, MAX_LIST_ITEMS, MAX_NOTE_CHARS};
 pub use text::{NameRule, TextRule};
 
-/// Most violations that are kept; further ones are only counted.
+/// Maximum number of violations that are kept; further ones are only counted.
 pub const MAX_VIOLATIONS: usize = 50;
 
 /// Violation by one field.

@@ -18,12 +18,12 @@ use crate::store::CommitmentSalts;
 use crate::store::proposal::{Proposal, RequestKey};
 use crate::tlog::commitment;
 
-/// Most counterparts that an entry names. The others are only counted; the rows of the table `parties` hold all
-/// of them.
+/// Maximum number of counterparts that an entry names. The others are only counted; the rows of the table `parties` hold
+/// all of them.
 const MAX_COUNTERPARTS: usize = 32;
 /// Method of the first entry of a log that replaces another.
 const LOG_REPLACED_METHOD: &str = "/apgateway.v1/accept-rollback";
-/// Longest `traceparent` trace id that an entry repeats, in characters.
+/// Maximum length in characters of a `traceparent` trace id that an entry repeats.
 const MAX_TRACE_ID_CHARS: usize = 64;
 
 /// Outcome of an exchange, with what its entry records.

@@ -17,7 +17,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::store::proposal::CommitOutcome;
 use crate::store::{CommitmentSalts, Snapshot};
 
-/// Most attempts at one system exchange. A guard that failed at the commit causes the next attempt.
+/// Maximum number of attempts at one system exchange. A guard that failed at the commit causes the next attempt.
 const MAX_ATTEMPTS: usize = 5;
 
 impl ExchangePipeline {

@@ -14,7 +14,7 @@ pub const ALERT_METHOD: &Method = &Method::of_system_exchange("/apgateway.v1/ale
 
 /// Rows that one query reads.
 pub(super) const ROWS_PER_STEP: i64 = 500;
-/// Most queries of one rule, and of the check of open alerts, in one tick.
+/// Maximum number of queries of one rule, and of the check of open alerts, in one tick.
 pub(super) const MAX_STEPS: usize = 1_000;
 
 /// What the check of due subjects and that of open alerts use.

@@ -24,7 +24,7 @@ use crate::store::LogPosition;
 
 /// Alerts that one query reads.
 const ROWS_PER_STEP: i64 = 200;
-/// Most alerts that one call scans.
+/// Maximum number of alerts that one call scans.
 const MAX_SCANNED_ALERTS: usize = 10_000;
 
 /// Returns a page of alerts. A page may end before it is full.

@@ -16,7 +16,7 @@ use crate::proto::v1::{
 };
 use crate::violation_reason::ViolationReason;
 
-/// Most blocks of a version, and most kinds of a list: the number of kinds.
+/// Maximum number of blocks of a version, and of kinds in a list: the number of kinds.
 const MAX_KINDS: usize = 13;
 
 /// A checked `PutPassportRequest`.

@@ -20,7 +20,7 @@ use crate::store::{ColumnType, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select};
 
-/// Most methods of one grant.
+/// Maximum number of methods of one grant.
 const MAX_METHODS: usize = 60;
 
 record! {

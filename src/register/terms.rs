@@ -17,7 +17,7 @@ use crate::{record, select};
 const ACADEMIC_YEARS: std::ops::RangeInclusive<i64> = 2015..=2099;
 /// Longest term or break, in days.
 const MAX_PERIOD_DAYS: usize = 366;
-/// Most terms, half-terms or inset days of one academic year.
+/// Maximum number of terms, half-terms or inset days of one academic year.
 const MAX_LIST_ITEMS: usize = 40;
 
 record! {

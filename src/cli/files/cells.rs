@@ -120,7 +120,7 @@ pub fn is_mark(cell: &str) -> bool {
         || (marks.len() == 2 && marks.iter().all(|mark| known(mark)))
 }
 
-/// Most sessions in the string of a week: two on each of seven days.
+/// Maximum number of sessions in the string of a week: two on each of seven days.
 const SESSIONS_IN_SEVEN_DAYS: usize = 14;
 /// Number of sessions from Monday to Friday.
 const SESSIONS_IN_SCHOOL_WEEK: usize = 10;

@@ -2,7 +2,7 @@
 //! separator or the end of the row. A lenient reader would put other children's rows into a cell whose quote was never
 //! closed.
 
-/// Most cells in a row: the number of columns of a spreadsheet.
+/// Maximum number of cells in a row: the number of columns of a spreadsheet.
 pub const MAX_CELLS_PER_ROW: usize = 16_384;
 /// Reason of the fault of a row with more cells than [`MAX_CELLS_PER_ROW`].
 pub const ROW_TOO_WIDE: &str = "ROW_TOO_WIDE";

@@ -11,7 +11,7 @@ use crate::codes::attendance::AttendanceCode;
 use crate::proto::v1::mark::{Child, Statement};
 use crate::proto::v1::{Mark, SeenMark, Session};
 
-/// Most marks that the preview lists.
+/// Maximum number of marks that the preview lists.
 const MAX_PREVIEW_ROWS: usize = 10;
 
 /// Prints what would be sent: columns, the first marks and counts; with `json` every mark as protobuf JSON.

@@ -10,7 +10,7 @@ use crate::violation_reason::ViolationReason;
 pub const MAX_LINE_CHARS: usize = 200;
 /// Longest note, in code points.
 pub const MAX_NOTE_CHARS: usize = 4_000;
-/// Most items of a list inside a message, unless the field states another maximum.
+/// Maximum number of items of a list inside a message, unless the field states another maximum.
 pub const MAX_LIST_ITEMS: usize = 50;
 
 impl Check {

@@ -15,7 +15,7 @@ use crate::codes::upn::UpnError;
 use crate::codes::{OrganisationId, Upn};
 use crate::violation_reason::ViolationReason;
 
-/// Most years between today and the end of a queried period.
+/// Maximum number of years between today and the end of a queried period.
 const MAX_YEARS_AHEAD: i16 = 2;
 
 /// Longest id, date or number, in bytes. A longer value is refused before it is parsed.

@@ -11,7 +11,7 @@ use unicode_properties::{
 
 use crate::violation_reason::ViolationReason;
 
-/// Most consecutive combining marks on one letter. No script needs as many.
+/// Maximum number of consecutive combining marks on one letter. No script needs as many.
 const MAX_CONSECUTIVE_MARKS: usize = 8;
 
 /// Rule for the text of a field.

@@ -1,4 +1,4 @@
-//! Checks of an agreement's lawful basis that need nothing but the agreement (domain facts §5.1: UK GDPR Articles 6(1)
+//! Checks of an agreement's lawful basis that need nothing but the agreement (UK GDPR Articles 6(1)
 //! and 9(2), Data Protection Act 2018 Schedule 1, Data (Use and Access) Act 2025).
 
 use crate::codes::organisation::{OrganisationId, OrganisationKind};

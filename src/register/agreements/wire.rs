@@ -9,7 +9,7 @@ use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, ProposeAgreementRequest, Purpose};
 use crate::violation_reason::ViolationReason;
 
-/// Most parties, data classes or purposes of one agreement.
+/// Maximum number of parties, data classes or purposes of one agreement.
 const MAX_LIST_ITEMS: usize = 20;
 
 /// Checks a proposal and returns its agreement, whose id is not set yet.

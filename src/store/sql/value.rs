@@ -62,13 +62,13 @@ impl Column {
 /// What the log proves of a table's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableClass {
-    /// Its rows stand under the entry that wrote them.
+    /// Records: each row belongs to the entry that wrote it.
     Committed,
-    /// Its rows can be made again from committed rows and from the entries.
+    /// Derived data: its rows can be made again from committed rows and from the entries.
     Derived,
-    /// Its rows hold wrapped keys, which survive a new wrapping.
+    /// Wrapped keys: a row changes when its key is wrapped again, and the key stays.
     Wrapped,
-    /// Nothing that is served rests on its rows.
+    /// Operational state: no reply depends on its rows.
     Operational,
 }
 
