@@ -75,12 +75,9 @@ async fn load_rows(
             let mut bytes = Vec::new();
             encode_row(table.name, row.values().get(2..).unwrap_or_default(), &mut bytes);
             let placement = match table.subject {
-                // A damaged placement id matches no leaf, so the record is reported as changed. A record without a
-                // placement, where the table permits it, is about no child.
-                RecordSubject::PlacementChild => match row.get::<Option<Uuid>>("placement") {
-                    Ok(None) => continue,
-                    placement => placement.ok().flatten(),
-                },
+                // Without a readable placement a record belongs to every leaf of its entry, of which none is over it, so
+                // it is reported. NULL too, because nothing else would find an added record.
+                RecordSubject::PlacementChild => row.get("placement").ok(),
                 RecordSubject::PlacementVersion => row.get("id").ok(),
                 RecordSubject::EveryChild | RecordSubject::EveryChildIfAny | RecordSubject::NoChild => None,
             };

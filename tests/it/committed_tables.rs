@@ -114,6 +114,7 @@ pub async fn assert_misplaced_records_are_found(dir: &Path) {
     assert_eq!(strange, "records of entry 0 have no leaf");
     drop(conn);
     database.close().await;
+    assert_a_record_without_its_placement_is_found(dir).await;
     let (copy, database) = copy_database(dir).await;
     let mut conn = database.writer().await.unwrap();
     let changed = "UPDATE child_keys SET wrapped = zeroblob(length(wrapped)) \
@@ -127,6 +128,24 @@ pub async fn assert_misplaced_records_are_found(dir: &Path) {
     let (verified, findings) = verify_copy(copy.path(), dir).await;
     assert!(verified < sessions + documents);
     assert!(findings.is_empty(), "{findings:?}");
+    drop(conn);
+    database.close().await;
+}
+
+/// Asserts that an added record is reported although it names no placement.
+async fn assert_a_record_without_its_placement_is_found(dir: &Path) {
+    let (copy, database) = copy_database(dir).await;
+    let mut conn = database.writer().await.unwrap();
+    let added = "INSERT INTO alerts SELECT idx, ordinal + 1000, version_key, id, version, rule, subject, NULL, child, \
+                 item, due_date, state, raised, ended, resolved_by, resolution FROM alerts ORDER BY idx LIMIT 1";
+    assert_eq!(conn.execute(added, vec![]).await.unwrap(), 1);
+    let row = conn.fetch_one("SELECT MIN(idx) AS idx FROM alerts", vec![]).await.unwrap().unwrap();
+    let index: i64 = row.get("idx").unwrap();
+    let named = format!("an alert of entry {index} was changed or removed");
+    assert_eq!(verify_copy(copy.path(), dir).await.1, [named]);
+    let moved = "UPDATE alerts SET idx = 0 WHERE placement IS NULL";
+    assert_eq!(conn.execute(moved, vec![]).await.unwrap(), 1);
+    assert_eq!(verify_copy(copy.path(), dir).await.1, ["records of entry 0 have no leaf"]);
     drop(conn);
     database.close().await;
 }
