@@ -24,7 +24,7 @@ pub async fn acknowledgement_update(
     let withheld = withheld_kinds(cx, &share.sender, placement.id).await?;
     let blocks = rows::list_blocks(&mut cx.snapshot, &share.sender, placement.child, share.version).await?;
     let shown = blocks.iter().filter(|block| {
-        rules::visibility(block.sensitivity, withheld.contains(block.kind.into())) == Visibility::Content
+        rules::visibility(block.sensitivity, withheld.includes(block.kind)) == Visibility::Content
     });
     let readable: Vec<_> = shown.map(|block| block.kind).collect();
     let key = safety_acknowledgement::acknowledged_key(&share.sender, placement.id);

@@ -31,7 +31,7 @@ pub async fn visible_blocks(
     let notices = if version == 0 { Vec::new() } else { rules::unreadable_notices() };
     let mut view = VisibleBlocks { blocks: Vec::new(), notices };
     for row in rows::list_blocks(&mut cx.snapshot, sender, child, version).await? {
-        match rules::visibility(row.sensitivity, withheld.contains(row.kind.into())) {
+        match rules::visibility(row.sensitivity, withheld.includes(row.kind)) {
             Visibility::Content => view.blocks.push(rows::open_block(key, &row)?),
             Visibility::Notice if rules::is_unreadable(row.kind) => {}
             Visibility::Notice => {

@@ -145,6 +145,15 @@ bitflags! {
 
 stored_flags! { BlockKinds }
 
+impl BlockKinds {
+    /// Returns whether a kind is among these. The unspecified kind, which only a damaged record has, is in no set, so
+    /// that its block is not taken for a withheld one.
+    #[must_use]
+    pub fn includes(self, kind: Kind) -> bool {
+        self.intersects(kind.into())
+    }
+}
+
 impl From<Kind> for BlockKinds {
     fn from(kind: Kind) -> Self {
         Self::from_bits_truncate(1 << kind as u32)
@@ -230,8 +239,9 @@ mod tests {
     #[test]
     fn kinds_are_bits() {
         let some: BlockKinds = [Kind::Identity, Kind::Meta].into_iter().collect();
-        let found: Vec<Kind> = every_kind().filter(|kind| some.contains((*kind).into())).collect();
+        let found: Vec<Kind> = every_kind().filter(|kind| some.includes(*kind)).collect();
         assert_eq!(found, [Kind::Identity, Kind::Meta]);
+        assert!(!BlockKinds::all().includes(Kind::Unspecified));
         assert_eq!(every_kind().collect::<BlockKinds>(), BlockKinds::all());
     }
 }
