@@ -8,10 +8,10 @@ use crate::exchange::{DeliveredContent, DeliverySource, Reason, Refusal, Request
 use crate::placements::open_item_code::OpenItemCode;
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{Alert, StoredResolution};
+use crate::proto::v1::{Alert, AlertKind, StoredResolution};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::select;
-use crate::store::Record;
+use crate::store::{Record, StoreError};
 
 /// Builds the message of an alert. The officer and the note of its resolution are left out once the key that seals them
 /// is destroyed.
@@ -23,6 +23,10 @@ pub(super) async fn alert_message(
     alert: &AlertRow,
     placement: &Placement,
 ) -> Result<Alert, Refusal> {
+    let item = match alert.rule {
+        AlertKind::OpenItemOverdue => Some(alert.overdue_item()?),
+        AlertKind::Unspecified => alert.item,
+    };
     let time = |micros: i64| Instant::from_micros(micros).ok().map(Instant::to_proto);
     let mut message = Alert {
         alert_id: alert.id.hyphenated().to_string(),
@@ -30,14 +34,15 @@ pub(super) async fn alert_message(
         placement_id: placement.id.hyphenated().to_string(),
         commissioner: placement.commissioner.to_string(),
         provider: placement.provider.to_string(),
-        item: alert.item.map(OpenItemCode::as_str).unwrap_or_default().to_owned(),
+        item: item.map(OpenItemCode::as_str).unwrap_or_default().to_owned(),
         due_date: alert.due_date.to_string(),
         state: alert.state as i32,
         raised_time: time(alert.raised),
         ended_time: alert.ended.and_then(time),
         ..Alert::default()
     };
-    if let (Some(by), Some(sealed), Some(child)) = (&alert.resolved_by, &alert.resolution, alert.child) {
+    if let Some((by, sealed)) = alert.resolved_by.as_ref().zip(alert.resolution.as_ref()) {
+        let child = alert.child.ok_or_else(|| StoreError::corrupt("alerts", "child"))?;
         message.resolved_by = by.to_string();
         if let Some(key) = children::load_key(cx, by, child).await? {
             let plain =
@@ -79,10 +84,8 @@ pub async fn alert_content(
     let arguments = vec![source.index.into(), source.object.into()];
     let Some(row) = cx.snapshot.fetch_one(sql, arguments).await? else { return Ok(nothing) };
     let alert = AlertRow::read(&row)?;
-    let placement = match alert.placement {
-        Some(id) => placements::by_id(&mut cx.snapshot, id).await?,
-        None => None,
-    };
+    let placement = alert.placement.ok_or_else(|| StoreError::corrupt("alerts", "placement"))?;
+    let placement = placements::by_id(&mut cx.snapshot, placement).await?;
     let placement = placement.filter(|found| placements::can_read(found, &cx.caller.organisation));
     let Some(placement) = placement else { return Ok(nothing) };
     // The leaf is salted by the commissioner's key of the child.

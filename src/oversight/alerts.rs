@@ -50,6 +50,16 @@ record! {
     versions = |row| vec![(key(row.id), row.version)];
 }
 
+impl AlertRow {
+    /// Returns the overdue item.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for an alert without an item, although its rule is about one.
+    pub fn overdue_item(&self) -> Result<OpenItemCode, StoreError> {
+        self.item.ok_or_else(|| StoreError::corrupt("alerts", "item"))
+    }
+}
+
 /// Returns the key of an alert.
 #[must_use]
 pub fn key(alert: Uuid) -> VersionKey {

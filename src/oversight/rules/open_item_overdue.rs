@@ -96,8 +96,10 @@ async fn decide(cx: &mut RequestContext, subject: &Subject) -> Result<Option<Rai
 }
 
 async fn find_cause(cx: &mut RequestContext, alert: &AlertRow) -> Result<Option<Cause>, Refusal> {
+    // Read first: a missing item is damage, and no supplied item.
+    let item = alert.overdue_item()?;
     let Some((placement, remaining)) = load(cx, &alert.subject).await? else { return Ok(None) };
-    let holds = alert.item.is_some_and(|item| remaining.items.contains(&item));
+    let holds = remaining.items.contains(&item);
     Ok(Some(Cause { holds, grounds: grounds(&placement, remaining) }))
 }
 
