@@ -183,7 +183,12 @@ async fn by_id_of_grantor(
         "JOIN current_versions v ON v.idx = g.idx AND v.ordinal = g.ordinal WHERE v.key = $1 AND g.grantor = $2"
     );
     let arguments = vec![key(id).as_bytes().into(), grantor.as_str().into()];
-    Ok(snapshot.select(sql, arguments).await?.into_iter().next())
+    let grant: Option<GrantRow> = snapshot.select(sql, arguments).await?.into_iter().next();
+    // The end of a grant that names another key would not end this one.
+    if grant.as_ref().is_some_and(|grant| grant.id != id) {
+        return Err(StoreError::corrupt("grants", "id"));
+    }
+    Ok(grant)
 }
 
 fn check_grantee(

@@ -175,10 +175,14 @@ impl Snapshot {
     /// Reads the record that is the newest version of a key.
     ///
     /// # Errors
-    /// As for [`Snapshot::select`].
+    /// As for [`Snapshot::select`]; also when the record names another key, because a next version made from it would
+    /// leave this key as it is.
     pub async fn newest<R: Record>(&mut self, key: &VersionKey) -> Result<Option<R>, StoreError> {
         let row = self.fetch_one(R::SELECT_NEWEST, vec![key.as_bytes().into()]).await?;
-        row.as_ref().map(R::read).transpose()
+        let Some(record) = row.as_ref().map(R::read).transpose()? else { return Ok(None) };
+        let is_own = record.versions().iter().any(|(own, _)| own == key);
+        // Damage of one record, which hides no other of a list.
+        is_own.then_some(Some(record)).ok_or_else(|| StoreError::corrupt(R::TABLE.name, "key"))
     }
 
     /// Reads the records that are the newest versions of these keys, in no order.

@@ -25,6 +25,7 @@ mod committed_tables;
 mod configuration;
 mod connection_loss;
 mod crash;
+mod damaged_columns;
 mod deadlines;
 mod demo;
 mod determinism;
