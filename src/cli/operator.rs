@@ -49,7 +49,8 @@ pub fn system_environment() -> Environment {
 /// Creates keys, database, log and anchor, and registers the first operator as the log's first entry.
 ///
 /// # Errors
-/// Exit code 78 if one of them exists already or cannot be created.
+/// Exit code 78 if one of the files exists already or cannot be created, 1 if the database holds a log or PostgreSQL
+/// has no synchronous standby, 69 if the database cannot be reached.
 pub async fn init(args: &InitArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let environment = system_environment();
