@@ -1,4 +1,4 @@
-//! Methods: what the gateway knows of each method before a message is read. Each capability declares its methods
+//! Methods: the properties of each method that are known before a message is read. Each capability declares its methods
 //! once, in the table of its `mod.rs`; routes, policy, grants and audit are made from the tables.
 
 use std::collections::BTreeMap;

@@ -69,7 +69,7 @@ pub fn key(alert: Uuid) -> VersionKey {
 /// Reads the newest version of an alert.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertRow>, StoreError> {
     snapshot.newest(&key(alert)).await
 }
@@ -81,7 +81,7 @@ pub type PlacementAlert = (Uuid, AlertRow);
 /// others and one that does not exist end in the same query, so the time of a refusal does not reveal which it was.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn by_id_for_party(
     snapshot: &mut Snapshot,
     alert: Uuid,
@@ -112,7 +112,7 @@ pub struct DamagedAlert {
 /// an id, because another node may commit an older id later. A damaged row is an error in its place in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_open(
     snapshot: &mut Snapshot,
     from: LogPosition,
@@ -153,7 +153,7 @@ pub struct AlertFilter {
 /// they were raised, at most `limit`. Each comes with the position at which it was raised.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_for_party(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,

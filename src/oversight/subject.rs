@@ -20,7 +20,7 @@ impl Subject {
     /// subject does not exist. It is the commissioner of a placement.
     ///
     /// # Errors
-    /// As [`StoreError`] says.
+    /// See [`StoreError`].
     pub async fn controller(&self, snapshot: &mut Snapshot) -> Result<Option<OrganisationId>, StoreError> {
         match self {
             Self::Placement(id) => {

@@ -95,7 +95,7 @@ pub fn generate_key(
 ///
 /// # Errors
 /// [`Reason::KeyUnavailable`] when this node's ring lacks the wrapping key; [`Reason::Failed`] when what is stored
-/// does not unwrap; as [`crate::store::StoreError`] says.
+/// does not unwrap; see [`crate::store::StoreError`].
 pub async fn load_key(
     cx: &mut RequestContext,
     sender: &OrganisationId,
@@ -271,7 +271,7 @@ pub struct UpnLookup {
 /// Finds a child among the sender's records by UPN.
 ///
 /// # Errors
-/// As [`crate::store::StoreError`] says.
+/// See [`crate::store::StoreError`].
 pub async fn find_by_upn(
     cx: &mut RequestContext,
     sender: &OrganisationId,

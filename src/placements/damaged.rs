@@ -8,7 +8,7 @@ use crate::store::{DamagedRow, Snapshot, StoreError};
 /// Reads the newest versions of placements as [`rows::by_ids`] does; a damaged row is an error in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says, except that damaged rows are in the list.
+/// See [`StoreError`]; damaged rows are in the list instead.
 pub async fn by_ids_with_damaged(
     snapshot: &mut Snapshot,
     ids: &[Uuid],

@@ -71,7 +71,7 @@ async fn fetch_newest(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<Ro
 /// Lists the items of a placement that were checked without an alert because the placement had ended by then.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_skipped(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<OpenItemRow>, StoreError> {
     let rows = fetch_newest(snapshot, placement).await?;
     let mut items = rows.iter().map(OpenItemRow::read).collect::<Result<Vec<_>, _>>()?;
@@ -84,7 +84,7 @@ pub async fn list_skipped(snapshot: &mut Snapshot, placement: Uuid) -> Result<Ve
 /// cannot be read are left out, because [`list_overdue`] returns their errors.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_overdue_of_placement(
     snapshot: &mut Snapshot,
     placement: Uuid,
@@ -104,7 +104,7 @@ pub type OverduePosition = (String, LogPosition);
 /// row is an error in its place in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_overdue(
     snapshot: &mut Snapshot,
     today: Date,

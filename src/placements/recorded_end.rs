@@ -9,7 +9,7 @@ use crate::store::{EntryIndex, Snapshot, StoreError};
 /// ended. A correction does not change the index.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn end_recorded_at(
     snapshot: &mut Snapshot,
     placement: &Placement,
@@ -25,7 +25,7 @@ pub async fn end_recorded_at(
 /// Reads the version of a placement that first recorded its present end; `None` if the placement has not ended.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn version_at_end(
     snapshot: &mut Snapshot,
     placement: &Placement,

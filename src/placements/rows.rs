@@ -182,7 +182,7 @@ pub fn provider_reference_key(provider: &OrganisationId, reference: &str) -> Ver
 /// most `limit`.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn list_ids_for_party(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
@@ -199,7 +199,7 @@ pub async fn list_ids_for_party(
 /// because a list reads many and shows few: it calls [`Snapshot::record_read`] for those that it shows.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placement>, StoreError> {
     let keys: Vec<VersionKey> = ids.iter().map(|id| key(*id)).collect();
     let mut placements: Vec<Placement> = snapshot.newest_by_keys(&keys).await?;
@@ -211,7 +211,7 @@ pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placeme
 /// exchange's read set, because the caller's role is decided from it.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement>, StoreError> {
     let placement: Option<Placement> = snapshot.newest(&key(id)).await?;
     if let Some(placement) = &placement {
@@ -224,7 +224,7 @@ pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<Placement
 /// that does not exist end at the same lookup, so the time of a refusal does not reveal which of the two it was.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn by_id_for_party(
     snapshot: &mut Snapshot,
     id: Uuid,
@@ -246,7 +246,7 @@ pub async fn by_id_for_party(
 /// Lists every placement with a provider that is or was active. A damaged row is an error in its place in the list.
 ///
 /// # Errors
-/// As [`StoreError`] says, except that damaged rows are in the list.
+/// See [`StoreError`]; damaged rows are in the list instead.
 pub async fn list_started_by_provider(
     snapshot: &mut Snapshot,
     provider: &OrganisationId,
@@ -261,7 +261,7 @@ pub async fn list_started_by_provider(
 /// Reports whether a commissioner has a live referral or placement of its child with a provider.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn has_live_placement(
     snapshot: &mut Snapshot,
     commissioner: &OrganisationId,
@@ -277,7 +277,7 @@ pub async fn has_live_placement(
 /// Reads the version of a placement that the exchange at a log index wrote, if it wrote one.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// See [`StoreError`].
 pub async fn version_written_at(
     snapshot: &mut Snapshot,
     id: Uuid,

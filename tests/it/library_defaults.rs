@@ -1,4 +1,4 @@
-//! Default behaviour of libraries that the gateway overrides (reliability notes §0b, facts 8, 9, 11 and 17).
+//! Default behaviour of libraries that the gateway overrides.
 
 use ap_gateway::cli::audit;
 use ap_gateway::client::reason;

@@ -1,5 +1,5 @@
 //! The listener and slow, silent or hostile peers. Bounds that the libraries lack are tested here, at the level of
-//! HTTP/2 frames if necessary (reliability notes §0b, facts 1–6 and 13).
+//! HTTP/2 frames if necessary.
 
 use std::convert::Infallible;
 use std::fs::File;
