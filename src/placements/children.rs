@@ -95,7 +95,7 @@ pub fn generate_key(
 ///
 /// # Errors
 /// [`Reason::KeyUnavailable`] when this node's ring lacks the wrapping key; [`Reason::Failed`] when what is stored
-/// does not unwrap; see [`crate::store::StoreError`].
+/// does not unwrap; otherwise see [`crate::store::StoreError`].
 pub async fn load_key(
     cx: &mut RequestContext,
     sender: &OrganisationId,
