@@ -235,6 +235,7 @@ impl Node {
             clock: Arc::clone(&self.environment.clock),
             random: self.environment.random.clone(),
             certificate_status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
+            identify: |snapshot, claims| Box::pin(register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
             stopping,
             limits: self.config.limits.exchange_limits(),

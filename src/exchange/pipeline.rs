@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
-use super::caller::{self, Caller, CallerCache};
+use super::caller::{Caller, CallerCache, CallerClaims, IdentifyCaller};
 use super::codec::{CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::run_handler;
@@ -66,6 +66,8 @@ pub struct ExchangePipeline {
     pub random: Randomness,
     /// Checks a certificate for revocation and expiry since its handshake.
     pub certificate_status: CertificateStatusFn,
+    /// Identifies callers by the register.
+    pub identify: IdentifyCaller,
     /// The callers that were identified recently.
     pub caller_cache: CallerCache,
     /// Becomes true when the node begins to shut down.
@@ -90,7 +92,8 @@ impl ExchangePipeline {
     /// [`Reason::LogUnavailable`] or [`Reason::Failed`] when the register could not be read; check again later.
     pub async fn may_stay_connected(&self, peer: &Arc<PeerCertificate>) -> Result<bool, Refusal> {
         let mut snapshot = Snapshot::new(self.log.database());
-        match caller::identify(&mut snapshot, peer, None, "", "").await {
+        let claims = CallerClaims { peer, on_behalf_of: None, today: "", method: "" };
+        match (self.identify)(&mut snapshot, claims).await {
             Ok(_) => Ok(true),
             Err(refusal) => match refusal.reason {
                 Reason::CertificateRevoked | Reason::OrganisationSuspended => Ok(false),
@@ -234,7 +237,9 @@ impl ExchangePipeline {
             caller
         } else {
             let today = today.to_string();
-            let caller = caller::identify(&mut snapshot, &call.peer, named, &today, call.method.path).await?;
+            let (peer, method) = (&*call.peer, call.method.path);
+            let claims = CallerClaims { peer, on_behalf_of: named, today: &today, method };
+            let caller = (self.identify)(&mut snapshot, claims).await?;
             if named.is_none() {
                 self.caller_cache.insert(&call.peer, &caller);
             }

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::organisations;
 use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::caller::GrantKind;
 use crate::exchange::check::Check;
 use crate::exchange::{
     CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
@@ -18,10 +17,22 @@ use crate::proto::v1::{
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{ColumnType, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
-use crate::{record, select};
+use crate::{record, select, stored_enums};
 
 /// Maximum number of methods of one grant.
 const MAX_METHODS: usize = 60;
+
+/// The kind of organisation that a grant is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum GrantKind {
+    /// A processor, which may call methods for the organisation.
+    Processor = 1,
+    /// An auditor, which may read the log of the organisation's exchanges.
+    Auditor = 2,
+}
+
+stored_enums! { GrantKind }
 
 record! {
     /// A version of a grant.

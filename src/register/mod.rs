@@ -2,6 +2,7 @@
 
 pub mod agreements;
 pub mod bootstrap;
+pub mod callers;
 pub mod certificates;
 pub mod closures;
 mod delivered;

@@ -78,6 +78,7 @@ impl TestGateway {
         let appending = SequencerHandle::start(appender);
         let door = ExchangePipeline {
             methods: MethodTable(&[crate::placements::METHODS]),
+            identify: |snapshot, claims| Box::pin(crate::register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
             log: LogReader::new(database.clone()),
             log_keys: Arc::new(keys),
