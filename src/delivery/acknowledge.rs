@@ -17,6 +17,7 @@ use crate::proto::v1::{
     AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, Officer,
 };
 use crate::seal::{ChildKey, ColumnAddress, OrganisationKey};
+use crate::store::Revision;
 use crate::store::proposal::RowWrite;
 use crate::{passports, returns};
 
@@ -54,7 +55,7 @@ pub async fn acknowledge(
         change = change.add_counterpart(&header.sender);
         placements.extend(placements_in(&mut cx, &header).await?);
         let key = acknowledgement_key(&organisation, header.position, stage);
-        if done.contains(&header.position) || cx.snapshot.current_version(&key).await? != 0 {
+        if done.contains(&header.position) || cx.snapshot.current_version(&key).await? != Revision::ABSENT {
             continue;
         }
         done.push(header.position);
@@ -71,7 +72,7 @@ pub async fn acknowledge(
             time: cx.now.micros(),
             officer,
         };
-        change = change.guard(key, 0);
+        change = change.guard(key, Revision::ABSENT);
         rows.push(row_write(&row));
         if stage == DeliveryStage::ActedOn && header.kind == DeliveryKind::Passport as i32 {
             change = record_passport_acted_on(&mut cx, change, &mut rows, header.position).await?;
@@ -118,7 +119,7 @@ async fn recipient_children(
                     .snapshot
                     .current_version(&children::child_key_row_key(&recipient, child))
                     .await?
-                    != 0 =>
+                    != Revision::ABSENT =>
                 {
                     continue;
                 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::DeliveryStage;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Ordinal, Row, Snapshot, StoreError};
+use crate::store::{EntryIndex, Ordinal, Revision, Row, Snapshot, StoreError};
 use crate::{record, stored_enums};
 
 /// A position in a mailbox: entry index and ordinal. All mailboxes have the order of the log.
@@ -70,7 +70,7 @@ record! {
     }
     versions = |row| {
         let delivery = MailboxPosition { index: row.delivery_idx, ordinal: row.delivery_ordinal };
-        vec![(acknowledgement_key(&row.organisation, delivery, row.stage), 1)]
+        vec![(acknowledgement_key(&row.organisation, delivery, row.stage), Revision::FIRST)]
     };
 }
 

@@ -15,7 +15,7 @@ use crate::proto::v1::DeliveryKind;
 use crate::seal::ChildKey;
 use crate::store::proposal::{ChildLeaf, DeliveryHeader, Guard, Party, RowWrite};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{ReadSet, Record, Value};
+use crate::store::{ReadSet, Record, Revision, Value};
 use crate::tlog::{Hash, child_leaf, leaf_hash};
 
 /// What the leaf of one child commits to.
@@ -123,7 +123,7 @@ impl Change {
 
     /// Adds a guard: the key must still have this version at the commit. Version 0 stands for an absent key.
     #[must_use]
-    pub fn guard(mut self, key: VersionKey, version: i64) -> Self {
+    pub fn guard(mut self, key: VersionKey, version: Revision) -> Self {
         self.guards.push(Guard { key, version });
         self
     }

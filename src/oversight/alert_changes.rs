@@ -7,6 +7,7 @@ use super::subject::Subject;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, LeafInput, LeafRole, Permit, Refusal, RequestContext};
 use crate::proto::v1::{AlertState, DeliveryKind};
+use crate::store::Revision;
 use crate::store::proposal::RowWrite;
 
 /// Raises what a rule finds due about a subject. `None`: nothing is due.
@@ -33,7 +34,7 @@ fn open_alert(
 ) -> AlertRow {
     AlertRow {
         id: cx.random.uuid_v7(cx.now),
-        version: 1,
+        version: Revision::FIRST,
         rule: rule.kind(),
         subject: subject.clone(),
         placement: grounds.child.as_ref().map(|record| record.placement),
@@ -62,7 +63,7 @@ pub(super) async fn close_alert(
         return Ok(None);
     }
     let change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
-    let (version, ended) = (newest.version + 1, Some(cx.now.micros()));
+    let (version, ended) = (newest.version.next(), Some(cx.now.micros()));
     let next = [AlertRow { version, ended, state: AlertState::Closed, ..newest }];
     let rows = next.iter().map(row_write).collect();
     Ok(Some(write_and_deliver(change, &cause.grounds, (DeliveryKind::AlertEnded, &next), rows)))

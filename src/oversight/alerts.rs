@@ -8,7 +8,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::placements::open_item_code::OpenItemCode;
 use crate::proto::v1::{AlertKind, AlertState};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Located, LogPosition, Record, Row, Snapshot, StoreError};
+use crate::store::{Located, LogPosition, Record, Revision, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { AlertKind, AlertState }
@@ -20,7 +20,7 @@ record! {
         /// Id.
         pub id: Uuid,
         /// Version, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// Kind of the alerts of the rule that raised it.
         pub rule: AlertKind,
         /// What it is about.

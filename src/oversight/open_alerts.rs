@@ -10,14 +10,14 @@ use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP}
 use super::rules;
 use crate::exchange::Refusal;
 use crate::store::version_key::VersionKey;
-use crate::store::{LogPosition, Row, Snapshot, StoreError};
+use crate::store::{LogPosition, Revision, Row, Snapshot, StoreError};
 
 /// Open alerts as the last check found them.
 pub(super) struct OpenAlerts {
     /// Position of the oldest open alert: all alerts that were raised before it have ended.
     oldest: LogPosition,
     /// The key versions, by open alert, under which its cause was found to hold.
-    versions: HashMap<Uuid, Vec<(VersionKey, i64)>>,
+    versions: HashMap<Uuid, Vec<(VersionKey, Revision)>>,
 }
 
 impl Default for OpenAlerts {
@@ -48,8 +48,9 @@ impl OpenAlerts {
                     }
                 };
                 let before = self.versions.remove(&alert.id);
-                let unchanged =
-                    before.filter(|before| before.iter().all(|(key, at)| now.get(key).unwrap_or(&0) == at));
+                let unchanged = before.filter(|before| {
+                    before.iter().all(|(key, at)| now.get(key).unwrap_or(&Revision::ABSENT) == at)
+                });
                 if let Some(unchanged) = unchanged {
                     seen.insert(alert.id, unchanged);
                     continue;
@@ -76,7 +77,10 @@ impl OpenAlerts {
 impl CheckContext {
     /// Closes an alert whose cause is gone, and returns `None`. Otherwise returns the key versions under which the cause
     /// was found to hold.
-    async fn check_open_alert(&self, alert: &AlertRow) -> Result<Option<Vec<(VersionKey, i64)>>, Refusal> {
+    async fn check_open_alert(
+        &self,
+        alert: &AlertRow,
+    ) -> Result<Option<Vec<(VersionKey, Revision)>>, Refusal> {
         let rule = rules::by_kind(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
@@ -96,8 +100,8 @@ impl CheckContext {
 /// Reads the current version of each key.
 async fn load_versions(
     snapshot: &mut Snapshot,
-    keys: impl Iterator<Item = &(VersionKey, i64)>,
-) -> Result<HashMap<VersionKey, i64>, Refusal> {
+    keys: impl Iterator<Item = &(VersionKey, Revision)>,
+) -> Result<HashMap<VersionKey, Revision>, Refusal> {
     let keys: BTreeSet<&VersionKey> = keys.map(|(key, _)| key).collect();
     let sql = "SELECT v.key, v.version FROM current_versions v WHERE v.key";
     let rows = snapshot.fetch_by_keys(sql, keys).await?;

@@ -15,7 +15,7 @@ use crate::proto::v1::AlertKind;
 use crate::seal::ChildKey;
 use crate::store::proposal::RowWrite;
 use crate::store::version_key::VersionKey;
-use crate::store::{LogPosition, Snapshot};
+use crate::store::{LogPosition, Revision, Snapshot};
 
 /// Result of a rule's function.
 pub type RuleFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -118,7 +118,7 @@ pub struct DuePage {
 /// What a rule decided from, and whom it concerns.
 pub struct Grounds {
     /// Key versions that were read. While they are current, the decision holds.
-    pub versions_read: Vec<(VersionKey, i64)>,
+    pub versions_read: Vec<(VersionKey, Revision)>,
     /// The child whose record the exchange concerns; `None` for a subject that is about no child.
     pub child: Option<ChildRecord>,
     /// Organisations that receive the alert, and later its end.

@@ -149,7 +149,7 @@ pub(super) async fn resolve_alert(
     let change = cx.change(&permit).guard(alerts::key(id), alert.version);
     let (key, mut change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
     let mut next = AlertRow {
-        version: alert.version + 1,
+        version: alert.version.next(),
         state: AlertState::Resolved,
         ended: Some(cx.now.micros()),
         resolved_by: Some(by.clone()),

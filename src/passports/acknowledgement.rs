@@ -5,8 +5,8 @@ use super::rows;
 use super::rules::{self, Visibility};
 use crate::exchange::{Refusal, RequestContext};
 use crate::placements::safety_acknowledgement;
-use crate::store::EntryIndex;
 use crate::store::version_key::VersionKey;
+use crate::store::{EntryIndex, Revision};
 
 /// Returns the update that an acknowledgement of the share at an index makes: the key of the acknowledged version, its
 /// value before, and its value after. `None` when the share lacks a block that a start needs, or is not newer than the
@@ -17,7 +17,7 @@ use crate::store::version_key::VersionKey;
 pub async fn acknowledgement_update(
     cx: &mut RequestContext,
     index: EntryIndex,
-) -> Result<Option<(VersionKey, i64, i64)>, Refusal> {
+) -> Result<Option<(VersionKey, Revision, Revision)>, Refusal> {
     let Some((share, placement)) = find_live_share(cx, index).await? else {
         return Ok(None);
     };

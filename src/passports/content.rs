@@ -11,7 +11,7 @@ use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportContent};
 use crate::seal::ChildKey;
-use crate::store::EntryIndex;
+use crate::store::{EntryIndex, Revision};
 
 /// The part of a version that a system may read: readable blocks, and notices that other blocks exist.
 pub struct VisibleBlocks {
@@ -25,10 +25,10 @@ pub struct VisibleBlocks {
 pub async fn visible_blocks(
     cx: &mut RequestContext,
     key: &ChildKey,
-    (sender, child, version): (&OrganisationId, Uuid, i64),
+    (sender, child, version): (&OrganisationId, Uuid, Revision),
     withheld: BlockKinds,
 ) -> Result<VisibleBlocks, Refusal> {
-    let notices = if version == 0 { Vec::new() } else { rules::unreadable_notices() };
+    let notices = if version == Revision::ABSENT { Vec::new() } else { rules::unreadable_notices() };
     let mut view = VisibleBlocks { blocks: Vec::new(), notices };
     for row in rows::list_blocks(&mut cx.snapshot, sender, child, version).await? {
         match rules::visibility(row.sensitivity, withheld.includes(row.kind)) {

@@ -15,6 +15,7 @@ use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse};
 use crate::seal::ChildKey;
+use crate::store::Revision;
 
 /// Stores a new version of a passport.
 pub async fn put_passport(
@@ -26,10 +27,10 @@ pub async fn put_passport(
     let (sender, child) = (cx.caller.organisation.clone(), placement.child);
     let head = safety_acknowledgement::passport_key(&sender, child);
     let previous = cx.snapshot.current_version(&head).await?;
-    if previous > 0 || !put.etag.is_empty() {
+    if previous != Revision::ABSENT || !put.etag.is_empty() {
         placements::check_etag(&put.etag, previous)?;
     }
-    let version = previous + 1;
+    let version = previous.next();
     let change = cx.change(&permit).guard(head, previous);
     let (key, change) = children::load_or_generate_key(&mut cx, change, &sender, child).await?;
     let open_items = rules::open_items(&put.blocks, &put.keep).into_iter().map(str::to_owned).collect();
@@ -52,7 +53,7 @@ pub async fn put_passport(
 async fn retained_blocks(
     cx: &mut RequestContext,
     key: &ChildKey,
-    (sender, child, version): (&OrganisationId, Uuid, i64),
+    (sender, child, version): (&OrganisationId, Uuid, Revision),
     put: &CheckedPut,
 ) -> Result<Vec<PassportBlock>, Refusal> {
     let sent: BTreeSet<Kind> =

@@ -19,6 +19,7 @@ use crate::proto::v1::{
     ListPassportVersionsResponse, PassportVersion,
 };
 use crate::seal::ChildKey;
+use crate::store::Revision;
 
 /// Returns a passport, reduced to what the caller's system may read.
 pub async fn get_passport(
@@ -32,23 +33,24 @@ pub async fn get_passport(
     let version = if own {
         cx.snapshot.current_version(&safety_acknowledgement::passport_key(&sender, placement.child)).await?
     } else {
-        share.as_ref().map_or(0, |share| share.version)
+        share.as_ref().map_or(Revision::ABSENT, |share| share.version)
     };
     let decision = rows::latest_withholding(&mut cx.snapshot, &sender, placement.id).await?;
-    if version == 0 && !(own && decision.is_some()) {
+    if version == Revision::ABSENT && !(own && decision.is_some()) {
         return Err(Reason::NotFound.into());
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
     let withheld = decision.as_ref().filter(|_| !own).map_or(BlockKinds::empty(), |decision| decision.kinds);
     let VisibleBlocks { blocks, notices } =
         content::visible_blocks(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
-    let etag = |version: i64| if version == 0 { String::new() } else { version.to_string() };
+    let etag =
+        |version: Revision| if version == Revision::ABSENT { String::new() } else { version.to_string() };
     let response = GetPassportResponse {
         sender: sender.to_string(),
         etag: etag(version),
         blocks,
         notices,
-        shared_etag: etag(share.map_or(0, |share| share.version)),
+        shared_etag: etag(share.map_or(Revision::ABSENT, |share| share.version)),
         withholding: decision.filter(|_| own).map(|row| rows::open_decision(&key, &row)).transpose()?,
         receipt: None,
     };
@@ -97,13 +99,15 @@ pub async fn list_versions(
     let sender = cx.caller.organisation.clone();
     let newest =
         cx.snapshot.current_version(&safety_acknowledgement::passport_key(&sender, placement.child)).await?;
-    if newest == 0 {
+    if newest == Revision::ABSENT {
         return Err(Reason::NotFound.into());
     }
-    let before = pages.start_position(&cx, &m.page_token, newest + 1, PageTokens::decode_number)?;
-    let from = (before - i64::from(size)).max(1);
+    let first = newest.next().get();
+    let before = pages.start_position(&cx, &m.page_token, first, PageTokens::decode_number)?;
+    let from = Revision::new(before - i64::from(size)).max(Revision::FIRST);
     let mut response = ListPassportVersionsResponse::default();
-    let listed = rows::list_versions(&mut cx.snapshot, &sender, placement.child, from, before).await?;
+    let listed =
+        rows::list_versions(&mut cx.snapshot, &sender, placement.child, from, Revision::new(before)).await?;
     for (version, time, kind, sensitivity) in listed {
         let etag = version.to_string();
         if response.versions.last().is_none_or(|last| last.etag != etag) {
@@ -117,7 +121,7 @@ pub async fn list_versions(
             last.blocks.push(BlockNotice { kind: kind as i32, sensitivity: sensitivity as i32 });
         }
     }
-    if from > 1 {
+    if from > Revision::FIRST {
         response.next_page_token = pages.seal(&cx, &from.to_be_bytes())?;
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;

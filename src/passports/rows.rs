@@ -11,7 +11,7 @@ use crate::placements::safety_acknowledgement;
 use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, Sensitivity, Withholding};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Row, Snapshot, StoreError};
+use crate::store::{EntryIndex, Revision, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { Kind, Sensitivity }
@@ -22,7 +22,7 @@ record! {
         pub sender: OrganisationId,
         pub child: Uuid,
         /// The passport's etag, from 1.
-        pub version: i64,
+        pub version: Revision,
         pub kind: Kind,
         pub sensitivity: Sensitivity,
         /// `PassportBlock`, sealed under the sender's key of the child.
@@ -33,7 +33,7 @@ record! {
 
 impl BlockRow {
     /// Returns the passport's key for the META block, which every version has exactly once.
-    fn versioned_keys(&self) -> Vec<(VersionKey, i64)> {
+    fn versioned_keys(&self) -> Vec<(VersionKey, Revision)> {
         match self.kind {
             Kind::Meta => {
                 vec![(safety_acknowledgement::passport_key(&self.sender, self.child), self.version)]
@@ -50,9 +50,9 @@ record! {
         pub sender: OrganisationId,
         pub placement: Uuid,
         /// Sequence number of this sender's shares with the placement, from 1.
-        pub number: i64,
+        pub number: Revision,
         /// The version that was shared.
-        pub version: i64,
+        pub version: Revision,
         /// The agreement under which it was shared.
         pub agreement: Uuid,
     }
@@ -65,7 +65,7 @@ record! {
         pub sender: OrganisationId,
         pub placement: Uuid,
         /// Sequence number of this sender's decisions for the placement, from 1.
-        pub number: i64,
+        pub number: Revision,
         /// The withheld kinds of blocks.
         pub kinds: BlockKinds,
         /// `Withholding`, sealed under the sender's key of the child.
@@ -89,7 +89,7 @@ pub async fn list_blocks(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     child: Uuid,
-    version: i64,
+    version: Revision,
 ) -> Result<Vec<BlockRow>, StoreError> {
     let sql = select!(BlockRow, "WHERE b.sender = $1 AND b.child = $2 AND b.version = $3 ORDER BY b.ordinal");
     snapshot.select(sql, vec![sender.as_str().into(), child.into(), version.into()]).await
@@ -103,7 +103,7 @@ pub async fn latest_share(
 ) -> Result<Option<ShareRow>, StoreError> {
     let key = share_key(sender, placement);
     let shared: Option<ShareRow> = snapshot.newest(&key).await?;
-    snapshot.record_read(key, shared.as_ref().map_or(0, |shared| shared.number));
+    snapshot.record_read(key, shared.as_ref().map_or(Revision::ABSENT, |shared| shared.number));
     Ok(shared)
 }
 
@@ -124,7 +124,7 @@ pub async fn latest_withholding(
 ) -> Result<Option<WithholdingRow>, StoreError> {
     let key = withholding_key(sender, placement);
     let decision: Option<WithholdingRow> = snapshot.newest(&key).await?;
-    snapshot.record_read(key, decision.as_ref().map_or(0, |decision| decision.number));
+    snapshot.record_read(key, decision.as_ref().map_or(Revision::ABSENT, |decision| decision.number));
     Ok(decision)
 }
 
@@ -134,9 +134,9 @@ pub async fn list_versions(
     snapshot: &mut Snapshot,
     sender: &OrganisationId,
     child: Uuid,
-    from: i64,
-    before: i64,
-) -> Result<Vec<(i64, i64, Kind, Sensitivity)>, StoreError> {
+    from: Revision,
+    before: Revision,
+) -> Result<Vec<(Revision, i64, Kind, Sensitivity)>, StoreError> {
     let sql = "SELECT b.version, e.time, b.kind, b.sensitivity FROM passport_blocks b \
                JOIN entries e ON e.idx = b.idx WHERE b.sender = $1 AND b.child = $2 \
                AND b.version >= $3 AND b.version < $4 ORDER BY b.version DESC, b.ordinal";
@@ -151,7 +151,7 @@ pub async fn list_versions(
 pub fn seal_block(
     cx: &RequestContext,
     key: &ChildKey,
-    (child, version, kind): (Uuid, i64, Kind),
+    (child, version, kind): (Uuid, Revision, Kind),
     block: &PassportBlock,
 ) -> Result<Vec<u8>, Refusal> {
     let row = block_row_id((child, version, kind));
@@ -170,7 +170,7 @@ pub fn open_block(key: &ChildKey, row: &BlockRow) -> Result<PassportBlock, Refus
 pub fn seal_decision(
     cx: &RequestContext,
     key: &ChildKey,
-    (placement, number): (Uuid, i64),
+    (placement, number): (Uuid, Revision),
     decision: &Withholding,
 ) -> Result<Vec<u8>, Refusal> {
     let row = decision_row_id((placement, number));
@@ -185,11 +185,11 @@ pub fn open_decision(key: &ChildKey, row: &WithholdingRow) -> Result<Withholding
     Withholding::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
-fn block_row_id((child, version, kind): (Uuid, i64, Kind)) -> Vec<u8> {
+fn block_row_id((child, version, kind): (Uuid, Revision, Kind)) -> Vec<u8> {
     [&child.as_bytes()[..], &version.to_be_bytes(), &(kind as i32).to_be_bytes()].concat()
 }
 
-fn decision_row_id((placement, number): (Uuid, i64)) -> Vec<u8> {
+fn decision_row_id((placement, number): (Uuid, Revision)) -> Vec<u8> {
     [&placement.as_bytes()[..], &number.to_be_bytes()].concat()
 }
 

@@ -9,6 +9,7 @@ use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestCont
 use crate::placements::{self, children, safety_acknowledgement};
 use crate::proto::v1::{DeliveryKind, SharePassportRequest, SharePassportResponse};
 use crate::register::{agreements, organisations};
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 
 /// Shares the newest version of a passport.
@@ -22,7 +23,7 @@ pub async fn share_passport(
     let agreement = asked.agreement.unwrap_or(placement.agreement);
     let head = safety_acknowledgement::passport_key(&sender, placement.child);
     let version = cx.snapshot.current_version(&head).await?;
-    if version == 0 {
+    if version == Revision::ABSENT {
         return Err(Reason::NotFound.into());
     }
     placements::check_etag(&asked.etag, version)?;
@@ -39,7 +40,7 @@ pub async fn share_passport(
         let version = cx.snapshot.current_version(&guarded).await?;
         change = change.guard(guarded, version);
     }
-    let row = ShareRow { sender, placement: placement.id, number: before + 1, version, agreement };
+    let row = ShareRow { sender, placement: placement.id, number: before.next(), version, agreement };
     change = change.deliver(&placement.provider, DeliveryKind::Passport, placement.id, Some(placement.id));
     let response = SharePassportResponse { etag: version.to_string(), receipt: None };
     let reply = response.encode_to_vec();

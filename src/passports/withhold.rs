@@ -27,7 +27,7 @@ pub async fn withhold_information(
         decided_by: asked.officer,
         recorded_time: Some(cx.now.to_proto()),
     };
-    let number = before + 1;
+    let number = before.next();
     let row = WithholdingRow {
         sender,
         placement: placement.id,

@@ -12,10 +12,10 @@ use crate::exchange::change::row_write;
 use crate::exchange::{Change, Reason, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WRAPPED_BYTES, WrappedKey};
-use crate::store::EntryIndex;
 use crate::store::Record as _;
 use crate::store::proposal::RowWrite;
 use crate::store::version_key::{KeyFamily, VersionKey};
+use crate::store::{EntryIndex, Revision};
 use crate::{record, select};
 
 record! {
@@ -26,7 +26,7 @@ record! {
         kek_id: u32,
         wrapped: [u8; WRAPPED_BYTES],
     }
-    versions = |row| vec![(child_key_row_key(&row.sender, row.child), 1)];
+    versions = |row| vec![(child_key_row_key(&row.sender, row.child), Revision::FIRST)];
 }
 
 record! {
@@ -37,7 +37,7 @@ record! {
         /// The organisation that owns the record.
         pub sender: OrganisationId,
         /// Version, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// `ChildIdentity`, sealed.
         pub identity: Vec<u8>,
     }
@@ -50,7 +50,7 @@ impl ChildRow {
     #[must_use]
     pub fn write(&self, new_upn: Option<&BlindIndex>) -> RowWrite {
         let mut write = row_write(self);
-        write.versioned_keys.extend(new_upn.map(|index| (upn_key(&self.sender, index), 1)));
+        write.versioned_keys.extend(new_upn.map(|index| (upn_key(&self.sender, index), Revision::FIRST)));
         write
     }
 }
@@ -143,11 +143,11 @@ pub async fn load_or_generate_key(
     child: Uuid,
 ) -> Result<(ChildKey, Change), Refusal> {
     let version_key = child_key_row_key(sender, child);
-    if cx.snapshot.current_version(&version_key).await? != 0 {
+    if cx.snapshot.current_version(&version_key).await? != Revision::ABSENT {
         return Ok((load_required_key(cx, sender, child).await?, change));
     }
     let (key, row) = generate_key(cx, sender, child)?;
-    Ok((key, change.guard(version_key, 0).append(&row)))
+    Ok((key, change.guard(version_key, Revision::ABSENT).append(&row)))
 }
 
 /// Seals an identity for its row, whose version is `version`.
@@ -158,7 +158,7 @@ pub fn seal_identity(
     cx: &RequestContext,
     key: &ChildKey,
     child: Uuid,
-    version: i64,
+    version: Revision,
     identity: &ChildIdentity,
 ) -> Result<Vec<u8>, Refusal> {
     let row = sealed_row_id(child, version);
@@ -237,7 +237,7 @@ pub struct ChildRecord {
     /// The key of (sender, child).
     pub key: ChildKey,
     /// Version of the record.
-    pub version: i64,
+    pub version: Revision,
     /// The record; its `child_id` is empty.
     pub identity: ChildIdentity,
 }
@@ -294,7 +294,7 @@ pub async fn find_by_upn(
 }
 
 /// Returns the bytes that identify a row to the sealing functions: child and version.
-fn sealed_row_id(child: Uuid, version: i64) -> Vec<u8> {
+fn sealed_row_id(child: Uuid, version: Revision) -> Vec<u8> {
     [&child.as_bytes()[..], &version.to_be_bytes()].concat()
 }
 

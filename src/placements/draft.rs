@@ -14,8 +14,8 @@ use crate::exchange::{CallerRole, Change, Permit, PolicyFacts, Reason, Refusal, 
 use crate::proto::v1::{DataClass, DeliveryKind, PlacementDetail};
 use crate::register::agreements;
 use crate::seal::{ChildKey, ColumnAddress};
-use crate::store::StoreError;
 use crate::store::version_key::VersionKey;
+use crate::store::{Revision, StoreError};
 
 /// The next version of a placement, under construction.
 pub(super) struct Draft {
@@ -32,7 +32,7 @@ impl Draft {
     pub(super) async fn open(cx: &mut RequestContext, placement: &Placement) -> Result<Self, Refusal> {
         let key = children::load_required_key(cx, &placement.commissioner, placement.child).await?;
         let detail = open_detail(&key, placement)?;
-        let next = Placement { version: placement.version + 1, ..placement.clone() };
+        let next = Placement { version: placement.version.next(), ..placement.clone() };
         Ok(Self { key, detail, next })
     }
 
@@ -40,7 +40,7 @@ impl Draft {
     /// that was read, and bumps the facts of all parties. The caller writes the row.
     pub(super) fn seal(&mut self, cx: &RequestContext, permit: &Permit) -> Result<Change, Refusal> {
         self.next.detail = seal_detail(cx, &self.key, &self.next, &self.detail)?;
-        let change = cx.change(permit).guard(self.next.key(), self.next.version - 1);
+        let change = cx.change(permit).guard(self.next.key(), self.next.version.previous());
         Ok(bump_facts(change, &self.next))
     }
 }
@@ -107,7 +107,7 @@ pub fn granted_access(placement: &Placement, organisation: &OrganisationId) -> O
 ///
 /// # Errors
 /// [`Reason::RevisionMismatch`] if it is not.
-pub fn check_etag(etag: &str, version: i64) -> Result<(), Refusal> {
+pub fn check_etag(etag: &str, version: Revision) -> Result<(), Refusal> {
     if etag == version.to_string() { Ok(()) } else { Err(Reason::RevisionMismatch.into()) }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn seal_detail(
 }
 
 /// Returns the bytes that identify a row to the sealing functions: id and version. The row has no log index yet.
-pub(super) fn sealed_row_id(placement: Uuid, version: i64) -> Vec<u8> {
+pub(super) fn sealed_row_id(placement: Uuid, version: Revision) -> Vec<u8> {
     [&placement.as_bytes()[..], &version.to_be_bytes()].concat()
 }
 

@@ -11,7 +11,9 @@ use crate::exchange::{Refusal, RequestContext};
 use crate::proto::v1::MissingItem;
 use crate::seal::ChildKey;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, Located, LogPosition, Record, Row, Snapshot, StoreError, read_located};
+use crate::store::{
+    DamagedRow, Located, LogPosition, Record, Revision, Row, Snapshot, StoreError, read_located,
+};
 use crate::{record, select};
 
 record! {
@@ -24,7 +26,7 @@ record! {
         pub item: OpenItemCode,
         /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end that makes it due
         /// again.
-        pub version: i64,
+        pub version: Revision,
         /// The last day on which it can be supplied in time.
         pub due_date: Date,
         /// Whether the gateway has checked the item after that day.
@@ -48,13 +50,13 @@ impl OpenItemRow {
     /// Returns the version that makes a checked item due again.
     #[must_use]
     pub fn reopened(self) -> Self {
-        Self { version: self.version + 1, is_checked: false, is_raised: false, ..self }
+        Self { version: self.version.next(), is_checked: false, is_raised: false, ..self }
     }
 
     /// Returns the version after a check.
     #[must_use]
     pub fn checked(self, is_raised: bool) -> Self {
-        Self { version: self.version + 1, is_checked: true, is_raised, ..self }
+        Self { version: self.version.next(), is_checked: true, is_raised, ..self }
     }
 }
 
@@ -137,7 +139,7 @@ pub struct RemainingItems {
     /// The items.
     pub items: Vec<OpenItemCode>,
     /// The keys and versions that were read to find them.
-    pub versions_read: Vec<(VersionKey, i64)>,
+    pub versions_read: Vec<(VersionKey, Revision)>,
     /// The commissioner's key of the child.
     pub key: ChildKey,
 }
@@ -158,7 +160,12 @@ pub async fn load_remaining(
     let missing: Vec<MissingItem> = detail.missing_items().collect();
     let planned = cx.snapshot.current_version(&plan::key(placement.id)).await?;
     let safety = safety_acknowledgement::load(cx, placement).await?;
-    let open = rules::still_open_items(&missing, planned > 0, detail.decision.is_some(), safety.acknowledged);
+    let open = rules::still_open_items(
+        &missing,
+        planned != Revision::ABSENT,
+        detail.decision.is_some(),
+        safety.acknowledged,
+    );
     let mut seen = safety.versions_read;
     seen.extend([(placement.key(), placement.version), (plan::key(placement.id), planned)]);
     Ok(Some(RemainingItems { items: open, versions_read: seen, key }))

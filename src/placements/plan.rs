@@ -16,7 +16,7 @@ use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestCont
 use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Record as _, Value};
+use crate::store::{EntryIndex, Record as _, Revision, Value};
 use crate::{record, select};
 
 pub use super::rules::plan_open_items;
@@ -27,7 +27,7 @@ record! {
         /// The placement.
         pub placement: Uuid,
         /// The plan's etag, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// `Plan`, sealed under the commissioner's key of the child.
         pub plan: Vec<u8>,
     }
@@ -47,7 +47,7 @@ pub fn key(placement: Uuid) -> VersionKey {
 pub async fn load_newest(
     cx: &mut RequestContext,
     placement: &Placement,
-) -> Result<Option<(i64, Plan)>, Refusal> {
+) -> Result<Option<(Revision, Plan)>, Refusal> {
     let row: Option<PlanRow> = cx.snapshot.newest(&key(placement.id)).await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some((row.version, open_row(cx, placement, (row.version, &row.plan)).await?)))
@@ -86,7 +86,7 @@ pub async fn load_as_of(
 pub async fn load_version(
     cx: &mut RequestContext,
     placement: &Placement,
-    version: i64,
+    version: Revision,
 ) -> Result<Option<Plan>, Refusal> {
     let sql = select!(PlanRow, "WHERE p.placement = $1 AND p.version = $2");
     load_one(cx, placement, (sql, vec![placement.id.into(), version.into()])).await
@@ -139,7 +139,7 @@ pub async fn list_in_force(
 async fn open_row(
     cx: &mut RequestContext,
     placement: &Placement,
-    (version, sealed): (i64, &[u8]),
+    (version, sealed): (Revision, &[u8]),
 ) -> Result<Plan, Refusal> {
     let child_key = children::load_required_key(cx, &placement.commissioner, placement.child).await?;
     let row_id = draft::sealed_row_id(placement.id, version);
@@ -156,12 +156,12 @@ pub(super) async fn put_plan(
     let put = wire::put_plan(&m)?;
     let (placement, permit) = draft::load_permitted(&mut cx, put.placement).await?;
     let previous = cx.snapshot.current_version(&key(placement.id)).await?;
-    if previous > 0 || !put.etag.is_empty() {
+    if previous != Revision::ABSENT || !put.etag.is_empty() {
         draft::check_etag(&put.etag, previous)?;
     }
     rules::next_state(placement.state, Transition::Plan)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;
-    let version = previous + 1;
+    let version = previous.next();
     let plan = seal(&cx, &draft.key, placement.id, version, &put.plan)?;
     let mut rows = vec![row_write(&PlanRow { placement: placement.id, version, plan })];
     let moves_end =
@@ -193,7 +193,7 @@ fn seal(
     cx: &RequestContext,
     key: &ChildKey,
     placement: Uuid,
-    version: i64,
+    version: Revision,
     plan: &Plan,
 ) -> Result<Vec<u8>, Refusal> {
     let row = draft::sealed_row_id(placement, version);

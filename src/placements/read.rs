@@ -23,7 +23,7 @@ use crate::proto::v1::{
     self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
     MissingItem, OpenItem, PlacementDetail, PlacementState, Plan,
 };
-use crate::store::EntryIndex;
+use crate::store::{EntryIndex, Revision};
 
 /// Number of placements that a list reads with one query.
 const PLACEMENTS_PER_QUERY: i64 = 500;
@@ -147,7 +147,7 @@ pub async fn placement_message(
     message.provider_reference = placement.provider_reference.clone().unwrap_or_default();
     message.reason = placement.reason as i32;
     message.agreement_id = placement.agreement.hyphenated().to_string();
-    message.plan_etag = if plan == 0 { String::new() } else { plan.to_string() };
+    message.plan_etag = if plan == Revision::ABSENT { String::new() } else { plan.to_string() };
     if matches!(placement.role_of(&cx.caller.organisation), CallerRole::Commissioner | CallerRole::Provider) {
         message.party_periods = placement.party_periods.iter().map(PartyPeriod::message).collect();
     }

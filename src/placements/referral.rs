@@ -22,6 +22,7 @@ use crate::proto::v1::{
 };
 use crate::register::{agreements, organisations};
 use crate::seal::{BlindIndex, ChildKey};
+use crate::store::Revision;
 use crate::store::proposal::Guard;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
@@ -59,7 +60,8 @@ pub(super) async fn create_referral(
         receipt: None,
     };
     let parties = placement.parties();
-    let mut change = draft::bump_facts(cx.change(&permit).guard(placement.key(), 0), &placement);
+    let mut change =
+        draft::bump_facts(cx.change(&permit).guard(placement.key(), Revision::ABSENT), &placement);
     for Guard { key, version } in subject.guards {
         change = change.guard(key, version);
     }
@@ -120,7 +122,12 @@ async fn find_or_create_child(cx: &mut RequestContext, named: &NamedChild) -> Re
     };
     let by_upn = found.as_ref().and_then(|found| found.child);
     let keys = found.iter().flat_map(|found| &found.checked_keys);
-    let guards = keys.map(|(key, exists)| Guard { key: key.clone(), version: i64::from(*exists) }).collect();
+    let guards = keys
+        .map(|(key, exists)| Guard {
+            key: key.clone(),
+            version: if *exists { Revision::FIRST } else { Revision::ABSENT },
+        })
+        .collect();
     let index = found.as_ref().filter(|found| found.child.is_none()).map(|found| found.index);
     match named.id.or(by_upn) {
         Some(child) if by_upn.is_none_or(|other| other == child) => {
@@ -153,7 +160,7 @@ async fn known_child(
     let record = if identity == known.identity {
         None
     } else {
-        let version = known.version + 1;
+        let version = known.version.next();
         let sealed = children::seal_identity(cx, &known.key, child, version, &identity)?;
         Some(ChildRow { child, sender, version, identity: sealed })
     };
@@ -168,11 +175,11 @@ fn new_child(
 ) -> Result<ReferredChild, Refusal> {
     let (sender, child) = (cx.caller.organisation.clone(), cx.random.uuid_v4());
     let (key, key_row) = children::generate_key(cx, &sender, child)?;
-    guards.push(Guard { key: children::child_key_row_key(&sender, child), version: 0 });
-    guards.push(Guard { key: children::identity_key(&sender, child), version: 0 });
+    guards.push(Guard { key: children::child_key_row_key(&sender, child), version: Revision::ABSENT });
+    guards.push(Guard { key: children::identity_key(&sender, child), version: Revision::ABSENT });
     let identity = named.identity.clone();
-    let sealed = children::seal_identity(cx, &key, child, 1, &identity)?;
-    let record = ChildRow { child, sender, version: 1, identity: sealed };
+    let sealed = children::seal_identity(cx, &key, child, Revision::FIRST, &identity)?;
+    let record = ChildRow { child, sender, version: Revision::FIRST, identity: sealed };
     let (new_key, record) = (Some(key_row), Some(record));
     Ok(ReferredChild { child, identity, key, new_key, record, new_upn, guards })
 }
@@ -188,7 +195,7 @@ fn first_version(
     let index = |upn: Upn| ring.blind_index(referral.provider.as_str(), "upn", upn.as_str()).to_vec();
     let mut placement = Placement {
         id: cx.random.uuid_v4(),
-        version: 1,
+        version: Revision::FIRST,
         state: PlacementState::Referred,
         commissioner: cx.caller.organisation.clone(),
         upn_index: upn.map(index),

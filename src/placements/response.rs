@@ -9,6 +9,7 @@ use super::rules::{self, Transition};
 use super::wire::{self, ReferralResponse};
 use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, RespondToReferralRequest, RespondToReferralResponse};
+use crate::store::Revision;
 
 /// Records the provider's response to a referral. The first response about a child generates the provider's key of that
 /// child, which seals what the provider sends about it.
@@ -25,7 +26,7 @@ pub(super) async fn respond_to_referral(
         ReferralResponse::Accept(reference) => {
             draft.next.state = rules::next_state(placement.state, Transition::Accept)?;
             let key = provider_reference_key(&placement.provider, &reference);
-            if cx.snapshot.current_version(&key).await? != 0 {
+            if cx.snapshot.current_version(&key).await? != Revision::ABSENT {
                 return Err(Reason::AlreadyExists.into());
             }
             claimed = Some(key);
@@ -39,7 +40,7 @@ pub(super) async fn respond_to_referral(
     }
     let mut change = draft.seal(&cx, &permit)?;
     if let Some(key) = claimed {
-        change = change.guard(key, 0);
+        change = change.guard(key, Revision::ABSENT);
     }
     let (key, change) =
         children::load_or_generate_key(&mut cx, change, &placement.provider, placement.child).await?;

@@ -8,7 +8,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, RoleStatus};
 use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{DamagedRow, EntryIndex, Record as _, Row, Snapshot, StoreError};
+use crate::store::{DamagedRow, EntryIndex, Record as _, Revision, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { PlacementState, LegalBasis, PlacementReason }
@@ -20,7 +20,7 @@ record! {
         /// Id, made by `CreateReferral`; the same from referral to follow-up.
         pub id: Uuid,
         /// The etag, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// State.
         pub state: PlacementState,
         /// The organisation that arranges and pays.
@@ -92,10 +92,10 @@ impl Placement {
     }
 
     /// Returns the keys of the version; the version that accepts a referral also claims the provider's reference.
-    fn versioned_keys(&self) -> Vec<(VersionKey, i64)> {
+    fn versioned_keys(&self) -> Vec<(VersionKey, Revision)> {
         let mut versions = vec![(self.key(), self.version)];
         if let (PlacementState::Accepted, Some(reference)) = (self.state, &self.provider_reference) {
-            versions.push((provider_reference_key(&self.provider, reference), 1));
+            versions.push((provider_reference_key(&self.provider, reference), Revision::FIRST));
         }
         versions
     }

@@ -8,8 +8,8 @@ use super::rows::Placement;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Refusal, RequestContext};
 use crate::proto::v1::OpenItem;
-use crate::store::StoreError;
 use crate::store::version_key::{KeyFamily, VersionKey};
+use crate::store::{Revision, StoreError};
 use crate::violation_reason::ViolationReason;
 
 /// Returns the key of a sender's passport of a child, whose version is the passport's etag.
@@ -33,15 +33,15 @@ pub(super) struct SafetyAcknowledgement {
     /// Whether the newest passport of one of the senders is acknowledged.
     pub acknowledged: bool,
     /// Per sender the newest and the acknowledged version, the commissioner's first.
-    pub versions_read: Vec<(VersionKey, i64)>,
+    pub versions_read: Vec<(VersionKey, Revision)>,
 }
 
 impl SafetyAcknowledgement {
-    /// Returns two versions of the commissioner's passport: the acknowledged and the newest; 0 is none.
-    fn acknowledged_and_newest(&self) -> (i64, i64) {
+    /// Returns two versions of the commissioner's passport: the acknowledged and the newest.
+    fn acknowledged_and_newest(&self) -> (Revision, Revision) {
         let mut seen = self.versions_read.iter().map(|(_, version)| *version);
-        let newest = seen.next().unwrap_or_default();
-        (seen.next().unwrap_or_default(), newest)
+        let newest = seen.next().unwrap_or(Revision::ABSENT);
+        (seen.next().unwrap_or(Revision::ABSENT), newest)
     }
 
     /// Adds the acknowledged and the needed version to a refusal. The caller is the commissioner, which owns the
@@ -61,7 +61,8 @@ impl SafetyAcknowledgement {
 
     /// Adds the acknowledged and the needed version to the open item. Only the commissioner may see them.
     pub(super) fn add_versions_to_items(&self, items: &mut [OpenItem]) {
-        let etag = |version: i64| if version == 0 { String::new() } else { version.to_string() };
+        let etag =
+            |version: Revision| if version == Revision::ABSENT { String::new() } else { version.to_string() };
         let (acknowledged, needed) = self.acknowledged_and_newest();
         for item in items.iter_mut().filter(|item| item.item == SAFETY_NOT_ACKNOWLEDGED) {
             item.acknowledged_etag = etag(acknowledged);
@@ -86,7 +87,7 @@ pub(super) async fn load(
         let acknowledged = acknowledged_key(sender, placement.id);
         let versions =
             (cx.snapshot.current_version(&newest).await?, cx.snapshot.current_version(&acknowledged).await?);
-        safety.acknowledged |= versions.0 > 0 && versions.0 == versions.1;
+        safety.acknowledged |= versions.0 != Revision::ABSENT && versions.0 == versions.1;
         safety.versions_read.extend([(newest, versions.0), (acknowledged, versions.1)]);
     }
     Ok(safety)

@@ -13,8 +13,8 @@ use crate::proto::v1::{
 };
 use crate::register::closures::{self, ClosureRow};
 use crate::register::terms;
-use crate::store::StoreError;
 use crate::store::version_key::VersionKey;
+use crate::store::{Revision, StoreError};
 
 /// Number of placements that are read with one query.
 const PLACEMENTS_PER_QUERY: i64 = 500;
@@ -35,11 +35,11 @@ pub(super) async fn declare_closure(
     let part =
         if current.is_some() || m.closure_id.is_empty() { CallerRole::Owner } else { CallerRole::NoRole };
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
-    let before = current.map_or(0, |current| current.version);
-    if before > 0 {
+    let before = current.map_or(Revision::ABSENT, |current| current.version);
+    if before != Revision::ABSENT {
         super::draft::check_etag(&m.etag, before)?;
     }
-    closure.version = before + 1;
+    closure.version = before.next();
     let mut change = cx.change(&permit).guard(closures::key(closure.id), before).append(&closure);
     change = change.bump(VersionKey::facts(closure.organisation.as_str()));
     for recipient in list_recipients(&mut cx).await? {

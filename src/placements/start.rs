@@ -15,6 +15,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
 use crate::register::terms;
+use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
 
 /// School days within which the items that a start left open must be supplied.
@@ -35,7 +36,7 @@ pub(super) async fn start_placement(
     let safety = safety_acknowledgement::load(&mut cx, &placement).await?;
     let items = rules::check_start(placement.state, plan.is_some(), safety.acknowledged, &start.missing);
     require_all_waived(&items.not_waived).map_err(|refusal| safety.add_versions_to_refusal(refusal))?;
-    let planned_version = plan.as_ref().map_or(0, |(version, _)| *version);
+    let planned_version = plan.as_ref().map_or(Revision::ABSENT, |(version, _)| *version);
     draft.next.start_date = Some(start.date);
     draft.next.planned_end_date = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
     let open_items: Vec<i32> = items.left_open.iter().map(|item| *item as i32).collect();
@@ -61,7 +62,7 @@ pub(super) async fn start_placement(
     let item_rows = codes.map(|item| OpenItemRow {
         placement: placement.id,
         item,
-        version: 1,
+        version: Revision::FIRST,
         due_date: due,
         is_checked: false,
         is_raised: false,

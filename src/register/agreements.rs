@@ -20,7 +20,7 @@ use crate::proto::v1::{
     EndAgreementRequest, EndAgreementResponse, ProposeAgreementRequest, ProposeAgreementResponse, Purpose,
 };
 use crate::store::version_key::VersionKey;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 pub use rows::{AgreementRow, key};
 
 /// Proposes an agreement. The proposal counts as the proposer's signature.
@@ -44,7 +44,7 @@ pub(super) async fn propose(
         etag: row.version.to_string(),
         receipt: None,
     };
-    Ok(write_version(&cx, cx.change(&permit).guard(key(row.id), 0), &row).with_reply(&reply))
+    Ok(write_version(&cx, cx.change(&permit).guard(key(row.id), Revision::ABSENT), &row).with_reply(&reply))
 }
 
 /// Signs an agreement. The last signature puts it in force.
@@ -71,7 +71,7 @@ pub(super) async fn countersign(
         return Err(WrongState { current: "COUNTERSIGNED", required: needed(), next_actor }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
-    row.version += 1;
+    row.version = row.version.next();
     row.countersigned_by.push(cx.caller.organisation.clone());
     row.countersigned_by.sort();
     if row.parties.iter().all(|party| row.countersigned_by.contains(party)) {
@@ -102,7 +102,7 @@ pub(super) async fn end_agreement(
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(row.id), row.version);
-    row.version += 1;
+    row.version = row.version.next();
     row.state = AgreementState::Ended;
     let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };
     Ok(write_version(&cx, change, &row).with_reply(&reply))

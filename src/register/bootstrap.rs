@@ -10,8 +10,8 @@ use crate::exchange::change::row_write;
 use crate::identity::PeerCertificate;
 use crate::proto::v1::{AuditEntry, OrganisationState, Outcome};
 use crate::seal::{SealError, Vault};
-use crate::store::CommitmentSalts;
 use crate::store::proposal::{Guard, Proposal};
+use crate::store::{CommitmentSalts, Revision};
 use crate::tlog::commitment;
 
 /// Method name in the first entry.
@@ -37,14 +37,14 @@ pub fn bootstrap_proposal(
         urn: None,
         ukprn: None,
         state_change: None,
-        version: 1,
+        version: Revision::FIRST,
     };
     let certificate = CertificateRow::new(operator);
     let rows = vec![row_write(&organisation), row_write(&certificate)];
     let guards = rows
         .iter()
         .flat_map(|row| &row.versioned_keys)
-        .map(|(key, _)| Guard { key: key.clone(), version: 0 });
+        .map(|(key, _)| Guard { key: key.clone(), version: Revision::ABSENT });
     Ok(Proposal {
         exchange_id: exchange,
         entry: bootstrap_entry(exchange, operator, &salts),

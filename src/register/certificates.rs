@@ -12,6 +12,7 @@ use crate::proto::v1::{
     CertificateState, RegisterCertificateRequest, RegisterCertificateResponse, RevokeCertificateRequest,
     RevokeCertificateResponse,
 };
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 pub use rows::{CertificateRow, key, list_by_organisation};
 pub use wire::check_certificate;
@@ -31,10 +32,10 @@ pub(super) async fn register(
     let registered = organisations::by_id(&mut cx.snapshot, certificate.organisation()).await?;
     registered.ok_or(Reason::NotFound)?;
     let row = CertificateRow::new(&certificate);
-    if cx.snapshot.current_version(&key(&row.sha256)).await? > 0 {
+    if cx.snapshot.current_version(&key(&row.sha256)).await? > Revision::ABSENT {
         return Err(Reason::AlreadyExists.into());
     }
-    let change = cx.change(&permit).guard(key(&row.sha256), 0).append(&row);
+    let change = cx.change(&permit).guard(key(&row.sha256), Revision::ABSENT).append(&row);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
     let reply = RegisterCertificateResponse { certificate_sha256: row.sha256_text(), receipt: None };
     Ok(change.with_reply(&reply))
@@ -62,7 +63,7 @@ pub(super) async fn revoke(
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(key(&sha256), row.version);
-    row.version += 1;
+    row.version = row.version.next();
     row.state = CertificateState::Revoked;
     let change = change.append(&row).bump(VersionKey::authority(row.organisation.as_str()));
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;

@@ -10,7 +10,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::proto::v1::{Closure, ClosureKind, DeclareClosureRequest};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Snapshot, StoreError};
+use crate::store::{EntryIndex, Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select, stored_enums};
 
@@ -25,7 +25,7 @@ record! {
         /// Id of the closure, assigned with its first version.
         pub id: Uuid,
         /// Version of the closure, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// The organisation that is closed.
         pub organisation: OrganisationId,
         /// The closed site; empty for the whole organisation.
@@ -67,7 +67,7 @@ pub fn parse_declaration(cx: &RequestContext, m: &DeclareClosureRequest) -> Resu
     };
     Ok(ClosureRow {
         id: id.unwrap_or_else(|| cx.random.uuid_v7(cx.now)),
-        version: 1,
+        version: Revision::FIRST,
         organisation: cx.caller.organisation.clone(),
         site,
         from_date: days.first(),

@@ -15,7 +15,7 @@ use crate::proto::v1::{
     DeliveryKind, EndGrantRequest, EndGrantResponse,
 };
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{ColumnType, Snapshot, StoreError};
+use crate::store::{ColumnType, Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select, stored_enums};
 
@@ -38,7 +38,7 @@ record! {
     /// A version of a grant.
     pub struct GrantRow in "grants" as g, Committed, NoChild {
         id: Uuid,
-        version: i64,
+        version: Revision,
         kind: GrantKind,
         grantor: OrganisationId,
         grantee: OrganisationId,
@@ -87,7 +87,8 @@ pub(super) async fn authorise_processor(
     };
     let row = new_grant(&mut cx, GrantKind::Processor, grantee, m.methods.join(","), from, to).await?;
     let reply = AuthoriseProcessorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
-    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
+    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), Revision::ABSENT).append(&row), &row)
+        .with_reply(&reply))
 }
 
 /// Grants an auditor the right to read the log of the caller's exchanges.
@@ -106,7 +107,8 @@ pub(super) async fn appoint_auditor(
     };
     let row = new_grant(&mut cx, GrantKind::Auditor, grantee, String::new(), from, to).await?;
     let reply = AppointAuditorResponse { grant_id: row.id.hyphenated().to_string(), receipt: None };
-    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), 0).append(&row), &row).with_reply(&reply))
+    Ok(notify_grantee(cx.change(&permit).guard(key(row.id), Revision::ABSENT).append(&row), &row)
+        .with_reply(&reply))
 }
 
 /// Ends a grant that the caller gave.
@@ -129,7 +131,7 @@ pub(super) async fn end_grant(
         );
     }
     let change = cx.change(&permit).guard(key(id), row.version);
-    row.version += 1;
+    row.version = row.version.next();
     row.ended = true;
     let change = change
         .append(&row)
@@ -169,7 +171,7 @@ async fn new_grant(
     let (id, grantor) = (cx.random.uuid_v7(cx.now), cx.caller.organisation.clone());
     Ok(GrantRow {
         id,
-        version: 1,
+        version: Revision::FIRST,
         kind,
         grantor,
         grantee,

@@ -17,7 +17,7 @@ use crate::proto::v1::{
     UpdateOrganisationResponse,
 };
 use crate::store::version_key::VersionKey;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 pub use rows::{OrganisationRow, by_id, key, list_names};
 
@@ -50,16 +50,18 @@ pub(super) async fn register(
         urn,
         ukprn,
         state_change: None,
-        version: 1,
+        version: Revision::FIRST,
     };
     let first = CertificateRow::new(&certificate);
-    let exists = cx.snapshot.current_version(&key(&row.organisation)).await? > 0
-        || cx.snapshot.current_version(&certificate_key(&first.sha256)).await? > 0;
+    let exists = cx.snapshot.current_version(&key(&row.organisation)).await? > Revision::ABSENT
+        || cx.snapshot.current_version(&certificate_key(&first.sha256)).await? > Revision::ABSENT;
     if exists {
         return Err(Reason::AlreadyExists.into());
     }
     let change = cx.change(&permit);
-    let change = change.guard(key(&row.organisation), 0).guard(certificate_key(&first.sha256), 0);
+    let change = change
+        .guard(key(&row.organisation), Revision::ABSENT)
+        .guard(certificate_key(&first.sha256), Revision::ABSENT);
     let change = change.append(&row).append(&first);
     let change = deliver_registration(&mut cx, change, &row.organisation).await?;
     let reply = RegisterOrganisationResponse {
@@ -90,7 +92,7 @@ pub(super) async fn update(
         return Err(Reason::RevisionMismatch.into());
     }
     let change = cx.change(&permit).guard(key(&organisation), row.version);
-    row.version += 1;
+    row.version = row.version.next();
     row.display_name = display_name.unwrap_or(row.display_name);
     row.state = state.unwrap_or(row.state);
     row.state_change =

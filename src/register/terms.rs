@@ -9,7 +9,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select};
 
@@ -26,7 +26,7 @@ record! {
         organisation: OrganisationId,
         /// The calendar year in which the academic year begins.
         academic_year: i32,
-        version: i64,
+        version: Revision,
         /// `TermDates`, as checked.
         message: Vec<u8>,
     }
@@ -68,7 +68,7 @@ pub(super) async fn put(
     let row = TermsRow {
         academic_year: sent.academic_year,
         message: sent.encode_to_vec(),
-        version: before + 1,
+        version: before.next(),
         organisation,
     };
     let change = cx.change(&permit).guard(key(&row.organisation, row.academic_year), before);

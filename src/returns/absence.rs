@@ -21,6 +21,7 @@ use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
     DeliveryKind, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, Session, StoredExpectedAbsence,
 };
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
 
@@ -68,7 +69,7 @@ pub async fn notify_expected_absence(
     let mut rows = Vec::new();
     for (date, slot) in &notice.sessions {
         let before = standing.iter().find(|before| (before.date, before.slot) == (*date, *slot));
-        let revision = before.map_or(0, |before| before.revision);
+        let revision = before.map_or(Revision::ABSENT, |before| before.revision);
         change = change.guard(key_of(*date, *slot), revision);
         if before.map_or(notice.code.is_none(), |before| before.code == notice.code) {
             continue;
@@ -79,9 +80,9 @@ pub async fn notify_expected_absence(
             date: *date,
             slot: *slot,
             organisation: sender.clone(),
-            revision: revision + 1,
+            revision: revision.next(),
             code: notice.code.clone(),
-            mark_revision: 0,
+            mark_revision: Revision::ABSENT,
             suggested: String::new(),
             submission_id: object,
             received: cx.now.micros(),

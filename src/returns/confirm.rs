@@ -25,6 +25,7 @@ use crate::proto::v1::{
     ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, ConfirmationResult, DeliveryKind, MarkOutcome,
     Officer, Session, StoredConfirmation,
 };
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
 
@@ -246,9 +247,9 @@ impl ParsedConfirmation {
         }
     }
 
-    /// Returns the current revision of the caller's statement; 0 if there is none.
-    fn current_revision(&self, known: &StoredSessions) -> i64 {
-        known.current.get(&self.session_key()).map_or(0, |standing| standing.revision)
+    /// Returns the current revision of the caller's statement, [`Revision::ABSENT`] if there is none.
+    fn current_revision(&self, known: &StoredSessions) -> Revision {
+        known.current.get(&self.session_key()).map_or(Revision::ABSENT, |standing| standing.revision)
     }
 }
 
@@ -258,13 +259,14 @@ fn confirmation_result(
     known: &StoredSessions,
 ) -> ConfirmationResult {
     let outcome = stating.outcome(known);
-    let revision = stating.current_revision(known) + i64::from(outcome != MarkOutcome::Unchanged);
+    let before = stating.current_revision(known);
+    let revision = if outcome == MarkOutcome::Unchanged { before } else { before.next() };
     ConfirmationResult {
         index: u32::try_from(at).unwrap_or(u32::MAX),
         outcome: outcome as i32,
         suggested_code: suggested_code(known.marks.get(&stating.session_key())),
         placement_id: stating.placement.hyphenated().to_string(),
-        revision: u32::try_from(revision).unwrap_or(u32::MAX),
+        revision: revision.to_u32(),
     }
 }
 
@@ -311,7 +313,7 @@ impl PlacementConfirmations<'_> {
                 date: stating.date,
                 slot: stating.slot,
                 organisation: sender.clone(),
-                revision: before + 1,
+                revision: before.next(),
                 code: Some(stating.code.as_str().to_owned()),
                 mark_revision: mark.revision,
                 suggested: suggested_code(Some(mark)),

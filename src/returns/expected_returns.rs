@@ -28,7 +28,7 @@ use crate::proto::v1::{
 use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::version_key::VersionKey;
-use crate::store::{DamagedRow, StoreError};
+use crate::store::{DamagedRow, Revision, StoreError};
 use crate::violation_reason::ViolationReason;
 
 /// Maximum number of days in a request.
@@ -315,7 +315,7 @@ async fn first_received_time(
         }
         if !earlier.flags.contains(MarkFlags::RESTORED) {
             let withdrawal = void::withdrawal_key(&mut cx.snapshot, &earlier, position.index).await?;
-            if cx.snapshot.current_version(&withdrawal).await? == 0 {
+            if cx.snapshot.current_version(&withdrawal).await? == Revision::ABSENT {
                 received = earlier.received;
             }
         }

@@ -18,7 +18,7 @@ use crate::proto::v1::{
     StreamAttendanceRequest, StreamAttendanceResponse, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
 use crate::store::version_key::VersionKey;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 
 /// Maximum number of marks in a message.
@@ -126,7 +126,7 @@ pub async fn open_stream(
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let key = parts_key(&provider, return_id);
     let (change, found) = match found {
-        Some(found) => (cx.change(&permit).guard(key, found.next), found),
+        Some(found) => (cx.change(&permit).guard(key, Revision::new(found.next)), found),
         None => (cx.change(&permit).bump(key), PartsProgress { next: 1, complete: false, marks: 0 }),
     };
     let next = if found.complete { 0 } else { found.next };
@@ -174,7 +174,7 @@ pub async fn submit_part(
         submit::response(return_id, results);
     let complete = last && !validate_only;
     let next_part = if complete { 0 } else { part + u32::from(!validate_only) };
-    Ok(change.guard(key, found.next).with_reply(&StreamAttendanceResponse {
+    Ok(change.guard(key, Revision::new(found.next)).with_reply(&StreamAttendanceResponse {
         return_id,
         results,
         stored,

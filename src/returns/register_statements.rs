@@ -12,7 +12,7 @@ use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::placements::children;
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{ColumnKind, ColumnType, Snapshot, StoreError, Value};
+use crate::store::{ColumnKind, ColumnType, Revision, Snapshot, StoreError, Value};
 use crate::{record, select};
 
 /// The kind of a register statement.
@@ -49,11 +49,11 @@ record! {
         pub date: Date,
         pub slot: SessionSlot,
         pub organisation: OrganisationId,
-        pub revision: i64,
+        pub revision: Revision,
         /// The attendance code; None if the statement was withdrawn.
         pub code: Option<String>,
-        /// Revision of the confirmed mark; 0 for an expected absence.
-        pub mark_revision: i64,
+        /// Revision of the confirmed mark; [`Revision::ABSENT`] for an expected absence.
+        pub mark_revision: Revision,
         /// The code that was suggested with the mark; empty if none was.
         pub suggested: String,
         /// Id of the confirmation or notice with which the statement was sent.

@@ -14,7 +14,9 @@ use crate::placements::rows::Placement;
 use crate::proto::v1::StoredMark;
 use crate::seal::{ChildKey, ColumnAddress, FillRandom};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Located, LogPosition, Ordinal, Record, Snapshot, StoreError, read_located};
+use crate::store::{
+    EntryIndex, Located, LogPosition, Ordinal, Record, Revision, Snapshot, StoreError, read_located,
+};
 use crate::{record, select};
 
 record! {
@@ -35,7 +37,7 @@ record! {
     }
     versions = |row| {
         let key = (row.part > 0).then(|| parts_key(&row.provider, row.return_id));
-        key.map(|key| (key, row.part + 1)).into_iter().collect()
+        key.map(|key| (key, Revision::new(row.part + 1))).into_iter().collect()
     };
 }
 
@@ -45,7 +47,7 @@ record! {
         pub placement: Uuid,
         pub date: Date,
         pub slot: SessionSlot,
-        pub revision: i64,
+        pub revision: Revision,
         pub return_id: Uuid,
         /// The statutory code of [`MarkRow::statement`], as sent.
         pub code: Option<String>,
@@ -222,7 +224,7 @@ fn statement_of(code: Option<String>, seen: Option<i32>) -> Result<MarkStatement
 /// Seals comment, correction reason and place of education; returns None if all of them are empty.
 pub fn seal_note(
     key: &ChildKey,
-    revision: (Uuid, Date, SessionSlot, i64),
+    revision: (Uuid, Date, SessionSlot, Revision),
     note: &StoredMark,
     fill: FillRandom<'_>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
@@ -237,7 +239,7 @@ pub fn seal_note(
     Ok(Some(sealed))
 }
 
-fn note_row_id(placement: Uuid, date: Date, slot: SessionSlot, revision: i64) -> Vec<u8> {
+fn note_row_id(placement: Uuid, date: Date, slot: SessionSlot, revision: Revision) -> Vec<u8> {
     let (date, slot, revision) = (date_bytes(date), slot.number().to_be_bytes(), revision.to_be_bytes());
     [&date[..], placement.as_bytes(), &slot, &revision].concat()
 }

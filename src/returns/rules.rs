@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::flags::MarkFlags;
 use crate::calendar::{Date, TimeOfDay};
 use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSession};
-use crate::store::{ColumnKind, ColumnType, LogPosition, Value};
+use crate::store::{ColumnKind, ColumnType, LogPosition, Revision, Value};
 use crate::violation_reason::ViolationReason;
 
 /// Number of school days after which a mark is late.
@@ -194,7 +194,7 @@ pub fn flags(mark: &ParsedMark, late_before: Date, agreed: bool) -> MarkFlags {
 /// The newest stored revision under the natural key of a mark.
 #[derive(Clone)]
 pub struct CurrentMark {
-    pub revision: i64,
+    pub revision: Revision,
     /// Whether this revision or an earlier one has a restricted code.
     pub after_restricted: bool,
     pub position: LogPosition,
@@ -344,7 +344,7 @@ pub(super) mod tests {
     #[test]
     fn the_same_again_is_unchanged_and_another_needs_a_reason() {
         let standing = CurrentMark {
-            revision: 1,
+            revision: Revision::FIRST,
             after_restricted: false,
             position: LogPosition { index: EntryIndex::new(0), ordinal: Ordinal::FIRST },
             statement: MarkStatement::Code("O".to_owned()),

@@ -39,11 +39,11 @@ impl StatementRow {
             code,
             not_possible,
             confirmed_by: self.organisation.to_string(),
-            revision: u32::try_from(self.revision).unwrap_or(u32::MAX),
+            revision: self.revision.to_u32(),
             received_time: Instant::from_micros(self.received).ok().map(Instant::to_proto),
             confirmation_id: self.submission_id.hyphenated().to_string(),
             suggested_code: self.suggested.clone(),
-            mark_revision: u32::try_from(self.mark_revision).unwrap_or(u32::MAX),
+            mark_revision: self.mark_revision.to_u32(),
             ..self.note(cx).await?
         };
         if !view.may_see_reason(&self.organisation) {
@@ -70,7 +70,7 @@ impl StatementRow {
             not_possible,
             withdrawn: self.code.is_none(),
             notified_by: self.organisation.to_string(),
-            revision: u32::try_from(self.revision).unwrap_or(u32::MAX),
+            revision: self.revision.to_u32(),
             received_time: Instant::from_micros(self.received).ok().map(Instant::to_proto),
             note: if cut { String::new() } else { opened.note },
         })

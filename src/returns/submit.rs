@@ -21,6 +21,7 @@ use crate::exchange::{
 use crate::proto::v1::{
     DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
 };
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
 
@@ -89,7 +90,7 @@ pub async fn decide_marks(
         let marks = mark_rows(cx, of_child.clone(), known, &batch, return_id)?;
         for row in of_child {
             if let SubmittedRow::Accepted { mark, standing, .. } = row {
-                let revision = standing.as_ref().map_or(0, |standing| standing.revision);
+                let revision = standing.as_ref().map_or(Revision::ABSENT, |standing| standing.revision);
                 change = change.guard(
                     mark_key(mark.date, &known.placement.provider, known.placement.id, mark.slot),
                     revision,
@@ -228,8 +229,10 @@ fn mark_rows<'a>(
         let SubmittedRow::Accepted { mark, standing, .. } = row else {
             continue;
         };
-        let (placement, revision) =
-            (known.placement.id, standing.as_ref().map_or(1, |standing| standing.revision + 1));
+        let (placement, revision) = (
+            known.placement.id,
+            standing.as_ref().map_or(Revision::FIRST, |standing| standing.revision.next()),
+        );
         let fill = |bytes: &mut [u8]| cx.random.fill(bytes);
         let sealed_for = (placement, mark.date, mark.slot, revision);
         let mut flags = rules::flags(mark, batch.roster.late_before, known.is_agreed());
@@ -277,14 +280,14 @@ fn results(rows: &[SubmittedRow], batch: &SubmissionBatch, cx: &RequestContext) 
             MarkResult { index: u32::try_from(index).unwrap_or(u32::MAX), ..MarkResult::default() };
         match row {
             SubmittedRow::Accepted { mark, at, becomes, standing, warnings } => {
-                let (outcome, step) = match becomes {
-                    MarkChange::New => (MarkOutcome::Stored, 1),
-                    MarkChange::Unchanged => (MarkOutcome::Unchanged, 0),
-                    MarkChange::Correction => (MarkOutcome::Corrected, 1),
+                let before = standing.as_ref().map_or(Revision::ABSENT, |standing| standing.revision);
+                let (outcome, revision) = match becomes {
+                    MarkChange::New => (MarkOutcome::Stored, before.next()),
+                    MarkChange::Unchanged => (MarkOutcome::Unchanged, before),
+                    MarkChange::Correction => (MarkOutcome::Corrected, before.next()),
                 };
-                let revision = standing.as_ref().map_or(0, |standing| standing.revision) + step;
                 result.set_outcome(outcome);
-                result.revision = u32::try_from(revision).unwrap_or(u32::MAX);
+                result.revision = revision.to_u32();
                 result.warnings = texts(warnings);
                 result.placement_id = id_of(*at).unwrap_or_default();
                 if let Some(known) = batch.entries.get(*at) {

@@ -75,7 +75,7 @@ impl<'a> ReaderView<'a> {
             minutes_late: mark.minutes_late,
             minutes_planned: mark.minutes_planned,
             minutes_attended: mark.minutes_attended,
-            revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
+            revision: mark.revision.to_u32(),
             received_time: Instant::from_micros(mark.received).ok().map(Instant::to_proto),
             return_id: mark.return_id.hyphenated().to_string(),
             submitted_by: mark.sender.as_str().to_owned(),

@@ -24,7 +24,7 @@ use crate::proto::v1::{
 use crate::record;
 use crate::seal::{ColumnAddress, OrganisationKey};
 use crate::store::version_key::VersionKey;
-use crate::store::{EntryIndex, LogPosition, Snapshot, StoreError};
+use crate::store::{EntryIndex, LogPosition, Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 
 record! {
@@ -37,7 +37,7 @@ record! {
         /// Number of the part; 0 for a return that was sent in one request.
         part: i64,
     }
-    versions = |row| vec![(return_key(row.return_id, row.part), 1)];
+    versions = |row| vec![(return_key(row.return_id, row.part), Revision::FIRST)];
 }
 
 /// Returns the return, and the number of its part, that the exchange at an index withdrew; None if it withdrew none.
@@ -80,7 +80,7 @@ pub async fn void_return(
     let permit = cx.permit(&PolicyFacts { basis, ..PolicyFacts::for_role(role) })?;
     let index = index.ok_or(Reason::NotFound)?;
     let key = return_key(return_id, part);
-    if cx.snapshot.current_version(&key).await? != 0 {
+    if cx.snapshot.current_version(&key).await? != Revision::ABSENT {
         return Err(
             WrongState { current: "VOIDED", required: Vec::new(), next_actor: NextActor::Nobody }.into()
         );
@@ -101,7 +101,7 @@ pub async fn void_return(
         results,
         receipt: None,
     };
-    Ok(change.guard(key, 0).append(&row).with_reply(&reply))
+    Ok(change.guard(key, Revision::ABSENT).append(&row).with_reply(&reply))
 }
 
 /// Returns the index of the entry with the caller's return or part. If marks were stored, the entry is found by its
@@ -162,7 +162,7 @@ async fn restore_marks(
             let mut result = MarkResult {
                 index: u32::try_from(at).unwrap_or(u32::MAX),
                 placement_id: mark.placement.hyphenated().to_string(),
-                revision: u32::try_from(mark.revision).unwrap_or(u32::MAX),
+                revision: mark.revision.to_u32(),
                 ..MarkResult::default()
             };
             result.set_outcome(MarkOutcome::Unchanged);
@@ -172,13 +172,13 @@ async fn restore_marks(
             {
                 let before = find_earlier_revision(cx, now.prior(), index).await?;
                 if let Some(EarlierRevision { withdrawal_key: key, .. }) = &before {
-                    change = change.guard(key.clone(), 0);
+                    change = change.guard(key.clone(), Revision::ABSENT);
                 }
                 let before = before.map(|before| before.mark);
                 change = change.guard(now.key(), now.revision);
                 let row = restoring_revision(cx, known, now, *position, before, &reason)?;
                 result.set_outcome(MarkOutcome::Voided);
-                result.revision = u32::try_from(row.revision).unwrap_or(u32::MAX);
+                result.revision = row.revision.to_u32();
                 rows.push(row);
             }
             result.encode(&mut reply).map_err(|_| Reason::Failed)?;
@@ -249,7 +249,7 @@ async fn find_earlier_revision(
             continue;
         }
         let key = withdrawal_key(&mut cx.snapshot, &mark, index).await?;
-        if cx.snapshot.current_version(&key).await? == 0 {
+        if cx.snapshot.current_version(&key).await? == Revision::ABSENT {
             return Ok(Some(EarlierRevision { mark, index, withdrawal_key: key }));
         }
     }
@@ -279,7 +279,7 @@ fn restoring_revision(
     before: Option<MarkRow>,
     reason: &RestoreReason<'_>,
 ) -> Result<MarkRow, Refusal> {
-    let revision = now.revision + 1;
+    let revision = now.revision.next();
     let earlier = before.as_ref().map(|before| before.note(&known.key)).transpose()?.unwrap_or_default();
     let note = StoredMark { correction_reason: reason.text.to_owned(), ..earlier };
     let sealed_for = (now.placement, now.date, now.slot, revision);

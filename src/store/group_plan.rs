@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::position::Revision;
 use super::proposal::{CommitOutcome, Guard, IdempotencyRecord, Proposal};
 use super::queue::PendingProposal;
 use super::version_key::VersionKey;
@@ -14,7 +15,7 @@ use super::version_key::VersionKey;
 #[derive(Default)]
 pub struct GroupLookups {
     /// The version of each key that has one.
-    pub versions: HashMap<VersionKey, i64>,
+    pub versions: HashMap<VersionKey, Revision>,
     /// First exchanges, by organisation and request id.
     pub requests: HashMap<(String, Uuid), IdempotencyRecord>,
 }
@@ -54,7 +55,7 @@ pub fn request_ids(group: &[PendingProposal]) -> Vec<Vec<u8>> {
 pub fn plan_group(
     group: Vec<PendingProposal>,
     mut held: GroupLookups,
-) -> (GroupPlan, HashMap<VersionKey, i64>) {
+) -> (GroupPlan, HashMap<VersionKey, Revision>) {
     let mut plan = GroupPlan::default();
     let (mut written, mut bumped): (HashSet<VersionKey>, HashSet<VersionKey>) = Default::default();
     let mut asked: HashSet<(String, Uuid)> = HashSet::new();
@@ -90,8 +91,8 @@ pub fn plan_group(
 }
 
 /// Returns whether every guard names the version that was read under the lock.
-fn guards_hold(guards: &[Guard], versions: &HashMap<VersionKey, i64>) -> bool {
-    guards.iter().all(|guard| versions.get(&guard.key).copied().unwrap_or(0) == guard.version)
+fn guards_hold(guards: &[Guard], versions: &HashMap<VersionKey, Revision>) -> bool {
+    guards.iter().all(|guard| versions.get(&guard.key).copied().unwrap_or(Revision::ABSENT) == guard.version)
 }
 
 /// Returns the keys for which the proposal's rows become the current version. Bumps are not among them: two bumps of

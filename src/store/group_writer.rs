@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use prost::Message;
 
 use super::log::{LogTree, db_int};
+use super::position::Revision;
 use super::proposal::{Proposal, RowWrite};
 use super::queue::PendingProposal;
 use super::sql::{Conn, StoreError, Table, TableRows, Value};
@@ -48,7 +49,7 @@ pub async fn write_group(
     conn: &mut Conn,
     mut tree: LogTree,
     members: &[PendingProposal],
-    versions: &HashMap<VersionKey, i64>,
+    versions: &HashMap<VersionKey, Revision>,
     signer: &Signer,
     now: Instant,
 ) -> Result<WrittenGroup, StoreError> {
@@ -71,7 +72,7 @@ pub async fn write_group(
         leaves.push(bytes);
     }
     for (key, index) in bumps {
-        let version = versions.get(key).copied().unwrap_or(0) + 1;
+        let version = versions.get(key).copied().unwrap_or(Revision::ABSENT).next();
         batch.add(&CURRENT_VERSIONS, current_version_row(key, version, index, -1));
     }
     let full = tree.range.take_full_tiles();
@@ -180,6 +181,6 @@ fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<
     Ok(())
 }
 
-fn current_version_row(key: &VersionKey, version: i64, index: i64, ordinal: i64) -> Vec<Value> {
+fn current_version_row(key: &VersionKey, version: Revision, index: i64, ordinal: i64) -> Vec<Value> {
     vec![key.as_bytes().into(), version.into(), index.into(), ordinal.into()]
 }

@@ -43,7 +43,7 @@ pub use condition::{NodeCondition, Revocation};
 pub use evidence::LogReader;
 pub use fatal::FatalError;
 pub use log_follower::LogFollower;
-pub use position::{DamagedRow, EntryIndex, LogPosition, Ordinal};
+pub use position::{DamagedRow, EntryIndex, LogPosition, Ordinal, Revision};
 pub use queue::{InFlightPermit, ProposalQueue};
 pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of, total_length};
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};

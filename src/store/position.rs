@@ -1,4 +1,6 @@
-//! Positions in the log. They order rows by commit, which is the same order on every node.
+//! Positions in the log, which order rows by commit, the same order on every node, and versions of keys.
+
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -62,6 +64,8 @@ stored_numbers! {
     EntryIndex;
     /// Number of a row within its entry, from 0.
     Ordinal;
+    /// Version of a key in `current_versions`, from 1; an etag is its text.
+    Revision;
 }
 
 impl EntryIndex {
@@ -85,6 +89,37 @@ impl Ordinal {
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
+    }
+}
+
+impl Revision {
+    /// The version of a key that has none.
+    pub const ABSENT: Self = Self(0);
+    /// The first version of a key.
+    pub const FIRST: Self = Self(1);
+
+    /// Returns the version after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Returns the version before this one.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// Returns the number as a field of a message holds it; the greatest possible if it does not fit.
+    #[must_use]
+    pub fn to_u32(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

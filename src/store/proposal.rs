@@ -4,6 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::commitment_salts::CommitmentSalts;
+use super::position::Revision;
 use super::sql::{Table, Value};
 use super::version_key::VersionKey;
 use crate::proto::v1::{AuditEntry, Receipt};
@@ -56,8 +57,8 @@ pub struct RequestKey {
 pub struct Guard {
     /// The guarded key.
     pub key: VersionKey,
-    /// The version that it must still have: that of the snapshot, 0 if it must be absent.
-    pub version: i64,
+    /// The version that it must still have: that of the snapshot, [`Revision::ABSENT`] if it must be absent.
+    pub version: Revision,
 }
 
 /// A row to append, without the leading columns (idx, ordinal), which the committer sets.
@@ -67,7 +68,7 @@ pub struct RowWrite {
     /// The values of the table's columns from the third on.
     pub values: Vec<Value>,
     /// Keys for which this row becomes the current version, each with the new version number.
-    pub versioned_keys: Vec<(VersionKey, i64)>,
+    pub versioned_keys: Vec<(VersionKey, Revision)>,
 }
 
 /// An organisation that an entry concerns, other than its caller.

@@ -1,7 +1,7 @@
 //! Records: rows of append-only tables, each declared once with [`record!`](crate::record!). The declaration gives the
 //! table, the columns with their kinds, the class, the values that are written and how they are read.
 
-use super::position::LogPosition;
+use super::position::{LogPosition, Revision};
 use super::sql::{ColumnType, Row, StoreError, Table, Value};
 use super::version_key::VersionKey;
 
@@ -26,7 +26,7 @@ pub trait Record: Sized {
     fn values(&self) -> Vec<Value>;
 
     /// Returns the keys of which this record becomes the newest version, each with that version.
-    fn versions(&self) -> Vec<(VersionKey, i64)> {
+    fn versions(&self) -> Vec<(VersionKey, Revision)> {
         Vec::new()
     }
 
@@ -124,7 +124,7 @@ macro_rules! record {
                 ]
             }
 
-            $(fn versions(&self) -> Vec<($crate::store::version_key::VersionKey, i64)> {
+            $(fn versions(&self) -> Vec<($crate::store::version_key::VersionKey, $crate::store::Revision)> {
                 let $row = self;
                 $versions
             })?

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::{ReadBudget, ReadLimits};
 use super::log;
-use super::position::EntryIndex;
+use super::position::{EntryIndex, Revision};
 use super::proposal::Guard;
 use super::record::Record;
 use super::sql::{Conn, Database, Row, StoreError, Table, Value};
@@ -26,7 +26,7 @@ pub struct Snapshot {
 /// The versions from which the caller's rights were read. Functions that read a right record it here, so that every
 /// exchange is committed under guards on them without any code in its handler. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ReadSet(Arc<Mutex<HashMap<VersionKey, i64>>>);
+pub struct ReadSet(Arc<Mutex<HashMap<VersionKey, Revision>>>);
 
 impl ReadSet {
     /// Returns the recorded versions as guards.
@@ -78,8 +78,8 @@ impl Snapshot {
         self.has_failed
     }
 
-    /// Records that a right was read from this version of the key; 0 for its absence.
-    pub fn record_read(&mut self, key: VersionKey, version: i64) {
+    /// Records that a right was read from this version of the key; [`Revision::ABSENT`] if it has none.
+    pub fn record_read(&mut self, key: VersionKey, version: Revision) {
         if self.is_recording {
             self.read_set.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, version);
         }
@@ -204,13 +204,13 @@ impl Snapshot {
         self.select(R::SELECT_WRITTEN, vec![index.into()]).await
     }
 
-    /// Returns the current version of a key, 0 if it has none.
+    /// Returns the current version of a key, [`Revision::ABSENT`] if it has none.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn current_version(&mut self, key: &VersionKey) -> Result<i64, StoreError> {
+    pub async fn current_version(&mut self, key: &VersionKey) -> Result<Revision, StoreError> {
         let sql = "SELECT version FROM current_versions WHERE key = $1";
         let row = self.fetch_one(sql, vec![key.as_bytes().into()]).await?;
-        row.map_or(Ok(0), |row| row.get("version"))
+        row.map_or(Ok(Revision::ABSENT), |row| row.get("version"))
     }
 }

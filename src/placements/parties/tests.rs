@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
-use crate::store::ColumnType;
+use crate::store::{ColumnType, Revision};
 
 const OLD: &str = "school/111111";
 const NEW: &str = "school/222222";
@@ -20,7 +20,7 @@ fn organisation(text: &str) -> OrganisationId {
 fn placement() -> Placement {
     Placement {
         id: Uuid::from_u128(1),
-        version: 1,
+        version: Revision::FIRST,
         state: PlacementState::Active,
         commissioner: organisation("la/330"),
         provider: organisation("provider/riverside"),

@@ -6,7 +6,7 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, Purpose};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::{record, stored_enums};
 
 stored_enums! { AgreementState, Article6, Article9, DataClass, Purpose }
@@ -18,7 +18,7 @@ record! {
         /// Id of the agreement.
         pub id: Uuid,
         /// The etag, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// Proposed, in force or ended.
         pub state: AgreementState,
         /// The organisations that share, sorted.

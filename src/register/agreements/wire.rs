@@ -7,6 +7,7 @@ use super::rules;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{AgreementState, Article6, Article9, DataClass, ProposeAgreementRequest, Purpose};
+use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
 
 /// Maximum number of parties, data classes or purposes of one agreement.
@@ -83,7 +84,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
     };
     Ok(AgreementRow {
         id: Uuid::nil(),
-        version: 1,
+        version: Revision::FIRST,
         state: AgreementState::Proposed,
         parties,
         countersigned_by: Vec::new(),

@@ -5,7 +5,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::identity::PeerCertificate;
 use crate::proto::v1::CertificateState;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::tlog::Hash;
 use crate::{record, select, stored_enums};
 
@@ -17,7 +17,7 @@ record! {
         /// SHA-256 of the DER encoding.
         pub sha256: [u8; 32],
         /// Version of the registration, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// The organisation that the certificate names.
         pub organisation: OrganisationId,
         /// The system that the certificate names.
@@ -37,7 +37,7 @@ impl CertificateRow {
     pub fn new(certificate: &PeerCertificate) -> Self {
         Self {
             sha256: certificate.fingerprint(),
-            version: 1,
+            version: Revision::FIRST,
             organisation: certificate.organisation().clone(),
             system: certificate.system().to_owned(),
             not_after: certificate.not_after(),

@@ -3,7 +3,7 @@
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::OrganisationState;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
 stored_enums! { OrganisationState }
@@ -15,7 +15,7 @@ record! {
         /// Id of the organisation.
         pub organisation: OrganisationId,
         /// The etag, from 1.
-        pub version: i64,
+        pub version: Revision,
         /// Name of the organisation.
         pub display_name: String,
         /// Active or suspended.

@@ -5,13 +5,14 @@ use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{
     LegalBasis, PartTimeTimetable, PlacementReason, PlacementState, TimetableSlot, Weekday,
 };
+use crate::store::Revision;
 use uuid::Uuid;
 
 fn placement(commissioner: &str, provider: &str, schools: &[&str]) -> Placement {
     let organisation = |id: &str| OrganisationId::parse(id).unwrap();
     Placement {
         id: Uuid::from_u128(1),
-        version: 1,
+        version: Revision::FIRST,
         state: PlacementState::Active,
         commissioner: organisation(commissioner),
         provider: organisation(provider),

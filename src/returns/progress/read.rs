@@ -128,7 +128,7 @@ fn is_readable(reader: &OrganisationId, placement: &Placement, row: &ProgressRow
 fn progress_record(key: &ChildKey, row: &ProgressRow, provider: bool) -> Result<ProgressRecord, Refusal> {
     Ok(ProgressRecord {
         placement_id: row.placement.hyphenated().to_string(),
-        revision: u32::try_from(row.revision).unwrap_or(u32::MAX),
+        revision: row.revision.to_u32(),
         received_time: Instant::from_micros(row.received).ok().map(Instant::to_proto),
         flags: row.flags.names(provider),
         ..rows::open_progress(key, row)?

@@ -11,6 +11,7 @@ use crate::placements::children::seal_refusal;
 use crate::proto::v1::ProgressRecord;
 use crate::record;
 use crate::seal::{ChildKey, ColumnAddress};
+use crate::store::Revision;
 use crate::store::version_key::{KeyFamily, VersionKey};
 
 record! {
@@ -21,7 +22,7 @@ record! {
         pub sender: OrganisationId,
         pub from_date: Date,
         pub to_date: Date,
-        pub revision: i64,
+        pub revision: Revision,
         pub flags: ProgressFlags,
         /// Microseconds UTC.
         pub received: i64,
@@ -47,7 +48,7 @@ pub fn progress_key(placement: Uuid, from: Date, to: Date) -> VersionKey {
 pub fn seal_progress(
     cx: &RequestContext,
     child_key: &ChildKey,
-    (key, revision): (&VersionKey, i64),
+    (key, revision): (&VersionKey, Revision),
     record: &ProgressRecord,
 ) -> Result<Vec<u8>, Refusal> {
     let row = row_id(key, revision);
@@ -62,7 +63,7 @@ pub fn open_progress(key: &ChildKey, row: &ProgressRow) -> Result<ProgressRecord
     ProgressRecord::decode(&plain[..]).map_err(|_| Reason::Failed.into())
 }
 
-fn row_id(key: &VersionKey, revision: i64) -> Vec<u8> {
+fn row_id(key: &VersionKey, revision: Revision) -> Vec<u8> {
     [key.as_bytes(), &revision.to_be_bytes()].concat()
 }
 

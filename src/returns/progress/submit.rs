@@ -17,6 +17,7 @@ use crate::proto::v1::{
 };
 use crate::register::agreements;
 use crate::seal::ChildKey;
+use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 
 /// Handles `SubmitProgress`.
@@ -56,11 +57,11 @@ pub(in crate::returns) async fn submit_progress(
     let period = sent.period;
     let key = progress_key(placement.id, period.first(), period.last());
     let standing = load_current(&mut cx, &child_key, &key).await?;
-    let before = standing.as_ref().map_or(0, |(row, _)| row.revision);
+    let before = standing.as_ref().map_or(Revision::ABSENT, |(row, _)| row.revision);
     let stored = standing.as_ref().and_then(|(_, record)| record.progress.as_ref());
     let outcome = rules::compare_with_current(&sent.progress, stored, &sent.reason)
         .map_err(|(field, reason)| Check::single_violation(field, reason))?;
-    let revision = if outcome == ProgressOutcome::Unchanged { before } else { before + 1 };
+    let revision = if outcome == ProgressOutcome::Unchanged { before } else { before.next() };
     let flags = match &standing {
         Some((row, _)) if outcome == ProgressOutcome::Unchanged => row.flags,
         _ => {
@@ -71,7 +72,7 @@ pub(in crate::returns) async fn submit_progress(
     };
     let response = SubmitProgressResponse {
         outcome: outcome as i32,
-        revision: u32::try_from(revision).unwrap_or(u32::MAX),
+        revision: revision.to_u32(),
         flags: flags.names(true),
         receipt: None,
     };
@@ -88,7 +89,7 @@ pub(in crate::returns) async fn submit_progress(
         return Ok(change.append_child::<ProgressRow>(&part, &[]).with_reply(&response));
     }
     let record = ProgressRecord {
-        correction_reason: if before == 0 { String::new() } else { sent.reason },
+        correction_reason: if before == Revision::ABSENT { String::new() } else { sent.reason },
         progress: Some(sent.progress),
         ..ProgressRecord::default()
     };

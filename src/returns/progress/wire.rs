@@ -12,6 +12,7 @@ use crate::proto::v1::{
     PeriodAttendance, ProgressReturn, QualificationProgress, QualificationStatus, Rag, SdqScore,
     SemhProgress, SubmitProgressRequest, Trajectory,
 };
+use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
 
 const NOTES: TextRule = TextRule::notes(MAX_NOTE_CHARS);
@@ -25,7 +26,7 @@ pub struct Submission {
     pub progress: ProgressReturn,
     pub period: Period,
     /// Version of the plan whose outcomes the return refers to; 0, which no plan has, for an invalid etag.
-    pub plan_version: Option<i64>,
+    pub plan_version: Option<Revision>,
     /// Why the return differs from the stored one.
     pub reason: String,
 }
@@ -49,8 +50,8 @@ pub fn parse_submission(m: &SubmitProgressRequest, today: Date) -> Result<Submis
         return Err(Reason::Malformed.into());
     };
     let etag = progress.plan_etag.as_str();
-    let version = etag.parse().ok().filter(|version: &i64| version.to_string() == etag).unwrap_or(0);
-    let plan_version = (!etag.is_empty()).then_some(version);
+    let version = etag.parse().map(Revision::new).ok().filter(|version| version.to_string() == etag);
+    let plan_version = (!etag.is_empty()).then_some(version.unwrap_or(Revision::ABSENT));
     Ok(Submission { placement, progress, period, plan_version, reason })
 }
 
