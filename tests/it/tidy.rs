@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use ap_gateway::violation_reason::ViolationReason;
+
 fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut found) = (vec![root.join(folder)], Vec::new());
@@ -215,6 +217,26 @@ fn only_the_calendar_steps_from_day_to_day() {
         let found = steps.iter().find(|step| text.contains(*step));
         assert!(path.starts_with("src/calendar") || found.is_none(), "{path}: use calendar::Period::days");
     }
+}
+
+#[test]
+fn every_reason_of_a_violation_is_given_somewhere() {
+    let sources: String = files_under("src", "rs")
+        .into_iter()
+        .filter(|(path, _)| {
+            !path.ends_with("violation_reason.rs") && !path.to_str().unwrap().contains("tests")
+        })
+        .map(|(_, text)| text)
+        .collect();
+    let is_unused = |reason: &&ViolationReason| {
+        let name = format!("{reason:?}");
+        // A longer name that begins alike is another reason.
+        sources
+            .match_indices(&name)
+            .all(|(at, name)| sources[at + name.len()..].starts_with(|next: char| next.is_alphanumeric()))
+    };
+    let unused: Vec<_> = ViolationReason::ALL.iter().filter(is_unused).collect();
+    assert!(unused.is_empty(), "no check gives {unused:?}");
 }
 
 #[test]
