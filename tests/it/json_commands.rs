@@ -10,6 +10,7 @@ use ap_gateway::proto::v1::{
 };
 use serde_json::{Value, json};
 
+use super::push_command::referral;
 use super::support::{World, deliveries, gateway};
 
 /// Runs a command as one of the sandbox's organisations.
@@ -37,25 +38,11 @@ fn stderr_text(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_pushed_as_protobuf_prints_them() {
     let world = World::sqlite().await;
-    let kept = sandbox::world::load(world.dir.path()).unwrap();
-    let agreed = kept.agreements.iter().find(|agreed| agreed.commissioner == "la-a").unwrap();
     let push = |what: &str, request: &Value| run_with_request(&world, "la-a", ["push", what], request);
-    let mut referral = json!({
-        "provider": "provider/riverside",
-        "child": {
-            "legal_surname": "Ó Murchú", "legalForename": "Aoife", "date_of_birth": "2012-05-01",
-            "sex": "F", "upn": "Z303400126001", "year_group": 9,
-        },
-        "la_of_residence": "la/330",
-        "legal_basis": "LEGAL_BASIS_SECTION_19",
-        "reason": "PLACEMENT_REASON_BEHAVIOURAL_SUPPORT",
-        "agreement_id": agreed.agreement_id,
-        "requested_start": "2026-11-30",
-        "sessions_per_week": 10,
-        "safety": "none known",
-        "needs": "quiet mornings",
-        "officer": { "name": "Sam Example", "role": "AP commissioner" },
-    });
+    let mut referral = referral(&world);
+    // protobuf's JSON reads a field by both of its names.
+    let forename = referral["child"].as_object_mut().unwrap().remove("legal_forename").unwrap();
+    referral["child"]["legalForename"] = forename;
     let made = push("referral", &referral);
     assert_eq!(exit_code(&made), 0, "{}", String::from_utf8_lossy(&made.stderr));
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();

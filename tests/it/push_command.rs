@@ -23,10 +23,11 @@ fn pushed_placement(pushed: &Output) -> (String, Vec<Value>, String) {
     (reply["placement_id"].as_str().unwrap().to_owned(), warnings, stderr)
 }
 
-fn write_referral(world: &World) -> (PathBuf, Value) {
+/// Returns a referral of an LA to a provider of the sandbox, as JSON.
+pub fn referral(world: &World) -> Value {
     let kept = sandbox::world::load(world.dir.path()).unwrap();
     let agreed = kept.agreements.iter().find(|agreed| agreed.commissioner == "la-a").unwrap();
-    let referral = json!({
+    json!({
         "provider": "provider/riverside",
         "child": {
             "legal_surname": "Ó Murchú", "legal_forename": "Aoife", "date_of_birth": "2012-05-01",
@@ -41,7 +42,11 @@ fn write_referral(world: &World) -> (PathBuf, Value) {
         "safety": "none known",
         "needs": "quiet mornings",
         "officer": { "name": "Sam Example", "role": "AP commissioner" },
-    });
+    })
+}
+
+fn write_referral(world: &World) -> (PathBuf, Value) {
+    let referral = referral(world);
     let file = world.dir.path().join("referral.json");
     std::fs::write(&file, referral.to_string()).unwrap();
     (file, referral)
