@@ -18,15 +18,17 @@ pub struct SequencerHandle {
 impl SequencerHandle {
     /// Starts the thread.
     #[must_use]
-    pub fn start(appender: Sequencer) -> Self {
+    pub fn start(sequencer: Sequencer) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name(SEQUENCER_THREAD.to_owned());
         let started = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            // Without a runtime `end` is dropped, which `ended` reports as an unexpected end.
-            let Ok(runtime) = runtime else { return };
-            end.send(runtime.block_on(appender.run(stopped))).ok();
+            match runtime {
+                Ok(runtime) => drop(end.send(runtime.block_on(sequencer.run(stopped)))),
+                // `end` is dropped, which `ended` reports as an unexpected end.
+                Err(error) => tracing::error!(error = %error, "the sequencer's runtime could not be built"),
+            }
         });
         if let Err(error) = started {
             // `end` was dropped with the closure, so `ended` reports it too.
