@@ -99,7 +99,7 @@ impl Node {
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
         let fold_after = config.database.fold_after_pages;
-        let (committer, appender) = Committer::new(
+        let (committer, sequencer) = Committer::new(
             database.clone(),
             tree,
             signer,
@@ -116,7 +116,7 @@ impl Node {
             keys.withdraw().await;
             return Err(StartError::KeyMissing(missing));
         }
-        let (appending, keys) = (SequencerHandle::start(appender), Arc::new(keys));
+        let (sequencer, keys) = (SequencerHandle::start(sequencer), Arc::new(keys));
         Ok(Self {
             committer,
             log,
@@ -125,7 +125,7 @@ impl Node {
             config,
             environment,
             follower,
-            sequencer: appending,
+            sequencer,
             sighup: hangup,
             keys,
         })
@@ -145,32 +145,28 @@ impl Node {
     ) -> Result<(), FatalError> {
         let connections = Connections::default();
         let (stopping, stop_receiver) = watch::channel(false);
-        let door = self.exchange_pipeline(Arc::clone(&tls), stop_receiver);
+        let pipeline = self.exchange_pipeline(Arc::clone(&tls), stop_receiver);
         let stop = async {
             stop.await;
             stopping.send_replace(true);
         };
         let (reporter, health) = health_reporter();
-        let mut tasks = self.start_tasks(&door, reporter);
-        let (tls_and_clock, pipeline) =
-            ((Arc::clone(&tls), Arc::clone(&self.environment.system_clock)), Arc::clone(&door));
-        let (key_ring, open_connections) = (self.config.log.key_ring.clone(), connections.clone());
+        let mut tasks = self.start_tasks(&pipeline, reporter);
+        let tls_and_clock = (Arc::clone(&tls), Arc::clone(&self.environment.system_clock));
+        let connections_and_pipeline = (connections.clone(), Arc::clone(&pipeline));
+        let key_ring = self.config.log.key_ring.clone();
         tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
-            server::maintenance_loop(
-                tls_and_clock,
-                self.sighup,
-                key_ring,
-                (open_connections, pipeline),
-                progress,
-            )
+            server::maintenance_loop(tls_and_clock, self.sighup, key_ring, connections_and_pipeline, progress)
         });
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
         tasks.supervise(self.committer.tasks(), self.committer.condition());
         let limits =
             MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
         let extra = unaudited_services(&self.config, UnauditedService::new(health), extra);
-        let service =
-            Dispatch { gateway: ExchangeService::new(routes(), door, limits), unaudited: Arc::new(extra) };
+        let service = Dispatch {
+            gateway: ExchangeService::new(routes(), pipeline, limits),
+            unaudited: Arc::new(extra),
+        };
         let configured = &self.config.limits;
         let limits = server::ListenerLimits {
             max_connections: configured.connections,
@@ -180,26 +176,26 @@ impl Node {
             drain_timeout: Duration::from_secs(configured.drain_seconds),
         };
         let serving = server::serve(listener, tls, service, limits, connections, stop);
-        let mut appending = self.sequencer;
+        let mut sequencer = self.sequencer;
         let ended = tokio::select! {
             () = serving => Ok(()),
-            fatal = appending.ended() => fatal,
+            fatal = sequencer.ended() => fatal,
             fatal = tasks.wait_for_failure() => Err(fatal),
         };
         drop(tasks);
         // A database on a failed disk is left as it is, because closing SQLite writes to it once more.
         ended?;
         self.keys.withdraw().await;
-        appending.stop().await;
+        sequencer.stop().await;
         self.log.database().close().await;
         Ok(())
     }
 
     /// Starts the background tasks of a serving node, except those that consume a part of the node.
-    fn start_tasks(&self, door: &Arc<ExchangePipeline>, reporter: HealthReporter) -> Tasks {
+    fn start_tasks(&self, pipeline: &Arc<ExchangePipeline>, reporter: HealthReporter) -> Tasks {
         let mut tasks = Tasks::default();
         tasks.spawn_supervised("oversight", MAX_OVERSIGHT_TIME, |progress| {
-            AlertScheduler::new(Arc::clone(door)).with_progress(progress).run()
+            AlertScheduler::new(Arc::clone(pipeline)).with_progress(progress).run()
         });
         tasks.spawn_supervised("key announcements", MAX_ANNOUNCEMENT_TIME, |progress| {
             Arc::clone(&self.keys).run(progress)

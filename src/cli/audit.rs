@@ -61,7 +61,7 @@ pub async fn verify(args: &VerifyArgs) -> Result<(), Failure> {
             return Err(Failure::usage("name a --profile, or a --database with its --log-key"));
         };
         let client = profile::connect(path).await?;
-        let notes = client.seen().notes();
+        let notes = client.checkpoints().notes();
         let (size, count) = print_losses(verify_checkpoints(&client, &notes).await?);
         print_line(&format!(
             "verified: the log of {size} entries is consistent with all {count} checkpoints received"
@@ -148,7 +148,7 @@ pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
 /// Exit code 1 if they are not, 69 for the folders; or the client's.
 pub async fn compare(args: &CompareArgs) -> Result<(), Failure> {
     let client = profile::connect_from_args(&args.connection).await?;
-    let mut notes = client.seen().notes();
+    let mut notes = client.checkpoints().notes();
     for folder in &args.seen {
         let seen = crate::client::CheckpointStore::open_folder(folder);
         notes.extend(seen.map_err(|error| Failure::unavailable("a folder of checkpoints", error))?.notes());

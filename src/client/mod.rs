@@ -91,15 +91,15 @@ pub struct Reply<R> {
 }
 
 impl Client {
-    /// Connects to a gateway. `seen` holds the checkpoints of earlier connections.
+    /// Connects to a gateway. `checkpoints` holds the checkpoints of earlier connections.
     ///
     /// # Errors
     /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
     pub async fn connect(
         profile: &Profile,
-        seen: impl Into<Arc<CheckpointStore>>,
+        checkpoints: impl Into<Arc<CheckpointStore>>,
     ) -> Result<Self, ClientError> {
-        Self::connect_with_limits(profile, seen, ClientLimits::default()).await
+        Self::connect_with_limits(profile, checkpoints, ClientLimits::default()).await
     }
 
     /// Connects to a gateway with the given limits.
@@ -108,7 +108,7 @@ impl Client {
     /// As [`Client::connect`].
     pub async fn connect_with_limits(
         profile: &Profile,
-        seen: impl Into<Arc<CheckpointStore>>,
+        checkpoints: impl Into<Arc<CheckpointStore>>,
         limits: ClientLimits,
     ) -> Result<Self, ClientError> {
         let log_key = LogKeyHistory::parse(&profile.log_key)
@@ -118,7 +118,7 @@ impl Client {
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel =
             retry_within_limits(limits, || true, || Box::pin(connect::open_channel(profile, limits))).await?;
-        Ok(Self { channel, log_key, checkpoints: seen.into(), on_behalf_of, limits })
+        Ok(Self { channel, log_key, checkpoints: checkpoints.into(), on_behalf_of, limits })
     }
 
     /// Returns the same connection, limited to one attempt per call.
@@ -207,7 +207,7 @@ impl Client {
 
     /// Returns every checkpoint that this client received.
     #[must_use]
-    pub fn seen(&self) -> &CheckpointStore {
+    pub fn checkpoints(&self) -> &CheckpointStore {
         &self.checkpoints
     }
 

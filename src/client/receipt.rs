@@ -60,10 +60,10 @@ pub fn verify(
     sent: &[u8],
     received: &Bytes,
     log_key: &LogKeyHistory,
-    seen: &CheckpointStore,
+    checkpoints: &CheckpointStore,
 ) -> Result<VerifiedReply, ReceiptError> {
     let (reply, receipt) = split_receipt(received)?;
-    let cached = seen.find_recently_verified(&receipt.checkpoint);
+    let cached = checkpoints.find_recently_verified(&receipt.checkpoint);
     let is_new = cached.is_none();
     let checkpoint = cached.map_or_else(|| open_checkpoint(&receipt.checkpoint, log_key), Ok)?;
     if checkpoint.size() != receipt.tree_size {
@@ -88,7 +88,7 @@ pub fn verify(
         return Err(ReceiptError::ReplyMismatch);
     }
     if is_new {
-        seen.insert(&checkpoint, &receipt.checkpoint);
+        checkpoints.insert(&checkpoint, &receipt.checkpoint);
     }
     Ok(VerifiedReply { reply, receipt })
 }

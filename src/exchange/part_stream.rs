@@ -51,7 +51,7 @@ pub(super) struct PartHandlers {
 
 /// Service of a method that takes a stream of parts, as tonic calls it.
 pub(super) struct PartStreamService {
-    pub door: Arc<ExchangePipeline>,
+    pub pipeline: Arc<ExchangePipeline>,
     pub call: Call,
     pub receiver: PartHandlers,
     pub has_entry: Arc<AtomicBool>,
@@ -75,7 +75,8 @@ impl StreamingService<Bytes> for PartStreamService {
     type Future = BoxFuture<'static, Result<tonic::Response<OutboundStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (door, receiver, most) = (Arc::clone(&self.door), self.receiver.clone(), self.max_part_bytes);
+        let (pipeline, receiver, most) =
+            (Arc::clone(&self.pipeline), self.receiver.clone(), self.max_part_bytes);
         let (call, entered) = (self.call.clone(), Arc::clone(&self.has_entry));
         Box::pin(async move {
             let mut messages = request.into_inner();
@@ -83,12 +84,12 @@ impl StreamingService<Bytes> for PartStreamService {
             entered.store(true, Ordering::Release);
             let call = Call { message: opening, ..call };
             let (to, answers) = mpsc::channel(1);
-            let opened = door.submit(call.clone(), Arc::clone(&receiver.open)).await?;
+            let opened = pipeline.submit(call.clone(), Arc::clone(&receiver.open)).await?;
             let (answer, _) =
                 opened.into_item().ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange_id))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
-                let stream = PartStream { door, call, receiver, max_part_bytes: most, responses: to };
+                let stream = PartStream { pipeline, call, receiver, max_part_bytes: most, responses: to };
                 // A caller that disconnected gets no status.
                 if let Err(status) = stream.receive(messages).await {
                     send_message(&stream.responses, Err(status)).await.ok();
@@ -101,7 +102,7 @@ impl StreamingService<Bytes> for PartStreamService {
 
 /// Open stream.
 struct PartStream {
-    door: Arc<ExchangePipeline>,
+    pipeline: Arc<ExchangePipeline>,
     call: Call,
     receiver: PartHandlers,
     max_part_bytes: usize,
@@ -137,7 +138,7 @@ impl PartStream {
                 }
                 Err(refusal) => {
                     let call = open.map_or_else(|| self.new_part_call(), OpenPart::into_call);
-                    return Err(self.door.record_abandoned(&call, refusal).await);
+                    return Err(self.pipeline.record_abandoned(&call, refusal).await);
                 }
             }
         }
@@ -152,7 +153,7 @@ impl PartStream {
         ends: Instant,
     ) -> Result<Option<Bytes>, Refusal> {
         let now = Instant::now();
-        if open.is_none() && *self.door.stopping.borrow() {
+        if open.is_none() && *self.pipeline.stopping.borrow() {
             return Ok(None);
         }
         if open.is_none() && now > ends {
@@ -168,7 +169,7 @@ impl PartStream {
                 None => Err(reason_from_status(true, &status).into()),
             }),
             () = self.responses.closed() => Ok(None),
-            () = self.door.wait_until_stopping() => Ok(None),
+            () = self.pipeline.wait_until_stopping() => Ok(None),
             () = tokio::time::sleep_until(by) => Err(Reason::DeadlineExceeded.into()),
         }
     }
@@ -205,7 +206,7 @@ impl PartStream {
     fn begin_part(&self) -> Result<OpenPart, Refusal> {
         let call = self.new_part_call();
         Ok(OpenPart {
-            slot: self.door.reserve_slot(&call)?,
+            slot: self.pipeline.reserve_slot(&call)?,
             call,
             bytes: Vec::new(),
             digest: Context::new(&SHA256),
@@ -215,7 +216,7 @@ impl PartStream {
     }
 
     fn new_part_call(&self) -> Call {
-        let exchange = self.door.random.uuid_v7(self.door.clock.now());
+        let exchange = self.pipeline.random.uuid_v7(self.pipeline.clock.now());
         Call { exchange_id: exchange, message: Bytes::new(), ..self.call.clone() }
     }
 
@@ -225,7 +226,7 @@ impl PartStream {
         let exchange = part.call.exchange_id;
         let OpenPart { call, slot, bytes, .. } = part;
         let answered =
-            self.door.submit_in_slot(slot, Call { message: bytes.into(), ..call }, handler).await?;
+            self.pipeline.submit_in_slot(slot, Call { message: bytes.into(), ..call }, handler).await?;
         let (answer, _) =
             answered.into_item().ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
         Ok(send_message(&self.responses, Ok(answer)).await.is_ok())

@@ -129,9 +129,9 @@ impl ExchangePipeline {
         call: Call,
         decide: Handler,
     ) -> ExchangeResult {
-        let (door, exchange) = (Arc::clone(self), call.exchange_id);
+        let (pipeline, exchange) = (Arc::clone(self), call.exchange_id);
         let running = tokio::spawn(async move {
-            let answered = door.run_attempts(&call, &decide).await;
+            let answered = pipeline.run_attempts(&call, &decide).await;
             drop(slot);
             answered
         });
@@ -157,8 +157,9 @@ impl ExchangePipeline {
         let ends = Instant::now() + self.limits.max_duration;
         // A read needs a snapshot in any case.
         let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.method.is_mutating()));
-        for recall in attempts {
-            if let Some(answered) = self.attempt_once(call, decide, (recall, ends), &mut identified).await {
+        for use_cache in attempts {
+            if let Some(answered) = self.attempt_once(call, decide, (use_cache, ends), &mut identified).await
+            {
                 return answered;
             }
         }
@@ -177,15 +178,15 @@ impl ExchangePipeline {
         &self,
         call: &Call,
         decide: &Handler,
-        (recall, ends): (UseCache, Instant),
+        (use_cache, ends): (UseCache, Instant),
         identified: &mut Option<Caller>,
     ) -> Option<ExchangeResult> {
-        let cx = match timeout_at(ends, self.request_context(call, recall))
+        let cx = match timeout_at(ends, self.request_context(call, use_cache))
             .await
             .unwrap_or_else(|_| decision_timed_out())
         {
             Ok(cx) => cx,
-            Err(_) if recall.0 && Instant::now() < ends => return None,
+            Err(_) if use_cache.0 && Instant::now() < ends => return None,
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
         };
         let caller = identified.insert(cx.caller.clone());
@@ -200,7 +201,7 @@ impl ExchangePipeline {
         let Decision { change, reply, position } = match decided {
             Ok(NextItem::Ready(decision)) => decision,
             Ok(NextItem::Nothing(read)) => return Some(Ok(NextItem::Nothing(read))),
-            Err(_) if recall.0 && Instant::now() < ends => return None,
+            Err(_) if use_cache.0 && Instant::now() < ends => return None,
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
         };
         match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
@@ -221,7 +222,7 @@ impl ExchangePipeline {
     pub(super) async fn request_context(
         &self,
         call: &Call,
-        recall: UseCache,
+        use_cache: UseCache,
     ) -> Result<RequestContext, Refusal> {
         match (self.certificate_status)(&call.peer) {
             CertificateStatus::Valid => {}
@@ -232,7 +233,7 @@ impl ExchangePipeline {
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();
-        let remembered = self.caller_cache.get(&call.peer).filter(|_| recall.0 && named.is_none());
+        let remembered = self.caller_cache.get(&call.peer).filter(|_| use_cache.0 && named.is_none());
         let caller = if let Some(caller) = remembered {
             caller
         } else {
@@ -253,7 +254,7 @@ impl ExchangePipeline {
             now,
             today,
             snapshot,
-            use_cache: recall.0,
+            use_cache: use_cache.0,
             vault: Arc::clone(&self.vault),
             log_keys: Arc::clone(&self.log_keys),
             random: self.random.clone(),

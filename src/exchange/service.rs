@@ -51,7 +51,7 @@ impl Default for MessageLimits {
 #[derive(Clone)]
 pub struct ExchangeService {
     routes: Arc<Routes>,
-    door: Arc<ExchangePipeline>,
+    pipeline: Arc<ExchangePipeline>,
     limits: MessageLimits,
 }
 
@@ -73,8 +73,8 @@ impl tower::Service<Request<Body>> for ExchangeService {
 impl ExchangeService {
     /// Creates the service that hyper calls.
     #[must_use]
-    pub fn new(routes: Routes, door: Arc<ExchangePipeline>, limits: MessageLimits) -> Self {
-        Self { routes: Arc::new(routes), door, limits }
+    pub fn new(routes: Routes, pipeline: Arc<ExchangePipeline>, limits: MessageLimits) -> Self {
+        Self { routes: Arc::new(routes), pipeline, limits }
     }
 
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
@@ -122,7 +122,7 @@ impl ExchangeService {
         entered: &Arc<AtomicBool>,
         request: Request<Body>,
     ) -> Response<Body> {
-        let (door, call, entered) = (Arc::clone(&self.door), call.clone(), Arc::clone(entered));
+        let (pipeline, call, entered) = (Arc::clone(&self.pipeline), call.clone(), Arc::clone(entered));
         match route {
             None => {
                 drain_body(request.into_body(), self.limits.max_request_bytes).await;
@@ -130,20 +130,22 @@ impl ExchangeService {
             }
             Some(Route::Unary(handler)) => {
                 self.grpc(false)
-                    .unary(UnaryExchange { door, call, handler, has_entry: entered }, request)
+                    .unary(UnaryExchange { pipeline, call, handler, has_entry: entered }, request)
                     .await
             }
             Some(Route::Hashes(handler)) => {
-                self.grpc(false).unary(HashQuery { door, call, handler, has_entry: entered }, request).await
+                self.grpc(false)
+                    .unary(HashQuery { pipeline, call, handler, has_entry: entered }, request)
+                    .await
             }
             Some(Route::Watch(watcher)) => {
-                let stream = WatchService { door, call, watcher, has_entry: entered };
+                let stream = WatchService { pipeline, call, watcher, has_entry: entered };
                 self.grpc(false).server_streaming(stream, request).await
             }
             Some(Route::Stream(receiver)) => {
                 let most = self.limits.max_request_bytes;
                 let parts =
-                    PartStreamService { door, call, receiver, has_entry: entered, max_part_bytes: most };
+                    PartStreamService { pipeline, call, receiver, has_entry: entered, max_part_bytes: most };
                 let mut grpc = self.grpc(true).max_decoding_message_size(most.min(MAX_FRAME_BYTES));
                 grpc.streaming(parts, request).await
             }
@@ -159,7 +161,7 @@ impl ExchangeService {
 
     fn build_call(&self, method: &'static Method, peer: Arc<PeerCertificate>, headers: &HeaderMap) -> Call {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let exchange = self.door.random.uuid_v7(self.door.clock.now());
+        let exchange = self.pipeline.random.uuid_v7(self.pipeline.clock.now());
         let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
         Call {
             method,
@@ -176,7 +178,7 @@ impl ExchangeService {
     /// Records a refusal by tonic, and returns it in the gateway's form. The header `grpc-accept-encoding` is
     /// kept.
     async fn record_refusal(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
-        let Err(status) = self.door.refuse_unidentified(call, reason.into()).await else {
+        let Err(status) = self.pipeline.refuse_unidentified(call, reason.into()).await else {
             return Status::internal("").into_http();
         };
         let mut response = status.into_http();
@@ -206,7 +208,7 @@ fn http_only_response(status: StatusCode) -> Response<Body> {
 }
 
 struct UnaryExchange {
-    door: Arc<ExchangePipeline>,
+    pipeline: Arc<ExchangePipeline>,
     call: Call,
     handler: Handler,
     has_entry: Arc<AtomicBool>,
@@ -219,12 +221,12 @@ impl UnaryService<Bytes> for UnaryExchange {
     type Future = UnaryFuture;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
-        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
+        let (pipeline, handler) = (Arc::clone(&self.pipeline), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
             let exchange = call.exchange_id;
-            let answered = door.submit(call, handler).await?;
+            let answered = pipeline.submit(call, handler).await?;
             let answered = answered.into_item();
             let (answer, _) = answered.ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
             Ok(tonic::Response::new(answer))
@@ -233,7 +235,7 @@ impl UnaryService<Bytes> for UnaryExchange {
 }
 
 struct HashQuery {
-    door: Arc<ExchangePipeline>,
+    pipeline: Arc<ExchangePipeline>,
     call: Call,
     handler: HashHandler,
     has_entry: Arc<AtomicBool>,
@@ -244,14 +246,14 @@ impl UnaryService<Bytes> for HashQuery {
     type Future = UnaryFuture;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> UnaryFuture {
-        let (door, handler) = (Arc::clone(&self.door), Arc::clone(&self.handler));
+        let (pipeline, handler) = (Arc::clone(&self.pipeline), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
             let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
-            let cx = door.request_context(&call, UseCache(false)).await.map_err(to_status)?;
+            let cx = pipeline.request_context(&call, UseCache(false)).await.map_err(to_status)?;
             let hashes = handler(cx, call.message.clone()).await.map_err(to_status)?;
-            if !door.committer.settled().await {
+            if !pipeline.committer.wait_until_durable().await {
                 return Err(to_status(Reason::LogUnavailable.into()));
             }
             Ok(tonic::Response::new(OutboundMessage::Hashes(hashes)))

@@ -100,7 +100,7 @@ fn decision_with_position<R>(Decided { change, reply, .. }: Decided<R>, position
 }
 
 pub(super) struct WatchService {
-    pub door: Arc<ExchangePipeline>,
+    pub pipeline: Arc<ExchangePipeline>,
     pub call: Call,
     pub watcher: Watcher,
     pub has_entry: Arc<AtomicBool>,
@@ -112,19 +112,19 @@ impl ServerStreamingService<Bytes> for WatchService {
     type Future = BoxFuture<'static, Result<tonic::Response<OutboundStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (door, watcher) = (Arc::clone(&self.door), self.watcher.clone());
+        let (pipeline, watcher) = (Arc::clone(&self.pipeline), self.watcher.clone());
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
             let (to, messages) = mpsc::channel(1);
-            let opened = door.submit(call.clone(), Arc::clone(&watcher.open)).await?;
+            let opened = pipeline.submit(call.clone(), Arc::clone(&watcher.open)).await?;
             let opened = opened.into_item();
             let (answer, position) =
                 opened.ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange_id))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
                 // A client that disconnected gets no status.
-                if let Err(status) = run_feed(&door, call, &watcher, position, &to).await {
+                if let Err(status) = run_feed(&pipeline, call, &watcher, position, &to).await {
                     send_message(&to, Err(status)).await.ok();
                 }
             });
@@ -135,7 +135,7 @@ impl ServerStreamingService<Bytes> for WatchService {
 
 /// Runs one exchange per batch until the client disconnects, its rights end, or the stream's lifetime is over.
 async fn run_feed(
-    door: &Arc<ExchangePipeline>,
+    pipeline: &Arc<ExchangePipeline>,
     call: Call,
     watcher: &Watcher,
     mut sent: Bytes,
@@ -145,22 +145,23 @@ async fn run_feed(
     let ends = Instant::now() + lives;
     // A processor that acts for another organisation waits for deliveries to that organisation.
     let own_organisation = call.peer.organisation().as_str();
-    let mut deliveries = door.committer.subscribe(call.on_behalf_of.as_deref().unwrap_or(own_organisation));
+    let mut deliveries =
+        pipeline.committer.subscribe(call.on_behalf_of.as_deref().unwrap_or(own_organisation));
     // The position that was read to. It is ahead of `sent` while nothing that was read since is for this stream, so
     // that each wake-up reads only what is new.
     let mut read = sent.clone();
     // Only a sent message moves it. A stream that is often woken and has nothing to send still sends heartbeats.
-    let mut beats = Instant::now() + door.limits.heartbeat_interval;
+    let mut beats = Instant::now() + pipeline.limits.heartbeat_interval;
     loop {
         deliveries.borrow_and_update();
-        let more = match run_batch(door, &call, watcher, &sent, &read).await? {
+        let more = match run_batch(pipeline, &call, watcher, &sent, &read).await? {
             NextItem::Ready((answer, next)) => {
                 read = next.clone();
                 sent = next;
                 if send_message(to, Ok(answer)).await.is_err() {
                     return Ok(());
                 }
-                beats = Instant::now() + door.limits.heartbeat_interval;
+                beats = Instant::now() + pipeline.limits.heartbeat_interval;
                 true
             }
             NextItem::Nothing(on) => {
@@ -177,9 +178,9 @@ async fn run_feed(
             () = to.closed() => return Ok(()),
             () = sleep_until(ends) => return end_of_lifetime(&call),
             () = sleep_until(beats) => {
-                let checkpoint = door.log.load_newest_checkpoint().await;
+                let checkpoint = pipeline.log.load_newest_checkpoint().await;
                 let checkpoint = checkpoint.map_err(|error| Refusal::from(error).status(call.exchange_id))?;
-                if !door.committer.settled().await {
+                if !pipeline.committer.wait_until_durable().await {
                     return Ok(());
                 }
                 // The heartbeat gives this position to the caller; later batches start from it.
@@ -188,7 +189,7 @@ async fn run_feed(
                 if send_message(to, Ok(OutboundMessage::Hashes(beat))).await.is_err() {
                     return Ok(());
                 }
-                beats = Instant::now() + door.limits.heartbeat_interval;
+                beats = Instant::now() + pipeline.limits.heartbeat_interval;
             }
             () = std::future::ready(()), if more => {}
             changed = deliveries.changed() => if changed.is_err() { return Ok(()) },
@@ -210,16 +211,16 @@ pub(super) fn end_of_lifetime(call: &Call) -> Result<(), Status> {
 /// last sent to the caller; reading starts at the position that was last read to. Returns [`NextItem::Nothing`] if
 /// there is nothing to send, and then nothing is recorded.
 async fn run_batch(
-    door: &Arc<ExchangePipeline>,
+    pipeline: &Arc<ExchangePipeline>,
     call: &Call,
     watcher: &Watcher,
     sent: &Bytes,
     read: &Bytes,
 ) -> ExchangeResult {
-    let exchange_id = door.random.uuid_v7(door.clock.now());
+    let exchange_id = pipeline.random.uuid_v7(pipeline.clock.now());
     let call = Call { exchange_id, message: sent.clone(), ..call.clone() };
     let (feed, read) = (Arc::clone(&watcher.feed), read.clone());
-    door.submit(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
+    pipeline.submit(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
 }
 
 pub(super) async fn send_message(

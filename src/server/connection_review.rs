@@ -13,7 +13,7 @@ use crate::store::TaskProgress;
 /// Reviews the open connections of a node.
 pub struct ConnectionReviewer {
     connections: Connections,
-    door: Arc<ExchangePipeline>,
+    pipeline: Arc<ExchangePipeline>,
     /// The reviewed certificates, each with a receiver that reports changes to its organisation.
     reviewed: HashMap<[u8; 32], watch::Receiver<()>>,
 }
@@ -21,8 +21,8 @@ pub struct ConnectionReviewer {
 impl ConnectionReviewer {
     /// Creates a reviewer that has reviewed nothing.
     #[must_use]
-    pub fn new(connections: Connections, door: Arc<ExchangePipeline>) -> Self {
-        Self { connections, door, reviewed: HashMap::new() }
+    pub fn new(connections: Connections, pipeline: Arc<ExchangePipeline>) -> Self {
+        Self { connections, pipeline, reviewed: HashMap::new() }
     }
 
     /// Closes the connections whose certificate is no longer valid or whose organisation was suspended.
@@ -33,7 +33,7 @@ impl ConnectionReviewer {
         let mut gone = Vec::new();
         for (fingerprint, peer) in &peers {
             progress.mark();
-            if !self.door.is_still_valid(peer) || !self.may_stay(*fingerprint, peer).await {
+            if !self.pipeline.is_still_valid(peer) || !self.may_stay(*fingerprint, peer).await {
                 gone.push(*fingerprint);
             }
         }
@@ -54,8 +54,8 @@ impl ConnectionReviewer {
             return true;
         }
         // Subscribes before the register is read, so that no change is missed between the two.
-        let changes = self.door.committer.subscribe(peer.organisation().as_str());
-        if let Ok(welcome) = self.door.may_stay_connected(peer).await {
+        let changes = self.pipeline.committer.subscribe(peer.organisation().as_str());
+        if let Ok(welcome) = self.pipeline.may_stay_connected(peer).await {
             self.reviewed.insert(fingerprint, changes);
             welcome
         } else {

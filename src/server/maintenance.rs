@@ -29,12 +29,12 @@ pub async fn maintenance_loop(
     (tls, real): (Arc<Tls>, Arc<dyn Clock>),
     mut hangup: Signal,
     key_ring: PathBuf,
-    (connections, door): (Connections, Arc<ExchangePipeline>),
+    (connections, pipeline): (Connections, Arc<ExchangePipeline>),
     progress: TaskProgress,
 ) -> Result<(), FatalError> {
     let mut lists = RevocationReviewer::new(Arc::clone(&tls), connections.clone());
     let mut tick = tokio::time::interval(MAINTENANCE_INTERVAL);
-    let mut reviewer = ConnectionReviewer::new(connections, Arc::clone(&door));
+    let mut reviewer = ConnectionReviewer::new(connections, Arc::clone(&pipeline));
     let mut ring = modified_at(&key_ring);
     loop {
         let forced = tokio::select! {
@@ -46,7 +46,7 @@ pub async fn maintenance_loop(
             tracing::warn!(error = %error, "changed TLS files were not loaded; the old ones stay in use");
         }
         let revocation = if lists.review(real.now()) { Revocation::Known } else { Revocation::Unknown };
-        door.committer.condition().send_if_modified(|condition| {
+        pipeline.committer.condition().send_if_modified(|condition| {
             std::mem::replace(&mut condition.revocation, revocation) != revocation
         });
         let now = modified_at(&key_ring);
@@ -54,7 +54,7 @@ pub async fn maintenance_loop(
             ring = now;
             let loaded = KeyRing::load(&key_ring).map_err(|error| error.to_string());
             if let Err(error) =
-                loaded.and_then(|ring| door.vault.reload(ring).map_err(|error| error.to_string()))
+                loaded.and_then(|ring| pipeline.vault.reload(ring).map_err(|error| error.to_string()))
             {
                 tracing::warn!(path = %key_ring.display(), error, "the changed key ring was not loaded; the old one stays in use");
             }

@@ -34,7 +34,7 @@ pub struct Committer {
     notifier: MailboxNotifier,
     seen_head: watch::Sender<Option<SeenHead>>,
     condition: watch::Sender<NodeCondition>,
-    wait_until_durable: DurabilityWaiter,
+    durability_waiter: DurabilityWaiter,
     tasks: Arc<[BackgroundTask]>,
 }
 
@@ -55,32 +55,30 @@ impl Committer {
         let notifier = MailboxNotifier::default();
         let (see, seen) = watch::channel(None);
         let condition = watch::Sender::default();
-        let [sequencer, durability, folding] = [
+        let [sequencer_task, durability_task, checkpoint_task] = [
             BackgroundTask::new(SEQUENCER_THREAD, MAX_GROUP_TIME),
             BackgroundTask::new("durability", MAX_GROUP_TIME),
             BackgroundTask::new("WAL checkpoint", MAX_WAL_CHECKPOINT_TIME),
         ];
-        let answers = DurabilityWorker::new(anchor, sender, notifier.clone(), durability.progress.clone());
-        let settled = answers.waiter();
-        let appender = Sequencer {
-            wal_checkpointer: WalCheckpointer::start(&database, fold_after, folding.progress.clone()),
-            progress: sequencer.progress.clone(),
+        let durability =
+            DurabilityWorker::new(anchor, sender, notifier.clone(), durability_task.progress.clone());
+        let durability_waiter = durability.waiter();
+        let sequencer = Sequencer {
+            wal_checkpointer: WalCheckpointer::start(&database, fold_after, checkpoint_task.progress.clone()),
+            progress: sequencer_task.progress.clone(),
             database,
             queue: Arc::clone(&queue),
             tree,
             signer,
-            durability: answers,
+            durability,
             clock,
             head: head.clone(),
             notifier: notifier.clone(),
             seen_head: seen,
             condition: condition.subscribe(),
         };
-        let tasks = Arc::new([sequencer, durability, folding]);
-        (
-            Self { queue, head, notifier, seen_head: see, condition, wait_until_durable: settled, tasks },
-            appender,
-        )
+        let tasks = Arc::new([sequencer_task, durability_task, checkpoint_task]);
+        (Self { queue, head, notifier, seen_head: see, condition, durability_waiter, tasks }, sequencer)
     }
 
     /// Reserves capacity for one exchange of the organisation; `None` when too many of its exchanges are in flight.
@@ -107,8 +105,8 @@ impl Committer {
 
     /// Waits until all that can be read now is durable. Responses that have no log entry of their own need this.
     /// Returns false if the committer ended before.
-    pub async fn settled(&self) -> bool {
-        self.wait_until_durable.wait().await
+    pub async fn wait_until_durable(&self) -> bool {
+        self.durability_waiter.wait().await
     }
 
     /// Subscribes to notifications of the organisation: new deliveries, or a change of its authority.

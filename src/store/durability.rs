@@ -64,7 +64,7 @@ impl DurabilityWaiter {
     /// Waits until all that can be read now is durable. Returns false if the committer ended before.
     pub async fn wait(&self) -> bool {
         let begun = self.last_ticket.load(Ordering::Acquire);
-        self.durable_ticket.clone().wait_for(|settled| *settled >= begun).await.is_ok()
+        self.durable_ticket.clone().wait_for(|durable| *durable >= begun).await.is_ok()
     }
 }
 
@@ -183,10 +183,10 @@ impl DurabilityThread {
 }
 
 /// Advances the durable ticket to `ticket`; it never goes back.
-fn advance(settled: &watch::Sender<u64>, ticket: u64) {
-    settled.send_if_modified(|settled| {
-        let is_news = ticket > *settled;
-        *settled = (*settled).max(ticket);
+fn advance(durable: &watch::Sender<u64>, ticket: u64) {
+    durable.send_if_modified(|durable| {
+        let is_news = ticket > *durable;
+        *durable = (*durable).max(ticket);
         is_news
     });
 }

@@ -175,7 +175,7 @@ async fn each_recipient_gets_its_own_children(world: &World) {
     }
     let auditor = world.client("auditor").await;
     for client in [&riverside, &la, &school] {
-        audit::verify_checkpoints(&auditor, &client.seen().notes()).await.unwrap();
+        audit::verify_checkpoints(&auditor, &client.checkpoints().notes()).await.unwrap();
     }
 }
 

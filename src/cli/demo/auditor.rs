@@ -49,7 +49,7 @@ pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
             found.iter().any(|exchange| exchanges::short_method_name(&exchange.method) == method);
         ensure(is_present, "an exchange about the placement is missing from the log")?;
     }
-    let notes = clients.riverside.seen().notes();
+    let notes = clients.riverside.checkpoints().notes();
     audit::verify_checkpoints(&clients.auditor, &notes).await?;
     print_line(
         "   Every checkpoint that Riverside received is consistent with the log that the auditor reads",

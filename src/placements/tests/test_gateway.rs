@@ -44,7 +44,7 @@ pub struct TestGateway {
     service: ExchangeService,
     pub database: Database,
     certificates: Vec<Arc<PeerCertificate>>,
-    _appending: SequencerHandle,
+    _sequencer: SequencerHandle,
     _folder: tempfile::TempDir,
 }
 
@@ -73,10 +73,10 @@ impl TestGateway {
         let clock: Arc<dyn Clock> =
             Arc::new(ManualClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
         let keys = signer.key_history().clone();
-        let (committer, appender) =
+        let (committer, sequencer) =
             Committer::new(database.clone(), tree, signer, anchor, Arc::clone(&clock), 1_000);
-        let appending = SequencerHandle::start(appender);
-        let door = ExchangePipeline {
+        let sequencer = SequencerHandle::start(sequencer);
+        let pipeline = ExchangePipeline {
             methods: MethodTable(&[crate::placements::METHODS]),
             identify: |snapshot, claims| Box::pin(crate::register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
@@ -92,10 +92,10 @@ impl TestGateway {
         };
         let service = ExchangeService::new(
             crate::placements::routes(Routes::default()),
-            Arc::new(door),
+            Arc::new(pipeline),
             MessageLimits::default(),
         );
-        Self { service, database, certificates, _appending: appending, _folder: folder }
+        Self { service, database, certificates, _sequencer: sequencer, _folder: folder }
     }
 
     /// Calls a method as an organisation.
