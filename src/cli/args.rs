@@ -120,6 +120,8 @@ pub enum AuditCommand {
     Verify(VerifyArgs),
     /// Write one exchange with its inclusion proof to a file that anyone can verify.
     Prove(ProveArgs),
+    /// Verify a bundle that `prove` wrote, and print the entry that it proves.
+    Check(CheckBundleArgs),
     /// Write the log as a tlog-tiles folder.
     Export(ExportArgs),
     /// Verify that checkpoints that different callers received belong to one log.
@@ -324,6 +326,16 @@ pub struct ProveArgs {
     /// The file to write (JSON).
     #[arg(long)]
     pub out: PathBuf,
+}
+
+/// Arguments of `audit check`.
+#[derive(Debug, Args)]
+pub struct CheckBundleArgs {
+    /// The bundle (JSON).
+    pub bundle: PathBuf,
+    /// Verifier key of the log, or a file that has it; if the log replaced others, the whole line that `check` prints.
+    #[arg(long)]
+    pub log_key: String,
 }
 
 /// Arguments of `audit export`.

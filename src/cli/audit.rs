@@ -5,7 +5,8 @@ use std::path::Path;
 use prost::Message;
 
 use super::args::{CompareArgs, ExportArgs, ProfileArgs, ProveArgs, VerifyArgs};
-use super::{Failure, exchanges, output, print_line, profile};
+use super::bundle::ProvedEntry;
+use super::{Failure, exchanges, print_line, profile};
 use crate::audit::export as tiles;
 use crate::audit::report::VerifyReport;
 use crate::audit::verify::{VerifyOptions, verify_database};
@@ -109,22 +110,23 @@ pub async fn verify_database_copy(
     Ok(verify_database(&options, &gateway::tables()).await?)
 }
 
-/// Writes one exchange with its receipt as JSON: entry, inclusion proof and checkpoint, which anyone can verify.
+/// Writes the bundle of one exchange: its entry, with the proof that it is in the log. It is verified before.
 ///
 /// # Errors
-/// The client's; exit code 69 if the file cannot be written.
+/// The client's; exit code 1 if the proof is invalid, 69 if the file cannot be written.
 pub async fn prove(args: &ProveArgs) -> Result<(), Failure> {
     let client = profile::connect_from_args(&args.connection).await?;
     let request = GetExchangeRequest { exchange_id: args.exchange.clone() };
     let reply = client.call(audit::GET_EXCHANGE, &request).await?.message;
     let receipt = reply.exchange_receipt.unwrap_or_default();
-    let bundle = serde_json::json!({
-        "log_key": client.log_key().key_for_size(receipt.tree_size).to_string(),
-        "exchange": output::to_json("ExchangeRecord", &reply.exchange.unwrap_or_default())?,
-        "receipt": output::to_json("Receipt", &receipt)?,
-    });
-    let text = serde_json::to_string_pretty(&bundle).map_err(|error| Failure::bug("a bundle", error))?;
-    std::fs::write(&args.out, text).map_err(|error| Failure::unavailable("the file", error))?;
+    let proved = ProvedEntry::verify(&receipt, client.log_key())
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    if proved.exchange_id() != args.exchange {
+        return Err(Failure::refused("the proof is of another exchange"));
+    }
+    let bundle = serde_json::to_string_pretty(&proved.bundle()?);
+    let bundle = bundle.map_err(|error| Failure::bug("a bundle", error))?;
+    std::fs::write(&args.out, bundle).map_err(|error| Failure::unavailable("the file", error))?;
     print_line(&format!("entry {} of a tree of {}, with its proof", receipt.index, receipt.tree_size));
     Ok(())
 }

@@ -14,14 +14,36 @@ use serde_json::{Map, Value as Json, json};
 /// Every invalid field, each by its path.
 pub fn parse(text: &str, message: &MessageDescriptor) -> Result<DynamicMessage, Vec<String>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (json, duplicates) = parse_json(text).map_err(|error| vec![error])?;
+    decode(json, message, "", duplicates)
+}
+
+/// Parses JSON; returns it with a line for each member that an object has twice.
+///
+/// # Errors
+/// What is wrong, with its line and column.
+pub fn parse_json(text: &str) -> Result<(Json, Vec<String>), String> {
     let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_str(text);
     let json = JsonAtPath { path: String::new(), duplicates: &duplicates }.deserialize(&mut reader);
-    let json = json
-        .and_then(|json| reader.end().map(|()| json))
-        .map_err(|error| vec![format!("line {}, column {}: not JSON", error.line(), error.column())])?;
-    let mut faults = duplicates.into_inner();
-    check_message(&json, message, "", &mut faults);
+    let json = json.and_then(|json| reader.end().map(|()| json)).map_err(|error| {
+        let fault = if error.is_eof() { "the JSON ends too early" } else { "not JSON" };
+        format!("line {}, column {}: {fault}", error.line(), error.column())
+    })?;
+    Ok((json, duplicates.into_inner()))
+}
+
+/// Decodes a message from the JSON at `path`; `faults` are those found before.
+///
+/// # Errors
+/// Every invalid field, each by its path, and the faults found before.
+pub fn decode(
+    json: Json,
+    message: &MessageDescriptor,
+    path: &str,
+    mut faults: Vec<String>,
+) -> Result<DynamicMessage, Vec<String>> {
+    check_message(&json, message, path, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -206,7 +228,8 @@ mod tests {
             ]
         );
         assert!(!faults.concat().to_lowercase().contains("canary"), "{faults:?}");
-        assert_eq!(referral("{").unwrap_err(), ["line 1, column 1: not JSON"]);
+        assert_eq!(referral("{").unwrap_err(), ["line 1, column 1: the JSON ends too early"]);
+        assert_eq!(referral("{]").unwrap_err(), ["line 1, column 2: not JSON"]);
         assert_eq!(referral("[]").unwrap_err(), ["the file: not an object in braces"]);
         assert_eq!(
             parse(r#"{"plan": {"outcomes": [{}, {"target": 1}]}}"#, &input("PutPlan")).unwrap_err(),

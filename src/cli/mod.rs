@@ -5,12 +5,14 @@ mod args;
 pub mod audit;
 #[cfg(feature = "world")]
 pub mod bench;
+pub mod bundle;
 #[cfg(test)]
 mod catalogue;
 mod cursor;
 mod deliveries;
 #[cfg(feature = "world")]
 mod demo;
+mod entry_json;
 pub mod exchanges;
 mod failure;
 mod files;
@@ -102,6 +104,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Audit(AuditCommand::Head(args)) => audit::print_newest_checkpoint(&args).await,
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(&args).await,
         Command::Audit(AuditCommand::Prove(args)) => audit::prove(&args).await,
+        Command::Audit(AuditCommand::Check(args)) => bundle::check(&args),
         Command::Audit(AuditCommand::Export(args)) => audit::export(&args).await,
         Command::Audit(AuditCommand::Compare(args)) => audit::compare(&args).await,
         #[cfg(feature = "world")]

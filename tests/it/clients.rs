@@ -95,62 +95,62 @@ async fn buf_calls_as_commissioner_provider_and_auditor() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proof_is_checked_without_us_and_no_bit_can_be_flipped() {
-    let world = World::sqlite().await;
-    let auditor = world.dir.path().join("profiles/auditor.toml");
-    let listed = run(gateway().args(["audit", "list", "--json", "--profile"]).arg(&auditor));
-    let first: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
-    let bundle = world.dir.path().join("bundle.json");
-    let exchange = first["exchange_id"].as_str().unwrap();
-    run(gateway().args(["audit", "prove", exchange, "--profile"]).arg(&auditor).arg("--out").arg(&bundle));
-    let check = |flip: Option<&str>| {
-        let mut python = Command::new(installed_tool("python/bin/python"));
-        python.arg(clients_folder().join("check_bundle.py")).arg(&bundle);
-        if let Some(flip) = flip {
-            python.args(["--flip", flip]);
-        }
-        python.status().unwrap().code()
-    };
-    assert_eq!(check(None), Some(0));
-    for flip in ["entry", "proof", "root", "signature", "origin"] {
-        assert_eq!(check(Some(flip)), Some(1), "{flip}");
-    }
-    world.stop().await;
+/// Runs `check_export.py` on a folder; returns its exit code and what it printed.
+fn check_export(folder: &Path, log_key: &str, checkpoints: &[&Path]) -> (Option<i32>, String) {
+    let mut python = Command::new(installed_tool("python/bin/python"));
+    python.arg(clients_folder().join("check_export.py")).arg(folder).args(["--log-key", log_key]);
+    let output = python.arg("--earlier").args(checkpoints).output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_is_checked_without_us_and_no_bit_can_be_flipped() {
-    let dir = World::sqlite().await.stop().await;
+    let world = World::sqlite().await;
+    let (auditor, earlier) =
+        (world.dir.path().join("profiles/auditor.toml"), world.dir.path().join("earlier"));
+    let newest = run(gateway().args(["audit", "head", "--profile"]).arg(&auditor));
+    std::fs::write(&earlier, newest).unwrap();
+    run(gateway().args(["audit", "list", "--profile"]).arg(auditor));
+    let dir = world.stop().await;
     let (out, config) = (dir.path().join("tiles"), dir.path().join("gateway.toml"));
     run(gateway().args(["audit", "export", "--config"]).arg(config).arg("--out").arg(&out));
     let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
-    let check = || {
-        let mut python = Command::new(installed_tool("python/bin/python"));
-        python
-            .arg(clients_folder().join("check_export.py"))
-            .arg(&out)
-            .arg(log_key.trim())
-            .status()
-            .unwrap()
-            .code()
+    let check = || check_export(&out, &log_key, &[]);
+    let (code, printed) = check();
+    assert!(code == Some(0) && printed.starts_with("verified: the "), "{printed}");
+    let refused = |what: &Path| {
+        let (code, printed) = check();
+        assert!(code == Some(1) && printed.lines().count() == 1, "{}: {printed}", what.display());
     };
-    assert_eq!(check(), Some(0));
-    let mut files: Vec<_> = ["tile/0/000.p", "tile/entries/000.p"]
-        .iter()
-        .map(|folder| std::fs::read_dir(out.join(folder)).unwrap().next().unwrap().unwrap().path())
-        .collect();
-    files.push(out.join("checkpoint"));
-    for file in files {
-        let whole = std::fs::read(&file).unwrap();
-        let mut flipped = whole.clone();
-        *flipped.last_mut().unwrap() ^= 1;
-        if file.ends_with("checkpoint") {
-            flipped[2] ^= 1;
-        }
-        std::fs::write(&file, flipped).unwrap();
-        assert_ne!(check(), Some(0), "{}", file.display());
-        std::fs::write(&file, whole).unwrap();
+    let mut files = Vec::new();
+    for folder in ["tile/0", "tile/0/000.p", "tile/1/000.p", "tile/entries", "tile/entries/000.p", ""] {
+        let inside =
+            std::fs::read_dir(out.join(folder)).into_iter().flatten().map(|entry| entry.unwrap().path());
+        files.extend(inside.filter(|path| path.is_file()));
     }
-    assert_eq!(check(), Some(0));
+    assert!(files.len() > 2, "{files:?}");
+    for file in &files {
+        let whole = std::fs::read(file).unwrap();
+        for place in [0, whole.len() / 2, whole.len() - 1] {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1;
+            std::fs::write(file, flipped).unwrap();
+            refused(file);
+        }
+        std::fs::write(file, [&whole[..], &[0]].concat()).unwrap();
+        refused(file);
+        std::fs::remove_file(file).unwrap();
+        refused(file);
+        std::fs::write(file, whole).unwrap();
+    }
+    let more = out.join("tile/notes");
+    std::fs::write(&more, "another file").unwrap();
+    refused(&more);
+    std::fs::remove_file(more).unwrap();
+    assert_eq!(check(), (code, printed));
+
+    assert_eq!(check_export(&out, &log_key, &[&earlier]).0, Some(0));
+    assert_eq!(check_export(&out, &log_key, &[&out.join("checkpoint"), &earlier]).0, Some(0));
+    let (code, printed) = check_export(&out, &log_key, &[&dir.path().join("log-key")]);
+    assert!(code == Some(1) && printed.lines().count() == 1, "{printed}");
 }

@@ -16,6 +16,7 @@ mod background;
 mod bad_input;
 mod baselines;
 mod bounds;
+mod bundles;
 mod canaries;
 mod client_timeouts;
 mod clients;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use ap_gateway::cli::exchanges::list_all;
 use ap_gateway::cli::{audit, profile, sandbox};
 use ap_gateway::client::{Client, ClientError, ReceiptError};
 use ap_gateway::proto::v1::{
@@ -13,9 +14,11 @@ use ap_gateway::proto::v1::{
     WatchPosition, audit_service, delivery_service,
 };
 use ap_gateway::store::{Database, DatabaseLocation};
+use ap_gateway::tlog::LogKeyHistory;
 use prost::Message;
 use tonic_types::StatusExt;
 
+use super::bundles::{both_accept, both_refuse, prove};
 use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
 use super::process::{Process, Sandbox};
 use super::startup_checks::serve_briefly;
@@ -185,6 +188,38 @@ async fn changed_replacement_entry_is_found(dir: &Path, stood: u64) {
     );
 }
 
+/// Checks that bundles of a kept entry, of the entry that records the loss and of a later one verify with the keys of
+/// both logs, and that the old log's key alone verifies the first only.
+async fn bundles_of_both_logs_are_checked(
+    dir: &Path,
+    kept: &str,
+    provider: &Client,
+    old_key: &LogKeyHistory,
+    stood: u64,
+) {
+    let (both, old) = (provider.log_key().to_string(), old_key.to_string());
+    let operator = profile::connect(&sandbox::profile_path(dir, "operator")).await.unwrap();
+    let own = list_all(&operator, ListExchangesRequest::default()).await.unwrap();
+    let replacing = own.into_iter().find(|record| record.index == stood).unwrap().exchange_id;
+    let later = list_all(provider, ListExchangesRequest::default()).await.unwrap().remove(0).exchange_id;
+    let bundle = dir.join("bundle.json");
+    for (who, exchange, log, by_old) in [
+        ("provider-a", kept, "ap-gateway-sandbox/log,", true),
+        ("operator", &replacing, NEW_LOG_NAME, false),
+        ("provider-a", &later, NEW_LOG_NAME, false),
+    ] {
+        prove(&sandbox::profile_path(dir, who), exchange, &bundle);
+        let printed = both_accept(&bundle, &both);
+        assert!(printed.contains(log), "{printed}");
+        assert_eq!(printed.contains("\nlog_replaced: {\"kept_checkpoint\":"), who == "operator", "{printed}");
+        if by_old {
+            assert_eq!(both_accept(&bundle, &old), printed);
+        } else {
+            both_refuse(&bundle, &old, "the checkpoint is of the log ap-gateway-sandbox/log-2");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let sandbox = Sandbox::new();
@@ -241,6 +276,7 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     let (provider, la) = (sandbox.client("provider-a").await, sandbox.client("la-a").await);
     // A kept submission gets its first response; a lost one is stored again.
     let again = submit(&provider, &first).await.unwrap();
+    let kept_exchange = kept.receipt.exchange_id.clone();
     assert_eq!((again.message, again.receipt), (kept.message, kept.receipt));
     let stored = submit(&provider, &lost).await.unwrap();
     assert!(stored.receipt.index > stood && stored.receipt.checkpoint.starts_with(NEW_LOG_NAME));
@@ -269,6 +305,7 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
             "{printed}"
         );
     }
+    bundles_of_both_logs_are_checked(dir, &kept_exchange, &provider, old_keys.log_key(), stood).await;
     let stale = dir.join("profiles/stale.toml");
     let text = std::fs::read_to_string(sandbox::profile_path(dir, "provider-a")).unwrap();
     let (both, old) = (provider.log_key().to_string(), old_keys.log_key().to_string());
