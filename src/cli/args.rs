@@ -301,7 +301,8 @@ pub struct VerifyArgs {
     /// Copy of the database (SQLite); without it the log is verified over the network.
     #[arg(long, conflicts_with = "profile")]
     pub database: Option<PathBuf>,
-    /// Verifier key of the log, for --database; if the log replaced others, the whole line that `check` prints.
+    /// Verifier key of the log, or a file that has it, for --database; if the log replaced others, the whole line that
+    /// `check` prints.
     #[arg(long, requires = "database")]
     pub log_key: Option<String>,
     /// Anchor file, to detect entries missing from the end, for --database.

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::args::{CompareArgs, ExportArgs, ProfileArgs, ProveArgs, VerifyArgs};
 use super::bundle::ProvedEntry;
-use super::{Failure, exchanges, print_line, profile};
+use super::{Failure, bundle, exchanges, print_line, profile};
 use crate::audit::export as tiles;
 use crate::audit::report::VerifyReport;
 use crate::audit::verify::{VerifyOptions, verify_database};
@@ -70,7 +70,8 @@ pub async fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         return Ok(());
     };
     let key = args.log_key.as_deref().ok_or_else(|| Failure::usage("--database needs --log-key"))?;
-    let report = verify_database_copy(path, key, args.anchor.as_deref(), args.key_ring.as_deref()).await?;
+    let key = bundle::read_log_key(key).map_err(Failure::configuration)?.to_string();
+    let report = verify_database_copy(path, &key, args.anchor.as_deref(), args.key_ring.as_deref()).await?;
     print_line(&format!(
         "{} entries, {} checkpoints, {} kept records",
         report.entries, report.checkpoints, report.records
@@ -124,9 +125,9 @@ pub async fn prove(args: &ProveArgs) -> Result<(), Failure> {
     if proved.exchange_id() != args.exchange {
         return Err(Failure::refused("the proof is of another exchange"));
     }
-    let bundle = serde_json::to_string_pretty(&proved.bundle()?);
-    let bundle = bundle.map_err(|error| Failure::bug("a bundle", error))?;
-    std::fs::write(&args.out, bundle).map_err(|error| Failure::unavailable("the file", error))?;
+    let text = serde_json::to_string_pretty(&proved.bundle()?);
+    let text = text.map_err(|error| Failure::bug("a bundle", error))?;
+    std::fs::write(&args.out, text).map_err(|error| Failure::unavailable("the file", error))?;
     print_line(&format!("entry {} of a tree of {}, with its proof", receipt.index, receipt.tree_size));
     Ok(())
 }

@@ -166,7 +166,7 @@ fn first_difference(proved: &Json, found: &Json, path: &str) -> Option<String> {
 /// # Errors
 /// Exit code 1 if the key is invalid or the bundle does not verify, 69 if the file cannot be read.
 pub fn check(args: &CheckBundleArgs) -> Result<(), Failure> {
-    let log_key = read_log_key(&args.log_key)?;
+    let log_key = read_log_key(&args.log_key).map_err(Failure::refused)?;
     let bundle = read_bounded(&args.bundle, MAX_BUNDLE_BYTES);
     let bundle = bundle.map_err(|error| Failure::unavailable("the bundle", error))?;
     let proved = ProvedEntry::from_bundle(&bundle, &log_key);
@@ -177,16 +177,18 @@ pub fn check(args: &CheckBundleArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the keys that an argument is, or that are in the file that it names.
-fn read_log_key(argument: &str) -> Result<LogKeyHistory, Failure> {
+/// Returns the keys that the argument `--log-key` is, or that are in the file that it names.
+///
+/// # Errors
+/// What is wrong with the argument.
+pub(super) fn read_log_key(argument: &str) -> Result<LogKeyHistory, &'static str> {
     if let Ok(log_key) = LogKeyHistory::parse(argument) {
         return Ok(log_key);
     }
-    let text = read_bounded(Path::new(argument), MAX_LOG_KEY_BYTES)
-        .ok()
-        .and_then(|text| String::from_utf8(text).ok());
+    let file = read_bounded(Path::new(argument), MAX_LOG_KEY_BYTES).ok();
+    let text = file.and_then(|bytes| String::from_utf8(bytes).ok());
     let log_key = text.and_then(|text| LogKeyHistory::parse(&text).ok());
-    log_key.ok_or_else(|| Failure::refused("--log-key: not a log key, nor a file of one"))
+    log_key.ok_or("--log-key: not a log key, nor a file of one")
 }
 
 /// Reads a file up to one byte more than `max`.

@@ -214,6 +214,40 @@ fn both_verifiers_decode_every_field_alike() {
     every_change_is_refused(&bundles[0], &log.key());
 }
 
+/// Checks that both verifiers climb every path alike, in trees that are full and in trees that are not, and that no
+/// proof is accepted for another index.
+#[test]
+fn every_path_of_a_tree_is_proved_and_no_other() {
+    let entries = MadeLog::with_every_field("log/1", 1).entries;
+    let (key, mut bundles, mut moved) = (MadeLog::new("log/1", 1, Vec::new()).key(), Vec::new(), Vec::new());
+    for size in 1..=entries.len() {
+        let log = MadeLog::new("log/1", 1, entries[..size].to_vec());
+        for index in 0..size {
+            let bundle = log.bundle(index);
+            let json: Json = serde_json::from_slice(&bundle).unwrap();
+            for other in (0..=size).filter(|other| *other != index) {
+                let mut json = json.clone();
+                json["receipt"]["index"] = other.to_string().into();
+                moved.push(serde_json::to_vec(&json).unwrap());
+            }
+            bundles.push(bundle);
+        }
+    }
+    let verdicts = python_verdicts(&bundles, &key);
+    for (bundle, python) in bundles.iter().zip(verdicts) {
+        assert_eq!(rust_verdict(bundle, &key), python);
+        assert!(python.is_ok(), "{python:?}");
+    }
+    assert!(moved.len() > 1_000);
+    for (bundle, python) in moved.iter().zip(python_verdicts(&moved, &key)) {
+        assert!(
+            rust_verdict(bundle, &key).is_err() && python.is_err(),
+            "{}",
+            String::from_utf8_lossy(bundle)
+        );
+    }
+}
+
 /// Checks that an entry in another encoding than the log's proves nothing, even if the log signed it.
 #[test]
 fn an_entry_in_another_encoding_is_refused() {
