@@ -10,7 +10,9 @@ use super::position::Revision;
 use super::proposal::{Proposal, RowWrite};
 use super::queue::PendingProposal;
 use super::sql::{Conn, StoreError, Table, TableRows, Value};
-use super::tables::{CHECKPOINTS, CURRENT_VERSIONS, ENTRIES, LEAVES, PARTIES, TILES, callers_indexed_up_to};
+use super::tables::{
+    CHECKPOINTS, CURRENT_VERSIONS, ENTRIES, FIRST_VERSIONS, LEAVES, PARTIES, TILES, callers_indexed_up_to,
+};
 use super::version_key::VersionKey;
 use crate::clock::Instant;
 use crate::proto::v1::Receipt;
@@ -26,14 +28,22 @@ pub struct WrittenGroup {
     pub receipts: Vec<Receipt>,
 }
 
-/// Rows to insert, by table. Ordered by table name, so that two runs of one script write the same.
+/// Rows to insert, by table and whether they replace rows. Ordered by table name, so that two runs of one script write
+/// the same.
 #[derive(Default)]
-struct RowsByTable(BTreeMap<&'static str, TableRows>);
+struct RowsByTable(BTreeMap<(&'static str, bool), TableRows>);
 
 impl RowsByTable {
     fn add(&mut self, table: &'static Table, row: Vec<Value>) {
-        let (_, rows) = self.0.entry(table.name).or_insert_with(|| (table, Vec::new()));
+        let key = (table.name, !table.replace_key.is_empty());
+        let (_, rows) = self.0.entry(key).or_insert_with(|| (table, Vec::new()));
         rows.push(row);
+    }
+
+    /// Adds the current version of a key. A group writes a key at most once.
+    fn add_version(&mut self, key: &VersionKey, version: Revision, index: i64, ordinal: i64) {
+        let table = if version == Revision::FIRST { &FIRST_VERSIONS } else { &CURRENT_VERSIONS };
+        self.add(table, vec![key.as_bytes().into(), version.into(), index.into(), ordinal.into()]);
     }
 
     async fn insert(self, conn: &mut Conn) -> Result<(), StoreError> {
@@ -73,7 +83,7 @@ pub async fn write_group(
     }
     for (key, index) in bumps {
         let version = versions.get(key).copied().unwrap_or(Revision::ABSENT).next();
-        batch.add(&CURRENT_VERSIONS, current_version_row(key, version, index, -1));
+        batch.add_version(key, version, index, -1);
     }
     let full = tree.range.take_full_tiles();
     let growing = full.iter().filter_map(|tile| tree.range.partial_tile_above(tile.id));
@@ -153,7 +163,7 @@ fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<
         row.extend_from_slice(values);
         batch.add(table, row);
         for (key, version) in versioned_keys {
-            batch.add(&CURRENT_VERSIONS, current_version_row(key, *version, index, ordinal));
+            batch.add_version(key, *version, index, ordinal);
         }
     }
     for (ordinal, party) in (0_i64..).zip(&proposal.parties) {
@@ -179,8 +189,4 @@ fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<
         );
     }
     Ok(())
-}
-
-fn current_version_row(key: &VersionKey, version: Revision, index: i64, ordinal: i64) -> Vec<Value> {
-    vec![key.as_bytes().into(), version.into(), index.into(), ordinal.into()]
 }

@@ -76,6 +76,10 @@ pub const CURRENT_VERSIONS: Table = Table {
     replace_key: &["key"],
 };
 
+/// The rows of [`CURRENT_VERSIONS`] that begin a key. They are inserted and never replace one: PostgreSQL inserts a row
+/// without a conflict clause faster, and a key that exists already is refused.
+pub(super) const FIRST_VERSIONS: Table = Table { replace_key: &[], ..CURRENT_VERSIONS };
+
 /// Organisations that an entry concerns other than its caller, and what is delivered to them.
 pub const PARTIES: Table = Table {
     name: "parties",

@@ -10,8 +10,8 @@ use super::{Column, ColumnKind, Conn, StoreError, Table, Value};
 pub type TableRows = (&'static Table, Vec<Vec<Value>>);
 
 impl Conn {
-    /// Inserts rows, in order. In a table with a replace key, a row replaces the one of the same key. Each table may
-    /// appear once.
+    /// Inserts rows, in order. In a table with a replace key, a row replaces the one of the same key. A table may appear
+    /// twice, with and without a replace key, if no key is in both lists.
     ///
     /// # Errors
     /// [`StoreError::Refused`] for an existing key in a table without a replace key; otherwise see [`StoreError`].
@@ -68,8 +68,7 @@ fn unnest_sql(tables: &[TableRows]) -> String {
         })
         .collect();
     let last = parts.pop().unwrap_or_default();
-    let others = tables.iter().zip(parts);
-    let with: Vec<String> = others.map(|((table, _), part)| format!("{}_ AS ({part})", table.name)).collect();
+    let with: Vec<String> = (1..).zip(parts).map(|(at, part)| format!("part_{at} AS ({part})")).collect();
     if with.is_empty() { last } else { format!("WITH {} {last}", with.join(", ")) }
 }
 
