@@ -25,7 +25,8 @@ use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
-    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, Table, verification,
+    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, StoreError, Table,
+    verification,
 };
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
@@ -135,7 +136,7 @@ impl Node {
     /// own and precedes the exchange pipeline.
     ///
     /// # Errors
-    /// [`FatalError`] when the disk failed: the process must exit non-zero at once.
+    /// [`FatalError`] when the disk failed or the database is damaged: the process must exit non-zero at once.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -181,6 +182,7 @@ impl Node {
             () = serving => Ok(()),
             fatal = sequencer.ended() => fatal,
             fatal = tasks.wait_for_failure() => Err(fatal),
+            damage = self.log.database().damaged() => Err(FatalError::Damaged(damage)),
         };
         drop(tasks);
         // A database on a failed disk is left as it is, because closing SQLite writes to it once more.
@@ -293,6 +295,7 @@ async fn verify_log(
         Ok(Some(finding)) => {
             tracing::error!(log.index = finding.index, "the log was altered: {}", finding.message);
         }
+        Err(error @ StoreError::Damaged { .. }) => return Err(FatalError::Damaged(error)),
         Err(error) => tracing::error!(error = %error, "the log could not be verified"),
     }
     committer.condition().send_modify(|condition| condition.log_altered = true);

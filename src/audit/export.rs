@@ -4,9 +4,13 @@
 use std::io;
 use std::path::Path;
 
-use crate::store::evidence::{self, LogReader};
-use crate::store::{Row, Snapshot, StoreError};
-use crate::tlog::{CompactRange, Hash, TILE_WIDTH, entry_bundle, leaf_hash, partial_tiles, tile_path};
+use crate::store::{Anchor, LogReader, Row, Snapshot, StoreError};
+use crate::tlog::{
+    Checkpoint, CompactRange, Hash, TILE_WIDTH, entry_bundle, leaf_hash, partial_tiles, tile_path,
+};
+
+const NOT_IN_ANCHOR: StoreError =
+    StoreError::Inconsistent("the log in the database does not hold the checkpoint in the anchor");
 
 /// Errors of an export.
 #[derive(Debug, thiserror::Error)]
@@ -19,20 +23,27 @@ pub enum ExportError {
     Folder(#[from] io::Error),
 }
 
-/// Writes the log up to its newest checkpoint to a folder, and returns the number of entries.
+/// Writes the log up to the checkpoint in the anchor to a folder, and returns the number of entries. A node may serve
+/// the log meanwhile: a newer checkpoint in the database may not be durable yet.
 ///
 /// # Errors
-/// [`ExportError`] when the log cannot be read or the folder cannot be written.
-pub async fn export_folder(log: &LogReader, out: &Path) -> Result<u64, ExportError> {
+/// [`ExportError`] when the log or the anchor cannot be read, when the log does not hold the anchor's checkpoint, or
+/// when the folder cannot be written.
+pub async fn export_folder(log: &LogReader, anchor: &Path, out: &Path) -> Result<u64, ExportError> {
+    let note = Anchor::read_newest_note(anchor).map_err(|error| StoreError::Anchor {
+        path: anchor.to_owned(),
+        cause: format!("the anchor file cannot be read: {error}"),
+    })?;
+    let (text, _signatures) = note.split_once("\n\n").unwrap_or_default();
+    let anchored = Checkpoint::parse(&format!("{text}\n")).map_err(|_| NOT_IN_ANCHOR)?;
     let mut snapshot = Snapshot::new(log.database());
-    let note = evidence::load_checkpoint(&mut snapshot, 0).await?;
-    let note = note.ok_or(StoreError::Inconsistent("the database holds no log"))?;
     let mut range = CompactRange::default();
     let mut partial: Vec<Vec<Hash>> = vec![Vec::new(); 8];
     loop {
         let from = i64::try_from(range.size()).unwrap_or(i64::MAX);
+        let to = i64::try_from(anchored.size()).unwrap_or(i64::MAX).min(from.saturating_add(256));
         let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-        let rows = snapshot.fetch(sql, vec![from.into(), from.saturating_add(256).into()]).await?;
+        let rows = snapshot.fetch(sql, vec![from.into(), to.into()]).await?;
         if rows.is_empty() {
             break;
         }
@@ -59,6 +70,9 @@ pub async fn export_folder(log: &LogReader, out: &Path) -> Result<u64, ExportErr
                 above.push(crate::tlog::tree_root(&tile.hashes));
             }
         }
+    }
+    if (range.size(), &range.root()) != (anchored.size(), anchored.root()) {
+        return Err(NOT_IN_ANCHOR.into());
     }
     for ((id, width), hashes) in partial_tiles(range.size()).zip(&partial) {
         if width > 0 {

@@ -139,7 +139,7 @@ pub async fn prove(args: &ProveArgs) -> Result<(), Failure> {
 pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let database = Database::open(&config.location()?).await?;
-    let entries = tiles::export_folder(&LogReader::new(database), &args.out).await;
+    let entries = tiles::export_folder(&LogReader::new(database), &config.log.anchor, &args.out).await;
     let entries = entries.map_err(|error| Failure::unavailable("the export", error))?;
     print_line(&format!("{entries} entries exported"));
     Ok(())

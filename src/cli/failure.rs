@@ -108,6 +108,8 @@ impl From<StoreError> for Failure {
                 Self::refused(error_chain(&error))
             }
             StoreError::InvalidUrl(_) => Self::configuration_error(&error),
+            StoreError::Damaged { .. } => FatalError::Damaged(error).into(),
+            StoreError::Disk(_) => FatalError::Disk(error).into(),
             _ => Self::unavailable("the database", error),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Signals {
 ///
 /// # Errors
 /// Exit code 78 for the configuration, 69 for the database or the address, 1 for an inconsistent log, 70 for a failure
-/// of the disk.
+/// of the disk or a damaged database.
 pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let opened = async {

@@ -252,11 +252,13 @@ impl UnaryService<Bytes> for HashQuery {
         Box::pin(async move {
             let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
             let cx = pipeline.request_context(&call, UseCache(false)).await.map_err(to_status)?;
-            let hashes = handler(cx, call.message.clone()).await.map_err(to_status)?;
-            if !pipeline.committer.wait_until_durable().await {
+            let shown_tree = cx.snapshot.shown_tree();
+            let answer = handler(cx, call.message.clone()).await;
+            // A refusal waits too, because it rests on what was read.
+            if !pipeline.committer.wait_until_durable(shown_tree.size()).await {
                 return Err(to_status(Reason::LogUnavailable.into()));
             }
-            Ok(tonic::Response::new(OutboundMessage::Hashes(hashes)))
+            Ok(tonic::Response::new(OutboundMessage::Hashes(answer.map_err(to_status)?)))
         })
     }
 }

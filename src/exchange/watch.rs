@@ -178,10 +178,11 @@ async fn run_feed(
             () = to.closed() => return Ok(()),
             () = sleep_until(ends) => return end_of_lifetime(&call),
             () = sleep_until(beats) => {
-                let checkpoint = pipeline.log.load_newest_checkpoint().await;
-                let checkpoint = checkpoint.map_err(|error| Refusal::from(error).status(call.exchange_id))?;
-                if !pipeline.committer.wait_until_durable().await {
-                    return Ok(());
+                let newest = pipeline.log.load_newest_checkpoint().await;
+                let (size, checkpoint) =
+                    newest.map_err(|error| Refusal::from(error).status(call.exchange_id))?;
+                if !pipeline.committer.wait_until_durable(size).await {
+                    return Err(Refusal::from(Reason::LogUnavailable).status(call.exchange_id));
                 }
                 // The heartbeat gives this position to the caller; later batches start from it.
                 sent = read.clone();

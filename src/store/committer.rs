@@ -8,7 +8,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
 use super::condition::NodeCondition;
-use super::durability::{DurabilityWaiter, DurabilityWorker};
+use super::durability::DurabilityWorker;
+use super::durability_state::DurabilityWaiter;
 use super::log::{LogTree, SeenHead, TreeHead};
 use super::mailbox_notifier::MailboxNotifier;
 use super::proposal::{CommitOutcome, Proposal};
@@ -68,6 +69,7 @@ impl Committer {
             progress: sequencer_task.progress.clone(),
             database,
             queue: Arc::clone(&queue),
+            anchored_or_enqueued: tree.head().size,
             tree,
             signer,
             durability,
@@ -97,16 +99,18 @@ impl Committer {
         outcome.await.unwrap_or(CommitOutcome::Unavailable)
     }
 
-    /// Returns a receiver of the newest durable tree head, to wait for the log to grow.
+    /// Returns a receiver of the newest tree head that is durable and anchored, to wait for the log to grow.
     #[must_use]
     pub fn head(&self) -> watch::Receiver<TreeHead> {
         self.head.clone()
     }
 
-    /// Waits until all that can be read now is durable. Responses that have no log entry of their own need this.
-    /// Returns false if the committer ended before.
-    pub async fn wait_until_durable(&self) -> bool {
-        self.durability_waiter.wait().await
+    /// Waits until all that can be read now from this node's commits is durable, and the anchor holds a checkpoint of
+    /// at least `tree_size` entries: that of the largest tree which the response shows. Responses that have no log
+    /// entry of their own need this. Returns false if the anchor cannot be written, if that takes longer than ten
+    /// seconds, or if the committer ended.
+    pub async fn wait_until_durable(&self, tree_size: u64) -> bool {
+        self.durability_waiter.wait(tree_size).await
     }
 
     /// Subscribes to notifications of the organisation: new deliveries, or a change of its authority.
@@ -115,7 +119,7 @@ impl Committer {
         self.notifier.subscribe(organisation)
     }
 
-    /// Returns the newest tree head that this node has committed or seen.
+    /// Returns the newest tree head in this node's anchor.
     pub(super) fn known_head(&self) -> TreeHead {
         *self.head.borrow()
     }

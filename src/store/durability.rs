@@ -3,29 +3,31 @@
 //! that the next transaction waits for neither sync.
 //!
 //! A group's rows can be read before they are synced. A response that shows them normally has a log entry of its own,
-//! which is committed later and so synced with them or after them. The few responses without an entry wait for
-//! [`DurabilityWaiter`].
+//! which is committed later and so synced and anchored with them or after them. The few responses without an entry wait
+//! for [`DurabilityWaiter`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::anchor::Anchor;
+use super::durability_state::{DurabilityState, DurabilityWaiter};
 use super::fatal::FatalError;
 use super::log::TreeHead;
 use super::mailbox_notifier::MailboxNotifier;
 use super::proposal::CommitOutcome;
 use super::queue::PendingProposal;
-use super::sql::UnsyncedCommit;
+use super::sql::{StoreError, UnsyncedCommit};
 use super::task_progress::TaskProgress;
 use crate::proto::v1::Receipt;
 
 /// Maximum number of committed groups that wait for a sync; the next transaction then waits too. A longer queue would
 /// make groups smaller, so that the fixed cost of a group is shared by fewer proposals.
 const MAX_QUEUED_GROUPS: usize = 1;
+/// Interval of retries while the anchor cannot be written and no group is committed.
+const ANCHOR_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A committed group whose proposals have no outcome yet, because it may not be durable.
 pub struct CommittedGroup {
@@ -39,7 +41,7 @@ pub struct CommittedGroup {
     pub receipts: Vec<Receipt>,
     /// The commit, to be synced.
     pub unsynced: UnsyncedCommit,
-    /// The ticket that was taken before COMMIT; it advances once the group is durable.
+    /// The ticket that was taken before COMMIT; it is settled once the group is durable and anchored.
     pub ticket: u64,
 }
 
@@ -49,28 +51,12 @@ pub struct DurabilityWorker {
     groups: Option<SyncSender<CommittedGroup>>,
     failed: oneshot::Receiver<FatalError>,
     thread: Option<JoinHandle<()>>,
-    last_ticket: Arc<AtomicU64>,
-    waiter: watch::Sender<u64>,
-}
-
-/// A waiter for durability: it waits until all that can be read now is durable. Cheap to clone.
-#[derive(Clone)]
-pub struct DurabilityWaiter {
-    last_ticket: Arc<AtomicU64>,
-    durable_ticket: watch::Receiver<u64>,
-}
-
-impl DurabilityWaiter {
-    /// Waits until all that can be read now is durable. Returns false if the committer ended before.
-    pub async fn wait(&self) -> bool {
-        let begun = self.last_ticket.load(Ordering::Acquire);
-        self.durable_ticket.clone().wait_for(|durable| *durable >= begun).await.is_ok()
-    }
+    state: watch::Sender<DurabilityState>,
 }
 
 impl DurabilityWorker {
-    /// Starts the thread, which owns the anchor. It publishes the durable tree head and notifies organisations that
-    /// have new deliveries.
+    /// Starts the thread, which owns the anchor. It publishes the newest tree head that is durable and anchored, which
+    /// at first is the one in `head`, and notifies organisations that have new deliveries.
     #[must_use]
     pub fn new(
         anchor: Anchor,
@@ -80,24 +66,30 @@ impl DurabilityWorker {
     ) -> Self {
         let (to, committed) = sync_channel(MAX_QUEUED_GROUPS);
         let (fail, failed) = oneshot::channel();
-        let waiter = watch::Sender::new(0);
-        let answering = DurabilityThread { anchor, head, notifier, durable_ticket: waiter.clone(), progress };
+        let state = watch::Sender::new(DurabilityState::new(head.borrow().size));
+        let answering =
+            DurabilityThread { anchor, head, notifier, state: state.clone(), unanchored: None, progress };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
                 fail.send(error).ok();
             }
         });
-        Self { groups: Some(to), failed, thread: Some(thread), last_ticket: Arc::default(), waiter }
+        Self { groups: Some(to), failed, thread: Some(thread), state }
     }
 
     /// Takes a ticket. Call it before COMMIT, because readers see the rows as soon as COMMIT returns.
     pub fn take_ticket(&self) -> u64 {
-        self.last_ticket.fetch_add(1, Ordering::AcqRel) + 1
+        let mut ticket = 0;
+        self.state.send_if_modified(|state| {
+            ticket = state.take_ticket();
+            false
+        });
+        ticket
     }
 
-    /// Gives up the ticket of a COMMIT that failed, so that nothing waits for it.
+    /// Gives up the ticket of a COMMIT that failed, so that nothing waits for it. Earlier tickets stay as they are.
     pub fn abandon(&self, ticket: u64) {
-        advance(&self.waiter, ticket);
+        self.state.send_modify(|state| state.abandon(ticket));
     }
 
     /// Enqueues a committed group. After a failed sync the thread is gone: the group is dropped, which closes its
@@ -114,10 +106,7 @@ impl DurabilityWorker {
     /// Returns a waiter, for responses that have no log entry.
     #[must_use]
     pub fn waiter(&self) -> DurabilityWaiter {
-        DurabilityWaiter {
-            last_ticket: Arc::clone(&self.last_ticket),
-            durable_ticket: self.waiter.subscribe(),
-        }
+        DurabilityWaiter::new(self.state.subscribe())
     }
 }
 
@@ -128,69 +117,130 @@ impl Drop for DurabilityWorker {
     }
 }
 
+/// A durable checkpoint that the anchor does not hold yet.
+struct UnanchoredCheckpoint {
+    head: TreeHead,
+    note: String,
+    ticket: u64,
+}
+
 /// The state of the thread.
 struct DurabilityThread {
     anchor: Anchor,
     head: watch::Sender<TreeHead>,
     notifier: MailboxNotifier,
-    durable_ticket: watch::Sender<u64>,
+    state: watch::Sender<DurabilityState>,
+    /// The newest checkpoint, while the anchor cannot be written.
+    unanchored: Option<UnanchoredCheckpoint>,
     progress: TaskProgress,
 }
 
 impl DurabilityThread {
     fn run(mut self, committed: &Receiver<CommittedGroup>) -> Result<(), FatalError> {
-        while let Ok(first) = committed.recv() {
+        loop {
+            let received = match self.unanchored {
+                None => committed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => committed.recv_timeout(ANCHOR_RETRY_INTERVAL),
+            };
             self.progress.mark();
-            let mut groups = vec![first];
-            groups.extend(committed.try_iter());
-            self.finish_groups(groups)?;
+            match received {
+                Ok(first) => {
+                    let mut groups = vec![first];
+                    groups.extend(committed.try_iter());
+                    self.finish_groups(groups)?;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.write_anchor()?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
             self.progress.idle();
         }
-        Ok(())
     }
 
     /// Syncs, anchors and answers some groups. The newest covers those before it: one sync makes all of them durable,
     /// and its checkpoint includes their entries.
     fn finish_groups(&mut self, groups: Vec<CommittedGroup>) -> Result<(), FatalError> {
-        let Some(newest) = groups.last() else { return Ok(()) };
-        newest.unsynced.sync().map_err(FatalError::Disk)?;
+        // Of several commits, one of another node may be the newest; it is synced already.
+        let unsynced = groups.iter().rev().find(|group| !group.unsynced.is_synced());
+        unsynced.map_or(Ok(()), |group| group.unsynced.sync()).map_err(FatalError::Disk)?;
         // The groups are durable. A crash from here on loses outcomes, not exchanges: a retry gets the stored reply.
-        // The anchor is written before any outcome is sent, so no answered exchange is newer than the anchor.
-        self.head.send_if_modified(|head| {
-            let is_news = newest.head.size > head.size;
-            if is_news {
-                *head = newest.head;
-            }
-            is_news
-        });
-        advance(&self.durable_ticket, newest.ticket);
+        // Streams are notified in any case, because nothing notifies them again once the anchor can be written.
         let members = groups.iter().flat_map(|group| &group.members);
         self.notifier.notify(members.flat_map(|pending| pending.proposal.organisations_to_notify()));
-        if let Err(error) = self.anchor.write(&newest.note) {
-            tracing::warn!(error = %error, "the anchor cannot be written");
-            groups.into_iter().flat_map(|group| group.members).for_each(answer_unavailable);
-            return Ok(());
+        let mut outcomes = Vec::new();
+        for CommittedGroup { head, note, members, receipts, ticket, .. } in groups {
+            self.unanchored = Some(UnanchoredCheckpoint { head, note, ticket });
+            outcomes.extend(members.into_iter().zip(receipts));
         }
-        self.anchor.sync().map_err(FatalError::Anchor)?;
-        for CommittedGroup { members, receipts, .. } in groups {
-            for (pending, receipt) in members.into_iter().zip(receipts) {
-                let reply = pending.proposal.reply;
-                pending.reply_to.send(CommitOutcome::Committed { receipt: Box::new(receipt), reply }).ok();
-            }
+        // The anchor is written before any outcome is sent, so no answered exchange is newer than the anchor.
+        let is_anchored = self.write_anchor()?;
+        for (PendingProposal { proposal, reply_to }, receipt) in outcomes {
+            let committed = CommitOutcome::Committed { receipt: Box::new(receipt), reply: proposal.reply };
+            reply_to.send(if is_anchored { committed } else { CommitOutcome::Unavailable }).ok();
         }
         Ok(())
     }
+
+    /// Writes the newest checkpoint to the anchor, and publishes that it and all before it are durable. Returns false
+    /// if the anchor cannot be written; the write may then be retried.
+    fn write_anchor(&mut self) -> Result<bool, FatalError> {
+        let Some(UnanchoredCheckpoint { head, note, ticket }) = &self.unanchored else { return Ok(true) };
+        let anchored = *self.head.borrow();
+        if head.size < anchored.size || (head.size == anchored.size && head.root != anchored.root) {
+            let two_logs = "a checkpoint was signed that does not continue the one in the anchor";
+            return Err(FatalError::Diverged(StoreError::Inconsistent(two_logs)));
+        }
+        if let Err(error) = self.anchor.write(note) {
+            tracing::warn!(error = %error, "the anchor cannot be written: nothing is answered");
+            self.state.send_modify(|state| state.refuse(*ticket));
+            return Ok(false);
+        }
+        self.anchor.sync().map_err(FatalError::Anchor)?;
+        self.head.send_replace(*head);
+        self.state.send_modify(|state| state.settle(*ticket, head.size));
+        self.unanchored = None;
+        Ok(true)
+    }
 }
 
-/// Advances the durable ticket to `ticket`; it never goes back.
-fn advance(durable: &watch::Sender<u64>, ticket: u64) {
-    durable.send_if_modified(|durable| {
-        let is_news = ticket > *durable;
-        *durable = (*durable).max(ticket);
-        is_news
-    });
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Instant;
+    use crate::tlog::leaf_hash;
 
-fn answer_unavailable(pending: PendingProposal) {
-    pending.reply_to.send(CommitOutcome::Unavailable).ok();
+    fn group(worker: &DurabilityWorker, head: TreeHead, note: &str) -> CommittedGroup {
+        CommittedGroup {
+            head,
+            note: note.to_owned(),
+            members: Vec::new(),
+            receipts: Vec::new(),
+            unsynced: UnsyncedCommit::ALREADY_SYNCED,
+            ticket: worker.take_ticket(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_checkpoint_of_one_size_is_not_anchored_and_ends_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("anchor");
+        Anchor::create(&path, "empty").unwrap();
+        let head = |size, content: &[u8]| TreeHead {
+            size,
+            time: Instant::from_micros(0).unwrap(),
+            root: leaf_hash(content),
+        };
+        let (published, notifier) = (watch::Sender::new(head(0, b"")), MailboxNotifier::default());
+        let (anchor, progress) = (Anchor::open(&path).unwrap().0, TaskProgress::default());
+        let mut worker = DurabilityWorker::new(anchor, published, notifier, progress);
+        let first = group(&worker, head(1, b"one log"), "first");
+        worker.enqueue(first);
+        assert!(worker.waiter().wait(1).await);
+        let second = group(&worker, head(1, b"another log"), "second");
+        worker.enqueue(second);
+        assert!(matches!(worker.failed().await, FatalError::Diverged(StoreError::Inconsistent(_))));
+        drop(worker);
+        assert_eq!(Anchor::read_newest_note(&path).unwrap(), "first");
+    }
 }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::log::{db_int, load_tile};
-use super::sql::{Conn, Database, StoreError};
+use super::log::db_int;
+use super::sql::{Database, StoreError};
 use super::{CommitmentSalts, Snapshot};
 use crate::proto::v1::Receipt;
 use crate::seal::{SealError, Vault};
@@ -65,14 +65,16 @@ impl LogReader {
         &self.database
     }
 
-    /// Returns the newest checkpoint, as a signed note.
+    /// Returns the newest checkpoint in the database, as a tree size and a signed note. It may be neither durable nor
+    /// anchored yet.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn load_newest_checkpoint(&self) -> Result<String, StoreError> {
+    pub async fn load_newest_checkpoint(&self) -> Result<(u64, String), StoreError> {
         let mut snapshot = Snapshot::new(&self.database);
         let row = snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?;
-        row.ok_or(StoreError::Inconsistent("the database holds no log"))?.get("note")
+        let row = row.ok_or(StoreError::Inconsistent("the database holds no log"))?;
+        Ok((row.get::<i64>("size")?.unsigned_abs(), row.get("note")?))
     }
 
     /// Returns the stored reply of an exchange and its receipt, byte for byte the same as the first time. `None` if
@@ -136,6 +138,7 @@ pub async fn load_evidence(snapshot: &mut Snapshot, index: u64) -> Result<Option
         return Ok(None);
     };
     let tree_size = row.get::<i64>("size")?.unsigned_abs();
+    snapshot.record_tree(tree_size);
     Ok(Some(Evidence {
         entry: Bytes::copy_from_slice(row.get_bytes("bytes")?),
         tree_size,
@@ -153,7 +156,7 @@ pub async fn prove_inclusion(
     index: u64,
     size: u64,
 ) -> Result<Vec<Hash>, StoreError> {
-    prove(snapshot.conn().await?, size, |prover| prover.inclusion_proof(index)).await
+    prove(snapshot, size, |prover| prover.inclusion_proof(index)).await
 }
 
 /// Returns the consistency proof between the trees of sizes `from` and `to`.
@@ -161,13 +164,13 @@ pub async fn prove_inclusion(
 /// # Errors
 /// As for [`prove_inclusion`].
 pub async fn prove_consistency(snapshot: &mut Snapshot, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
-    prove(snapshot.conn().await?, to, |prover| prover.consistency_proof(from)).await
+    prove(snapshot, to, |prover| prover.consistency_proof(from)).await
 }
 
 /// Query of the checkpoint of a tree size, by the primary key: a size without a checkpoint costs no more than one with.
-pub const CHECKPOINT_OF_SIZE: &str = "SELECT note FROM checkpoints WHERE size = $1";
+pub const CHECKPOINT_OF_SIZE: &str = "SELECT size, note FROM checkpoints WHERE size = $1";
 /// Query of the newest checkpoint, by the end of the primary key.
-pub const NEWEST_CHECKPOINT: &str = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
+pub const NEWEST_CHECKPOINT: &str = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1";
 
 /// Loads the checkpoint of a tree size, if there is one; the newest for size 0.
 ///
@@ -178,7 +181,9 @@ pub async fn load_checkpoint(snapshot: &mut Snapshot, size: u64) -> Result<Optio
         0 => snapshot.fetch_one(NEWEST_CHECKPOINT, vec![]).await?,
         _ => snapshot.fetch_one(CHECKPOINT_OF_SIZE, vec![db_int(size).into()]).await?,
     };
-    row.map(|row| row.get("note")).transpose()
+    let Some(row) = row else { return Ok(None) };
+    snapshot.record_tree(row.get::<i64>("size")?.unsigned_abs());
+    Ok(Some(row.get("note")?))
 }
 
 type NodeLookup<'a> = dyn Fn(u8, u64) -> Option<Hash> + 'a;
@@ -186,10 +191,11 @@ type NodeLookup<'a> = dyn Fn(u8, u64) -> Option<Hash> + 'a;
 /// Computes a proof from tiles, and reads each tile that is found missing, until none is. A proof needs at most two
 /// tiles for each eight levels of the tree.
 async fn prove(
-    conn: &mut Conn,
+    snapshot: &mut Snapshot,
     size: u64,
     with: impl Fn(&Prover<&NodeLookup<'_>>) -> Result<Vec<Hash>, ProofError>,
 ) -> Result<Vec<Hash>, StoreError> {
+    snapshot.record_tree(size);
     let mut tiles: HashMap<TileId, Vec<Hash>> = HashMap::new();
     for _ in 0..32 {
         let missing = std::cell::Cell::new(None);
@@ -209,7 +215,7 @@ async fn prove(
             (Err(ProofError::MissingNode), Some(id)) if !tiles.contains_key(&id) => {
                 let partial = partial_tiles(size).find(|(growing, _)| *growing == id);
                 let full = usize::try_from(TILE_WIDTH).unwrap_or(256);
-                tiles.insert(id, load_tile(conn, id, partial.map_or(full, |(_, width)| width)).await?);
+                tiles.insert(id, snapshot.load_tile(id, partial.map_or(full, |(_, width)| width)).await?);
             }
             _ => break,
         }

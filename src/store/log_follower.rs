@@ -75,7 +75,7 @@ impl LogFollower {
     /// Polls once.
     ///
     /// # Errors
-    /// [`FatalError::Diverged`] if the database does not continue this node's log.
+    /// [`FatalError::Diverged`] if the database does not continue this node's log; [`FatalError::Damaged`].
     pub async fn poll(&self) -> Result<(), FatalError> {
         // Both are read before the database: later changes are for the next poll.
         let (known, pending) = (self.committer.known_head(), self.committer.notifier().take_pending());
@@ -96,6 +96,7 @@ impl LogFollower {
             Ok(Err(error @ (StoreError::Inconsistent(_) | StoreError::Corrupt { .. }))) => {
                 return Err(FatalError::Diverged(error));
             }
+            Ok(Err(error @ StoreError::Damaged { .. })) => return Err(FatalError::Damaged(error)),
             Ok(Err(error)) => error.to_string(),
             Err(elapsed) => elapsed.to_string(),
         };

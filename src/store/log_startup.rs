@@ -59,9 +59,12 @@ async fn refuse_existing_log(conn: &mut Conn) -> Result<(), StoreError> {
 }
 
 /// Opens the log. Checks the newest checkpoint, the tree's root, the anchor, and the leaves of the last 10,000 entries.
+/// Then makes what was read durable and writes the newest checkpoint to the anchor, because a process that was killed
+/// may have ended between its COMMIT and either of these, and what is read may be served from now on.
 ///
 /// # Errors
-/// [`StoreError::Inconsistent`] or [`StoreError::Anchor`] if a check fails; otherwise see [`StoreError`].
+/// [`StoreError::Inconsistent`] or [`StoreError::Anchor`] if a check fails or the anchor cannot be written; otherwise
+/// see [`StoreError`].
 pub async fn open_log(
     database: &Database,
     anchor: &Path,
@@ -69,15 +72,22 @@ pub async fn open_log(
 ) -> Result<(LogTree, Anchor), StoreError> {
     let mut conn = database.writer().await?;
     let tree = LogTree::load(&mut conn, keys).await?;
-    let (anchor, note) = open_anchor(anchor)?;
+    let (mut opened, note) = open_anchor(anchor)?;
     let anchored = verify_checkpoint(&note, keys)?;
-    load_head_continuing(&mut conn, anchored.size(), anchored.root(), keys).await?;
+    let (head, newest) = load_head_continuing(&mut conn, anchored.size(), anchored.root(), keys).await?;
+    conn.sync_committed()?;
     drop(conn);
     if keys.replacement_indexes().last().is_some_and(|kept| tree.head().size <= kept) {
         return Err(StoreError::Inconsistent("a rollback was half accepted: run accept-rollback again"));
     }
     check_recent_entries(database, tree.head().size).await?;
-    Ok((tree, anchor))
+    if head.size > anchored.size() {
+        opened.write(&newest).and_then(|()| opened.sync()).map_err(|error| StoreError::Anchor {
+            path: anchor.to_owned(),
+            cause: format!("the anchor file cannot be written: {error}"),
+        })?;
+    }
+    Ok((tree, opened))
 }
 
 /// Opens the anchor, and returns it with its newest note.

@@ -11,6 +11,7 @@ mod commitment_salts;
 mod committer;
 mod condition;
 mod durability;
+mod durability_state;
 pub mod evidence;
 mod fatal;
 mod group_plan;
@@ -47,7 +48,7 @@ pub use position::{DamagedRow, EntryIndex, LogPosition, Ordinal, Revision};
 pub use queue::{InFlightPermit, ProposalQueue};
 pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of, total_length};
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
-pub use snapshot::{ReadSet, Snapshot};
+pub use snapshot::{ReadSet, ShownTree, Snapshot};
 pub use sql::{
     Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, SchemaMismatch,
     StoreError, Table, TableClass, Value,

@@ -59,12 +59,13 @@ impl KeyAnnouncer {
     /// and the health service returns `NOT_SERVING`.
     ///
     /// # Errors
-    /// None; the function does not return.
+    /// [`FatalError::Damaged`] if the database is damaged; the function does not return otherwise.
     pub async fn run(self: Arc<Self>, progress: TaskProgress) -> Result<(), FatalError> {
         loop {
             progress.mark();
             match tokio::time::timeout(MAX_ANNOUNCEMENT_TIME, self.announce()).await {
                 Ok(Ok(missing)) => self.report(missing),
+                Ok(Err(error @ StoreError::Damaged { .. })) => return Err(FatalError::Damaged(error)),
                 Ok(Err(error)) => {
                     tracing::warn!(error = %error, "the keys that this node holds were not announced");
                 }

@@ -36,10 +36,12 @@ pub struct Sequencer {
     pub(super) database: Database,
     pub(super) queue: Arc<ProposalQueue>,
     pub(super) tree: LogTree,
+    /// Size of the newest tree whose checkpoint is in the anchor or enqueued for it.
+    pub(super) anchored_or_enqueued: u64,
     pub(super) signer: Signer,
     pub(super) durability: DurabilityWorker,
     pub(super) clock: Arc<dyn Clock>,
-    /// The newest tree head that is durable.
+    /// The newest tree head that is durable and anchored.
     pub(super) head: watch::Receiver<TreeHead>,
     pub(super) notifier: MailboxNotifier,
     /// The newest tree head of another node that was read from the database.
@@ -111,18 +113,18 @@ impl Sequencer {
     fn anchor_seen_head(&mut self) {
         let seen = self.seen_head.borrow_and_update().clone();
         if let Some(SeenHead { head, note }) = seen
-            && head.size > self.known_size()
+            && head.size > self.anchored_or_enqueued
         {
             let (members, receipts, ticket) = (Vec::new(), Vec::new(), self.durability.take_ticket());
-            self.durability.enqueue(CommittedGroup {
-                head,
-                note,
-                members,
-                receipts,
-                unsynced: UnsyncedCommit::ALREADY_SYNCED,
-                ticket,
-            });
+            let unsynced = UnsyncedCommit::ALREADY_SYNCED;
+            self.enqueue(CommittedGroup { head, note, members, receipts, unsynced, ticket });
         }
+    }
+
+    /// Has a group made durable and anchored, and its proposals answered.
+    fn enqueue(&mut self, committed: CommittedGroup) {
+        self.anchored_or_enqueued = committed.head.size;
+        self.durability.enqueue(committed);
     }
 
     /// Returns the size of the newest tree that this node has committed or seen.
@@ -234,14 +236,7 @@ impl Sequencer {
         let WrittenGroup { tree, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());
-        self.durability.enqueue(CommittedGroup {
-            head: tree.head(),
-            note,
-            members,
-            receipts,
-            unsynced,
-            ticket,
-        });
+        self.enqueue(CommittedGroup { head: tree.head(), note, members, receipts, unsynced, ticket });
         self.tree = tree;
         Ok(Attempt::Done)
     }
@@ -254,6 +249,7 @@ impl Sequencer {
         };
         match rest.await {
             Err(error @ StoreError::Disk(_)) => Err(FatalError::Disk(error)),
+            Err(error @ StoreError::Damaged { .. }) => Err(FatalError::Damaged(error)),
             Err(error) => {
                 tracing::warn!(error = %error, "the write-ahead log could not be checkpointed");
                 Ok(())
@@ -297,6 +293,7 @@ impl Sequencer {
     fn handle_failed_write(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
         match error {
             StoreError::Disk(_) => Err(FatalError::Disk(error)),
+            StoreError::Damaged { .. } => Err(FatalError::Damaged(error)),
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
                 Err(FatalError::Diverged(error))
             }
@@ -312,8 +309,10 @@ impl Sequencer {
 
     /// Handles an error of COMMIT itself: the group may be committed or not, so each outcome is `Unavailable`.
     fn handle_failed_commit(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
-        if let StoreError::Disk(_) = error {
-            return Err(FatalError::Disk(error));
+        match error {
+            StoreError::Disk(_) => return Err(FatalError::Disk(error)),
+            StoreError::Damaged { .. } => return Err(FatalError::Damaged(error)),
+            _ => {}
         }
         tracing::warn!(error = %error, "a COMMIT failed: its outcome is not known");
         answer_unavailable(members);

@@ -2,6 +2,7 @@
 //! used as guards; they never hold a write transaction.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::{ReadBudget, ReadLimits};
@@ -11,6 +12,7 @@ use super::proposal::Guard;
 use super::record::Record;
 use super::sql::{Conn, Database, Row, StoreError, Table, Value};
 use super::version_key::VersionKey;
+use crate::tlog::{Hash, TileId};
 
 /// A read transaction, opened by the first query. Dropping it returns the connection to the pool, which ends the
 /// transaction.
@@ -21,6 +23,20 @@ pub struct Snapshot {
     is_recording: bool,
     budget: ReadBudget,
     has_failed: bool,
+    shown_tree: ShownTree,
+}
+
+/// The size of the largest tree of which a checkpoint or a proof was read. Functions that read one record it here, so
+/// that a response without a log entry waits until that tree is anchored. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ShownTree(Arc<AtomicU64>);
+
+impl ShownTree {
+    /// Returns the size; 0 if no checkpoint and no proof was read.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The versions from which the caller's rights were read. Functions that read a right record it here, so that every
@@ -49,6 +65,7 @@ impl Snapshot {
             is_recording: false,
             budget: ReadBudget::new(ReadLimits::NONE),
             has_failed: false,
+            shown_tree: ShownTree::default(),
         }
     }
 
@@ -64,6 +81,17 @@ impl Snapshot {
     #[must_use]
     pub fn read_set(&self) -> ReadSet {
         self.read_set.clone()
+    }
+
+    /// Returns the size of the largest tree that was read, also of later reads.
+    #[must_use]
+    pub fn shown_tree(&self) -> ShownTree {
+        self.shown_tree.clone()
+    }
+
+    /// Records that a checkpoint or a proof of the tree of this size was read.
+    pub(super) fn record_tree(&self, size: u64) {
+        self.shown_tree.0.fetch_max(size, Ordering::AcqRel);
     }
 
     /// Returns the read budget.
@@ -91,10 +119,25 @@ impl Snapshot {
         } else {
             // Boxed, because the future is 4 KiB, which every decision would hold whether or not it reads.
             let mut conn = Box::pin(self.database.reader()).await?;
-            conn.begin_read().await?;
+            let begun = conn.begin_read().await;
+            self.check_failure(begun)?;
             conn
         };
         Ok(self.conn.insert(conn))
+    }
+
+    /// Notes that a query failed, and reports a damaged database, which ends the process.
+    fn check_failure<T>(&mut self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        read.inspect_err(|error| {
+            self.has_failed = true;
+            self.database.report_damage(error);
+        })
+    }
+
+    /// Loads a tile of the tree.
+    pub(super) async fn load_tile(&mut self, id: TileId, width: usize) -> Result<Vec<Hash>, StoreError> {
+        let read = log::load_tile(self.conn().await?, id, width).await;
+        self.check_failure(read)
     }
 
     /// Returns the rows of a query.
@@ -104,7 +147,7 @@ impl Snapshot {
     pub async fn fetch(&mut self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let most = self.budget.begin_statement()?;
         let rows = self.conn().await?.fetch_at_most(sql, arguments, most).await;
-        let rows = rows.inspect_err(|_| self.has_failed = true)?;
+        let rows = self.check_failure(rows)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)
     }
@@ -134,7 +177,7 @@ impl Snapshot {
         let keys = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
         self.budget.begin_statement()?;
         let rows = self.conn().await?.fetch_by_keys(sql, keys).await;
-        let rows = rows.inspect_err(|_| self.has_failed = true)?;
+        let rows = self.check_failure(rows)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)
     }
@@ -147,7 +190,7 @@ impl Snapshot {
     pub async fn scan(&mut self, table: &'static Table, from: i64, to: i64) -> Result<Vec<Row>, StoreError> {
         self.budget.begin_statement()?;
         let rows = self.conn().await?.scan(table, from, to).await;
-        let rows = rows.inspect_err(|_| self.has_failed = true)?;
+        let rows = self.check_failure(rows)?;
         self.budget.count_rows(rows.len())?;
         Ok(rows)
     }
@@ -157,7 +200,8 @@ impl Snapshot {
     /// # Errors
     /// See [`StoreError`].
     pub async fn callers_indexed_up_to(&mut self) -> Result<i64, StoreError> {
-        log::callers_indexed_up_to(self.conn().await?).await
+        let read = log::callers_indexed_up_to(self.conn().await?).await;
+        self.check_failure(read)
     }
 
     /// Reads the records of a query that [`select!`](crate::select!) made.

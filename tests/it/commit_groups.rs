@@ -4,12 +4,19 @@
 
 use ap_gateway::cli::audit;
 use ap_gateway::client::{Client, reason};
+use ap_gateway::clock::Randomness;
+use ap_gateway::identity::PeerCertificate;
 use ap_gateway::proto::v1::{
     EndPlacementRequest, EndReason, GetPlacementRequest, Mark, Outcome, Placement, Plan, PutPlanRequest,
     placement_service, register_service,
 };
+use ap_gateway::register::bootstrap;
+use ap_gateway::seal::{KeyRing, Vault};
 use ap_gateway::store::Database;
+use ap_gateway::store::proposal::CommitOutcome;
 use prost::Message;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::task::JoinSet;
 use tonic::Code;
 
@@ -17,7 +24,7 @@ use super::ended_rights::{assert_revoked, get_riverside, revocation_request};
 use super::exchange_semantics::{
     get_attendance, mark, new_id, refusal_status, submission, submission_outcomes, submit,
 };
-use super::support::World;
+use super::support::{NOW, World};
 
 /// Number of proposals in a full group.
 const GROUP_SIZE: usize = 256;
@@ -160,6 +167,18 @@ async fn bad_rows(world: &World) {
     assert_eq!(failed.count(), 3);
 }
 
+/// Commits an organisation and a certificate that exist as if they were new, without the guards on their absence.
+async fn a_first_version_of_a_key_that_exists(world: &World) {
+    let ring = KeyRing::load(&world.dir.path().join("key-ring")).unwrap();
+    let der = CertificateDer::from_pem_file(world.dir.path().join("certs/la-a.pem")).unwrap();
+    let peer = PeerCertificate::parse(&der).unwrap();
+    let (random, vault) = (Randomness::system(), Vault::new(ring, 1));
+    let mut proposal =
+        bootstrap::bootstrap_proposal(&random, NOW.parse().unwrap(), &vault, &peer, "Another").unwrap();
+    proposal.guards.clear();
+    assert!(matches!(world.committer().commit(proposal).await, CommitOutcome::Failed));
+}
+
 async fn the_first_answer_stands(world: World) -> World {
     let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
     let placement_id = world.placements("la-a", "provider-a").remove(0);
@@ -192,6 +211,7 @@ async fn all(world: World) {
     two_plans_with_one_etag(&world).await;
     a_revocation_before_what_it_revokes(&world).await;
     bad_rows(&world).await;
+    a_first_version_of_a_key_that_exists(&world).await;
     the_first_answer_stands(world).await.stop().await;
 }
 

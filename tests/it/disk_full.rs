@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ap_gateway::proto::v1::{SubmitAttendanceRequest, WatchDeliveriesRequest, delivery_service};
 use tempfile::TempDir;
@@ -15,18 +15,23 @@ use super::process::{Process, Sandbox};
 use super::support::{as_root, curl_post, run};
 
 /// A tmpfs of a fixed size. It is unmounted when dropped.
-struct SmallFileSystem(TempDir);
+pub struct SmallFileSystem(TempDir);
 
 impl SmallFileSystem {
-    fn mount(size: &str) -> Self {
+    /// Mounts one of a size, as `mount` takes it.
+    pub fn mount(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={size},mode=777");
         run(as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()));
         Self(dir)
     }
 
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Fills all free space with a file; removing the file frees it.
-    fn fill_up(&self) -> PathBuf {
+    pub fn fill_up(&self) -> PathBuf {
         let path = self.0.path().join("ballast");
         let mut ballast = File::create(&path).unwrap();
         while ballast.write_all(&[0; 4_096]).is_ok() {}

@@ -79,6 +79,7 @@ async fn a_failed_sync_ends_the_process_and_the_retry_is_stored_once() {
     let sandbox = Sandbox::new().with_frequent_checkpoints();
     let mut session = 0;
     for (file, when) in [(WAL, 1), (WAL, 2), (WAL, 7), (DATABASE, 1), (ANCHOR, 1), (ANCHOR, 2)] {
+        sandbox.remove_wal();
         let path = sandbox.path().join(file);
         let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
         let strace = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
@@ -120,6 +121,7 @@ async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all()
     let calls = [(WAL, "pwrite64"), (WAL, "fdatasync"), (ANCHOR, "pwrite64"), (ANCHOR, "fdatasync")];
     for (file, call) in calls {
         let path = sandbox.path().join(file);
+        sandbox.remove_wal();
         let mut kills = 0;
         for when in 1..100 {
             let inject = format!("inject={call}:signal=KILL:when={when}");
@@ -136,7 +138,7 @@ async fn a_kill_at_any_write_or_sync_leaves_a_return_stored_once_or_not_at_all()
             let server = Process::serve(sandbox.path());
             let again = submit(&sandbox.client("provider-a").await, &request).await.unwrap().message;
             assert_eq!(again.stored, 1, "{file} {call} {when}");
-            drop(server);
+            assert_eq!(server.terminate().code(), Some(0));
             sandbox.assert_log_verifies().await;
             let marks = sandbox.query("SELECT COUNT(*) AS count FROM marks").await;
             assert_eq!(

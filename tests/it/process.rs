@@ -52,6 +52,12 @@ impl Sandbox {
         self
     }
 
+    /// Stops a process cleanly, which copies the write-ahead log into the database and removes it. The next start then
+    /// has nothing to sync.
+    pub fn remove_wal(&self) {
+        assert_eq!(Process::serve(self.path()).terminate().code(), Some(0));
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use ap_gateway::cli::sandbox::ClockMode;
-use ap_gateway::cli::{profile, sandbox};
+use ap_gateway::cli::{Failure, profile, sandbox};
 use ap_gateway::client::Client;
 use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::{Delivery, ListDeliveriesRequest, delivery_service};
-use ap_gateway::store::{Database, DatabaseLocation, InFlightPermit, ProposalQueue};
+use ap_gateway::store::{Committer, Database, DatabaseLocation, InFlightPermit, ProposalQueue};
 use tempfile::TempDir;
 
 use super::limits;
@@ -101,6 +101,10 @@ impl World {
         self.served.committer.queue()
     }
 
+    pub fn committer(&self) -> &Committer {
+        &self.served.committer
+    }
+
     /// Reserves all slots for in-flight exchanges of an organisation; dropping them frees the slots.
     pub fn occupy_slots(&self, organisation: &str) -> Vec<InFlightPermit> {
         std::iter::from_fn(|| self.served.committer.reserve(organisation)).collect()
@@ -140,6 +144,11 @@ impl World {
     /// Advances the sandbox's clock.
     pub fn advance(&self, to: &str) {
         self.served.clock.as_ref().unwrap().advance_to(to.parse().unwrap()).unwrap();
+    }
+
+    /// Waits until the node ends by itself.
+    pub async fn ended(mut self) -> Result<(), Failure> {
+        self.served.ended().await
     }
 
     pub async fn stop(self) -> TempDir {

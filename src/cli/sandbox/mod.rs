@@ -52,6 +52,14 @@ impl RunningSandbox {
         self.stop.send(()).ok();
         serving_result(self.serving.await)
     }
+
+    /// Waits until the server ends, by itself or because it was stopped.
+    ///
+    /// # Errors
+    /// Exit code 70 when the disk failed or the database is damaged.
+    pub async fn ended(&mut self) -> Result<(), Failure> {
+        serving_result((&mut self.serving).await)
+    }
 }
 
 /// Creates the world if there is none, and serves it until SIGTERM.
@@ -76,7 +84,7 @@ pub async fn run(args: &SandboxArgs) -> Result<(), Failure> {
     output::check_written()?;
     tokio::select! {
         () = signals.wait_for_stop() => served.stop().await,
-        serving = &mut served.serving => serving_result(serving),
+        ended = served.ended() => ended,
     }
 }
 

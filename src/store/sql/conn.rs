@@ -123,6 +123,19 @@ impl Conn {
         }
     }
 
+    /// Makes durable what can be read now. With SQLite a process that was killed may have left commits that are not;
+    /// PostgreSQL shows none that is not durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] if the sync failed.
+    pub fn sync_committed(&self) -> Result<(), StoreError> {
+        match self {
+            Self::SqliteWriter(writer) => writer.sync_wal(),
+            Self::SqliteReader(_) => Err(READ_ONLY),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Begins a read transaction: all reads until [`Conn::rollback`] see one snapshot.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
+use tokio::sync::watch;
 
 use super::sqlite_writer::{SqliteWalCheckpointer, SqliteWriterPool};
 use super::{Conn, StoreError, postgres};
@@ -32,6 +33,8 @@ pub enum Database {
         writer: SqliteWriterPool,
         /// Connections of readers.
         readers: SqlitePool,
+        /// What was reported of damage.
+        damage: DamageReport,
     },
     /// PostgreSQL.
     Postgres {
@@ -41,8 +44,14 @@ pub enum Database {
         readers: PgPool,
         /// The configured servers, in the order in which they are tried.
         servers: Arc<[PgConnectOptions]>,
+        /// What was reported of damage.
+        damage: DamageReport,
     },
 }
+
+/// The first damage of a database that a reader reported: its code and the driver's text. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct DamageReport(watch::Sender<Option<(&'static str, String)>>);
 
 impl Database {
     /// Opens an existing database. Only [`Database::create`] makes a file, so that a wrong path never starts an empty
@@ -68,7 +77,7 @@ impl Database {
             DatabaseLocation::Sqlite(path) => open_sqlite(path, create)?,
             DatabaseLocation::Postgres(urls) => {
                 let postgres::Pools { writer, readers, servers } = postgres::open(urls).await?;
-                Self::Postgres { writer, readers, servers }
+                Self::Postgres { writer, readers, servers, damage: DamageReport::default() }
             }
         };
         database.assert_durable_settings().await?;
@@ -97,6 +106,33 @@ impl Database {
         })
     }
 
+    /// Reports an error of a reader if it says that the database is damaged.
+    pub fn report_damage(&self, error: &StoreError) {
+        if let StoreError::Damaged { code, source } = error {
+            self.damage_report().0.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert_with(|| (code, source.to_string()));
+                is_first
+            });
+        }
+    }
+
+    /// Waits until a reader reports that the database is damaged. The process must then end.
+    pub async fn damaged(&self) -> StoreError {
+        let mut report = self.damage_report().0.subscribe();
+        let first = report.wait_for(Option::is_some).await.ok().and_then(|first| first.clone());
+        match first {
+            Some((code, text)) => StoreError::Damaged { code, source: text.into() },
+            // The sender lives as long as this database.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn damage_report(&self) -> &DamageReport {
+        let (Self::Sqlite { damage, .. } | Self::Postgres { damage, .. }) = self;
+        damage
+    }
+
     /// Returns whether several nodes may share the database: PostgreSQL.
     #[must_use]
     pub fn is_shared(&self) -> bool {
@@ -119,7 +155,7 @@ impl Database {
     pub async fn find_primary(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { .. } => Ok(()),
-            Self::Postgres { writer, readers, servers } => {
+            Self::Postgres { writer, readers, servers, .. } => {
                 postgres::find_primary(writer, readers, servers).await
             }
         }
@@ -137,7 +173,7 @@ impl Database {
     /// Closes every connection, the committer's last, so that SQLite checkpoints its write-ahead log.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -230,5 +266,5 @@ fn open_sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
             })
         })
         .connect_lazy_with(options.read_only(true));
-    Ok(Database::Sqlite { writer, readers })
+    Ok(Database::Sqlite { writer, readers, damage: DamageReport::default() })
 }

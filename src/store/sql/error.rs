@@ -18,6 +18,15 @@ pub enum StoreError {
     /// A write to the disk failed: this process must not write any more.
     #[error("the database could not write to its disk")]
     Disk(#[source] DriverError),
+    /// The database reported that its files are damaged: this process must not serve from it any more.
+    #[error("{code}")]
+    Damaged {
+        /// The code by which the database's manual names the error.
+        code: &'static str,
+        /// The driver's error.
+        #[source]
+        source: DriverError,
+    },
     /// The disk is full: nothing was written.
     #[error("the database's disk is full")]
     Full(#[source] DriverError),
@@ -65,11 +74,13 @@ impl From<sqlx::Error> for StoreError {
         {
             return from_sqlite_code(number, error.into());
         }
-        // PostgreSQL: 53100 disk_full; classes 08 connection, 57 operator intervention, 25006 read-only, 25P03
+        // PostgreSQL: 53100 disk_full; 58030 io_error; XX001 data_corrupted, XX002 index_corrupted; classes 08 connection, 57 operator intervention, 25006 read-only, 25P03
         // idle in a transaction for too long, 40 serialisation and deadlock, 55P03 lock not available.
         match code.as_str() {
             "53100" => Self::Full(error.into()),
             "58030" => Self::Disk(error.into()),
+            "XX001" => Self::Damaged { code: "data_corrupted (XX001)", source: error.into() },
+            "XX002" => Self::Damaged { code: "index_corrupted (XX002)", source: error.into() },
             "25006" | "25P03" | "55P03" => Self::Unreachable(error.into()),
             code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unreachable(error.into())
@@ -87,13 +98,34 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Classifies an error by SQLite's primary result code, the lowest byte: 13 `SQLITE_FULL`, 10 `SQLITE_IOERR`; 5 and 6
-/// busy and locked, 8 read-only, 14 cannot open.
+/// Classifies an error by SQLite's primary result code, the lowest byte: 13 `SQLITE_FULL`, 10 `SQLITE_IOERR`, 11
+/// `SQLITE_CORRUPT`, 26 `SQLITE_NOTADB`; 5 and 6 busy and locked, 8 read-only, 14 cannot open.
 fn from_sqlite_code(code: i32, error: DriverError) -> StoreError {
     match code & 0xff {
         13 => StoreError::Full(error),
         10 => StoreError::Disk(error),
+        11 => StoreError::Damaged { code: "SQLITE_CORRUPT", source: error },
+        26 => StoreError::Damaged { code: "SQLITE_NOTADB", source: error },
         5 | 6 | 8 | 14 => StoreError::Unreachable(error),
         _ => StoreError::Refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_sqlite_is_classified_by_its_lowest_byte() {
+        let classify = |code: i32| from_sqlite_code(code, "test".into());
+        // 267 SQLITE_CORRUPT_VTAB, 779 SQLITE_CORRUPT_INDEX.
+        for code in [11, 267, 779] {
+            assert!(matches!(classify(code), StoreError::Damaged { code: "SQLITE_CORRUPT", .. }), "{code}");
+        }
+        assert!(matches!(classify(26), StoreError::Damaged { code: "SQLITE_NOTADB", .. }));
+        // 1034 SQLITE_IOERR_FSYNC, 2067 SQLITE_CONSTRAINT_UNIQUE, 517 SQLITE_BUSY_SNAPSHOT.
+        assert!(matches!(classify(1034), StoreError::Disk(_)));
+        assert!(matches!(classify(2067), StoreError::Refused(_)));
+        assert!(matches!(classify(517), StoreError::Unreachable(_)));
     }
 }

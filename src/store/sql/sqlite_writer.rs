@@ -3,6 +3,7 @@
 //! thread therefore blocks on the disk, so the committer has a thread of its own.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +52,12 @@ pub struct UnsyncedCommit(Option<Arc<File>>);
 impl UnsyncedCommit {
     /// A commit that the database has synced.
     pub const ALREADY_SYNCED: Self = Self(None);
+
+    /// Returns whether nothing is left to sync.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.0.is_none()
+    }
 
     /// Syncs the write-ahead log, which makes this commit and all earlier ones durable.
     ///
@@ -143,6 +150,18 @@ impl SqliteWriter {
             log.insert(Arc::new(File::open(format!("{database}-wal")).map_err(sync_failed)?))
         };
         Ok(UnsyncedCommit(Some(Arc::clone(log))))
+    }
+
+    /// Syncs the write-ahead log, unless it is empty. A process that was killed may have left commits in it that only
+    /// the operating system's cache holds.
+    pub fn sync_wal(&self) -> Result<(), StoreError> {
+        let database = self.connection()?.path().ok_or(WRITER_CLOSED)?;
+        let wal = match File::open(format!("{database}-wal")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(sync_failed)?,
+        };
+        let length = wal.metadata().map_err(sync_failed)?.len();
+        if length > 0 { wal.sync_data().map_err(sync_failed) } else { Ok(()) }
     }
 
     /// Runs statements without arguments.

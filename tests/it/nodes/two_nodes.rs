@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
+use super::super::checkpoint_release::{anchored_size, newest_size};
 use super::super::ended_rights::{assert_revoked, get_riverside, revocation_request};
 use super::super::faults::assert_unavailable;
 use super::super::startup_checks::HEALTH_CHECK;
@@ -132,6 +133,18 @@ async fn a_revocation_on_the_other_node(nodes: &Nodes) {
     assert_revoked(&get_riverside(&old).await.unwrap_err());
 }
 
+/// Checks that a node that has not appended to the log returns no checkpoint that its own anchor does not hold.
+async fn a_checkpoint_of_the_other_node(nodes: &Nodes) {
+    let [one, two] = nodes.clients().await;
+    let dir = nodes.dir(NODE_NAMES[1]);
+    for _ in 0..20 {
+        get_riverside(&one).await.unwrap();
+        let appended = anchored_size(&nodes.dir(NODE_NAMES[0]));
+        let size = newest_size(&two).await.unwrap();
+        assert!(appended <= size && size <= anchored_size(&dir), "{appended} {size}");
+    }
+}
+
 /// A clock that is some seconds behind the system clock.
 struct ClockBehind(AtomicU64);
 
@@ -181,6 +194,7 @@ async fn two_nodes_are_one_gateway() {
     a_revocation_on_the_other_node(&nodes).await;
     a_silent_holder_of_the_lock(&nodes).await;
     a_commit_is_hinted_at(&nodes).await;
+    a_checkpoint_of_the_other_node(&nodes).await;
     drop(servers);
     answered.extend(stopped_and_killed(&nodes).await);
     assert!(answered.len() > CONCURRENT_CLIENTS * REQUESTS_PER_CLIENT + CONCURRENT_CLIENTS);
