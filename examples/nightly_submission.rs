@@ -20,8 +20,11 @@
 //!
 //! **Receipts.** [`Client::call`] returns a reply only after it has verified the receipt: the log's signed checkpoint
 //! includes an entry that commits to exactly this request and this reply. The reply is stored with its receipt, beside
-//! the request, as evidence. The [`CheckpointStore`] keeps each checkpoint; `ap-gateway audit verify --profile` later
-//! proves that the log still contains all of them.
+//! the request, as evidence.
+//!
+//! **The log.** The [`CheckpointStore`] keeps the newest checkpoint in the profile's folder, and each call has the gateway
+//! prove that the log continues it. A log that shrank, or that has two trees, is refused from then on; `docs/integrators.md`
+//! describes what to do with the evidence.
 //!
 //! **Resume.** Whatever ended the job, run the same command again: it sends what has no reply yet. A new night has a new
 //! outbox. A rejected mark has a reason of `proto/ERRORS.md`; people correct it, and it goes out with the next night.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::client::ClientError;
+use crate::client::{CheckpointFolderError, ClientError};
 use crate::config::ConfigError;
 use crate::store::{FatalError, StoreError};
 
@@ -14,6 +14,10 @@ const UNREACHABLE_ADVICE: &str = "check that it is serving, that the profile's e
                            certificates are in force; then run this again";
 /// Advice if the gateway timed out or asked to retry later.
 const RETRY_LATER_ADVICE: &str = "the client has retried as often as its limits allow; run this again later";
+/// Advice if a checkpoint is signed by another key.
+const NEW_KEY_ADVICE: &str = "a log that was replaced has a new key, from its operator";
+/// Subject of a failure after the response, which may have taken effect.
+const UNCHECKED: &str = "the log could not be compared with the checkpoints that were kept";
 
 /// Failure of a command, with its exit code and its message.
 #[derive(Debug)]
@@ -127,7 +131,7 @@ impl From<FatalError> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let retry_after = error.min_retry_delay();
-        let failure = match &error {
+        let failure = match error {
             ClientError::Profile(_) => Self::configuration(error_chain(&error)),
             ClientError::Unreachable(_) => {
                 Self::unavailable("the gateway", error).with_advice(UNREACHABLE_ADVICE)
@@ -138,10 +142,25 @@ impl From<ClientError> for Failure {
                 Self::with_code(69, format!("the gateway: {}", status.message()))
                     .with_advice(RETRY_LATER_ADVICE)
             }
-            ClientError::Refused(status) => Self::refused(crate::client::explain(status)),
-            ClientError::Malformed | ClientError::Receipt(_) => Self::refused(error_chain(&error)),
+            ClientError::Refused(status) => Self::refused(crate::client::explain(&status)),
+            ClientError::Malformed | ClientError::Receipt(_) | ClientError::Inconsistent(_) => {
+                Self::refused(error_chain(&error))
+            }
+            ClientError::Checkpoint(error) => Self::refused(error.to_string()).with_advice(NEW_KEY_ADVICE),
+            ClientError::Unchecked(cause) => Self::from(*cause).with_subject(UNCHECKED),
+            ClientError::Folder(error) => error.into(),
         };
         Self { retry_after, ..failure }
+    }
+}
+
+impl From<CheckpointFolderError> for Failure {
+    fn from(error: CheckpointFolderError) -> Self {
+        match error {
+            CheckpointFolderError::Conflict(_) => Self::refused(error.to_string()),
+            CheckpointFolderError::Damaged { .. } => Self::configuration(error.to_string()),
+            _ => Self::unavailable("the folder of checkpoints", error),
+        }
     }
 }
 

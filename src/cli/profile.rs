@@ -24,8 +24,8 @@ pub async fn connect_from_args(args: &ProfileArgs) -> Result<Client, Failure> {
 /// As [`connect_from_args`].
 pub async fn connect(path: &Path) -> Result<Client, Failure> {
     let (profile, seen) = load(path)?;
-    let seen = CheckpointStore::open_folder(&seen)
-        .map_err(|error| Failure::configuration(format!("{}: {error}", seen.display())))?;
+    let seen =
+        CheckpointStore::open_folder(&seen).map_err(|error| Failure::configuration(error.to_string()))?;
     Ok(Client::connect(&profile, seen).await?)
 }
 

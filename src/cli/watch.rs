@@ -136,8 +136,10 @@ impl Watcher<'_> {
         }
     }
 
-    /// Prints a batch, then acknowledges it, then stores the cursor after it. A failure in between loses no delivery.
+    /// Verifies the proofs of a batch, prints it, then acknowledges it, then stores the cursor after it. A failure in
+    /// between loses no delivery.
     async fn process_batch(&mut self, batch: &[Delivery], next: Option<Cursor>) -> Result<(), Failure> {
+        self.client.check_deliveries(batch).await?;
         for delivery in batch {
             if self.args.connection.json {
                 output::print_json("Delivery", delivery)?;

@@ -1,90 +1,60 @@
-//! Checkpoints that a client received, kept forever. Two inconsistent checkpoints prove that the log was changed, or
-//! that two callers received different logs.
+//! Checkpoints that a client received: what it keeps between runs, and a cache of those that it verified last.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::tlog::Checkpoint;
+use super::checkpoint_folder::{CheckpointFolder, CheckpointFolderError};
+use crate::tlog::{Checkpoint, LogKeyHistory};
 
 /// Number of recently verified notes that are cached. Responses that arrive together belong to few commit groups.
 const MAX_RECENTLY_VERIFIED: usize = 16;
 
-/// Store of checkpoints by tree size and log, as signed notes: in memory, or in a folder with one file per checkpoint.
+/// Store of checkpoints. With a folder, a client compares each checkpoint with those of earlier calls and runs, and
+/// refuses a log that contradicts them. Without one (the default) it only verifies each receipt by itself.
 #[derive(Debug, Default)]
 pub struct CheckpointStore {
-    notes: Mutex<BTreeMap<(u64, String), String>>,
-    folder: Option<PathBuf>,
+    folder: Option<CheckpointFolder>,
     /// Recently verified notes with their checkpoints, newest first.
     recently_verified: Mutex<VecDeque<(String, Checkpoint)>>,
+    /// Held while a checkpoint is compared, so that concurrent calls do not request the same proofs.
+    pub(super) comparison: tokio::sync::Mutex<()>,
 }
 
 impl CheckpointStore {
-    /// Opens a store in a folder, which is created if it is missing.
+    /// Opens a store in a folder, which is created if it is missing. Several processes may share it.
     ///
     /// # Errors
-    /// Errors of the file system.
-    pub fn open_folder(folder: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let mut notes = BTreeMap::new();
-        for file in std::fs::read_dir(folder)? {
-            let file = file?;
-            let name = file.file_name();
-            let size = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-            if let Some(size) = size {
-                let note = std::fs::read_to_string(file.path())?;
-                notes.insert((size, origin_line(&note)), note);
-            }
-        }
-        Ok(Self {
-            notes: Mutex::new(notes),
-            folder: Some(folder.to_owned()),
-            recently_verified: Mutex::default(),
-        })
+    /// [`CheckpointFolderError::Io`].
+    pub fn open_folder(folder: &Path) -> Result<Self, CheckpointFolderError> {
+        Ok(Self { folder: Some(CheckpointFolder::open(folder)?), ..Self::default() })
+    }
+
+    /// Returns the notes in the folder that the logs of a key history signed: the newest checkpoint of each log, and
+    /// all that contradict it. None without a folder.
+    ///
+    /// # Errors
+    /// [`CheckpointFolderError`], but not `Conflict`.
+    pub fn notes(&self, keys: &LogKeyHistory) -> Result<Vec<String>, CheckpointFolderError> {
+        self.folder.as_ref().map_or_else(|| Ok(Vec::new()), |folder| folder.notes(keys))
+    }
+
+    /// Returns the folder, if there is one.
+    pub(super) fn folder(&self) -> Option<&CheckpointFolder> {
+        self.folder.as_ref()
     }
 
     /// Returns the checkpoint of a note whose signature was verified recently, if it is cached.
     #[must_use]
-    pub fn find_recently_verified(&self, note: &str) -> Option<Checkpoint> {
+    pub(super) fn find_recently_verified(&self, note: &str) -> Option<Checkpoint> {
         let verified = self.recently_verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.iter().find(|(cached, _)| cached == note).map(|(_, checkpoint)| checkpoint.clone())
     }
 
-    /// Stores a checkpoint whose signature was verified. The first of two checkpoints with the same size and log is
-    /// kept. `audit compare` compares the checkpoints of several callers, each from its own store.
-    pub fn insert(&self, checkpoint: &Checkpoint, note: &str) {
+    /// Caches a checkpoint whose signature was verified.
+    pub(super) fn insert_verified(&self, checkpoint: &Checkpoint, note: &str) {
         let mut verified = self.recently_verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.truncate(MAX_RECENTLY_VERIFIED - 1);
         verified.push_front((note.to_owned(), checkpoint.clone()));
-        drop(verified);
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = checkpoint.size();
-        let key = (size, origin_line(note));
-        if notes.contains_key(&key) {
-            return;
-        }
-        // A log that replaced another repeats the tree sizes that were lost. The checkpoints of both logs are kept.
-        let name =
-            match notes.range((size, String::new())..).take_while(|((other, _), _)| *other == size).count() {
-                0 => size.to_string(),
-                others => format!("{size}-{others}"),
-            };
-        notes.insert(key, note.to_owned());
-        if let Some(folder) = &self.folder
-            && let Err(error) = std::fs::write(folder.join(name), note)
-        {
-            tracing::warn!(error = %error, "a checkpoint could not be stored");
-        }
     }
-
-    /// Returns every stored checkpoint, the smallest first.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-}
-
-/// Returns the origin of the log: the first line of the note.
-fn origin_line(note: &str) -> String {
-    note.lines().next().unwrap_or_default().to_owned()
 }

@@ -1,39 +1,50 @@
-//! Client that does not trust the server. It verifies every receipt against its own request and reply. It keeps every
-//! checkpoint that it received, so that consistency between them can be proved.
+//! Client that does not trust the server. It verifies every receipt against its own request and reply. With a folder of
+//! checkpoints it keeps watch over the log: it proves that each new checkpoint continues the newest one that it has kept,
+//! and refuses a log that shrank or has two trees.
 //!
 //! It imports only `clock`, `proto` and `tlog`, so that no server code can vouch for the server. With the feature
 //! `client` alone the library consists of these modules. The example `nightly_submission` is a guide to it.
 
 mod atomic_file;
+mod checkpoint_folder;
 mod checkpoint_store;
+mod codec;
 mod connect;
+mod consistency;
+mod contradiction;
 mod explain;
+mod log_replacements;
 mod profile;
 mod receipt;
 mod retry;
+mod stream;
 
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::Channel;
 use tonic::{Status, TimeoutExpired};
 
 pub use atomic_file::write_atomically;
+pub use checkpoint_folder::{CheckpointFolderError, read_checkpoint_folder};
 pub use checkpoint_store::CheckpointStore;
+pub use codec::BytesCodec;
+pub use consistency::ConsistencyReport;
+pub use contradiction::{Contradiction, Inconsistency};
 pub use explain::{explain, reason};
 pub use profile::{Profile, ProfileFile};
 pub use receipt::{ReceiptError, VerifiedReply};
 pub use retry::ClientLimits;
+pub use stream::ReplyStream;
 
 use crate::proto::Rpc;
 use crate::proto::v1::Receipt;
-use crate::tlog::LogKeyHistory;
+use crate::tlog::{LogKeyHistory, LogKeyHistoryError};
 
 /// Error of a call.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +67,19 @@ pub enum ClientError {
     /// The receipt of the response is not valid for this request and reply.
     #[error("the receipt is invalid")]
     Receipt(#[from] ReceiptError),
+    /// A checkpoint that came without a receipt is not accepted.
+    #[error("the checkpoint is invalid")]
+    Checkpoint(#[from] LogKeyHistoryError),
+    /// The log contradicts a checkpoint that was received before. The request may have taken effect.
+    #[error("{0}")]
+    Inconsistent(Box<Inconsistency>),
+    /// The response was received, but the log could not be compared with the checkpoints that were kept. The request may
+    /// have taken effect.
+    #[error("the log could not be compared with the checkpoints that were kept")]
+    Unchecked(#[source] Box<Self>),
+    /// The folder of checkpoints cannot be used, or holds the evidence of an earlier contradiction.
+    #[error(transparent)]
+    Folder(#[from] CheckpointFolderError),
 }
 
 impl From<Status> for ClientError {
@@ -91,7 +115,8 @@ pub struct Reply<R> {
 }
 
 impl Client {
-    /// Connects to a gateway. `checkpoints` holds the checkpoints of earlier connections.
+    /// Connects to a gateway. `checkpoints` may have a folder with the newest checkpoint of earlier connections. Every call
+    /// then compares the log with it, which takes one further call without an entry in the log.
     ///
     /// # Errors
     /// [`ClientError::Profile`] and [`ClientError::Unreachable`].
@@ -136,9 +161,12 @@ impl Client {
         rpc: Rpc<Req, Resp>,
         request: &Req,
     ) -> Result<Reply<Resp>, ClientError> {
+        self.check_folder().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let received = self.send_with_retries(PathAndQuery::from_static(rpc.path()), sent.clone()).await?;
-        self.verify_reply(&sent, &received)
+        let reply = self.verify_reply(&sent, &received)?;
+        self.check_received(&reply.receipt.checkpoint).await?;
+        Ok(reply)
     }
 
     /// Sends a request as [`Client::call`] does, for a method that is given by its descriptor only.
@@ -152,10 +180,12 @@ impl Client {
     ) -> Result<Reply<DynamicMessage>, ClientError> {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let path = PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)?;
+        self.check_folder().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let received = self.send_with_retries(path, sent.clone()).await?;
         let VerifiedReply { reply, receipt } =
             receipt::verify(&sent, &received, &self.log_key, &self.checkpoints)?;
+        self.check_received(&receipt.checkpoint).await?;
         let message = DynamicMessage::decode(method.output(), reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })
     }
@@ -184,6 +214,7 @@ impl Client {
         rpc: Rpc<Req, Resp>,
         request: &Req,
     ) -> Result<ReplyStream<Resp>, ClientError> {
+        self.check_folder().await?;
         let sent: Bytes = request.encode_to_vec().into();
         let path = PathAndQuery::from_static(rpc.path());
         let open = async {
@@ -191,12 +222,7 @@ impl Client {
             Ok(grpc.server_streaming(self.build_request(sent.clone()), path, BytesCodec).await?)
         };
         let response = with_timeout(self.limits.call_timeout, Box::pin(open)).await?;
-        Ok(ReplyStream {
-            client: self.clone(),
-            committed_request: sent,
-            stream: response.into_inner(),
-            message_type: std::marker::PhantomData,
-        })
+        Ok(ReplyStream::new(self.clone(), sent, response.into_inner()))
     }
 
     /// Returns the keys of the log from the profile.
@@ -205,7 +231,7 @@ impl Client {
         &self.log_key
     }
 
-    /// Returns every checkpoint that this client received.
+    /// Returns the store of checkpoints.
     #[must_use]
     pub fn checkpoints(&self) -> &CheckpointStore {
         &self.checkpoints
@@ -284,78 +310,4 @@ async fn with_timeout<T>(
     response: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
     tokio::time::timeout(limit, response).await.unwrap_or(Err(ClientError::TimedOut))
-}
-
-/// Stream of replies, each verified on receipt.
-pub struct ReplyStream<R> {
-    client: Client,
-    /// Request that the next reply's receipt commits to: first the opening request, then the position from the
-    /// preceding message, which may be a heartbeat.
-    committed_request: Bytes,
-    stream: tonic::Streaming<Bytes>,
-    message_type: std::marker::PhantomData<fn() -> R>,
-}
-
-impl<R: Message + Default> ReplyStream<R> {
-    /// Returns the next message: a reply with its receipt, or a heartbeat without one. `None` when the stream ends.
-    /// `position` reads from a message the position at which the next batch starts.
-    ///
-    /// # Errors
-    /// [`ClientError`]; the stream has ended then.
-    pub async fn next(
-        &mut self,
-        position: impl Fn(&R) -> Bytes,
-    ) -> Result<Option<(R, Option<Receipt>)>, ClientError> {
-        let limit = self.client.limits.stream_idle_timeout;
-        let message = async { Ok(self.stream.message().await?) };
-        let Some(received) = with_timeout(limit, message).await? else {
-            return Ok(None);
-        };
-        if !receipt::has_receipt(&received) {
-            let message = R::decode(received).map_err(|_| ClientError::Malformed)?;
-            self.committed_request = position(&message);
-            return Ok(Some((message, None)));
-        }
-        let Reply { message, receipt } = self.client.verify_reply::<R>(&self.committed_request, &received)?;
-        self.committed_request = position(&message);
-        Ok(Some((message, Some(receipt))))
-    }
-}
-
-/// Codec that passes bytes through, because receipts are verified over the bytes as sent and received.
-#[derive(Clone, Copy, Default)]
-pub struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        dst.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(src.copy_to_bytes(src.remaining())))
-    }
 }

@@ -51,7 +51,7 @@ pub struct VerifiedReply {
     pub receipt: Receipt,
 }
 
-/// Verifies the receipt of a reply, and stores its checkpoint. Receipts of one commit group share a checkpoint, so its
+/// Verifies the receipt of a reply, and caches its checkpoint. Receipts of one commit group share a checkpoint, so its
 /// signature is verified only once.
 ///
 /// # Errors
@@ -63,22 +63,14 @@ pub fn verify(
     checkpoints: &CheckpointStore,
 ) -> Result<VerifiedReply, ReceiptError> {
     let (reply, receipt) = split_receipt(received)?;
-    let cached = checkpoints.find_recently_verified(&receipt.checkpoint);
-    let is_new = cached.is_none();
-    let checkpoint = cached.map_or_else(|| open_checkpoint(&receipt.checkpoint, log_key), Ok)?;
-    if checkpoint.size() != receipt.tree_size {
-        return Err(ReceiptError::Signature);
-    }
-    let hash = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map(Hash::from);
-    let proof: Vec<Hash> = receipt
-        .inclusion_proof
-        .iter()
-        .map(hash)
-        .collect::<Result<_, _>>()
-        .map_err(|_| ReceiptError::Malformed)?;
-    let leaf = leaf_hash(&receipt.entry);
-    verify_inclusion(&leaf, receipt.index, receipt.tree_size, &proof, checkpoint.root())
-        .map_err(|_| ReceiptError::NotIncluded)?;
+    let included = Inclusion {
+        leaf: leaf_hash(&receipt.entry),
+        index: receipt.index,
+        tree_size: receipt.tree_size,
+        proof: &receipt.inclusion_proof,
+        note: &receipt.checkpoint,
+    };
+    included.verify(log_key, checkpoints)?;
     let entry = AuditEntry::decode(receipt.entry.clone()).map_err(|_| ReceiptError::Malformed)?;
     let salt = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map_err(|_| ReceiptError::Malformed);
     if entry.request_commitment != commitment(&salt(&receipt.request_salt)?, sent).as_bytes()[..] {
@@ -87,10 +79,45 @@ pub fn verify(
     if entry.reply_commitment != commitment(&salt(&receipt.reply_salt)?, &reply).as_bytes()[..] {
         return Err(ReceiptError::ReplyMismatch);
     }
-    if is_new {
-        checkpoints.insert(&checkpoint, &receipt.checkpoint);
-    }
     Ok(VerifiedReply { reply, receipt })
+}
+
+/// Proof that an entry is in the log.
+pub(super) struct Inclusion<'a> {
+    /// Leaf hash of the entry.
+    pub leaf: Hash,
+    /// Index of the entry.
+    pub index: u64,
+    /// Size of the checkpoint's tree.
+    pub tree_size: u64,
+    /// Hashes of the inclusion proof.
+    pub proof: &'a [Bytes],
+    /// Signed checkpoint.
+    pub note: &'a str,
+}
+
+impl Inclusion<'_> {
+    /// Verifies the proof, caches its checkpoint, and returns it.
+    pub fn verify(
+        &self,
+        log_key: &LogKeyHistory,
+        checkpoints: &CheckpointStore,
+    ) -> Result<Checkpoint, ReceiptError> {
+        let cached = checkpoints.find_recently_verified(self.note);
+        let is_new = cached.is_none();
+        let checkpoint = cached.map_or_else(|| open_checkpoint(self.note, log_key), Ok)?;
+        if checkpoint.size() != self.tree_size {
+            return Err(ReceiptError::Signature);
+        }
+        let hashes = self.proof.iter().map(|hash| <[u8; 32]>::try_from(&hash[..]).map(Hash::from));
+        let proof: Vec<Hash> = hashes.collect::<Result<_, _>>().map_err(|_| ReceiptError::Malformed)?;
+        verify_inclusion(&self.leaf, self.index, self.tree_size, &proof, checkpoint.root())
+            .map_err(|_| ReceiptError::NotIncluded)?;
+        if is_new {
+            checkpoints.insert_verified(&checkpoint, self.note);
+        }
+        Ok(checkpoint)
+    }
 }
 
 fn open_checkpoint(note: &str, log_key: &LogKeyHistory) -> Result<Checkpoint, ReceiptError> {

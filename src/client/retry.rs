@@ -87,7 +87,13 @@ impl ClientError {
             Self::Unreachable(error) => (!is_permanent(&**error)).then_some(Duration::ZERO),
             Self::TimedOut => Some(Duration::ZERO),
             Self::Refused(status) => requested_retry_delay(status),
-            Self::Profile(_) | Self::Malformed | Self::Receipt(_) => None,
+            Self::Unchecked(error) => error.min_retry_delay(),
+            Self::Profile(_)
+            | Self::Malformed
+            | Self::Receipt(_)
+            | Self::Checkpoint(_)
+            | Self::Inconsistent(_)
+            | Self::Folder(_) => None,
         }
     }
 }

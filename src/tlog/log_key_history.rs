@@ -85,10 +85,15 @@ impl LogKeyHistory {
         &self.present
     }
 
+    /// Returns the keys of all logs, the current one last.
+    pub fn keys(&self) -> impl Iterator<Item = &Verifier> {
+        self.replaced.iter().map(|(key, _)| key).chain([&self.present])
+    }
+
     /// Returns whether one of the logs has this name.
     #[must_use]
     pub fn contains_name(&self, name: &str) -> bool {
-        self.present.name() == name || self.replaced.iter().any(|(key, _)| key.name() == name)
+        self.keys().any(|key| key.name() == name)
     }
 
     /// Returns the key of the log that signs trees of this size.
@@ -118,6 +123,13 @@ impl LogKeyHistory {
             Some((_, (_, kept))) if index >= *kept => Some(true),
             _ => (self.cursor_log_name(index) == log).then_some(false),
         }
+    }
+
+    /// Returns whether a checkpoint of one of the logs is beyond what was kept of that log.
+    #[must_use]
+    pub fn is_beyond_kept(&self, checkpoint: &Checkpoint) -> bool {
+        let log = self.replaced.iter().find(|(key, _)| key.name() == checkpoint.origin());
+        log.is_some_and(|(_, kept)| checkpoint.size() > *kept)
     }
 
     /// Returns the index at which each log begins that replaced another; its first entry records the replacement.

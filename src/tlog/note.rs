@@ -78,6 +78,12 @@ impl Verifier {
         &self.name
     }
 
+    /// Returns the key's id, 8 hexadecimal digits.
+    #[must_use]
+    pub fn key_id(&self) -> String {
+        hex_key_id(self.id)
+    }
+
     /// Returns the note of a text with this key's signature.
     pub(super) fn signed_note(&self, text: &str, signature: &[u8]) -> String {
         let line = [&self.id[..], signature].concat();
@@ -121,7 +127,7 @@ fn hex_key_id(id: [u8; 4]) -> String {
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [&[ED25519_ALGORITHM][..], &self.public].concat();
-        write!(f, "{}+{}+{}", self.name, hex_key_id(self.id), STANDARD.encode(key))
+        write!(f, "{}+{}+{}", self.name, self.key_id(), STANDARD.encode(key))
     }
 }
 

@@ -49,6 +49,10 @@ impl Drop for SmallFileSystem {
 async fn with_a_full_disk_nothing_is_answered_until_there_is_room() {
     let disk = SmallFileSystem::mount("32m");
     let sandbox = Sandbox::new_in(disk.0.path());
+    // The clients keep their checkpoints on another disk.
+    let seen = tempfile::tempdir().unwrap();
+    std::fs::remove_dir_all(sandbox.path().join("seen")).ok();
+    std::os::unix::fs::symlink(seen.path(), sandbox.path().join("seen")).unwrap();
     let server = Process::serve(sandbox.path());
     let (riverside, la) = (sandbox.client("provider-a").await, sandbox.client("la-a").await);
     let ballast = disk.fill_up();

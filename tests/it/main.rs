@@ -77,6 +77,7 @@ mod commit_outcome_unknown;
 mod exchange_semantics;
 mod json_commands;
 mod log_completeness;
+mod log_watch;
 mod multiple_placements;
 mod nightly_submission;
 mod structure;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ap_gateway::cli::{profile, sandbox};
-use ap_gateway::client::CheckpointStore;
+use ap_gateway::client::read_checkpoint_folder;
 use ap_gateway::proto::v1::{AuditEntry, SubmitAttendanceRequest, SubmitAttendanceResponse};
 use ap_gateway::tlog::{Hash, LogKeyHistory, commitment, leaf_hash, verify_inclusion};
 use prost::Message;
@@ -154,7 +154,7 @@ async fn a_night_survives_the_gateway_s_death_and_its_own() {
     let path = sandbox::profile_path(sandbox.path(), "provider-a");
     let (profile, seen) = profile::load(&path).unwrap();
     assert_eq!(verify_receipts(&night, &profile.log_key) as usize, marks);
-    assert!(!CheckpointStore::open_folder(&seen).unwrap().notes().is_empty());
+    assert_eq!(read_checkpoint_folder(&seen).unwrap().len(), 1);
     let verified = run(gateway().args(["audit", "verify", "--profile"]).arg(path));
     assert!(verified.contains("is consistent with all"), "{verified}");
     drop(server);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ap_gateway::cli::exchanges::list_all;
 use ap_gateway::cli::{audit, profile, sandbox};
-use ap_gateway::client::{Client, ClientError, ReceiptError};
+use ap_gateway::client::{Client, ClientError, ReceiptError, read_checkpoint_folder};
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, Cursor, DeliveryStage, ListDeliveriesRequest,
     ListDeliveriesResponse, ListExchangesRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
@@ -43,7 +43,7 @@ pub fn accept_rollback_ok(dir: &Path, log: &str) -> String {
     printed
 }
 
-fn copy_folder(from: &Path, to: &Path) -> PathBuf {
+pub fn copy_folder(from: &Path, to: &Path) -> PathBuf {
     run(Command::new("cp").arg("-a").args([from, to]));
     to.to_owned()
 }
@@ -289,6 +289,12 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     assert_eq!(newest.as_ref().unwrap().log, NEW_LOG_NAME);
     assert_eq!(deliveries_after(&la, newest).await.0, []);
 
+    // Each client followed the replacement, because its profile has the new keys, and kept the newest of both logs.
+    for name in ["provider-a", "la-a"] {
+        let kept = read_checkpoint_folder(&dir.join("seen").join(name)).unwrap();
+        let kept: Vec<_> = kept.iter().map(|note| note.lines().next().unwrap()).collect();
+        assert!(kept.len() == 2 && kept.contains(&NEW_LOG_NAME), "{kept:?}");
+    }
     lost_cursors_are_refused(&la, at_lost).await;
     let request = ListExchangesRequest { page_token: page, ..ListExchangesRequest::default() };
     let answer = provider.call(audit_service::LIST_EXCHANGES, &request).await;

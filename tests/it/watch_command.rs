@@ -175,21 +175,21 @@ async fn a_watch_shows_what_is_new_and_all_shows_the_rest() {
 }
 
 /// A running `watch` process with its output in files. It is killed when dropped.
-struct Watcher {
+pub struct Watcher {
     child: Child,
     out: PathBuf,
     err: PathBuf,
 }
 
 impl Watcher {
-    fn start(dir: &Path, more: &[&str]) -> Self {
+    pub fn start(dir: &Path, more: &[&str]) -> Self {
         let (out, err) = (dir.join("watched"), dir.join("watched-errors"));
         let mut watch = watch_command(&sandbox::profile_path(dir, "la-a"), more);
         watch.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         Self { child: watch.spawn().unwrap(), out, err }
     }
 
-    async fn wait_for_shown(&self, deliveries: usize) -> Vec<u64> {
+    pub async fn wait_for_shown(&self, deliveries: usize) -> Vec<u64> {
         let shown = async {
             loop {
                 let text = std::fs::read(&self.out).unwrap();
@@ -213,7 +213,7 @@ impl Watcher {
         within(MAX_WAIT, what, said).await;
     }
 
-    async fn wait_for_exit(mut self) -> (Option<i32>, String) {
+    pub async fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let ended = async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {

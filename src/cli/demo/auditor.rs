@@ -2,7 +2,7 @@
 //! child.
 
 use super::super::sandbox::files::ORGANISATIONS;
-use super::super::{Failure, audit, exchanges, print_line};
+use super::super::{Failure, exchanges, print_line};
 use super::{Clients, ensure};
 use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
 
@@ -49,8 +49,8 @@ pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
             found.iter().any(|exchange| exchanges::short_method_name(&exchange.method) == method);
         ensure(is_present, "an exchange about the placement is missing from the log")?;
     }
-    let notes = clients.riverside.checkpoints().notes();
-    audit::verify_checkpoints(&clients.auditor, &notes).await?;
+    let notes = clients.riverside.checkpoints().notes(clients.riverside.log_key())?;
+    clients.auditor.verify_checkpoints(&notes).await?;
     print_line(
         "   Every checkpoint that Riverside received is consistent with the log that the auditor reads",
     );
