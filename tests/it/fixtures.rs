@@ -111,6 +111,12 @@ impl Fixtures {
         stage
     }
 
+    /// Names objects that were created before, in a sandbox that serves a folder again.
+    pub fn resume(dir: &Path, names: BTreeMap<String, String>, random: Randomness) -> Self {
+        let connections = BTreeMap::new();
+        Self { dir: dir.to_owned(), names, connections, random, personal_text: |_| None }
+    }
+
     /// Creates a placement and moves it on by `reached` states.
     pub async fn create_placement(&mut self, reached: usize) {
         let referral = self.call_ok("CreateReferral").await;

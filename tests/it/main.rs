@@ -36,6 +36,7 @@ mod digests;
 mod disk_full;
 mod docs;
 mod documents;
+mod edits;
 mod ended_rights;
 mod example_requests;
 mod faults;

@@ -71,6 +71,15 @@ impl Postgres {
         std::fs::read_to_string(&self.url_file).unwrap()
     }
 
+    /// Copies the database, to which nobody may be connected, within the server. Returns the URL of the copy.
+    pub fn copy_database(&self, name: &str) -> String {
+        let url = self.url();
+        let base = url.strip_suffix("/postgres").unwrap();
+        let sql = format!("CREATE DATABASE {name} TEMPLATE postgres");
+        run(postgres_binary("psql").args(["-X", "-d", &format!("{base}/template1"), "-c", &sql]));
+        format!("{base}/{name}")
+    }
+
     /// Creates a standby of the server with `pg_basebackup`; the standby is not started.
     pub fn copy(&self) -> Self {
         let copy = Self::empty("");

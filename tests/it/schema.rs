@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::support::Postgres;
 
 /// Every column of a SQLite database. A primary key is never NULL, although SQLite does not list it as NOT NULL.
-const SQLITE_COLUMNS: &str = "SELECT t.name AS table_name, c.name AS column_name, c.type AS type, c.pk AS key, \
+pub const SQLITE_COLUMNS: &str = "SELECT t.name AS table_name, c.name AS column_name, c.type AS type, c.pk AS key, \
      (c.\"notnull\" OR c.pk) AS is_required FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
      WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'";
 /// Every column of a PostgreSQL database.
-const POSTGRES_COLUMNS: &str = "SELECT CAST(c.table_name AS TEXT) AS table_name, \
+pub const POSTGRES_COLUMNS: &str = "SELECT CAST(c.table_name AS TEXT) AS table_name, \
      CAST(c.column_name AS TEXT) AS column_name, CAST(c.data_type AS TEXT) AS type, \
      COALESCE((SELECT CAST(k.ordinal_position AS INT8) FROM information_schema.key_column_usage k \
      JOIN information_schema.table_constraints p USING (constraint_name, table_name) \
@@ -31,7 +31,7 @@ const OTHER_KEYS: [(&str, &[&str]); 6] = [
     ("parties", &["organisation", "idx", "ordinal"]),
 ];
 /// The table of sqlx, whose columns are not declared.
-const MIGRATIONS: &str = "_sqlx_migrations";
+pub const MIGRATIONS: &str = "_sqlx_migrations";
 
 /// A table of the schema, or a declared one in the same form.
 #[derive(Debug, Default, PartialEq)]

@@ -155,6 +155,12 @@ impl World {
         self.served.stop().await.unwrap();
         self.dir
     }
+
+    /// Stops serving and keeps the database, also one in a PostgreSQL server.
+    pub async fn stop_serving(self) -> (TempDir, Option<Postgres>) {
+        self.served.stop().await.unwrap();
+        (self.dir, self.postgres)
+    }
 }
 
 /// Sends an empty gRPC message with curl as la-a, and returns headers, body and trailers as text.

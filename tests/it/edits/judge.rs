@@ -1,0 +1,242 @@
+//! Verifies an edited copy and judges whether the findings name what was edited.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ap_gateway::audit::report::Discrepancy;
+use ap_gateway::audit::verify::{VerifyOptions, verify_database};
+use ap_gateway::gateway;
+use ap_gateway::store::DatabaseLocation;
+use ap_gateway::tlog::LogKeyHistory;
+
+use super::copies::EditedCopy;
+use super::generate::Edit;
+
+/// Maximum time of one verification. One that takes longer counts as one that found nothing.
+const MAX_VERIFY_TIME: Duration = Duration::from_secs(20);
+/// Maximum number of edits that are verified together.
+const MAX_EDITS_TOGETHER: usize = 12;
+/// Tables that prove all others. An edit of one of them is verified alone, because its findings may be about any entry.
+const VERIFIED_ALONE: [&str; 3] = ["checkpoints", "entries", "tiles"];
+
+/// What a finding is about.
+#[derive(Default)]
+struct Named<'a> {
+    /// The table; `None` if the finding names none.
+    table: Option<&'a str>,
+    /// The index of the entry; `None` if the finding names none.
+    entry: Option<i64>,
+    /// The last entry that may be meant, of a finding that gives only a bound.
+    up_to: Option<i64>,
+}
+
+/// Reads what a finding is about. Only this function knows the form of findings.
+fn named(finding: &Discrepancy) -> Named<'_> {
+    let words: Vec<&str> = finding.description.split([' ', ',', ':']).collect();
+    let number_after = |phrase: &[&str]| {
+        let at = words.windows(phrase.len()).position(|window| window == phrase)?;
+        words.get(at + phrase.len())?.parse().ok()
+    };
+    Named { table: None, entry: number_after(&["entry"]), up_to: number_after(&["entry", "up", "to"]) }
+}
+
+/// Returns whether a finding is about an edit.
+fn is_about(finding: &Discrepancy, edit: &Edit) -> bool {
+    let named = named(finding);
+    let is_of_table = named.table.is_none_or(|table| table == edit.table);
+    let is_of_entry = match (named.entry, named.up_to) {
+        (Some(entry), _) => edit.entries.contains(&entry),
+        (None, Some(last)) => edit.table == "entries" && edit.entries.iter().any(|entry| *entry <= last),
+        // A finding without an entry is about a table that has none.
+        (None, None) => edit.entries.is_empty() || VERIFIED_ALONE.contains(&edit.table.as_str()),
+    };
+    is_of_table && is_of_entry
+}
+
+/// Returns whether a finding is about something that was not edited: neither the table nor an entry of it.
+fn is_about_something_else(finding: &Discrepancy, edits: &[&Edit]) -> bool {
+    let named = named(finding);
+    !edits.iter().any(|edit| {
+        is_about(finding, edit)
+            || named.table.is_some_and(|table| table == edit.table)
+            || named.entry.is_some_and(|entry| edit.entries.contains(&entry))
+            || (named.entry.is_none() && VERIFIED_ALONE.contains(&edit.table.as_str()))
+    })
+}
+
+/// The files with which a copy is verified.
+pub struct Verifier {
+    log_key: LogKeyHistory,
+    anchor: PathBuf,
+    key_ring: PathBuf,
+}
+
+impl Verifier {
+    /// Takes the files from the folder of the gateway.
+    pub fn new(dir: &Path) -> Self {
+        let log_key = std::fs::read_to_string(dir.join("log-key")).unwrap();
+        let log_key = LogKeyHistory::parse(log_key.trim()).unwrap_or_else(|_| panic!("not a log key"));
+        Self { log_key, anchor: dir.join("anchor"), key_ring: dir.join("key-ring") }
+    }
+
+    /// Verifies a database, and returns the findings; an error counts as one.
+    pub async fn verify(&self, database: &DatabaseLocation) -> Vec<Discrepancy> {
+        let options = VerifyOptions {
+            database: database.clone(),
+            log_key: self.log_key.clone(),
+            anchor: Some(self.anchor.clone()),
+            key_ring: Some(self.key_ring.clone()),
+        };
+        let tables = gateway::tables();
+        match tokio::time::timeout(MAX_VERIFY_TIME, verify_database(&options, &tables)).await {
+            Ok(Ok(report)) => report.findings,
+            Ok(Err(error)) => vec![Discrepancy { description: format!("the copy cannot be read: {error}") }],
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// What came out for the edits of one table.
+#[derive(Default)]
+struct Tally {
+    edits: usize,
+    impossible: usize,
+    not_found: Vec<String>,
+    wrongly_named: Vec<String>,
+}
+
+/// The results by table.
+#[derive(Default)]
+pub struct Report {
+    tables: BTreeMap<String, Tally>,
+    impossible: Vec<String>,
+    verifications: usize,
+}
+
+impl Report {
+    /// Makes each edit on the copy, verifies it and judges the findings. Edits of different tables and entries are
+    /// verified together; each that is not named then is verified alone.
+    pub async fn judge_edits(&mut self, copy: &EditedCopy, verifier: &Verifier, edits: Vec<Edit>) {
+        let mut waiting = edits;
+        while !waiting.is_empty() {
+            let together = take_together(&mut waiting);
+            let mut made: Vec<&Edit> = Vec::new();
+            for edit in &together {
+                let tally = self.tables.entry(edit.table.clone()).or_default();
+                match copy.apply(&edit.statements).await {
+                    Ok(()) => {
+                        tally.edits += 1;
+                        made.push(edit);
+                    }
+                    Err(error) => {
+                        tally.impossible += 1;
+                        self.impossible.push(format!("{}: {}: {error}", edit.table, edit.what));
+                    }
+                }
+            }
+            let findings = self.verify(copy, verifier, &made).await;
+            let is_clear = made.iter().all(|edit| findings.iter().any(|finding| is_about(finding, edit)))
+                && !findings.iter().any(|finding| is_about_something_else(finding, &made));
+            match &made[..] {
+                [] => {}
+                _ if is_clear => {}
+                [edit] => self.judge_one(edit, &findings),
+                _ => {
+                    for edit in made {
+                        copy.apply(&edit.statements).await.unwrap();
+                        let findings = self.verify(copy, verifier, &[edit]).await;
+                        self.judge_one(edit, &findings);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Verifies the copy and sets it back.
+    async fn verify(&mut self, copy: &EditedCopy, verifier: &Verifier, made: &[&Edit]) -> Vec<Discrepancy> {
+        if made.is_empty() {
+            return Vec::new();
+        }
+        let findings = verifier.verify(&copy.location).await;
+        self.verifications += 1;
+        copy.set_back(&made.iter().map(|edit| edit.table.as_str()).collect()).await;
+        findings
+    }
+
+    /// Judges the findings after one edit.
+    fn judge_one(&mut self, edit: &Edit, findings: &[Discrepancy]) {
+        let tally = self.tables.entry(edit.table.clone()).or_default();
+        let what = format!("{}: {} {:?}", edit.table, edit.what, edit.entries);
+        let named = findings.iter().any(|finding| is_about(finding, edit));
+        let others = findings.iter().filter(|finding| is_about_something_else(finding, &[edit]));
+        let others: Vec<&str> = others.map(|finding| finding.description.as_str()).collect();
+        if findings.is_empty() {
+            tally.not_found.push(what);
+        } else if !named || !others.is_empty() {
+            let first = others.first().copied().unwrap_or(&findings[0].description);
+            tally.wrongly_named.push(format!("{what}: {first}"));
+        }
+    }
+
+    /// Prints the figures by table, and returns each edit that is not found or wrongly named.
+    pub fn print(&self) -> Vec<String> {
+        say!(
+            "{:24} {:>6} {:>10} {:>10} {:>13}",
+            "table",
+            "edits",
+            "impossible",
+            "not found",
+            "wrongly named"
+        );
+        for (table, tally) in &self.tables {
+            let (not_found, wrong) = (tally.not_found.len(), tally.wrongly_named.len());
+            say!("{table:24} {:>6} {:>10} {not_found:>10} {wrong:>13}", tally.edits, tally.impossible);
+        }
+        let count = |part: fn(&Tally) -> usize| self.tables.values().map(part).sum::<usize>();
+        say!(
+            "{:24} {:>6} {:>10} {:>10} {:>13}   in {} verifications",
+            "all",
+            count(|tally| tally.edits),
+            count(|tally| tally.impossible),
+            count(|tally| tally.not_found.len()),
+            count(|tally| tally.wrongly_named.len()),
+            self.verifications
+        );
+        for what in &self.impossible {
+            say!("impossible: {what}");
+        }
+        let missed = |tally: &Tally| {
+            let not_found = tally.not_found.iter().map(|what| format!("not found: {what}"));
+            let wrong = tally.wrongly_named.iter().map(|what| format!("wrongly named: {what}"));
+            not_found.chain(wrong).collect::<Vec<_>>()
+        };
+        self.tables.values().flat_map(missed).collect()
+    }
+}
+
+/// Takes edits that can be verified together: of different tables and of different entries.
+fn take_together(waiting: &mut Vec<Edit>) -> Vec<Edit> {
+    let (mut tables, mut entries) = (BTreeSet::new(), BTreeSet::new());
+    let mut taken: Vec<Edit> = Vec::new();
+    let mut at = 0;
+    while at < waiting.len() && taken.len() < MAX_EDITS_TOGETHER {
+        let edit = &waiting[at];
+        // An entry that no log has may be reported in any way.
+        let is_alone = VERIFIED_ALONE.contains(&edit.table.as_str())
+            || edit.entries.is_empty()
+            || edit.entries.iter().any(|entry| !(0..1_000_000).contains(entry));
+        if is_alone && taken.is_empty() {
+            return vec![waiting.remove(at)];
+        }
+        if is_alone || tables.contains(&edit.table) || !entries.is_disjoint(&edit.entries) {
+            at += 1;
+            continue;
+        }
+        let edit = waiting.remove(at);
+        tables.insert(edit.table.clone());
+        entries.extend(edit.entries.iter().copied());
+        taken.push(edit);
+    }
+    taken
+}
