@@ -156,8 +156,8 @@ async fn an_export_ends_at_the_anchor() {
     };
     assert_eq!(exported_size(), before);
     drop(server);
-    let served = Process::serve(sandbox.path());
+    let restarted = Process::serve(sandbox.path());
     get_riverside(&sandbox.client("provider-a").await).await.unwrap();
-    drop(served);
+    drop(restarted);
     assert!(exported_size() > before);
 }
