@@ -6,7 +6,7 @@ use std::{env, fmt::Write, fs, io};
 
 use prost_build::{Service, ServiceGenerator};
 
-const PROTO_FILES: [&str; 10] = [
+const PROTO_FILES: [&str; 11] = [
     "apgateway/v1/options.proto",
     "apgateway/v1/register.proto",
     "apgateway/v1/placement.proto",
@@ -16,6 +16,7 @@ const PROTO_FILES: [&str; 10] = [
     "apgateway/v1/oversight.proto",
     "apgateway/v1/delivery.proto",
     "apgateway/v1/audit.proto",
+    "apgateway/v1/openings.proto",
     "apgateway/sandbox/v1/sandbox.proto",
 ];
 

@@ -91,6 +91,9 @@ pub struct LogConfig {
     /// Key ring file, mode 0600. Back it up apart from the database: both together open the children's data, and
     /// the database alone does not.
     pub key_ring: PathBuf,
+    /// Commitment key file, mode 0600. It is never replaced. With it a copy of the database can be verified, without
+    /// opening any data; back it up with the key ring.
+    pub commitment_key: PathBuf,
 }
 
 /// Limits on callers. A call beyond a limit is refused with `RESOURCE_EXHAUSTED`; a connection beyond a limit is
@@ -208,7 +211,8 @@ impl Config {
     fn for_each_path(&mut self, mut with: impl FnMut(&mut PathBuf)) {
         let Self { tls, database, log, .. } = self;
         let paths = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut log.anchor];
-        let paths = paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring]);
+        let paths =
+            paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring, &mut log.commitment_key]);
         paths.chain(&mut tls.crls).for_each(&mut with);
         database.sqlite.iter_mut().chain(&mut database.postgres_url_file).for_each(&mut with);
     }

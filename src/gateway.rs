@@ -25,16 +25,18 @@ use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
-    self, Committer, Database, FatalError, LogFollower, LogReader, SequencerHandle, StoreError, Table,
-    verification,
+    self, Committer, Database, FatalError, LogFollower, LogIndexer, LogReader, SequencerHandle, StoreError,
+    Table, verification,
 };
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
-pub use files::{StartError, check_database_files, key_ring, signer, tls};
+pub use files::{StartError, check_database_files, commitment_key, key_ring, signer, tls};
 
 /// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;
+/// Maximum time of one step of indexing the log.
+const MAX_INDEX_TIME: Duration = Duration::from_secs(60);
 /// Maximum time between two rounds of reloading files and closing connections.
 const MAX_MAINTENANCE_TIME: Duration = Duration::from_secs(30);
 /// Maximum time to raise or close the alerts of one placement.
@@ -82,7 +84,7 @@ impl Node {
     /// [`StartError`].
     pub async fn open(config: Config, environment: Environment) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-        let vault = Arc::new(Vault::new(key_ring(&config)?, MAX_CACHED_CHILD_KEYS));
+        let vault = Arc::new(Vault::new(key_ring(&config)?, commitment_key(&config)?, MAX_CACHED_CHILD_KEYS));
         let signer = signer(&config)?;
         check_database_files(&config)?;
         let database = Database::open(&config.location()?).await?;
@@ -97,6 +99,11 @@ impl Node {
         }
         let (tree, anchor) =
             store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
+        let mismatch =
+            store::log_startup::newest_entry_mismatch(&database, Some(vault.commitment_key().id())).await?;
+        if let Some(mismatch) = mismatch {
+            return Err(mismatch.into());
+        }
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
         let fold_after = config.database.fold_after_pages;
@@ -159,6 +166,8 @@ impl Node {
         tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
             server::maintenance_loop(tls_and_clock, self.sighup, key_ring, connections_and_pipeline, progress)
         });
+        let indexer = LogIndexer::new(self.log.database().clone(), self.committer.clone());
+        tasks.spawn_supervised("log index", MAX_INDEX_TIME, |progress| indexer.run(progress));
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
         tasks.supervise(self.committer.tasks(), self.committer.condition());
         let limits =
@@ -263,6 +272,7 @@ pub fn tables() -> Vec<&'static Table> {
         returns::TABLES,
         delivery::TABLES,
         oversight::TABLES,
+        audit::TABLES,
     ]
     .concat()
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ap_gateway::audit::report::VerifyReport;
 use ap_gateway::cli::bench::load::{self, AnswerCheck, LoadShape, Measurement, SenderPool};
 use ap_gateway::cli::bench::{self, fleet};
 use ap_gateway::cli::{audit, profile, sandbox};
@@ -77,11 +78,20 @@ pub async fn measure_others(table: &mut Table, world: World) {
     drop(server);
     let log_key = std::fs::read_to_string(dir.path().join("log-key")).unwrap();
     let (database, anchor) = (dir.path().join("gateway.sqlite"), dir.path().join("anchor"));
-    let begun = Instant::now();
-    let report = audit::verify_database_copy(&database, &log_key, Some(&anchor), None).await.unwrap();
-    let rate = report.entries as f64 / begun.elapsed().as_secs_f64();
-    assert!(report.findings.is_empty());
-    table.add_note(format!("audit verify on a copy: {rate:.0} entries/s over {} entries", report.entries));
+    let (ring, key) = (dir.path().join("key-ring"), dir.path().join("commitment-key"));
+    let anchored = audit::VerifyFiles { anchor: Some(&anchor), ..audit::VerifyFiles::default() };
+    let all = audit::VerifyFiles { key_ring: Some(&ring), commitment_key: Some(&key), ..anchored };
+    let mut report = VerifyReport::default();
+    for (files, with) in [(anchored, "log key and anchor"), (all, "all keys")] {
+        let begun = Instant::now();
+        report = audit::verify_database_copy(&database, &log_key, files).await.unwrap();
+        let rate = report.entries as f64 / begun.elapsed().as_secs_f64();
+        assert!(report.is_intact());
+        table.add_note(format!(
+            "audit verify on a copy, with {with}: {rate:.0} entries/s over {} entries and {} rows",
+            report.entries, report.rows
+        ));
+    }
     let begun = Instant::now();
     let server = bench::spawn_sandbox(&binary(), dir.path(), None).unwrap();
     table.add_note(format!("READY after {} ms with {} entries", begun.elapsed().as_millis(), report.entries));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ap_gateway::cli::bench::load::Measurement;
 use ap_gateway::store::{
-    Column, ColumnKind, Database, DatabaseLocation, RecordSubject, Table, TableClass, Value,
+    Column, ColumnKind, Database, DatabaseLocation, NO_VERSIONS, RecordSubject, Table, TableClass, Value,
 };
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -16,8 +16,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqliteConnection
 use super::results::Line;
 
 /// The tables that a submission writes.
-const WRITTEN_TABLES: [&str; 7] =
-    ["entries", "returns", "marks", "current_versions", "parties", "leaves", "checkpoints"];
+const WRITTEN_TABLES: [&str; 6] =
+    ["entries", "returns", "marks", "current_versions", "parties", "checkpoints"];
 
 /// Commits the rows of the newest exchange for `duration`, each time with new keys.
 pub async fn measure_baseline(source: &Path, marks: usize, duration: Duration) -> Line {
@@ -87,16 +87,19 @@ async fn newest_rows(database: &Database) -> Vec<(Table, Vec<Vec<Value>>)> {
                     "TEXT" => ColumnKind::Text,
                     _ => ColumnKind::Blob,
                 };
-                Column { name: row.get::<String>("name").unwrap().leak(), kind, is_nullable: true }
+                let name: &str = row.get::<String>("name").unwrap().leak();
+                Column { name, kind, is_nullable: true, ..Column::new::<i64>(name) }
             })
             .collect();
         let replace_by: &[&str] = if name == "current_versions" { &["key"] } else { &[] };
         let table = Table {
             name,
+            number: 0,
             class: TableClass::Operational,
             subject: RecordSubject::NoChild,
             columns: columns.leak(),
             replace_key: replace_by,
+            versions: NO_VERSIONS,
         };
         let rows = conn.fetch(sql, vec![]).await.unwrap();
         written.push((table, rows.iter().map(|row| row.values().to_vec()).collect()));

@@ -1,16 +1,20 @@
 //! The audit service and the offline tools: listing exchanges, serving proofs, exporting the log, and verifying a copy
 //! of the database with nothing but the log's public key.
 
-mod entry_pages;
+pub mod disposal;
 pub mod export;
 mod query;
-mod records;
+mod reader_part;
 pub mod report;
 mod service;
 pub mod verify;
 mod wire;
 
 use crate::exchange::method::methods;
+use crate::store::{Record as _, Table};
+
+/// Tables of this capability.
+pub const TABLES: &[&Table] = &[disposal::DisposedRow::TABLE, disposal::DisposedPlacement::TABLE];
 
 methods! {
     audit_service::LIST_EXCHANGES => unary(service::list_exchanges) {

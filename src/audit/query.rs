@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use prost::Message;
 use uuid::Uuid;
 
+use super::reader_part::{OpenedEntry, ReaderPart};
 use super::wire::ExchangeFilter;
-use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
-use crate::exchange::{CallerRole, RequestContext};
-use crate::placements;
-use crate::proto::v1::AuditEntry;
+use crate::exchange::RequestContext;
+use crate::proto::v1::{AuditEntry, EntryOpenings};
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
 
@@ -31,10 +30,27 @@ pub async fn load_scope(cx: &mut RequestContext) -> Result<Vec<OrganisationId>, 
     Ok(vec![cx.caller.organisation.clone()])
 }
 
-/// An entry that the caller may read.
-pub struct ReadableEntry {
-    pub index: u64,
-    pub entry: AuditEntry,
+impl ExchangeFilter {
+    /// Returns the organisations whose exchanges are listed, of those whose exchanges the caller may read.
+    pub fn readers<'a>(&self, scope: &'a [OrganisationId]) -> Vec<&'a OrganisationId> {
+        scope.iter().filter(|id| self.organisation.as_ref().is_none_or(|wanted| wanted == *id)).collect()
+    }
+
+    /// Returns whether a filter is about what is kept beside the entry.
+    fn is_about_parts(&self) -> bool {
+        self.purpose.is_some()
+            || self.record_kind.is_some()
+            || self.counterpart.is_some()
+            || self.placement.is_some()
+    }
+
+    /// Returns whether the part of a reader matches the filters that are no columns.
+    fn matches(&self, part: &ReaderPart<'_>) -> bool {
+        self.purpose.is_none_or(|purpose| part.has_purpose(purpose))
+            && self.record_kind.is_none_or(|kind| part.has_kind(kind))
+            && self.counterpart.as_ref().is_none_or(|counterpart| part.has_counterpart(counterpart))
+            && self.placement.is_none_or(|placement| part.is_about(placement))
+    }
 }
 
 /// Reads a page of entries of these organisations below an index, the newest first, and the index below which the next
@@ -44,29 +60,108 @@ pub async fn list_page(
     scope: &[OrganisationId],
     filter: &ExchangeFilter,
     below: i64,
-) -> Result<(Vec<ReadableEntry>, Option<i64>), StoreError> {
-    let scope: Vec<_> =
-        scope.iter().filter(|id| filter.organisation.as_ref().is_none_or(|wanted| wanted == *id)).collect();
+) -> Result<(Vec<OpenedEntry>, Option<i64>), StoreError> {
+    let scope = filter.readers(scope);
     let from = first_not_before(snapshot, filter.from).await?.unwrap_or(0);
     let below = first_not_before(snapshot, filter.to).await?.map_or(below, |to| below.min(to));
+    let indexed = snapshot.indexed_up_to().await?;
+    let mut page = Page { scope: &scope, filter, found: BTreeMap::new() };
+    let (top, tail) = (log_size(snapshot).await?.min(below), indexed.max(from));
+    // The newest entries, which are in no index yet, are scanned one by one: a page scans a limited number of them.
+    if top - tail > MAX_SCANNED_ROWS {
+        let floor = top - MAX_SCANNED_ROWS;
+        page.add_of_readers(snapshot, floor, indexed, below).await?;
+        return Ok(page.finish(floor, from));
+    }
+    if let Some(placement) = filter.placement {
+        page.add_of_readers(snapshot, tail, indexed, below).await?;
+        let floor = page.add_of_placement(snapshot, placement, from, below.min(indexed)).await?;
+        return Ok(page.finish(floor, from));
+    }
     let mut floor = from;
     for organisation in &scope {
         floor = floor.max(scan_floor(snapshot, organisation, from, below).await?);
     }
-    let (unindexed_from, mut found) = (snapshot.callers_indexed_up_to().await?, BTreeMap::new());
-    for organisation in &scope {
-        for row in fetch_matching(snapshot, organisation, filter, floor, unindexed_from, below).await? {
-            let entry = decode_entry(row.get_bytes("bytes")?)?;
-            if filter.purpose.is_none_or(|wanted| wanted == entry.purpose()) {
-                found.insert(row.get("idx")?, entry);
+    page.add_of_readers(snapshot, floor, indexed, below).await?;
+    Ok(page.finish(floor, from))
+}
+
+/// A page under construction.
+struct Page<'a> {
+    scope: &'a [&'a OrganisationId],
+    filter: &'a ExchangeFilter,
+    found: BTreeMap<i64, OpenedEntry>,
+}
+
+impl Page<'_> {
+    /// Adds the entries in which the part of one of the readers matches the filters. Each organisation's own part must
+    /// match, so that its list is the same whoever reads it.
+    fn add(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        for row in rows {
+            let opened = open_entry(row)?;
+            let mut parts = self.scope.iter().filter_map(|organisation| opened.part_of(&[organisation]));
+            if parts.any(|part| self.filter.matches(&part)) {
+                self.found.insert(row.get::<i64>("idx")?, opened);
             }
         }
+        Ok(())
     }
-    let many = found.len() > filter.page_size;
-    let page: Vec<_> = found.into_iter().rev().take(filter.page_size).collect();
-    let next = if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
-    let found = page.into_iter().map(|(index, entry)| ReadableEntry { index: index.unsigned_abs(), entry });
-    Ok((found.collect(), next))
+
+    /// Adds the entries that the readers made or that concern them.
+    async fn add_of_readers(
+        &mut self,
+        snapshot: &mut Snapshot,
+        floor: i64,
+        indexed: i64,
+        below: i64,
+    ) -> Result<(), StoreError> {
+        for organisation in self.scope {
+            let rows = fetch_matching(snapshot, organisation, self.filter, floor, indexed, below).await?;
+            self.add(&rows)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the indexed entries about a placement, the newest first, until the page is full or many rows were scanned.
+    /// Returns the index down to which it went.
+    async fn add_of_placement(
+        &mut self,
+        snapshot: &mut Snapshot,
+        placement: Uuid,
+        floor: i64,
+        mut below: i64,
+    ) -> Result<i64, StoreError> {
+        let limit = row_limit(self.filter.page_size);
+        let mut scanned = 0;
+        while self.found.len() <= self.filter.page_size && scanned < MAX_SCANNED_ROWS {
+            let arguments = filter_arguments(placement.into(), self.filter, floor, below, limit);
+            let rows = snapshot.fetch(SELECT_OF_PLACEMENT, arguments).await?;
+            self.add(&rows)?;
+            scanned += limit;
+            match rows.last() {
+                Some(last) if i64::try_from(rows.len()) == Ok(limit) => below = last.get("idx")?,
+                _ => return Ok(floor),
+            }
+        }
+        Ok(below)
+    }
+
+    /// Returns the page, and the index below which the next one begins: that of the last entry if the page is full, or
+    /// else where the scan ended.
+    fn finish(self, floor: i64, from: i64) -> (Vec<OpenedEntry>, Option<i64>) {
+        let size = self.filter.page_size;
+        let many = self.found.len() > size;
+        let page: Vec<_> = self.found.into_iter().rev().take(size).collect();
+        let next =
+            if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
+        (page.into_iter().map(|(_, opened)| opened).collect(), next)
+    }
+}
+
+/// Returns the number of entries of the log.
+async fn log_size(snapshot: &mut Snapshot) -> Result<i64, StoreError> {
+    let row = snapshot.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) AS size FROM entries", vec![]).await?;
+    row.map_or(Ok(0), |row| row.get("size"))
 }
 
 /// Returns the index of the first entry at or after an instant. Time never decreases in the log, and all entries of a
@@ -103,23 +198,17 @@ async fn scan_floor(
     Ok(lowest)
 }
 
-/// Builds a query for entries that match the filter, with one row more than fills a page. A counterpart differs from
-/// the organisation whose exchanges are read. ORDER BY names the table that is scanned, because with another one SQLite
-/// would read and sort all rows of the scan.
+/// Builds a query for entries that match the filters that are columns. ORDER BY names the table that is scanned, because
+/// with another one SQLite would read and sort all rows of the scan.
 macro_rules! walk {
     ($along:literal, $rows:literal) => {
         concat!(
-            "SELECT e.idx, e.bytes FROM ",
+            "SELECT e.idx, e.bytes, e.openings FROM ",
             $rows,
             " AND e.idx >= $2 AND e.idx < $3 AND ($4 IS NULL OR e.system = $4) \
-             AND ($5 IS NULL OR e.method = $5) AND ($6 IS NULL OR e.outcome = $6) \
-             AND ($7 IS NULL OR ($7 <> $1 AND (e.caller = $7 OR EXISTS \
-             (SELECT 1 FROM parties c WHERE c.organisation = $7 AND c.idx = e.idx)))) \
-             AND ($8 IS NULL OR EXISTS (SELECT 1 FROM leaves l WHERE l.placement = $8 AND l.idx = ",
+             AND ($5 IS NULL OR e.method = $5) AND ($6 IS NULL OR e.outcome = $6) ORDER BY ",
             $along,
-            ".idx)) ORDER BY ",
-            $along,
-            ".idx DESC LIMIT $9"
+            ".idx DESC LIMIT $7"
         )
     };
 }
@@ -132,58 +221,18 @@ const SELECT_AS_CALLER: &str = walk!(
 );
 /// Query for the newest entries whose caller is the organisation. They have no rows in `callers` yet.
 const SELECT_AS_RECENT_CALLER: &str = walk!("e", "entries e WHERE e.caller = $1");
-/// Query for the entries in which the organisation is a party. Only the first of its rows of an entry counts.
+/// Query for the entries in which the organisation is a party. The first of its rows of an entry has the ordinal 0.
 const SELECT_AS_PARTY: &str = walk!(
     "a",
     "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
-     AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
-     AND f.idx = a.idx AND f.ordinal < a.ordinal)"
+     AND a.ordinal = 0"
 );
 
-/// Query for the entries in which an organisation is a party that had a part in the placement for a limited time. A
-/// return can be about several children, so being a party is not enough: the entry must hold a delivery about this
-/// placement, or a day in that time.
-const SELECT_AS_FORMER_PARTY: &str = walk!(
+/// Query for the entries about a placement.
+const SELECT_OF_PLACEMENT: &str = walk!(
     "a",
-    "parties a JOIN entries e ON e.idx = a.idx WHERE a.organisation = $1 AND a.idx >= $2 AND a.idx < $3 \
-     AND NOT EXISTS (SELECT 1 FROM parties f WHERE f.organisation = a.organisation \
-     AND f.idx = a.idx AND f.ordinal < a.ordinal) \
-     AND (EXISTS (SELECT 1 FROM parties d WHERE d.organisation = $1 AND d.idx = a.idx AND d.placement = $8) \
-     OR EXISTS (SELECT 1 FROM marks m WHERE m.idx = a.idx AND m.placement = $8 AND m.date BETWEEN $10 AND $11) \
-     OR EXISTS (SELECT 1 FROM statements s WHERE s.idx = a.idx AND s.placement = $8 \
-     AND s.date BETWEEN $10 AND $11))"
+    "placement_entries a JOIN entries e ON e.idx = a.idx WHERE a.placement = $1 AND a.idx >= $2 AND a.idx < $3"
 );
-
-/// The entries about the placement of a filter that concern an organisation.
-enum PlacementScope {
-    /// All entries that concern it. Also used when the filter has no placement.
-    All,
-    /// The entries with a day in this inclusive range.
-    Days(Date, Date),
-    /// No entry: it never had a part in the placement.
-    Nothing,
-}
-
-/// Returns which entries the organisation's part in the placement of a filter allows.
-async fn placement_scope(
-    snapshot: &mut Snapshot,
-    organisation: &OrganisationId,
-    filter: &ExchangeFilter,
-) -> Result<PlacementScope, StoreError> {
-    let Some(id) = filter.placement else { return Ok(PlacementScope::All) };
-    let Some(placement) = placements::by_id_for_party(snapshot, id, organisation).await? else {
-        return Ok(PlacementScope::Nothing);
-    };
-    let part = placement.role_of(organisation);
-    if placement.party_periods.is_empty() || matches!(part, CallerRole::Commissioner | CallerRole::Provider) {
-        return Ok(PlacementScope::All);
-    }
-    let periods = || placement.party_periods.iter().filter(|period| period.organisation == *organisation);
-    let first = periods().map(|period| period.from.unwrap_or(Date::MIN)).min();
-    let last = periods().map(|period| period.until.unwrap_or(Date::MAX)).max();
-    // An organisation whose period was withdrawn has no day. Deliveries to it about this placement still match.
-    Ok(PlacementScope::Days(first.unwrap_or(Date::MAX), last.unwrap_or(Date::MIN)))
-}
 
 /// Fetches the entries that match every filter that is a column, as index and bytes; each query returns the newest
 /// first. Entries from `unindexed_from` on have no rows in `callers` yet.
@@ -195,41 +244,38 @@ async fn fetch_matching(
     unindexed_from: i64,
     below: i64,
 ) -> Result<Vec<Row>, StoreError> {
-    // The purpose is only in the entry's bytes, so the caller filters all entries of the scan.
-    let most = if filter.purpose.is_some() { MAX_SCANNED_ROWS } else { row_limit(filter.page_size) };
-    let arguments = |floor: i64| -> Vec<Value> {
-        vec![
-            organisation.as_str().into(),
-            floor.into(),
-            below.into(),
-            filter.system.clone().into(),
-            filter.method.clone().into(),
-            filter.outcome.map(|outcome| outcome as i32).into(),
-            filter.counterpart.as_ref().map(OrganisationId::as_str).into(),
-            filter.placement.into(),
-            most.into(),
-        ]
-    };
+    // Filters of the reader's own part are no columns, so the caller filters all entries of the scan.
+    let most = if filter.is_about_parts() { MAX_SCANNED_ROWS } else { row_limit(filter.page_size) };
+    let arguments = |floor: i64| filter_arguments(organisation.as_str().into(), filter, floor, below, most);
     let mut found = snapshot.fetch(SELECT_AS_CALLER, arguments(floor)).await?;
     found.extend(snapshot.fetch(SELECT_AS_RECENT_CALLER, arguments(floor.max(unindexed_from))).await?);
-    match placement_scope(snapshot, organisation, filter).await? {
-        PlacementScope::All => found.extend(snapshot.fetch(SELECT_AS_PARTY, arguments(floor)).await?),
-        PlacementScope::Days(first, last) => {
-            let days = vec![first.to_string().into(), last.to_string().into()];
-            let arguments = [arguments(floor), days].concat();
-            found.extend(snapshot.fetch(SELECT_AS_FORMER_PARTY, arguments).await?);
-        }
-        PlacementScope::Nothing => {}
-    }
+    found.extend(snapshot.fetch(SELECT_AS_PARTY, arguments(floor)).await?);
     Ok(found)
+}
+
+fn filter_arguments(key: Value, filter: &ExchangeFilter, floor: i64, below: i64, limit: i64) -> Vec<Value> {
+    vec![
+        key,
+        floor.into(),
+        below.into(),
+        filter.system.clone().into(),
+        filter.method.clone().into(),
+        filter.outcome.map(|outcome| outcome as i32).into(),
+        limit.into(),
+    ]
 }
 
 fn row_limit(page_size: usize) -> i64 {
     i64::try_from(page_size).unwrap_or(MAX_SCANNED_ROWS).saturating_add(1)
 }
 
-fn decode_entry(bytes: &[u8]) -> Result<AuditEntry, StoreError> {
-    AuditEntry::decode(bytes).map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))
+/// Reads a row of index, bytes and openings.
+fn open_entry(row: &Row) -> Result<OpenedEntry, StoreError> {
+    let entry = AuditEntry::decode(row.get_bytes("bytes")?);
+    let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))?;
+    let openings = EntryOpenings::decode(row.get_bytes("openings")?);
+    let openings = openings.map_err(|_| StoreError::corrupt("entries", "openings"))?;
+    Ok(OpenedEntry { index: row.get::<i64>("idx")?.unsigned_abs(), entry, openings })
 }
 
 /// Returns the entry of an exchange, if it concerns one of these organisations.
@@ -237,7 +283,7 @@ pub async fn by_exchange(
     snapshot: &mut Snapshot,
     scope: &[OrganisationId],
     exchange: Uuid,
-) -> Result<Option<ReadableEntry>, StoreError> {
+) -> Result<Option<OpenedEntry>, StoreError> {
     // The first query uses the index alone, and an exchange that does not exist runs the same second query. So the time
     // of a refusal does not reveal whether the exchange exists.
     let sql = "SELECT idx FROM entries WHERE exchange = $1";
@@ -246,9 +292,9 @@ pub async fn by_exchange(
     if !is_in_scope(snapshot, scope, index).await? {
         return Ok(None);
     }
-    let sql = "SELECT bytes FROM entries WHERE exchange = $1";
+    let sql = "SELECT idx, bytes, openings FROM entries WHERE exchange = $1";
     let row = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    row.map(|row| Ok(ReadableEntry { index, entry: decode_entry(row.get_bytes("bytes")?)? })).transpose()
+    row.as_ref().map(open_entry).transpose()
 }
 
 /// Returns whether an entry concerns one of these organisations.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
+use super::wire::SubjectScope;
 use super::{query, wire};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -42,8 +43,10 @@ pub async fn list_exchanges(
         Some(below) => pages.seal(&cx, &below.to_be_bytes())?,
         None => String::new(),
     };
-    let exchanges: Vec<_> =
-        found.into_iter().map(|found| wire::exchange_record(found.index, found.entry)).collect();
+    let readers = filter.readers(&scope);
+    let subjects = filter.placement.map_or(SubjectScope::Nothing, SubjectScope::Placement);
+    let records = found.iter().filter_map(|found| wire::exchange_record(found, &readers, subjects));
+    let exchanges: Vec<_> = records.collect();
     let organisations = list_named(&mut cx, &exchanges).await?;
     let change = add_counterparts(&cx, cx.change(&permit), &scope);
     Ok(change.with_reply(&ListExchangesResponse { exchanges, next_page_token, organisations, receipt: None }))
@@ -60,7 +63,9 @@ pub async fn get_exchange(
     let exchange = exchange.ok_or(Reason::Malformed)?;
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let scope = query::load_scope(&mut cx).await?;
+    let readers: Vec<_> = scope.iter().collect();
     let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
+    let record = wire::exchange_record(&found, &readers, SubjectScope::All).ok_or(Reason::NotFound)?;
     let evidence = evidence::load_evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;
     let is_caller = found.entry.organisation == cx.caller.organisation.as_str();
     let salts = if is_caller { load_salts(&mut cx, found.index).await? } else { None };
@@ -71,8 +76,7 @@ pub async fn get_exchange(
         Some(read) => change.add_counterpart(&read),
         None => change,
     };
-    let exchange = Some(wire::exchange_record(found.index, found.entry));
-    Ok(change.with_reply(&GetExchangeResponse { exchange, exchange_receipt, receipt: None }))
+    Ok(change.with_reply(&GetExchangeResponse { exchange: Some(record), exchange_receipt, receipt: None }))
 }
 
 /// Returns a signed checkpoint, and with the newest one the receipts of the log's replacements.

@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
+use super::reader_part::{OpenedEntry, id_text};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule};
 use crate::proto;
-use crate::proto::v1::{AuditEntry, ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
+use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose, RecordKind};
 use crate::tlog::Hash;
 use crate::violation_reason::ViolationReason;
 
@@ -23,6 +24,7 @@ pub struct ExchangeFilter {
     pub method: Option<String>,
     pub outcome: Option<Outcome>,
     pub purpose: Option<Purpose>,
+    pub record_kind: Option<RecordKind>,
     pub from: Option<Instant>,
     pub to: Option<Instant>,
 }
@@ -40,6 +42,7 @@ pub fn check_filter(m: &ListExchangesRequest) -> Result<ExchangeFilter, Refusal>
         method: check_method(&mut check, &m.method),
         outcome: check.optional_enum("outcome", m.outcome),
         purpose: check.optional_enum("purpose", m.purpose),
+        record_kind: check.optional_enum("record_kind", m.record_kind),
         from: check.optional_timestamp("from_time", m.from_time.as_ref()),
         to: check.optional_timestamp("to_time", m.to_time.as_ref()),
     };
@@ -65,31 +68,47 @@ fn check_method(check: &mut Check, short: &str) -> Option<String> {
     found
 }
 
-/// Converts an entry to the record that is returned to callers.
-pub fn exchange_record(index: u64, entry: AuditEntry) -> ExchangeRecord {
-    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(|id| id.hyphenated().to_string()).unwrap_or_default();
-    let time = Instant::from_micros(entry.time_us).ok().map(Instant::to_proto);
+/// Which records of the children an exchange's record lists.
+#[derive(Clone, Copy)]
+pub enum SubjectScope {
+    /// Those of all children of the reader.
+    All,
+    /// Those of one placement's child.
+    Placement(Uuid),
+    /// None.
+    Nothing,
+}
+
+/// Converts an entry to the record that is returned to these organisations; `None` if it concerns none of them.
+pub fn exchange_record(
+    opened: &OpenedEntry,
+    readers: &[&OrganisationId],
+    subjects: SubjectScope,
+) -> Option<ExchangeRecord> {
+    let part = opened.part_of(readers)?;
+    let entry = &opened.entry;
     let sha256 = Hash::try_from(&entry.certificate_sha256[..]).map(|hash| hash.to_string());
-    ExchangeRecord {
-        index,
-        exchange_id: id(&entry.exchange_id),
-        time,
-        organisation: entry.organisation,
-        system: entry.system,
+    Some(ExchangeRecord {
+        index: opened.index,
+        exchange_id: id_text(&entry.exchange_id),
+        time: Instant::from_micros(entry.time_us).ok().map(Instant::to_proto),
+        organisation: entry.organisation.clone(),
+        system: entry.system.clone(),
         certificate_sha256: sha256.unwrap_or_default(),
-        processor: entry.processor,
-        method: entry.method,
+        processor: entry.processor.clone(),
+        method: entry.method.clone(),
         purpose: entry.purpose,
-        article_6: entry.article_6,
-        article_9: entry.article_9,
-        schedule_1: entry.schedule_1,
-        agreement_id: id(&entry.agreement_id),
         outcome: entry.outcome,
-        reason: entry.reason,
-        counterparts: entry.counterparts,
-        counterpart_count: entry.counterpart_count,
-        child_count: entry.child_count,
+        reason: entry.reason.clone(),
+        counterparts: part.counterparts().into_iter().map(str::to_owned).collect(),
+        child_count: u32::try_from(part.child_count()).unwrap_or(u32::MAX),
         identity_claimed: entry.identity_claimed,
-        agreement_lapsed: entry.agreement_lapsed,
-    }
+        bases: part.bases(),
+        subjects: match subjects {
+            SubjectScope::All => part.subjects(None),
+            SubjectScope::Placement(only) => part.subjects(Some(only)),
+            SubjectScope::Nothing => Vec::new(),
+        },
+        repeats: entry.repeats,
+    })
 }

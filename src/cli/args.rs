@@ -308,9 +308,12 @@ pub struct VerifyArgs {
     /// Anchor file, to detect entries missing from the end, for --database.
     #[arg(long, requires = "database")]
     pub anchor: Option<PathBuf>,
-    /// Key ring, to check each stored record against its entry, for --database.
+    /// Key ring, to check records about children and the wrapped keys, for --database.
     #[arg(long, requires = "database")]
     pub key_ring: Option<PathBuf>,
+    /// Commitment key, to check all other rows; it opens no data. For --database.
+    #[arg(long, requires = "database")]
+    pub commitment_key: Option<PathBuf>,
     /// Profile, to verify over the network (TOML).
     #[arg(long)]
     pub profile: Option<PathBuf>,

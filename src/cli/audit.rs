@@ -7,7 +7,7 @@ use super::bundle::ProvedEntry;
 use super::{Failure, bundle, exchanges, print_line, profile};
 use crate::audit::export as tiles;
 use crate::audit::report::VerifyReport;
-use crate::audit::verify::{VerifyOptions, verify_database};
+use crate::audit::verify::{VerifyError, VerifyOptions, verify_database};
 use crate::client::{CheckpointFolderError, Client, ClientError, ConsistencyReport, read_checkpoint_folder};
 use crate::config::Config;
 use crate::gateway;
@@ -49,24 +49,45 @@ pub async fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     };
     let key = args.log_key.as_deref().ok_or_else(|| Failure::usage("--database needs --log-key"))?;
     let key = bundle::read_log_key(key).map_err(Failure::configuration)?.to_string();
-    let report = verify_database_copy(path, &key, args.anchor.as_deref(), args.key_ring.as_deref()).await?;
-    print_line(&format!(
-        "{} entries, {} checkpoints, {} kept records",
-        report.entries, report.checkpoints, report.records
-    ));
-    for lost in &report.lost {
-        print_line(lost);
+    let files = VerifyFiles {
+        anchor: args.anchor.as_deref(),
+        key_ring: args.key_ring.as_deref(),
+        commitment_key: args.commitment_key.as_deref(),
+    };
+    print_report(&verify_database_copy(path, &key, files).await?)
+}
+
+/// Prints what a verification of a copy found, and what it checked.
+fn print_report(report: &VerifyReport) -> Result<(), Failure> {
+    let VerifyReport { entries, checkpoints, rows, .. } = report;
+    print_line(&format!("{entries} entries, {checkpoints} checkpoints, {rows} rows"));
+    report.lost.iter().for_each(|lost| print_line(lost));
+    report.checked.iter().for_each(|what| print_line(&format!("checked: {what}")));
+    report.unchecked.iter().for_each(|what| print_line(&format!("not checked: {what}")));
+    if report.is_intact() {
+        print_line(if report.unchecked.is_empty() {
+            "verified: nothing was altered"
+        } else {
+            "verified as far as it was checked: what was not checked may have been altered"
+        });
+        return Ok(());
     }
-    match report.findings.as_slice() {
-        [] => {
-            print_line("verified: nothing was altered");
-            Ok(())
-        }
-        findings => {
-            let messages: Vec<&str> = findings.iter().map(|finding| finding.description.as_str()).collect();
-            Err(Failure::refused(messages.join("\n")))
-        }
+    let mut messages: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    if report.more_findings > 0 {
+        messages.push(format!("and {} further findings", report.more_findings));
     }
+    Err(Failure::refused(messages.join("\n")))
+}
+
+/// Files with which a copy of the database is verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyFiles<'a> {
+    /// The anchor.
+    pub anchor: Option<&'a Path>,
+    /// The key ring.
+    pub key_ring: Option<&'a Path>,
+    /// The commitment key.
+    pub commitment_key: Option<&'a Path>,
 }
 
 /// Verifies that the log is consistent with every checkpoint in the client's folder. After a contradiction these are
@@ -89,21 +110,24 @@ async fn verify_over_the_wire(client: &Client) -> Result<(), Failure> {
 /// Verifies a copy of a SQLite database.
 ///
 /// # Errors
-/// Exit code 78 if the key is invalid, 69 if the copy cannot be read.
+/// Exit code 78 if the key is invalid or the schema or format of the copy is unknown, 69 if the copy cannot be read.
 pub async fn verify_database_copy(
     path: &Path,
     log_key: &str,
-    anchor: Option<&Path>,
-    key_ring: Option<&Path>,
+    files: VerifyFiles<'_>,
 ) -> Result<VerifyReport, Failure> {
     let log_key = LogKeyHistory::parse(log_key).map_err(|_| Failure::configuration("not a log key"))?;
     let options = VerifyOptions {
         database: DatabaseLocation::Sqlite(path.to_owned()),
         log_key,
-        anchor: anchor.map(Path::to_owned),
-        key_ring: key_ring.map(Path::to_owned),
+        anchor: files.anchor.map(Path::to_owned),
+        key_ring: files.key_ring.map(Path::to_owned),
+        commitment_key: files.commitment_key.map(Path::to_owned),
     };
-    Ok(verify_database(&options, &gateway::tables()).await?)
+    verify_database(&options, &gateway::tables()).await.map_err(|error| match error {
+        VerifyError::Store(error) => error.into(),
+        error => Failure::configuration_error(&error),
+    })
 }
 
 /// Writes the bundle of one exchange: its entry, with the proof that it is in the log. It is verified before.

@@ -18,7 +18,7 @@ const MAX_PAGES: usize = 100_000;
 /// Exchanges on each page.
 const PAGE_SIZE: i32 = 1_000;
 
-const CSV_HEADINGS: [&str; 20] = [
+const CSV_HEADINGS: [&str; 19] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
@@ -34,7 +34,6 @@ const CSV_HEADINGS: [&str; 20] = [
     "Reason in words",
     "Counterparts",
     "Counterparts' names",
-    "Number of counterparts",
     "Number of children",
     "Identity claimed in a header, and ignored",
     "Exchange",
@@ -186,7 +185,7 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 7] {
     ]
 }
 
-fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
+fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 19] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
     let utc = exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
@@ -197,15 +196,14 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
         exchange.system.clone(),
         exchange.processor.clone(),
         short_method_name(&exchange.method).to_owned(),
-        proto::enum_value_comment("Purpose", exchange.purpose),
+        purpose_text(exchange),
         lawful_basis_text(exchange),
-        exchange.agreement_id.clone(),
+        join(exchange.bases.iter().map(|basis| basis.agreement_id.clone())),
         proto::enum_value_comment("Outcome", exchange.outcome),
         exchange.reason.clone(),
         reason_text(&exchange.reason).to_owned(),
         exchange.counterparts.join("; "),
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
-        exchange.counterpart_count.to_string(),
         exchange.child_count.to_string(),
         if exchange.identity_claimed { "yes".to_owned() } else { String::new() },
         exchange.exchange_id.clone(),
@@ -226,22 +224,43 @@ pub(super) fn london_time_text(at: Instant) -> String {
     format!("{} {}:{:02}", Date::in_london(at), TimeOfDay::in_london(at), at.seconds().rem_euclid(60))
 }
 
-/// Returns the lawful basis: UK GDPR Article 6, and for special-category data Article 9 and the paragraph of Schedule 1
+/// Returns the purpose of the person's token, or else the purposes of the agreements.
+fn purpose_text(exchange: &ExchangeRecord) -> String {
+    let own = Some(exchange.purpose).filter(|purpose| *purpose != 0);
+    let purposes =
+        own.map_or_else(|| exchange.bases.iter().map(|basis| basis.purpose).collect(), |own| vec![own]);
+    join(purposes.into_iter().map(|purpose| proto::enum_value_comment("Purpose", purpose)))
+}
+
+/// Joins texts, each once.
+fn join(texts: impl Iterator<Item = String>) -> String {
+    let mut joined: Vec<String> = Vec::new();
+    for text in texts {
+        if !joined.contains(&text) {
+            joined.push(text);
+        }
+    }
+    joined.join("; ")
+}
+
+/// Returns the lawful bases: UK GDPR Article 6, and for special-category data Article 9 and the paragraph of Schedule 1
 /// to the Data Protection Act 2018.
 fn lawful_basis_text(exchange: &ExchangeRecord) -> String {
     let article =
         |number: u8, words: String| format!("UK GDPR Article {number}({}", words.trim_start_matches('('));
     let mut parts = Vec::new();
-    if exchange.article_6 != 0 {
-        parts.push(article(6, proto::enum_value_comment("Article6", exchange.article_6)));
+    for basis in &exchange.bases {
+        if basis.article_6 != 0 {
+            parts.push(article(6, proto::enum_value_comment("Article6", basis.article_6)));
+        }
+        if basis.article_9 != 0 {
+            parts.push(article(9, proto::enum_value_comment("Article9", basis.article_9)));
+        }
+        if !basis.schedule_1.is_empty() {
+            parts.push(format!("Schedule 1 to the Data Protection Act 2018, paragraph {}", basis.schedule_1));
+        }
     }
-    if exchange.article_9 != 0 {
-        parts.push(article(9, proto::enum_value_comment("Article9", exchange.article_9)));
-    }
-    if !exchange.schedule_1.is_empty() {
-        parts.push(format!("Schedule 1 to the Data Protection Act 2018, paragraph {}", exchange.schedule_1));
-    }
-    parts.join("; ")
+    join(parts.into_iter())
 }
 
 fn reason_text(name: &str) -> &'static str {

@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::gateway::{self, Environment, Node, StartError};
 use crate::identity::{CrlState, IssuerReport, PeerCertificate};
 use crate::register::bootstrap;
-use crate::seal::{KeyRing, LogSigningKey, RingKey, SecretFileError, create_private_if_missing};
+use crate::seal::{
+    CommitmentKey, KeyRing, LogSigningKey, RingKey, SecretFileError, create_private_if_missing,
+};
 use crate::store::nodes::{self, ActivationError};
 use crate::store::proposal::CommitOutcome;
 use crate::store::{self, Database, SchemaMismatch};
@@ -34,6 +36,7 @@ impl From<StartError> for Failure {
             | StartError::KeyMissing(_)
             | StartError::Signer(_)
             | StartError::Tls(_)
+            | StartError::Entries(_)
             | StartError::Schema(_) => Self::configuration_error(&error),
         }
     }
@@ -108,9 +111,10 @@ pub async fn create_gateway(
 ) -> Result<String, Failure> {
     let random = environment.random.clone();
     let fill = |bytes: &mut [u8]| random.fill(bytes);
-    for path in [&config.log.key_ring, &config.log.signing_key, &config.log.anchor]
-        .into_iter()
-        .chain(&config.database.sqlite)
+    for path in
+        [&config.log.key_ring, &config.log.commitment_key, &config.log.signing_key, &config.log.anchor]
+            .into_iter()
+            .chain(&config.database.sqlite)
     {
         if let Some(folder) = path.parent() {
             let made = std::fs::create_dir_all(folder);
@@ -122,11 +126,14 @@ pub async fn create_gateway(
     let created = Date::in_london(now);
     let (ring, key) = (&config.log.key_ring, &config.log.signing_key);
     KeyRing::create(ring, created.into(), &fill).map_err(StartError::file("log.key_ring", ring))?;
+    let commitment_key = &config.log.commitment_key;
+    CommitmentKey::create(commitment_key, &fill)
+        .map_err(StartError::file("log.commitment_key", commitment_key))?;
     let made = LogSigningKey::create(key, origin, &fill);
     let key = made.map_err(StartError::file("log.signing_key", key))?;
     let signer = Signer::from_seed(key.origin(), key.seed());
     let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
-    store::log_startup::create_log(&database, &config.log.anchor, &signer, now).await?;
+    store::log_startup::create_log(&database, &config.log.anchor, &signer).await?;
     database.close().await;
     let node = Node::open(config, environment.clone()).await?;
     let first = bootstrap::bootstrap_proposal(&environment.random, now, &node.vault, operator, operator_name);
@@ -145,8 +152,12 @@ pub async fn create_gateway(
 async fn create_empty_database(config: &Config, origin: &str) -> Result<Database, Failure> {
     let log = &config.log;
     LogSigningKey::check_origin(origin).map_err(StartError::file("log.signing_key", &log.signing_key))?;
-    let files =
-        [("log.key_ring", &log.key_ring), ("log.signing_key", &log.signing_key), ("log.anchor", &log.anchor)];
+    let files = [
+        ("log.key_ring", &log.key_ring),
+        ("log.commitment_key", &log.commitment_key),
+        ("log.signing_key", &log.signing_key),
+        ("log.anchor", &log.anchor),
+    ];
     if let Some((key, path)) = files.into_iter().find(|(_, path)| path.exists()) {
         return Err(StartError::file(key, path)(SecretFileError::Exists).into());
     }

@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::exchange::log_replaced_proposal;
 use crate::gateway::{self, Environment, StartError};
 use crate::seal::{LogSigningKey, Vault};
-use crate::store::Database;
 use crate::store::rollback::Rollback;
+use crate::store::{self, Database};
 
 /// Starts a new log on a database that is behind its anchor.
 ///
@@ -18,13 +18,17 @@ pub async fn accept(args: &AcceptRollbackArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let Environment { clock, random, .. } = system_environment();
     let signer = gateway::signer(&config)?;
-    let vault = Vault::new(gateway::key_ring(&config)?, 1);
+    let vault = Vault::new(gateway::key_ring(&config)?, gateway::commitment_key(&config)?, 1);
     gateway::check_database_files(&config)?;
     let database = Database::open(&config.location()?).await?;
     if let Some(mismatch) = database.schema_mismatch().await? {
         return Err(StartError::from(mismatch).into());
     }
     let keys = signer.key_history();
+    let key = Some(vault.commitment_key().id());
+    if let Some(mismatch) = store::log_startup::newest_entry_mismatch(&database, key).await? {
+        return Err(StartError::from(mismatch).into());
+    }
     let rollback = Rollback::prepare(&database, &config.log.anchor, keys, &args.log).await?;
     let now = clock.now();
     let first = log_replaced_proposal(

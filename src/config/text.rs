@@ -24,7 +24,7 @@ pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 10] = [
 ];
 
 /// Keys that name one file or several.
-const PATH_KEYS: [&str; 9] = [
+const PATH_KEYS: [&str; 10] = [
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
@@ -34,6 +34,7 @@ const PATH_KEYS: [&str; 9] = [
     "log.anchor",
     "log.signing_key",
     "log.key_ring",
+    "log.commitment_key",
 ];
 
 /// Error in a configuration's text.

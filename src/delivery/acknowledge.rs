@@ -10,16 +10,17 @@ use super::rows::{self, AcknowledgementRow, MailboxPosition, StoredDelivery, ack
 use super::wire;
 use crate::exchange::change::row_write;
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
-use crate::placements::{children, rows as placed};
+use crate::passports::{self, SafetyUpdate};
+use crate::placements::{children, rows as placed, safety_acknowledgement};
 use crate::proto::v1::{
-    AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, Officer,
+    AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, LeafRole, Officer,
+    RecordKind,
 };
+use crate::returns;
 use crate::seal::{ChildKey, ColumnAddress, OrganisationKey};
 use crate::store::Revision;
-use crate::store::proposal::RowWrite;
-use crate::{passports, returns};
 
 /// Records the stage for each delivery that has not reached it yet.
 pub async fn acknowledge(
@@ -43,7 +44,7 @@ pub async fn acknowledge(
     let mut change = cx.change(&permit);
     let mut collected = CollectedDigests::default();
     let mut done: Vec<MailboxPosition> = Vec::new();
-    let mut rows: Vec<RowWrite> = Vec::new();
+    let mut rows: Vec<AcknowledgementRow> = Vec::new();
     let mut placements = BTreeSet::new();
     for (header, digest) in headers {
         let header = header.ok_or(Reason::NotFound)?;
@@ -53,7 +54,10 @@ pub async fn acknowledge(
             return Err(Reason::DigestMismatch.into());
         }
         change = change.add_counterpart(&header.sender);
-        placements.extend(placements_in(&mut cx, &header).await?);
+        for placement in placements_in(&mut cx, &header).await? {
+            change = change.share_child(&header.sender, placement);
+            placements.insert(placement);
+        }
         let key = acknowledgement_key(&organisation, header.position, stage);
         if done.contains(&header.position) || cx.snapshot.current_version(&key).await? != Revision::ABSENT {
             continue;
@@ -71,9 +75,12 @@ pub async fn acknowledge(
             stage,
             time: cx.now.micros(),
             officer,
+            passport_sender: None,
+            passport_placement: None,
+            passport_version: None,
         };
         change = change.guard(key, Revision::ABSENT);
-        rows.push(row_write(&row));
+        rows.push(row);
         if stage == DeliveryStage::ActedOn && header.kind == DeliveryKind::Passport as i32 {
             change = record_passport_acted_on(&mut cx, change, &mut rows, header.position).await?;
         }
@@ -82,8 +89,11 @@ pub async fn acknowledge(
     let response = AcknowledgeDeliveryResponse { acknowledged, receipt: None };
     let reply = response.encode_to_vec();
     let (change, concerned) = recipient_children(&mut cx, change, &placements).await?;
-    let part = |(placement, key)| LeafInput { placement, role: LeafRole::Submitted, key, reply: &reply };
+    let record = RecordRef::unversioned(RecordKind::Acknowledgement, cx.exchange_id);
+    let (role, sender) = (LeafRole::Submitted, &organisation);
+    let part = |(placement, key)| LeafInput { placement, role, record, sender, key, reply: &reply };
     let parts: Vec<_> = concerned.iter().map(|(placement, key)| part((*placement, key))).collect();
+    let rows = rows.iter().map(row_write).collect();
     Ok(change.append_children_rows(&parts, rows).with_reply(&response))
 }
 
@@ -138,28 +148,31 @@ async fn recipient_children(
 }
 
 /// Records on the last row that the provider has acknowledged the passport version that a start needs. If an earlier
-/// row of the request already sets the same key, the newest version moves to the last row, because a change writes a
+/// row of the request records the same passport, the newest version moves to the last row, because a change writes a
 /// key once.
 async fn record_passport_acted_on(
     cx: &mut RequestContext,
     change: Change,
-    rows: &mut [RowWrite],
+    rows: &mut [AcknowledgementRow],
     at: MailboxPosition,
 ) -> Result<Change, Refusal> {
-    let Some((key, before, version)) = passports::acknowledgement_update(cx, at.index).await? else {
+    let Some(update) = passports::acknowledgement_update(cx, at.index).await? else {
         return Ok(change);
     };
-    let mut newest = version;
+    let SafetyUpdate { sender, placement, before, mut version } = update;
+    let change = change.guard(safety_acknowledgement::acknowledged_key(&sender, placement), before);
     for row in rows.iter_mut() {
-        newest = row
-            .versioned_keys
-            .extract_if(.., |(other, _)| *other == key)
-            .fold(newest, |newest, (_, other)| newest.max(other));
+        if row.passport_sender.as_ref() == Some(&sender) && row.passport_placement == Some(placement) {
+            version = version.max(row.passport_version.take().unwrap_or(Revision::ABSENT));
+            (row.passport_sender, row.passport_placement) = (None, None);
+        }
     }
     if let Some(last) = rows.last_mut() {
-        last.versioned_keys.push((key.clone(), newest));
+        last.passport_sender = Some(sender);
+        last.passport_placement = Some(placement);
+        last.passport_version = Some(version);
     }
-    Ok(change.guard(key, before))
+    Ok(change)
 }
 
 /// Seals the officer under the recipient's organisation key, because the officer's name is not about a child.

@@ -10,8 +10,7 @@ use super::wire::cursor_from_position;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    Change, ChildContent, DeliveredContent, DeliverySource, LeafInput, LeafRole, Reason, Refusal,
-    RequestContext,
+    Change, ChildContent, DeliveredContent, DeliverySource, Reason, Refusal, RequestContext,
 };
 use crate::placements::Placement;
 use crate::proto::v1::Delivery;
@@ -85,8 +84,7 @@ pub async fn prepare_delivery(
 /// Adds a leaf for each child's part of the batch, and the senders as counterparts.
 pub fn add_leaves(mut change: Change, sent: &[PreparedDelivery]) -> Change {
     for PreparedDelivery { sender, children, .. } in sent {
-        for ChildContent { placement, key, encoded } in children {
-            let part = LeafInput { placement: *placement, role: LeafRole::Delivered, key, reply: encoded };
+        for part in children.iter().map(ChildContent::leaf_input) {
             change = change.append_child::<Placement>(&part, &[]);
         }
         change = change.add_counterpart(sender);

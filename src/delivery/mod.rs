@@ -27,7 +27,7 @@ methods! {
         Reads, callers: ANYONE, access: [Owner: Always]
     }
     delivery_service::ACKNOWLEDGE_DELIVERY => unary(acknowledge::acknowledge) {
-        Changes, callers: ANYONE, access: [Owner: Always], record: "an acknowledgement"
+        Changes, callers: ANYONE, access: [Owner: Always]
     }
     delivery_service::GET_DELIVERY_STATUS => unary(status::status) {
         Reads, callers: ANYONE, access: [Owner: Always]

@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use crate::codes::organisation::OrganisationId;
+use crate::placements::safety_acknowledgement;
 use crate::proto::v1::DeliveryStage;
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{EntryIndex, Ordinal, Revision, Row, Snapshot, StoreError};
@@ -33,7 +34,7 @@ impl MailboxPosition {
 
 record! {
     /// A row of `collections`: a batch that was sent, with all deliveries of these kinds between two positions.
-    pub struct CollectionRow in "collections" as c, Committed, NoChild {
+    pub struct CollectionRow in "collections" as c, 28, Committed, NoChild {
         pub organisation: OrganisationId,
         /// Entry index of the position after which the batch begins.
         pub from_idx: EntryIndex,
@@ -56,7 +57,7 @@ stored_enums! { DeliveryStage }
 
 record! {
     /// A row of `acknowledgements`: a stage of a delivery that its recipient acknowledged.
-    pub struct AcknowledgementRow in "acknowledgements" as a, Committed, EveryChildIfAny {
+    pub struct AcknowledgementRow in "acknowledgements" as a, 29, Committed, EveryChild {
         pub organisation: OrganisationId,
         /// Entry index of the delivery.
         pub delivery_idx: EntryIndex,
@@ -67,11 +68,26 @@ record! {
         pub time: i64,
         /// `Officer`, sealed under the recipient's organisation key.
         pub officer: Option<Vec<u8>>,
+        /// Sender of the passport, if acting on it is what a start of the placement needs.
+        pub passport_sender: Option<OrganisationId>,
+        /// Placement with which that passport was shared.
+        pub passport_placement: Option<Uuid>,
+        /// Version of that passport.
+        pub passport_version: Option<Revision>,
     }
-    versions = |row| {
-        let delivery = MailboxPosition { index: row.delivery_idx, ordinal: row.delivery_ordinal };
-        vec![(acknowledgement_key(&row.organisation, delivery, row.stage), Revision::FIRST)]
-    };
+    versions = |row| row.versioned_keys();
+}
+
+impl AcknowledgementRow {
+    fn versioned_keys(&self) -> Vec<(VersionKey, Revision)> {
+        let delivery = MailboxPosition { index: self.delivery_idx, ordinal: self.delivery_ordinal };
+        let stage = (acknowledgement_key(&self.organisation, delivery, self.stage), Revision::FIRST);
+        let passport = self.passport_sender.as_ref().zip(self.passport_placement).zip(self.passport_version);
+        let passport = passport.map(|((sender, placement), version)| {
+            (safety_acknowledgement::acknowledged_key(sender, placement), version)
+        });
+        [stage].into_iter().chain(passport).collect()
+    }
 }
 
 /// Returns the key of a stage of a delivery. The key has version 1 once the recipient has acknowledged the stage.

@@ -1,45 +1,102 @@
 //! Changes: what a permitted exchange will make durable, as a value. A change holds rows, deliveries, leaves and
 //! the reply. It has no effect until it is committed, and a response can only be sent through a change.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::marker::PhantomData;
 
 use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use super::policy::Permit;
+use super::policy::{Permit, SharingBasis};
 use super::refusal::{Reason, Refusal};
 use crate::codes::organisation::OrganisationId;
-use crate::proto::v1::DeliveryKind;
+use crate::proto::v1::{DeliveryKind, LeafRole, OpenedBasis, OpenedLeaf, RecordKind};
 use crate::seal::ChildKey;
-use crate::store::proposal::{ChildLeaf, DeliveryHeader, Guard, Party, RowWrite};
+use crate::store::canonical::{ENTRY_FORMAT, encode_row};
+use crate::store::proposal::{DeliveryHeader, Guard, Party, RowWrite};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{ReadSet, Record, Revision, Value};
-use crate::tlog::{Hash, child_leaf, leaf_hash};
+use crate::store::{ReadSet, Record, Revision};
+use crate::tlog::{ChildLeafHeader, Hash, child_leaf, leaf_hash};
 
-/// What the leaf of one child commits to.
+/// The record of a child that an exchange was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum LeafRole {
-    /// Record rows that the caller sent.
-    Submitted = 1,
-    /// Content that was delivered to the caller.
-    Delivered = 2,
-    /// Content that the caller read.
-    Read = 3,
+pub struct RecordRef {
+    /// Kind of the record.
+    pub kind: RecordKind,
+    /// Its id.
+    pub id: Uuid,
+    /// Its version; [`Revision::ABSENT`] if it has none.
+    pub version: Revision,
+    /// For a passport, the kinds of blocks in the content, one bit for each.
+    pub blocks: u64,
+}
+
+impl RecordRef {
+    /// Refers to a record without blocks.
+    #[must_use]
+    pub const fn new(kind: RecordKind, id: Uuid, version: Revision) -> Self {
+        Self { kind, id, version, blocks: 0 }
+    }
+
+    /// Adds the kinds of passport blocks that are in the content.
+    #[must_use]
+    pub const fn with_blocks(self, blocks: u64) -> Self {
+        Self { blocks, ..self }
+    }
+
+    /// Refers to a record without versions.
+    #[must_use]
+    pub const fn unversioned(kind: RecordKind, id: Uuid) -> Self {
+        Self::new(kind, id, Revision::ABSENT)
+    }
 }
 
 /// Input of one child's leaf: what the exchange concerns of the child.
+#[derive(Clone, Copy)]
 pub struct LeafInput<'a> {
     /// The child's placement. Audits filter leaves by it.
     pub placement: Uuid,
     /// What the leaf commits to.
     pub role: LeafRole,
+    /// The record.
+    pub record: RecordRef,
+    /// The organisation that sent the record.
+    pub sender: &'a OrganisationId,
     /// The key of (sender, child). Destroying it makes the leaf impossible to open.
     pub key: &'a ChildKey,
     /// The child's part of the reply, encoded.
     pub reply: &'a [u8],
+}
+
+impl LeafInput<'_> {
+    fn header(&self, table: u16) -> ChildLeafHeader {
+        let RecordRef { kind, id, version, blocks } = self.record;
+        ChildLeafHeader {
+            role: self.role as u32,
+            table: table.into(),
+            kind: kind as u32,
+            record_id: id.into_bytes(),
+            version: version.to_u32(),
+            blocks,
+        }
+    }
+
+    /// Returns the leaf as the openings hold it.
+    fn open(&self, header: &ChildLeafHeader, basis: u32, hash: &Hash) -> OpenedLeaf {
+        OpenedLeaf {
+            placement_id: Bytes::copy_from_slice(self.placement.as_bytes()),
+            sender: self.sender.as_str().to_owned(),
+            role: self.role.into(),
+            kind: self.record.kind.into(),
+            record_id: Bytes::copy_from_slice(&header.record_id),
+            version: header.version,
+            blocks: header.blocks,
+            basis,
+            table: header.table,
+            hash: Bytes::copy_from_slice(hash.as_bytes()),
+        }
+    }
 }
 
 /// A change under construction.
@@ -68,7 +125,8 @@ pub struct Change {
     pub(super) bumps: Vec<VersionKey>,
     pub(super) rows: Vec<RowWrite>,
     pub(super) parties: Vec<Party>,
-    pub(super) leaves: Vec<ChildLeaf>,
+    pub(super) leaves: Vec<OpenedLeaf>,
+    pub(super) bases: Vec<OpenedBasis>,
 }
 
 /// A change and its reply: the return value of a capability.
@@ -118,6 +176,7 @@ impl Change {
             rows: Vec::new(),
             parties: Vec::new(),
             leaves: Vec::new(),
+            bases: Vec::new(),
         }
     }
 
@@ -144,61 +203,127 @@ impl Change {
         self
     }
 
-    /// Appends the records of one child, if any, and adds one leaf that commits to them and to the child's part
-    /// of the reply.
+    /// Appends the records of one child and adds one leaf that commits to them; without records, to the child's part of the
+    /// reply. A leaf over records leaves the reply out, because it must still verify once the reply is disposed of. The
+    /// records are shared under the basis of the permit.
     #[must_use]
     pub fn append_child<R: Record>(self, part: &LeafInput<'_>, records: &[R]) -> Self {
         self.append_child_rows(part, records.iter().map(row_write).collect())
     }
 
-    /// Appends records as [`Change::append_child`] does, from several tables. There is still one leaf, over the rows in
-    /// this order.
+    /// Appends records of one child as [`Change::append_child`] does, shared under the basis of the child's placement: a
+    /// batch can be about children under different agreements.
+    #[must_use]
+    pub fn append_child_under<R: Record>(
+        self,
+        basis: Option<&SharingBasis>,
+        part: &LeafInput<'_>,
+        records: &[R],
+    ) -> Self {
+        let rows = records.iter().map(row_write).collect();
+        self.append_rows_under(basis, std::slice::from_ref(part), rows)
+    }
+
+    /// Appends records as [`Change::append_child`] does, from several tables.
     #[must_use]
     pub fn append_child_rows(self, part: &LeafInput<'_>, rows: Vec<RowWrite>) -> Self {
         self.append_children_rows(std::slice::from_ref(part), rows)
     }
 
-    /// Appends records that are about each of several children. They are written once, and the leaf of each child
-    /// is over all of them.
+    /// Appends records that are about each of several children. They are written once, and each child has a leaf over
+    /// all of them. Without a child they are appended as records about none.
     #[must_use]
-    pub fn append_children_rows(mut self, parts: &[LeafInput<'_>], rows: Vec<RowWrite>) -> Self {
-        let mut bytes = Vec::new();
+    pub fn append_children_rows(self, parts: &[LeafInput<'_>], rows: Vec<RowWrite>) -> Self {
+        let basis = self.permit.basis().cloned();
+        self.append_rows_under(basis.as_ref(), parts, rows)
+    }
+
+    /// Appends rows. Each child has one leaf for each table, in the order of the tables' first rows, so that a leaf that
+    /// no longer matches names the table at fault; without rows it has one leaf over the reply alone.
+    fn append_rows_under(
+        mut self,
+        basis: Option<&SharingBasis>,
+        parts: &[LeafInput<'_>],
+        rows: Vec<RowWrite>,
+    ) -> Self {
+        let mut by_table: Vec<(u16, Vec<u8>)> = Vec::new();
         for row in rows {
-            encode_row(row.table.name, &row.values, &mut bytes);
-            self.rows.push(row);
+            let ordinal = i64::try_from(self.rows.len()).unwrap_or(i64::MAX);
+            let mut encoded = Vec::new();
+            encode_row(row.table, ENTRY_FORMAT, ordinal, &row.values, &mut encoded);
+            match by_table.iter_mut().find(|(table, _)| *table == row.table.number) {
+                Some((_, bytes)) => bytes.extend(encoded),
+                None => by_table.push((row.table.number, encoded)),
+            }
+            self.rows.push(RowWrite { is_in_leaf: !parts.is_empty(), ..row });
         }
+        let basis = basis.filter(|_| !parts.is_empty()).map_or(0, |basis| self.basis_number(basis));
         for part in parts {
             let salt = part.key.leaf_salt(self.exchange_id.as_bytes());
-            let hash = child_leaf(&salt, part.role as u8, &leaf_hash(&bytes), &leaf_hash(part.reply));
-            let (placement, role) = (part.placement, part.role as u8);
-            self.leaves.push(ChildLeaf { placement, role, hash: *hash.as_bytes() });
+            let over_reply = by_table.is_empty().then_some((0, part.reply));
+            let over_rows = by_table.iter().map(|(table, bytes)| (*table, &bytes[..]));
+            for (table, content) in over_rows.chain(over_reply) {
+                let header = part.header(table);
+                let hash = child_leaf(&salt, &header, &leaf_hash(content));
+                self.leaves.push(part.open(&header, basis, &hash));
+            }
         }
         self
     }
 
-    /// Names an organisation that the exchange concerns and that receives no delivery.
+    /// Returns the position of a basis among those of the change, from 1.
+    fn basis_number(&mut self, basis: &SharingBasis) -> u32 {
+        let opened = basis.to_opened();
+        let at = self.bases.iter().position(|known| *known == opened).unwrap_or_else(|| {
+            self.bases.push(opened);
+            self.bases.len() - 1
+        });
+        u32::try_from(at + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Names an organisation that the exchange concerns and that may receive no delivery.
     #[must_use]
-    pub fn add_counterpart(mut self, organisation: &OrganisationId) -> Self {
-        if !self.parties.iter().any(|party| party.organisation == organisation.as_str()) {
-            self.parties.push(Party { organisation: organisation.as_str().to_owned(), delivery: None });
-        }
-        self
+    pub fn add_counterpart(self, organisation: &OrganisationId) -> Self {
+        self.with_party(organisation, |_| {})
     }
 
-    /// Adds a delivery to an organisation's mailbox, unless the same delivery was added before.
+    /// Names an organisation as one whose child the placement's child is.
+    #[must_use]
+    pub fn share_child(self, organisation: &OrganisationId, placement: Uuid) -> Self {
+        self.with_party(organisation, |party| {
+            party.placements.insert(placement);
+        })
+    }
+
+    /// Adds a delivery to an organisation's mailbox, unless the same delivery was added before. A delivery about one
+    /// placement shares its child.
     #[must_use]
     pub fn deliver(
-        mut self,
+        self,
         to: &OrganisationId,
         kind: DeliveryKind,
         object: Uuid,
         placement: Option<Uuid>,
     ) -> Self {
-        let delivery = Some(DeliveryHeader { kind: kind as i32, object, placement });
-        let party = Party { organisation: to.as_str().to_owned(), delivery };
-        if !self.parties.contains(&party) {
-            self.parties.push(party);
+        self.with_party(to, |party| {
+            party.placements.extend(placement);
+            let delivery = DeliveryHeader { kind: kind as i32, object, placement };
+            if !party.deliveries.contains(&delivery) {
+                party.deliveries.push(delivery);
+            }
+        })
+    }
+
+    fn with_party(mut self, organisation: &OrganisationId, edit: impl FnOnce(&mut Party)) -> Self {
+        let known = self.parties.iter_mut().find(|party| party.organisation == organisation.as_str());
+        if let Some(party) = known {
+            edit(party);
+            return self;
         }
+        let organisation = organisation.as_str().to_owned();
+        let mut party = Party { organisation, deliveries: Vec::new(), placements: BTreeSet::new() };
+        edit(&mut party);
+        self.parties.push(party);
         self
     }
 
@@ -216,13 +341,13 @@ impl Change {
     /// [`Reason::Failed`] where the version of a placement is missing: a defect of the handler.
     pub(super) fn with_read_guards(mut self, read: &ReadSet) -> Result<Self, Refusal> {
         self.guards.extend(read.guards());
-        let shown = self.leaves.iter().filter(|leaf| leaf.role != LeafRole::Submitted as u8);
+        let shown = self.leaves.iter().filter(|leaf| leaf.role() != LeafRole::Submitted);
         // A submission discloses nothing. Most commits are submissions, so this is checked first.
         if shown.clone().next().is_none() {
             return Ok(self);
         }
         let guarded: HashSet<&VersionKey> = self.guards.iter().map(|guard| &guard.key).collect();
-        let mut keys = shown.map(|leaf| VersionKey::new(KeyFamily::Placement).id(leaf.placement));
+        let mut keys = shown.map(|leaf| VersionKey::new(KeyFamily::Placement).bytes(&leaf.placement_id));
         if keys.all(|key| guarded.contains(&key)) {
             return Ok(self);
         }
@@ -236,27 +361,17 @@ impl Change {
         self.rows.clear();
         self.parties.clear();
         self.leaves.clear();
+        self.bases.clear();
         self
-    }
-
-    /// Returns the root over the leaves of the children, which the entry holds. Returns `None` if there is no
-    /// leaf.
-    pub(super) fn child_root(&self) -> Option<Hash> {
-        let hashes: Vec<Hash> = self.leaves.iter().map(|leaf| Hash::from(leaf.hash)).collect();
-        (!hashes.is_empty()).then(|| crate::tlog::tree_root(&hashes))
     }
 }
 
 /// Converts a record to the row that will be appended.
 pub fn row_write<R: Record>(record: &R) -> RowWrite {
-    RowWrite { table: R::TABLE, values: record.values(), versioned_keys: record.versions() }
-}
-
-/// Encodes a row as it is hashed: the table's name, the number of values, then the values.
-pub fn encode_row(table: &str, values: &[Value], out: &mut Vec<u8>) {
-    Value::from(table).encode(out);
-    out.extend_from_slice(&(values.len() as u64).to_be_bytes());
-    for value in values {
-        value.encode(out);
+    RowWrite {
+        table: R::TABLE,
+        values: record.values(),
+        versioned_keys: record.versions(),
+        is_in_leaf: false,
     }
 }

@@ -4,11 +4,12 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::call::BoxFuture;
+use super::change::{LeafInput, RecordRef};
 use super::context::RequestContext;
 use super::refusal::Refusal;
 use crate::codes::organisation::OrganisationId;
-use crate::proto::v1::DeliveryKind;
 use crate::proto::v1::delivery::Content;
+use crate::proto::v1::{DeliveryKind, LeafRole};
 use crate::seal::ChildKey;
 use crate::store::EntryIndex;
 
@@ -31,14 +32,34 @@ pub struct DeliverySource<'a> {
     pub method: &'a str,
 }
 
-/// The part of a delivery that is about one child. It becomes one leaf of the entry.
-pub struct ChildContent {
+/// The child and the record that a part of a delivery is about.
+pub struct ContentSubject {
     /// The child's placement.
     pub placement: Uuid,
+    /// The organisation that sent the record.
+    pub sender: OrganisationId,
     /// The sender's key of the child.
     pub key: ChildKey,
+    /// The record.
+    pub record: RecordRef,
+}
+
+/// The part of a delivery that is about one child. It becomes one leaf of the entry.
+pub struct ChildContent {
+    /// What it is about.
+    pub subject: ContentSubject,
     /// The encoded part.
     pub encoded: Vec<u8>,
+}
+
+impl ChildContent {
+    /// Returns the input of the leaf.
+    #[must_use]
+    pub fn leaf_input(&self) -> LeafInput<'_> {
+        let ContentSubject { placement, sender, key, record } = &self.subject;
+        let (placement, record, role) = (*placement, *record, LeafRole::Delivered);
+        LeafInput { placement, role, record, sender, key, reply: &self.encoded }
+    }
 }
 
 /// The content of a delivery, reduced to what its recipient may read now.
@@ -67,15 +88,10 @@ impl DeliveredContent {
     }
 
     /// Creates content that is about one child as a whole.
-    pub fn about_child<M: Message>(
-        message: M,
-        wrap: fn(M) -> Content,
-        placement: Uuid,
-        key: ChildKey,
-    ) -> Self {
+    pub fn about_child<M: Message>(message: M, wrap: fn(M) -> Content, subject: ContentSubject) -> Self {
         let mut content = Self::new(message, wrap, Vec::new());
         let encoded = content.encoded.clone();
-        content.children.push(ChildContent { placement, key, encoded });
+        content.children.push(ChildContent { subject, encoded });
         content
     }
 

@@ -13,14 +13,11 @@ use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
 use crate::identity::GATEWAY_SYSTEM;
 use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
-use crate::seal::{SealError, Vault};
+use crate::seal::{CommitmentKey, SealError, Vault};
 use crate::store::CommitmentSalts;
 use crate::store::proposal::{Proposal, RequestKey};
 use crate::tlog::commitment;
 
-/// Maximum number of counterparts that an entry names. The others are only counted; the rows of the table `parties` hold
-/// all of them.
-const MAX_COUNTERPARTS: usize = 32;
 /// Method of the first entry of a log that replaces another.
 const LOG_REPLACED_METHOD: &str = "/apgateway.v1/accept-rollback";
 /// Maximum length in characters of a `traceparent` trace id that an entry repeats.
@@ -60,6 +57,7 @@ pub(super) fn exchange_proposal(
     request: Option<RequestKey>,
     salts: CommitmentSalts,
     sealed_salts: Vec<u8>,
+    key: &CommitmentKey,
 ) -> Proposal {
     let mut entry = entry_of_call(call, &salts);
     let remember = matches!(outcome, EntryOutcome::Done(..));
@@ -89,6 +87,7 @@ pub(super) fn exchange_proposal(
         }
     }
     proposal.entry = entry;
+    proposal.fill_commitments(key);
     proposal
 }
 
@@ -100,11 +99,13 @@ pub(super) fn system_proposal(
     change: Change,
     salts: CommitmentSalts,
     sealed_salts: Vec<u8>,
+    key: &CommitmentKey,
 ) -> Proposal {
     let mut proposal = empty_proposal(change.exchange_id, salts, sealed_salts);
     let mut entry = system_entry(change.exchange_id, organisation.as_str(), method, &salts);
     apply_change(&mut proposal, &mut entry, change);
     proposal.entry = entry;
+    proposal.fill_commitments(key);
     proposal
 }
 
@@ -145,6 +146,7 @@ pub fn log_replaced_proposal(
     let sealed_salts = salts.seal(&vault.ring(), operator, exchange, random)?;
     let mut proposal = empty_proposal(exchange, salts, sealed_salts);
     proposal.entry = entry;
+    proposal.fill_commitments(vault.commitment_key());
     Ok(proposal)
 }
 
@@ -161,22 +163,24 @@ fn empty_proposal(exchange: Uuid, salts: CommitmentSalts, sealed_salts: Vec<u8>)
         rows: Vec::new(),
         parties: Vec::new(),
         leaves: Vec::new(),
+        bases: Vec::new(),
         reply: Bytes::new(),
         salts,
         sealed_salts,
+        openings: Bytes::new(),
     }
 }
 
-/// Moves a change into the proposal, and fills the entry from it. The proposal's reply must be set.
+/// Moves a change into the proposal, and sets outcome and reply of the entry. The proposal's reply must be set.
 fn apply_change(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
     entry.set_outcome(Entered::Ok);
     entry.reply_commitment = to_bytes(commitment(&proposal.salts.reply, &proposal.reply).as_bytes());
-    set_change_fields(entry, &change);
     proposal.guards = change.guards;
     proposal.bumps = change.bumps;
     proposal.rows = change.rows;
     proposal.parties = change.parties;
     proposal.leaves = change.leaves;
+    proposal.bases = change.bases;
 }
 
 fn entry_of_call(call: &Call, salts: &CommitmentSalts) -> AuditEntry {
@@ -197,29 +201,6 @@ fn set_caller(entry: &mut AuditEntry, caller: &Caller) {
     caller.organisation.as_str().clone_into(&mut entry.organisation);
     if let Some(processor) = &caller.processor {
         processor.as_str().clone_into(&mut entry.processor);
-    }
-}
-
-fn set_change_fields(entry: &mut AuditEntry, change: &Change) {
-    if let Some(basis) = change.permit.basis() {
-        entry.agreement_id = to_bytes(basis.agreement.as_bytes());
-        entry.set_purpose(basis.purpose);
-        entry.set_article_6(basis.article_6);
-        if let Some(article_9) = basis.article_9 {
-            entry.set_article_9(article_9);
-        }
-        entry.schedule_1.clone_from(&basis.schedule_1);
-        entry.agreement_lapsed = basis.lapsed;
-    }
-    let mut others: Vec<&str> = change.parties.iter().map(|party| party.organisation.as_str()).collect();
-    others.sort_unstable();
-    others.dedup();
-    others.retain(|organisation| *organisation != entry.organisation);
-    entry.counterpart_count = u32::try_from(others.len()).unwrap_or(u32::MAX);
-    entry.counterparts = others.iter().take(MAX_COUNTERPARTS).map(|&other| other.to_owned()).collect();
-    entry.child_count = u32::try_from(change.leaves.len()).unwrap_or(u32::MAX);
-    if let Some(root) = change.child_root() {
-        entry.child_root = to_bytes(root.as_bytes());
     }
 }
 

@@ -1,10 +1,6 @@
 //! Methods: the properties of each method that are known before a message is read. Each capability declares its methods
 //! once, in the table of its `mod.rs`; routes, policy, grants and audit are made from the tables.
 
-use std::collections::BTreeMap;
-
-use prost::{DecodeError, Message};
-
 use super::refusal::Reason;
 use crate::codes::organisation::OrganisationKind::{
     self, Auditor, La, Operator, Partner, Processor, Provider, School,
@@ -98,9 +94,6 @@ pub enum Effect {
     Governs,
 }
 
-/// Function that splits a stored reply by placement: the encoded results of each, in the order of the reply.
-pub type SplitReply = fn(&[u8]) -> Result<BTreeMap<String, Vec<u8>>, DecodeError>;
-
 /// A method, as its capability declares it.
 #[derive(Debug)]
 pub struct Method {
@@ -112,34 +105,17 @@ pub struct Method {
     pub callers: &'static [OrganisationKind],
     /// Roles in a record that permit it. Any other role is answered `NOT_FOUND`.
     pub access: &'static [(CallerRole, Condition)],
-    /// Name of the record about a child that it writes, as findings of a verification call it.
-    pub record: Option<&'static str>,
-    /// How the children's leaves divide a reply that is about several children. Without it a reply is about one.
-    pub split_reply: Option<SplitReply>,
 }
 
 /// Stands for a method that does not exist. Any organisation may call it, so that the refusal names the cause.
-pub(super) const UNKNOWN_METHOD: &Method = &Method {
-    path: "",
-    effect: Effect::Reads,
-    callers: ANYONE,
-    access: &[],
-    record: None,
-    split_reply: None,
-};
+pub(super) const UNKNOWN_METHOD: &Method =
+    &Method { path: "", effect: Effect::Reads, callers: ANYONE, access: &[] };
 
 impl Method {
     /// Declares the method name under which the gateway itself writes records. Nobody can call it.
     #[must_use]
-    pub const fn of_system_exchange(path: &'static str, record: &'static str) -> Self {
-        Self {
-            path,
-            effect: Effect::Changes,
-            callers: &[],
-            access: &[],
-            record: Some(record),
-            split_reply: None,
-        }
+    pub const fn of_system_exchange(path: &'static str) -> Self {
+        Self { path, effect: Effect::Changes, callers: &[], access: &[] }
     }
 
     /// Returns the method's name without its service.
@@ -204,18 +180,6 @@ impl MethodTable {
     }
 }
 
-/// Groups the results of a reply by placement, encoded as they are in the reply.
-pub fn group_by_placement<R: Message>(
-    results: &[R],
-    placement: impl Fn(&R) -> &String,
-) -> BTreeMap<String, Vec<u8>> {
-    let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for result in results {
-        parts.entry(placement(result).clone()).or_default().extend(result.encode_to_vec());
-    }
-    parts
-}
-
 /// Declares the methods of a capability. Each row gives a method's constant in `proto`, how it is called (a function
 /// of [`super::Routes`]) with its handlers, its effect, and who may call it. The table becomes a constant for each
 /// method, `METHODS`, and `routes`. `with` declares a value that the handlers of one node share.
@@ -223,7 +187,7 @@ macro_rules! methods {
     (@table [$($state:ident = $value:expr)?] $(
         $service:ident :: $name:ident => $shape:ident($($handler:expr),+ $(,)?) {
             $effect:ident, callers: $callers:ident, access: [$($role:ident: $condition:ident),* $(,)?]
-            $(, record: $record:literal)? $(, split_reply: $split:path)? $(,)?
+            $(,)?
         }
     )+) => {
         $(
@@ -236,8 +200,6 @@ macro_rules! methods {
                     $crate::exchange::CallerRole::$role,
                     $crate::exchange::method::Condition::$condition,
                 )),*],
-                record: $crate::exchange::method::methods!(@option $($record)?),
-                split_reply: $crate::exchange::method::methods!(@option $($split)?),
             };
         )+
 
@@ -251,8 +213,6 @@ macro_rules! methods {
             routes$(.$shape($name, $crate::proto::v1::$service::$name, $($handler),+))+
         }
     };
-    (@option) => { None };
-    (@option $value:expr) => { Some($value) };
     (with $state:ident = $value:expr; $($rows:tt)+) => {
         $crate::exchange::method::methods! { @table [$state = $value] $($rows)+ }
     };

@@ -30,9 +30,9 @@ mod system_exchange;
 mod watch;
 
 pub use caller::Caller;
-pub use change::{Change, Decided, LeafInput, LeafRole};
+pub use change::{Change, Decided, LeafInput, RecordRef};
 pub use context::RequestContext;
-pub use delivered_content::{ChildContent, DeliveredContent, DeliverySource, ReadContent};
+pub use delivered_content::{ChildContent, ContentSubject, DeliveredContent, DeliverySource, ReadContent};
 pub use entry::log_replaced_proposal;
 pub use method::{CallerRole, Method, MethodTable, RoleStatus};
 pub use page_token::PageTokens;

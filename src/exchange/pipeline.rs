@@ -344,7 +344,10 @@ impl ExchangePipeline {
         let Ok(sealed) = sealed else {
             return CommitOutcome::Failed;
         };
-        self.committer.commit(entry::exchange_proposal(call, outcome, reply, request, salts, sealed)).await
+        let key = self.vault.commitment_key();
+        self.committer
+            .commit(entry::exchange_proposal(call, outcome, reply, request, salts, sealed, key))
+            .await
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {

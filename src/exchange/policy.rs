@@ -1,10 +1,12 @@
 //! Authorisation policy: a pure function over a method's declaration and facts, printed as a golden table. Only this
 //! file creates a [`Permit`], and a change cannot be created without one.
 
+use bytes::Bytes;
+
 use super::caller::Caller;
 use super::method::{CallerRole, Method, RoleStatus};
 use super::refusal::{Reason, Refusal};
-use crate::proto::v1::{Article6, Article9, Purpose};
+use crate::proto::v1::{Article6, Article9, OpenedBasis, Purpose};
 use crate::store::proposal::Guard;
 
 /// Facts that a policy decision rests on.
@@ -20,7 +22,7 @@ pub struct PolicyFacts {
     pub guards: Vec<Guard>,
 }
 
-/// Legal basis of an exchange of data, as its log entry records it.
+/// Legal basis of an exchange of data, as the openings of its log entry record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharingBasis {
     /// The sharing agreement.
@@ -35,6 +37,21 @@ pub struct SharingBasis {
     pub schedule_1: String,
     /// Whether the agreement has lapsed. An exchange that is permitted all the same is recorded with this flag.
     pub lapsed: bool,
+}
+
+impl SharingBasis {
+    /// Returns the basis as the openings of an entry hold it.
+    #[must_use]
+    pub fn to_opened(&self) -> OpenedBasis {
+        OpenedBasis {
+            agreement_id: Bytes::copy_from_slice(self.agreement.as_bytes()),
+            purpose: self.purpose.into(),
+            article_6: self.article_6.into(),
+            article_9: self.article_9.map_or(0, i32::from),
+            schedule_1: self.schedule_1.clone(),
+            agreement_lapsed: self.lapsed,
+        }
+    }
 }
 
 /// Permission for one exchange. Only this file creates one.

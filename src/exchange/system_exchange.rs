@@ -62,11 +62,9 @@ impl ExchangePipeline {
             let salts = CommitmentSalts::new(&self.random);
             let sealed = salts.seal(&self.vault.ring(), organisation.as_str(), exchange, &self.random);
             let sealed = sealed.map_err(|_| Reason::Failed)?;
-            match self
-                .committer
-                .commit(entry::system_proposal(method.path, organisation, change, salts, sealed))
-                .await
-            {
+            let key = self.vault.commitment_key();
+            let proposal = entry::system_proposal(method.path, organisation, change, salts, sealed, key);
+            match self.committer.commit(proposal).await {
                 CommitOutcome::Committed { .. } => return Ok(()),
                 CommitOutcome::Stale => {}
                 CommitOutcome::Duplicate(_) | CommitOutcome::Failed => return Err(Reason::Failed.into()),

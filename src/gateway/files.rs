@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::identity::{Tls, TlsError, TlsFiles};
-use crate::seal::{KeyRing, LogSigningKey, SecretFileError, ensure_private};
-use crate::store::{FatalError, SchemaMismatch, StoreError};
+use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private};
+use crate::store::{EntryMismatch, FatalError, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
 
 /// Why a node cannot start.
@@ -42,6 +42,9 @@ pub enum StartError {
         "log.key_ring: it lacks key {0}, which is already in use; copy the key ring of a node that has it, then start again"
     )]
     KeyMissing(u32),
+    /// The newest entry is of an unknown format, or was made with another commitment key.
+    #[error(transparent)]
+    Entries(#[from] EntryMismatch),
     /// This release does not serve the schema.
     #[error(transparent)]
     Schema(#[from] SchemaMismatch),
@@ -76,6 +79,15 @@ pub fn signer(config: &Config) -> Result<Signer, StartError> {
 pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
     let path = &config.log.key_ring;
     KeyRing::load(path).map_err(StartError::file("log.key_ring", path))
+}
+
+/// Loads the commitment key.
+///
+/// # Errors
+/// [`StartError::File`].
+pub fn commitment_key(config: &Config) -> Result<CommitmentKey, StartError> {
+    let path = &config.log.commitment_key;
+    CommitmentKey::load(path).map_err(StartError::file("log.commitment_key", path))
 }
 
 impl StartError {

@@ -5,8 +5,8 @@ use super::alerts::{self, AlertRow};
 use super::rule::{Grounds, NewAlert, Rule};
 use super::subject::Subject;
 use crate::exchange::change::row_write;
-use crate::exchange::{Change, LeafInput, LeafRole, Permit, Refusal, RequestContext};
-use crate::proto::v1::{AlertState, DeliveryKind};
+use crate::exchange::{Change, LeafInput, Permit, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{AlertState, DeliveryKind, LeafRole, RecordKind};
 use crate::store::Revision;
 use crate::store::proposal::RowWrite;
 
@@ -83,10 +83,16 @@ fn write_and_deliver(
             change = change.deliver(recipient, kind, alert.id, alert.placement);
         }
     }
-    let part = grounds.child.as_ref().map(|record| LeafInput {
-        placement: record.placement,
+    let alert = alerts.first().map(|alert| (alert.id, alert.version));
+    let part = grounds.child.as_ref().map(|child| LeafInput {
+        placement: child.placement,
         role: LeafRole::Submitted,
-        key: &record.key,
+        record: match alert {
+            Some((id, version)) => RecordRef::new(RecordKind::Alert, id, version),
+            None => RecordRef::unversioned(RecordKind::Alert, child.placement),
+        },
+        sender: &child.sender,
+        key: &child.key,
         reply: b"",
     });
     change.append_children_rows(part.as_slice(), rows)

@@ -4,11 +4,13 @@ use prost::Message;
 
 use super::alerts::AlertRow;
 use crate::clock::Instant;
-use crate::exchange::{DeliveredContent, DeliverySource, Reason, Refusal, RequestContext};
+use crate::exchange::{
+    ContentSubject, DeliveredContent, DeliverySource, Reason, RecordRef, Refusal, RequestContext,
+};
 use crate::placements::open_item_code::OpenItemCode;
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{Alert, AlertKind, StoredResolution};
+use crate::proto::v1::{Alert, AlertKind, RecordKind, StoredResolution};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::select;
 use crate::store::{Record, StoreError};
@@ -93,7 +95,9 @@ pub async fn alert_content(
         return Ok(nothing);
     };
     let message = alert_message(cx, &alert, &placement).await?;
-    Ok(DeliveredContent::about_child(message, Content::Alert, placement.id, key))
+    let record = RecordRef::new(RecordKind::Alert, alert.id, alert.version);
+    let subject = ContentSubject { placement: placement.id, sender: placement.commissioner, key, record };
+    Ok(DeliveredContent::about_child(message, Content::Alert, subject))
 }
 
 /// Returns the bytes that identify a row to the sealing functions: id and version. The row has no log index yet.

@@ -16,7 +16,7 @@ stored_enums! { AlertKind, AlertState }
 record! {
     /// A version of an alert.
     #[derive(Clone)]
-    pub struct AlertRow in "alerts" as a, Committed, PlacementChild {
+    pub struct AlertRow in "alerts" as a, 38, Committed, PlacementChild {
         /// Id.
         pub id: Uuid,
         /// Version, from 1.

@@ -10,7 +10,7 @@ use crate::store::TaskProgress;
 
 /// Method name in entries in which the gateway checked what was due, raised alerts, or closed an alert. It is not
 /// callable.
-pub const ALERT_METHOD: &Method = &Method::of_system_exchange("/apgateway.v1/alert", "an alert");
+pub const ALERT_METHOD: &Method = &Method::of_system_exchange("/apgateway.v1/alert");
 
 /// Rows that one query reads.
 pub(super) const ROWS_PER_STEP: i64 = 500;

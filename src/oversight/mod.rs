@@ -35,7 +35,6 @@ methods! {
     }
     // The organisations that can remove the cause of the alert.
     oversight_service::RESOLVE_ALERT => unary(service::resolve_alert) {
-        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: WhileLive],
-        record: "what was done about an alert"
+        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: WhileLive]
     }
 }

@@ -131,7 +131,9 @@ pub struct ChildRecord {
     pub placement: Uuid,
     /// The child.
     pub child: Uuid,
-    /// The key of the organisation on whose behalf the exchange is committed.
+    /// The organisation on whose behalf the exchange is committed.
+    pub sender: OrganisationId,
+    /// Its key of the child.
     pub key: ChildKey,
 }
 

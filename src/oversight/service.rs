@@ -11,13 +11,13 @@ use super::alerts::{self, AlertFilter, AlertRow};
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, NextActor, PageTokens, PolicyFacts, Reason, Refusal,
+    CallerRole, Decided, LeafInput, NextActor, PageTokens, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext, WrongState,
 };
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::{
-    Alert, AlertState, DeliveryKind, ListAlertsRequest, ListAlertsResponse, ResolveAlertRequest,
-    ResolveAlertResponse, StoredResolution,
+    Alert, AlertState, DeliveryKind, LeafRole, ListAlertsRequest, ListAlertsResponse, RecordKind,
+    ResolveAlertRequest, ResolveAlertResponse, StoredResolution,
 };
 use crate::seal::ChildKey;
 use crate::store::LogPosition;
@@ -46,7 +46,10 @@ pub(super) async fn list_alerts(
     let mut change = cx.change(&permit);
     for ListedAlert { placement, key, message } in found {
         let reply = message.encode_to_vec();
-        let part = LeafInput { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
+        let record =
+            RecordRef::unversioned(RecordKind::Alert, Uuid::parse_str(&message.alert_id).unwrap_or_default());
+        let (id, role, sender) = (placement.id, LeafRole::Read, &placement.commissioner);
+        let part = LeafInput { placement: id, role, record, sender, key: &key, reply: &reply };
         change = change.append_child(&part, &[] as &[AlertRow]).add_counterpart(&placement.commissioner);
         response.alerts.push(message);
     }
@@ -161,6 +164,8 @@ pub(super) async fn resolve_alert(
     }
     let response = ResolveAlertResponse { state: next.state as i32, receipt: None };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Alert, id, next.version);
+    let (placement, role) = (placement.id, LeafRole::Submitted);
+    let part = LeafInput { placement, role, record, sender: &by, key: &key, reply: &reply };
     Ok(change.append_child(&part, &[next]).with_reply(&response))
 }

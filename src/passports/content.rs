@@ -6,10 +6,12 @@ use super::rows::{self, ShareRow};
 use super::rules::{self, BlockKinds, Visibility};
 use super::sender;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{DeliveredContent, DeliverySource, Refusal, RequestContext, RoleStatus};
+use crate::exchange::{
+    ContentSubject, DeliveredContent, DeliverySource, RecordRef, Refusal, RequestContext, RoleStatus,
+};
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{BlockNotice, PassportBlock, PassportContent};
+use crate::proto::v1::{BlockNotice, PassportBlock, PassportContent, RecordKind};
 use crate::seal::ChildKey;
 use crate::store::{EntryIndex, Revision};
 
@@ -17,6 +19,14 @@ use crate::store::{EntryIndex, Revision};
 pub struct VisibleBlocks {
     pub blocks: Vec<PassportBlock>,
     pub notices: Vec<BlockNotice>,
+}
+
+impl VisibleBlocks {
+    /// Returns the kinds of the blocks whose content is visible, one bit for each.
+    pub fn content_kinds(&self) -> u64 {
+        let kinds = self.blocks.iter().filter_map(|block| block.content.as_ref()).map(rules::kind_of);
+        kinds.collect::<BlockKinds>().bits().into()
+    }
 }
 
 /// Reads the visible part of a version; `withheld` are the kinds that are withheld from the reader. The kinds that no system may read always have a notice, whether or not the version has such a block and whether or not
@@ -72,13 +82,15 @@ pub async fn passport_content(
     };
     let withheld = withheld_kinds(cx, &share.sender, placement.id).await?;
     let view = visible_blocks(cx, &key, (&share.sender, placement.child, share.version), withheld).await?;
+    let record = RecordRef::new(RecordKind::Passport, id, share.version).with_blocks(view.content_kinds());
     let content = PassportContent {
         sender: share.sender.to_string(),
         etag: share.version.to_string(),
         blocks: view.blocks,
         notices: view.notices,
     };
-    Ok(DeliveredContent::about_child(content, Content::Passport, id, key))
+    let subject = ContentSubject { placement: id, sender: share.sender, key, record };
+    Ok(DeliveredContent::about_child(content, Content::Passport, subject))
 }
 
 /// Returns the share at an index if its recipient, the caller, still has a right to it. A share from a school that has

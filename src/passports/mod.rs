@@ -17,7 +17,7 @@ mod share;
 mod wire;
 mod withhold;
 
-pub use acknowledgement::acknowledgement_update;
+pub use acknowledgement::{SafetyUpdate, acknowledgement_update};
 pub use content::passport_content;
 pub use primary_need::load_semh_primary_need;
 
@@ -30,8 +30,7 @@ pub const TABLES: &[&Table] = &[rows::BlockRow::TABLE, rows::ShareRow::TABLE, ro
 methods! {
     // The commissioner, and a school on whose roll the child is, each keep a passport of their own.
     passport_service::PUT_PASSPORT => unary(put::put_passport) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always],
-        record: "a passport"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always]
     }
     passport_service::GET_PASSPORT => unary(read::get_passport) {
         Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Provider: WhileLiveAndAgreed]
@@ -40,11 +39,9 @@ methods! {
         Reads, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always]
     }
     passport_service::SHARE_PASSPORT => unary(share::share_passport) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveAndAgreed, SchoolOnRoll: LiveAndAgreed],
-        record: "the sharing of a passport"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveAndAgreed, SchoolOnRoll: LiveAndAgreed]
     }
     passport_service::WITHHOLD_INFORMATION => unary(withhold::withhold_information) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always],
-        record: "a decision not to share"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always, SchoolOnRoll: Always]
     }
 }

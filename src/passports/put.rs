@@ -7,13 +7,15 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::rows::{self, BlockRow, seal_block};
-use super::rules::Visibility;
+use super::rules::{BlockKinds, Visibility};
 use super::wire::CheckedPut;
 use super::{rules, sender, wire};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
-use crate::proto::v1::{PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse};
+use crate::proto::v1::{
+    LeafRole, PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse, RecordKind,
+};
 use crate::seal::ChildKey;
 use crate::store::Revision;
 
@@ -44,7 +46,10 @@ pub async fn put_passport(
     }
     let response = PutPassportResponse { etag: version.to_string(), open_items, receipt: None };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let kinds: BlockKinds = rows.iter().map(|row| row.kind).collect();
+    let record = RecordRef::new(RecordKind::Passport, placement.id, version).with_blocks(kinds.bits().into());
+    let (placement, role) = (placement.id, LeafRole::Submitted);
+    let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
     Ok(change.append_child(&part, &rows).with_reply(&response))
 }
 

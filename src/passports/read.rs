@@ -10,15 +10,14 @@ use super::wire;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
+    CallerRole, Decided, LeafInput, PageTokens, Permit, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext,
 };
 use crate::placements::{self, Placement, children, safety_acknowledgement};
 use crate::proto::v1::{
-    BlockNotice, GetPassportRequest, GetPassportResponse, ListPassportVersionsRequest,
-    ListPassportVersionsResponse, PassportVersion,
+    BlockNotice, GetPassportRequest, GetPassportResponse, LeafRole, ListPassportVersionsRequest,
+    ListPassportVersionsResponse, PassportVersion, RecordKind,
 };
-use crate::seal::ChildKey;
 use crate::store::Revision;
 
 /// Returns a passport, reduced to what the caller's system may read.
@@ -41,8 +40,9 @@ pub async fn get_passport(
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
     let withheld = decision.as_ref().filter(|_| !own).map_or(BlockKinds::empty(), |decision| decision.kinds);
-    let VisibleBlocks { blocks, notices } =
-        content::visible_blocks(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
+    let view = content::visible_blocks(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
+    let record = RecordRef::new(RecordKind::Passport, id, version).with_blocks(view.content_kinds());
+    let VisibleBlocks { blocks, notices } = view;
     let etag =
         |version: Revision| if version == Revision::ABSENT { String::new() } else { version.to_string() };
     let response = GetPassportResponse {
@@ -55,7 +55,9 @@ pub async fn get_passport(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    Ok(read_change(&cx, &permit, (&placement, &sender), &key, &reply).with_reply(&response))
+    let part =
+        LeafInput { placement: id, role: LeafRole::Read, record, sender: &sender, key: &key, reply: &reply };
+    Ok(read_change(&cx, &permit, &placement, &part).with_reply(&response))
 }
 
 /// Returns the placement, the permit to read, and the passport's sender: the caller, or one that shared with the
@@ -126,19 +128,20 @@ pub async fn list_versions(
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
     let reply = response.encode_to_vec();
-    Ok(read_change(&cx, &permit, (&placement, &sender), &key, &reply).with_reply(&response))
+    let record = RecordRef::unversioned(RecordKind::Passport, id);
+    let part =
+        LeafInput { placement: id, role: LeafRole::Read, record, sender: &sender, key: &key, reply: &reply };
+    Ok(read_change(&cx, &permit, &placement, &part).with_reply(&response))
 }
 
 /// Builds a change whose entry commits to the part of the reply that is about the child.
 fn read_change(
     cx: &RequestContext,
     permit: &Permit,
-    (placement, sender): (&Placement, &OrganisationId),
-    key: &ChildKey,
-    reply: &[u8],
+    placement: &Placement,
+    part: &LeafInput<'_>,
 ) -> crate::exchange::Change {
-    let part = LeafInput { placement: placement.id, role: LeafRole::Read, key, reply };
     let change = cx.change(permit).guard(placement.key(), placement.version);
-    let change = change.append_child::<BlockRow>(&part, &[]);
-    if *sender == cx.caller.organisation { change } else { change.add_counterpart(sender) }
+    let change = change.append_child::<BlockRow>(part, &[]);
+    if *part.sender == cx.caller.organisation { change } else { change.add_counterpart(part.sender) }
 }

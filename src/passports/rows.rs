@@ -18,7 +18,7 @@ stored_enums! { Kind, Sensitivity }
 
 record! {
     /// One block of one version of a passport.
-    pub struct BlockRow in "passport_blocks" as b, Committed, EveryChild {
+    pub struct BlockRow in "passport_blocks" as b, 33, Committed, EveryChild {
         pub sender: OrganisationId,
         pub child: Uuid,
         /// The passport's etag, from 1.
@@ -46,7 +46,7 @@ impl BlockRow {
 record! {
     /// One version of a passport that was shared with a placement's provider.
     #[derive(Clone, Debug)]
-    pub struct ShareRow in "passport_shares" as s, Committed, PlacementChild {
+    pub struct ShareRow in "passport_shares" as s, 34, Committed, PlacementChild {
         pub sender: OrganisationId,
         pub placement: Uuid,
         /// Sequence number of this sender's shares with the placement, from 1.
@@ -61,7 +61,7 @@ record! {
 
 record! {
     /// One decision not to share.
-    pub struct WithholdingRow in "passport_withholdings" as w, Committed, PlacementChild {
+    pub struct WithholdingRow in "passport_withholdings" as w, 35, Committed, PlacementChild {
         pub sender: OrganisationId,
         pub placement: Uuid,
         /// Sequence number of this sender's decisions for the placement, from 1.

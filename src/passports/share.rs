@@ -5,9 +5,9 @@ use prost::Message;
 
 use super::rows::{ShareRow, share_key};
 use super::{sender, wire};
-use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
-use crate::proto::v1::{DeliveryKind, SharePassportRequest, SharePassportResponse};
+use crate::proto::v1::{DeliveryKind, LeafRole, RecordKind, SharePassportRequest, SharePassportResponse};
 use crate::register::{agreements, organisations};
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
@@ -40,10 +40,18 @@ pub async fn share_passport(
         let version = cx.snapshot.current_version(&guarded).await?;
         change = change.guard(guarded, version);
     }
-    let row = ShareRow { sender, placement: placement.id, number: before.next(), version, agreement };
+    let row = ShareRow {
+        sender: sender.clone(),
+        placement: placement.id,
+        number: before.next(),
+        version,
+        agreement,
+    };
     change = change.deliver(&placement.provider, DeliveryKind::Passport, placement.id, Some(placement.id));
     let response = SharePassportResponse { etag: version.to_string(), receipt: None };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Passport, placement.id, version);
+    let (placement, role) = (placement.id, LeafRole::Submitted);
+    let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
     Ok(change.append_child(&part, &[row]).with_reply(&response))
 }

@@ -5,9 +5,11 @@ use prost::Message;
 
 use super::rows::{self, WithholdingRow, withholding_key};
 use super::{sender, wire};
-use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::placements::children;
-use crate::proto::v1::{WithholdInformationRequest, WithholdInformationResponse, Withholding};
+use crate::proto::v1::{
+    LeafRole, RecordKind, WithholdInformationRequest, WithholdInformationResponse, Withholding,
+};
 
 /// Records a decision not to share.
 pub async fn withhold_information(
@@ -29,7 +31,7 @@ pub async fn withhold_information(
     };
     let number = before.next();
     let row = WithholdingRow {
-        sender,
+        sender: sender.clone(),
         placement: placement.id,
         number,
         kinds: asked.blocks.iter().copied().collect(),
@@ -37,6 +39,8 @@ pub async fn withhold_information(
     };
     let response = WithholdInformationResponse { etag: number.to_string(), receipt: None };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Withholding, placement.id, number);
+    let (placement, role) = (placement.id, LeafRole::Submitted);
+    let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
     Ok(change.append_child(&part, &[row]).with_reply(&response))
 }

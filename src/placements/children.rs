@@ -8,30 +8,29 @@ use super::recorded_end;
 use super::rows::Placement;
 use crate::codes::Upn;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::change::row_write;
 use crate::exchange::{Change, Reason, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WRAPPED_BYTES, WrappedKey};
 use crate::store::Record as _;
-use crate::store::proposal::RowWrite;
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{EntryIndex, Revision};
 use crate::{record, select};
 
 record! {
     /// The wrapped key of (sender, child).
-    pub struct ChildKeyRow in "child_keys" as k, Wrapped, NoChild {
+    pub struct ChildKeyRow in "child_keys" as k, 22, Wrapped, NoChild {
         sender: OrganisationId,
         child: Uuid,
-        kek_id: u32,
-        wrapped: [u8; WRAPPED_BYTES],
+        check_value: [u8; 32],
+        kek_id: u32 [wrapped],
+        wrapped: [u8; WRAPPED_BYTES] [wrapped],
     }
     versions = |row| vec![(child_key_row_key(&row.sender, row.child), Revision::FIRST)];
 }
 
 record! {
     /// A version of a sender's record of a child.
-    pub struct ChildRow in "children" as c, Committed, EveryChild {
+    pub struct ChildRow in "children" as c, 21, Committed, EveryChild {
         /// The gateway's id of the child, random.
         pub child: Uuid,
         /// The organisation that owns the record.
@@ -40,18 +39,16 @@ record! {
         pub version: Revision,
         /// `ChildIdentity`, sealed.
         pub identity: Vec<u8>,
+        /// Blind index of the UPN, in the first version that has this UPN: the child is found by it from then on.
+        pub new_upn: Option<Vec<u8>>,
     }
-    versions = |row| vec![(identity_key(&row.sender, row.child), row.version)];
+    versions = |row| row.versioned_keys();
 }
 
 impl ChildRow {
-    /// Returns the row to append. `new_upn` is the blind index of the UPN, if this is the first version that has the
-    /// UPN: the child is found by it from then on.
-    #[must_use]
-    pub fn write(&self, new_upn: Option<&BlindIndex>) -> RowWrite {
-        let mut write = row_write(self);
-        write.versioned_keys.extend(new_upn.map(|index| (upn_key(&self.sender, index), Revision::FIRST)));
-        write
+    fn versioned_keys(&self) -> Vec<(VersionKey, Revision)> {
+        let by_upn = self.new_upn.as_ref().map(|index| (upn_key(&self.sender, index), Revision::FIRST));
+        [(identity_key(&self.sender, self.child), self.version)].into_iter().chain(by_upn).collect()
     }
 }
 
@@ -69,7 +66,7 @@ pub fn identity_key(sender: &OrganisationId, child: Uuid) -> VersionKey {
 
 /// Returns the key in `current_versions` of the first of the sender's rows about a child that has this UPN.
 #[must_use]
-pub fn upn_key(sender: &OrganisationId, index: &BlindIndex) -> VersionKey {
+pub fn upn_key(sender: &OrganisationId, index: &[u8]) -> VersionKey {
     VersionKey::new(KeyFamily::ChildByUpn).text(sender.as_str()).bytes(index)
 }
 
@@ -87,7 +84,8 @@ pub fn generate_key(
     let wrapped =
         key.wrap(&cx.vault.ring(), sender.as_str(), child.as_bytes(), &fill).map_err(seal_refusal)?;
     let WrappedKey { kek_id, bytes: wrapped } = wrapped;
-    Ok((key, ChildKeyRow { sender: sender.clone(), child, kek_id, wrapped }))
+    let check_value = key.check_value();
+    Ok((key, ChildKeyRow { sender: sender.clone(), child, check_value, kek_id, wrapped }))
 }
 
 /// Reads and unwraps the key of (sender, child). `None` means only that it was destroyed or never made: a key that

@@ -6,8 +6,8 @@ use prost::Message;
 use super::draft::{self, Draft};
 use super::rules::{self, Transition};
 use super::wire;
-use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
-use crate::proto::v1::{DecidePlacementRequest, DecidePlacementResponse, DeliveryKind};
+use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{DecidePlacementRequest, DecidePlacementResponse, DeliveryKind, LeafRole, RecordKind};
 
 /// Records a decision.
 pub(super) async fn decide_placement(
@@ -33,7 +33,8 @@ pub(super) async fn decide_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part =
-        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, placement.id, draft.next.version);
+    let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &draft.key, reply: &reply };
     Ok(change.append_child(&part, &[draft.next]).with_reply(&response))
 }

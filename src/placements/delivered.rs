@@ -4,9 +4,12 @@ use super::parties::Access;
 use super::{children, draft, plan, read, rows};
 use crate::calendar::Date;
 use crate::clock::Instant;
-use crate::exchange::{CallerRole, DeliveredContent, DeliverySource, Reason, Refusal, RequestContext};
+use crate::exchange::{
+    CallerRole, ContentSubject, DeliveredContent, DeliverySource, Reason, RecordRef, Refusal, RequestContext,
+};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{DeliveryKind, PlacementContent};
+use crate::proto::v1::{DeliveryKind, PlacementContent, RecordKind};
+use crate::store::Revision;
 
 /// Reads the version of the placement or plan that the sender's exchange wrote, so that later versions do not change
 /// the digest of the delivery. A recipient that may no longer read the placement receives its outcome without the
@@ -32,12 +35,13 @@ pub async fn placement_content(
         return Ok(nothing);
     };
     let (kind, index) = (source.kind, source.index);
-    let mut content = PlacementContent::default();
+    let (mut content, mut version) = (PlacementContent::default(), Revision::ABSENT);
     let readable = draft::can_read(&newest, &reader);
     let mut access = Access::Full;
     if kind != DeliveryKind::Plan
         && let Some(written) = rows::version_written_at(&mut cx.snapshot, id, index).await?
     {
+        version = written.version;
         access = written.access_by_role(&reader).unwrap_or(Access::Outline);
         let mut message = read::placement_message(cx, &written, (access, readable), index).await?;
         // The plan has separate deliveries, and its etag changes without a new version of the placement.
@@ -46,7 +50,13 @@ pub async fn placement_content(
     }
     if readable && access == Access::Full && matches!(kind, DeliveryKind::Plan | DeliveryKind::Parties) {
         content.plan = match kind {
-            DeliveryKind::Plan => plan::load_written_at(cx, &newest, index).await?,
+            DeliveryKind::Plan => {
+                let written = plan::load_written_at(cx, &newest, index).await?;
+                written.map(|(written, plan)| {
+                    version = written;
+                    plan
+                })
+            }
             _ => plan::load_as_of(cx, &newest, index).await?,
         };
         if let Some(plan) = &content.plan {
@@ -55,5 +65,8 @@ pub async fn placement_content(
             content.plan_active = content.plan_open_items.is_empty();
         }
     }
-    Ok(DeliveredContent::about_child(content, Content::Placement, id, key))
+    let kind = if kind == DeliveryKind::Plan { RecordKind::Plan } else { RecordKind::Placement };
+    let record = RecordRef::new(kind, id, version);
+    let subject = ContentSubject { placement: id, sender: newest.commissioner, key, record };
+    Ok(DeliveredContent::about_child(content, Content::Placement, subject))
 }

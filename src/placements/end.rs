@@ -10,9 +10,10 @@ use super::rules::{self, Transition};
 use super::wire::{self, ParsedEnd};
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{CallerRole, Decided, LeafInput, LeafRole, Refusal, RequestContext};
+use crate::exchange::{CallerRole, Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::proto::v1::{
-    DeliveryKind, EarlierEnd, EndPlacementRequest, EndPlacementResponse, EndReason, PlacementDetail,
+    DeliveryKind, EarlierEnd, EndPlacementRequest, EndPlacementResponse, EndReason, LeafRole,
+    PlacementDetail, RecordKind,
 };
 use crate::violation_reason::ViolationReason;
 
@@ -61,7 +62,9 @@ pub(super) async fn end_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, placement.id, draft.next.version);
+    let (role, sender) = (LeafRole::Submitted, &sender);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &key, reply: &reply };
     let mut rows = vec![row_write(&draft.next)];
     if end.date.is_none() {
         for item in open_items::list_skipped(&mut cx.snapshot, placement.id).await? {

@@ -53,26 +53,25 @@ pub const TABLES: &[&Table] = &[
 
 methods! {
     placement_service::CREATE_REFERRAL => unary(referral::create_referral) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Agreed], record: "a referral"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Agreed]
     }
     placement_service::RESPOND_TO_REFERRAL => unary(response::respond_to_referral) {
-        Changes, callers: PROVIDERS, access: [Provider: Always], record: "an answer to a referral"
+        Changes, callers: PROVIDERS, access: [Provider: Always]
     }
     placement_service::DECIDE_PLACEMENT => unary(decision::decide_placement) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a decision on a placement"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always]
     }
     placement_service::PUT_PLAN => unary(plan::put_plan) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a plan"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always]
     }
     placement_service::START_PLACEMENT => unary(start::start_placement) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "the start of a placement"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always]
     }
     placement_service::END_PLACEMENT => unary(end::end_placement) {
-        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: Always],
-        record: "the end of a placement"
+        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: Always]
     }
     placement_service::UPDATE_PARTIES => unary(update_parties::update_parties) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: Always], record: "a change of parties"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: Always]
     }
     placement_service::GET_PLACEMENT => unary(read::get_placement) {
         Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Residence: Always, Provider: WhileLive]

@@ -19,7 +19,7 @@ use crate::{record, select};
 record! {
     /// A version of an item that a start left open.
     #[derive(Clone, Debug)]
-    pub struct OpenItemRow in "open_items" as o, Committed, PlacementChild {
+    pub struct OpenItemRow in "open_items" as o, 37, Committed, PlacementChild {
         /// The placement.
         pub placement: Uuid,
         /// The missing item.

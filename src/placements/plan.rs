@@ -12,8 +12,10 @@ use super::wire;
 use crate::calendar::{Date, Period};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
-use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
-use crate::proto::v1::{DeliveryKind, PlacementState, Plan, PutPlanRequest, PutPlanResponse};
+use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{
+    DeliveryKind, LeafRole, PlacementState, Plan, PutPlanRequest, PutPlanResponse, RecordKind,
+};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{EntryIndex, Record as _, Revision, Value};
@@ -23,7 +25,7 @@ pub use super::rules::plan_open_items;
 
 record! {
     /// A version of a plan.
-    pub struct PlanRow in "plans" as p, Committed, PlacementChild {
+    pub struct PlanRow in "plans" as p, 25, Committed, PlacementChild {
         /// The placement.
         pub placement: Uuid,
         /// The plan's etag, from 1.
@@ -61,9 +63,13 @@ pub async fn load_written_at(
     cx: &mut RequestContext,
     placement: &Placement,
     index: EntryIndex,
-) -> Result<Option<Plan>, Refusal> {
+) -> Result<Option<(Revision, Plan)>, Refusal> {
+    let sql = "SELECT version FROM plans WHERE idx = $1 AND placement = $2";
+    let arguments = || vec![index.into(), placement.id.into()];
+    let Some(row) = cx.snapshot.fetch_one(sql, arguments()).await? else { return Ok(None) };
     let sql = select!(PlanRow, "WHERE p.idx = $1 AND p.placement = $2");
-    load_one(cx, placement, (sql, vec![index.into(), placement.id.into()])).await
+    let plan = load_one(cx, placement, (sql, arguments())).await?;
+    Ok(Some(row.get("version")?).zip(plan))
 }
 
 /// Reads the newest plan of a placement as of a log index.
@@ -184,8 +190,9 @@ pub(super) async fn put_plan(
         if permit.has_agreement_in_force() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };
     let response = PutPlanResponse { etag: version.to_string(), open_items, active, warnings, receipt: None };
     let reply = response.encode_to_vec();
-    let part =
-        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Plan, placement.id, version);
+    let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &draft.key, reply: &reply };
     Ok(change.append_child_rows(&part, rows).with_reply(&response))
 }
 

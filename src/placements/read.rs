@@ -17,12 +17,13 @@ use super::wire::{self, ListQuery};
 use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, PageTokens, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::proto::v1::{
-    self, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest, ListPlacementsResponse,
-    MissingItem, OpenItem, PlacementDetail, PlacementState, Plan,
+    self, GetPlacementRequest, GetPlacementResponse, LeafRole, ListPlacementsRequest, ListPlacementsResponse,
+    MissingItem, OpenItem, PlacementDetail, PlacementState, Plan, RecordKind,
 };
+use crate::seal::ChildKey;
 use crate::store::{EntryIndex, Revision};
 
 /// Number of placements that a list reads with one query.
@@ -54,11 +55,18 @@ pub(super) async fn get_placement(
         }
     }
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
+    let part = read_leaf(&placement, &key, &reply);
     // The response was filtered by the parties of this version.
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.add_counterpart(&placement.commissioner);
     Ok(change.append_child(&part, &[] as &[Placement]).with_reply(&response))
+}
+
+/// Returns the input of the leaf of a placement that is read.
+fn read_leaf<'a>(placement: &'a Placement, key: &'a ChildKey, reply: &'a [u8]) -> LeafInput<'a> {
+    let record = RecordRef::new(RecordKind::Placement, placement.id, placement.version);
+    let (role, sender) = (LeafRole::Read, &placement.commissioner);
+    LeafInput { placement: placement.id, role, record, sender, key, reply }
 }
 
 /// Returns the open items of a placement: before the start the items for which it would be refused, after it those
@@ -103,7 +111,7 @@ pub(super) async fn list_placements(
         let message = placement_message(&mut cx, placement, (*access, false), EntryIndex::MAX).await?;
         let reply = message.encode_to_vec();
         let key = children::load_required_key(&mut cx, &placement.commissioner, placement.child).await?;
-        let part = LeafInput { placement: placement.id, role: LeafRole::Read, key: &key, reply: &reply };
+        let part = read_leaf(placement, &key, &reply);
         change = change.append_child(&part, &[] as &[Placement]).add_counterpart(&placement.commissioner);
         response.placements.push(message);
     }

@@ -14,14 +14,15 @@ use crate::codes::organisation::OrganisationKind;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, Permit, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, Permit, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
     RoleStatus,
 };
 use crate::proto::v1::{
-    ChildIdentity, CreateReferralRequest, CreateReferralResponse, DataClass, DeliveryKind, PlacementState,
+    ChildIdentity, CreateReferralRequest, CreateReferralResponse, DataClass, DeliveryKind, LeafRole,
+    PlacementState, RecordKind,
 };
 use crate::register::{agreements, organisations};
-use crate::seal::{BlindIndex, ChildKey};
+use crate::seal::ChildKey;
 use crate::store::Revision;
 use crate::store::proposal::Guard;
 use crate::store::version_key::VersionKey;
@@ -36,8 +37,6 @@ struct ReferredChild {
     new_key: Option<ChildKeyRow>,
     /// New version of the record, for a new child or if the referral adds to the record.
     record: Option<ChildRow>,
-    /// Blind index of the UPN, if no child of the caller had this UPN before.
-    new_upn: Option<BlindIndex>,
     /// Keys and versions that were read.
     guards: Vec<Guard>,
 }
@@ -69,8 +68,7 @@ pub(super) async fn create_referral(
         change = change.append(new_key);
     }
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Referral, &parties);
-    let mut rows: Vec<_> =
-        subject.record.iter().map(|record| record.write(subject.new_upn.as_ref())).collect();
+    let mut rows: Vec<_> = subject.record.iter().map(row_write).collect();
     rows.push(row_write(&placement));
     rows.extend(
         parties
@@ -79,7 +77,9 @@ pub(super) async fn create_referral(
     );
     let reply = response.encode_to_vec();
     let role = LeafRole::Submitted;
-    let part = LeafInput { placement: placement.id, role, key: &subject.key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, placement.id, placement.version);
+    let sender = &placement.commissioner;
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &subject.key, reply: &reply };
     Ok(change.append_child_rows(&part, rows).with_reply(&response))
 }
 
@@ -128,7 +128,7 @@ async fn find_or_create_child(cx: &mut RequestContext, named: &NamedChild) -> Re
             version: if *exists { Revision::FIRST } else { Revision::ABSENT },
         })
         .collect();
-    let index = found.as_ref().filter(|found| found.child.is_none()).map(|found| found.index);
+    let index = found.as_ref().filter(|found| found.child.is_none()).map(|found| found.index.to_vec());
     match named.id.or(by_upn) {
         Some(child) if by_upn.is_none_or(|other| other == child) => {
             known_child(cx, named, child, index, guards).await
@@ -146,7 +146,7 @@ async fn known_child(
     cx: &mut RequestContext,
     named: &NamedChild,
     child: Uuid,
-    new_upn: Option<BlindIndex>,
+    new_upn: Option<Vec<u8>>,
     mut guards: Vec<Guard>,
 ) -> Result<ReferredChild, Refusal> {
     let sender = cx.caller.organisation.clone();
@@ -162,15 +162,15 @@ async fn known_child(
     } else {
         let version = known.version.next();
         let sealed = children::seal_identity(cx, &known.key, child, version, &identity)?;
-        Some(ChildRow { child, sender, version, identity: sealed })
+        Some(ChildRow { child, sender, version, identity: sealed, new_upn })
     };
-    Ok(ReferredChild { child, identity, key: known.key, new_key: None, record, new_upn, guards })
+    Ok(ReferredChild { child, identity, key: known.key, new_key: None, record, guards })
 }
 
 fn new_child(
     cx: &RequestContext,
     named: &NamedChild,
-    new_upn: Option<BlindIndex>,
+    new_upn: Option<Vec<u8>>,
     mut guards: Vec<Guard>,
 ) -> Result<ReferredChild, Refusal> {
     let (sender, child) = (cx.caller.organisation.clone(), cx.random.uuid_v4());
@@ -179,9 +179,9 @@ fn new_child(
     guards.push(Guard { key: children::identity_key(&sender, child), version: Revision::ABSENT });
     let identity = named.identity.clone();
     let sealed = children::seal_identity(cx, &key, child, Revision::FIRST, &identity)?;
-    let record = ChildRow { child, sender, version: Revision::FIRST, identity: sealed };
+    let record = ChildRow { child, sender, version: Revision::FIRST, identity: sealed, new_upn };
     let (new_key, record) = (Some(key_row), Some(record));
-    Ok(ReferredChild { child, identity, key, new_key, record, new_upn, guards })
+    Ok(ReferredChild { child, identity, key, new_key, record, guards })
 }
 
 /// Builds the first version of the placement.

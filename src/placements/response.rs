@@ -7,8 +7,10 @@ use super::draft::{self, Draft};
 use super::rows::provider_reference_key;
 use super::rules::{self, Transition};
 use super::wire::{self, ReferralResponse};
-use crate::exchange::{Decided, LeafInput, LeafRole, Reason, Refusal, RequestContext};
-use crate::proto::v1::{DeliveryKind, RespondToReferralRequest, RespondToReferralResponse};
+use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{
+    DeliveryKind, LeafRole, RecordKind, RespondToReferralRequest, RespondToReferralResponse,
+};
 use crate::store::Revision;
 
 /// Records the provider's response to a referral. The first response about a child generates the provider's key of that
@@ -52,6 +54,8 @@ pub(super) async fn respond_to_referral(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, placement.id, draft.next.version);
+    let (role, sender) = (LeafRole::Submitted, &placement.provider);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &key, reply: &reply };
     Ok(change.append_child(&part, &[draft.next]).with_reply(&response))
 }

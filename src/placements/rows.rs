@@ -16,7 +16,7 @@ stored_enums! { PlacementState, LegalBasis, PlacementReason }
 record! {
     /// A version of a placement.
     #[derive(Clone, Debug)]
-    pub struct Placement in "placements" as p, Committed, PlacementVersion {
+    pub struct Placement in "placements" as p, 23, Committed, PlacementVersion {
         /// Id, made by `CreateReferral`; the same from referral to follow-up.
         pub id: Uuid,
         /// The etag, from 1.
@@ -63,7 +63,7 @@ record! {
 
 record! {
     /// An organisation that is or was a party to a placement: one row each, never deleted.
-    pub struct PartyRow in "placement_parties" as p, Committed, PlacementChild {
+    pub struct PartyRow in "placement_parties" as p, 24, Committed, PlacementChild {
         /// Commissioner, provider, school on roll or LA of residence.
         pub organisation: OrganisationId,
         /// The placement.

@@ -12,8 +12,10 @@ use super::safety_acknowledgement;
 use super::wire;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
-use crate::proto::v1::{DeliveryKind, MissingItem, StartPlacementRequest, StartPlacementResponse};
+use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{
+    DeliveryKind, LeafRole, MissingItem, RecordKind, StartPlacementRequest, StartPlacementResponse,
+};
 use crate::register::terms;
 use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
@@ -56,8 +58,9 @@ pub(super) async fn start_placement(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part =
-        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, placement.id, draft.next.version);
+    let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: &draft.key, reply: &reply };
     let codes = items.left_open.iter().copied().filter_map(OpenItemCode::from_missing_item);
     let item_rows = codes.map(|item| OpenItemRow {
         placement: placement.id,

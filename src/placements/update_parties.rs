@@ -12,8 +12,8 @@ use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
-use crate::exchange::{Decided, LeafInput, LeafRole, Refusal, RequestContext};
-use crate::proto::v1::{DeliveryKind, UpdatePartiesRequest, UpdatePartiesResponse};
+use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
+use crate::proto::v1::{DeliveryKind, LeafRole, RecordKind, UpdatePartiesRequest, UpdatePartiesResponse};
 use crate::store::StoreError;
 use crate::violation_reason::ViolationReason;
 
@@ -46,7 +46,9 @@ pub(super) async fn update_parties(
     change = draft::deliver(change, &cx, &draft.next, DeliveryKind::Parties, &readers);
     let response = UpdatePartiesResponse { etag: draft.next.version.to_string(), receipt: None };
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: id, role: LeafRole::Submitted, key: &draft.key, reply: &reply };
+    let record = RecordRef::new(RecordKind::Placement, id, draft.next.version);
+    let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
+    let part = LeafInput { placement: id, role, record, sender, key: &draft.key, reply: &reply };
     let mut rows = vec![row_write(&draft.next)];
     for organisation in new_parties(&mut cx, &placement, parties).await? {
         rows.push(row_write(&PartyRow { organisation, placement: id }));

@@ -45,7 +45,7 @@ pub fn bootstrap_proposal(
         .iter()
         .flat_map(|row| &row.versioned_keys)
         .map(|(key, _)| Guard { key: key.clone(), version: Revision::ABSENT });
-    Ok(Proposal {
+    let mut proposal = Proposal {
         exchange_id: exchange,
         entry: bootstrap_entry(exchange, operator, &salts),
         identity_guards: Vec::new(),
@@ -56,10 +56,14 @@ pub fn bootstrap_proposal(
         rows,
         parties: Vec::new(),
         leaves: Vec::new(),
+        bases: Vec::new(),
         reply: Bytes::new(),
         salts,
         sealed_salts: salts.seal(&vault.ring(), operator.organisation().as_str(), exchange, random)?,
-    })
+        openings: Bytes::new(),
+    };
+    proposal.fill_commitments(vault.commitment_key());
+    Ok(proposal)
 }
 
 fn bootstrap_entry(exchange: Uuid, operator: &PeerCertificate, salts: &CommitmentSalts) -> AuditEntry {

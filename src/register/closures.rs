@@ -21,7 +21,7 @@ stored_enums! { ClosureKind }
 
 record! {
     /// A version of a closure.
-    pub struct ClosureRow in "closures" as c, Committed, NoChild {
+    pub struct ClosureRow in "closures" as c, 31, Committed, NoChild {
         /// Id of the closure, assigned with its first version.
         pub id: Uuid,
         /// Version of the closure, from 1.

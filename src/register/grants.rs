@@ -36,7 +36,7 @@ stored_enums! { GrantKind }
 
 record! {
     /// A version of a grant.
-    pub struct GrantRow in "grants" as g, Committed, NoChild {
+    pub struct GrantRow in "grants" as g, 18, Committed, NoChild {
         id: Uuid,
         version: Revision,
         kind: GrantKind,

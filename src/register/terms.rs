@@ -22,7 +22,7 @@ const MAX_LIST_ITEMS: usize = 40;
 
 record! {
     /// A version of an organisation's term dates of one academic year.
-    pub struct TermsRow in "term_dates" as t, Committed, NoChild {
+    pub struct TermsRow in "term_dates" as t, 20, Committed, NoChild {
         organisation: OrganisationId,
         /// The calendar year in which the academic year begins.
         academic_year: i32,

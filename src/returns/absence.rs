@@ -15,11 +15,12 @@ use crate::codes::attendance::AttendanceCode;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
-    DeliveryKind, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, Session, StoredExpectedAbsence,
+    DeliveryKind, LeafRole, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, RecordKind, Session,
+    StoredExpectedAbsence,
 };
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
@@ -113,7 +114,9 @@ pub async fn notify_expected_absence(
     if !rows.is_empty() {
         let encoded = reply.encode_to_vec();
         let (placement_id, role) = (placement.id, LeafRole::Submitted);
-        let part = LeafInput { placement: placement_id, role, key: &key, reply: &encoded };
+        let (record, sender) =
+            (RecordRef::unversioned(RecordKind::Statement, object), &cx.caller.organisation);
+        let part = LeafInput { placement: placement_id, role, record, sender, key: &key, reply: &encoded };
         let kind = DeliveryKind::ExpectedAbsence;
         change = notify_parties(
             change.append_child(&part, &rows),

@@ -17,13 +17,13 @@ use crate::codes::attendance::{AttendanceCode, AttendanceCodeError, RegisterSess
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
     RoleStatus,
 };
 use crate::placements::{Placement, children, rows::by_ids};
 use crate::proto::v1::{
-    ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, ConfirmationResult, DeliveryKind, MarkOutcome,
-    Officer, Session, StoredConfirmation,
+    ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, ConfirmationResult, DeliveryKind, LeafRole,
+    MarkOutcome, Officer, RecordKind, Session, StoredConfirmation,
 };
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
@@ -333,8 +333,9 @@ impl PlacementConfirmations<'_> {
         if rows.is_empty() {
             return Ok(change);
         }
-        let part =
-            LeafInput { placement: self.placement.id, role: LeafRole::Submitted, key: &key, reply: &reply };
+        let (placement, role) = (self.placement.id, LeafRole::Submitted);
+        let record = RecordRef::unversioned(RecordKind::Statement, self.confirmation_id);
+        let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
         let only = (self.stored.placements.len() == 1).then_some(self.placement.id);
         let change = change.append_child(&part, &rows);
         Ok(notify_parties(

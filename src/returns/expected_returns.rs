@@ -19,11 +19,12 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Decided, LeafInput, PageTokens, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, by_ids_with_damaged, children, plan, rows as placed};
 use crate::proto::v1::{
-    ExpectedReturn, ListExpectedReturnsRequest, ListExpectedReturnsResponse, Plan, ReturnState, Session,
+    ExpectedReturn, LeafRole, ListExpectedReturnsRequest, ListExpectedReturnsResponse, Plan, RecordKind,
+    ReturnState, Session,
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
@@ -136,9 +137,10 @@ pub async fn list_expected_returns(
         match read {
             Ok(None) => {}
             Ok(Some((placement, key, returns))) => {
-                let part: Vec<u8> = returns.iter().flat_map(Message::encode_to_vec).collect();
-                let part =
-                    LeafInput { placement: placement.id, role: LeafRole::Read, key: &key, reply: &part };
+                let encoded: Vec<u8> = returns.iter().flat_map(Message::encode_to_vec).collect();
+                let (id, sender) = (placement.id, &placement.provider);
+                let (role, record) = (LeafRole::Read, RecordRef::unversioned(RecordKind::ExpectedReturn, id));
+                let part = LeafInput { placement: id, role, record, sender, key: &key, reply: &encoded };
                 change = change.append_child::<MarkRow>(&part, &[]).add_counterpart(&placement.provider);
                 reply.returns.extend(returns);
             }

@@ -14,7 +14,6 @@ pub mod progress;
 mod rates;
 mod read;
 mod register_statements;
-mod reply_parts;
 mod resolve;
 mod roster;
 mod rows;
@@ -60,28 +59,23 @@ methods! {
 
     // Facts about any date of the placement are accepted, also after its end.
     returns_service::SUBMIT_ATTENDANCE => unary(with_rosters(&rosters, submit::submit_attendance)) {
-        Changes, callers: PROVIDERS, access: [Provider: Always],
-        record: "a mark", split_reply: reply_parts::of_submission
+        Changes, callers: PROVIDERS, access: [Provider: Always]
     }
     returns_service::STREAM_ATTENDANCE => part_stream(
         parts::classify_message, parts::open_stream, with_rosters(&rosters, parts::submit_part)
     ) {
-        Changes, callers: PROVIDERS, access: [Provider: Always],
-        record: "a mark", split_reply: reply_parts::of_stream_part
+        Changes, callers: PROVIDERS, access: [Provider: Always]
     }
     returns_service::VOID_RETURN => unary(void::void_return) {
-        Changes, callers: PROVIDERS, access: [Provider: Always],
-        record: "a mark", split_reply: reply_parts::of_void
+        Changes, callers: PROVIDERS, access: [Provider: Always]
     }
     // The commissioner and the school keep the statutory register. While the placement is live they need no
     // agreement; after its end they do.
     returns_service::CONFIRM_MARKS => unary(confirm::confirm_marks) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed],
-        record: "a confirmation", split_reply: reply_parts::of_confirmation
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed]
     }
     returns_service::NOTIFY_EXPECTED_ABSENCE => unary(absence::notify_expected_absence) {
-        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed],
-        record: "a notice of absence"
+        Changes, callers: COMMISSIONERS, access: [Commissioner: LiveOrAgreed, SchoolOnRoll: LiveOrAgreed]
     }
     returns_service::LIST_EXPECTED_RETURNS => unary(expected_returns::list_expected_returns) {
         Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
@@ -90,7 +84,7 @@ methods! {
         Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Residence: Always, Provider: WhileLive]
     }
     returns_service::SUBMIT_PROGRESS => unary(progress::submit_progress) {
-        Changes, callers: PROVIDERS, access: [Provider: Always], record: "a progress return"
+        Changes, callers: PROVIDERS, access: [Provider: Always]
     }
     // Fewer organisations read progress than the placement: the authority of residence does not.
     returns_service::GET_PROGRESS => unary(progress::get_progress) {

@@ -12,13 +12,14 @@ use crate::calendar::{Date, Period};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Decided, LeafInput, LeafRole, PageTokens, Permit, PolicyFacts, Reason, Refusal,
+    CallerRole, Decided, LeafInput, PageTokens, Permit, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext,
 };
 use crate::placements::parties::Access;
 use crate::placements::{self, Placement};
 use crate::proto::v1::{
-    ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, MarkHistory, StoredMark,
+    ChildAttendance, GetAttendanceRequest, GetAttendanceResponse, LeafRole, MarkHistory, RecordKind,
+    StoredMark,
 };
 use crate::register::terms;
 use crate::seal::ChildKey;
@@ -111,7 +112,9 @@ pub async fn get_attendance(
         None => String::new(),
     };
     let reply = GetAttendanceResponse { marks, next_page_token, summary, receipt: None };
-    let part = LeafInput { placement: id, role: LeafRole::Read, key: &key, reply: &reply.encode_to_vec() };
+    let (record, sender) = (RecordRef::unversioned(RecordKind::Attendance, id), &placement.provider);
+    let encoded = reply.encode_to_vec();
+    let part = LeafInput { placement: id, role: LeafRole::Read, record, sender, key: &key, reply: &encoded };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.append_child::<MarkRow>(&part, &[]);
     let change = if placement.provider == cx.caller.organisation {

@@ -43,7 +43,7 @@ impl ColumnType for StatementKind {
 record! {
     /// A row of `statements`: one revision of an organisation's statement about a session.
     #[derive(Clone)]
-    pub struct StatementRow in "statements" as s, Committed, PlacementChild {
+    pub struct StatementRow in "statements" as s, 32, Committed, PlacementChild {
         pub kind: StatementKind,
         pub placement: Uuid,
         pub date: Date,

@@ -21,7 +21,7 @@ use crate::{record, select};
 
 record! {
     /// A row of `returns`: a return, or one part of it.
-    pub struct ReturnRow in "returns" as r, Committed, NoChild {
+    pub struct ReturnRow in "returns" as r, 26, Committed, NoChild {
         pub return_id: Uuid,
         pub provider: OrganisationId,
         /// Whether the provider declared that there was nothing to send.
@@ -43,7 +43,7 @@ record! {
 
 record! {
     /// A row of `marks`: one revision of a mark.
-    pub struct MarkRow in "marks" as m, Committed, PlacementChild {
+    pub struct MarkRow in "marks" as m, 27, Committed, PlacementChild {
         pub placement: Uuid,
         pub date: Date,
         pub slot: SessionSlot,

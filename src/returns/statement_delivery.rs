@@ -94,7 +94,9 @@ pub fn notify_parties(
         }
     }
     let others = parties.into_iter().filter(|organisation| **organisation != cx.caller.organisation);
-    others.fold(change, |change, organisation| change.deliver(organisation, kind, object, only))
+    others.fold(change, |change, organisation| {
+        change.deliver(organisation, kind, object, only).share_child(organisation, placement.id)
+    })
 }
 
 /// The delivered statements about one child.

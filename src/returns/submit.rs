@@ -15,11 +15,12 @@ use super::wire::{self, Submission};
 use crate::calendar::Date;
 use crate::exchange::check::{Check, Violations};
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, PolicyFacts, RecordRef, Refusal, RequestContext,
     RoleStatus as Live,
 };
 use crate::proto::v1::{
-    DeliveryKind, MarkOutcome, MarkResult, StoredMark, SubmitAttendanceRequest, SubmitAttendanceResponse,
+    DeliveryKind, LeafRole, MarkOutcome, MarkResult, RecordKind, StoredMark, SubmitAttendanceRequest,
+    SubmitAttendanceResponse,
 };
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
@@ -102,17 +103,18 @@ pub async fn decide_marks(
         }
         let of_child = indexes.iter().filter_map(|index| results.get(*index));
         let reply: Vec<u8> = of_child.flat_map(Message::encode_to_vec).collect();
-        let (placement, role) = (known.placement.id, LeafRole::Submitted);
-        change = change.append_child(&LeafInput { placement, role, key: &known.key, reply: &reply }, &marks);
+        let (placement, role, sender) = (known.placement.id, LeafRole::Submitted, &cx.caller.organisation);
+        let record = RecordRef::unversioned(RecordKind::Attendance, return_id);
+        let part = LeafInput { placement, role, record, sender, key: &known.key, reply: &reply };
+        change = change.append_child_under(known.basis.as_ref(), &part, &marks);
         let only = (batch.entries.len() == 1).then_some(placement);
         let days = indexes.iter().filter_map(|index| rows.get(*index)).filter_map(SubmittedRow::date);
         for recipient in known.placement.recipients_on(days, &cx.caller.organisation) {
             // Unchanged marks are not delivered; the entry still names the organisations that they concern.
-            change = if marks.is_empty() {
-                change.add_counterpart(&recipient)
-            } else {
-                change.deliver(&recipient, DeliveryKind::Attendance, return_id, only)
-            };
+            change = change.share_child(&recipient, placement);
+            if !marks.is_empty() {
+                change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, only);
+            }
         }
     }
     Ok((change, results))

@@ -14,12 +14,13 @@ use super::rows::{self, MarkRow, return_key, seal_note};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, NextActor, Permit, PolicyFacts, Reason, Refusal,
+    CallerRole, Change, Decided, LeafInput, NextActor, Permit, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext, WrongState,
 };
 use crate::placements::{self, rows::by_ids};
 use crate::proto::v1::{
-    DeliveryKind, MarkOutcome, MarkResult, StoredMark, VoidReturnRequest, VoidReturnResponse,
+    DeliveryKind, LeafRole, MarkOutcome, MarkResult, RecordKind, StoredMark, VoidReturnRequest,
+    VoidReturnResponse,
 };
 use crate::record;
 use crate::seal::{ColumnAddress, OrganisationKey};
@@ -29,7 +30,7 @@ use crate::violation_reason::ViolationReason;
 
 record! {
     /// A row of `voids`: the withdrawal of a return or of one of its parts.
-    pub struct VoidRow in "voids" as w, Committed, NoChild {
+    pub struct VoidRow in "voids" as w, 30, Committed, NoChild {
         return_id: Uuid,
         provider: OrganisationId,
         /// The reason, sealed for the provider.
@@ -85,7 +86,8 @@ pub async fn void_return(
             WrongState { current: "VOIDED", required: Vec::new(), next_actor: NextActor::Nobody }.into()
         );
     }
-    let (results, change) = restore_marks(&mut cx, &permit, index, &reason, &sent, &known).await?;
+    let (results, change) =
+        restore_marks(&mut cx, &permit, (return_id, index), &reason, &sent, &known).await?;
     let change = notify_parties(&mut cx, change, index, return_id, (&known, &sent)).await?;
     let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
     let row = VoidRow {
@@ -139,7 +141,7 @@ async fn load_entries(cx: &mut RequestContext, sent: &[MarkRow]) -> Result<Vec<R
 async fn restore_marks(
     cx: &mut RequestContext,
     permit: &Permit,
-    index: EntryIndex,
+    (return_id, index): (Uuid, EntryIndex),
     reason: &str,
     sent: &[MarkRow],
     known: &[RosterEntry],
@@ -184,8 +186,10 @@ async fn restore_marks(
             result.encode(&mut reply).map_err(|_| Reason::Failed)?;
             results.push(result);
         }
-        let (placement, role) = (known.placement.id, LeafRole::Submitted);
-        change = change.append_child(&LeafInput { placement, role, key: &known.key, reply: &reply }, &rows);
+        let (placement, role, sender) = (known.placement.id, LeafRole::Submitted, &cx.caller.organisation);
+        let record = RecordRef::unversioned(RecordKind::Attendance, return_id);
+        let part = LeafInput { placement, role, record, sender, key: &known.key, reply: &reply };
+        change = change.append_child_under(known.basis.as_ref(), &part, &rows);
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok((results, change))
@@ -325,7 +329,7 @@ async fn notify_parties(
         _ => None,
     };
     let sql =
-        "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY ordinal";
+        "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY organisation";
     let arguments = vec![return_id.into(), index.into(), i64::from(kind as i32).into()];
     for row in cx.snapshot.fetch(sql, arguments).await? {
         let recipient = row.get("organisation")?;
@@ -334,7 +338,7 @@ async fn notify_parties(
     for RosterEntry { placement, .. } in known {
         let days = sent.iter().filter(|mark| mark.placement == placement.id).map(|mark| mark.date);
         for recipient in placement.recipients_on(days, &cx.caller.organisation) {
-            change = change.deliver(&recipient, kind, return_id, only);
+            change = change.deliver(&recipient, kind, return_id, only).share_child(&recipient, placement.id);
         }
     }
     Ok(change)

@@ -96,6 +96,14 @@ impl ChildKey {
     pub fn leaf_salt(&self, exchange_id: &[u8; 16]) -> [u8; 32] {
         *hkdf::expand(&hkdf::extract(&[], &self.0), &[b"ap-gateway leaf salt v1", exchange_id])
     }
+
+    /// Returns the check value of the key: HKDF-SHA256(secret: the key, salt: none, info: `ap-gateway key check v1`), 32
+    /// bytes. It is stored beside the wrapped key and reveals nothing about it; a wrapped key that opens to another value
+    /// is not the one that was made.
+    #[must_use]
+    pub fn check_value(&self) -> [u8; 32] {
+        *hkdf::expand(&hkdf::extract(&[], &self.0), &[b"ap-gateway key check v1"])
+    }
 }
 
 impl WrappedKey {

@@ -13,6 +13,7 @@
 
 mod blind_index;
 mod child_key;
+mod commitment_key;
 mod envelope;
 mod hkdf;
 mod key_ring;
@@ -25,6 +26,7 @@ mod vault;
 
 pub use blind_index::{BLIND_INDEX_BYTES, BlindIndex};
 pub use child_key::{ChildKey, WRAPPED_BYTES, WrappedKey};
+pub use commitment_key::CommitmentKey;
 pub use envelope::ColumnAddress;
 pub use key_ring::{KeyRing, RingKey};
 pub use keyed_digest::KeyedDigest;

@@ -251,13 +251,18 @@ proptest! {
     }
 }
 
+/// Makes a commitment key beside a ring.
+fn commitment_key(ring: &Path) -> CommitmentKey {
+    CommitmentKey::create(&ring.with_file_name("commitment-key"), &counting_random(7)).unwrap()
+}
+
 #[test]
 fn vault_cache_is_bounded_and_evicts_shredded_keys() {
     let (_folder, path, ring) = ring();
     let fill = &counting_random(50);
     let wrap = |n: u8| ChildKey::new(fill).wrap(&ring, SENDER, &[n; 16], fill).unwrap();
     let wrapped: Vec<_> = (0..20).map(wrap).collect();
-    let vault = Vault::new(KeyRing::load(&path).unwrap(), 8);
+    let vault = Vault::new(KeyRing::load(&path).unwrap(), commitment_key(&path), 8);
     let get = |n: u8, row: &WrappedKey| vault.unwrap_key(SENDER, &[n; 16], row);
     for _ in 0..3 {
         for n in 0..20 {
@@ -290,6 +295,6 @@ fn debug_shows_no_secret() {
     assert_eq!(format!("{signing:?}"), "LogSigningKey { origin: \"log\", .. }");
     assert_eq!(format!("{organisation:?}"), "OrganisationKey { kek_id: 1, .. }");
     assert_eq!(format!("{ring:?}"), "[RingKey { id: 1, created: 2026-09-01, .. }]");
-    let vault = Vault::new(KeyRing::load(&path).unwrap(), 1);
+    let vault = Vault::new(KeyRing::load(&path).unwrap(), commitment_key(&path), 1);
     assert_eq!(format!("{vault:?}"), "Vault { ring: [RingKey { id: 1, created: 2026-09-01, .. }], .. }");
 }

@@ -1,4 +1,4 @@
-//! Vault: the key ring in use, with a cache of unwrapped child keys.
+//! Vault: the key ring in use and the commitment key, with a cache of unwrapped child keys.
 //!
 //! Owns the reload of the ring and the bounded cache. A key is returned only for the wrapped key that the caller has
 //! just read, so a destroyed or replaced key is never served from the cache.
@@ -11,11 +11,13 @@ use arc_swap::ArcSwap;
 
 use super::SealError;
 use super::child_key::{ChildKey, WRAPPED_BYTES, WrappedKey};
+use super::commitment_key::CommitmentKey;
 use super::key_ring::KeyRing;
 
-/// Key ring in use and cache of unwrapped keys; one per process.
+/// Key ring in use, commitment key, and cache of unwrapped keys; one per process.
 pub struct Vault {
     ring: ArcSwap<KeyRing>,
+    commitment_key: CommitmentKey,
     cache: Mutex<UnwrappedKeyCache>,
     /// Capacity of one generation, in keys; two generations are kept.
     generation_capacity: usize,
@@ -40,9 +42,10 @@ struct UnwrappedKeyCache {
 impl Vault {
     /// Creates a vault that caches at most `capacity` unwrapped keys (about 200 bytes each).
     #[must_use]
-    pub fn new(ring: KeyRing, capacity: usize) -> Self {
+    pub fn new(ring: KeyRing, commitment_key: CommitmentKey, capacity: usize) -> Self {
         Self {
             ring: ArcSwap::from_pointee(ring),
+            commitment_key,
             cache: Mutex::default(),
             generation_capacity: (capacity / 2).max(1),
         }
@@ -52,6 +55,12 @@ impl Vault {
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
         self.ring.load_full()
+    }
+
+    /// Returns the commitment key of the log.
+    #[must_use]
+    pub fn commitment_key(&self) -> &CommitmentKey {
+        &self.commitment_key
     }
 
     /// Replaces the ring by a newly loaded one, and clears the cache.

@@ -7,12 +7,10 @@ use prost::Message;
 
 use super::log::{LogTree, db_int};
 use super::position::Revision;
-use super::proposal::{Proposal, RowWrite};
+use super::proposal::{Party, Proposal, RowWrite};
 use super::queue::PendingProposal;
 use super::sql::{Conn, StoreError, Table, TableRows, Value};
-use super::tables::{
-    CHECKPOINTS, CURRENT_VERSIONS, ENTRIES, FIRST_VERSIONS, LEAVES, PARTIES, TILES, callers_indexed_up_to,
-};
+use super::tables::{CHECKPOINTS, CURRENT_VERSIONS, ENTRIES, FIRST_VERSIONS, PARTIES, TILES};
 use super::version_key::VersionKey;
 use crate::clock::Instant;
 use crate::proto::v1::Receipt;
@@ -97,7 +95,6 @@ pub async fn write_group(
     let note = signer.sign(&checkpoint.to_string());
     batch.add(&CHECKPOINTS, vec![db_int(size).into(), tree.time.micros().into(), note.as_str().into()]);
     batch.insert(conn).await?;
-    index_callers(conn, first, size).await?;
     let prover = tree.range.prover().ok_or(StoreError::Inconsistent("the tree has no right edge"))?;
     let receipts = (first..).zip(members).zip(leaves);
     let receipts = receipts.map(|((index, pending), bytes)| {
@@ -119,22 +116,9 @@ pub async fn write_group(
     Ok(WrittenGroup { tree, note, receipts })
 }
 
-/// Indexes entries by caller once a full batch of them is there. A row that exists already was not written by this
-/// program; it must not stop the log.
-async fn index_callers(conn: &mut Conn, before: u64, now: u64) -> Result<(), StoreError> {
-    let (before, now) = (callers_indexed_up_to(before), callers_indexed_up_to(now));
-    if before < now {
-        let sql = "INSERT INTO callers (organisation, idx) SELECT caller, idx FROM entries \
-                   WHERE idx >= $1 AND idx < $2 ORDER BY caller, idx ON CONFLICT DO NOTHING";
-        conn.execute(sql, vec![db_int(before).into(), db_int(now).into()]).await?;
-    }
-    Ok(())
-}
-
 /// Returns the row of `entries`.
 fn entry_row(index: i64, size: i64, proposal: &Proposal, bytes: &[u8], time: Instant) -> Vec<Value> {
-    let request = proposal.request.as_ref().filter(|_| proposal.store_for_replay);
-    vec![
+    let mut row = vec![
         index.into(),
         time.micros().into(),
         proposal.exchange_id.into(),
@@ -144,16 +128,15 @@ fn entry_row(index: i64, size: i64, proposal: &Proposal, bytes: &[u8], time: Ins
         proposal.entry.outcome.into(),
         size.into(),
         bytes.into(),
-        proposal.sealed_salts.as_slice().into(),
-        request.map(|request| request.request_id).into(),
-        request.map(|request| request.mac.clone()).into(),
-        request.map(|_| proposal.reply.to_vec()).into(),
-    ]
+        proposal.openings[..].into(),
+    ];
+    row.extend(proposal.entry_columns());
+    row
 }
 
-/// Adds the record rows, current versions, parties and leaves of one proposal.
+/// Adds the record rows, current versions and parties of one proposal.
 fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<(), StoreError> {
-    for (ordinal, RowWrite { table, values, versioned_keys }) in (0_i64..).zip(&proposal.rows) {
+    for (ordinal, RowWrite { table, values, versioned_keys, .. }) in (0_i64..).zip(&proposal.rows) {
         if values.len() + 2 != table.columns.len() {
             return Err(StoreError::Inconsistent(
                 "a row has more or fewer values than its table has columns",
@@ -166,8 +149,18 @@ fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<
             batch.add_version(key, *version, index, ordinal);
         }
     }
-    for (ordinal, party) in (0_i64..).zip(&proposal.parties) {
-        let delivery = party.delivery.as_ref();
+    for party in &proposal.parties {
+        add_party(batch, index, proposal.organisation(), party);
+    }
+    Ok(())
+}
+
+/// Adds the rows of an organisation that an entry concerns: one a delivery, or one without a delivery. Ordinals count
+/// within the organisation's rows, because a cursor shows them, and must not tell it of others.
+fn add_party(batch: &mut RowsByTable, index: i64, sender: &str, party: &Party) {
+    let deliveries = party.deliveries.iter().map(Some);
+    let without = party.deliveries.is_empty().then_some(None);
+    for (ordinal, delivery) in (0_i64..).zip(deliveries.chain(without)) {
         batch.add(
             &PARTIES,
             vec![
@@ -175,18 +168,10 @@ fn add_rows(batch: &mut RowsByTable, index: i64, proposal: &Proposal) -> Result<
                 index.into(),
                 ordinal.into(),
                 delivery.map_or(0, |delivery| delivery.kind).into(),
-                proposal.organisation().into(),
+                sender.into(),
                 delivery.map(|delivery| delivery.object).into(),
                 delivery.and_then(|delivery| delivery.placement).into(),
             ],
         );
     }
-    for (ordinal, leaf) in (0_i64..).zip(&proposal.leaves) {
-        let role = i64::from(leaf.role);
-        batch.add(
-            &LEAVES,
-            vec![index.into(), ordinal.into(), leaf.placement.into(), role.into(), leaf.hash.into()],
-        );
-    }
-    Ok(())
 }

@@ -2,7 +2,6 @@
 //! Only the committer appends; all other code reads.
 
 use super::sql::{Conn, Lookup, LookupFilter, Row, StoreError};
-use super::tables;
 use crate::clock::Instant;
 use crate::tlog::{self, Checkpoint, CompactRange, Hash, LogKeyHistory, TILE_WIDTH, TileId, leaf_hash};
 
@@ -208,16 +207,6 @@ impl StoredCheckpoint {
 async fn load_newest_checkpoint(conn: &mut Conn) -> Result<StoredCheckpoint, StoreError> {
     let sql = "SELECT size, time, note FROM checkpoints ORDER BY size DESC LIMIT 1";
     StoredCheckpoint::from_row(&conn.fetch_one(sql, vec![]).await?.ok_or(NO_LOG)?)
-}
-
-/// Returns the index up to which entries are indexed by caller in `callers`; later ones are found in `entries`.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn callers_indexed_up_to(conn: &mut Conn) -> Result<i64, StoreError> {
-    let row = conn.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) AS size FROM entries", vec![]).await?;
-    let size = row.map_or(Ok(0), |row| row.get::<i64>("size"))?;
-    Ok(db_int(tables::callers_indexed_up_to(size.unsigned_abs())))
 }
 
 /// Verifies a signed note and returns its checkpoint. The key must be the one that signed trees of that size: this

@@ -17,7 +17,7 @@ use super::log::{MAX_CATCH_UP_ENTRIES, SeenHead, TreeHead, db_int, load_head_con
 use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
 use crate::clock::Clock;
-use crate::proto::v1::AuditEntry;
+use crate::proto::v1::EntryOpenings;
 use crate::tlog::LogKeyHistory;
 
 /// Minimum interval between polls, whatever the hints: a busy node sends a NOTIFY with each commit.
@@ -134,20 +134,16 @@ impl LogFollower {
         if from >= to {
             return Ok(());
         }
-        let sql = "SELECT bytes FROM entries WHERE idx >= $1 AND idx < $2";
+        let sql = "SELECT caller, openings FROM entries WHERE idx >= $1 AND idx < $2";
         let mut named = BTreeSet::new();
         for row in conn.fetch(sql, vec![db_int(from).into(), db_int(to).into()]).await? {
-            // An entry that does not decode may name any organisation.
-            let Ok(entry) = AuditEntry::decode(row.get_bytes("bytes")?) else {
+            // Openings that do not decode may name any organisation.
+            let Ok(openings) = EntryOpenings::decode(row.get_bytes("openings")?) else {
                 notifier.notify_all();
                 return Ok(());
             };
-            if entry.counterpart_count as usize > entry.counterparts.len() {
-                notifier.notify_all();
-                return Ok(());
-            }
-            named.insert(entry.organisation);
-            named.extend(entry.counterparts);
+            named.insert(row.get::<String>("caller")?);
+            named.extend(openings.parties.into_iter().map(|party| party.organisation));
         }
         notifier.notify(named.iter().map(String::as_str));
         Ok(())

@@ -2,28 +2,63 @@
 
 use std::path::Path;
 
+use prost::Message;
+
 use super::anchor::Anchor;
+use super::canonical::ENTRY_FORMAT;
 use super::log::{LogTree, load_head_continuing, verify_checkpoint};
 use super::sql::{Conn, Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
-use crate::clock::Instant;
+use crate::proto::v1::AuditEntry;
 use crate::tlog::{Checkpoint, CompactRange, LogKeyHistory, Signer, TILE_WIDTH, Tile, TileId};
 
 /// Number of newest entries that are compared with the tree before the node serves. [`verification`] reads the rest.
 const RECENT_ENTRIES: u64 = 10_000;
+
+/// Why this release cannot append to a log, by its newest entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryMismatch {
+    /// The format of the entry is unknown.
+    #[error(
+        "the log has entries of format {0}, and this release knows the formats from 1 to {ENTRY_FORMAT}: start the \
+         release that wrote them"
+    )]
+    UnknownFormat(u32),
+    /// The entry was made with another commitment key.
+    #[error(
+        "log.commitment_key: it is not the commitment key of this log: copy the file of another node, or of the backup \
+         of the key ring"
+    )]
+    OtherCommitmentKey,
+}
+
+/// Compares the format and the commitment key of the newest entry with those of this release and node; `None` if they
+/// are the same, or if the log is empty. Without a key only the format is compared. An entry that cannot be decoded has
+/// no format; verification finds it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn newest_entry_mismatch(
+    database: &Database,
+    commitment_key: Option<u32>,
+) -> Result<Option<EntryMismatch>, StoreError> {
+    let sql = "SELECT bytes FROM entries ORDER BY idx DESC LIMIT 1";
+    let Some(row) = database.reader().await?.fetch_one(sql, vec![]).await? else { return Ok(None) };
+    let Ok(entry) = AuditEntry::decode(row.get_bytes("bytes")?) else { return Ok(None) };
+    if !(1..=ENTRY_FORMAT).contains(&entry.format) {
+        return Ok(Some(EntryMismatch::UnknownFormat(entry.format)));
+    }
+    let is_other = commitment_key.is_some_and(|key| key != entry.commitment_key);
+    Ok(is_other.then_some(EntryMismatch::OtherCommitmentKey))
+}
 
 /// Creates an empty log: a checkpoint of size 0, in the database and in the anchor.
 ///
 /// # Errors
 /// [`StoreError::Inconsistent`] if the database holds a log; [`StoreError::Anchor`] if the anchor cannot be made;
 /// otherwise see [`StoreError`].
-pub async fn create_log(
-    database: &Database,
-    anchor: &Path,
-    signer: &Signer,
-    now: Instant,
-) -> Result<(), StoreError> {
+pub async fn create_log(database: &Database, anchor: &Path, signer: &Signer) -> Result<(), StoreError> {
     let mut conn = database.writer().await?;
     conn.begin_write().await?;
     if let Err(error) = refuse_existing_log(&mut conn).await {
@@ -32,7 +67,8 @@ pub async fn create_log(
     }
     let empty = Checkpoint::new(signer.verifier().name(), 0, CompactRange::default().root());
     let note = signer.sign(&empty.to_string());
-    let row = vec![0_i64.into(), now.micros().into(), note.as_str().into()];
+    // No entry gives the empty tree a time.
+    let row = vec![0_i64.into(), 0_i64.into(), note.as_str().into()];
     conn.insert(vec![(&CHECKPOINTS, vec![row])]).await?;
     conn.commit().await?;
     Anchor::create(anchor, &note).map_err(|error| StoreError::Anchor {

@@ -7,17 +7,20 @@
 
 mod anchor;
 mod budget;
+pub mod canonical;
 mod commitment_salts;
 mod committer;
 mod condition;
 mod durability;
 mod durability_state;
+pub mod entry_commitments;
 pub mod evidence;
 mod fatal;
 mod group_plan;
 mod group_writer;
 pub mod log;
 mod log_follower;
+pub mod log_indexer;
 pub mod log_startup;
 mod mailbox_notifier;
 pub mod nodes;
@@ -44,14 +47,16 @@ pub use condition::{NodeCondition, Revocation};
 pub use evidence::LogReader;
 pub use fatal::FatalError;
 pub use log_follower::LogFollower;
+pub use log_indexer::LogIndexer;
+pub use log_startup::EntryMismatch;
 pub use position::{DamagedRow, EntryIndex, LogPosition, Ordinal, Revision};
 pub use queue::{InFlightPermit, ProposalQueue};
 pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, text_of, total_length};
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, ShownTree, Snapshot};
 pub use sql::{
-    Column, ColumnKind, ColumnType, Database, DatabaseLocation, RecordSubject, Row, SchemaMismatch,
-    StoreError, Table, TableClass, Value,
+    Column, ColumnKind, ColumnType, Database, DatabaseLocation, NO_VERSIONS, RecordSubject, Row,
+    SchemaMismatch, StoreError, Table, TableClass, Value,
 };
-pub use tables::TABLES;
+pub use tables::{ENTRIES, ENTRY_COLUMNS, TABLES};
 pub use task_progress::{BackgroundTask, TaskProgress};

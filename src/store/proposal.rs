@@ -1,5 +1,7 @@
 //! Proposals, which the exchange pipeline submits to the committer, and their outcomes. Plain values.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::commitment_salts::CommitmentSalts;
 use super::position::Revision;
 use super::sql::{Table, Value};
 use super::version_key::VersionKey;
-use crate::proto::v1::{AuditEntry, Receipt};
+use crate::proto::v1::{AuditEntry, OpenedBasis, OpenedLeaf, Receipt};
 
 /// Everything that one exchange writes, with its log entry. All of it is committed or none of it.
 pub struct Proposal {
@@ -29,16 +31,20 @@ pub struct Proposal {
     pub bumps: Vec<VersionKey>,
     /// Record rows, in the order of their ordinals.
     pub rows: Vec<RowWrite>,
-    /// The counterparts and the recipients. The caller is named by the entry.
+    /// The organisations that the exchange concerns, with what is delivered to them. The caller is named by the entry.
     pub parties: Vec<Party>,
-    /// Per-child leaves, in the order in which the entry's per-child root hashes them.
-    pub leaves: Vec<ChildLeaf>,
+    /// Leaves of children, in the order in which the entry's root over them hashes them.
+    pub leaves: Vec<OpenedLeaf>,
+    /// Agreements of the leaves.
+    pub bases: Vec<OpenedBasis>,
     /// The encoded reply without its receipt.
     pub reply: Bytes,
     /// Salts of the commitments to the request and the reply.
     pub salts: CommitmentSalts,
     /// The salts, sealed for storage.
     pub sealed_salts: Vec<u8>,
+    /// The encoded openings, which are stored beside the entry; set by [`Proposal::fill_commitments`].
+    pub openings: Bytes,
 }
 
 /// The idempotency key of a mutating exchange.
@@ -69,15 +75,19 @@ pub struct RowWrite {
     pub values: Vec<Value>,
     /// Keys for which this row becomes the current version, each with the new version number.
     pub versioned_keys: Vec<(VersionKey, Revision)>,
+    /// Whether the leaf of a child is over it. Every other row is under the entry's root over rows.
+    pub is_in_leaf: bool,
 }
 
-/// An organisation that an entry concerns, other than its caller.
+/// An organisation that an exchange concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
     /// The organisation's id.
     pub organisation: String,
-    /// The delivery to it, if there is one.
-    pub delivery: Option<DeliveryHeader>,
+    /// The deliveries to it, in the order of its mailbox.
+    pub deliveries: Vec<DeliveryHeader>,
+    /// Placements of its own children.
+    pub placements: BTreeSet<Uuid>,
 }
 
 /// The header of a delivery: kind, object and placement. Its content is read when it is sent.
@@ -89,17 +99,6 @@ pub struct DeliveryHeader {
     pub object: Uuid,
     /// The placement that the object belongs to, if any.
     pub placement: Option<Uuid>,
-}
-
-/// A per-child leaf of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChildLeaf {
-    /// The child's placement, by which audits filter.
-    pub placement: Uuid,
-    /// What the leaf commits to: `exchange::change::LeafRole`.
-    pub role: u8,
-    /// The leaf's hash.
-    pub hash: [u8; 32],
 }
 
 /// The outcome of a proposal.
@@ -135,13 +134,13 @@ impl Proposal {
     pub fn weight(&self) -> usize {
         1 + self.rows.len()
             + self.rows.iter().map(|row| row.versioned_keys.len()).sum::<usize>()
-            + self.parties.len()
+            + self.parties.iter().map(|party| party.deliveries.len().max(1)).sum::<usize>()
             + self.leaves.len()
     }
 
     /// Returns the organisations that get a delivery, and those whose authority changes.
     pub fn organisations_to_notify(&self) -> impl Iterator<Item = &str> {
-        let mail = self.parties.iter().filter(|party| party.delivery.is_some());
+        let mail = self.parties.iter().filter(|party| !party.deliveries.is_empty());
         mail.map(|party| party.organisation.as_str())
             .chain(self.bumps.iter().filter_map(VersionKey::authority_organisation))
     }

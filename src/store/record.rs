@@ -56,10 +56,10 @@ pub struct RecordColumns<'a> {
 }
 
 impl<'a> RecordColumns<'a> {
-    /// Begins at the first column.
+    /// Begins at the column with this number, from 0.
     #[must_use]
-    pub fn new(row: &'a Row, table: &'static str) -> Self {
-        Self { row, table, next: 0 }
+    pub fn new(row: &'a Row, table: &'static str, first: usize) -> Self {
+        Self { row, table, next: first }
     }
 
     /// Reads the next column.
@@ -76,15 +76,16 @@ impl<'a> RecordColumns<'a> {
 /// Declares a record: the struct, its table and everything between them. Each field is the column of the same name.
 /// `written` columns are computed from the record and are not read back.
 ///
-/// `record!` takes, behind the struct's name, the table's name and alias, its class (a variant of
+/// `record!` takes, behind the struct's name, the table's name, alias and number, its class (a variant of
 /// [`TableClass`](crate::store::TableClass)) and whose child its rows are about (a variant of
-/// [`RecordSubject`](crate::store::RecordSubject)).
+/// [`RecordSubject`](crate::store::RecordSubject)). A number is never given to a second table. Behind a field's type can
+/// stand `[since(2)]`, the format of entries that added the column, or `[wrapped]`.
 #[macro_export]
 macro_rules! record {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident in $table:literal as $alias:ident, $class:ident, $subject:ident {
-            $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty,)*
+        $vis:vis struct $name:ident in $table:literal as $alias:ident, $number:literal, $class:ident, $subject:ident {
+            $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty $([$($modifier:ident $(($argument:expr))?)+])?,)*
         }
         $(written { $($derived:ident: $derived_type:ty = |$derived_row:ident| $derive:expr;)* })?
         $(versions = |$row:ident| $versions:expr;)?
@@ -95,15 +96,22 @@ macro_rules! record {
         impl $crate::store::Record for $name {
             const TABLE: &'static $crate::store::Table = &$crate::store::Table {
                 name: $table,
+                number: $number,
                 class: $crate::store::TableClass::$class,
                 subject: $crate::store::RecordSubject::$subject,
                 columns: &[
                     $crate::store::Column::new::<i64>("idx"),
                     $crate::store::Column::new::<i64>("ordinal"),
                     $($($crate::store::Column::new::<$derived_type>(stringify!($derived)),)*)?
-                    $($crate::store::Column::new::<$type>(stringify!($field)),)*
+                    $($crate::store::Column::new::<$type>(stringify!($field))$($(.$modifier($($argument)?))+)?,)*
                 ],
                 replace_key: &[],
+                versions: |row| {
+                    let written: &[&str] = &[$($(stringify!($derived),)*)?];
+                    let columns = $crate::store::RecordColumns::new(row, $table, 2 + written.len());
+                    let versions = <Self as $crate::store::Record>::versions(&Self::read_columns(columns)?);
+                    Ok(versions.into_iter().map(|(key, version)| (key.into_bytes(), version.get())).collect())
+                },
             };
             const SELECT_COLUMNS: &'static str = $crate::record!(@columns $alias, [$($field)*]);
             const FROM: &'static str = concat!(" FROM ", $table, " ", stringify!($alias), " ");
@@ -130,7 +138,14 @@ macro_rules! record {
             })?
 
             fn read(row: &$crate::store::Row) -> Result<Self, $crate::store::StoreError> {
-                let mut columns = $crate::store::RecordColumns::new(row, $table);
+                Self::read_columns($crate::store::RecordColumns::new(row, $table, 0))
+            }
+        }
+
+        impl $name {
+            fn read_columns(
+                mut columns: $crate::store::RecordColumns<'_>,
+            ) -> Result<Self, $crate::store::StoreError> {
                 Ok(Self { $($field: columns.next(stringify!($field))?,)* })
             }
         }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::{ReadBudget, ReadLimits};
-use super::log;
+use super::log::{self, db_int};
+use super::log_indexer;
 use super::position::{EntryIndex, Revision};
 use super::proposal::Guard;
 use super::record::Record;
@@ -195,13 +196,13 @@ impl Snapshot {
         Ok(rows)
     }
 
-    /// Returns the index up to which entries are indexed by caller.
+    /// Returns how many of the first entries are indexed by caller and by placement.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn callers_indexed_up_to(&mut self) -> Result<i64, StoreError> {
-        let read = log::callers_indexed_up_to(self.conn().await?).await;
-        self.check_failure(read)
+    pub async fn indexed_up_to(&mut self) -> Result<i64, StoreError> {
+        let read = log_indexer::indexed_up_to(self.conn().await?).await;
+        self.check_failure(read).map(db_int)
     }
 
     /// Reads the records of a query that [`select!`](crate::select!) made.

@@ -101,6 +101,12 @@ impl VersionKey {
         &self.0
     }
 
+    /// Returns the stored form of the key, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// Returns the key of an organisation's authority counter.
     #[must_use]
     pub fn authority(organisation: &str) -> Self {

@@ -131,6 +131,15 @@ impl CompactRange {
         (hashes.len() == width).then_some(Tile { id, hashes })
     }
 
+    /// Returns the partial tiles of the present tree, above the leaves.
+    pub fn partial_tiles(&self) -> impl Iterator<Item = Tile> {
+        partial_tiles(self.size).filter(|(id, width)| id.level > 0 && *width > 0).filter_map(|(id, width)| {
+            let nodes = self.levels.get(8 * usize::from(id.level))?;
+            let hashes = (id.number * TILE_WIDTH..).take(width).filter_map(|at| nodes.node(at)).collect();
+            Some(Tile { id, hashes })
+        })
+    }
+
     /// Takes the tiles that became full since the last call. The caller must store them.
     pub fn take_full_tiles(&mut self) -> Vec<Tile> {
         std::mem::take(&mut self.full_tiles)

@@ -18,7 +18,7 @@ mod tiles;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use commitments::{child_leaf, commitment};
+pub use commitments::{ChildLeafHeader, ExchangeSalt, child_leaf, commitment};
 pub use compact_range::{CompactRange, Tile};
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use log_key_history::{LogKeyHistory, LogKeyHistoryError};

@@ -79,8 +79,9 @@ async fn what_goes_on_without_an_agreement_is_entered_with_its_basis_and_flagged
     let again = r#"{"sessions": [{"date": "2026-11-26", "session": "SESSION_AM"}]}"#;
     let request = example_with(&stage, "NotifyExpectedAbsence", absence);
     let (reply, entry) = call_with_entry(&world, &mut stage, "la-a", "NotifyExpectedAbsence", &request).await;
-    assert_eq!((reply_warnings(&reply), entry.agreement_lapsed), (vec![], false));
-    assert_eq!(entry.agreement_id, stage.names["agreement"]);
+    let [basis] = &entry.bases[..] else { panic!("bases: {}", entry.bases.len()) };
+    assert_eq!((reply_warnings(&reply), basis.agreement_lapsed), (vec![], false));
+    assert_eq!(basis.agreement_id, stage.names["agreement"]);
     let agreement = stage.names["agreement"].clone();
     stage.names.insert("ending".to_owned(), agreement.clone());
     stage.call_ok("EndAgreement").await;
@@ -92,15 +93,17 @@ async fn what_goes_on_without_an_agreement_is_entered_with_its_basis_and_flagged
     for (method, request) in acts {
         let (reply, entry) = call_with_entry(&world, &mut stage, "la-a", method, &request).await;
         assert_eq!(reply_warnings(&reply), ["AGREEMENT_LAPSED"], "{method}");
-        assert!(entry.agreement_lapsed, "{method}");
-        assert_eq!((&entry.agreement_id, entry.article_6()), (&agreement, Article6::PublicTask), "{method}");
+        let [basis] = &entry.bases[..] else { panic!("bases of {method}: {}", entry.bases.len()) };
+        assert!(basis.agreement_lapsed, "{method}");
+        assert_eq!((&basis.agreement_id, basis.article_6()), (&agreement, Article6::PublicTask), "{method}");
     }
     let active = stage.names["active"].clone();
     let marks = submission(vec![mark(&active, "2026-11-16", "/")]).encode_to_vec();
     let marks = DynamicMessage::decode(method_descriptor("SubmitAttendance").input(), &marks[..]).unwrap();
     let (_, entry) = call_with_entry(&world, &mut stage, "provider-a", "SubmitAttendance", &marks).await;
-    assert!(entry.agreement_lapsed);
-    assert_eq!(entry.agreement_id, agreement);
+    let [basis] = &entry.bases[..] else { panic!("bases: {}", entry.bases.len()) };
+    assert!(basis.agreement_lapsed);
+    assert_eq!(basis.agreement_id, agreement);
     // The call is refused for an ended placement.
     let over = example_with(&stage, "NotifyExpectedAbsence", r#"{"placementId": "$ended"}"#);
     assert_eq!(stage.call("la-a", "NotifyExpectedAbsence", &over).await.reason(), "AGREEMENT_NOT_IN_FORCE");

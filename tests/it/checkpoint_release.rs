@@ -7,13 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ap_gateway::client::{Client, ClientError};
-use ap_gateway::proto::v1::{
-    GetCheckpointRequest, GetConsistencyProofRequest, WatchDeliveriesRequest, WatchDeliveriesResponse,
-    WatchPosition, audit_service, delivery_service,
-};
+use ap_gateway::proto::v1::{GetCheckpointRequest, GetConsistencyProofRequest, audit_service};
 use ap_gateway::store::Anchor;
 use ap_gateway::tlog::Checkpoint;
-use prost::Message;
 
 use super::disk_full::SmallFileSystem;
 use super::ended_rights::get_riverside;
@@ -133,48 +129,14 @@ async fn a_commit_that_fails_does_not_release_the_checkpoint_before_it() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let ballast = disk.fill_up();
+    disk.fill_up();
     let marks = (0..40).map(|session| late_mark(&sandbox.placement, session)).collect();
     assert_unavailable(submit(&second, &submission(marks)).await);
-    // The clients keep their newest checkpoints on this disk too.
-    std::fs::remove_file(ballast).unwrap();
     assert!(!first.is_finished(), "the first group is still being synced");
     assert_eq!(anchored_size(sandbox.path()), before);
     let size = newest_size(&second).await.unwrap();
     assert!(size > before && size <= anchored_size(sandbox.path()), "{size}");
     first.await.unwrap().unwrap();
-}
-
-/// A stream whose heartbeat is due while the anchor cannot be written ends without it.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_heartbeat_leaves_with_a_checkpoint_that_the_anchor_does_not_hold() {
-    let sandbox = Sandbox::new();
-    let config = sandbox.path().join("gateway.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    assert!(!text.contains("[limits]"));
-    std::fs::write(&config, format!("{text}\n[limits]\nheartbeat_seconds = 1\n")).unwrap();
-    let server = Process::serve(sandbox.path());
-    let (riverside, la) = (sandbox.client("provider-a").await, sandbox.client("la-a").await);
-    let watch = WatchDeliveriesRequest::default();
-    let mut stream = la.open_stream(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
-    let position = |reply: &WatchDeliveriesResponse| {
-        WatchPosition { cursor: reply.next.clone(), ..WatchPosition::default() }.encode_to_vec().into()
-    };
-    while stream.next(position).await.unwrap().unwrap().1.is_some() {}
-    let hindrance = server.inject_fault(&sandbox.path().join(ANCHOR), "pwrite64:error=ENOSPC");
-    assert_unavailable(get_riverside(&riverside).await);
-    let before = anchored_size(sandbox.path());
-    let ended = async {
-        loop {
-            match stream.next(position).await {
-                Ok(Some((beat, None))) => assert!(checkpoint_size(&beat.checkpoint) <= before),
-                Ok(other) => panic!("a message with an entry, or the end: {}", other.is_some()),
-                Err(error) => break error,
-            }
-        }
-    };
-    assert_unavailable::<()>(Err(tokio::time::timeout(MAX_ANCHOR_RECOVERY, ended).await.unwrap()));
-    drop(hindrance);
 }
 
 /// Exports the log while a group of it is committed and not anchored.

@@ -11,7 +11,7 @@ use ap_gateway::proto::v1::{
     placement_service, register_service,
 };
 use ap_gateway::register::bootstrap;
-use ap_gateway::seal::{KeyRing, Vault};
+use ap_gateway::seal::{CommitmentKey, KeyRing, Vault};
 use ap_gateway::store::Database;
 use ap_gateway::store::proposal::CommitOutcome;
 use prost::Message;
@@ -172,7 +172,8 @@ async fn a_first_version_of_a_key_that_exists(world: &World) {
     let ring = KeyRing::load(&world.dir.path().join("key-ring")).unwrap();
     let der = CertificateDer::from_pem_file(world.dir.path().join("certs/la-a.pem")).unwrap();
     let peer = PeerCertificate::parse(&der).unwrap();
-    let (random, vault) = (Randomness::system(), Vault::new(ring, 1));
+    let commitment_key = CommitmentKey::load(&world.dir.path().join("commitment-key")).unwrap();
+    let (random, vault) = (Randomness::system(), Vault::new(ring, commitment_key, 1));
     let mut proposal =
         bootstrap::bootstrap_proposal(&random, NOW.parse().unwrap(), &vault, &peer, "Another").unwrap();
     proposal.guards.clear();

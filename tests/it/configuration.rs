@@ -19,7 +19,7 @@ const FILE_MISSING: &[&str] = &["No such file"];
 const NOT_A_FILE: &[&str] = &["not a regular file"];
 /// Invalid values of every key that is not a number: empty, of the wrong type, missing files, and files of the
 /// wrong kind.
-const INVALID_VALUES: [InvalidValue; 48] = [
+const INVALID_VALUES: [InvalidValue; 53] = [
     ("listen", "\"\"", &["socket address"]),
     ("listen", "1", WRONG_TYPE),
     ("listen", "\"localhost\"", &["socket address"]),
@@ -68,9 +68,14 @@ const INVALID_VALUES: [InvalidValue; 48] = [
     ("log.anchor", "\"certs\"", NOT_A_FILE),
     ("log.signing_key", "1", WRONG_TYPE),
     ("log.key_ring", "1", WRONG_TYPE),
+    ("log.commitment_key", "1", WRONG_TYPE),
+    ("log.commitment_key", "\"\"", EMPTY_PATH),
+    ("log.commitment_key", "\"gone\"", FILE_MISSING),
+    ("log.commitment_key", "\"certs\"", NOT_A_FILE),
+    ("log.commitment_key", "\"key-ring\"", &["not understood at line"]),
 ];
 /// All required keys.
-const REQUIRED_KEYS: [&str; 9] = [
+const REQUIRED_KEYS: [&str; 10] = [
     "listen",
     "trust_domain",
     "tls.certificate",
@@ -80,6 +85,7 @@ const REQUIRED_KEYS: [&str; 9] = [
     "log.anchor",
     "log.signing_key",
     "log.key_ring",
+    "log.commitment_key",
 ];
 /// All number keys with their minimum and maximum, as the error messages name them.
 const NUMBER_BOUNDS: [(&str, i64, i64); 6] = [
@@ -199,6 +205,7 @@ fn what_others_can_read_is_not_used() {
         ("certs/server.key", "tls.key"),
         ("log-signing-key", "log.signing_key"),
         ("key-ring", "log.key_ring"),
+        ("commitment-key", "log.commitment_key"),
         ("gateway.sqlite", "database.sqlite"),
     ] {
         let path = folder.file_path(file);
@@ -220,8 +227,9 @@ fn what_init_makes_is_private_whatever_the_umask() {
     for umask in ["000", "022", "077"] {
         let folder_made = folder.file_path(&format!("made-{umask}"));
         let name = folder_made.to_str().unwrap();
-        let moved =
-            ["gateway.sqlite", "log-signing-key", "key-ring"].iter().fold(good.clone(), |text, file| {
+        let moved = ["gateway.sqlite", "log-signing-key", "key-ring", "commitment-key"]
+            .iter()
+            .fold(good.clone(), |text, file| {
                 text.replace(&format!("\"{file}\""), &format!("\"{name}/{file}\""))
             });
         folder.write("gateway.toml", &moved.replace("\"anchor\"", &format!("\"{name}/anchor\"")));
@@ -236,7 +244,7 @@ fn what_init_makes_is_private_whatever_the_umask() {
             assert_eq!(mode, 0o600, "{} under umask {umask}", entry.path().display());
             found.push(entry.file_name().into_string().unwrap());
         }
-        for file in ["anchor", "gateway.sqlite", "key-ring", "log-signing-key"] {
+        for file in ["anchor", "commitment-key", "gateway.sqlite", "key-ring", "log-signing-key"] {
             assert!(found.iter().any(|found| found == file), "{file} is not among {found:?}");
         }
     }
@@ -244,7 +252,7 @@ fn what_init_makes_is_private_whatever_the_umask() {
 
 /// Returns the configuration with database, keys and anchor in the folder `fresh`, which does not exist.
 fn configuration_of_a_new_gateway(folder: &ServeFolder) -> String {
-    ["gateway.sqlite", "log-signing-key", "key-ring", "anchor"]
+    ["gateway.sqlite", "log-signing-key", "key-ring", "commitment-key", "anchor"]
         .iter()
         .fold(folder.configuration(), |text, file| {
             text.replace(&format!("\"{file}\""), &format!("\"fresh/{file}\""))

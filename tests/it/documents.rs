@@ -17,7 +17,7 @@ use ap_gateway::proto::v1::{
 };
 use tempfile::TempDir;
 
-use super::committed_tables::{assert_every_edit_is_found, assert_misplaced_records_are_found};
+use super::committed_tables;
 use super::exchange_semantics::new_id;
 use super::support::World;
 
@@ -387,8 +387,7 @@ async fn all(world: World) -> TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_hold_on_sqlite() {
     let dir = all(World::sqlite().await).await;
-    assert_every_edit_is_found(dir.path()).await;
-    assert_misplaced_records_are_found(dir.path()).await;
+    committed_tables::assert_verifies(dir.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

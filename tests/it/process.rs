@@ -79,11 +79,17 @@ impl Sandbox {
     pub async fn assert_log_verifies(&self) {
         let file = |name| self.path().join(name);
         let log_key = std::fs::read_to_string(file("log-key")).unwrap();
-        let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
-        let report =
-            audit::verify_database_copy(&database, &log_key, Some(&anchor), Some(&ring)).await.unwrap();
+        let (database, anchor, ring, commitment_key) =
+            (file("gateway.sqlite"), file("anchor"), file("key-ring"), file("commitment-key"));
+        let files = audit::VerifyFiles {
+            anchor: Some(&anchor),
+            key_ring: Some(&ring),
+            commitment_key: Some(&commitment_key),
+        };
+        let report = audit::verify_database_copy(&database, &log_key, files).await.unwrap();
         assert_eq!(report.findings, []);
-        assert!(report.records > 0);
+        assert_eq!(report.unchecked, [""; 0]);
+        assert!(report.rows > 0);
     }
 }
 

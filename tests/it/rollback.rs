@@ -115,8 +115,14 @@ fn run_verify(args: &[&str]) -> (i32, String) {
 async fn verify_folder(dir: &Path) -> ap_gateway::audit::report::VerifyReport {
     let file = |name| dir.join(name);
     let key = std::fs::read_to_string(file("log-key")).unwrap();
-    let (database, anchor, ring) = (file("gateway.sqlite"), file("anchor"), file("key-ring"));
-    audit::verify_database_copy(&database, &key, Some(&anchor), Some(&ring)).await.unwrap()
+    let (database, anchor, ring, commitment_key) =
+        (file("gateway.sqlite"), file("anchor"), file("key-ring"), file("commitment-key"));
+    let files = audit::VerifyFiles {
+        anchor: Some(&anchor),
+        key_ring: Some(&ring),
+        commitment_key: Some(&commitment_key),
+    };
+    audit::verify_database_copy(&database, &key, files).await.unwrap()
 }
 
 /// Checks that a second node does not serve without the new key and the new anchor, nor after an `accept-rollback`

@@ -27,7 +27,7 @@ const OTHER_KEYS: [(&str, &[&str]); 6] = [
     ("callers", &["organisation", "idx"]),
     ("checkpoints", &["size"]),
     ("entries", &["idx"]),
-    ("leaves", &["idx", "placement", "ordinal"]),
+    ("placement_entries", &["placement", "idx"]),
     ("parties", &["organisation", "idx", "ordinal"]),
 ];
 /// The table of sqlx, whose columns are not declared.
@@ -83,7 +83,7 @@ fn every_table_about_a_child_is_committed_and_names_the_child() {
             RecordSubject::NoChild => continue,
             RecordSubject::PlacementChild => has("placement"),
             RecordSubject::PlacementVersion => has("id"),
-            RecordSubject::EveryChild | RecordSubject::EveryChildIfAny => true,
+            RecordSubject::EveryChild => true,
         };
         assert!(names_its_child && table.class == TableClass::Committed, "{}", table.name);
     }

@@ -37,7 +37,7 @@ async fn append_entries(dir: &Path) {
         let (committer, exchange) = (node.committer.clone(), random.uuid_v7(clock.now()));
         let entry =
             AuditEntry { exchange_id: exchange.into_bytes().to_vec().into(), ..AuditEntry::default() };
-        let proposal = Proposal {
+        let mut proposal = Proposal {
             exchange_id: exchange,
             entry,
             identity_guards: Vec::new(),
@@ -48,10 +48,13 @@ async fn append_entries(dir: &Path) {
             rows: Vec::new(),
             parties: Vec::new(),
             leaves: Vec::new(),
+            bases: Vec::new(),
             reply: Bytes::new(),
             salts: CommitmentSalts::new(&random),
             sealed_salts: Vec::new(),
+            openings: Bytes::new(),
         };
+        proposal.fill_commitments(node.vault.commitment_key());
         commits.spawn(
             async move { matches!(committer.commit(proposal).await, CommitOutcome::Committed { .. }) },
         );

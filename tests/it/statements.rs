@@ -311,11 +311,9 @@ async fn registers_and_returns_on_sqlite() {
     assert_eq!(conn.execute(changed, vec![]).await.unwrap(), 1);
     drop(conn);
     opened.close().await;
-    let (sessions, documents) = committed_tables::count_records(dir.path()).await;
-    let (verified, findings) = committed_tables::verify_copy(dir.path(), dir.path()).await;
+    let findings = committed_tables::findings(dir.path()).await;
     let [finding] = &findings[..] else { panic!("{} findings", findings.len()) };
-    assert!(finding.starts_with("a confirmation of entry "), "{finding}");
-    assert_eq!(verified, sessions + documents - 1);
+    assert!(finding.starts_with("statements, entry "), "{finding}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::audit::VerifyFiles;
 use super::super::{Failure, audit, print_line};
 use super::ensure;
 use crate::store::{Database, DatabaseLocation};
@@ -18,18 +19,18 @@ const EDITS: [Edit; 4] = [
         description: "an absence (O) changed to a presence (/)",
         statements: &["UPDATE marks SET code = '/' WHERE (idx, ordinal) = \
                        (SELECT idx, ordinal FROM marks WHERE code = 'O' ORDER BY idx, ordinal LIMIT 1)"],
-        expected_finding: "a mark of entry",
+        expected_finding: "marks, entry",
     },
     Edit {
         description: "an entry of the log replaced by another",
         statements: &["UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE idx = 4) WHERE idx = 5"],
-        expected_finding: "entry",
+        expected_finding: "entries, entry 5",
     },
     Edit {
         description: "a checkpoint changed",
         statements: &["UPDATE checkpoints SET note = replace(note, 'a', 'b') WHERE size = \
                        (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1 OFFSET 2)"],
-        expected_finding: "checkpoint",
+        expected_finding: "checkpoints:",
     },
     Edit {
         description: "the newest entries cut off",
@@ -45,26 +46,27 @@ const EDITS: [Edit; 4] = [
 pub async fn show(dir: &Path) -> Result<(), Failure> {
     let log_key = std::fs::read_to_string(dir.join("log-key"))
         .map_err(|error| Failure::unavailable("the log's key", error))?;
-    let (anchor, ring) = (dir.join("anchor"), dir.join("key-ring"));
+    let (anchor, ring, key) = (dir.join("anchor"), dir.join("key-ring"), dir.join("commitment-key"));
+    let files = VerifyFiles { anchor: Some(&anchor), key_ring: Some(&ring), commitment_key: Some(&key) };
     let unchanged = copy_database(dir, "unchanged")?;
-    let report = audit::verify_database_copy(&unchanged, &log_key, Some(&anchor), Some(&ring)).await?;
+    let report = audit::verify_database_copy(&unchanged, &log_key, files).await?;
     ensure(report.findings.is_empty(), "the log does not verify")?;
     print_line(&format!(
-        "10. The auditor verifies the log: {} entries and {} stored records are unchanged",
-        report.entries, report.records
+        "10. The auditor verifies the log: {} entries and {} rows are unchanged",
+        report.entries, report.rows
     ));
     print_line("11. Somebody with access to the database edits a copy of it");
     for (number, edit) in EDITS.iter().enumerate() {
         let copied = copy_database(dir, &format!("edit-{number}"))?;
         apply_edit(&copied, edit).await?;
-        let report = audit::verify_database_copy(&copied, &log_key, Some(&anchor), Some(&ring)).await?;
+        let report = audit::verify_database_copy(&copied, &log_key, files).await?;
         let found =
-            report.findings.iter().find(|finding| finding.description.contains(edit.expected_finding));
+            report.findings.iter().find(|finding| finding.to_string().contains(edit.expected_finding));
         let Some(found) = found else {
             return Err(Failure::refused(format!("not detected: {}", edit.description)));
         };
         print_line(&format!("   {}: detected", edit.description));
-        print_line(&format!("      {}", found.description));
+        print_line(&format!("      {found}"));
     }
     print_line("All checks passed.");
     Ok(())

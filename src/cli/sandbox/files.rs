@@ -107,7 +107,8 @@ fn configuration_toml(postgres_url_file: Option<&Path>) -> String {
         "listen = \"127.0.0.1:0\"\ntrust_domain = \"{TRUST_DOMAIN}\"\nreflection = true\n\n\
          [tls]\ncertificate = \"certs/server.pem\"\nkey = \"certs/server.key\"\nclient_ca = \"ca.pem\"\n\
          crls = [\"ca.crl\"]\n\n[database]\n{database}\n\n\
-         [log]\nanchor = \"anchor\"\nsigning_key = \"log-signing-key\"\nkey_ring = \"key-ring\"\n"
+         [log]\nanchor = \"anchor\"\nsigning_key = \"log-signing-key\"\nkey_ring = \"key-ring\"\n\
+         commitment_key = \"commitment-key\"\n"
     )
 }
 

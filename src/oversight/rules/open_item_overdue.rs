@@ -118,7 +118,12 @@ async fn load(
 fn grounds(placement: &Placement, remaining: RemainingItems) -> Grounds {
     Grounds {
         versions_read: remaining.versions_read,
-        child: Some(ChildRecord { placement: placement.id, child: placement.child, key: remaining.key }),
+        child: Some(ChildRecord {
+            placement: placement.id,
+            child: placement.child,
+            sender: placement.commissioner.clone(),
+            key: remaining.key,
+        }),
         recipients: vec![placement.commissioner.clone(), placement.provider.clone()],
     }
 }

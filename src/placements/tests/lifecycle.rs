@@ -54,25 +54,25 @@ async fn from_referral_to_exit() {
         world.refusal_reason(LA, methods::END_PLACEMENT, &end(placement, "5", "2026-11-13")).await,
         "STATE_INVALID"
     );
-    let delivered = "SELECT kind, organisation FROM parties WHERE kind > 0 ORDER BY idx, ordinal";
+    let delivered = "SELECT kind, organisation FROM parties WHERE kind > 0 ORDER BY idx, organisation";
     assert_eq!(
         world.query_as_text(delivered).await,
         [
-            "1 school/123456",
             "1 la/331",
             "1 provider/riverside",
+            "1 school/123456",
             "2 la/330",
-            "3 school/123456",
             "3 la/331",
             "3 provider/riverside",
+            "3 school/123456",
             "4 provider/riverside",
             "4 school/123456",
-            "5 school/123456",
             "5 la/331",
             "5 provider/riverside",
+            "5 school/123456",
             "6 la/330",
-            "6 school/123456",
             "6 la/331",
+            "6 school/123456",
         ]
     );
 }

@@ -22,7 +22,7 @@ use crate::proto::v1::{
     AgreementState, CreateReferralResponse, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest,
     placement_service as methods,
 };
-use crate::seal::{KeyRing, Vault};
+use crate::seal::{CommitmentKey, KeyRing, Vault};
 use crate::store::log::LogTree;
 use crate::store::sql::Conn;
 use crate::store::version_key::{KeyFamily, VersionKey};
@@ -57,6 +57,7 @@ impl TestGateway {
         let fill = |bytes: &mut [u8]| random.fill(bytes);
         let ring =
             KeyRing::create(&folder.path().join("ring"), jiff::civil::date(2026, 9, 1), &fill).unwrap();
+        let commitment_key = CommitmentKey::create(&folder.path().join("commitment-key"), &fill).unwrap();
         let database = Database::create(&DatabaseLocation::Sqlite(folder.path().join("db"))).await.unwrap();
         database.migrate().await.unwrap();
         let signer = Signer::from_seed("test", &[7; 32]).unwrap();
@@ -83,7 +84,7 @@ impl TestGateway {
             log: LogReader::new(database.clone()),
             log_keys: Arc::new(keys),
             committer,
-            vault: Arc::new(Vault::new(ring, 100)),
+            vault: Arc::new(Vault::new(ring, commitment_key, 100)),
             clock,
             random,
             certificate_status: Arc::new(|_| CertificateStatus::Valid),

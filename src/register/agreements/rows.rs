@@ -14,7 +14,7 @@ stored_enums! { AgreementState, Article6, Article9, DataClass, Purpose }
 record! {
     /// A version of an agreement.
     #[derive(Clone, Debug)]
-    pub struct AgreementRow in "agreements" as a, Committed, NoChild {
+    pub struct AgreementRow in "agreements" as a, 19, Committed, NoChild {
         /// Id of the agreement.
         pub id: Uuid,
         /// The etag, from 1.

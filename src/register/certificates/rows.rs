@@ -13,7 +13,7 @@ stored_enums! { CertificateState }
 
 record! {
     /// A version of a certificate's registration.
-    pub struct CertificateRow in "certificates" as c, Committed, NoChild {
+    pub struct CertificateRow in "certificates" as c, 17, Committed, NoChild {
         /// SHA-256 of the DER encoding.
         pub sha256: [u8; 32],
         /// Version of the registration, from 1.

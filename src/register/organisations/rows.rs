@@ -11,7 +11,7 @@ stored_enums! { OrganisationState }
 record! {
     /// A version of an organisation's registration.
     #[derive(Clone, Debug)]
-    pub struct OrganisationRow in "organisations" as o, Committed, NoChild {
+    pub struct OrganisationRow in "organisations" as o, 16, Committed, NoChild {
         /// Id of the organisation.
         pub organisation: OrganisationId,
         /// The etag, from 1.

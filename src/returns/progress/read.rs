@@ -7,12 +7,12 @@ use super::wire;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
-    CallerRole, Decided, DeliveredContent, DeliverySource, LeafInput, LeafRole, PageTokens, PolicyFacts,
-    Reason, Refusal, RequestContext,
+    CallerRole, ContentSubject, Decided, DeliveredContent, DeliverySource, LeafInput, PageTokens,
+    PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{GetProgressRequest, GetProgressResponse, ProgressRecord};
+use crate::proto::v1::{GetProgressRequest, GetProgressResponse, LeafRole, ProgressRecord, RecordKind};
 use crate::returns::GET_PROGRESS;
 use crate::seal::ChildKey;
 use crate::select;
@@ -54,7 +54,8 @@ pub(in crate::returns) async fn get_progress(
         response.next_page_token = pages.seal(&cx, &next.to_be_bytes())?;
     }
     let reply = response.encode_to_vec();
-    let part = LeafInput { placement: id, role: LeafRole::Read, key: &key, reply: &reply };
+    let (record, sender) = (RecordRef::unversioned(RecordKind::Progress, id), &placement.provider);
+    let part = LeafInput { placement: id, role: LeafRole::Read, record, sender, key: &key, reply: &reply };
     let change = cx.change(&permit).guard(placement.key(), placement.version);
     let change = change.append_child::<ProgressRow>(&part, &[]);
     let change =
@@ -114,8 +115,10 @@ pub async fn progress_content(
     let Some(key) = children::load_key(cx, &row.sender, placement.child).await? else {
         return Ok(DeliveredContent::default());
     };
-    let record = progress_record(&key, &row, false)?;
-    Ok(DeliveredContent::about_child(record, Content::Progress, placement.id, key))
+    let message = progress_record(&key, &row, false)?;
+    let record = RecordRef::new(RecordKind::Progress, placement.id, row.revision);
+    let subject = ContentSubject { placement: placement.id, sender: row.sender, key, record };
+    Ok(DeliveredContent::about_child(message, Content::Progress, subject))
 }
 
 /// Returns whether an organisation may read a return: it must be a party on the last day of the return's period.

@@ -16,7 +16,7 @@ use crate::store::version_key::{KeyFamily, VersionKey};
 
 record! {
     /// A row of `progress`: one revision of a progress return.
-    pub struct ProgressRow in "progress" as p, Committed, PlacementChild {
+    pub struct ProgressRow in "progress" as p, 36, Committed, PlacementChild {
         pub placement: Uuid,
         pub child: Uuid,
         pub sender: OrganisationId,

@@ -7,13 +7,13 @@ use super::rules::{self, ProgressFlags};
 use super::wire;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, LeafRole, PolicyFacts, Reason, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::passports;
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
-    DataClass, DeliveryKind, ProgressOutcome, ProgressRecord, ProgressReturn, SubmitProgressRequest,
-    SubmitProgressResponse,
+    DataClass, DeliveryKind, LeafRole, ProgressOutcome, ProgressRecord, ProgressReturn, RecordKind,
+    SubmitProgressRequest, SubmitProgressResponse,
 };
 use crate::register::agreements;
 use crate::seal::ChildKey;
@@ -77,15 +77,17 @@ pub(in crate::returns) async fn submit_progress(
         receipt: None,
     };
     let reply = response.encode_to_vec();
-    let part =
-        LeafInput { placement: placement.id, role: LeafRole::Submitted, key: &child_key, reply: &reply };
+    let (role, record) = (LeafRole::Submitted, RecordRef::new(RecordKind::Progress, placement.id, revision));
+    let (key_of_child, sender) = (&child_key, &provider);
+    let part = LeafInput { placement: placement.id, role, record, sender, key: key_of_child, reply: &reply };
     let mut change = cx.change(&permit).guard(key.clone(), before).guard(placement.key(), placement.version);
     // A return belongs to the school on roll on the last day of its period.
     let schools = placement.schools_on(period.last());
     let recipients = [&placement.commissioner].into_iter().chain(schools);
     let recipients: Vec<_> = recipients.filter(|recipient| **recipient != provider).collect();
     if outcome == ProgressOutcome::Unchanged {
-        let change = recipients.into_iter().fold(change, Change::add_counterpart);
+        let share = |change: Change, recipient| change.share_child(recipient, placement.id);
+        let change = recipients.into_iter().fold(change, share);
         return Ok(change.append_child::<ProgressRow>(&part, &[]).with_reply(&response));
     }
     let record = ProgressRecord {

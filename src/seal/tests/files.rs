@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_vault_takes_only_a_ring_that_continues_its_own() {
     let (_folder, path, ring) = ring();
-    let vault = Vault::new(ring, 8);
+    let vault = Vault::new(ring, commitment_key(&path), 8);
     vault.reload(KeyRing::rotate(&path, DAY, &counting_random(99)).unwrap()).unwrap();
     assert_eq!(vault.ring().active().id(), 1);
     vault.reload(KeyRing::activate(&path).unwrap()).unwrap();

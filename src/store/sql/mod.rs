@@ -25,4 +25,6 @@ pub use database::{Database, DatabaseLocation};
 pub use error::StoreError;
 pub use schema::SchemaMismatch;
 pub use sqlite_writer::{SqliteWalCheckpointer, UnsyncedCommit};
-pub use value::{Column, ColumnKind, ColumnType, RecordSubject, Row, Table, TableClass, Value};
+pub use value::{
+    Column, ColumnKind, ColumnType, NO_VERSIONS, RecordSubject, Row, RowVersions, Table, TableClass, Value,
+};

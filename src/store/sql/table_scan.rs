@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, query};
 
 use super::conn::{bind_postgres, bind_sqlite, rows_from_postgres, rows_from_sqlite};
 use super::timeouts::with_timeout;
-use super::{Conn, RecordSubject, Row, StoreError, Table, Value};
+use super::{Conn, Row, StoreError, Table, Value};
 
 impl Conn {
     /// Returns the rows that the entries from `from` (inclusive) to `to` (exclusive) wrote to a table of records.
@@ -27,15 +27,39 @@ impl Conn {
     }
 }
 
-/// Returns the statement of a scan. Where an entry may be about no child, its rows have no leaf and are left out.
-fn scan_sql(table: &Table) -> String {
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    let (names, name) = (names.join(", "), table.name);
-    let only = match table.subject {
-        RecordSubject::EveryChildIfAny => {
-            format!(" AND EXISTS (SELECT 1 FROM leaves l WHERE l.idx = {name}.idx)")
+impl Conn {
+    /// Returns whether a table has all declared columns.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_columns(&mut self, table: &'static Table) -> Result<bool, StoreError> {
+        if table.columns.is_empty() {
+            return Ok(true);
         }
-        _ => String::new(),
-    };
-    format!("SELECT {names} FROM {name} WHERE idx >= $1 AND idx < $2{only}")
+        let sql = format!("SELECT {} FROM {} LIMIT 0", column_names(table), table.name);
+        let read = match self {
+            Self::SqliteWriter(writer) => writer.fetch_text(&sql, table.name, &[]).map(|_| ()),
+            Self::SqliteReader(conn) => {
+                query(AssertSqlSafe(sql)).fetch_all(&mut **conn).await.map(|_| ()).map_err(StoreError::from)
+            }
+            Self::Postgres(conn) => with_timeout(query(AssertSqlSafe(sql)).fetch_all(&mut **conn))
+                .await
+                .map(|_| ())
+                .map_err(StoreError::from),
+        };
+        match read {
+            Ok(()) => Ok(true),
+            Err(StoreError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn column_names(table: &Table) -> String {
+    table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the statement of a scan.
+fn scan_sql(table: &Table) -> String {
+    format!("SELECT {} FROM {} WHERE idx >= $1 AND idx < $2 ORDER BY idx", column_names(table), table.name)
 }

@@ -49,13 +49,30 @@ pub struct Column {
     pub kind: ColumnKind,
     /// Whether it may hold NULL.
     pub is_nullable: bool,
+    /// The format of entries since which it is hashed: see [`crate::store::canonical`].
+    pub since: u32,
+    /// Whether it holds a wrapped key or names the key that wraps it. Such a column is not hashed, because it changes
+    /// when the key is wrapped again.
+    pub is_wrapped: bool,
 }
 
 impl Column {
     /// Declares a column of a type.
     #[must_use]
     pub const fn new<T: ColumnType>(name: &'static str) -> Self {
-        Self { name, kind: T::KIND, is_nullable: T::IS_NULLABLE }
+        Self { name, kind: T::KIND, is_nullable: T::IS_NULLABLE, since: 1, is_wrapped: false }
+    }
+
+    /// Declares that the column was added by this format of entries.
+    #[must_use]
+    pub const fn since(self, format: u32) -> Self {
+        Self { since: format, ..self }
+    }
+
+    /// Declares that the column belongs to a wrapped key.
+    #[must_use]
+    pub const fn wrapped(self) -> Self {
+        Self { is_wrapped: true, ..self }
     }
 }
 
@@ -72,10 +89,11 @@ pub enum TableClass {
     Operational,
 }
 
-/// Which child a table's rows are about, and so which leaf of their entry is taken over them.
+/// Which child a table's rows are about, and so which leaf of their entry is taken over them. If the exchange was about
+/// no child, they are under the root over rows like those about none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordSubject {
-    /// No child: no leaf is taken over the rows.
+    /// No child: the rows are under the root over other rows.
     NoChild,
     /// The child of the placement in the column `placement`.
     PlacementChild,
@@ -83,15 +101,19 @@ pub enum RecordSubject {
     PlacementVersion,
     /// Every child of the entry: each leaf is taken over the rows.
     EveryChild,
-    /// Every child of the entry, which may be about none: then no leaf is taken over the rows.
-    EveryChildIfAny,
 }
+
+/// Returns the keys of which a scanned row of a table became the current version, in their stored form, each with the
+/// number of that version.
+pub type RowVersions = fn(&Row) -> Result<Vec<(Vec<u8>, i64)>, StoreError>;
 
 /// A table as the committer writes it.
 #[derive(Debug)]
 pub struct Table {
     /// Its name, the same on both databases.
     pub name: &'static str,
+    /// Its number, which is hashed with each of its rows. A number is never given to a second table.
+    pub number: u16,
     /// What the log proves of it.
     pub class: TableClass,
     /// Which child its rows are about.
@@ -101,7 +123,15 @@ pub struct Table {
     /// The key columns of a table in which a row replaces the one of the same key. Empty if the database refuses a row
     /// of an existing key.
     pub replace_key: &'static [&'static str],
+    /// The versions that a row sets in `current_versions`; only records set any.
+    pub versions: RowVersions,
 }
+
+/// The versions of a row of a table that is no record: none.
+///
+/// # Errors
+/// None.
+pub const NO_VERSIONS: RowVersions = |_| Ok(Vec::new());
 
 macro_rules! from {
     ($($rust:ty => $kind:ident($value:ident) $some:expr, $none:expr;)*) => {$(
@@ -142,6 +172,16 @@ impl Value {
     #[must_use]
     pub const fn is_null(&self) -> bool {
         matches!(self, Self::Int(None) | Self::Text(None) | Self::Blob(None))
+    }
+
+    /// Returns whether the value is what an added column holds in older rows: NULL, zero or empty.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        match self {
+            Self::Int(value) => value.is_none_or(|value| value == 0),
+            Self::Text(value) => value.as_ref().is_none_or(String::is_empty),
+            Self::Blob(value) => value.as_ref().is_none_or(Vec::is_empty),
+        }
     }
 
     /// Appends the canonical encoding of the value: a tag, a length, the bytes. Record rows are hashed in it.
@@ -204,6 +244,12 @@ impl Row {
             Some(Value::Blob(Some(bytes))) => Ok(bytes),
             _ => Err(StoreError::corrupt(self.sql, column)),
         }
+    }
+
+    /// Returns the value of the column of this name, if there is one.
+    #[must_use]
+    pub fn value(&self, column: &str) -> Option<Value> {
+        self.find(column).cloned()
     }
 
     fn find(&self, column: &str) -> Option<&Value> {

@@ -38,7 +38,8 @@ fn named(finding: &Discrepancy) -> Named<'_> {
         let at = words.windows(phrase.len()).position(|window| window == phrase)?;
         words.get(at + phrase.len())?.parse().ok()
     };
-    Named { table: None, entry: number_after(&["entry"]), up_to: number_after(&["entry", "up", "to"]) }
+    let entry = finding.entry.and_then(|entry| i64::try_from(entry).ok());
+    Named { table: Some(&finding.table), entry, up_to: number_after(&["entry", "up", "to"]) }
 }
 
 /// Returns whether a finding is about an edit.
@@ -70,6 +71,7 @@ pub struct Verifier {
     log_key: LogKeyHistory,
     anchor: PathBuf,
     key_ring: PathBuf,
+    commitment_key: PathBuf,
 }
 
 impl Verifier {
@@ -77,7 +79,9 @@ impl Verifier {
     pub fn new(dir: &Path) -> Self {
         let log_key = std::fs::read_to_string(dir.join("log-key")).unwrap();
         let log_key = LogKeyHistory::parse(log_key.trim()).unwrap_or_else(|_| panic!("not a log key"));
-        Self { log_key, anchor: dir.join("anchor"), key_ring: dir.join("key-ring") }
+        let [anchor, key_ring, commitment_key] =
+            ["anchor", "key-ring", "commitment-key"].map(|name| dir.join(name));
+        Self { log_key, anchor, key_ring, commitment_key }
     }
 
     /// Verifies a database, and returns the findings; an error counts as one.
@@ -87,11 +91,15 @@ impl Verifier {
             log_key: self.log_key.clone(),
             anchor: Some(self.anchor.clone()),
             key_ring: Some(self.key_ring.clone()),
+            commitment_key: Some(self.commitment_key.clone()),
         };
         let tables = gateway::tables();
         match tokio::time::timeout(MAX_VERIFY_TIME, verify_database(&options, &tables)).await {
             Ok(Ok(report)) => report.findings,
-            Ok(Err(error)) => vec![Discrepancy { description: format!("the copy cannot be read: {error}") }],
+            Ok(Err(error)) => {
+                let description = format!("the copy cannot be read: {error}");
+                vec![Discrepancy { table: String::new(), entry: None, description }]
+            }
             Err(_) => Vec::new(),
         }
     }

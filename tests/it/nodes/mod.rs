@@ -120,6 +120,7 @@ impl Nodes {
                     .unwrap(),
                 anchor: Some(file("anchor")),
                 key_ring: Some(file("key-ring")),
+                commitment_key: Some(file("commitment-key")),
             };
             let report = verify_database(&options, &ap_gateway::gateway::tables()).await.unwrap();
             assert_eq!(report.findings, []);

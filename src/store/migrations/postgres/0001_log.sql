@@ -13,6 +13,7 @@ CREATE TABLE entries (
   outcome     BIGINT NOT NULL,     -- apgateway.v1.Outcome
   size        BIGINT NOT NULL,     -- size of the tree of the receipt's checkpoint
   bytes       BYTEA NOT NULL,        -- encoded apgateway.v1.AuditEntry
+  openings    BYTEA NOT NULL,        -- encoded apgateway.v1.EntryOpenings
   salts       BYTEA,                 -- encrypted: salts of the two commitments
   request_id  BYTEA,                 -- set only if the exchange had its effect
   request_mac BYTEA,                 -- key id and HMAC of the request as received
@@ -45,7 +46,8 @@ CREATE TABLE current_versions (
   ordinal BIGINT NOT NULL
 );
 
--- Organisations that an entry concerns other than its caller: recipients of a delivery, and counterparts (kind 0).
+-- Organisations that an entry concerns, as its openings list them: one row a delivery, or one of kind 0 without a
+-- delivery. Ordinals count within an organisation's rows of the entry.
 CREATE TABLE parties (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,
@@ -58,20 +60,22 @@ CREATE TABLE parties (
 );
 CREATE INDEX parties_object ON parties (object) WHERE object IS NOT NULL;
 
--- Index of entries by caller, without the newest entries: see callers_indexed_up_to in store/tables.rs.
+-- Index of entries by caller, without the newest entries: see index_progress.
 CREATE TABLE callers (
   organisation TEXT COLLATE "C" NOT NULL,
   idx          BIGINT NOT NULL,
   PRIMARY KEY (organisation, idx)
 );
 
--- Per-child leaves: one row for each child and role of an exchange. The entry's per-child root hashes them in the order
--- of ordinal. There is no index by placement, because each child of each return would then write a page of its own.
-CREATE TABLE leaves (
-  idx       BIGINT NOT NULL,
-  ordinal   BIGINT NOT NULL,
+-- Index of entries by the placements of their leaves, without the newest entries.
+CREATE TABLE placement_entries (
   placement BYTEA NOT NULL,
-  role      BIGINT NOT NULL,
-  hash      BYTEA NOT NULL,
-  PRIMARY KEY (idx, placement, ordinal)
+  idx       BIGINT NOT NULL,
+  PRIMARY KEY (placement, idx)
+);
+
+-- How far the two indexes go, one row.
+CREATE TABLE index_progress (
+  id   BIGINT PRIMARY KEY,  -- 0
+  size BIGINT NOT NULL      -- the entries below this index are in the two indexes
 );

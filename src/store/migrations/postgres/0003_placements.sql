@@ -7,6 +7,7 @@ CREATE TABLE children (
   sender   TEXT COLLATE "C" NOT NULL,     -- organisation that owns the record
   version  BIGINT NOT NULL,
   identity BYTEA NOT NULL,     -- encrypted: apgateway.v1.ChildIdentity
+  new_upn  BYTEA,              -- blind index of the UPN, in the first version that has it
   PRIMARY KEY (idx, ordinal)
 );
 
@@ -19,6 +20,7 @@ CREATE TABLE child_keys (
   ordinal BIGINT NOT NULL,
   sender  TEXT COLLATE "C" NOT NULL,
   child   BYTEA NOT NULL,
+  check_value BYTEA NOT NULL,  -- 32 bytes derived from the key: what the wrapped key must open to
   kek_id  BIGINT NOT NULL,  -- id of the ring's key that wraps it
   wrapped BYTEA NOT NULL,
   PRIMARY KEY (idx, ordinal)

@@ -25,5 +25,8 @@ CREATE TABLE acknowledgements (
   stage         BIGINT NOT NULL,  -- apgateway.v1.DeliveryStage
   time          BIGINT NOT NULL,
   officer       BYTEA,              -- encrypted: the person who acted on it
+  passport_sender    TEXT,    -- sender of the passport, if the start of the placement needs this acknowledgement
+  passport_placement BYTEA,    -- placement with which it was shared
+  passport_version   BIGINT, -- version of the passport
   PRIMARY KEY (idx, ordinal)
 );

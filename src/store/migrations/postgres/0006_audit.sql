@@ -1,2 +1,25 @@
 -- Finds the size of the tree at an instant, because the log is read by period.
 CREATE INDEX checkpoints_time ON checkpoints (time, size);
+
+-- Rows that were disposed of. The leaf hash of each stays, so that the entry that wrote it still verifies.
+CREATE TABLE disposed_rows (
+  idx           BIGINT NOT NULL,
+  ordinal       BIGINT NOT NULL,
+  entry_idx     BIGINT NOT NULL,  -- entry that wrote the row
+  entry_ordinal BIGINT NOT NULL,  -- ordinal of the row; -1 for salts, reply and request id of the entry itself
+  table_number  BIGINT NOT NULL,
+  leaf_hash     BYTEA NOT NULL,
+  row_key       BYTEA,           -- key in current_versions of which the row was a version
+  row_version   BIGINT,
+  PRIMARY KEY (idx, ordinal)
+);
+CREATE INDEX disposed_rows_entry ON disposed_rows (entry_idx, entry_ordinal);
+
+-- Placements of children whose keys were disposed of, because their own rows are gone.
+CREATE TABLE disposed_placements (
+  idx       BIGINT NOT NULL,
+  ordinal   BIGINT NOT NULL,
+  placement BYTEA NOT NULL,
+  child     BYTEA NOT NULL,
+  PRIMARY KEY (idx, ordinal)
+);

@@ -7,6 +7,7 @@ CREATE TABLE children (
   sender   TEXT NOT NULL,     -- organisation that owns the record
   version  INTEGER NOT NULL,
   identity BLOB NOT NULL,     -- encrypted: apgateway.v1.ChildIdentity
+  new_upn  BLOB,              -- blind index of the UPN, in the first version that has it
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 
@@ -19,6 +20,7 @@ CREATE TABLE child_keys (
   ordinal INTEGER NOT NULL,
   sender  TEXT NOT NULL,
   child   BLOB NOT NULL,
+  check_value BLOB NOT NULL,  -- 32 bytes derived from the key: what the wrapped key must open to
   kek_id  INTEGER NOT NULL,  -- id of the ring's key that wraps it
   wrapped BLOB NOT NULL,
   PRIMARY KEY (idx, ordinal)

@@ -25,5 +25,8 @@ CREATE TABLE acknowledgements (
   stage         INTEGER NOT NULL,  -- apgateway.v1.DeliveryStage
   time          INTEGER NOT NULL,
   officer       BLOB,              -- encrypted: the person who acted on it
+  passport_sender    TEXT,    -- sender of the passport, if the start of the placement needs this acknowledgement
+  passport_placement BLOB,    -- placement with which it was shared
+  passport_version   INTEGER, -- version of the passport
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;

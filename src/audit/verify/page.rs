@@ -1,28 +1,33 @@
-//! Pages of log entries, read ahead by a separate task while earlier pages are verified.
+//! Pages of log entries with the rows that they wrote, read ahead by a separate task while earlier pages are verified.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 
 use crate::store::sql::Conn;
-use crate::store::{Row, StoreError, log};
-use crate::tlog::{Hash, TILE_WIDTH, TileId};
+use crate::store::{ENTRIES, Row, StoreError, Table, TableClass};
+use crate::tlog::{TILE_WIDTH, TileId};
 
 /// Entries of one page: eight tiles.
 const ENTRIES_PER_PAGE: u64 = 8 * TILE_WIDTH;
 /// Pages that are read ahead of the verifier.
 const READ_AHEAD_PAGES: usize = 2;
 
-/// Consecutive entries with their leaves and tiles.
+/// A row of a committed table.
+pub(super) struct TableRow {
+    pub table: &'static Table,
+    pub ordinal: i64,
+    pub row: Row,
+}
+
+/// Consecutive entries with their rows and tiles.
 pub(super) struct EntryPage {
-    /// Rows of the entries: index, time, exchange, caller, system, method, outcome and bytes.
+    /// Rows of the entries, with all columns of [`ENTRIES`].
     pub entries: Vec<Row>,
-    /// Child leaves by entry index, for the entries that have some.
-    pub leaves: BTreeMap<i64, Vec<Hash>>,
+    /// The rows that each entry wrote, in the order of their ordinals.
+    pub rows: HashMap<i64, Vec<TableRow>>,
     /// Tiles of any level that one of the entries completes.
     pub tiles: HashMap<TileId, Vec<u8>>,
-    /// Indexes of entries without their row in `callers`. A list of their caller's exchanges would lack them.
-    pub missing_from_callers: Vec<i64>,
 }
 
 /// The pages of the log from the first entry on, all read from one snapshot. `None` marks the end of the log.
@@ -31,9 +36,9 @@ pub(super) struct EntryPages(mpsc::Receiver<Result<Option<EntryPage>, StoreError
 impl EntryPages {
     /// Spawns the task that reads the pages. It uses the committer's connection, because that one does not pass rows of
     /// SQLite between threads one by one. No other task needs the connection while a copy is verified.
-    pub fn spawn(conn: Conn) -> Self {
+    pub fn spawn(conn: Conn, tables: &[&'static Table]) -> Self {
         let (to, pages) = mpsc::channel(READ_AHEAD_PAGES);
-        tokio::spawn(send_pages(conn, to));
+        tokio::spawn(send_pages(conn, committed(tables).collect(), to));
         Self(pages)
     }
 
@@ -50,17 +55,26 @@ impl EntryPages {
     }
 }
 
-/// Reads all pages and sends them, then releases the connection.
-async fn send_pages(mut conn: Conn, to: mpsc::Sender<Result<Option<EntryPage>, StoreError>>) {
-    let indexed_up_to = match open_snapshot(&mut conn).await {
-        Ok(indexed_up_to) => indexed_up_to,
-        Err(error) => {
-            to.send(Err(error)).await.ok();
-            return conn.rollback().await;
-        }
+/// Returns the tables whose rows belong to the entries that wrote them.
+pub(super) fn committed(tables: &[&'static Table]) -> impl Iterator<Item = &'static Table> {
+    let is_committed = |table: &&Table| {
+        matches!(table.class, TableClass::Committed | TableClass::Wrapped) && table.name != ENTRIES.name
     };
+    tables.iter().copied().filter(is_committed)
+}
+
+/// Reads all pages and sends them, then releases the connection.
+async fn send_pages(
+    mut conn: Conn,
+    tables: Vec<&'static Table>,
+    to: mpsc::Sender<Result<Option<EntryPage>, StoreError>>,
+) {
+    if let Err(error) = conn.begin_read().await {
+        to.send(Err(error)).await.ok();
+        return conn.rollback().await;
+    }
     for from in (0..).step_by(usize::try_from(ENTRIES_PER_PAGE).unwrap_or(usize::MAX)) {
-        let page = load_page(&mut conn, from, indexed_up_to)
+        let page = load_page(&mut conn, &tables, from)
             .await
             .map(|page| Some(page).filter(|page| !page.entries.is_empty()));
         let is_last = !matches!(page, Ok(Some(_)));
@@ -71,29 +85,20 @@ async fn send_pages(mut conn: Conn, to: mpsc::Sender<Result<Option<EntryPage>, S
     conn.rollback().await;
 }
 
-/// Opens the snapshot for all pages, and returns the index up to which every entry must have its row in `callers`.
-async fn open_snapshot(conn: &mut Conn) -> Result<i64, StoreError> {
-    conn.begin_read().await?;
-    log::callers_indexed_up_to(conn).await
-}
-
-async fn load_page(conn: &mut Conn, from: u64, indexed_up_to: i64) -> Result<EntryPage, StoreError> {
-    let range = || vec![sql_int(from).into(), sql_int(from + ENTRIES_PER_PAGE).into()];
-    let sql = "SELECT idx, time, exchange, caller, system, method, outcome, bytes FROM entries \
-               WHERE idx >= $1 AND idx < $2 ORDER BY idx";
-    let entries = conn.fetch(sql, range()).await?;
-    let sql = "SELECT idx, hash FROM leaves WHERE idx >= $1 AND idx < $2 ORDER BY idx, ordinal";
-    let mut leaves: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
-    for row in conn.fetch(sql, range()).await? {
-        leaves.entry(row.get("idx")?).or_default().push(Hash::from(row.get::<[u8; 32]>("hash")?));
+async fn load_page(conn: &mut Conn, tables: &[&'static Table], from: u64) -> Result<EntryPage, StoreError> {
+    let (first, end) = (sql_int(from), sql_int(from + ENTRIES_PER_PAGE));
+    let entries = conn.scan(&ENTRIES, first, end).await?;
+    let mut rows: HashMap<i64, Vec<TableRow>> = HashMap::with_capacity(entries.len());
+    for table in tables {
+        for row in conn.scan(table, first, end).await? {
+            let (index, ordinal) = (row.get("idx")?, row.get("ordinal")?);
+            rows.entry(index).or_default().push(TableRow { table, ordinal, row });
+        }
     }
-    let sql = "SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND NOT EXISTS (SELECT 1 FROM callers \
-               WHERE callers.organisation = entries.caller AND callers.idx = entries.idx) ORDER BY idx";
-    let unlisted = conn
-        .fetch(sql, vec![sql_int(from).into(), sql_int(from + ENTRIES_PER_PAGE).min(indexed_up_to).into()])
-        .await?;
-    let unlisted = unlisted.iter().map(|row| row.get("idx")).collect::<Result<_, _>>()?;
-    Ok(EntryPage { entries, leaves, tiles: load_tiles(conn, from).await?, missing_from_callers: unlisted })
+    for of_entry in rows.values_mut() {
+        of_entry.sort_by_key(|row| row.ordinal);
+    }
+    Ok(EntryPage { entries, rows, tiles: load_tiles(conn, from).await? })
 }
 
 async fn load_tiles(conn: &mut Conn, from: u64) -> Result<HashMap<TileId, Vec<u8>>, StoreError> {

@@ -1,0 +1,143 @@
+//! What of an exchange a reader may see. An organisation sees its own part: an exchange that it made with everything, an
+//! exchange of another only with its own children, and never whom else that concerned.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::codes::organisation::OrganisationId;
+use crate::proto::v1::{
+    AuditEntry, EntryOpenings, ExchangeBasis, ExchangeSubject, OpenedLeaf, PassportBlockKind, Purpose,
+    RecordKind,
+};
+
+/// An entry of the log, with what is kept beside it.
+pub struct OpenedEntry {
+    pub index: u64,
+    pub entry: AuditEntry,
+    pub openings: EntryOpenings,
+}
+
+/// The part of an exchange that some organisations have in it.
+pub struct ReaderPart<'a> {
+    opened: &'a OpenedEntry,
+    /// Whether one of them made the exchange.
+    is_caller: bool,
+    /// Indexes of the leaves of their own children.
+    leaves: BTreeSet<usize>,
+}
+
+impl OpenedEntry {
+    /// Returns the part that these organisations have in the exchange; `None` if it concerns none of them.
+    pub fn part_of(&self, readers: &[&OrganisationId]) -> Option<ReaderPart<'_>> {
+        let is_reader = |organisation: &str| readers.iter().any(|reader| reader.as_str() == organisation);
+        let is_caller = is_reader(&self.entry.organisation);
+        let mut own = self.openings.parties.iter().filter(|party| is_reader(&party.organisation)).peekable();
+        if !is_caller && own.peek().is_none() {
+            return None;
+        }
+        let leaves = if is_caller {
+            (0..self.openings.leaves.len()).collect()
+        } else {
+            own.flat_map(|party| &party.leaves).map(|leaf| *leaf as usize).collect()
+        };
+        Some(ReaderPart { opened: self, is_caller, leaves })
+    }
+}
+
+impl ReaderPart<'_> {
+    /// Returns the other organisations that the exchange concerned, as far as the reader may know them: all if it made
+    /// the exchange, none otherwise.
+    pub fn counterparts(&self) -> BTreeSet<&str> {
+        let parties = self.opened.openings.parties.iter().filter(|_| self.is_caller);
+        let others = parties.map(|party| party.organisation.as_str());
+        others.filter(|organisation| *organisation != self.opened.entry.organisation).collect()
+    }
+
+    /// Returns whether the exchange concerned another organisation, as far as the reader may know: in an exchange of
+    /// another, only the one that made it.
+    pub fn has_counterpart(&self, counterpart: &OrganisationId) -> bool {
+        if self.is_caller {
+            self.counterparts().contains(counterpart.as_str())
+        } else {
+            self.opened.entry.organisation == counterpart.as_str()
+        }
+    }
+
+    fn leaves(&self) -> impl Iterator<Item = &OpenedLeaf> {
+        let leaves = self.opened.openings.leaves.iter().enumerate();
+        leaves.filter(|(index, _)| self.leaves.contains(index)).map(|(_, leaf)| leaf)
+    }
+
+    /// Returns the number of the reader's own children.
+    pub fn child_count(&self) -> usize {
+        self.leaves().map(|leaf| &leaf.placement_id).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Returns whether one of them is the child of a placement.
+    pub fn is_about(&self, placement: Uuid) -> bool {
+        self.leaves().any(|leaf| leaf.placement_id[..] == placement.as_bytes()[..])
+    }
+
+    /// Returns whether a record of this kind, of one of them, was written or read.
+    pub fn has_kind(&self, kind: RecordKind) -> bool {
+        self.leaves().any(|leaf| leaf.kind() == kind)
+    }
+
+    /// Returns whether this is the purpose of the person's token, or of an agreement under which a record of one of them
+    /// was shared.
+    pub fn has_purpose(&self, purpose: Purpose) -> bool {
+        self.opened.entry.purpose() == purpose || self.bases().iter().any(|basis| basis.purpose() == purpose)
+    }
+
+    /// Returns the agreements under which records of these children were shared, in the order of the exchange.
+    pub fn bases(&self) -> Vec<ExchangeBasis> {
+        let numbers: BTreeSet<u32> = self.leaves().map(|leaf| leaf.basis).collect();
+        let bases = (1..).zip(&self.opened.openings.bases).filter(|(number, _)| numbers.contains(number));
+        let bases = bases.map(|(_, basis)| ExchangeBasis {
+            agreement_id: id_text(&basis.agreement_id),
+            purpose: basis.purpose,
+            article_6: basis.article_6,
+            article_9: basis.article_9,
+            schedule_1: basis.schedule_1.clone(),
+            agreement_lapsed: basis.agreement_lapsed,
+        });
+        bases.collect()
+    }
+
+    /// Returns the records of these children that the exchange was about; of one placement, if it is given.
+    pub fn subjects(&self, placement: Option<Uuid>) -> Vec<ExchangeSubject> {
+        let mut subjects: Vec<ExchangeSubject> = Vec::new();
+        for leaf in self.leaves() {
+            if placement.is_some_and(|only| leaf.placement_id[..] != only.as_bytes()[..]) {
+                continue;
+            }
+            let subject = self.subject(leaf);
+            // A record of several tables has a leaf for each.
+            if !subjects.contains(&subject) {
+                subjects.push(subject);
+            }
+        }
+        subjects
+    }
+
+    fn subject(&self, leaf: &OpenedLeaf) -> ExchangeSubject {
+        let caller = &self.opened.entry.organisation;
+        let sender = if leaf.sender.is_empty() { caller } else { &leaf.sender };
+        let kinds = (1..64).filter(|number| leaf.blocks & (1 << number) != 0);
+        ExchangeSubject {
+            placement_id: id_text(&leaf.placement_id),
+            sender: sender.clone(),
+            role: leaf.role,
+            kind: leaf.kind,
+            record_id: id_text(&leaf.record_id),
+            version: leaf.version,
+            blocks: kinds.filter(|kind| PassportBlockKind::try_from(*kind).is_ok()).collect(),
+        }
+    }
+}
+
+/// Returns the text of a UUID; empty for other bytes.
+pub fn id_text(bytes: &[u8]) -> String {
+    Uuid::from_slice(bytes).map(|id| id.hyphenated().to_string()).unwrap_or_default()
+}

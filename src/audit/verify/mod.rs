@@ -1,0 +1,171 @@
+//! Verification of a whole log on a copy of its database: every entry against the tree, every checkpoint against its
+//! signature and root, every row of every table against the entry that wrote it or against what it is derived from. It
+//! trusts only the log's public key and, if given, the anchor, the key ring and the commitment key. The report says what
+//! was checked, and what was not for want of them.
+
+mod derived;
+mod entries;
+mod indexes;
+mod keys;
+mod log_tree;
+mod page;
+mod rows;
+mod versions;
+
+use std::path::PathBuf;
+
+use self::entries::EntryVerifier;
+use self::indexes::ExpectedIndexes;
+use self::keys::Disposals;
+use self::page::EntryPages;
+use super::report::VerifyReport;
+use crate::seal::{CommitmentKey, KeyRing};
+use crate::store::{
+    self, Database, DatabaseLocation, EntryMismatch, SchemaMismatch, Snapshot, StoreError, Table, TableClass,
+};
+use crate::tlog::LogKeyHistory;
+
+/// The database to verify, and the keys and files to verify it with.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// A copy of the database.
+    pub database: DatabaseLocation,
+    /// The verifier key of the log, with those of the logs that it replaced.
+    pub log_key: LogKeyHistory,
+    /// The anchor file or a copy of it. With it a truncated log is found.
+    pub anchor: Option<PathBuf>,
+    /// The key ring. With it changed records about children and replaced keys are found.
+    pub key_ring: Option<PathBuf>,
+    /// The commitment key. With it changed rows that are about no child are found.
+    pub commitment_key: Option<PathBuf>,
+}
+
+/// The opened keys of a verification. A file that cannot be used is a finding.
+struct OpenedKeys {
+    ring: Option<KeyRing>,
+    commitment: Option<CommitmentKey>,
+}
+
+impl OpenedKeys {
+    fn load(options: &VerifyOptions, report: &mut VerifyReport) -> Self {
+        let ring = options.key_ring.as_deref().map(KeyRing::load).transpose();
+        let commitment = options.commitment_key.as_deref().map(CommitmentKey::load).transpose();
+        let ring = ring.unwrap_or_else(|error| {
+            report.add_finding("key ring", None, format!("the file cannot be used: {error}"));
+            None
+        });
+        let commitment = commitment.unwrap_or_else(|error| {
+            report.add_finding("commitment key", None, format!("the file cannot be used: {error}"));
+            None
+        });
+        Self { ring, commitment }
+    }
+}
+
+/// Why a copy cannot be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The copy cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The copy's schema is not this release's.
+    #[error(transparent)]
+    Schema(#[from] SchemaMismatch),
+    /// The copy's schema is this release's by number, but a table lacks columns.
+    #[error(
+        "the table {0} of the copy does not have the columns of this release: it is not a copy of a gateway's database"
+    )]
+    Columns(&'static str),
+    /// Its entries are of an unknown format.
+    #[error(transparent)]
+    Format(#[from] EntryMismatch),
+}
+
+/// Verifies a copy of a database. `tables` are all tables of the gateway.
+///
+/// # Errors
+/// [`VerifyError`] when the copy cannot be verified at all. Faults of the log are in the report.
+pub async fn verify_database(
+    options: &VerifyOptions,
+    tables: &[&'static Table],
+) -> Result<VerifyReport, VerifyError> {
+    let database = Database::open(&options.database).await?;
+    check_readable(&database, tables).await?;
+    let mut snapshot = Snapshot::new(&database);
+    let mut report = VerifyReport::default();
+    let keys = OpenedKeys::load(options, &mut report);
+    let notes = log_tree::load_checkpoints(&mut snapshot).await?;
+    let disposals = Disposals::load(&mut snapshot).await?;
+    let pages = EntryPages::spawn(database.writer().await?, tables);
+    let indexes = ExpectedIndexes::load(&mut snapshot).await?;
+    let mut entries = EntryVerifier::new(&options.log_key, &keys, &disposals, tables, &notes, indexes);
+    let range = log_tree::verify(notes, pages, &options.log_key, &mut entries, &mut report).await?;
+    log_tree::verify_tile_rows(&mut snapshot, &range, &mut report).await?;
+    log_tree::verify_anchor(&mut snapshot, options, range.size(), &mut report).await?;
+    entries.finish(&mut snapshot, range.size(), &mut report).await?;
+    state_scope(options, tables, &disposals, &mut report);
+    drop(snapshot);
+    database.close().await;
+    Ok(report)
+}
+
+/// Checks that this release can read the copy.
+async fn check_readable(database: &Database, tables: &[&'static Table]) -> Result<(), VerifyError> {
+    if let Some(mismatch) = database.schema_mismatch().await? {
+        return Err(mismatch.into());
+    }
+    for table in tables {
+        if !database.reader().await?.has_columns(table).await? {
+            return Err(VerifyError::Columns(table.name));
+        }
+    }
+    match store::log_startup::newest_entry_mismatch(database, None).await? {
+        Some(mismatch) => Err(mismatch.into()),
+        None => Ok(()),
+    }
+}
+
+/// States what was checked, and what was not.
+fn state_scope(
+    options: &VerifyOptions,
+    tables: &[&'static Table],
+    disposals: &Disposals,
+    report: &mut VerifyReport,
+) {
+    let operational: Vec<_> = tables
+        .iter()
+        .filter(|table| table.class == TableClass::Operational)
+        .map(|table| table.name)
+        .collect();
+    report.checked.push(format!(
+        "every entry against the tree and the {} signed checkpoints, and every table that is derived from the log",
+        report.checkpoints
+    ));
+    let mut with = |given: bool, what: &str, file: &str| {
+        if given {
+            report.checked.push(what.to_owned());
+        } else {
+            report.unchecked.push(format!("{what}: for want of {file}"));
+        }
+    };
+    with(options.anchor.is_some(), "that the newest entries were not cut off", "the anchor (--anchor)");
+    with(
+        options.key_ring.is_some(),
+        "records about children, and that each wrapped key opens to the key that was made",
+        "the key ring (--key-ring)",
+    );
+    with(
+        options.commitment_key.is_some(),
+        "all other rows, stored replies, and what is kept beside the entries",
+        "the commitment key (--commitment-key)",
+    );
+    report
+        .checked
+        .push(format!("not part of the log, and nothing served rests on them: {}", operational.join(", ")));
+    if disposals.len() > 0 {
+        report.checked.push(format!(
+            "{} rows were disposed of: by their leaf hashes; what their keys sealed cannot be opened any more",
+            disposals.len()
+        ));
+    }
+}
