@@ -16,10 +16,15 @@ pub type Statement = (String, Vec<Value>);
 pub struct EditedCopy {
     /// Where the copy is.
     pub location: DatabaseLocation,
-    /// The untouched SQLite file; `None` on PostgreSQL, where the untouched rows are in a schema of their own.
-    untouched: Option<PathBuf>,
-    /// Keeps the file of a SQLite copy.
-    _folder: Option<TempDir>,
+    untouched: Untouched,
+}
+
+/// Where the untouched rows are.
+enum Untouched {
+    /// In a file, which is copied over the edited one.
+    File { path: PathBuf, folder: TempDir },
+    /// In the schema `untouched` of the PostgreSQL database, to which these connections lead.
+    Schema(Database),
 }
 
 impl EditedCopy {
@@ -28,8 +33,8 @@ impl EditedCopy {
         let Some(postgres) = &filled.postgres else {
             let folder = TempDir::new().unwrap();
             let location = DatabaseLocation::Sqlite(folder.path().join("gateway.sqlite"));
-            let untouched = Some(filled.dir.path().join("gateway.sqlite"));
-            let copy = Self { location, untouched, _folder: Some(folder) };
+            let untouched = Untouched::File { path: filled.dir.path().join("gateway.sqlite"), folder };
+            let copy = Self { location, untouched };
             copy.set_back(&BTreeSet::new()).await;
             return copy;
         };
@@ -42,8 +47,7 @@ impl EditedCopy {
             conn.command(sql.leak()).await.unwrap();
         }
         drop(conn);
-        database.close().await;
-        Self { location, untouched: None, _folder: None }
+        Self { location, untouched: Untouched::Schema(database) }
     }
 
     /// Makes one edit.
@@ -51,49 +55,67 @@ impl EditedCopy {
     /// # Errors
     /// The database's, when a constraint makes the edit impossible. Then nothing is changed.
     pub async fn apply(&self, statements: &[Statement]) -> Result<(), StoreError> {
-        let database = Database::open(&self.location).await.unwrap();
-        let mut conn = database.writer().await.unwrap();
-        conn.command("BEGIN").await.unwrap();
-        let mut changed = Ok(0);
-        for (sql, arguments) in statements {
-            match conn.execute(sql.clone().leak(), arguments.clone()).await {
-                Ok(rows) => changed = changed.map(|all| all + rows),
-                Err(error) => {
-                    changed = Err(error);
-                    break;
-                }
+        match &self.untouched {
+            Untouched::Schema(database) => execute(database, statements).await,
+            Untouched::File { .. } => {
+                let database = Database::open(&self.location).await.unwrap();
+                let changed = execute(&database, statements).await;
+                database.close().await;
+                changed
             }
         }
-        match &changed {
-            Ok(rows) => {
-                assert!(*rows > 0, "no row is changed: {}", statements[0].0);
-                conn.commit().await.unwrap();
-                drop(conn);
-            }
-            Err(_) => conn.rollback().await,
-        }
-        database.close().await;
-        changed.map(drop)
     }
 
     /// Sets tables back to the untouched rows.
     pub async fn set_back(&self, tables: &BTreeSet<&str>) {
-        if let (Some(untouched), DatabaseLocation::Sqlite(path)) = (&self.untouched, &self.location) {
-            for suffix in ["-wal", "-shm"] {
-                std::fs::remove_file(format!("{}{suffix}", path.display())).ok();
+        match &self.untouched {
+            Untouched::File { path, folder } => {
+                for name in ["gateway.sqlite-wal", "gateway.sqlite-shm"] {
+                    std::fs::remove_file(folder.path().join(name)).ok();
+                }
+                std::fs::copy(path, folder.path().join("gateway.sqlite")).unwrap();
             }
-            std::fs::copy(untouched, path).unwrap();
-            return;
+            Untouched::Schema(database) => {
+                let set_back = |table: &&str| {
+                    format!(
+                        "DELETE FROM public.{table}; INSERT INTO public.{table} SELECT * FROM untouched.{table};"
+                    )
+                };
+                let sql: String = tables.iter().map(set_back).collect();
+                database.writer().await.unwrap().command(sql.leak()).await.unwrap();
+            }
         }
-        let database = Database::open(&self.location).await.unwrap();
-        let mut conn = database.writer().await.unwrap();
-        for table in tables {
-            let sql = format!(
-                "TRUNCATE public.{table}; INSERT INTO public.{table} SELECT * FROM untouched.{table}"
-            );
-            conn.command(sql.leak()).await.unwrap();
-        }
-        drop(conn);
-        database.close().await;
     }
+
+    /// Closes the connections.
+    pub async fn close(self) {
+        if let Untouched::Schema(database) = self.untouched {
+            database.close().await;
+        }
+    }
+}
+
+/// Executes statements in one transaction. Some of them must change a row.
+async fn execute(database: &Database, statements: &[Statement]) -> Result<(), StoreError> {
+    let mut conn = database.writer().await.unwrap();
+    conn.command("BEGIN").await.unwrap();
+    let mut rows = 0;
+    for (sql, arguments) in statements {
+        match conn.execute(sql.clone().leak(), arguments.clone()).await {
+            Ok(changed) => rows += changed,
+            Err(error) => {
+                conn.rollback().await;
+                return Err(error);
+            }
+        }
+    }
+    assert!(rows > 0, "no row is changed: {}", statements[0].0);
+    conn.commit().await.unwrap();
+    Ok(())
+}
+
+/// Returns the tables that statements name.
+pub fn tables_of(statements: &[Statement]) -> BTreeSet<&'static str> {
+    let is_named = |name: &str| statements.iter().any(|(sql, _)| sql.contains(name));
+    gateway::tables().iter().map(|table| table.name).filter(|name| is_named(name)).collect()
 }

@@ -8,6 +8,7 @@ use ap_gateway::proto::v1::{
     DeliveryStage, GetPlacementRequest, ListPlacementsRequest, Session, placement_service,
 };
 use ap_gateway::store::Database;
+use prost::Message;
 use prost_reflect::DynamicMessage;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -75,6 +76,7 @@ impl FilledDatabase {
             None => World::sqlite().await,
             Some(postgres) => World::with_postgres(postgres).await,
         };
+        submit_by_processor(&world).await;
         let random = Randomness::seeded(b"the callers of the filled database");
         for round in 0..ROUNDS - 1 {
             drop(send_round(&world, round, &random).await);
@@ -219,6 +221,19 @@ async fn reach_other_states(stage: &mut Fixtures, round: usize) {
     send(stage, "la-a", "DecidePlacement", &reject).await;
 }
 
+/// Submits marks by a processor, while it has a grant.
+async fn submit_by_processor(world: &World) {
+    let wire = Wire::connect(world.dir.path(), "processor").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let path = method_path(&method_descriptor("SubmitAttendance"));
+    for day in 10..13 {
+        let request = submission(vec![mark(&placement, &format!("2026-11-{day}"), "/")]).encode_to_vec();
+        let metadata = [("ap-on-behalf-of", "provider/riverside")];
+        let answer = wire.send(&path, &metadata, frame(&request)).await.unwrap();
+        assert_eq!(answer.reason(), "OK");
+    }
+}
+
 /// Supplies the item that one start left open, in the second version of a passport, so that the gateway closes its
 /// alert.
 async fn supply_a_missing_item(world: &World) {
@@ -273,10 +288,7 @@ async fn send_parts(world: &World) {
 
 /// Sends single marks and reads, many at once, until there are enough entries.
 async fn send_many(world: &World) {
-    let mut clients = Vec::new();
-    for name in ["provider-a", "processor", "la-a"] {
-        clients.push(world.client(name).await);
-    }
+    let (riverside, la) = (world.client("provider-a").await, world.client("la-a").await);
     let placements =
         [world.placements("la-a", "provider-a"), world.placements("school", "provider-a")].concat();
     let size = {
@@ -295,8 +307,7 @@ async fn send_many(world: &World) {
             let day = number / placements.len();
             let date = format!("2026-{:02}-{:02}", 9 + day / 30 % 3, day % 30 + 1);
             let session = if day / 90 % 2 == 0 { Session::Am } else { Session::Pm } as i32;
-            let client = clients[usize::from(number % 7 == 0)].clone();
-            let la = clients[2].clone();
+            let (riverside, la) = (riverside.clone(), la.clone());
             calls.spawn(async move {
                 if number % 10 == 3 {
                     let request = GetPlacementRequest { placement_id: placement };
@@ -304,11 +315,11 @@ async fn send_many(world: &World) {
                     drop(la.call(placement_service::GET_PLACEMENT, &request).await);
                 } else if number % 50 == 7 {
                     let request = ListPlacementsRequest::default();
-                    client.call(placement_service::LIST_PLACEMENTS, &request).await.unwrap();
+                    riverside.call(placement_service::LIST_PLACEMENTS, &request).await.unwrap();
                 } else {
                     let marked = ap_gateway::proto::v1::Mark { session, ..mark(&placement, &date, "/") };
                     // A mark that a part has stored already would need the reason of a correction.
-                    drop(submit(&client, &submission(vec![marked])).await);
+                    drop(submit(&riverside, &submission(vec![marked])).await);
                 }
             });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ap_gateway::store::Value;
+use ap_gateway::store::{ColumnKind, Value};
 
 use super::copies::Statement;
 use super::schema::FilledTable;
@@ -26,6 +26,7 @@ pub struct Edit {
 pub fn edits_of(table: &FilledTable) -> Vec<Edit> {
     let mut maker = EditMaker { table, edits: Vec::new() };
     if table.rows.is_empty() {
+        maker.add_first_row();
         return maker.edits;
     }
     maker.change_values();
@@ -101,6 +102,26 @@ impl EditMaker<'_> {
         }
     }
 
+    /// Adds a row to a table that has none.
+    fn add_first_row(&mut self) {
+        let made_up = |kind: ColumnKind| match kind {
+            ColumnKind::Int => Value::from(0_i64),
+            ColumnKind::Text => Value::from("x"),
+            ColumnKind::Blob => Value::from(vec![1; 16]),
+        };
+        let row = self.table.columns.iter().map(|column| made_up(column.kind)).collect();
+        self.insert("a first row added", row);
+    }
+
+    fn insert(&mut self, what: &str, row: Vec<Value>) {
+        let names: Vec<&str> = self.table.columns.iter().map(|column| column.name.as_str()).collect();
+        let places: Vec<String> = (1..=row.len()).map(|number| format!("${number}")).collect();
+        let (table, names, places) = (&self.table.name, names.join(", "), places.join(", "));
+        let sql = format!("INSERT INTO {table} ({names}) VALUES ({places})");
+        let entries = self.entry_of(&row).into_iter().collect();
+        self.add(what.to_owned(), String::new(), vec![(sql, row)], entries);
+    }
+
     /// Adds a copy of a row under another key, and under another entry.
     fn add_rows(&mut self) {
         let (first, middle) =
@@ -133,16 +154,7 @@ impl EditMaker<'_> {
             copies.push(("a copy of the middle row added to the first entry", copy));
         }
         for (what, copy) in copies {
-            let names: Vec<&str> = self.table.columns.iter().map(|column| column.name.as_str()).collect();
-            let places: Vec<String> = (1..=copy.len()).map(|number| format!("${number}")).collect();
-            let sql = format!(
-                "INSERT INTO {} ({}) VALUES ({})",
-                self.table.name,
-                names.join(", "),
-                places.join(", ")
-            );
-            let entries = self.entry_of(&copy).into_iter().collect();
-            self.add(what.to_owned(), String::new(), vec![(sql, copy)], entries);
+            self.insert(what, copy);
         }
     }
 

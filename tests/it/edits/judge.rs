@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ap_gateway::audit::report::Discrepancy;
 use ap_gateway::audit::verify::{VerifyOptions, verify_database};
@@ -120,6 +120,7 @@ pub struct Report {
     tables: BTreeMap<String, Tally>,
     impossible: Vec<String>,
     verifications: usize,
+    verify_time: Duration,
 }
 
 impl Report {
@@ -166,8 +167,10 @@ impl Report {
         if made.is_empty() {
             return Vec::new();
         }
+        let started = Instant::now();
         let findings = verifier.verify(&copy.location).await;
         self.verifications += 1;
+        self.verify_time += started.elapsed();
         copy.set_back(&made.iter().map(|edit| edit.table.as_str()).collect()).await;
         findings
     }
@@ -203,13 +206,14 @@ impl Report {
         }
         let count = |part: fn(&Tally) -> usize| self.tables.values().map(part).sum::<usize>();
         say!(
-            "{:24} {:>6} {:>10} {:>10} {:>13}   in {} verifications",
+            "{:24} {:>6} {:>10} {:>10} {:>13}   in {} verifications of {:.1?}",
             "all",
             count(|tally| tally.edits),
             count(|tally| tally.impossible),
             count(|tally| tally.not_found.len()),
             count(|tally| tally.wrongly_named.len()),
-            self.verifications
+            self.verifications,
+            self.verify_time
         );
         for what in &self.impossible {
             say!("impossible: {what}");

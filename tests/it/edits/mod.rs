@@ -24,7 +24,7 @@ use ap_gateway::gateway;
 use ap_gateway::store::{Database, DatabaseLocation, TableClass};
 
 use self::answers::answer_edits;
-use self::copies::EditedCopy;
+use self::copies::{EditedCopy, tables_of};
 use self::filled::{FilledDatabase, KINDS, MIN_ENTRIES, count_rows, distinct_values};
 use self::generate::{Edit, edits_of};
 use self::judge::{Report, Verifier};
@@ -134,6 +134,7 @@ async fn edits_from_the_schema(filled: &FilledDatabase) -> Vec<String> {
     let (mut report, started) = (Report::default(), Instant::now());
     report.judge_edits(&copy, &verifier, edits).await;
     let missed = report.print();
+    copy.close().await;
     say!("judged in {:.1?}", started.elapsed());
     missed
 }
@@ -209,14 +210,13 @@ async fn changed_answers(filled: &FilledDatabase) -> Vec<String> {
     let mut edits = answer_edits();
     edits.extend(prepared_edits(&copy.location, dir).await);
     assert!(edits.len() >= 20);
-    let every_table: BTreeSet<&str> = gateway::tables().iter().map(|table| table.name).collect();
     let mut faults = Vec::new();
     for edit in &edits {
         if let Err(error) = copy.apply(&edit.statements).await {
             panic!("{}: {error}", edit.what);
         }
         let findings = verifier.verify(&copy.location).await;
-        copy.set_back(&every_table).await;
+        copy.set_back(&tables_of(&edit.statements)).await;
         match findings.first() {
             Some(first) => say!("found: {}: {}", edit.what, first.description),
             None if ANSWERS_NOT_VERIFIED.contains(&&*edit.what) => {}
@@ -227,5 +227,6 @@ async fn changed_answers(filled: &FilledDatabase) -> Vec<String> {
     for finding in verifier.verify(&copy.location).await {
         faults.push(format!("keys that were wrapped again: {}", finding.description));
     }
+    copy.close().await;
     faults
 }

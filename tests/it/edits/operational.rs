@@ -89,6 +89,7 @@ async fn edits(filled: &FilledDatabase) -> Vec<OperationalEdit> {
     let sql = if is_postgres { POSTGRES_COLUMNS } else { SQLITE_COLUMNS };
     let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
     database.close().await;
+    copy.close().await;
     let mut edits = Vec::new();
     for table in gateway::tables().into_iter().filter(|table| table.class == TableClass::Operational) {
         let name = table.name;
