@@ -48,10 +48,10 @@ def message(fields):
 
 
 class Field:
-    """A field: its name in the readable form, how it is encoded, how it is shown, and whether it repeats."""
+    """A field: its name in the readable form, how it is encoded and how it is shown."""
 
-    def __init__(self, name, show, wire=BYTES, repeated=False, nested=False):
-        self.name, self.show, self.wire, self.repeated, self.nested = name, show, wire, repeated, nested
+    def __init__(self, name, show, wire=BYTES, nested=False):
+        self.name, self.show, self.wire, self.nested = name, show, wire, nested
 
 
 LOG_REPLACED = {
@@ -61,15 +61,6 @@ LOG_REPLACED = {
 
 PURPOSE = choice("PURPOSE", "EDUCATION_PROVISION ATTENDANCE SAFEGUARDING OVERSIGHT")
 OUTCOME = choice("OUTCOME", "OK REFUSED REPLAYED MALFORMED FAILED")
-ARTICLE_6 = choice(
-    "ARTICLE6",
-    "CONSENT LEGAL_OBLIGATION VITAL_INTERESTS PUBLIC_TASK RECOGNISED_LEGITIMATE_INTERESTS LEGITIMATE_INTERESTS",
-)
-ARTICLE_9 = choice(
-    "ARTICLE9",
-    "SOCIAL_PROTECTION VITAL_INTERESTS LEGAL_CLAIMS SUBSTANTIAL_PUBLIC_INTEREST HEALTH_OR_SOCIAL_CARE",
-)
-
 ENTRY = {
     1: Field("exchange_id", identifier),
     2: Field("time", time, VARINT),
@@ -81,23 +72,21 @@ ENTRY = {
     8: Field("role", text),
     9: Field("method", text),
     10: Field("purpose", PURPOSE, VARINT),
-    11: Field("article_6", ARTICLE_6, VARINT),
-    12: Field("article_9", ARTICLE_9, VARINT),
-    13: Field("schedule_1", text),
-    14: Field("agreement_id", identifier),
     15: Field("outcome", OUTCOME, VARINT),
     16: Field("reason", text),
-    17: Field("counterparts", text, repeated=True),
-    18: Field("counterpart_count", uint32, VARINT),
     19: Field("trace_id", text),
     20: Field("request_commitment", hexadecimal),
     21: Field("reply_commitment", hexadecimal),
-    22: Field("child_count", uint32, VARINT),
     23: Field("child_root", hexadecimal),
     24: Field("previous_log", hexadecimal),
     25: Field("identity_claimed", flag, VARINT),
     26: Field("log_replaced", message(LOG_REPLACED), nested=True),
-    28: Field("agreement_lapsed", flag, VARINT),
+    27: Field("break_glass", flag, VARINT),
+    29: Field("format", uint32, VARINT),
+    30: Field("repeats", uint32, VARINT),
+    31: Field("commitment_key", uint32, VARINT),
+    32: Field("row_root", hexadecimal),
+    33: Field("openings_commitment", hexadecimal),
 }
 
 
@@ -127,7 +116,7 @@ def decode(data, fields=None, path="entry"):
         if field is None:
             raise Invalid(f"{path}: field {number} is not known to this verifier")
         where = f"{path}.{field.name}"
-        if wire != field.wire or number < last or number == last and not field.repeated:
+        if wire != field.wire or number <= last:
             raise Invalid(f"{where}: not encoded as the log encodes it")
         value, at = varint(data, at, where)
         if wire == BYTES:
@@ -135,15 +124,12 @@ def decode(data, fields=None, path="entry"):
             at += size
             if len(value) < size:
                 raise Invalid(f"{where}: the bytes end within it")
-        if not value and not field.repeated and not field.nested:
+        if not value and not field.nested:
             raise Invalid(f"{where}: a default value, which the log leaves out")
         try:
             shown = field.show(value, where) if field.nested else field.show(value)
         except (ValueError, KeyError, OverflowError):
             raise Invalid(f"{where}: has no readable form") from None
-        if field.repeated:
-            found.setdefault(field.name, []).append(shown)
-        else:
-            found[field.name] = shown
+        found[field.name] = shown
         last = number
     return found

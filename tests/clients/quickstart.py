@@ -116,4 +116,5 @@ print("progress: revision", provider.call("Returns", "SubmitProgress", **about, 
 
 # The auditor lists the exchanges about this placement and their agreements; next_page_token leads to older pages.
 for exchange in auditor.call("Audit", "ListExchanges", **about).exchanges:
-    print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], exchange.agreement_id[:8])
+    agreements = [basis.agreement_id[:8] for basis in exchange.bases]
+    print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], *agreements)

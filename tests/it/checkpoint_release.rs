@@ -117,6 +117,10 @@ async fn a_commit_that_fails_does_not_release_the_checkpoint_before_it() {
     let disk = SmallFileSystem::mount("32m");
     let sandbox = Sandbox::new_in(disk.path());
     let server = Process::serve(sandbox.path());
+    // The clients keep their checkpoints on another disk.
+    let seen = tempfile::tempdir().unwrap();
+    std::fs::remove_dir_all(sandbox.path().join("seen")).ok();
+    std::os::unix::fs::symlink(seen.path(), sandbox.path().join("seen")).unwrap();
     let (first, second) = (sandbox.client("provider-a").await, sandbox.client("provider-a").await);
     get_riverside(&first).await.unwrap();
     let before = anchored_size(sandbox.path());

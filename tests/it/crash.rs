@@ -56,7 +56,7 @@ async fn kill_round(
 ) -> (Process, Answered) {
     let mut loads = JoinSet::new();
     for placement in placements {
-        let client = sandbox.client("provider-a").await;
+        let client = sandbox.client_without_folder("provider-a").await;
         loads.spawn(submit_until_error(client, placement.clone(), round));
     }
     tokio::time::sleep(Duration::from_millis(u64::from(20 + 13 * round % 156))).await;

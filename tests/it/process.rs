@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use ap_gateway::cli::{audit, profile, sandbox};
-use ap_gateway::client::Client;
+use ap_gateway::client::{CheckpointStore, Client, Profile};
 use ap_gateway::store::{Database, DatabaseLocation, Row};
 use tempfile::TempDir;
 
@@ -64,6 +64,12 @@ impl Sandbox {
 
     pub async fn client(&self, name: &str) -> Client {
         profile::connect(&sandbox::profile_path(self.path(), name)).await.unwrap().without_retries()
+    }
+
+    /// Connects with a profile of the sandbox, but keeps no checkpoints: for load, which their folder would slow down.
+    pub async fn client_without_folder(&self, name: &str) -> Client {
+        let (profile, _) = Profile::load(&sandbox::profile_path(self.path(), name)).unwrap();
+        Client::connect(&profile, CheckpointStore::default()).await.unwrap().without_retries()
     }
 
     /// Runs a query on the database while no process serves it.
