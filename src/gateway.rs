@@ -36,7 +36,7 @@ pub use files::{StartError, check_database_files, commitment_key, key_ring, sign
 /// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;
 /// Maximum time of one step of indexing the log.
-const MAX_INDEX_TIME: Duration = Duration::from_secs(60);
+const MAX_INDEX_TIME: Duration = Duration::from_mins(1);
 /// Maximum time between two rounds of reloading files and closing connections.
 const MAX_MAINTENANCE_TIME: Duration = Duration::from_secs(30);
 /// Maximum time to raise or close the alerts of one placement.

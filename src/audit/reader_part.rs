@@ -1,4 +1,4 @@
-//! What of an exchange a reader may see. An organisation sees its own part: an exchange that it made with everything, an
+//! The part of an exchange that a reader may see. An organisation sees its own part: an exchange that it made with everything, an
 //! exchange of another only with its own children, and never whom else that concerned.
 
 use std::collections::BTreeSet;

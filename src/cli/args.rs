@@ -311,7 +311,7 @@ pub struct VerifyArgs {
     /// Key ring, to check records about children and the wrapped keys, for --database.
     #[arg(long, requires = "database")]
     pub key_ring: Option<PathBuf>,
-    /// Commitment key, to check all other rows; it opens no data. For --database.
+    /// Commitment key, to check all other rows, for --database; it opens no data.
     #[arg(long, requires = "database")]
     pub commitment_key: Option<PathBuf>,
     /// Profile, to verify over the network (TOML).

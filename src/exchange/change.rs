@@ -28,7 +28,7 @@ pub struct RecordRef {
     pub id: Uuid,
     /// Its version; [`Revision::ABSENT`] if it has none.
     pub version: Revision,
-    /// For a passport, the kinds of blocks in the content, one bit for each.
+    /// Kinds of a passport's blocks in the content, one bit for each; 0 for another record.
     pub blocks: u64,
 }
 

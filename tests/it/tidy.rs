@@ -85,10 +85,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "delivery",
         "violation_reason clock codes proto seal store exchange register placements passports returns oversight",
     ),
-    (
-        "audit",
-        "violation_reason clock calendar codes tlog proto seal store exchange register placements passports returns oversight delivery",
-    ),
+    ("audit", "violation_reason clock codes tlog proto seal store exchange register placements"),
     ("server", "clock seal identity store exchange"),
     ("config", "store exchange"),
     (

@@ -145,10 +145,7 @@ async fn name_changed(snapshot: &mut Snapshot, report: &mut VerifyReport) -> Res
     while let Some(rows) = next_page(snapshot, &mut after).await? {
         for row in &rows {
             let row = PartyRow::read(row)?;
-            let expected = match expected_of(snapshot, row.index).await? {
-                Some(expected) => expected,
-                None => Vec::new(),
-            };
+            let expected = expected_of(snapshot, row.index).await?.unwrap_or_default();
             if !expected.contains(&row) {
                 let what = format!("row {} of {} was changed or added", row.ordinal, row.organisation);
                 report.add_finding(PARTIES, u64::try_from(row.index).ok(), what);

@@ -2,14 +2,15 @@
 
 use prost::Message;
 
+use super::checkpoints::StoredCheckpoint;
+use super::derived;
 use super::derived::ExpectedParties;
 use super::indexes::ExpectedIndexes;
 use super::keys::{ChildKeys, Disposals};
-use super::log_tree::StoredCheckpoint;
+use super::options::OpenedKeys;
 use super::page::{EntryPage, sql_int};
 use super::rows::EntryRows;
 use super::versions::CurrentVersions;
-use super::{OpenedKeys, derived};
 use crate::audit::report::VerifyReport;
 use crate::clock::Instant;
 use crate::proto::v1::{AuditEntry, EntryOpenings, LogReplaced};

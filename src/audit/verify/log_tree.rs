@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::VerifyOptions;
+use super::checkpoints::StoredCheckpoint;
 use super::entries::EntryVerifier;
+use super::options::VerifyOptions;
 use super::page::{EntryPage, EntryPages, sql_int};
 use crate::audit::report::{Discrepancy, VerifyReport};
 use crate::store::{Anchor, Snapshot, StoreError};
@@ -11,22 +12,6 @@ use crate::tlog::{Checkpoint, CompactRange, Hash, LogKeyHistory, TILE_WIDTH, lea
 
 /// Rows of tiles that one query reads.
 const TILES_PER_PAGE: i64 = 1_000;
-
-/// A row of `checkpoints`.
-pub(super) struct StoredCheckpoint {
-    pub size: i64,
-    pub time: i64,
-    pub note: String,
-}
-
-/// Loads all checkpoints, by size.
-pub(super) async fn load_checkpoints(snapshot: &mut Snapshot) -> Result<Vec<StoredCheckpoint>, StoreError> {
-    let rows = snapshot.fetch("SELECT size, time, note FROM checkpoints ORDER BY size", vec![]).await?;
-    let read = |row: &crate::store::Row| {
-        Ok(StoredCheckpoint { size: row.get("size")?, time: row.get("time")?, note: row.get("note")? })
-    };
-    rows.iter().map(read).collect()
-}
 
 /// Rebuilds the tree from the entries and compares the stored data with it. Verifying signatures and reading pages each
 /// take as long as the rest, so both run concurrently with it.

@@ -3,64 +3,25 @@
 //! trusts only the log's public key and, if given, the anchor, the key ring and the commitment key. The report says what
 //! was checked, and what was not for want of them.
 
+mod checkpoints;
 mod derived;
 mod entries;
 mod indexes;
 mod keys;
 mod log_tree;
+mod options;
 mod page;
 mod rows;
 mod versions;
 
-use std::path::PathBuf;
-
 use self::entries::EntryVerifier;
 use self::indexes::ExpectedIndexes;
 use self::keys::Disposals;
+use self::options::OpenedKeys;
+pub use self::options::VerifyOptions;
 use self::page::EntryPages;
 use super::report::VerifyReport;
-use crate::seal::{CommitmentKey, KeyRing};
-use crate::store::{
-    self, Database, DatabaseLocation, EntryMismatch, SchemaMismatch, Snapshot, StoreError, Table, TableClass,
-};
-use crate::tlog::LogKeyHistory;
-
-/// The database to verify, and the keys and files to verify it with.
-#[derive(Clone, Debug)]
-pub struct VerifyOptions {
-    /// A copy of the database.
-    pub database: DatabaseLocation,
-    /// The verifier key of the log, with those of the logs that it replaced.
-    pub log_key: LogKeyHistory,
-    /// The anchor file or a copy of it. With it a truncated log is found.
-    pub anchor: Option<PathBuf>,
-    /// The key ring. With it changed records about children and replaced keys are found.
-    pub key_ring: Option<PathBuf>,
-    /// The commitment key. With it changed rows that are about no child are found.
-    pub commitment_key: Option<PathBuf>,
-}
-
-/// The opened keys of a verification. A file that cannot be used is a finding.
-struct OpenedKeys {
-    ring: Option<KeyRing>,
-    commitment: Option<CommitmentKey>,
-}
-
-impl OpenedKeys {
-    fn load(options: &VerifyOptions, report: &mut VerifyReport) -> Self {
-        let ring = options.key_ring.as_deref().map(KeyRing::load).transpose();
-        let commitment = options.commitment_key.as_deref().map(CommitmentKey::load).transpose();
-        let ring = ring.unwrap_or_else(|error| {
-            report.add_finding("key ring", None, format!("the file cannot be used: {error}"));
-            None
-        });
-        let commitment = commitment.unwrap_or_else(|error| {
-            report.add_finding("commitment key", None, format!("the file cannot be used: {error}"));
-            None
-        });
-        Self { ring, commitment }
-    }
-}
+use crate::store::{self, Database, EntryMismatch, SchemaMismatch, Snapshot, StoreError, Table, TableClass};
 
 /// Why a copy cannot be verified at all.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +55,7 @@ pub async fn verify_database(
     let mut snapshot = Snapshot::new(&database);
     let mut report = VerifyReport::default();
     let keys = OpenedKeys::load(options, &mut report);
-    let notes = log_tree::load_checkpoints(&mut snapshot).await?;
+    let notes = checkpoints::load_checkpoints(&mut snapshot).await?;
     let disposals = Disposals::load(&mut snapshot).await?;
     let pages = EntryPages::spawn(database.writer().await?, tables);
     let indexes = ExpectedIndexes::load(&mut snapshot).await?;

@@ -110,7 +110,7 @@ impl CurrentVersions {
                         report.add_finding(table, u64::try_from(derived.index).ok(), what);
                     }
                     None => {
-                        report.add_finding(table, index, "no entry wrote this current version: it was added")
+                        report.add_finding(table, index, "no entry wrote this current version: it was added");
                     }
                 }
             }
