@@ -28,7 +28,7 @@ pub struct RecordRef {
     pub id: Uuid,
     /// Its version; [`Revision::ABSENT`] if it has none.
     pub version: Revision,
-    /// Kinds of a passport's blocks in the content, one bit for each; 0 for another record.
+    /// Kinds of a passport's blocks in the content that a system may read, one bit for each; 0 for another record.
     pub blocks: u64,
 }
 
@@ -295,8 +295,9 @@ impl Change {
         })
     }
 
-    /// Adds a delivery to an organisation's mailbox, unless the same delivery was added before. A delivery about one
-    /// placement shares its child.
+    /// Adds a delivery to an organisation's mailbox, unless the same object was added before. A delivery about a
+    /// placement shares its child. A delivery that is about several placements of the organisation names none of them;
+    /// the placements of others do not count, because the delivery would tell the organisation of them.
     #[must_use]
     pub fn deliver(
         self,
@@ -307,9 +308,12 @@ impl Change {
     ) -> Self {
         self.with_party(to, |party| {
             party.placements.extend(placement);
-            let delivery = DeliveryHeader { kind: kind as i32, object, placement };
-            if !party.deliveries.contains(&delivery) {
-                party.deliveries.push(delivery);
+            let kind = kind as i32;
+            let mut known = party.deliveries.iter_mut();
+            match known.find(|known| known.kind == kind && known.object == object) {
+                Some(known) if known.placement != placement => known.placement = None,
+                Some(_) => {}
+                None => party.deliveries.push(DeliveryHeader { kind, object, placement }),
             }
         })
     }

@@ -118,14 +118,7 @@ pub async fn notify_expected_absence(
             (RecordRef::unversioned(RecordKind::Statement, object), &cx.caller.organisation);
         let part = LeafInput { placement: placement_id, role, record, sender, key: &key, reply: &encoded };
         let kind = DeliveryKind::ExpectedAbsence;
-        change = notify_parties(
-            change.append_child(&part, &rows),
-            &cx,
-            (&placement, &rows),
-            kind,
-            object,
-            Some(placement_id),
-        );
+        change = notify_parties(change.append_child(&part, &rows), &cx, (&placement, &rows), kind, object);
     }
     Ok(change.with_reply(&reply))
 }

@@ -336,7 +336,6 @@ impl PlacementConfirmations<'_> {
         let (placement, role) = (self.placement.id, LeafRole::Submitted);
         let record = RecordRef::unversioned(RecordKind::Statement, self.confirmation_id);
         let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
-        let only = (self.stored.placements.len() == 1).then_some(self.placement.id);
         let change = change.append_child(&part, &rows);
         Ok(notify_parties(
             change,
@@ -344,7 +343,6 @@ impl PlacementConfirmations<'_> {
             (self.placement, &rows),
             DeliveryKind::Confirmation,
             self.confirmation_id,
-            only,
         ))
     }
 }

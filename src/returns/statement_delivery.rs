@@ -85,7 +85,6 @@ pub fn notify_parties(
     (placement, rows): (&Placement, &[StatementRow]),
     kind: DeliveryKind,
     object: Uuid,
-    only: Option<Uuid>,
 ) -> Change {
     let mut parties = vec![&placement.provider, &placement.commissioner];
     for school in rows.iter().flat_map(|row| placement.schools_on(row.date)) {
@@ -94,9 +93,7 @@ pub fn notify_parties(
         }
     }
     let others = parties.into_iter().filter(|organisation| **organisation != cx.caller.organisation);
-    others.fold(change, |change, organisation| {
-        change.deliver(organisation, kind, object, only).share_child(organisation, placement.id)
-    })
+    others.fold(change, |change, organisation| change.deliver(organisation, kind, object, Some(placement.id)))
 }
 
 /// The delivered statements about one child.

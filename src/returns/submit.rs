@@ -107,13 +107,12 @@ pub async fn decide_marks(
         let record = RecordRef::unversioned(RecordKind::Attendance, return_id);
         let part = LeafInput { placement, role, record, sender, key: &known.key, reply: &reply };
         change = change.append_child_under(known.basis.as_ref(), &part, &marks);
-        let only = (batch.entries.len() == 1).then_some(placement);
         let days = indexes.iter().filter_map(|index| rows.get(*index)).filter_map(SubmittedRow::date);
         for recipient in known.placement.recipients_on(days, &cx.caller.organisation) {
             // Unchanged marks are not delivered; the entry still names the organisations that they concern.
             change = change.share_child(&recipient, placement);
             if !marks.is_empty() {
-                change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, only);
+                change = change.deliver(&recipient, DeliveryKind::Attendance, return_id, Some(placement));
             }
         }
     }

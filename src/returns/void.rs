@@ -315,7 +315,7 @@ fn restoring_revision(
     })
 }
 
-/// Delivers the withdrawal to the organisations that received the return and to its recipients as of now.
+/// Delivers the withdrawal to the return's recipients as of now, and to the other organisations that received it.
 async fn notify_parties(
     cx: &mut RequestContext,
     mut change: Change,
@@ -324,21 +324,21 @@ async fn notify_parties(
     (known, sent): (&[RosterEntry], &[MarkRow]),
 ) -> Result<Change, Refusal> {
     let kind = DeliveryKind::Attendance;
-    let only = match known {
-        [one] => Some(one.placement.id),
-        _ => None,
-    };
+    let mut current = HashSet::new();
+    for RosterEntry { placement, .. } in known {
+        let days = sent.iter().filter(|mark| mark.placement == placement.id).map(|mark| mark.date);
+        for recipient in placement.recipients_on(days, &cx.caller.organisation) {
+            change = change.deliver(&recipient, kind, return_id, Some(placement.id));
+            current.insert(recipient);
+        }
+    }
     let sql =
         "SELECT organisation FROM parties WHERE object = $1 AND idx = $2 AND kind = $3 ORDER BY organisation";
     let arguments = vec![return_id.into(), index.into(), i64::from(kind as i32).into()];
     for row in cx.snapshot.fetch(sql, arguments).await? {
-        let recipient = row.get("organisation")?;
-        change = change.deliver(&recipient, kind, return_id, only);
-    }
-    for RosterEntry { placement, .. } in known {
-        let days = sent.iter().filter(|mark| mark.placement == placement.id).map(|mark| mark.date);
-        for recipient in placement.recipients_on(days, &cx.caller.organisation) {
-            change = change.deliver(&recipient, kind, return_id, only).share_child(&recipient, placement.id);
+        let recipient: OrganisationId = row.get("organisation")?;
+        if !current.contains(&recipient) {
+            change = change.deliver(&recipient, kind, return_id, None);
         }
     }
     Ok(change)
