@@ -36,6 +36,7 @@ pub async fn put_passport(
     let change = cx.change(&permit).guard(head, previous);
     let (key, change) = children::load_or_generate_key(&mut cx, change, &sender, child).await?;
     let open_items = rules::open_items(&put.blocks, &put.keep).into_iter().map(str::to_owned).collect();
+    let kinds = readable_kinds(&put.blocks);
     let kept = retained_blocks(&mut cx, &key, (&sender, child, previous), &put).await?;
     let mut rows = Vec::with_capacity(put.blocks.len() + kept.len());
     for block in put.blocks.into_iter().chain(kept) {
@@ -46,11 +47,18 @@ pub async fn put_passport(
     }
     let response = PutPassportResponse { etag: version.to_string(), open_items, receipt: None };
     let reply = response.encode_to_vec();
-    let kinds: BlockKinds = rows.iter().map(|row| row.kind).collect();
     let record = RecordRef::new(RecordKind::Passport, placement.id, version).with_blocks(kinds.bits().into());
     let (placement, role) = (placement.id, LeafRole::Submitted);
     let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
     Ok(change.append_child(&part, &rows).with_reply(&response))
+}
+
+/// Returns the kinds of the blocks that a system may read. The log names no others, because it is shown to systems and
+/// auditors that must not learn whether there is such a block.
+fn readable_kinds(blocks: &[PassportBlock]) -> BlockKinds {
+    let is_readable =
+        |block: &&PassportBlock| rules::visibility(block.sensitivity(), false) == Visibility::Content;
+    blocks.iter().filter(is_readable).filter_map(|block| block.content.as_ref()).map(rules::kind_of).collect()
 }
 
 /// Returns the blocks of the previous version that the new version keeps: those whose kind is in `keep`, and those that
