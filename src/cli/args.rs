@@ -275,6 +275,9 @@ pub struct ListExchangesArgs {
     /// Exchanges about this placement (UUID).
     #[arg(long)]
     pub placement: Option<String>,
+    /// Exchanges about this kind of record, such as passport, plan or attendance.
+    #[arg(long)]
+    pub kind: Option<String>,
     /// Exchanges of this method, such as `SubmitAttendance`.
     #[arg(long)]
     pub method: Option<String>,

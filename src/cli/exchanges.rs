@@ -11,14 +11,14 @@ use crate::clock::Instant;
 use crate::exchange::Reason;
 use crate::proto;
 use crate::proto::v1::audit_service as audit;
-use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose};
+use crate::proto::v1::{ExchangeRecord, LeafRole, ListExchangesRequest, Outcome, Purpose, RecordKind};
 
 /// Maximum number of pages that are requested.
 const MAX_PAGES: usize = 100_000;
 /// Exchanges on each page.
 const PAGE_SIZE: i32 = 1_000;
 
-const CSV_HEADINGS: [&str; 19] = [
+const CSV_HEADINGS: [&str; 20] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
@@ -35,6 +35,7 @@ const CSV_HEADINGS: [&str; 19] = [
     "Counterparts",
     "Counterparts' names",
     "Number of children",
+    "Records of the placement",
     "Identity claimed in a header, and ignored",
     "Exchange",
     "Index in the log",
@@ -81,7 +82,8 @@ pub async fn list(args: &ListExchangesArgs) -> Result<(), Failure> {
     .await?;
     if !args.connection.json {
         output::print_progress("");
-        output::print_table(["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH"], &rows);
+        let heading = ["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH", "RECORDS"];
+        output::print_table(heading, &rows);
     }
     Ok(())
 }
@@ -132,6 +134,14 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
             Failure::usage("--purpose is one of education-provision, attendance, safeguarding, oversight")
         })
     });
+    let kind = args.kind.as_deref().map(|name| {
+        RecordKind::from_str_name(&enum_name("RECORD_KIND", name)).ok_or_else(|| {
+            Failure::usage(
+                "--kind is one of placement, plan, passport, withholding, attendance, statement, progress, alert, \
+                 acknowledgement, expected-return",
+            )
+        })
+    });
     Ok(ListExchangesRequest {
         page_size: PAGE_SIZE,
         organisation: text(&args.organisation),
@@ -141,6 +151,7 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
         method: text(&args.method),
         outcome: outcome.transpose()?.unwrap_or_default() as i32,
         purpose: purpose.transpose()?.unwrap_or_default() as i32,
+        record_kind: kind.transpose()?.unwrap_or_default() as i32,
         from_time: args
             .from
             .as_deref()
@@ -153,7 +164,7 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
             .map(|text| parse_day_or_instant(text, 1))
             .transpose()?
             .map(Instant::to_proto),
-        ..ListExchangesRequest::default()
+        page_token: String::new(),
     })
 }
 
@@ -171,7 +182,7 @@ fn parse_day_or_instant(text: &str, days: i32) -> Result<Instant, Failure> {
     })
 }
 
-fn table_row(exchange: &ExchangeRecord) -> [String; 7] {
+fn table_row(exchange: &ExchangeRecord) -> [String; 8] {
     let outcome = exchange.outcome().as_str_name().trim_start_matches("OUTCOME_");
     let outcome = format!("{outcome} {}", exchange.reason);
     [
@@ -182,10 +193,29 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 7] {
         short_method_name(&exchange.method).to_owned(),
         outcome.trim_end().to_owned(),
         exchange.counterparts.join(" "),
+        records_text(exchange),
     ]
 }
 
-fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 19] {
+/// Returns the records that the exchange was about, such as `read passport 2 of la/330 (MEDICAL META)`.
+fn records_text(exchange: &ExchangeRecord) -> String {
+    join(exchange.subjects.iter().map(|subject| {
+        let role = match subject.role() {
+            LeafRole::Submitted => "sent",
+            LeafRole::Delivered => "collected",
+            LeafRole::Read | LeafRole::Unspecified => "read",
+        };
+        let kind = subject.kind().as_str_name().trim_start_matches("RECORD_KIND_").to_lowercase();
+        let version = if subject.version == 0 { String::new() } else { format!(" {}", subject.version) };
+        let names =
+            subject.blocks().map(|block| block.as_str_name().trim_start_matches("PASSPORT_BLOCK_KIND_"));
+        let names = names.collect::<Vec<_>>().join(" ");
+        let blocks = if names.is_empty() { String::new() } else { format!(" ({names})") };
+        format!("{role} {}{version} of {}{blocks}", kind.replace('_', "-"), subject.sender)
+    }))
+}
+
+fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
     let utc = exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
@@ -205,6 +235,7 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 19] {
         exchange.counterparts.join("; "),
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
         exchange.child_count.to_string(),
+        records_text(exchange),
         if exchange.identity_claimed { "yes".to_owned() } else { String::new() },
         exchange.exchange_id.clone(),
         exchange.index.to_string(),
