@@ -10,6 +10,8 @@ mod service;
 pub mod verify;
 mod wire;
 
+pub use query::SELECT_OF_PLACEMENT;
+
 use crate::exchange::method::methods;
 use crate::store::{Record as _, Table};
 

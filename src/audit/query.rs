@@ -61,7 +61,10 @@ pub async fn list_page(
     filter: &ExchangeFilter,
     below: i64,
 ) -> Result<(Vec<OpenedEntry>, Option<i64>), StoreError> {
-    let scope = filter.readers(scope);
+    let mut scope = filter.readers(scope);
+    if let Some(placement) = filter.placement {
+        scope = retain_parties(snapshot, scope, placement).await?;
+    }
     let from = first_not_before(snapshot, filter.from).await?.unwrap_or(0);
     let below = first_not_before(snapshot, filter.to).await?.map_or(below, |to| below.min(to));
     let indexed = snapshot.indexed_up_to().await?;
@@ -75,7 +78,12 @@ pub async fn list_page(
     }
     if let Some(placement) = filter.placement {
         page.add_of_readers(snapshot, tail, indexed, below).await?;
-        let floor = page.add_of_placement(snapshot, placement, from, below.min(indexed)).await?;
+        let mut floor = from;
+        for organisation in &scope {
+            let reached =
+                page.add_of_placement(snapshot, (placement, organisation), from, below.min(indexed));
+            floor = floor.max(reached.await?);
+        }
         return Ok(page.finish(floor, from));
     }
     let mut floor = from;
@@ -122,19 +130,22 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Adds the indexed entries about a placement, the newest first, until the page is full or many rows were scanned.
-    /// Returns the index down to which it went.
+    /// Adds the indexed entries about a placement that concern an organisation, the newest first, until the page is full
+    /// or many rows were scanned. Returns the index down to which it went.
     async fn add_of_placement(
         &mut self,
         snapshot: &mut Snapshot,
-        placement: Uuid,
+        (placement, organisation): (Uuid, &OrganisationId),
         floor: i64,
         mut below: i64,
     ) -> Result<i64, StoreError> {
         let limit = row_limit(self.filter.page_size);
         let mut scanned = 0;
-        while self.found.len() <= self.filter.page_size && scanned < MAX_SCANNED_ROWS {
-            let arguments = filter_arguments(placement.into(), self.filter, floor, below, limit);
+        while self.found.range(below.max(floor)..).count() <= self.filter.page_size
+            && scanned < MAX_SCANNED_ROWS
+        {
+            let mut arguments = filter_arguments(placement.into(), self.filter, floor, below, limit);
+            arguments.push(organisation.as_str().into());
             let rows = snapshot.fetch(SELECT_OF_PLACEMENT, arguments).await?;
             self.add(&rows)?;
             scanned += limit;
@@ -148,14 +159,34 @@ impl Page<'_> {
 
     /// Returns the page, and the index below which the next one begins: that of the last entry if the page is full, or
     /// else where the scan ended.
-    fn finish(self, floor: i64, from: i64) -> (Vec<OpenedEntry>, Option<i64>) {
+    fn finish(mut self, floor: i64, from: i64) -> (Vec<OpenedEntry>, Option<i64>) {
         let size = self.filter.page_size;
-        let many = self.found.len() > size;
-        let page: Vec<_> = self.found.into_iter().rev().take(size).collect();
+        // Below the floor not every reader's entries were read.
+        let found = self.found.split_off(&floor);
+        let many = found.len() > size;
+        let page: Vec<_> = found.into_iter().rev().take(size).collect();
         let next =
             if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
         (page.into_iter().map(|(_, opened)| opened).collect(), next)
     }
+}
+
+/// Keeps those of the organisations that are or were a party to a placement. To the others it is as one that does not
+/// exist, however many entries there are about it.
+async fn retain_parties<'a>(
+    snapshot: &mut Snapshot,
+    scope: Vec<&'a OrganisationId>,
+    placement: Uuid,
+) -> Result<Vec<&'a OrganisationId>, StoreError> {
+    let sql = "SELECT 1 FROM placement_parties WHERE organisation = $1 AND placement = $2 LIMIT 1";
+    let mut parties = Vec::new();
+    for organisation in scope {
+        let arguments = vec![organisation.as_str().into(), placement.into()];
+        if snapshot.fetch_one(sql, arguments).await?.is_some() {
+            parties.push(organisation);
+        }
+    }
+    Ok(parties)
 }
 
 /// Returns the number of entries of the log.
@@ -228,10 +259,13 @@ const SELECT_AS_PARTY: &str = walk!(
      AND a.ordinal = 0"
 );
 
-/// Query for the entries about a placement.
-const SELECT_OF_PLACEMENT: &str = walk!(
+/// Query for the entries about a placement that concern the organisation. Only they count towards the limit, so that a
+/// page tells nothing of the others. `parties` is probed for each row: for an EXISTS, PostgreSQL would read all rows of
+/// the organisation.
+pub const SELECT_OF_PLACEMENT: &str = walk!(
     "a",
-    "placement_entries a JOIN entries e ON e.idx = a.idx WHERE a.placement = $1 AND a.idx >= $2 AND a.idx < $3"
+    "placement_entries a JOIN entries e ON e.idx = a.idx WHERE a.placement = $1 AND a.idx >= $2 AND a.idx < $3 \
+     AND (e.caller = $8 OR (SELECT 1 FROM parties p WHERE p.organisation = $8 AND p.idx = a.idx LIMIT 1) = 1)"
 );
 
 /// Fetches the entries that match every filter that is a column, as index and bytes; each query returns the newest

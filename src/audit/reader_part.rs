@@ -1,5 +1,5 @@
-//! The part of an exchange that a reader may see. An organisation sees its own part: an exchange that it made with everything, an
-//! exchange of another only with its own children, and never whom else that concerned.
+//! The part of an exchange that a reader may see. An organisation sees its own part: an exchange that it made with
+//! everything, an exchange of another only with its own children, and never whom else that concerned.
 
 use std::collections::BTreeSet;
 
@@ -90,11 +90,18 @@ impl ReaderPart<'_> {
         self.opened.entry.purpose() == purpose || self.bases().iter().any(|basis| basis.purpose() == purpose)
     }
 
-    /// Returns the agreements under which records of these children were shared, in the order of the exchange.
+    /// Returns the agreements under which records of these children were shared, in the order of these children: their
+    /// order in the exchange would tell of children of others.
     pub fn bases(&self) -> Vec<ExchangeBasis> {
-        let numbers: BTreeSet<u32> = self.leaves().map(|leaf| leaf.basis).collect();
-        let bases = (1..).zip(&self.opened.openings.bases).filter(|(number, _)| numbers.contains(number));
-        let bases = bases.map(|(_, basis)| ExchangeBasis {
+        let mut numbers: Vec<u32> = Vec::new();
+        for leaf in self.leaves() {
+            if !numbers.contains(&leaf.basis) {
+                numbers.push(leaf.basis);
+            }
+        }
+        let at = |number: u32| usize::try_from(number).ok()?.checked_sub(1);
+        let bases = numbers.into_iter().filter_map(|number| self.opened.openings.bases.get(at(number)?));
+        let bases = bases.map(|basis| ExchangeBasis {
             agreement_id: id_text(&basis.agreement_id),
             purpose: basis.purpose,
             article_6: basis.article_6,
@@ -105,11 +112,14 @@ impl ReaderPart<'_> {
         bases.collect()
     }
 
-    /// Returns the records of these children that the exchange was about; of one placement, if it is given.
-    pub fn subjects(&self, placement: Option<Uuid>) -> Vec<ExchangeSubject> {
+    /// Returns the records of these children that the exchange was about; of one placement and of one kind, if they are
+    /// given.
+    pub fn subjects(&self, placement: Option<Uuid>, kind: Option<RecordKind>) -> Vec<ExchangeSubject> {
         let mut subjects: Vec<ExchangeSubject> = Vec::new();
         for leaf in self.leaves() {
-            if placement.is_some_and(|only| leaf.placement_id[..] != only.as_bytes()[..]) {
+            if placement.is_some_and(|only| leaf.placement_id[..] != only.as_bytes()[..])
+                || kind.is_some_and(|only| leaf.kind() != only)
+            {
                 continue;
             }
             let subject = self.subject(leaf);

@@ -44,7 +44,9 @@ pub async fn list_exchanges(
         None => String::new(),
     };
     let readers = filter.readers(&scope);
-    let subjects = filter.placement.map_or(SubjectScope::Nothing, SubjectScope::Placement);
+    let subjects = filter
+        .placement
+        .map_or(SubjectScope::Nothing, |placement| SubjectScope::Placement(placement, filter.record_kind));
     let records = found.iter().filter_map(|found| wire::exchange_record(found, &readers, subjects));
     let exchanges: Vec<_> = records.collect();
     let organisations = list_named(&mut cx, &exchanges).await?;

@@ -73,8 +73,8 @@ fn check_method(check: &mut Check, short: &str) -> Option<String> {
 pub enum SubjectScope {
     /// Those of all children of the reader.
     All,
-    /// Those of one placement's child.
-    Placement(Uuid),
+    /// Those of one placement's child; of one kind, if it is given.
+    Placement(Uuid, Option<RecordKind>),
     /// None.
     Nothing,
 }
@@ -105,8 +105,8 @@ pub fn exchange_record(
         identity_claimed: entry.identity_claimed,
         bases: part.bases(),
         subjects: match subjects {
-            SubjectScope::All => part.subjects(None),
-            SubjectScope::Placement(only) => part.subjects(Some(only)),
+            SubjectScope::All => part.subjects(None, None),
+            SubjectScope::Placement(only, kind) => part.subjects(Some(only), kind),
             SubjectScope::Nothing => Vec::new(),
         },
         repeats: entry.repeats,
