@@ -31,7 +31,9 @@ use crate::store::{
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
-pub use files::{StartError, check_database_files, commitment_key, key_ring, signer, tls};
+pub use files::{
+    StartError, check_database_files, commitment_key, is_other_than_sqlite, key_ring, signer, tls,
+};
 
 /// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;
@@ -97,13 +99,15 @@ impl Node {
         if !config.database.single_primary {
             database.assert_replicated().await?;
         }
-        let (tree, anchor) =
-            store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
-        let mismatch =
-            store::log_startup::newest_entry_mismatch(&database, Some(vault.commitment_key().id())).await?;
-        if let Some(mismatch) = mismatch {
+        // Before the anchor is opened, because nothing is written for a log that this release cannot continue.
+        let commitment_key = vault.commitment_key().id();
+        if let Some(mismatch) =
+            store::log_startup::newest_entry_mismatch(&database, Some(commitment_key)).await?
+        {
             return Err(mismatch.into());
         }
+        let (tree, anchor) =
+            store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
         let fold_after = config.database.fold_after_pages;

@@ -42,7 +42,7 @@ pub struct VerifyReport {
     pub more_findings: u64,
     /// What was checked, in plain words.
     pub checked: Vec<String>,
-    /// What was not checked, for want of a file or because it was erased, in plain words. While this is not empty, the
+    /// What was not checked, for want of a file or of a release that knows it, in plain words. While this is not empty, the
     /// report does not say that nothing was altered.
     pub unchecked: Vec<String>,
 }

@@ -117,6 +117,10 @@ pub async fn verify_database_copy(
     files: VerifyFiles<'_>,
 ) -> Result<VerifyReport, Failure> {
     let log_key = LogKeyHistory::parse(log_key).map_err(|_| Failure::configuration("not a log key"))?;
+    if gateway::is_other_than_sqlite(path) {
+        let what = format!("--database ({}): it is not a SQLite database", path.display());
+        return Err(Failure::configuration(what));
+    }
     let options = VerifyOptions {
         database: DatabaseLocation::Sqlite(path.to_owned()),
         log_key,

@@ -97,6 +97,14 @@ impl StartError {
     }
 }
 
+/// Returns whether a file holds something that is not a SQLite database. An empty file is an empty database.
+#[must_use]
+pub fn is_other_than_sqlite(path: &Path) -> bool {
+    let mut head = [0; 16];
+    let read = std::fs::File::open(path).and_then(|file| file.read_at(&mut head, 0));
+    read.is_ok_and(|read| read > 0 && head != *b"SQLite format 3\0")
+}
+
 /// Checks that the files with the children's data, or with access to it, are readable by their owner only.
 ///
 /// # Errors
@@ -111,9 +119,7 @@ pub fn check_database_files(config: &Config) -> Result<(), StartError> {
     }
     let Some(path) = &config.database.sqlite else { return Ok(()) };
     ensure_private(path).map_err(StartError::file("database.sqlite", path))?;
-    let mut head = [0; 16];
-    let read = std::fs::File::open(path).and_then(|file| file.read_at(&mut head, 0));
-    if read.is_ok_and(|read| read > 0 && head != *b"SQLite format 3\0") {
+    if is_other_than_sqlite(path) {
         return Err(StartError::NotSqlite(path.clone()));
     }
     for suffix in ["-wal", "-shm"] {

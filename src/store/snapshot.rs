@@ -196,6 +196,15 @@ impl Snapshot {
         Ok(rows)
     }
 
+    /// Returns every column that the database has, declared or not, each with its table.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stored_columns(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let read = self.conn().await?.stored_columns().await;
+        self.check_failure(read)
+    }
+
     /// Returns how many of the first entries are indexed by caller and by placement.
     ///
     /// # Errors

@@ -12,7 +12,10 @@ use crate::codes::organisation::OrganisationId;
 use crate::placements::Placement;
 use crate::placements::children::{self, ChildKeyRow};
 use crate::seal::{ChildKey, KeyRing, SealError, WrappedKey};
-use crate::store::{Record as _, Snapshot, StoreError};
+use crate::store::{Record as _, Row, Snapshot, StoreError};
+
+/// Wrapped keys by which a key ring of another gateway is told.
+const PROBED_KEYS: i64 = 100;
 
 /// Every row that was disposed of, and every child whose key was. They are read first, because they stand behind the
 /// entries that they are about.
@@ -54,10 +57,46 @@ impl Disposals {
         of_entry.map(|((_, ordinal), row)| (*ordinal, row))
     }
 
-    /// Returns how many there are.
-    pub fn len(&self) -> usize {
-        self.rows.len()
+    /// Returns the number of disposed rows, and that of placements whose leaves cannot be opened any more.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.rows.len(), self.children.len())
     }
+
+    /// Returns whether the sender's key of the placement's child was disposed of.
+    pub fn is_destroyed(&self, sender: &str, placement: Uuid) -> bool {
+        let Some(child) = self.children.get(&placement) else { return false };
+        OrganisationId::parse(sender).is_ok_and(|sender| {
+            self.destroyed_keys.contains(children::child_key_row_key(&sender, *child).as_bytes())
+        })
+    }
+}
+
+/// Returns whether a ring opens any of the first wrapped keys, or there are none: otherwise it is another gateway's.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn opens_wrapped_keys(snapshot: &mut Snapshot, ring: &KeyRing) -> Result<bool, StoreError> {
+    let sql = "SELECT sender, child, kek_id, wrapped FROM child_keys ORDER BY idx, ordinal LIMIT $1";
+    let rows = snapshot.fetch(sql, vec![PROBED_KEYS.into()]).await?;
+    Ok(rows.is_empty() || rows.iter().any(|row| unwrap(ring, row).is_ok()))
+}
+
+/// Opens the wrapped key of a row.
+fn unwrap(ring: &KeyRing, row: &Row) -> Result<(String, Uuid, ChildKey), String> {
+    let damaged = |_: StoreError| "a wrapped key was changed: its row cannot be read".to_owned();
+    let (sender, child): (String, Uuid) =
+        (row.get("sender").map_err(damaged)?, row.get("child").map_err(damaged)?);
+    let (kek_id, bytes): (u32, Vec<u8>) =
+        (row.get("kek_id").map_err(damaged)?, row.get("wrapped").map_err(damaged)?);
+    let opened = WrappedKey::from_row(kek_id, &bytes)
+        .and_then(|wrapped| wrapped.unwrap(ring, &sender, child.as_bytes()));
+    let key = opened.map_err(|error| match error {
+        SealError::KeyMissing { id } => {
+            format!("a wrapped key cannot be opened: key {id} is not in the ring")
+        }
+        _ => "a wrapped key was changed: it does not open".to_owned(),
+    })?;
+    Ok((sender, child, key))
 }
 
 /// The state of the key of (sender, child).
@@ -99,20 +138,8 @@ impl<'a> ChildKeys<'a> {
         }
     }
 
-    fn read_key(&mut self, row: &crate::store::Row) -> Result<(), String> {
-        let damaged = |_: StoreError| "a wrapped key was changed: its row cannot be read".to_owned();
-        let (sender, child): (String, Uuid) =
-            (row.get("sender").map_err(damaged)?, row.get("child").map_err(damaged)?);
-        let (kek_id, bytes): (u32, Vec<u8>) =
-            (row.get("kek_id").map_err(damaged)?, row.get("wrapped").map_err(damaged)?);
-        let opened = WrappedKey::from_row(kek_id, &bytes)
-            .and_then(|wrapped| wrapped.unwrap(self.ring, &sender, child.as_bytes()));
-        let key = opened.map_err(|error| match error {
-            SealError::KeyMissing { id } => {
-                format!("a wrapped key cannot be opened: key {id} is not in the ring")
-            }
-            _ => "a wrapped key was changed: it does not open".to_owned(),
-        })?;
+    fn read_key(&mut self, row: &Row) -> Result<(), String> {
+        let (sender, child, key) = unwrap(self.ring, row)?;
         if row.get::<[u8; 32]>("check_value").ok() != Some(key.check_value()) {
             return Err(
                 "a wrapped key was replaced: it opens to another key than the one that was made".to_owned()
@@ -125,13 +152,11 @@ impl<'a> ChildKeys<'a> {
     /// Returns the sender's key of the placement's child.
     pub fn key(&self, disposals: &Disposals, sender: &str, placement: Uuid) -> ChildKeyState<'_> {
         let child = self.children.get(&placement).or_else(|| disposals.children.get(&placement));
-        let Some(child) = child else { return ChildKeyState::Missing };
-        if let Some(key) = self.keys.get(&(sender.to_owned(), *child)) {
-            return ChildKeyState::Available(key);
+        let key = child.and_then(|child| self.keys.get(&(sender.to_owned(), *child)));
+        match key {
+            Some(key) => ChildKeyState::Available(key),
+            None if disposals.is_destroyed(sender, placement) => ChildKeyState::Destroyed,
+            None => ChildKeyState::Missing,
         }
-        let destroyed = OrganisationId::parse(sender).is_ok_and(|sender| {
-            disposals.destroyed_keys.contains(children::child_key_row_key(&sender, *child).as_bytes())
-        });
-        if destroyed { ChildKeyState::Destroyed } else { ChildKeyState::Missing }
     }
 }

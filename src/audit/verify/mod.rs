@@ -12,6 +12,7 @@ mod log_tree;
 mod options;
 mod page;
 mod rows;
+mod scope;
 mod versions;
 
 use self::entries::EntryVerifier;
@@ -21,7 +22,7 @@ use self::options::OpenedKeys;
 pub use self::options::VerifyOptions;
 use self::page::EntryPages;
 use super::report::VerifyReport;
-use crate::store::{self, Database, EntryMismatch, SchemaMismatch, Snapshot, StoreError, Table, TableClass};
+use crate::store::{self, Database, EntryMismatch, SchemaMismatch, Snapshot, StoreError, Table};
 
 /// Why a copy cannot be verified at all.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ pub async fn verify_database(
     check_readable(&database, tables).await?;
     let mut snapshot = Snapshot::new(&database);
     let mut report = VerifyReport::default();
-    let keys = OpenedKeys::load(options, &mut report);
+    let keys = OpenedKeys::load(options, &database, &mut report).await?;
     let notes = checkpoints::load_checkpoints(&mut snapshot).await?;
     let disposals = Disposals::load(&mut snapshot).await?;
     let pages = EntryPages::spawn(database.writer().await?, tables);
@@ -64,7 +65,8 @@ pub async fn verify_database(
     log_tree::verify_tile_rows(&mut snapshot, &range, &mut report).await?;
     log_tree::verify_anchor(&mut snapshot, options, range.size(), &mut report).await?;
     entries.finish(&mut snapshot, range.size(), &mut report).await?;
-    state_scope(options, tables, &disposals, &mut report);
+    scope::state(options, &keys, tables, &disposals, &mut report);
+    scope::state_unknown_columns(&mut snapshot, tables, &mut report).await?;
     drop(snapshot);
     database.close().await;
     Ok(report)
@@ -83,50 +85,5 @@ async fn check_readable(database: &Database, tables: &[&'static Table]) -> Resul
     match store::log_startup::newest_entry_mismatch(database, None).await? {
         Some(mismatch) => Err(mismatch.into()),
         None => Ok(()),
-    }
-}
-
-/// States what was checked, and what was not.
-fn state_scope(
-    options: &VerifyOptions,
-    tables: &[&'static Table],
-    disposals: &Disposals,
-    report: &mut VerifyReport,
-) {
-    let operational: Vec<_> = tables
-        .iter()
-        .filter(|table| table.class == TableClass::Operational)
-        .map(|table| table.name)
-        .collect();
-    report.checked.push(format!(
-        "every entry against the tree and the {} signed checkpoints, and every table that is derived from the log",
-        report.checkpoints
-    ));
-    let mut with = |given: bool, what: &str, file: &str| {
-        if given {
-            report.checked.push(what.to_owned());
-        } else {
-            report.unchecked.push(format!("{what}: for want of {file}"));
-        }
-    };
-    with(options.anchor.is_some(), "that the newest entries were not cut off", "the anchor (--anchor)");
-    with(
-        options.key_ring.is_some(),
-        "records about children, and that each wrapped key opens to the key that was made",
-        "the key ring (--key-ring)",
-    );
-    with(
-        options.commitment_key.is_some(),
-        "all other rows, stored replies, and what is kept beside the entries",
-        "the commitment key (--commitment-key)",
-    );
-    report
-        .checked
-        .push(format!("not part of the log, and nothing served rests on them: {}", operational.join(", ")));
-    if disposals.len() > 0 {
-        report.checked.push(format!(
-            "{} rows were disposed of: by their leaf hashes; what their keys sealed cannot be opened any more",
-            disposals.len()
-        ));
     }
 }

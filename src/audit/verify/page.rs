@@ -22,7 +22,7 @@ pub(super) struct TableRow {
 
 /// Consecutive entries with their rows and tiles.
 pub(super) struct EntryPage {
-    /// Rows of the entries, with all columns of [`ENTRIES`].
+    /// Rows of the entries, with all declared columns.
     pub entries: Vec<Row>,
     /// The rows that each entry wrote, in the order of their ordinals.
     pub rows: HashMap<i64, Vec<TableRow>>,
@@ -38,7 +38,8 @@ impl EntryPages {
     /// SQLite between threads one by one. No other task needs the connection while a copy is verified.
     pub fn spawn(conn: Conn, tables: &[&'static Table]) -> Self {
         let (to, pages) = mpsc::channel(READ_AHEAD_PAGES);
-        tokio::spawn(send_pages(conn, committed(tables).collect(), to));
+        let entries = tables.iter().copied().find(|table| table.number == ENTRIES.number);
+        tokio::spawn(send_pages(conn, entries.unwrap_or(&ENTRIES), committed(tables).collect(), to));
         Self(pages)
     }
 
@@ -66,6 +67,7 @@ pub(super) fn committed(tables: &[&'static Table]) -> impl Iterator<Item = &'sta
 /// Reads all pages and sends them, then releases the connection.
 async fn send_pages(
     mut conn: Conn,
+    entries: &'static Table,
     tables: Vec<&'static Table>,
     to: mpsc::Sender<Result<Option<EntryPage>, StoreError>>,
 ) {
@@ -74,7 +76,7 @@ async fn send_pages(
         return conn.rollback().await;
     }
     for from in (0..).step_by(usize::try_from(ENTRIES_PER_PAGE).unwrap_or(usize::MAX)) {
-        let page = load_page(&mut conn, &tables, from)
+        let page = load_page(&mut conn, entries, &tables, from)
             .await
             .map(|page| Some(page).filter(|page| !page.entries.is_empty()));
         let is_last = !matches!(page, Ok(Some(_)));
@@ -85,9 +87,14 @@ async fn send_pages(
     conn.rollback().await;
 }
 
-async fn load_page(conn: &mut Conn, tables: &[&'static Table], from: u64) -> Result<EntryPage, StoreError> {
+async fn load_page(
+    conn: &mut Conn,
+    entries: &'static Table,
+    tables: &[&'static Table],
+    from: u64,
+) -> Result<EntryPage, StoreError> {
     let (first, end) = (sql_int(from), sql_int(from + ENTRIES_PER_PAGE));
-    let entries = conn.scan(&ENTRIES, first, end).await?;
+    let entries = conn.scan(entries, first, end).await?;
     let mut rows: HashMap<i64, Vec<TableRow>> = HashMap::with_capacity(entries.len());
     for table in tables {
         for row in conn.scan(table, first, end).await? {

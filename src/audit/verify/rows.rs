@@ -11,7 +11,7 @@ use crate::audit::report::VerifyReport;
 use crate::proto::v1::{AuditEntry, EntryOpenings, LeafRole, OpenedLeaf};
 use crate::store::canonical::{ENTRY_COLUMNS_ORDINAL, encode_columns, encode_row};
 use crate::store::entry_commitments::leaf_prefix;
-use crate::store::{ENTRIES, ENTRY_COLUMNS, RecordSubject, Row, StoreError, Table, Value};
+use crate::store::{Column, ENTRIES, ENTRY_COLUMNS, RecordSubject, Row, StoreError, Table, Value};
 use crate::tlog::{ChildLeafHeader, ExchangeSalt, Hash, child_leaf, leaf_hash, tree_root};
 
 /// An entry with its rows.
@@ -36,15 +36,20 @@ enum RowLeaf {
 impl EntryRows<'_> {
     /// Checks that columns which a later format added hold nothing in rows of earlier entries.
     pub fn check_later_columns(&self, report: &mut VerifyReport) {
-        for TableRow { table, ordinal, row } in self.rows {
-            let later =
-                table.columns.iter().zip(row.values()).filter(|(column, _)| column.since > self.entry.format);
+        let is_later = |column: &&Column| column.since > self.entry.format;
+        let mut check = |table: &Table, of_row: &str, row: &Row| {
+            let later = table.columns.iter().zip(row.values()).filter(|(column, _)| is_later(column));
             for (column, _) in later.filter(|(_, value)| !value.is_default()) {
-                let what = format!(
-                    "column {} of row {ordinal} was changed: the entry is older than it",
-                    column.name
-                );
+                let what = format!("column {}{of_row} was changed: the entry is older than it", column.name);
                 report.add_finding(table.name, Some(self.index), what);
+            }
+        };
+        if let Some(entries) = self.tables.iter().find(|table| table.number == ENTRIES.number) {
+            check(entries, "", self.stored);
+        }
+        for TableRow { table, ordinal, row } in self.rows {
+            if table.columns.iter().any(|column| is_later(&column)) {
+                check(table, &format!(" of row {ordinal}"), row);
             }
         }
     }
@@ -53,11 +58,18 @@ impl EntryRows<'_> {
     /// leaf has rows, and each row a leaf.
     pub fn check_leaves(&self, keys: Option<&ChildKeys<'_>>, report: &mut VerifyReport) {
         for TableRow { table, ordinal, row } in self.rows {
-            if !self.is_under_row_root(table) && !self.submitted().any(|leaf| covers(leaf, table, row)) {
-                let what =
-                    format!("the entry did not write row {ordinal}: it was added, or its placement changed");
-                report.add_finding(table.name, Some(self.index), what);
+            if self.is_under_row_root(table) {
+                continue;
             }
+            let mut leaves = self.submitted().filter(|leaf| covers(leaf, table, row)).peekable();
+            let what = if leaves.peek().is_none() {
+                format!("the entry did not write row {ordinal}: it was added, or its placement changed")
+            } else if leaves.all(|leaf| self.is_destroyed(leaf)) {
+                format!("row {ordinal} is there, although the key of its child was disposed of")
+            } else {
+                continue;
+            };
+            report.add_finding(table.name, Some(self.index), what);
         }
         for leaf in self.submitted() {
             let table = self.tables.iter().find(|table| u32::from(table.number) == leaf.table);
@@ -80,7 +92,7 @@ impl EntryRows<'_> {
         report: &mut VerifyReport,
     ) -> Result<(), &'static str> {
         let placement = Uuid::from_slice(&leaf.placement_id).map_err(|_| "a leaf names no placement")?;
-        let sender = if leaf.sender.is_empty() { &self.entry.organisation } else { &leaf.sender };
+        let sender = self.sender_of(leaf);
         let (mut bytes, mut count) = (Vec::new(), 0);
         for TableRow { ordinal, row, .. } in self
             .rows
@@ -104,7 +116,9 @@ impl EntryRows<'_> {
                     "rows cannot be checked: the key of their child is missing, or the ring cannot open it",
                 );
             }
-            None if count == 0 => return Err("rows were removed"),
+            None if count == 0 && !self.disposals.is_destroyed(sender, placement) => {
+                return Err("rows were removed");
+            }
             None => return Ok(()),
         };
         let header = ChildLeafHeader {
@@ -221,6 +235,17 @@ impl EntryRows<'_> {
             let what = format!("the entry did not write row {}: it was added", at.0);
             report.add_finding(self.table_name(at.1), Some(self.index), what);
         }
+    }
+
+    /// Returns the organisation whose key of the child salts a leaf.
+    fn sender_of<'b>(&'b self, leaf: &'b OpenedLeaf) -> &'b str {
+        if leaf.sender.is_empty() { &self.entry.organisation } else { &leaf.sender }
+    }
+
+    /// Returns whether a leaf cannot be opened because the key of its child was disposed of.
+    fn is_destroyed(&self, leaf: &OpenedLeaf) -> bool {
+        Uuid::from_slice(&leaf.placement_id)
+            .is_ok_and(|placement| self.disposals.is_destroyed(self.sender_of(leaf), placement))
     }
 
     fn table_name(&self, number: u32) -> &'static str {

@@ -55,6 +55,27 @@ impl Conn {
     }
 }
 
+/// Every column of a SQLite database, generated ones too.
+const SQLITE_COLUMNS: &str = "SELECT t.name AS table_name, c.name AS column_name \
+     FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c \
+     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' ORDER BY t.name, c.cid";
+/// Every column of the gateway's schema in PostgreSQL.
+const POSTGRES_COLUMNS: &str = "SELECT CAST(table_name AS TEXT) AS table_name, \
+     CAST(column_name AS TEXT) AS column_name FROM information_schema.columns \
+     WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position";
+
+impl Conn {
+    /// Returns every column that the database has, declared or not, each with its table.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stored_columns(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = if matches!(self, Self::Postgres(_)) { POSTGRES_COLUMNS } else { SQLITE_COLUMNS };
+        let rows = self.fetch(sql, vec![]).await?;
+        rows.iter().map(|row| Ok((row.get("table_name")?, row.get("column_name")?))).collect()
+    }
+}
+
 fn column_names(table: &Table) -> String {
     table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
