@@ -12,6 +12,9 @@ use super::support::{installed_tool, run};
 const RETURNS: &str = "proto/apgateway/v1/returns.proto";
 const MIGRATION: &str = "src/store/migrations/sqlite/0001_log.sql";
 
+const FORM: &str = "src/store/form-1.golden";
+const KEPT_DATABASE: &str = "tests/data/format-1/gateway.sqlite";
+
 /// What `.ci/baselines` prints before the first release.
 const NOTHING_RELEASED: &str = "nothing was released yet";
 
@@ -27,10 +30,10 @@ fn script(path: &str) -> Command {
 }
 
 impl Checkout {
-    /// Copies the folders without the baselines of a release.
+    /// Copies folders and files without the baselines of a release.
     fn unreleased() -> Self {
         let copy = Self(TempDir::new().unwrap());
-        for folder in ["proto", "src/store/migrations"] {
+        for folder in ["proto", "src/store/migrations", FORM, "tests/data/format-1"] {
             let to = copy.path(folder);
             std::fs::create_dir_all(to.parent().unwrap()).unwrap();
             run(Command::new("cp").arg("-R").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).arg(to));
@@ -122,6 +125,17 @@ fn a_released_migration_neither_changes_nor_goes() {
     let gone = Checkout::released();
     std::fs::remove_file(gone.path(MIGRATION)).unwrap();
     assert!(gone.compare().unwrap_err().contains("sqlite/0001_log.sql"));
+}
+
+#[test]
+fn a_released_form_and_its_kept_database_neither_change_nor_go() {
+    let changed = Checkout::released().replace(FORM, "marks", "mark");
+    assert!(changed.compare().unwrap_err().contains("form-1.golden: FAILED"));
+    for file in [FORM, KEPT_DATABASE] {
+        let gone = Checkout::released();
+        std::fs::remove_file(gone.path(file)).unwrap();
+        assert!(gone.compare().unwrap_err().contains(file.rsplit('/').next().unwrap()), "{file}");
+    }
 }
 
 #[test]

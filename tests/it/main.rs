@@ -41,6 +41,7 @@ mod ended_rights;
 mod example_requests;
 mod faults;
 mod fixtures;
+mod formats;
 mod former_parties;
 mod golden;
 mod key_rotation;

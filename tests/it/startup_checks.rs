@@ -17,6 +17,7 @@ use ap_gateway::store::{CommitmentSalts, Database, DatabaseLocation, LogReader};
 use ap_gateway::tlog::LogKeyHistory;
 use prost::bytes::Bytes;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::exchange_semantics::{mark, submission, submit};
 use super::process::{Process, Sandbox};
@@ -25,6 +26,27 @@ use super::support::{World, curl_post, gateway, run};
 /// The number of entries, more than a start checks.
 const ENTRIES_BEYOND_START_CHECK: u64 = 10_500;
 pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// Returns a proposal that writes nothing but its entry, which names no caller.
+pub fn bare_proposal(exchange: Uuid, random: &Randomness) -> Proposal {
+    Proposal {
+        exchange_id: exchange,
+        entry: AuditEntry { exchange_id: exchange.into_bytes().to_vec().into(), ..AuditEntry::default() },
+        identity_guards: Vec::new(),
+        request: None,
+        store_for_replay: false,
+        guards: Vec::new(),
+        bumps: Vec::new(),
+        rows: Vec::new(),
+        parties: Vec::new(),
+        leaves: Vec::new(),
+        bases: Vec::new(),
+        reply: Bytes::new(),
+        salts: CommitmentSalts::new(random),
+        sealed_salts: Vec::new(),
+        openings: Bytes::new(),
+    }
+}
 
 /// Appends entries without a caller until the log has [`ENTRIES`] entries.
 async fn append_entries(dir: &Path) {
@@ -35,25 +57,7 @@ async fn append_entries(dir: &Path) {
     let mut commits = JoinSet::new();
     for _ in node.committer.head().borrow().size..ENTRIES_BEYOND_START_CHECK {
         let (committer, exchange) = (node.committer.clone(), random.uuid_v7(clock.now()));
-        let entry =
-            AuditEntry { exchange_id: exchange.into_bytes().to_vec().into(), ..AuditEntry::default() };
-        let mut proposal = Proposal {
-            exchange_id: exchange,
-            entry,
-            identity_guards: Vec::new(),
-            request: None,
-            store_for_replay: false,
-            guards: Vec::new(),
-            bumps: Vec::new(),
-            rows: Vec::new(),
-            parties: Vec::new(),
-            leaves: Vec::new(),
-            bases: Vec::new(),
-            reply: Bytes::new(),
-            salts: CommitmentSalts::new(&random),
-            sealed_salts: Vec::new(),
-            openings: Bytes::new(),
-        };
+        let mut proposal = bare_proposal(exchange, &random);
         proposal.fill_commitments(node.vault.commitment_key());
         commits.spawn(
             async move { matches!(committer.commit(proposal).await, CommitOutcome::Committed { .. }) },

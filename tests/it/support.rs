@@ -64,7 +64,12 @@ impl World {
 
     /// Serves an existing folder.
     pub async fn serve(dir: TempDir) -> Self {
-        Self::start(dir, None, NOW, &Randomness::system()).await
+        Self::serve_database(dir, None).await
+    }
+
+    /// Serves an existing folder whose database is in a PostgreSQL server, or in the folder.
+    pub async fn serve_database(dir: TempDir, postgres: Option<Postgres>) -> Self {
+        Self::start(dir, postgres, NOW, &Randomness::system()).await
     }
 
     /// Restarts the sandbox with a new node.

@@ -98,7 +98,7 @@ impl FilledDatabase {
 /// Makes new fixtures, sends every example, repeats it, sends it as a caller without the right, sends a malformed one,
 /// and sends the requests that lead to the other states. Only in the first round must every example be accepted, because some objects of the
 /// sandbox are there once.
-async fn send_round(world: &World, round: usize, random: &Randomness) -> Fixtures {
+pub async fn send_round(world: &World, round: usize, random: &Randomness) -> Fixtures {
     let mut stage = Fixtures::create(world.dir.path(), random.clone()).await;
     for row in EXAMPLE_REQUESTS {
         let request = stage.request(row, false);
@@ -236,7 +236,7 @@ async fn submit_by_processor(world: &World) {
 
 /// Supplies the item that one start left open, in the second version of a passport, so that the gateway closes its
 /// alert.
-async fn supply_a_missing_item(world: &World) {
+pub async fn supply_a_missing_item(world: &World) {
     let (la, brightwater) = (world.client("la-a").await, world.client("provider-c").await);
     let placement = world.placements("la-a", "provider-c").remove(0);
     let etag = put_passport(&la, &placement, "").await.unwrap().etag;
@@ -277,7 +277,7 @@ async fn activate_new_keys(world: &World) {
 }
 
 /// Sends a return in two parts.
-async fn send_parts(world: &World) {
+pub async fn send_parts(world: &World) {
     let wire = Wire::connect(world.dir.path(), "provider-a").await;
     let (mut upload, opened) = Upload::start(&wire, "").await;
     let marks = marks(&world.placements("la-a", "provider-a"), 8);
@@ -328,7 +328,7 @@ async fn send_many(world: &World) {
 }
 
 /// Adds the rows of three nodes that ended without removing them. On SQLite no node announces itself.
-async fn announce_ended_nodes(world: &World) {
+pub async fn announce_ended_nodes(world: &World) {
     let database = world.database().await;
     let mut conn = database.writer().await.unwrap();
     for node in 1..=3_u8 {

@@ -8,13 +8,13 @@ macro_rules! say {
 }
 
 mod answers;
-mod copies;
-mod filled;
+pub mod copies;
+pub mod filled;
 mod generate;
 mod judge;
 mod operational;
 mod prepared;
-mod schema;
+pub mod schema;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
