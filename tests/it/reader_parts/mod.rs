@@ -16,7 +16,7 @@ use super::attendance::void_part;
 use super::committed_tables;
 use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
 use super::parties::{current_etag, update_parties};
-use super::support::World;
+use super::support::{World, gateway, run};
 use masks::{check_proof, masked, masked_delivery};
 
 mod masks;
@@ -248,6 +248,49 @@ async fn a_counterpart_in_another_s_exchange_is_its_caller(world: &World) {
     }
 }
 
+/// Returns the cells of one exchange in the CSV of a caller: number of children, counterparts and agreements; `None` if
+/// it is not listed.
+fn csv_cells(world: &World, caller: &str, exchange_id: &str, more: &[&str]) -> Option<[String; 3]> {
+    let path = world.dir.path().join(format!("{caller}.csv"));
+    let mut list = gateway();
+    list.args(["audit", "list", "--method", "SubmitAttendance"]).args(more).arg("--csv").arg(&path);
+    run(list.arg("--profile").arg(world.dir.path().join(format!("profiles/{caller}.toml"))));
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut rows = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let heading = rows.headers().unwrap().clone();
+    let cell = |row: &csv::StringRecord, name: &str| {
+        row[heading.iter().position(|column| column == name).unwrap()].to_owned()
+    };
+    let found = rows.records().map(Result::unwrap).find(|row| cell(row, "Exchange") == exchange_id)?;
+    Some(["Number of children", "Counterparts", "Sharing agreement"].map(|name| cell(&found, name)))
+}
+
+/// Checks that a spreadsheet counts and names the reader's own alone, and that in another's exchange `--counterpart`
+/// matches the caller alone.
+async fn a_spreadsheet_counts_own_children(world: &World) {
+    let provider = world.client("provider-a").await;
+    let (of_la, of_school) =
+        (world.placements("la-a", "provider-a"), world.placements("school", "provider-a"));
+    let batch = submit_batch(&provider, &[&of_la[0], &of_school[2], &of_la[1]], "2026-11-20").await;
+    let cells = |caller: &str, more: &[&str]| csv_cells(world, caller, &batch.exchange_id, more);
+    for (caller, children, agreements) in
+        [("la-a", "2", 1), ("auditor", "2", 1), ("la-b", "1", 1), ("school", "3", 2), ("provider-a", "3", 2)]
+    {
+        let [count, counterparts, agreed] = cells(caller, &[]).unwrap();
+        assert_eq!((count.as_str(), agreed.split("; ").count()), (children, agreements), "{caller}");
+        let expected = if caller == "provider-a" { "la/330; la/331; school/134567" } else { "" };
+        assert_eq!(counterparts, expected, "{caller}");
+    }
+    for caller in ["la-a", "auditor"] {
+        assert!(cells(caller, &["--counterpart", "provider/riverside"]).is_some(), "{caller}");
+        for other in ["school/134567", "la/331"] {
+            assert!(cells(caller, &["--counterpart", other]).is_none(), "{caller} {other}");
+        }
+    }
+    assert!(cells("provider-a", &["--counterpart", "la/331"]).is_some());
+    assert!(cells("provider-a", &["--counterpart", "la/332"]).is_none());
+}
+
 /// Indexes the whole log with two indexers at once, as two nodes do.
 async fn index_with_two(world: &World) {
     let database = world.database().await;
@@ -290,7 +333,7 @@ async fn the_index_changes_no_list(world: &World) {
         assert_eq!((indexes(&after), &after.next_page_token), (indexes(&before), &before.next_page_token));
         assert_eq!(after.exchanges, before.exchanges);
     }
-    for day in ["2026-11-19", "2026-11-20"] {
+    for day in ["2026-11-18", "2026-11-19"] {
         let marks = vec![mark(&placement, day, "/")];
         submit(&provider, &submission(marks)).await.ok();
     }
@@ -318,6 +361,7 @@ async fn all(world: World) -> TempDir {
     a_placement_of_others_is_as_an_invented_one(&world).await;
     a_former_party_s_list_does_not_grow(&world).await;
     a_counterpart_in_another_s_exchange_is_its_caller(&world).await;
+    a_spreadsheet_counts_own_children(&world).await;
     the_index_changes_no_list(&world).await;
     a_placement_of_others_is_as_an_invented_one_once_indexed(&world).await;
     world.stop().await
