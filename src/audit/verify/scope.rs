@@ -49,8 +49,8 @@ pub(super) fn state(
     let (rows, placements) = disposals.counts();
     if rows > 0 {
         report.checked.push(format!(
-            "{rows} rows were disposed of, by their leaf hashes, and all records about {placements} placements, which \
-             cannot be opened any more: that nothing is left of them"
+            "{rows} rows were disposed of, by their leaf hashes; the leaves of {placements} disposed placements cannot be \
+             opened any more, and none of the rows that they were over is left"
         ));
     }
 }

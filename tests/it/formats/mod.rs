@@ -20,15 +20,19 @@ use super::edits::copies::Statement;
 
 /// Verifies a database with the keys and the anchor in a folder.
 async fn verify(dir: &Path, database: &DatabaseLocation, tables: &[&'static Table]) -> VerifyReport {
+    verify_database(&options(dir, database), tables).await.unwrap()
+}
+
+/// Names the keys and the anchor in a folder.
+fn options(dir: &Path, database: &DatabaseLocation) -> VerifyOptions {
     let log_key = std::fs::read_to_string(dir.join("log-key")).unwrap();
-    let options = VerifyOptions {
+    VerifyOptions {
         database: database.clone(),
         log_key: LogKeyHistory::parse(log_key.trim()).unwrap_or_else(|_| panic!("not a log key")),
         anchor: Some(dir.join("anchor")),
         key_ring: Some(dir.join("key-ring")),
         commitment_key: Some(dir.join("commitment-key")),
-    };
-    verify_database(&options, tables).await.unwrap()
+    }
 }
 
 /// Returns the findings as text.
