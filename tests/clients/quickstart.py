@@ -116,5 +116,4 @@ print("progress: revision", provider.call("Returns", "SubmitProgress", **about, 
 
 # The auditor lists the exchanges about this placement and their agreements; next_page_token leads to older pages.
 for exchange in auditor.call("Audit", "ListExchanges", **about).exchanges:
-    agreements = [basis.agreement_id[:8] for basis in exchange.bases]
-    print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], *agreements)
+    print(exchange.index, exchange.organisation, exchange.method.rsplit("/")[-1], [b.agreement_id[:8] for b in exchange.bases])
