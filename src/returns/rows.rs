@@ -37,7 +37,7 @@ record! {
     }
     versions = |row| {
         let key = (row.part > 0).then(|| parts_key(&row.provider, row.return_id));
-        key.map(|key| (key, Revision::new(row.part + 1))).into_iter().collect()
+        key.map(|key| (key, Revision::new(row.part.saturating_add(1)))).into_iter().collect()
     };
 }
 

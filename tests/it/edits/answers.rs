@@ -128,16 +128,6 @@ const ANSWERS: &[AnswerEdit] = &[
             concat!("UPDATE marks SET ordinal = ordinal + 100 WHERE idx = ", last_mark!()),
         ],
     ),
-    answer(
-        "a mark was never sent: it is deleted with its return, and its leaf is one of another role",
-        "marks",
-        &[
-            concat!("UPDATE leaves SET role = 2 WHERE idx = ", last_mark!()),
-            concat!("DELETE FROM current_versions WHERE ordinal >= 0 AND idx = ", last_mark!()),
-            concat!("DELETE FROM returns WHERE idx = ", last_mark!()),
-            concat!("DELETE FROM marks WHERE idx = ", last_mark!()),
-        ],
-    ),
     answer("a mark has another code", "marks", &[set!("marks", "code = 'N'", "r.code = '/'")]),
     answer(
         "an agreement ends later",
@@ -288,7 +278,6 @@ const ANSWERS: &[AnswerEdit] = &[
             "DELETE FROM current_versions WHERE idx >= (SELECT size FROM target)",
             "DELETE FROM marks WHERE idx >= (SELECT size FROM target)",
             "DELETE FROM returns WHERE idx >= (SELECT size FROM target)",
-            "DELETE FROM leaves WHERE idx >= (SELECT size FROM target)",
             "DELETE FROM parties WHERE idx >= (SELECT size FROM target)",
             "DELETE FROM entries WHERE idx >= (SELECT size FROM target)",
             "DELETE FROM checkpoints WHERE size > (SELECT size FROM target)",

@@ -34,7 +34,6 @@ pub const KINDS: &[(&str, &str, &[i64])] = &[
     ("entries", "outcome", &[1, 2, 3, 4]),
     ("grants", "ended", &[0, 1]),
     ("grants", "kind", &[1, 2]),
-    ("leaves", "role", &[1, 2, 3]),
     ("marks", "revision", &[1, 2]),
     ("open_items", "is_checked", &[0, 1]),
     ("open_items", "is_raised", &[0, 1]),

@@ -66,7 +66,7 @@ impl EditMaker<'_> {
                 }
             }
             for (row, name) in rows {
-                let value = &self.table.rows[row][at];
+                let value = &self.table.rows[row][at].clone();
                 let mut changes = changed_values(value, name == "middle" || name == "first other");
                 if !column.is_required && !is_null(value) {
                     changes.push(("set to NULL", Value::null(column.kind)));
@@ -76,7 +76,7 @@ impl EditMaker<'_> {
                 {
                     changes.push(("100 more", Value::from(ordinal + 100)));
                 }
-                for (how, changed) in changes {
+                for (how, changed) in changes.into_iter().filter(|(_, changed)| changed != value) {
                     self.set(row, at, changed, &format!("{} of the {name} row {how}", column.name));
                 }
             }
@@ -135,12 +135,12 @@ impl EditMaker<'_> {
                     copy[at] = another_value(&copy[at]);
                 }
             }
-            // Behind all rows, if the number is the whole key.
-            let highest =
-                if self.table.key().len() == 1 { &self.table.rows[self.table.rows.len() - 1] } else { row };
-            copy[last] = match &highest[last] {
-                Value::Int(Some(number)) => Value::from(number + 1_000),
-                _ => another_value(&row[last]),
+            let is_whole_key = self.table.key().len() == 1;
+            copy[last] = match (&copy[last], &self.table.rows[self.table.rows.len() - 1][last]) {
+                // Behind all rows.
+                (Value::Int(_), Value::Int(Some(highest))) if is_whole_key => Value::from(highest + 1),
+                (Value::Int(Some(number)), _) => Value::from(number + 1_000),
+                (value, _) => another_value(value),
             };
             copy
         };

@@ -20,49 +20,54 @@ const MAX_EDITS_TOGETHER: usize = 12;
 /// Tables that prove all others. An edit of one of them is verified alone, because its findings may be about any entry.
 const VERIFIED_ALONE: [&str; 3] = ["checkpoints", "entries", "tiles"];
 
-/// What a finding is about.
-#[derive(Default)]
-struct Named<'a> {
-    /// The table; `None` if the finding names none.
-    table: Option<&'a str>,
-    /// The index of the entry; `None` if the finding names none.
-    entry: Option<i64>,
-    /// The last entry that may be meant, of a finding that gives only a bound.
-    up_to: Option<i64>,
+/// Findings that follow from an edit, because a table is compared with another: the edited table, and the table that is
+/// named beside it. `*` stands for all.
+const CONSEQUENCES: [(&str, &str); 6] = [
+    // What is derived from the rows of an entry is compared with the edited rows.
+    ("*", "current_versions"),
+    // Rows about a child are checked with its key, which a placement names.
+    ("child_keys", "*"),
+    ("placements", "*"),
+    // Each row belongs to an entry, and all that is derived rests on the entries.
+    ("entries", "*"),
+    ("index_progress", "callers"),
+    ("index_progress", "placement_entries"),
+];
+
+/// Tables that are compared as a whole, so that a finding names no entry.
+const NAMED_WITHOUT_ENTRY: [&str; 1] = ["placement_entries"];
+
+/// Returns the entry that a finding names.
+fn named_entry(finding: &Discrepancy) -> Option<i64> {
+    finding.entry.and_then(|entry| i64::try_from(entry).ok())
 }
 
-/// Reads what a finding is about. Only this function knows the form of findings.
-fn named(finding: &Discrepancy) -> Named<'_> {
-    let words: Vec<&str> = finding.description.split([' ', ',', ':']).collect();
-    let number_after = |phrase: &[&str]| {
-        let at = words.windows(phrase.len()).position(|window| window == phrase)?;
-        words.get(at + phrase.len())?.parse().ok()
-    };
-    let entry = finding.entry.and_then(|entry| i64::try_from(entry).ok());
-    Named { table: Some(&finding.table), entry, up_to: number_after(&["entry", "up", "to"]) }
-}
-
-/// Returns whether a finding is about an edit.
+/// Returns whether a finding is about an edit: it names the table, and the entry if the edited row has one.
 fn is_about(finding: &Discrepancy, edit: &Edit) -> bool {
-    let named = named(finding);
-    let is_of_table = named.table.is_none_or(|table| table == edit.table);
-    let is_of_entry = match (named.entry, named.up_to) {
-        (Some(entry), _) => edit.entries.contains(&entry),
-        (None, Some(last)) => edit.table == "entries" && edit.entries.iter().any(|entry| *entry <= last),
-        // A finding without an entry is about a table that has none.
-        (None, None) => edit.entries.is_empty() || VERIFIED_ALONE.contains(&edit.table.as_str()),
+    // An index that no entry has is no name.
+    let has_no_entry = edit.entries.is_empty()
+        || edit.entries.iter().any(|entry| *entry < 0)
+        || NAMED_WITHOUT_ENTRY.contains(&&*edit.table);
+    // A log that was cut is named by the number of its entries.
+    let is_size = |entry: &i64| finding.description.contains(&format!("ends at {entry} entries"));
+    let is_of_entry = match named_entry(finding) {
+        Some(entry) => edit.entries.contains(&entry),
+        None => edit.entries.iter().any(is_size),
     };
-    is_of_table && is_of_entry
+    // A row that cannot be read ends the verification, with an error that names the table.
+    let is_error = finding.table.is_empty() && finding.description.contains(&edit.table);
+    is_error || (finding.table == edit.table && (has_no_entry || is_of_entry))
 }
 
-/// Returns whether a finding is about something that was not edited: neither the table nor an entry of it.
+/// Returns whether a finding is about something that was not edited: neither the table nor an entry of it, nor a
+/// consequence.
 fn is_about_something_else(finding: &Discrepancy, edits: &[&Edit]) -> bool {
-    let named = named(finding);
     !edits.iter().any(|edit| {
-        is_about(finding, edit)
-            || named.table.is_some_and(|table| table == edit.table)
-            || named.entry.is_some_and(|entry| edit.entries.contains(&entry))
-            || (named.entry.is_none() && VERIFIED_ALONE.contains(&edit.table.as_str()))
+        let is_of_entry = named_entry(finding).is_some_and(|entry| edit.entries.contains(&entry));
+        let follows = CONSEQUENCES.iter().any(|(edited, named)| {
+            (*edited == "*" || *edited == edit.table) && (*named == "*" || *named == finding.table)
+        });
+        is_about(finding, edit) || finding.table == edit.table || is_of_entry || follows
     })
 }
 
@@ -125,41 +130,51 @@ pub struct Report {
 
 impl Report {
     /// Makes each edit on the copy, verifies it and judges the findings. Edits of different tables and entries are
-    /// verified together; each that is not named then is verified alone.
+    /// verified together; those that are not named then are verified alone.
     pub async fn judge_edits(&mut self, copy: &EditedCopy, verifier: &Verifier, edits: Vec<Edit>) {
         let mut waiting = edits;
         while !waiting.is_empty() {
-            let together = take_together(&mut waiting);
-            let mut made: Vec<&Edit> = Vec::new();
-            for edit in &together {
-                let tally = self.tables.entry(edit.table.clone()).or_default();
-                match copy.apply(&edit.statements).await {
-                    Ok(()) => {
-                        tally.edits += 1;
-                        made.push(edit);
-                    }
-                    Err(error) => {
-                        tally.impossible += 1;
-                        self.impossible.push(format!("{}: {}: {error}", edit.table, edit.what));
-                    }
-                }
+            let mut together = take_together(&mut waiting);
+            let findings = self.try_edits(copy, verifier, &mut together).await;
+            let made: Vec<&Edit> = together.iter().collect();
+            if let [edit] = made[..] {
+                self.judge_one(edit, &findings);
+                continue;
             }
-            let findings = self.verify(copy, verifier, &made).await;
-            let is_clear = made.iter().all(|edit| findings.iter().any(|finding| is_about(finding, edit)))
-                && !findings.iter().any(|finding| is_about_something_else(finding, &made));
-            match &made[..] {
-                [] => {}
-                _ if is_clear => {}
-                [edit] => self.judge_one(edit, &findings),
-                _ => {
-                    for edit in made {
-                        copy.apply(&edit.statements).await.unwrap();
-                        let findings = self.verify(copy, verifier, &[edit]).await;
-                        self.judge_one(edit, &findings);
-                    }
+            let has_others = findings.iter().any(|finding| is_about_something_else(finding, &made));
+            let is_unnamed =
+                |edit: &&Edit| has_others || !findings.iter().any(|finding| is_about(finding, edit));
+            for edit in made.into_iter().filter(is_unnamed) {
+                copy.apply(&edit.statements).await.unwrap();
+                let findings = self.verify(copy, verifier, &[edit]).await;
+                self.judge_one(edit, &findings);
+            }
+        }
+    }
+
+    /// Makes edits and verifies the copy. Removes the edits that a constraint makes impossible.
+    async fn try_edits(
+        &mut self,
+        copy: &EditedCopy,
+        verifier: &Verifier,
+        together: &mut Vec<Edit>,
+    ) -> Vec<Discrepancy> {
+        let mut made = Vec::new();
+        for edit in std::mem::take(together) {
+            let tally = self.tables.entry(edit.table.clone()).or_default();
+            match copy.apply(&edit.statements).await {
+                Ok(()) => {
+                    tally.edits += 1;
+                    made.push(edit);
+                }
+                Err(error) => {
+                    tally.impossible += 1;
+                    self.impossible.push(format!("{}: {}: {error}", edit.table, edit.what));
                 }
             }
         }
+        *together = made;
+        self.verify(copy, verifier, &together.iter().collect::<Vec<_>>()).await
     }
 
     /// Verifies the copy and sets it back.
@@ -181,11 +196,11 @@ impl Report {
         let what = format!("{}: {} {:?}", edit.table, edit.what, edit.entries);
         let named = findings.iter().any(|finding| is_about(finding, edit));
         let others = findings.iter().filter(|finding| is_about_something_else(finding, &[edit]));
-        let others: Vec<&str> = others.map(|finding| finding.description.as_str()).collect();
+        let others: Vec<String> = others.map(ToString::to_string).collect();
         if findings.is_empty() {
             tally.not_found.push(what);
         } else if !named || !others.is_empty() {
-            let first = others.first().copied().unwrap_or(&findings[0].description);
+            let first = others.first().cloned().unwrap_or_else(|| findings[0].to_string());
             tally.wrongly_named.push(format!("{what}: {first}"));
         }
     }

@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use ap_gateway::clock::Randomness;
+use ap_gateway::proto::v1::EntryOpenings;
 use ap_gateway::seal::{ChildKey, ColumnAddress, KeyRing, OrganisationKey, WrappedKey};
 use ap_gateway::store::sql::Conn;
 use ap_gateway::store::version_key::{KeyFamily, VersionKey};
 use ap_gateway::store::{ColumnType, Database, DatabaseLocation, Row, Value};
+use prost::Message;
 use uuid::Uuid;
 
 use super::copies::Statement;
@@ -21,6 +23,8 @@ pub async fn prepared_edits(location: &DatabaseLocation, dir: &Path) -> Vec<Edit
     let edits = vec![
         moved_request(&mut conn).await,
         added_acknowledgement(&mut conn).await,
+        removed_mark(&mut conn).await,
+        removed_delivery(&mut conn).await,
         replaced_key(&mut conn, &ring).await,
         resealed_reason(&mut conn, &ring).await,
     ];
@@ -100,6 +104,54 @@ async fn added_acknowledgement(conn: &mut Conn) -> Edit {
     )
 }
 
+/// A mark was never sent: it is deleted with its return and their current versions, and what is kept beside the entry
+/// lists neither its leaf nor a row.
+async fn removed_mark(conn: &mut Conn) -> Edit {
+    let entry =
+        one(conn, "SELECT idx, openings FROM entries WHERE idx = (SELECT MAX(idx) FROM marks)", vec![]).await;
+    let mut openings = EntryOpenings::decode(entry.get_bytes("openings").unwrap()).unwrap();
+    openings.leaves.clear();
+    openings.rows.retain(|row| row.ordinal < 0);
+    for party in &mut openings.parties {
+        party.leaves.clear();
+        party.deliveries.clear();
+    }
+    let index = || vec![value::<i64>(&entry, "idx")];
+    let mut statements = vec![replace_openings(&entry, &openings)];
+    for sql in [
+        "DELETE FROM current_versions WHERE ordinal >= 0 AND idx = $1",
+        "DELETE FROM returns WHERE idx = $1",
+        "DELETE FROM marks WHERE idx = $1",
+        "DELETE FROM parties WHERE idx = $1 AND kind > 0",
+    ] {
+        statements.push((sql.to_owned(), index()));
+    }
+    edit(
+        "a mark was never sent: it is deleted, and what is kept beside the entry lists it no more",
+        "marks",
+        statements,
+    )
+}
+
+/// A delivery was never made: its row is deleted, and what is kept beside the entry lists it no more.
+async fn removed_delivery(conn: &mut Conn) -> Edit {
+    let sql = "SELECT idx, openings FROM entries WHERE idx = (SELECT MAX(idx) FROM parties WHERE kind = 20)";
+    let entry = one(conn, sql, vec![]).await;
+    let mut openings = EntryOpenings::decode(entry.get_bytes("openings").unwrap()).unwrap();
+    openings.parties.clear();
+    let delete = "DELETE FROM parties WHERE idx = $1".to_owned();
+    edit(
+        "a passport was never delivered: the delivery is gone, also beside the entry",
+        "entries",
+        vec![replace_openings(&entry, &openings), (delete, vec![value::<i64>(&entry, "idx")])],
+    )
+}
+
+fn replace_openings(entry: &Row, openings: &EntryOpenings) -> Statement {
+    let sql = "UPDATE entries SET openings = $1 WHERE idx = $2";
+    (sql.to_owned(), vec![openings.encode_to_vec().into(), value::<i64>(entry, "idx")])
+}
+
 /// A child's records cannot be opened, as if the key had been destroyed: with the ring another key is wrapped.
 async fn replaced_key(conn: &mut Conn, ring: &KeyRing) -> Edit {
     let sql = "SELECT idx, ordinal, sender, child FROM child_keys ORDER BY idx LIMIT 1";
@@ -107,8 +159,13 @@ async fn replaced_key(conn: &mut Conn, ring: &KeyRing) -> Edit {
     let random = Randomness::system();
     let fill = |bytes: &mut [u8]| random.fill(bytes);
     let (sender, child): (&str, Uuid) = (row.get_str("sender").unwrap(), row.get("child").unwrap());
-    let wrapped = ChildKey::new(&fill).wrap(ring, sender, child.as_bytes(), &fill).unwrap();
-    edit("a child has another key, which the ring opens", "child_keys", vec![replace_key(&row, &wrapped)])
+    let key = ChildKey::new(&fill);
+    let wrapped = key.wrap(ring, sender, child.as_bytes(), &fill).unwrap();
+    let check = "UPDATE child_keys SET check_value = $1 WHERE idx = $2 AND ordinal = $3";
+    let place = [value::<i64>(&row, "idx"), value::<i64>(&row, "ordinal")];
+    let check = (check.to_owned(), [vec![key.check_value().into()], place.to_vec()].concat());
+    let statements = vec![replace_key(&row, &wrapped), check];
+    edit("a child has another key, which the ring opens and the check value fits", "child_keys", statements)
 }
 
 /// A return was withdrawn for another reason: with the ring another reason is sealed.
