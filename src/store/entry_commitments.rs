@@ -35,9 +35,8 @@ impl Proposal {
         self.entry.commitment_key = key.id();
         self.entry.row_root = hash_bytes(&root);
         self.entry.openings_commitment = hash_bytes(&salt.openings_commitment(&self.openings));
-        if let Some(root) = child_root(&self.leaves) {
-            self.entry.child_root = hash_bytes(&root);
-        }
+        let root = child_root(&self.leaves).unwrap_or_else(|| salt.no_leaves());
+        self.entry.child_root = hash_bytes(&root);
     }
 
     /// Returns the values of the private columns of the entry, in the order of [`ENTRY_COLUMNS`].

@@ -69,6 +69,13 @@ impl ExchangeSalt {
         self.tag(2, openings)
     }
 
+    /// Returns what an entry without leaves of children holds in place of their root: `HMAC-SHA256(salt, 0x03)`. Without
+    /// the salt it looks like a root, so that an entry does not tell whether the exchange was about a child.
+    #[must_use]
+    pub fn no_leaves(&self) -> Hash {
+        self.tag(3, b"")
+    }
+
     fn tag(&self, domain: u8, bytes: &[u8]) -> Hash {
         sign(&self.0, &[&[domain], bytes])
     }

@@ -188,7 +188,8 @@ async fn changed_replacement_entry_is_found(dir: &Path, stood: u64) {
     drop(conn);
     database.close().await;
     let findings = verify_folder(dir).await.findings;
-    assert!(findings[0].description.contains(&format!("entry {stood} was changed")), "{findings:?}");
+    assert_eq!(findings[0].entry, Some(stood), "{findings:?}");
+    assert!(findings[0].description.starts_with("the entry was changed"), "{findings:?}");
     assert!(
         findings.iter().any(|finding| finding.description.contains("does not have the root that was signed"))
     );

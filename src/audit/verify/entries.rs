@@ -201,9 +201,12 @@ impl<'a> EntryVerifier<'a> {
             salt.openings_commitment(bytes).as_bytes()[..] == entry.openings_commitment[..]
         });
         let openings = EntryOpenings::decode(bytes).ok().filter(|_| is_committed);
-        let root = openings.as_ref().map(|openings| child_root(&openings.leaves));
+        let root = openings.as_ref().map(|openings| {
+            child_root(&openings.leaves).or_else(|| salt.as_ref().map(ExchangeSalt::no_leaves))
+        });
+        // Without the commitment key, what stands for no leaves cannot be told from a root.
         let is_root = root.is_some_and(|root| {
-            root.map_or(entry.child_root.is_empty(), |root| root.as_bytes()[..] == entry.child_root[..])
+            root.map_or(entry.child_root.len() == 32, |root| root.as_bytes()[..] == entry.child_root[..])
         });
         if !is_root {
             report.add_finding(TABLE, Some(index), changed);
