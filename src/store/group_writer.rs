@@ -72,6 +72,7 @@ pub async fn write_group(
     for (index, PendingProposal { proposal, .. }) in (first..).zip(members) {
         let mut entry = proposal.entry.clone();
         entry.time_us = tree.time.micros();
+        entry.tree_size = size;
         let bytes = entry.encode_to_vec();
         tree.range.append(leaf_hash(&bytes));
         add_rows(&mut batch, db_int(index), proposal)?;

@@ -22,7 +22,7 @@ pub enum EntryMismatch {
     /// The format of the entry is unknown.
     #[error(
         "the log has entries of format {0}, and this release knows the formats from 1 to {ENTRY_FORMAT}: start the \
-         release that wrote them"
+         release that wrote them; or the newest entry was changed"
     )]
     UnknownFormat(u32),
     /// The entry was made with another commitment key.

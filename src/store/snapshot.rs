@@ -11,7 +11,7 @@ use super::log_indexer;
 use super::position::{EntryIndex, Revision};
 use super::proposal::Guard;
 use super::record::Record;
-use super::sql::{Conn, Database, Row, StoreError, Table, Value};
+use super::sql::{Conn, Database, Row, SchemaDifferences, StoreError, Table, Value};
 use super::version_key::VersionKey;
 use crate::tlog::{Hash, TileId};
 
@@ -202,6 +202,15 @@ impl Snapshot {
     /// See [`StoreError`].
     pub async fn stored_columns(&mut self) -> Result<Vec<(String, String)>, StoreError> {
         let read = self.conn().await?.stored_columns().await;
+        self.check_failure(read)
+    }
+
+    /// Compares the indexes, triggers and views of the database with those that the migrations make.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn schema_differences(&mut self) -> Result<SchemaDifferences, StoreError> {
+        let read = self.conn().await?.schema_differences().await;
         self.check_failure(read)
     }
 

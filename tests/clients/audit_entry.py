@@ -87,6 +87,7 @@ ENTRY = {
     31: Field("commitment_key", uint32, VARINT),
     32: Field("row_root", hexadecimal),
     33: Field("openings_commitment", hexadecimal),
+    34: Field("tree_size", str, VARINT),
 }
 
 

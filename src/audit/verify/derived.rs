@@ -23,8 +23,8 @@ struct PartyRow {
     ordinal: i64,
     kind: i64,
     sender: String,
-    object: Vec<u8>,
-    placement: Vec<u8>,
+    object: Option<Vec<u8>>,
+    placement: Option<Vec<u8>>,
 }
 
 impl PartyRow {
@@ -35,8 +35,8 @@ impl PartyRow {
             ordinal: row.get("ordinal")?,
             kind: row.get("kind")?,
             sender: row.get("sender")?,
-            object: row.get::<Option<Vec<u8>>>("object")?.unwrap_or_default(),
-            placement: row.get::<Option<Vec<u8>>>("placement")?.unwrap_or_default(),
+            object: row.get("object")?,
+            placement: row.get("placement")?,
         })
     }
 }
@@ -51,16 +51,16 @@ fn rows_of(index: u64, sender: &str, openings: &EntryOpenings) -> Vec<PartyRow> 
             ordinal,
             kind: 0,
             sender: sender.to_owned(),
-            object: Vec::new(),
-            placement: Vec::new(),
+            object: None,
+            placement: None,
         };
         if party.deliveries.is_empty() {
             rows.push(row(0));
         }
         rows.extend((0..).zip(&party.deliveries).map(|(ordinal, delivery)| PartyRow {
             kind: delivery.kind.into(),
-            object: delivery.object_id.to_vec(),
-            placement: delivery.placement_id.to_vec(),
+            object: Some(delivery.object_id.to_vec()),
+            placement: Some(delivery.placement_id.to_vec()).filter(|placement| !placement.is_empty()),
             ..row(ordinal)
         }));
     }

@@ -88,7 +88,7 @@ impl<'a> EntryVerifier<'a> {
             return Ok(());
         }
         self.check_columns(index, &entry, stored, report)?;
-        self.check_group(index, &entry, stored, report)?;
+        self.check_group(index, &entry, report);
         if let Some(keys) = &mut self.child_keys {
             keys.read(index, rows, report);
         }
@@ -125,6 +125,7 @@ impl<'a> EntryVerifier<'a> {
             && entry.organisation == stored.get_str("caller")?
             && entry.system == stored.get_str("system")?
             && entry.method == stored.get_str("method")?
+            && sql_int(entry.tree_size) == stored.get::<i64>("size")?
             && i64::from(entry.outcome) == stored.get::<i64>("outcome")?;
         if !same {
             report.add_finding(
@@ -142,14 +143,8 @@ impl<'a> EntryVerifier<'a> {
         Ok(())
     }
 
-    /// Compares the size of the tree in the entry's row with the checkpoints, and their times with the entries.
-    fn check_group(
-        &mut self,
-        index: u64,
-        entry: &AuditEntry,
-        stored: &Row,
-        report: &mut VerifyReport,
-    ) -> Result<(), StoreError> {
+    /// Compares the checkpoint that the entry names with those that are stored, and its time with the entry's.
+    fn check_group(&mut self, index: u64, entry: &AuditEntry, report: &mut VerifyReport) {
         while let Some((size, time)) = self.checkpoints.pop_if(|(size, _)| *size <= sql_int(index)) {
             // The checkpoint of the empty log has no entry; later ones are compared at their last entry.
             if size < 0 || (size == 0 && time != 0) {
@@ -160,25 +155,27 @@ impl<'a> EntryVerifier<'a> {
                 );
             }
         }
-        let named: i64 = stored.get("size")?;
+        let named = sql_int(entry.tree_size);
         match self.checkpoints.last() {
             Some((size, time)) if *size == named => {
-                if *size == sql_int(index + 1) && *time != entry.time_us {
-                    let what = format!("the time of the checkpoint at size {size} was changed");
+                // All entries of a group have the time of its checkpoint, by which lists of a period begin.
+                if *time != entry.time_us {
+                    let what = format!(
+                        "the time of the checkpoint at size {size} is not that of the entry: it was changed, or a \
+                         checkpoint before it was removed"
+                    );
                     report.add_finding("checkpoints", Some(index), what);
                 }
             }
             Some((size, _)) if *size < named => {
-                let what =
-                    "the size of its tree was changed, or a checkpoint was added: one stands before it";
-                report.add_finding(TABLE, Some(index), what);
+                let what = format!("a checkpoint at size {size} was added before that of the entry");
+                report.add_finding("checkpoints", Some(index), what);
             }
             _ => {
                 let what = format!("the checkpoint at size {named}, which the entry names, was removed");
                 report.add_finding("checkpoints", Some(index), what);
             }
         }
-        Ok(())
     }
 
     /// Decodes what is kept beside an entry, and compares it with what the entry commits to.

@@ -23,6 +23,9 @@ pub(super) async fn verify(
     report: &mut VerifyReport,
 ) -> Result<CompactRange, StoreError> {
     report.checkpoints = notes.len() as u64;
+    if notes.first().is_some_and(|first| first.size != 0) {
+        report.add_finding("checkpoints", None, "the checkpoint of the empty log was removed");
+    }
     let sizes: BTreeSet<u64> = notes.iter().filter_map(|note| u64::try_from(note.size).ok()).collect();
     let signed = tokio::task::spawn_blocking({
         let keys = keys.clone();
@@ -112,7 +115,8 @@ fn open_checkpoints(
     let finding =
         |description: String| Discrepancy { table: "checkpoints".to_owned(), entry: None, description };
     for StoredCheckpoint { size, note, .. } in notes {
-        match keys.open(note).ok().filter(|found| i64::try_from(found.size()) == Ok(*size)) {
+        let signed = Some(note).filter(|note| has_one_signature(note)).and_then(|note| keys.open(note).ok());
+        match signed.filter(|found| i64::try_from(found.size()) == Ok(*size)) {
             Some(checkpoint) => {
                 checkpoints.insert(checkpoint.size(), checkpoint);
             }
@@ -124,6 +128,11 @@ fn open_checkpoints(
         changed = vec![finding(what.to_owned())];
     }
     (checkpoints, changed)
+}
+
+/// Returns whether a note has one signature line, as the log makes it. A further one would not be verified.
+fn has_one_signature(note: &str) -> bool {
+    note.split_once("\n\n").is_some_and(|(_, signatures)| signatures.lines().count() == 1)
 }
 
 /// Verifies that the tiles that became full are stored unchanged.
@@ -200,7 +209,8 @@ pub(super) async fn verify_anchor(
     };
     if anchored.size() > size {
         let what = format!(
-            "the log ends at {size} entries, but the checkpoint in the anchor has size {}: the tail of the log was cut",
+            "the log ends at {size} entries, but the checkpoint in the anchor has size {}: the tail of the log was cut, or the \
+             anchor is newer than the copy: copy the anchor first",
             anchored.size()
         );
         report.add_finding("entries", None, what);

@@ -53,23 +53,41 @@ pub async fn verify_database(
 ) -> Result<VerifyReport, VerifyError> {
     let database = Database::open(&options.database).await?;
     check_readable(&database, tables).await?;
-    let mut snapshot = Snapshot::new(&database);
     let mut report = VerifyReport::default();
-    let keys = OpenedKeys::load(options, &database, &mut report).await?;
+    match verify_all(&database, options, tables, &mut report).await {
+        Err(StoreError::Corrupt { table, column }) => {
+            let known = tables.iter().any(|known| known.name == table);
+            let what =
+                format!("column {column} holds a value that cannot be read: the verification ended there");
+            report.add_finding(if known { table } else { "database" }, None, what);
+            report.unchecked.push("whatever stands behind a value that cannot be read".to_owned());
+        }
+        verified => verified?,
+    }
+    database.close().await;
+    Ok(report)
+}
+
+async fn verify_all(
+    database: &Database,
+    options: &VerifyOptions,
+    tables: &[&'static Table],
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    let mut snapshot = Snapshot::new(database);
+    let keys = OpenedKeys::load(options, database, report).await?;
+    scope::verify_schema(&mut snapshot, report).await?;
     let notes = checkpoints::load_checkpoints(&mut snapshot).await?;
     let disposals = Disposals::load(&mut snapshot).await?;
     let pages = EntryPages::spawn(database.writer().await?, tables);
     let indexes = ExpectedIndexes::load(&mut snapshot).await?;
     let mut entries = EntryVerifier::new(&options.log_key, &keys, &disposals, tables, &notes, indexes);
-    let range = log_tree::verify(notes, pages, &options.log_key, &mut entries, &mut report).await?;
-    log_tree::verify_tile_rows(&mut snapshot, &range, &mut report).await?;
-    log_tree::verify_anchor(&mut snapshot, options, range.size(), &mut report).await?;
-    entries.finish(&mut snapshot, range.size(), &mut report).await?;
-    scope::state(options, &keys, tables, &disposals, &mut report);
-    scope::state_unknown_columns(&mut snapshot, tables, &mut report).await?;
-    drop(snapshot);
-    database.close().await;
-    Ok(report)
+    let range = log_tree::verify(notes, pages, &options.log_key, &mut entries, report).await?;
+    log_tree::verify_tile_rows(&mut snapshot, &range, report).await?;
+    log_tree::verify_anchor(&mut snapshot, options, range.size(), report).await?;
+    entries.finish(&mut snapshot, range.size(), report).await?;
+    scope::state(options, &keys, tables, &disposals, report);
+    scope::state_unknown_columns(&mut snapshot, tables, report).await
 }
 
 /// Checks that this release can read the copy.

@@ -22,9 +22,11 @@ pub(super) fn state(
         .map(|table| table.name)
         .collect();
     report.checked.push(format!(
-        "every entry against the tree and the {} signed checkpoints, and every table that is derived from the log",
+        "every entry against the tree and the {} signed checkpoints, and that the tables agree with one another",
         report.checkpoints
     ));
+    let has_anchor =
+        options.anchor.is_some() && !report.findings.iter().any(|finding| finding.table == "anchor");
     let mut with = |given: bool, what: &str, file: &str| {
         if given {
             report.checked.push(what.to_owned());
@@ -32,15 +34,15 @@ pub(super) fn state(
             report.unchecked.push(format!("{what}: for want of {file}"));
         }
     };
-    with(options.anchor.is_some(), "that the newest entries were not cut off", "the anchor (--anchor)");
+    with(has_anchor, "that the newest entries were not cut off", "the anchor (--anchor)");
     with(
-        keys.ring.is_some(),
+        keys.ring.is_some() && keys.commitment.is_some(),
         "records about children, and that each wrapped key opens to the key that was made",
-        "the key ring (--key-ring)",
+        "the key ring or the commitment key (--key-ring, --commitment-key)",
     );
     with(
         keys.commitment.is_some(),
-        "all other rows, stored replies, and what is kept beside the entries",
+        "all other rows, stored replies, what is kept beside the entries, and every table that is derived from it",
         "the commitment key (--commitment-key)",
     );
     report
@@ -92,4 +94,22 @@ fn is_read(table: &Table, column: &str) -> bool {
             .columns
             .iter()
             .any(|known| known.name == column && !(is_derived && known.since > ENTRY_FORMAT))
+}
+
+/// Compares the indexes, triggers and views of the copy, through which answers are read, with those of this release.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn verify_schema(
+    snapshot: &mut Snapshot,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    let differences = snapshot.schema_differences().await?;
+    for fault in differences.faults {
+        report.add_finding("schema", None, fault);
+    }
+    for index in differences.unknown_indexes {
+        report.unchecked.push(format!("the index {index}, which this release does not know"));
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod postgres;
 mod schema;
+mod schema_objects;
 mod sqlite_writer;
 mod table_scan;
 mod timeouts;
@@ -24,6 +25,7 @@ pub use conn::Conn;
 pub use database::{Database, DatabaseLocation};
 pub use error::StoreError;
 pub use schema::SchemaMismatch;
+pub use schema_objects::SchemaDifferences;
 pub use sqlite_writer::{SqliteWalCheckpointer, UnsyncedCommit};
 pub use value::{
     Column, ColumnKind, ColumnType, NO_VERSIONS, RecordSubject, Row, RowVersions, Table, TableClass, Value,

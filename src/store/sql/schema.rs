@@ -60,6 +60,11 @@ struct AppliedMigration {
     checksum: Vec<u8>,
 }
 
+/// Returns the statements of this binary's migrations for SQLite, in their order.
+pub(super) fn sqlite_migrations() -> impl Iterator<Item = &'static str> {
+    SQLITE_MIGRATIONS.iter().map(|migration| migration.sql.as_str())
+}
+
 /// Compares this binary's migrations, each with its checksum, with the applied ones. Both are sorted by version.
 fn compare(own: &[(i64, &[u8])], applied: &[AppliedMigration]) -> Option<SchemaMismatch> {
     let binary = own.last().map_or(0, |(version, _)| *version);

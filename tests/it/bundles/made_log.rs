@@ -108,6 +108,7 @@ fn value_of(field: &FieldDescriptor) -> Value {
         Kind::Bytes => Value::Bytes(Bytes::from_static(&[171; 32])),
         Kind::Bool => Value::Bool(true),
         Kind::Uint32 => Value::U32(4_000_000_000),
+        Kind::Uint64 => Value::U64(9_000_000_000),
         Kind::Int64 => Value::I64(1_793_000_000_000_120),
         Kind::Enum(known) => Value::EnumNumber(known.values().last().unwrap().number()),
         Kind::Message(inner) => Value::Message(filled(&inner)),

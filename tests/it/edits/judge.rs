@@ -47,14 +47,15 @@ fn is_about(finding: &Discrepancy, edit: &Edit) -> bool {
     // An index that no entry has is no name.
     let has_no_entry = edit.entries.is_empty()
         || edit.entries.iter().any(|entry| *entry < 0)
-        || NAMED_WITHOUT_ENTRY.contains(&&*edit.table);
+        || NAMED_WITHOUT_ENTRY.contains(&&*edit.table)
+        || finding.description.contains("the verification ended there");
     // A log that was cut is named by the number of its entries.
     let is_size = |entry: &i64| finding.description.contains(&format!("ends at {entry} entries"));
     let is_of_entry = match named_entry(finding) {
         Some(entry) => edit.entries.contains(&entry),
         None => edit.entries.iter().any(is_size),
     };
-    // A row that cannot be read ends the verification, with an error that names the table.
+    // A row of another shape fails the query, with an error that names the table.
     let is_error = finding.table.is_empty() && finding.description.contains(&edit.table);
     is_error || (finding.table == edit.table && (has_no_entry || is_of_entry))
 }
