@@ -62,7 +62,7 @@ pub(super) fn exchange_proposal(
     let mut entry = entry_of_call(call, &salts);
     let remember = matches!(outcome, EntryOutcome::Done(..));
     let identity = outcome.caller().map_or(Vec::new(), |caller| caller.guards.clone());
-    let bare = empty_proposal(call.exchange_id, salts, sealed_salts);
+    let bare = Proposal::new(call.exchange_id, AuditEntry::default(), salts, sealed_salts);
     let mut proposal =
         Proposal { identity_guards: identity, request, store_for_replay: remember, reply, ..bare };
     match outcome {
@@ -101,7 +101,7 @@ pub(super) fn system_proposal(
     sealed_salts: Vec<u8>,
     key: &CommitmentKey,
 ) -> Proposal {
-    let mut proposal = empty_proposal(change.exchange_id, salts, sealed_salts);
+    let mut proposal = Proposal::new(change.exchange_id, AuditEntry::default(), salts, sealed_salts);
     let mut entry = system_entry(change.exchange_id, organisation.as_str(), method, &salts);
     apply_change(&mut proposal, &mut entry, change);
     proposal.entry = entry;
@@ -144,31 +144,9 @@ pub fn log_replaced_proposal(
         kept_checkpoint: kept_checkpoint.to_owned(),
     });
     let sealed_salts = salts.seal(&vault.ring(), operator, exchange, random)?;
-    let mut proposal = empty_proposal(exchange, salts, sealed_salts);
-    proposal.entry = entry;
+    let mut proposal = Proposal::new(exchange, entry, salts, sealed_salts);
     proposal.fill_commitments(vault.commitment_key());
     Ok(proposal)
-}
-
-/// Builds a proposal without guards, rows or leaves.
-fn empty_proposal(exchange: Uuid, salts: CommitmentSalts, sealed_salts: Vec<u8>) -> Proposal {
-    Proposal {
-        exchange_id: exchange,
-        entry: AuditEntry::default(),
-        identity_guards: Vec::new(),
-        request: None,
-        store_for_replay: false,
-        guards: Vec::new(),
-        bumps: Vec::new(),
-        rows: Vec::new(),
-        parties: Vec::new(),
-        leaves: Vec::new(),
-        bases: Vec::new(),
-        reply: Bytes::new(),
-        salts,
-        sealed_salts,
-        openings: Bytes::new(),
-    }
 }
 
 /// Moves a change into the proposal, and sets outcome and reply of the entry. The proposal's reply must be set.

@@ -45,23 +45,11 @@ pub fn bootstrap_proposal(
         .iter()
         .flat_map(|row| &row.versioned_keys)
         .map(|(key, _)| Guard { key: key.clone(), version: Revision::ABSENT });
-    let mut proposal = Proposal {
-        exchange_id: exchange,
-        entry: bootstrap_entry(exchange, operator, &salts),
-        identity_guards: Vec::new(),
-        request: None,
-        store_for_replay: false,
-        guards: guards.collect(),
-        bumps: Vec::new(),
-        rows,
-        parties: Vec::new(),
-        leaves: Vec::new(),
-        bases: Vec::new(),
-        reply: Bytes::new(),
-        salts,
-        sealed_salts: salts.seal(&vault.ring(), operator.organisation().as_str(), exchange, random)?,
-        openings: Bytes::new(),
-    };
+    let sealed_salts = salts.seal(&vault.ring(), operator.organisation().as_str(), exchange, random)?;
+    let entry = bootstrap_entry(exchange, operator, &salts);
+    let mut proposal = Proposal::new(exchange, entry, salts, sealed_salts);
+    proposal.guards = guards.collect();
+    proposal.rows = rows;
     proposal.fill_commitments(vault.commitment_key());
     Ok(proposal)
 }

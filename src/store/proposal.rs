@@ -129,6 +129,28 @@ pub struct IdempotencyRecord {
 }
 
 impl Proposal {
+    /// Makes the proposal of an entry that nothing else is written with.
+    #[must_use]
+    pub fn new(exchange_id: Uuid, entry: AuditEntry, salts: CommitmentSalts, sealed_salts: Vec<u8>) -> Self {
+        Self {
+            exchange_id,
+            entry,
+            identity_guards: Vec::new(),
+            request: None,
+            store_for_replay: false,
+            guards: Vec::new(),
+            bumps: Vec::new(),
+            rows: Vec::new(),
+            parties: Vec::new(),
+            leaves: Vec::new(),
+            bases: Vec::new(),
+            reply: Bytes::new(),
+            salts,
+            sealed_salts,
+            openings: Bytes::new(),
+        }
+    }
+
     /// Returns the number of rows of all tables that this proposal writes: its weight in a group.
     #[must_use]
     pub fn weight(&self) -> usize {

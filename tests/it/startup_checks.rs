@@ -15,7 +15,6 @@ use ap_gateway::store::proposal::{CommitOutcome, Proposal};
 use ap_gateway::store::verification::{LogCorruption, verify_log};
 use ap_gateway::store::{CommitmentSalts, Database, DatabaseLocation, LogReader};
 use ap_gateway::tlog::LogKeyHistory;
-use prost::bytes::Bytes;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -29,23 +28,8 @@ pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// Returns a proposal that writes nothing but its entry, which names no caller.
 pub fn bare_proposal(exchange: Uuid, random: &Randomness) -> Proposal {
-    Proposal {
-        exchange_id: exchange,
-        entry: AuditEntry { exchange_id: exchange.into_bytes().to_vec().into(), ..AuditEntry::default() },
-        identity_guards: Vec::new(),
-        request: None,
-        store_for_replay: false,
-        guards: Vec::new(),
-        bumps: Vec::new(),
-        rows: Vec::new(),
-        parties: Vec::new(),
-        leaves: Vec::new(),
-        bases: Vec::new(),
-        reply: Bytes::new(),
-        salts: CommitmentSalts::new(random),
-        sealed_salts: Vec::new(),
-        openings: Bytes::new(),
-    }
+    let entry = AuditEntry { exchange_id: exchange.into_bytes().to_vec().into(), ..AuditEntry::default() };
+    Proposal::new(exchange, entry, CommitmentSalts::new(random), Vec::new())
 }
 
 /// Appends entries without a caller until the log has [`ENTRIES`] entries.
