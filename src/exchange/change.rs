@@ -249,11 +249,11 @@ impl Change {
         let mut by_table: Vec<(u16, Vec<u8>)> = Vec::new();
         for row in rows {
             let ordinal = i64::try_from(self.rows.len()).unwrap_or(i64::MAX);
-            let mut encoded = Vec::new();
-            encode_row(row.table, ENTRY_FORMAT, ordinal, &row.values, &mut encoded);
-            match by_table.iter_mut().find(|(table, _)| *table == row.table.number) {
-                Some((_, bytes)) => bytes.extend(encoded),
-                None => by_table.push((row.table.number, encoded)),
+            if !by_table.iter().any(|(table, _)| *table == row.table.number) {
+                by_table.push((row.table.number, Vec::new()));
+            }
+            for (_, bytes) in by_table.iter_mut().filter(|(table, _)| *table == row.table.number) {
+                encode_row(row.table, ENTRY_FORMAT, ordinal, &row.values, bytes);
             }
             self.rows.push(RowWrite { is_in_leaf: !parts.is_empty(), ..row });
         }

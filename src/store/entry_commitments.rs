@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use uuid::Uuid;
 
 use super::canonical::{ENTRY_COLUMNS_ORDINAL, ENTRY_FORMAT, encode_columns, encode_row};
 use super::proposal::{Party, Proposal};
@@ -86,7 +87,7 @@ impl Proposal {
             }
         };
         let is_shared = |leaf: &OpenedLeaf| {
-            party.placements.iter().any(|placement| placement.as_bytes()[..] == leaf.placement_id[..])
+            Uuid::from_slice(&leaf.placement_id).is_ok_and(|placement| party.placements.contains(&placement))
         };
         let own = (0_u32..).zip(&self.leaves).filter(|(_, leaf)| sender(leaf) || is_shared(leaf));
         let deliveries = party.deliveries.iter().map(|delivery| OpenedDelivery {
