@@ -12,22 +12,9 @@ impl Conn {
     /// # Errors
     /// See [`StoreError`].
     pub async fn scan(&mut self, table: &'static Table, from: i64, to: i64) -> Result<Vec<Row>, StoreError> {
-        let (sql, arguments) = (scan_sql(table), vec![Value::from(from), Value::from(to)]);
-        match self {
-            Self::SqliteWriter(writer) => writer.fetch_text(&sql, table.name, &arguments),
-            Self::SqliteReader(conn) => {
-                let rows = bind_sqlite(query(AssertSqlSafe(sql)), arguments).fetch_all(&mut **conn).await?;
-                rows_from_sqlite(&rows, table.name)
-            }
-            Self::Postgres(conn) => {
-                let bound = bind_postgres(query(AssertSqlSafe(sql)), arguments);
-                rows_from_postgres(&with_timeout(bound.fetch_all(&mut **conn)).await?, table.name)
-            }
-        }
+        self.fetch_built(scan_sql(table), table.name, vec![from.into(), to.into()]).await
     }
-}
 
-impl Conn {
     /// Returns whether a table has all declared columns.
     ///
     /// # Errors
@@ -37,20 +24,40 @@ impl Conn {
             return Ok(true);
         }
         let sql = format!("SELECT {} FROM {} LIMIT 0", column_names(table), table.name);
-        let read = match self {
-            Self::SqliteWriter(writer) => writer.fetch_text(&sql, table.name, &[]).map(|_| ()),
-            Self::SqliteReader(conn) => {
-                query(AssertSqlSafe(sql)).fetch_all(&mut **conn).await.map(|_| ()).map_err(StoreError::from)
-            }
-            Self::Postgres(conn) => with_timeout(query(AssertSqlSafe(sql)).fetch_all(&mut **conn))
-                .await
-                .map(|_| ())
-                .map_err(StoreError::from),
-        };
-        match read {
-            Ok(()) => Ok(true),
+        match self.fetch_built(sql, table.name, Vec::new()).await {
+            Ok(_) => Ok(true),
             Err(StoreError::Refused(_)) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns every column that the database has, declared or not, each with its table.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stored_columns(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = if matches!(self, Self::Postgres(_)) { POSTGRES_COLUMNS } else { SQLITE_COLUMNS };
+        let rows = self.fetch(sql, vec![]).await?;
+        rows.iter().map(|row| Ok((row.get("table_name")?, row.get("column_name")?))).collect()
+    }
+
+    /// Returns the rows of a statement that was built from the declaration of a table.
+    async fn fetch_built(
+        &mut self,
+        sql: String,
+        table: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::SqliteWriter(writer) => writer.fetch_text(&sql, table, &arguments),
+            Self::SqliteReader(conn) => {
+                let rows = bind_sqlite(query(AssertSqlSafe(sql)), arguments).fetch_all(&mut **conn).await?;
+                rows_from_sqlite(&rows, table)
+            }
+            Self::Postgres(conn) => {
+                let bound = bind_postgres(query(AssertSqlSafe(sql)), arguments);
+                rows_from_postgres(&with_timeout(bound.fetch_all(&mut **conn)).await?, table)
+            }
         }
     }
 }
@@ -63,18 +70,6 @@ const SQLITE_COLUMNS: &str = "SELECT t.name AS table_name, c.name AS column_name
 const POSTGRES_COLUMNS: &str = "SELECT CAST(table_name AS TEXT) AS table_name, \
      CAST(column_name AS TEXT) AS column_name FROM information_schema.columns \
      WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position";
-
-impl Conn {
-    /// Returns every column that the database has, declared or not, each with its table.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn stored_columns(&mut self) -> Result<Vec<(String, String)>, StoreError> {
-        let sql = if matches!(self, Self::Postgres(_)) { POSTGRES_COLUMNS } else { SQLITE_COLUMNS };
-        let rows = self.fetch(sql, vec![]).await?;
-        rows.iter().map(|row| Ok((row.get("table_name")?, row.get("column_name")?))).collect()
-    }
-}
 
 fn column_names(table: &Table) -> String {
     table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
