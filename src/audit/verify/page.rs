@@ -8,8 +8,8 @@ use crate::store::sql::Conn;
 use crate::store::{ENTRIES, Row, StoreError, Table, TableClass};
 use crate::tlog::{TILE_WIDTH, TileId};
 
-/// Entries of one page: eight tiles.
-const ENTRIES_PER_PAGE: u64 = 8 * TILE_WIDTH;
+/// Entries of one page: one tile. An entry can have a thousand rows, and all rows of a page are in memory.
+const ENTRIES_PER_PAGE: u64 = TILE_WIDTH;
 /// Pages that are read ahead of the verifier.
 const READ_AHEAD_PAGES: usize = 2;
 
