@@ -11,8 +11,8 @@ use ap_gateway::proto::v1::{
 use tempfile::TempDir;
 use tonic::Code;
 
-use super::committed_tables;
 use super::exchange_semantics::{get_attendance, mark, new_id, refusal_status, submission, submit};
+use super::log_verification;
 use super::support::{World, deliveries};
 
 /// Returns the deliveries to an organisation about an object.
@@ -272,8 +272,8 @@ async fn another_s_return_is_not_there(world: &World) {
 
 /// Asserts that the database holds this many marks and statements, and that every record verifies against the log.
 pub async fn assert_records_verify(dir: &TempDir, sessions: u64) {
-    assert_eq!(committed_tables::count_sessions(dir.path()).await, sessions);
-    committed_tables::assert_verifies(dir.path()).await;
+    assert_eq!(log_verification::count_sessions(dir.path()).await, sessions);
+    log_verification::assert_verifies(dir.path()).await;
 }
 
 async fn all(world: World) -> TempDir {

@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::attendance::deliveries_of_object;
-use super::committed_tables;
 use super::exchange_semantics::{mark, new_id, submission, submit};
+use super::log_verification;
 use super::support::{World, gateway, run};
 
 async fn list_all_exchanges(client: &Client, request: ListExchangesRequest) -> Vec<ExchangeRecord> {
@@ -376,7 +376,7 @@ async fn all(world: World) -> TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_read_on_sqlite() {
     let dir = all(World::sqlite().await).await;
-    committed_tables::assert_verifies(dir.path()).await;
+    log_verification::assert_verifies(dir.path()).await;
     // Without this row the exchange would be missing from the lists of its caller's exchanges.
     let database =
         Database::open(&DatabaseLocation::Sqlite(dir.path().join("gateway.sqlite"))).await.unwrap();
@@ -384,7 +384,7 @@ async fn the_log_is_read_on_sqlite() {
     conn.execute("DELETE FROM callers WHERE idx = 700", vec![]).await.unwrap();
     drop(conn);
     database.close().await;
-    let findings = committed_tables::findings(dir.path()).await;
+    let findings = log_verification::findings(dir.path()).await;
     assert_eq!(
         findings,
         ["callers, entry 700: the entry was removed from the list of its caller's exchanges"]

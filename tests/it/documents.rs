@@ -17,8 +17,8 @@ use ap_gateway::proto::v1::{
 };
 use tempfile::TempDir;
 
-use super::committed_tables;
 use super::exchange_semantics::new_id;
+use super::log_verification;
 use super::support::World;
 
 pub async fn get_placement(client: &Client, placement: &str) -> GetPlacementResponse {
@@ -387,7 +387,7 @@ async fn all(world: World) -> TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_hold_on_sqlite() {
     let dir = all(World::sqlite().await).await;
-    committed_tables::assert_verifies(dir.path()).await;
+    log_verification::assert_verifies(dir.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,8 @@ use ap_gateway::store::{Database, DatabaseLocation};
 use tonic::Code;
 
 use super::attendance::assert_records_verify;
-use super::committed_tables;
 use super::exchange_semantics::{mark, new_id, submission, submit};
+use super::log_verification;
 use super::support::{World, curl_post};
 
 pub async fn get_riverside(client: &Client) -> Result<GetOrganisationResponse, ClientError> {
@@ -155,7 +155,7 @@ async fn a_mark_that_was_removed_is_missed_and_an_unchanged_one_is_not() {
     assert_eq!(conn.execute("DELETE FROM marks", vec![]).await.unwrap(), 1);
     drop(conn);
     opened.close().await;
-    let findings = committed_tables::findings(dir.path()).await;
+    let findings = log_verification::findings(dir.path()).await;
     let removed = format!("marks, entry {}: rows were changed, added or removed", first.receipt.index);
     assert!(findings.contains(&removed), "{findings:?}");
 }

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::committed_tables::assert_verifies;
 use super::documents::{acknowledge, deliveries_of_kind, get_placement, put_passport, share_passport};
 use super::exchange_semantics::new_id;
 use super::fixtures::{Fixtures, find_example};
+use super::log_verification::assert_verifies;
 use super::support::{World, gateway, run};
 
 /// Maximum number of polls, 50 ms apart.

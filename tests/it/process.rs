@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use ap_gateway::cli::{audit, profile, sandbox};
+use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{CheckpointStore, Client, Profile};
 use ap_gateway::store::{Database, DatabaseLocation, Row};
 use tempfile::TempDir;
 
-use super::limits;
 use super::support::{NOW, as_root, gateway, run};
+use super::{limits, log_verification};
 
 /// A process of the binary that serves a sandbox. It is killed when dropped.
 pub struct Process {
@@ -81,21 +81,9 @@ impl Sandbox {
         rows
     }
 
-    /// Verifies the whole log against the anchor, with all committed records.
+    /// Asserts that the whole database verifies against the log, with the anchor and every key.
     pub async fn assert_log_verifies(&self) {
-        let file = |name| self.path().join(name);
-        let log_key = std::fs::read_to_string(file("log-key")).unwrap();
-        let (database, anchor, ring, commitment_key) =
-            (file("gateway.sqlite"), file("anchor"), file("key-ring"), file("commitment-key"));
-        let files = audit::VerifyFiles {
-            anchor: Some(&anchor),
-            key_ring: Some(&ring),
-            commitment_key: Some(&commitment_key),
-        };
-        let report = audit::verify_database_copy(&database, &log_key, files).await.unwrap();
-        assert_eq!(report.findings, []);
-        assert_eq!(report.unchecked, [""; 0]);
-        assert!(report.rows > 0);
+        log_verification::assert_verifies(self.path()).await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ap_gateway::cli::exchanges::list_all;
-use ap_gateway::cli::{audit, profile, sandbox};
+use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError, ReceiptError, read_checkpoint_folder};
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, Cursor, DeliveryStage, ListDeliveriesRequest,
@@ -20,6 +20,7 @@ use tonic_types::StatusExt;
 
 use super::bundles::{both_accept, both_refuse, prove};
 use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
+use super::log_verification;
 use super::process::{Process, Sandbox};
 use super::startup_checks::serve_briefly;
 use super::support::{gateway, run};
@@ -111,20 +112,6 @@ fn run_verify(args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
 }
 
-/// Verifies the database in a folder as `audit verify` does, with anchor and key ring.
-async fn verify_folder(dir: &Path) -> ap_gateway::audit::report::VerifyReport {
-    let file = |name| dir.join(name);
-    let key = std::fs::read_to_string(file("log-key")).unwrap();
-    let (database, anchor, ring, commitment_key) =
-        (file("gateway.sqlite"), file("anchor"), file("key-ring"), file("commitment-key"));
-    let files = audit::VerifyFiles {
-        anchor: Some(&anchor),
-        key_ring: Some(&ring),
-        commitment_key: Some(&commitment_key),
-    };
-    audit::verify_database_copy(&database, &key, files).await.unwrap()
-}
-
 /// Checks that a second node does not serve without the new key and the new anchor, nor after an `accept-rollback`
 /// that was interrupted before the anchor or the database was written, until it is run again.
 async fn second_node_needs_new_key_and_anchor(dir: &Path, earlier: &Path, behind_it: &Path, other: &Path) {
@@ -138,14 +125,14 @@ async fn second_node_needs_new_key_and_anchor(dir: &Path, earlier: &Path, behind
     let (code, printed) = accept_rollback(other, "ap-gateway-sandbox/log-3");
     assert!(code == 1 && printed.contains("under another name"), "{code}: {printed}");
     accept_rollback_ok(other, NEW_LOG_NAME);
-    assert_eq!(verify_folder(other).await.findings, []);
+    assert_eq!(log_verification::verify(other).await.findings, []);
     restore_database(behind_it, other);
     std::fs::copy(earlier.join("anchor"), other.join("anchor")).unwrap();
     let (code, printed) = serve_briefly(other);
     assert!(code == 1 && printed.contains("half accepted"), "{code}: {printed}");
     std::fs::copy(behind_it.join("anchor"), other.join("anchor")).unwrap();
     accept_rollback_ok(other, NEW_LOG_NAME);
-    assert_eq!(verify_folder(other).await.findings, []);
+    assert_eq!(log_verification::verify(other).await.findings, []);
 }
 
 /// Checks that a cursor in the lost part is refused, for reading and for acknowledging.
@@ -187,7 +174,7 @@ async fn changed_replacement_entry_is_found(dir: &Path, stood: u64) {
     conn.execute(sql, vec![bytes.as_slice().into(), index.into()]).await.unwrap();
     drop(conn);
     database.close().await;
-    let findings = verify_folder(dir).await.findings;
+    let findings = log_verification::verify(dir).await.findings;
     assert_eq!(findings[0].entry, Some(stood), "{findings:?}");
     assert!(findings[0].description.starts_with("the entry was changed"), "{findings:?}");
     assert!(
@@ -272,7 +259,7 @@ async fn an_accepted_rollback_goes_on_as_a_new_log() {
     assert!(printed.contains(&format!("{stood} entries were kept, ")), "{printed}");
     let (code, printed) = accept_rollback(dir, NEW_LOG_NAME);
     assert!(code == 1 && printed.contains("nothing to accept"), "{code}: {printed}");
-    let found = verify_folder(dir).await;
+    let found = log_verification::verify(dir).await;
     assert_eq!(found.findings, []);
     assert!(found.lost[0].contains(&format!("{stood} entries were kept, ")), "{:?}", found.lost);
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ap_gateway::gateway;
-use ap_gateway::store::{ColumnKind, Database, DatabaseLocation, RecordSubject, Table, TableClass};
+use ap_gateway::store::{ColumnKind, Database, DatabaseLocation, RecordSubject, Row, Table, TableClass};
 use tempfile::TempDir;
 
 use super::support::Postgres;
@@ -128,6 +128,16 @@ fn columns_of(table: &Table) -> Columns {
     }
 }
 
+/// Returns the kind of a column of the schema, from its row of [`SQLITE_COLUMNS`] or [`POSTGRES_COLUMNS`].
+pub fn column_kind(row: &Row) -> ColumnKind {
+    match row.get_str("type").unwrap() {
+        "INTEGER" | "bigint" => ColumnKind::Int,
+        "TEXT" | "text" => ColumnKind::Text,
+        "BLOB" | "bytea" => ColumnKind::Blob,
+        other => panic!("{} has the type {other}", row.get_str("column_name").unwrap()),
+    }
+}
+
 async fn stored(database: &Database) -> BTreeMap<String, Columns> {
     let sql = if database.is_shared() { POSTGRES_COLUMNS } else { SQLITE_COLUMNS };
     let mut found: BTreeMap<String, (Columns, BTreeMap<i64, String>)> = BTreeMap::new();
@@ -138,12 +148,7 @@ async fn stored(database: &Database) -> BTreeMap<String, Columns> {
         if table == MIGRATIONS {
             continue;
         }
-        let kind = match row.get_str("type").unwrap() {
-            "INTEGER" | "bigint" => ColumnKind::Int,
-            "TEXT" | "text" => ColumnKind::Text,
-            "BLOB" | "bytea" => ColumnKind::Blob,
-            other => panic!("{table}.{column} has the type {other}"),
-        };
+        let kind = column_kind(&row);
         columns.columns.insert(describe(&column, kind, !row.get::<bool>("is_required").unwrap()));
         key.insert(row.get("key").unwrap(), column);
     }

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use super::attendance::{assert_records_verify, deliveries_of_object};
-use super::committed_tables;
 use super::documents::get_placement;
 use super::exchange_semantics::{get_attendance, mark, new_id, refusal_status, submission, submit};
+use super::log_verification;
 use super::support::World;
 
 fn confirmation_of(placement: &str, date: &str, code: &str) -> Confirmation {
@@ -311,7 +311,7 @@ async fn registers_and_returns_on_sqlite() {
     assert_eq!(conn.execute(changed, vec![]).await.unwrap(), 1);
     drop(conn);
     opened.close().await;
-    let findings = committed_tables::findings(dir.path()).await;
+    let findings = log_verification::findings(dir.path()).await;
     let [finding] = &findings[..] else { panic!("{} findings", findings.len()) };
     assert!(finding.starts_with("statements, entry "), "{finding}");
 }

@@ -111,7 +111,7 @@ impl Verifier {
     }
 }
 
-/// What came out for the edits of one table.
+/// Results of the edits of one table.
 #[derive(Default)]
 struct Tally {
     edits: usize,

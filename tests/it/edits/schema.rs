@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ap_gateway::store::{ColumnKind, Database, Value};
 
-use super::super::schema::{MIGRATIONS, POSTGRES_COLUMNS, SQLITE_COLUMNS};
+use super::super::schema::{MIGRATIONS, POSTGRES_COLUMNS, SQLITE_COLUMNS, column_kind};
 
 /// A column.
 pub struct ColumnInSchema {
@@ -47,12 +47,7 @@ pub async fn read_tables(database: &Database) -> Vec<FilledTable> {
         if table == MIGRATIONS {
             continue;
         }
-        let kind = match row.get_str("type").unwrap() {
-            "INTEGER" | "bigint" => ColumnKind::Int,
-            "TEXT" | "text" => ColumnKind::Text,
-            "BLOB" | "bytea" => ColumnKind::Blob,
-            other => panic!("{table} has a column of the type {other}"),
-        };
+        let kind = column_kind(&row);
         columns.entry(table).or_default().push(ColumnInSchema {
             name: row.get("column_name").unwrap(),
             kind,

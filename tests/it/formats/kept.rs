@@ -106,7 +106,7 @@ async fn the_database_to_keep_is_made() {
     let database = Database::open(&location).await.unwrap();
     database.writer().await.unwrap().command("VACUUM").await.unwrap();
     database.close().await;
-    super::super::committed_tables::assert_verifies(dir).await;
+    super::super::log_verification::assert_verifies(dir).await;
     if std::env::var_os("AP_GATEWAY_KEEP_DATABASE").is_none() {
         return;
     }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::attendance::void_part;
-use super::committed_tables;
 use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit};
+use super::log_verification;
 use super::parties::{current_etag, update_parties};
 use super::support::{World, gateway, run};
 use masks::{check_proof, masked, masked_delivery};
@@ -385,7 +385,7 @@ async fn a_placement_of_others_is_as_an_invented_one_once_indexed(world: &World)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite() {
-    committed_tables::assert_verifies(all(World::sqlite().await).await.path()).await;
+    log_verification::assert_verifies(all(World::sqlite().await).await.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
