@@ -58,6 +58,13 @@ impl VerifyReport {
         }
     }
 
+    /// Puts findings before those that are in the report.
+    pub(super) fn prepend_findings(&mut self, findings: Vec<Discrepancy>) {
+        self.findings.splice(0..0, findings);
+        let beyond = self.findings.split_off(self.findings.len().min(MAX_FINDINGS));
+        self.more_findings += beyond.len() as u64;
+    }
+
     /// Returns whether nothing was found.
     #[must_use]
     pub fn is_intact(&self) -> bool {

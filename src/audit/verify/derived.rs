@@ -1,10 +1,9 @@
 //! Tables that are derived from the entries, and rows that no entry wrote.
 
-use std::hash::{BuildHasher, RandomState};
-
 use prost::Message;
 
 use super::page::{committed, sql_int};
+use super::row_sum::{RowHasher, RowSum};
 use crate::audit::report::VerifyReport;
 use crate::proto::v1::{AuditEntry, EntryOpenings};
 use crate::store::{Row, Snapshot, StoreError, Table};
@@ -16,7 +15,7 @@ const MAX_FAULTS: i64 = 100;
 const PARTIES: &str = "parties";
 
 /// A row of `parties`.
-#[derive(Hash, PartialEq, Eq, PartialOrd, Ord, Clone)]
+#[derive(Hash, PartialEq, Eq)]
 struct PartyRow {
     organisation: String,
     index: i64,
@@ -67,34 +66,18 @@ fn rows_of(index: u64, sender: &str, openings: &EntryOpenings) -> Vec<PartyRow> 
     rows
 }
 
-/// The rows that `parties` must hold, as the sum of their hashes, which no writer of the database can know: so they take
-/// no memory, and a sum that differs is looked into row by row.
+/// The rows that `parties` must hold, as a sum. One that differs is looked into row by row.
 #[derive(Default)]
 pub(super) struct ExpectedParties {
-    hashers: [RandomState; 2],
+    hasher: RowHasher,
     sum: RowSum,
-}
-
-#[derive(Default, PartialEq, Eq)]
-struct RowSum {
-    count: u64,
-    sums: [u64; 2],
-}
-
-impl RowSum {
-    fn add(&mut self, hashers: &[RandomState; 2], row: &PartyRow) {
-        self.count += 1;
-        for (sum, hasher) in self.sums.iter_mut().zip(hashers) {
-            *sum = sum.wrapping_add(hasher.hash_one(row));
-        }
-    }
 }
 
 impl ExpectedParties {
     /// Adds the rows of an entry.
     pub fn add(&mut self, index: u64, entry: &AuditEntry, openings: &EntryOpenings) {
         for row in rows_of(index, &entry.organisation, openings) {
-            self.sum.add(&self.hashers, &row);
+            self.sum.add(&self.hasher, &row);
         }
     }
 
@@ -107,7 +90,7 @@ impl ExpectedParties {
         let mut after = (String::new(), i64::MIN, i64::MIN);
         while let Some(rows) = next_page(snapshot, &mut after).await? {
             for row in &rows {
-                stored.add(&self.hashers, &PartyRow::read(row)?);
+                stored.add(&self.hasher, &PartyRow::read(row)?);
             }
         }
         if stored == self.sum {

@@ -3,8 +3,7 @@
 use prost::Message;
 
 use super::checkpoints::StoredCheckpoint;
-use super::derived;
-use super::derived::ExpectedParties;
+use super::derived::{self, ExpectedParties};
 use super::indexes::ExpectedIndexes;
 use super::keys::{ChildKeys, Disposals};
 use super::options::OpenedKeys;

@@ -1,28 +1,26 @@
 //! The indexes of the log by caller and by placement, compared with the entries up to which they go.
 
-use std::hash::{BuildHasher, RandomState};
-
 use super::page::sql_int;
+use super::row_sum::{RowHasher, RowSum};
 use crate::audit::report::VerifyReport;
 use crate::proto::v1::{AuditEntry, EntryOpenings};
 use crate::store::log_indexer::placements_of;
-use crate::store::{Row, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, Value};
 
 /// Rows that one query reads.
 const ROWS_PER_PAGE: i64 = 10_000;
 /// Rows that a query for faults returns.
 const MAX_FAULTS: i64 = 100;
 
-/// The number and the sum of the keyed hashes of some rows. No writer of the database knows the key.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct RowSum {
-    count: u64,
-    sum: u64,
-}
+/// Queries of a page of each index behind a row.
+const CALLERS_AFTER: &str = "SELECT organisation AS key, idx FROM callers \
+     WHERE organisation > $1 OR (organisation = $1 AND idx > $2) ORDER BY organisation, idx LIMIT $3";
+const PLACEMENTS_AFTER: &str = "SELECT placement AS key, idx FROM placement_entries \
+     WHERE placement > $1 OR (placement = $1 AND idx > $2) ORDER BY placement, idx LIMIT $3";
 
 /// What the indexes must hold.
 pub(super) struct ExpectedIndexes {
-    hasher: RandomState,
+    hasher: RowHasher,
     indexed_up_to: i64,
     callers: RowSum,
     placements: RowSum,
@@ -36,7 +34,7 @@ impl ExpectedIndexes {
     pub async fn load(snapshot: &mut Snapshot) -> Result<Self, StoreError> {
         let indexed_up_to = snapshot.indexed_up_to().await?;
         let (callers, placements) = Default::default();
-        Ok(Self { hasher: RandomState::default(), indexed_up_to, callers, placements })
+        Ok(Self { hasher: RowHasher::default(), indexed_up_to, callers, placements })
     }
 
     /// Adds the rows of an entry.
@@ -45,14 +43,9 @@ impl ExpectedIndexes {
         if index >= self.indexed_up_to {
             return;
         }
-        let hasher = &self.hasher;
-        let add = |sum: &mut RowSum, key: &[u8]| {
-            sum.count += 1;
-            sum.sum = sum.sum.wrapping_add(hasher.hash_one((key, index)));
-        };
-        add(&mut self.callers, entry.organisation.as_bytes());
+        self.callers.add(&self.hasher, &(entry.organisation.as_bytes(), index));
         for placement in placements_of(openings) {
-            add(&mut self.placements, &placement);
+            self.placements.add(&self.hasher, &(placement, index));
         }
     }
 
@@ -76,15 +69,13 @@ impl ExpectedIndexes {
         if !is_valid {
             report.add_finding("index_progress", None, "it was changed: the indexes cannot go that far");
         }
-        let by_caller = "SELECT organisation AS key, idx FROM callers \
-                         WHERE organisation > $1 OR (organisation = $1 AND idx > $2) ORDER BY organisation, idx LIMIT $3";
-        let callers = self.sum_callers(snapshot, by_caller).await?;
+        let callers = self.sum_stored(snapshot, CALLERS_AFTER, "".into()).await?;
         if callers == self.callers {
             report.rows += callers.count;
         } else {
             self.name_callers(snapshot, report).await?;
         }
-        let placements = self.sum_placements(snapshot).await?;
+        let placements = self.sum_stored(snapshot, PLACEMENTS_AFTER, (&[][..]).into()).await?;
         if placements == self.placements {
             report.rows += placements.count;
         } else {
@@ -97,38 +88,28 @@ impl ExpectedIndexes {
         Ok(())
     }
 
-    async fn sum_callers(&self, snapshot: &mut Snapshot, sql: &'static str) -> Result<RowSum, StoreError> {
-        let (mut sum, mut after) = (RowSum::default(), (String::new(), i64::MIN));
+    /// Sums the rows of an index behind the smallest key.
+    async fn sum_stored(
+        &self,
+        snapshot: &mut Snapshot,
+        sql: &'static str,
+        smallest: Value,
+    ) -> Result<RowSum, StoreError> {
+        let (mut sum, mut key, mut index) = (RowSum::default(), smallest, i64::MIN);
         loop {
-            let arguments = vec![after.0.as_str().into(), after.1.into(), ROWS_PER_PAGE.into()];
-            let rows = snapshot.fetch(sql, arguments).await?;
-            let Some(last) = rows.last() else { return Ok(sum) };
-            after = (last.get("key")?, last.get("idx")?);
+            let rows = snapshot.fetch(sql, vec![key, index.into(), ROWS_PER_PAGE.into()]).await?;
             for row in &rows {
-                self.add_stored(&mut sum, row.get_str("key")?.as_bytes(), row)?;
+                let bytes = match row.value("key") {
+                    Some(Value::Text(Some(text))) => text.into_bytes(),
+                    Some(Value::Blob(Some(bytes))) => bytes,
+                    _ => return Err(StoreError::corrupt(sql, "key")),
+                };
+                sum.add(&self.hasher, &(bytes, row.get::<i64>("idx")?));
             }
-        }
-    }
-
-    async fn sum_placements(&self, snapshot: &mut Snapshot) -> Result<RowSum, StoreError> {
-        let sql = "SELECT placement AS key, idx FROM placement_entries \
-                   WHERE placement > $1 OR (placement = $1 AND idx > $2) ORDER BY placement, idx LIMIT $3";
-        let (mut sum, mut after) = (RowSum::default(), (Vec::new(), i64::MIN));
-        loop {
-            let arguments = vec![after.0.as_slice().into(), after.1.into(), ROWS_PER_PAGE.into()];
-            let rows = snapshot.fetch(sql, arguments).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
-            after = (last.get("key")?, last.get("idx")?);
-            for row in &rows {
-                self.add_stored(&mut sum, row.get_bytes("key")?, row)?;
-            }
+            key = last.value("key").ok_or_else(|| StoreError::corrupt(sql, "key"))?;
+            index = last.get("idx")?;
         }
-    }
-
-    fn add_stored(&self, sum: &mut RowSum, key: &[u8], row: &Row) -> Result<(), StoreError> {
-        sum.count += 1;
-        sum.sum = sum.sum.wrapping_add(self.hasher.hash_one((key, row.get::<i64>("idx")?)));
-        Ok(())
     }
 
     /// Names the entries that the index by caller lacks, and those that it should not list.

@@ -35,7 +35,7 @@ pub(super) async fn verify(
     let opened = signed.await;
     let (checkpoints, changed) =
         opened.map_err(|_| StoreError::Inconsistent("the checkpoints could not be verified"))?;
-    report.findings.splice(0..0, changed);
+    report.prepend_findings(changed);
     let differs = |(size, root): &&(u64, Hash)| checkpoints.get(size).is_some_and(|it| it.root() != root);
     // The first tree that differs gives the closest bound on the changed entry.
     if let Some((size, _)) = roots.iter().find(differs) {
@@ -91,6 +91,7 @@ async fn rebuild_tree(
         for row in &page.entries {
             if row.get::<i64>("idx")? != sql_int(range.size()) {
                 report.add_finding("entries", Some(range.size()), "the entry is missing");
+                report.unchecked.push(format!("the entries from {} on, and what they wrote", range.size()));
                 return Ok(RebuiltTree { range, roots, is_complete: false });
             }
             entries.verify(range.size(), row, &page, report)?;

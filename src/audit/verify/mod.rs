@@ -11,6 +11,7 @@ mod keys;
 mod log_tree;
 mod options;
 mod page;
+mod row_sum;
 mod rows;
 mod scope;
 mod versions;

@@ -27,10 +27,11 @@ pub(super) struct EntryRows<'a> {
     pub disposals: &'a Disposals,
 }
 
-/// What stands for a row under the root over rows.
-enum RowLeaf {
-    Row(Hash),
-    Disposed(Hash),
+/// A leaf under the root over rows.
+struct RowLeaf {
+    hash: Hash,
+    /// Whether its row was disposed of, so that only the hash is left.
+    is_disposed: bool,
 }
 
 impl EntryRows<'_> {
@@ -141,15 +142,9 @@ impl EntryRows<'_> {
     /// Compares all other rows with the root over them. Without the commitment key only which rows there are.
     pub fn check_row_root(&self, salt: Option<&ExchangeSalt>, report: &mut VerifyReport) {
         let found = self.row_leaves(salt, report);
-        let is_root = |leaves: &BTreeMap<(i64, u32), RowLeaf>| {
-            let hash = |leaf: &RowLeaf| match leaf {
-                RowLeaf::Row(hash) | RowLeaf::Disposed(hash) => *hash,
-            };
-            tree_root(&leaves.values().map(hash).collect::<Vec<_>>()).as_bytes()[..]
-                == self.entry.row_root[..]
-        };
-        if salt.is_some() && is_root(&found) {
-            report.rows += found.values().filter(|leaf| matches!(leaf, RowLeaf::Row(_))).count() as u64;
+        let hashes: Vec<Hash> = found.values().map(|leaf| leaf.hash).collect();
+        if salt.is_some() && tree_root(&hashes).as_bytes()[..] == self.entry.row_root[..] {
+            report.rows += found.values().filter(|leaf| !leaf.is_disposed).count() as u64;
             return;
         }
         let before = report.findings.len();
@@ -167,7 +162,10 @@ impl EntryRows<'_> {
         report: &mut VerifyReport,
     ) -> BTreeMap<(i64, u32), RowLeaf> {
         let (mut found, mut bytes) = (BTreeMap::new(), Vec::new());
-        let leaf = |bytes: &[u8]| salt.map_or(Hash::from([0; 32]), |salt| salt.row_leaf(bytes));
+        let leaf = |bytes: &[u8]| RowLeaf {
+            hash: salt.map_or(Hash::from([0; 32]), |salt| salt.row_leaf(bytes)),
+            is_disposed: false,
+        };
         let format = self.entry.format;
         for TableRow { table, ordinal, row } in self.rows {
             if !self.is_under_row_root(table) {
@@ -175,7 +173,7 @@ impl EntryRows<'_> {
             }
             bytes.clear();
             encode_row(table, format, *ordinal, row.values().get(2..).unwrap_or_default(), &mut bytes);
-            found.insert((*ordinal, table.number.into()), RowLeaf::Row(leaf(&bytes)));
+            found.insert((*ordinal, table.number.into()), leaf(&bytes));
         }
         bytes.clear();
         let values: Vec<Value> = ENTRY_COLUMNS
@@ -190,7 +188,7 @@ impl EntryRows<'_> {
             ENTRY_COLUMNS.iter().zip(&values),
             &mut bytes,
         );
-        found.insert((ENTRY_COLUMNS_ORDINAL, ENTRIES.number.into()), RowLeaf::Row(leaf(&bytes)));
+        found.insert((ENTRY_COLUMNS_ORDINAL, ENTRIES.number.into()), leaf(&bytes));
         let index = i64::try_from(self.index).unwrap_or(i64::MAX);
         for (ordinal, disposed) in self.disposals.rows_of(index) {
             let at = (ordinal, disposed.table_number);
@@ -199,7 +197,7 @@ impl EntryRows<'_> {
                 let what = format!("row {ordinal} is there, although it was disposed of");
                 report.add_finding(self.table_name(disposed.table_number), Some(self.index), what);
             } else {
-                found.insert(at, RowLeaf::Disposed(Hash::from(disposed.leaf_hash)));
+                found.insert(at, RowLeaf { hash: Hash::from(disposed.leaf_hash), is_disposed: true });
             }
         }
         found
@@ -217,16 +215,12 @@ impl EntryRows<'_> {
         for (at, prefix) in &listed {
             let what = match found.get(at) {
                 None => format!("row {} was removed", at.0),
-                Some(RowLeaf::Row(hash) | RowLeaf::Disposed(hash))
-                    if with_hashes && leaf_prefix(hash)[..] != **prefix =>
-                {
-                    match at.0 {
-                        ENTRY_COLUMNS_ORDINAL => {
-                            "its salts, its request id or its stored reply were changed".to_owned()
-                        }
-                        ordinal => format!("row {ordinal} was changed"),
+                Some(leaf) if with_hashes && leaf_prefix(&leaf.hash)[..] != **prefix => match at.0 {
+                    ENTRY_COLUMNS_ORDINAL => {
+                        "its salts, its request id or its stored reply were changed".to_owned()
                     }
-                }
+                    ordinal => format!("row {ordinal} was changed"),
+                },
                 Some(_) => continue,
             };
             report.add_finding(self.table_name(at.1), Some(self.index), what);

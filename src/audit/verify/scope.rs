@@ -45,9 +45,10 @@ pub(super) fn state(
         "all other rows, stored replies, what is kept beside the entries, and every table that is derived from it",
         "the commitment key (--commitment-key)",
     );
-    report
-        .checked
-        .push(format!("not part of the log, and nothing served rests on them: {}", operational.join(", ")));
+    report.checked.push(format!(
+        "not part of the log: {}; no reply depends on them, and an edit can keep a node from starting",
+        operational.join(", ")
+    ));
     let (rows, placements) = disposals.counts();
     if rows > 0 {
         report.checked.push(format!(

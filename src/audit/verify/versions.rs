@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::page::TableRow;
+use super::page::{TableRow, sql_int};
 use crate::audit::disposal::DisposedRow;
 use crate::audit::report::VerifyReport;
-use crate::store::{Record as _, Snapshot, StoreError};
+use crate::store::{Record as _, Row, Snapshot, StoreError};
 
 /// Rows that one query reads.
 const ROWS_PER_PAGE: i64 = 10_000;
@@ -21,7 +21,7 @@ struct CurrentVersion {
     ordinal: i64,
 }
 
-/// The current version of every key, about 40 bytes each. A key is held by a hash that no writer of the database can know.
+/// The current version of every key. A key is held by a hash that no writer of the database can know.
 #[derive(Default)]
 pub(super) struct CurrentVersions {
     hasher: RandomState,
@@ -33,35 +33,39 @@ pub(super) struct CurrentVersions {
 impl CurrentVersions {
     /// Applies the rows of an entry.
     pub fn apply_rows(&mut self, index: u64, rows: &[TableRow], report: &mut VerifyReport) {
-        for TableRow { table, ordinal, row } in rows {
-            let Ok(versions) = (table.versions)(row) else {
-                report.add_finding(
-                    table.name,
-                    Some(index),
-                    format!("row {ordinal} was changed: it cannot be read"),
-                );
-                continue;
-            };
-            for (key, version) in versions {
-                let index = i64::try_from(index).unwrap_or(i64::MAX);
-                self.set(&key, CurrentVersion { version, index, ordinal: *ordinal });
-            }
-            if table.number == DisposedRow::TABLE.number {
-                self.apply_disposal(row);
+        for row in rows {
+            if self.apply_row(sql_int(index), row).is_err() {
+                let what = format!("row {} was changed: it cannot be read", row.ordinal);
+                report.add_finding(row.table.name, Some(index), what);
             }
         }
     }
 
+    /// Applies a row: the versions that it sets, and for a disposal what is left of the disposed row.
+    fn apply_row(
+        &mut self,
+        index: i64,
+        TableRow { table, ordinal, row }: &TableRow,
+    ) -> Result<(), StoreError> {
+        for (key, version) in (table.versions)(row)? {
+            let current = CurrentVersion { version, index, ordinal: *ordinal };
+            self.versions.insert(self.hasher.hash_one(&key[..]), current);
+        }
+        if table.number == DisposedRow::TABLE.number {
+            self.apply_disposal(row)?;
+        }
+        Ok(())
+    }
+
     /// Applies what is left of a disposed row, unless a later row of its key is known.
-    fn apply_disposal(&mut self, row: &crate::store::Row) {
-        let Ok(Some(key)) = row.get::<Option<Vec<u8>>>("row_key") else { return };
-        let (Ok(Some(version)), Ok(index), Ok(ordinal)) =
-            (row.get::<Option<i64>>("row_version"), row.get("entry_idx"), row.get("entry_ordinal"))
-        else {
-            return;
-        };
-        let known = self.versions.entry(self.hasher.hash_one(&key[..]));
-        known.or_insert(CurrentVersion { version, index, ordinal });
+    fn apply_disposal(&mut self, row: &Row) -> Result<(), StoreError> {
+        let (key, version) = (row.get::<Option<Vec<u8>>>("row_key")?, row.get("row_version")?);
+        if let Some((key, version)) = key.zip(version) {
+            let (index, ordinal) = (row.get("entry_idx")?, row.get("entry_ordinal")?);
+            let known = self.versions.entry(self.hasher.hash_one(&key[..]));
+            known.or_insert(CurrentVersion { version, index, ordinal });
+        }
+        Ok(())
     }
 
     /// Increments the counters that an entry of a group moved: each once a group.
@@ -73,10 +77,6 @@ impl CurrentVersions {
             let version = before.saturating_add(i64::from(is_new));
             self.versions.insert(hash, CurrentVersion { version, index, ordinal: COUNTER_ORDINAL });
         }
-    }
-
-    fn set(&mut self, key: &[u8], version: CurrentVersion) {
-        self.versions.insert(self.hasher.hash_one(key), version);
     }
 
     /// Compares the stored table with what the entries give.
