@@ -88,6 +88,7 @@ mod structure;
 mod support;
 mod syscall_trace;
 mod tidy;
+mod tls_scan;
 mod unreadable;
 mod upload;
 mod watch_command;
