@@ -2,6 +2,7 @@
 //! module depends on all of them.
 
 mod files;
+mod start;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,15 +26,18 @@ use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
-    self, Committer, Database, FatalError, LogFollower, LogIndexer, LogReader, SequencerHandle, StoreError,
-    Table, verification,
+    self, Committer, FatalError, LogFollower, LogIndexer, LogReader, SchemaMismatch, SequencerHandle,
+    StoreError, Table, verification,
 };
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
 pub use files::{
-    StartError, check_database_files, commitment_key, is_other_than_sqlite, key_ring, signer, tls,
+    StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring, signer,
+    tls,
 };
+use start::check_contents;
+pub use start::{CheckedLog, check, create_database, open_database, schema_mismatch};
 
 /// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;
@@ -88,24 +92,14 @@ impl Node {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let vault = Arc::new(Vault::new(key_ring(&config)?, commitment_key(&config)?, MAX_CACHED_CHILD_KEYS));
         let signer = signer(&config)?;
-        check_database_files(&config)?;
-        let database = Database::open(&config.location()?).await?;
-        if config.migrate_on_start {
+        let database = open_database(&config).await?;
+        if config.migrate_on_start
+            && let Some(SchemaMismatch::Older { .. }) = schema_mismatch(&config, &database).await?
+        {
             database.migrate().await?;
         }
-        if let Some(mismatch) = database.schema_mismatch().await? {
-            return Err(mismatch.into());
-        }
-        if !config.database.single_primary {
-            database.assert_replicated().await?;
-        }
         // Before the anchor is opened, because nothing is written for a log that this release cannot continue.
-        let commitment_key = vault.commitment_key().id();
-        if let Some(mismatch) =
-            store::log_startup::newest_entry_mismatch(&database, Some(commitment_key)).await?
-        {
-            return Err(mismatch.into());
-        }
+        check_contents(&config, &database, &vault.ring(), vault.commitment_key()).await?;
         let (tree, anchor) =
             store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
         let log_key = signer.key_history().clone();
@@ -124,9 +118,9 @@ impl Node {
         follower.poll().await?;
         let condition = committer.condition().clone();
         let keys = KeyAnnouncer::new(log.database().clone(), config.listen, Arc::clone(&vault), condition);
-        if let Some(missing) = keys.announce().await? {
+        if let Some(mismatch) = keys.announce().await? {
             keys.withdraw().await;
-            return Err(StartError::KeyMissing(missing));
+            return Err(StartError::KeyRing { path: config.log.key_ring, mismatch });
         }
         let (sequencer, keys) = (SequencerHandle::start(sequencer), Arc::new(keys));
         Ok(Self {

@@ -111,7 +111,8 @@ impl From<StoreError> for Failure {
             StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
                 Self::refused(error_chain(&error))
             }
-            StoreError::InvalidUrl(_) => Self::configuration_error(&error),
+            StoreError::Unusable(_) => Self::configuration_error(&error),
+            StoreError::Refused(_) => Self::configuration(format!("the database: {}", error_chain(&error))),
             StoreError::Damaged { .. } => FatalError::Damaged(error).into(),
             StoreError::Disk(_) => FatalError::Disk(error).into(),
             _ => Self::unavailable("the database", error),

@@ -16,6 +16,7 @@ mod entry_json;
 pub mod exchanges;
 mod failure;
 mod files;
+mod init;
 mod json_decode;
 mod json_request;
 mod operator;
@@ -80,7 +81,7 @@ fn print_usage(asked: &clap::Error) -> ExitCode {
 
 async fn run(verb: Command) -> Result<(), Failure> {
     match verb {
-        Command::Init(args) => operator::init(&args).await,
+        Command::Init(args) => init::init(&args).await,
         Command::AcceptRollback(args) => rollback::accept(&args).await,
         Command::Migrate(args) => operator::migrate(&args).await,
         Command::Check(args) => operator::check(&args).await,

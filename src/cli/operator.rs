@@ -1,27 +1,17 @@
-//! Commands of the gateway's operator: `init`, `migrate`, `check`, `rotate-keys`, `activate-key`.
+//! Commands of the gateway's operator: `migrate`, `check`, `rotate-keys`, `activate-key`.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
-use super::args::{ConfigArgs, InitArgs};
+use super::args::ConfigArgs;
 use super::{Failure, print_line};
 use crate::calendar::Date;
-use crate::clock::{Clock, Instant, Randomness, SystemClock};
-use crate::codes::organisation::OrganisationKind;
+use crate::clock::{Clock, Randomness, SystemClock};
 use crate::config::Config;
-use crate::gateway::{self, Environment, Node, StartError};
-use crate::identity::{CrlState, IssuerReport, PeerCertificate};
-use crate::register::bootstrap;
-use crate::seal::{
-    CommitmentKey, KeyRing, LogSigningKey, RingKey, SecretFileError, create_private_if_missing,
-};
+use crate::gateway::{self, CheckedLog, Environment, StartError};
+use crate::identity::{CrlState, IssuerReport};
+use crate::seal::{KeyRing, RingKey};
+use crate::store::SchemaMismatch;
 use crate::store::nodes::{self, ActivationError};
-use crate::store::proposal::CommitOutcome;
-use crate::store::{self, Database, SchemaMismatch};
-use crate::tlog::Signer;
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
@@ -33,7 +23,8 @@ impl From<StartError> for Failure {
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)
-            | StartError::KeyMissing(_)
+            | StartError::KeyRing { .. }
+            | StartError::Database { .. }
             | StartError::Signer(_)
             | StartError::Tls(_)
             | StartError::Entries(_)
@@ -49,141 +40,14 @@ pub fn system_environment() -> Environment {
     Environment { clock: Arc::clone(&clock), system_clock: clock, random: Randomness::system() }
 }
 
-/// Creates keys, database, log and anchor, and registers the first operator as the log's first entry.
-///
-/// # Errors
-/// Exit code 78 if one of the files exists already or cannot be created, 1 if the database holds a log or PostgreSQL
-/// has no synchronous standby, 69 if the database cannot be reached.
-pub async fn init(args: &InitArgs) -> Result<(), Failure> {
-    let config = Config::load(&args.config)?;
-    let environment = system_environment();
-    let operator = load_operator_certificate(
-        &args.operator_certificate,
-        &config.trust_domain,
-        environment.system_clock.now(),
-    )?;
-    let log_key = create_gateway(config, environment, &args.origin, &operator, &args.operator_name).await?;
-    print_line(&format!("created a new log; give its key to everyone who verifies receipts:\n{log_key}"));
-    Ok(())
-}
-
-/// Loads the certificate of the first operator, who will register all other organisations. It must be an operator's, of
-/// the configured trust domain, and in force.
-fn load_operator_certificate(
-    path: &Path,
-    trust_domain: &str,
-    now: Instant,
-) -> Result<PeerCertificate, Failure> {
-    let refused = |why: &dyn std::fmt::Display| {
-        Failure::configuration(format!("the operator's certificate ({}): {why}", path.display()))
-    };
-    let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
-    let der =
-        CertificateDer::from_pem_slice(&bytes).map_err(|_| refused(&"it holds no PEM block CERTIFICATE"))?;
-    let operator = PeerCertificate::parse(&der).map_err(|error| refused(&error))?;
-    if operator.organisation().kind() != OrganisationKind::Operator {
-        return Err(refused(
-            &"it is not an operator's: its URI must be spiffe://<trust domain>/operator/<id>/<system>",
-        ));
-    }
-    if operator.trust_domain() != trust_domain {
-        return Err(refused(&"its trust domain is not the configuration's"));
-    }
-    if now < operator.not_before() {
-        return Err(refused(&format!("it is not valid before {}", operator.not_before())));
-    }
-    if operator.not_after() < now {
-        return Err(refused(&format!("it expired at {}", operator.not_after())));
-    }
-    Ok(operator)
-}
-
-/// Creates a gateway as [`init`] does, from values instead of arguments; returns the log's verifier key.
-///
-/// # Errors
-/// As [`init`].
-pub async fn create_gateway(
-    config: Config,
-    environment: Environment,
-    origin: &str,
-    operator: &PeerCertificate,
-    operator_name: &str,
-) -> Result<String, Failure> {
-    let random = environment.random.clone();
-    let fill = |bytes: &mut [u8]| random.fill(bytes);
-    for path in
-        [&config.log.key_ring, &config.log.commitment_key, &config.log.signing_key, &config.log.anchor]
-            .into_iter()
-            .chain(&config.database.sqlite)
-    {
-        if let Some(folder) = path.parent() {
-            let made = std::fs::create_dir_all(folder);
-            made.map_err(|error| Failure::unavailable(&format!("the folder {}", folder.display()), error))?;
-        }
-    }
-    let database = create_empty_database(&config, origin).await?;
-    let now = environment.clock.now();
-    let created = Date::in_london(now);
-    let (ring, key) = (&config.log.key_ring, &config.log.signing_key);
-    KeyRing::create(ring, created.into(), &fill).map_err(StartError::file("log.key_ring", ring))?;
-    let commitment_key = &config.log.commitment_key;
-    CommitmentKey::create(commitment_key, &fill)
-        .map_err(StartError::file("log.commitment_key", commitment_key))?;
-    let made = LogSigningKey::create(key, origin, &fill);
-    let key = made.map_err(StartError::file("log.signing_key", key))?;
-    let signer = Signer::from_seed(key.origin(), key.seed());
-    let signer = signer.map_err(|error| Failure::configuration(format!("the signing key: {error}")))?;
-    store::log_startup::create_log(&database, &config.log.anchor, &signer).await?;
-    database.close().await;
-    let node = Node::open(config, environment.clone()).await?;
-    let first = bootstrap::bootstrap_proposal(&environment.random, now, &node.vault, operator, operator_name);
-    let first = first.map_err(|error| Failure::bug("the first entry", error))?;
-    let outcome = node.committer.commit(first).await;
-    let log_key = node.log_keys.clone();
-    node.close().await;
-    match outcome {
-        CommitOutcome::Committed { .. } => Ok(log_key.to_string()),
-        _ => Err(Failure::refused("the first entry could not be written")),
-    }
-}
-
-/// Creates a database without a log. Everything that can be refused is checked here, before a key exists, because a
-/// second `init` would be refused where the first had left keys.
-async fn create_empty_database(config: &Config, origin: &str) -> Result<Database, Failure> {
-    let log = &config.log;
-    LogSigningKey::check_origin(origin).map_err(StartError::file("log.signing_key", &log.signing_key))?;
-    let files = [
-        ("log.key_ring", &log.key_ring),
-        ("log.commitment_key", &log.commitment_key),
-        ("log.signing_key", &log.signing_key),
-        ("log.anchor", &log.anchor),
-    ];
-    if let Some((key, path)) = files.into_iter().find(|(_, path)| path.exists()) {
-        return Err(StartError::file(key, path)(SecretFileError::Exists).into());
-    }
-    // SQLite would create the file readable to others. It gives its side files the mode of the database file.
-    if let Some(path) = &config.database.sqlite {
-        create_private_if_missing(path).map_err(StartError::file("database.sqlite", path))?;
-    }
-    gateway::check_database_files(config)?;
-    let database = Database::create(&config.location()?).await?;
-    if !config.database.single_primary {
-        database.assert_replicated().await?;
-    }
-    database.migrate().await?;
-    store::log_startup::ensure_no_log(&database).await?;
-    Ok(database)
-}
-
 /// Migrates the schema to this release.
 ///
 /// # Errors
 /// Exit code 1 if a different release made the schema, 69 if the database cannot be reached.
 pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    gateway::check_database_files(&config)?;
-    let database = Database::open(&config.location()?).await?;
-    if let Some(mismatch) = database.schema_mismatch().await?
+    let database = gateway::open_database(&config).await?;
+    if let Some(mismatch) = gateway::schema_mismatch(&config, &database).await?
         && !matches!(mismatch, SchemaMismatch::Older { .. })
     {
         return Err(Failure::refused(mismatch.to_string()));
@@ -194,22 +58,26 @@ pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks configuration, keys, TLS files, database, log and anchor, without serving.
+/// Checks configuration, keys, TLS files, database, log and anchor, without serving. Writes nothing, so a node may serve
+/// meanwhile.
 ///
 /// # Errors
 /// The exit code of the first check that fails.
 pub async fn check(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, system_environment()).await?;
-    let head = *node.committer.head().borrow();
-    let log_key = node.log_keys.clone();
-    node.close().await;
-    print_line(&format!(
-        "configuration, keys, database, log and anchor are consistent: {} entries, last at {}",
-        head.size, head.time
-    ));
-    print_line(&format!("log key: {log_key}"));
+    match gateway::check(&config).await? {
+        CheckedLog::Consistent { head, log_key } => {
+            print_line(&format!(
+                "configuration, keys, database, log and anchor are consistent: {} entries, last at {}",
+                head.size, head.time
+            ));
+            print_line(&format!("log key: {log_key}"));
+        }
+        CheckedLog::ToMigrate(mismatch) => print_line(&format!(
+            "configuration, keys and database can be used; {mismatch}, which serve does here (migrate_on_start)"
+        )),
+    }
     let issuers = tls.issuers(system_environment().system_clock.now());
     let describe = |issuer: &IssuerReport| {
         format!("the revocation list of {} ends at {}", issuer.name, issuer.next_update)
@@ -255,11 +123,11 @@ pub fn rotate_keys(args: &ConfigArgs) -> Result<(), Failure> {
 pub async fn activate_key(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let ring = gateway::key_ring(&config)?;
-    gateway::check_database_files(&config)?;
-    let database = Database::open(&config.location()?).await?;
-    if let Some(mismatch) = database.schema_mismatch().await? {
+    let database = gateway::open_database(&config).await?;
+    if let Some(mismatch) = gateway::schema_mismatch(&config, &database).await? {
         return Err(StartError::from(mismatch).into());
     }
+    gateway::check_key_ring(&config, &database, &ring).await?;
     let Some(key) = ring.pending() else {
         let key = ring.active();
         let activated = nodes::is_activated(&database, key).await;

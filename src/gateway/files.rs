@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DatabaseConfig};
 use crate::identity::{Tls, TlsError, TlsFiles};
+use crate::placements::children::probe_wrapped_keys;
 use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private};
-use crate::store::{EntryMismatch, FatalError, SchemaMismatch, StoreError};
+use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
+use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
 
 /// Why a node cannot start.
@@ -34,14 +36,27 @@ pub enum StartError {
     /// The log's signing key is unusable.
     #[error("log.signing_key: the file does not contain a usable signing key")]
     Signer(#[from] NoteError),
+    /// The database is not one that a gateway can use.
+    #[error("{key} ({}): {cause}", path.display())]
+    Database {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file that it names.
+        path: PathBuf,
+        /// What is wrong with the database.
+        cause: String,
+    },
     /// The database, or the log in it, cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key ring lacks a key that was activated.
-    #[error(
-        "log.key_ring: it lacks key {0}, which is already in use; copy the key ring of a node that has it, then start again"
-    )]
-    KeyMissing(u32),
+    /// The key ring is not the one of the database.
+    #[error("log.key_ring ({}): {mismatch}", path.display())]
+    KeyRing {
+        /// The key ring.
+        path: PathBuf,
+        /// The key that it lacks.
+        mismatch: KeyRingMismatch,
+    },
     /// The newest entry is of an unknown format, or was made with another commitment key.
     #[error(transparent)]
     Entries(#[from] EntryMismatch),
@@ -81,6 +96,23 @@ pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
     KeyRing::load(path).map_err(StartError::file("log.key_ring", path))
 }
 
+/// Checks that a key ring is the one of a database: that it has every activated key, and that each of its keys opens
+/// what was sealed under its id.
+///
+/// # Errors
+/// [`StartError::KeyRing`], [`StartError::Store`].
+pub async fn check_key_ring(config: &Config, database: &Database, ring: &KeyRing) -> Result<(), StartError> {
+    let mut mismatch = activated_key_mismatch(database, ring).await?;
+    if mismatch.is_none() {
+        let mut probe = SealedValueProbe::new(ring);
+        probe_entries(database, &mut probe).await?;
+        probe_wrapped_keys(database, &mut probe).await?;
+        mismatch = probe.mismatch();
+    }
+    let path = config.log.key_ring.clone();
+    mismatch.map_or(Ok(()), |mismatch| Err(StartError::KeyRing { path, mismatch }))
+}
+
 /// Loads the commitment key.
 ///
 /// # Errors
@@ -91,6 +123,18 @@ pub fn commitment_key(config: &Config) -> Result<CommitmentKey, StartError> {
 }
 
 impl StartError {
+    /// Converts an error of the configured database; what the configuration must change is named by its key.
+    pub(crate) fn database(config: &Config) -> impl FnOnce(StoreError) -> Self {
+        let DatabaseConfig { sqlite, postgres_url_file, .. } = &config.database;
+        let sqlite = sqlite.as_ref().map(|path| ("database.sqlite", path));
+        let named = sqlite.or(postgres_url_file.as_ref().map(|path| ("database.postgres_url_file", path)));
+        let named = named.map(|(key, path)| (key, path.clone()));
+        move |error| match (error, named) {
+            (StoreError::Unusable(cause), Some((key, path))) => Self::Database { key, path, cause },
+            (error, _) => Self::Store(error),
+        }
+    }
+
     /// Converts an error of the file that a key of the configuration names.
     pub(crate) fn file(key: &'static str, path: &Path) -> impl FnOnce(SecretFileError) -> Self {
         move |source| Self::File { key, path: path.to_owned(), source }

@@ -11,9 +11,9 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Reason, Refusal, RequestContext};
 use crate::proto::v1::ChildIdentity;
 use crate::seal::{BlindIndex, ChildKey, ColumnAddress, SealError, WRAPPED_BYTES, WrappedKey};
-use crate::store::Record as _;
+use crate::store::key_ring_check::{PROBED_ROWS, SealedValueProbe};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Revision};
+use crate::store::{Database, EntryIndex, Record as _, Revision, Row, Snapshot, StoreError};
 use crate::{record, select};
 
 record! {
@@ -86,6 +86,38 @@ pub fn generate_key(
     let WrappedKey { kek_id, bytes: wrapped } = wrapped;
     let check_value = key.check_value();
     Ok((key, ChildKeyRow { sender: sender.clone(), child, check_value, kek_id, wrapped }))
+}
+
+/// Opens the oldest and the newest wrapped keys.
+///
+/// # Errors
+/// See [`crate::store::StoreError`].
+pub async fn probe_wrapped_keys(
+    database: &Database,
+    probe: &mut SealedValueProbe<'_>,
+) -> Result<(), StoreError> {
+    let mut snapshot = Snapshot::new(database);
+    for sql in [
+        "SELECT sender, child, kek_id, wrapped FROM child_keys ORDER BY idx, ordinal LIMIT $1",
+        "SELECT sender, child, kek_id, wrapped FROM child_keys ORDER BY idx DESC, ordinal DESC LIMIT $1",
+    ] {
+        for row in snapshot.fetch(sql, vec![PROBED_ROWS.into()]).await? {
+            probe_wrapped_key(&row, probe);
+        }
+    }
+    Ok(())
+}
+
+/// Opens a wrapped key; a damaged row counts for nothing.
+fn probe_wrapped_key(row: &Row, probe: &mut SealedValueProbe<'_>) {
+    let (Ok(sender), Ok(child), Ok(kek_id), Ok(bytes)) =
+        (row.get_str("sender"), row.get::<Uuid>("child"), row.get("kek_id"), row.get_bytes("wrapped"))
+    else {
+        return;
+    };
+    let opened = WrappedKey::from_row(kek_id, bytes)
+        .and_then(|wrapped| wrapped.unwrap(probe.ring(), sender, child.as_bytes()));
+    probe.record(kek_id, opened.is_ok());
 }
 
 /// Reads and unwraps the key of (sender, child). `None` means only that it was destroyed or never made: a key that

@@ -32,7 +32,9 @@ pub use key_ring::{KeyRing, RingKey};
 pub use keyed_digest::KeyedDigest;
 pub use log_signing_key::LogSigningKey;
 pub use organisation_key::OrganisationKey;
-pub use secret_file::{SecretFileError, create_private_if_missing, ensure_private};
+pub use secret_file::{
+    SecretFileError, create_private_if_missing, ensure_folder_is_writable, ensure_private,
+};
 pub use token::{InvalidToken, TokenUse};
 pub use vault::Vault;
 

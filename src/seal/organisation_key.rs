@@ -63,6 +63,15 @@ impl OrganisationKey {
         envelope::open(&key.cipher, &key.aad(address), body)
     }
 
+    /// Returns the id of the ring's key that sealed a value; `None` if the bytes are no sealed value.
+    #[must_use]
+    pub fn key_id(sealed: &[u8]) -> Option<u32> {
+        match sealed.split_first_chunk::<5>() {
+            Some(([VALUE_FORMAT, id @ ..], _)) => Some(u32::from_be_bytes(*id)),
+            _ => None,
+        }
+    }
+
     fn derive_under(kek: &RingKey, organisation: &str) -> Result<Self, SealError> {
         let key = hkdf::expand(&kek.organisation_kdf, &[organisation.as_bytes()]);
         Ok(Self { organisation: organisation.to_owned(), kek_id: kek.id(), cipher: envelope::cipher(&key)? })

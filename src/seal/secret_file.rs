@@ -91,6 +91,18 @@ pub fn create_private_if_missing(path: &Path) -> Result<(), SecretFileError> {
     }
 }
 
+/// Makes the folder of a file if it is missing, and checks that a file can be made in it.
+///
+/// # Errors
+/// [`SecretFileError::Io`].
+pub fn ensure_folder_is_writable(path: &Path) -> Result<(), SecretFileError> {
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(io_error_while("make its folder"))?;
+    let trial = folder.join(format!(".ap-gateway-{}", std::process::id()));
+    create_owner_only(&trial)?;
+    fs::remove_file(&trial).map_err(io_error_while("write to its folder"))
+}
+
 /// Creates a secret file of mode 0600.
 ///
 /// # Errors
@@ -172,9 +184,12 @@ fn create_owner_only(path: &Path) -> Result<File, SecretFileError> {
     Ok(file)
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn lock_folder(path: &Path) -> Result<File, SecretFileError> {
-    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = File::open(parent).map_err(io_error_while("open its folder"))?;
+    let folder = File::open(folder_of(path)).map_err(io_error_while("open its folder"))?;
     folder.lock().map_err(io_error_while("lock its folder"))?;
     Ok(folder)
 }

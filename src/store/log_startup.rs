@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::anchor::Anchor;
 use super::canonical::ENTRY_FORMAT;
-use super::log::{LogTree, load_head_continuing, verify_checkpoint};
+use super::log::{LogTree, TreeHead, load_head_continuing, verify_checkpoint};
 use super::sql::{Conn, Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
@@ -15,6 +15,10 @@ use crate::tlog::{Checkpoint, CompactRange, LogKeyHistory, Signer, TILE_WIDTH, T
 
 /// Number of newest entries that are compared with the tree before the node serves. [`verification`] reads the rest.
 const RECENT_ENTRIES: u64 = 10_000;
+/// Number of attempts to read an anchor that a running node may be writing to. Each write leaves the other slot valid.
+const MAX_ANCHOR_READS: usize = 3;
+const LOG_EXISTS: StoreError =
+    StoreError::Inconsistent("the database already holds a log: init needs an empty database");
 
 /// Why this release cannot append to a log, by its newest entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,44 +57,88 @@ pub async fn newest_entry_mismatch(
     Ok(is_other.then_some(EntryMismatch::OtherCommitmentKey))
 }
 
-/// Creates an empty log: a checkpoint of size 0, in the database and in the anchor.
+/// What a database holds of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredLog {
+    /// Nothing.
+    None,
+    /// A log without an entry: `init` was broken off before the first one.
+    Empty,
+    /// A log with entries.
+    Written,
+}
+
+/// Returns what a database holds of a log.
 ///
 /// # Errors
-/// [`StoreError::Inconsistent`] if the database holds a log; [`StoreError::Anchor`] if the anchor cannot be made;
-/// otherwise see [`StoreError`].
+/// See [`StoreError`].
+pub async fn stored_log(database: &Database) -> Result<StoredLog, StoreError> {
+    read_stored_log(&mut database.reader().await?).await
+}
+
+async fn read_stored_log(conn: &mut Conn) -> Result<StoredLog, StoreError> {
+    let newest = conn.fetch_one("SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1", vec![]).await?;
+    Ok(match newest.map(|row| row.get::<i64>("size")).transpose()? {
+        None => StoredLog::None,
+        Some(0) => StoredLog::Empty,
+        Some(_) => StoredLog::Written,
+    })
+}
+
+/// Creates an empty log: a checkpoint of size 0, in the database and in the anchor. Does what is left of it if the
+/// database holds an empty log of this key.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] if the database holds a log with entries, or one of another key;
+/// [`StoreError::Anchor`] if the anchor cannot be made; otherwise see [`StoreError`].
 pub async fn create_log(database: &Database, anchor: &Path, signer: &Signer) -> Result<(), StoreError> {
     let mut conn = database.writer().await?;
     conn.begin_write().await?;
-    if let Err(error) = refuse_existing_log(&mut conn).await {
-        conn.rollback().await;
-        return Err(error);
+    let note = match write_empty_checkpoint(&mut conn, signer).await {
+        Ok(note) => note,
+        Err(error) => {
+            conn.rollback().await;
+            return Err(error);
+        }
+    };
+    conn.commit().await?;
+    match Anchor::create(anchor, &note) {
+        // An anchor that is not this log's is found when the log is opened.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| StoreError::Anchor {
+            path: anchor.to_owned(),
+            cause: format!("the anchor file cannot be made: {error}"),
+        }),
+    }
+}
+
+/// Writes the checkpoint of size 0 unless it is there, and returns its note.
+async fn write_empty_checkpoint(conn: &mut Conn, signer: &Signer) -> Result<String, StoreError> {
+    match read_stored_log(conn).await? {
+        StoredLog::Written => return Err(LOG_EXISTS),
+        StoredLog::Empty => {
+            LogTree::load(conn, signer.key_history()).await?;
+            let row = conn.fetch_one("SELECT note FROM checkpoints WHERE size = 0", vec![]).await?;
+            return row.ok_or(LOG_EXISTS)?.get("note");
+        }
+        StoredLog::None => {}
     }
     let empty = Checkpoint::new(signer.verifier().name(), 0, CompactRange::default().root());
     let note = signer.sign(&empty.to_string());
     // No entry gives the empty tree a time.
     let row = vec![0_i64.into(), 0_i64.into(), note.as_str().into()];
     conn.insert(vec![(&CHECKPOINTS, vec![row])]).await?;
-    conn.commit().await?;
-    Anchor::create(anchor, &note).map_err(|error| StoreError::Anchor {
-        path: anchor.to_owned(),
-        cause: format!("the anchor file cannot be made: {error}"),
-    })
+    Ok(note)
 }
 
-/// Checks that the database holds no log yet.
+/// Checks that the database holds no log with entries.
 ///
 /// # Errors
 /// [`StoreError::Inconsistent`] if it holds one; otherwise see [`StoreError`].
 pub async fn ensure_no_log(database: &Database) -> Result<(), StoreError> {
-    refuse_existing_log(&mut database.reader().await?).await
-}
-
-async fn refuse_existing_log(conn: &mut Conn) -> Result<(), StoreError> {
-    match conn.fetch_one("SELECT size FROM checkpoints LIMIT 1", vec![]).await? {
-        Some(_) => {
-            Err(StoreError::Inconsistent("the database already holds a log: init needs an empty database"))
-        }
-        None => Ok(()),
+    match stored_log(database).await? {
+        StoredLog::Written => Err(LOG_EXISTS),
+        StoredLog::None | StoredLog::Empty => Ok(()),
     }
 }
 
@@ -113,10 +161,7 @@ pub async fn open_log(
     let (head, newest) = load_head_continuing(&mut conn, anchored.size(), anchored.root(), keys).await?;
     conn.sync_committed()?;
     drop(conn);
-    if keys.replacement_indexes().last().is_some_and(|kept| tree.head().size <= kept) {
-        return Err(StoreError::Inconsistent("a rollback was half accepted: run accept-rollback again"));
-    }
-    check_recent_entries(database, tree.head().size).await?;
+    check_loaded_tree(database, &tree, keys).await?;
     if head.size > anchored.size() {
         opened.write(&newest).and_then(|()| opened.sync()).map_err(|error| StoreError::Anchor {
             path: anchor.to_owned(),
@@ -126,9 +171,66 @@ pub async fn open_log(
     Ok((tree, opened))
 }
 
+async fn check_loaded_tree(
+    database: &Database,
+    tree: &LogTree,
+    keys: &LogKeyHistory,
+) -> Result<(), StoreError> {
+    let size = tree.head().size;
+    if keys.replacement_indexes().last().is_some_and(|kept| size <= kept) {
+        return Err(StoreError::Inconsistent("a rollback was half accepted: run accept-rollback again"));
+    }
+    check_recent_entries(database, size).await
+}
+
+/// Checks the log as [`open_log`] does, and returns its head. Writes nothing and locks nothing, so a node may serve it
+/// meanwhile.
+///
+/// # Errors
+/// As [`open_log`].
+pub async fn check_log(
+    database: &Database,
+    anchor: &Path,
+    keys: &LogKeyHistory,
+) -> Result<TreeHead, StoreError> {
+    // Read before the database, which is never behind the anchor.
+    let anchored = verify_checkpoint(&read_anchor(anchor)?, keys)?;
+    let mut conn = database.reader().await?;
+    conn.begin_read().await?;
+    let loaded = async {
+        let tree = LogTree::load(&mut conn, keys).await?;
+        load_head_continuing(&mut conn, anchored.size(), anchored.root(), keys).await?;
+        Ok::<_, StoreError>(tree)
+    };
+    let loaded = loaded.await;
+    conn.rollback().await;
+    let tree = loaded?;
+    check_loaded_tree(database, &tree, keys).await?;
+    Ok(tree.head())
+}
+
+/// Reads the newest note of an anchor that can be written, without locking it.
+fn read_anchor(path: &Path) -> Result<String, StoreError> {
+    let read = || {
+        std::fs::OpenOptions::new().write(true).open(path)?;
+        Anchor::read_newest_note(path)
+    };
+    let mut note = read();
+    for _again in 1..MAX_ANCHOR_READS {
+        if note.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            note = read();
+        }
+    }
+    note.map_err(anchor_error(path))
+}
+
 /// Opens the anchor, and returns it with its newest note.
 pub(super) fn open_anchor(path: &Path) -> Result<(Anchor, String), StoreError> {
-    Anchor::open(path).map_err(|error| {
+    Anchor::open(path).map_err(anchor_error(path))
+}
+
+fn anchor_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    move |error| {
         let cause = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "the anchor file is missing: restore its newest copy, or copy that of another node".to_owned()
@@ -137,7 +239,7 @@ pub(super) fn open_anchor(path: &Path) -> Result<(Anchor, String), StoreError> {
             _ => format!("the anchor file cannot be read: {error}"),
         };
         StoreError::Anchor { path: path.to_owned(), cause }
-    })
+    }
 }
 
 /// Checks that the newest entries have no gaps and hash to the leaves of the tree's full tiles. The entries of the

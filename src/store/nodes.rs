@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::condition::NodeCondition;
 use super::fatal::FatalError;
+use super::key_ring_check::{KeyRingMismatch, activated_key_mismatch};
 use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
 use crate::clock::Randomness;
@@ -76,26 +77,26 @@ impl KeyAnnouncer {
     }
 
     /// Updates the node's condition, and logs a change.
-    fn report(&self, missing: Option<u32>) {
+    fn report(&self, missing: Option<KeyRingMismatch>) {
         let is_news = self.condition.send_if_modified(|now| {
             std::mem::replace(&mut now.key_missing, missing.is_some()) != missing.is_some()
         });
         match missing {
             Some(key) if is_news => {
-                tracing::error!(key, "the key ring lacks a key that is in use: this node appends nothing");
+                tracing::error!("the key ring cannot be used, so this node appends nothing: {key}");
             }
             None if is_news => tracing::info!("the key ring holds every key that is in use"),
             _ => {}
         }
     }
 
-    /// Announces the keys once, and returns the id of an activated key that is not in the ring. The announcement comes
+    /// Announces the keys once, and returns why the ring lacks an activated key. The announcement comes
     /// before the comparison: of an activation at the same time, either it reads the announcement or the comparison
     /// reads the activated key.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn announce(&self) -> Result<Option<u32>, StoreError> {
+    pub async fn announce(&self) -> Result<Option<KeyRingMismatch>, StoreError> {
         let ring = self.vault.ring();
         if self.database.is_shared() {
             let mut conn = self.database.writer().await?;
@@ -105,7 +106,7 @@ impl KeyAnnouncer {
             let arguments = vec![self.node.into(), self.name.as_str().into(), encode_keys(&ring).into()];
             conn.execute(sql, arguments).await?;
         }
-        find_missing_key(&mut self.database.reader().await?, &ring).await
+        activated_key_mismatch(&self.database, &ring).await
     }
 
     /// Removes the announcement of a node that stops. If that fails, the node counts as live for another 30 seconds.
@@ -198,19 +199,6 @@ async fn list_nodes_lacking(conn: &mut Conn, key: &RingKey) -> Result<Vec<String
         }
     }
     Ok(lacking)
-}
-
-/// Returns the id of an activated key that a ring does not hold, if there is one.
-async fn find_missing_key(conn: &mut Conn, ring: &KeyRing) -> Result<Option<u32>, StoreError> {
-    let rows = conn.fetch("SELECT id, fingerprint FROM activated_keys ORDER BY id", vec![]).await?;
-    for row in &rows {
-        let id: u32 = row.get("id")?;
-        let fingerprint = row.get_bytes("fingerprint")?;
-        if !ring.keys().any(|key| key.id() == id && key.fingerprint() == fingerprint) {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
 }
 
 /// Encodes the keys of a ring as a node announces them.

@@ -299,7 +299,7 @@ impl Sequencer {
             }
             // The committer reads without a limit, so that one cannot be exceeded here.
             StoreError::Refused(_) | StoreError::LimitExceeded => Ok(Attempt::Refused(members)),
-            StoreError::Full(_) | StoreError::Unreachable(_) | StoreError::InvalidUrl(_) => {
+            StoreError::Full(_) | StoreError::Unreachable(_) | StoreError::Unusable(_) => {
                 tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");
                 answer_unavailable(members);
                 Ok(Attempt::Done)

@@ -43,6 +43,7 @@ mod fixtures;
 mod formats;
 mod former_parties;
 mod golden;
+mod key_ring_checks;
 mod key_rotation;
 mod library_defaults;
 mod limits;

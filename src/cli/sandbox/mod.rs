@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::args::SandboxArgs;
 use super::serve::Signals;
-use super::{Failure, operator, output, print_line};
+use super::{Failure, init, output, print_line};
 use crate::clock::{Clock, Instant, ManualClock, OffsetClock, Randomness, SystemClock};
 use crate::config::{Config, LimitsConfig};
 use crate::gateway::{self, Environment, Node, StartError};
@@ -127,7 +127,7 @@ pub async fn start(
         let clock = ManualClock::new(parse_instant(WORLD_CREATED_AT)?);
         let environment = environment(Arc::new(clock.clone()), random);
         let config = load_config(dir)?;
-        let log_key = operator::create_gateway(
+        let log_key = init::create_gateway(
             config,
             environment,
             "ap-gateway-sandbox/log",

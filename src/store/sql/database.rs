@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::OptionalExtension as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
@@ -239,7 +240,27 @@ impl Database {
     }
 }
 
+/// Checks that a SQLite file is not another program's. It is read before it is opened for writing, which would change
+/// how it is journalled.
+fn ensure_own_sqlite(path: &Path) -> Result<(), StoreError> {
+    if path.metadata().map_or(0, |file| file.len()) == 0 {
+        return Ok(());
+    }
+    let conn = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let sql = "SELECT name, name = '_sqlx_migrations' FROM sqlite_schema WHERE type = 'table' \
+               ORDER BY name <> '_sqlx_migrations', name LIMIT 1";
+    let first: Option<(String, bool)> =
+        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    match first {
+        Some((table, false)) => Err(StoreError::Unusable(format!(
+            "it is another program's database: it has the table {table} and none of a gateway's"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn open_sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
+    ensure_own_sqlite(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)

@@ -1,5 +1,8 @@
 //! Errors of statements, classified by what they mean for the transaction.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 /// The driver's error.
 type DriverError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -9,9 +12,9 @@ pub enum StoreError {
     /// The database could not be reached, or the connection failed: the outcome of a COMMIT is unknown.
     #[error("the database could not be reached or did not answer")]
     Unreachable(#[source] DriverError),
-    /// The file of PostgreSQL's URLs cannot be used.
-    #[error("database.postgres_url_file: it must hold a PostgreSQL URL a line")]
-    InvalidUrl(#[source] DriverError),
+    /// The database that is configured cannot be used as it is.
+    #[error("{0}")]
+    Unusable(String),
     /// The database refused this statement; it had no effect.
     #[error("the database refused a statement")]
     Refused(#[source] DriverError),
@@ -68,6 +71,7 @@ impl From<sqlx::Error> for StoreError {
             return Self::Unreachable(error.into());
         };
         let code = database.code().map(std::borrow::Cow::into_owned).unwrap_or_default();
+        let described = describe(database.as_ref());
         // SQLite's driver returns extended result codes in decimal.
         if let Ok(number) = code.parse::<i32>()
             && database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
@@ -77,16 +81,26 @@ impl From<sqlx::Error> for StoreError {
         // PostgreSQL: 53100 disk_full; 58030 io_error; XX001 data_corrupted, XX002 index_corrupted; classes 08 connection, 57 operator intervention, 25006 read-only, 25P03
         // idle in a transaction for too long, 40 serialisation and deadlock, 55P03 lock not available.
         match code.as_str() {
-            "53100" => Self::Full(error.into()),
-            "58030" => Self::Disk(error.into()),
-            "XX001" => Self::Damaged { code: "data_corrupted (XX001)", source: error.into() },
-            "XX002" => Self::Damaged { code: "index_corrupted (XX002)", source: error.into() },
-            "25006" | "25P03" | "55P03" => Self::Unreachable(error.into()),
+            "53100" => Self::Full(described.into()),
+            "58030" => Self::Disk(described.into()),
+            "XX001" => Self::Damaged { code: "data_corrupted (XX001)", source: described.into() },
+            "XX002" => Self::Damaged { code: "index_corrupted (XX002)", source: described.into() },
+            "25006" | "25P03" | "55P03" => Self::Unreachable(described.into()),
             code if ["08", "57", "53", "40"].iter().any(|class| code.starts_with(class)) => {
-                Self::Unreachable(error.into())
+                Self::Unreachable(described.into())
             }
-            _ => Self::Refused(error.into()),
+            _ => Self::Refused(described.into()),
         }
+    }
+}
+
+/// Returns an error's code with its sentence. PostgreSQL's codes (SQLSTATE) are the same in every language.
+pub(super) fn describe(error: &dyn DatabaseError) -> String {
+    match error.code() {
+        Some(code) if error.try_downcast_ref::<PgDatabaseError>().is_some() => {
+            format!("SQLSTATE {code}: {}", error.message())
+        }
+        _ => error.message().to_owned(),
     }
 }
 

@@ -12,6 +12,8 @@ mod conn;
 mod database;
 mod error;
 mod postgres;
+mod postgres_start;
+mod rights;
 mod schema;
 mod schema_objects;
 mod sqlite_writer;

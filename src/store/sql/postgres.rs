@@ -4,14 +4,14 @@
 //! The committer's connections have no `statement_timeout`: it would end the wait for the synchronous standby, and
 //! PostgreSQL would then acknowledge the COMMIT as if the standby had it.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, query_scalar};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, query_scalar, raw_sql};
 
 use super::StoreError;
+use super::postgres_start::{check_server, connection_fault, parse_urls};
 use super::timeouts::{MAX_PROBE_TIME, timeout_error};
 
 /// Maximum idle time of a connection that is used without a ping first.
@@ -21,10 +21,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The channel of NOTIFY messages.
 const NOTIFY_CHANNEL: &str = "ap_gateway";
 
+/// The name and the value of a setting of a session.
+type Setting = (&'static str, &'static str);
+
 /// Settings of every connection. Bound parameters are children's data and must not appear beside errors in PostgreSQL's
 /// own log. Warnings, such as for a ROLLBACK without a transaction, are not sent. TCP timeouts make the server drop a
 /// node that was cut off.
-const CONNECTION_SETTINGS: [(&str, &str); 6] = [
+const CONNECTION_SETTINGS: [Setting; 6] = [
     ("log_parameter_max_length_on_error", "0"),
     ("client_min_messages", "error"),
     ("tcp_user_timeout", "5s"),
@@ -35,7 +38,7 @@ const CONNECTION_SETTINGS: [(&str, &str); 6] = [
 /// Settings of the committer's connections. A node that is idle in a transaction is disconnected after 3 s, before the
 /// lock timeout (5 s) of the nodes that wait for it. All lookups are by key, but a query plan that was made while a
 /// table was small scans all of it, and is kept: 32 ms a group until the next autoanalyze. So scans are disabled.
-const WRITER_SETTINGS: [(&str, &str); 6] = [
+const WRITER_SETTINGS: [Setting; 6] = [
     ("idle_in_transaction_session_timeout", "3s"),
     ("lock_timeout", "5s"),
     ("enable_seqscan", "off"),
@@ -44,7 +47,7 @@ const WRITER_SETTINGS: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 /// Settings of readers' connections, so that no snapshot stays open for long.
-const READER_SETTINGS: [(&str, &str); 2] =
+const READER_SETTINGS: [Setting; 2] =
     [("idle_in_transaction_session_timeout", "30s"), ("statement_timeout", "30s")];
 
 /// The pools on the primary.
@@ -59,45 +62,56 @@ pub(super) struct Pools {
 
 /// Opens the pools on the primary. `urls` has one URL a server, separated by whitespace.
 pub(super) async fn open(urls: &str) -> Result<Pools, StoreError> {
-    let servers = urls.split_whitespace().map(|url| {
-        Ok(PgConnectOptions::from_str(url)?.statement_cache_capacity(512).options(CONNECTION_SETTINGS))
-    });
-    let servers = servers.collect::<Result<Arc<[_]>, sqlx::Error>>();
-    let servers = servers.map_err(|error| StoreError::InvalidUrl(error.into()))?;
-    if servers.is_empty() {
-        return Err(StoreError::InvalidUrl("it is empty".into()));
-    }
-    let primary = choose_primary(&servers).await?;
-    let pool = || {
+    let servers = parse_urls(urls)?.into_iter();
+    // extra_float_digits and options are parameters that PgBouncer refuses, and no column is a float.
+    let servers: Arc<[_]> =
+        servers.map(|server| server.statement_cache_capacity(512).extra_float_digits(None)).collect();
+    let primary = choose_primary(&servers).await.map_err(connection_fault)?;
+    check_server(&primary).await?;
+    let pool = |settings: &'static [Setting]| {
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-        pool.after_connect(|conn, _| {
-            Box::pin(async move { is_primary(conn).await?.then_some(()).ok_or_else(standby_error) })
+        pool.after_connect(move |conn, _| {
+            Box::pin(async move {
+                apply_settings(conn, settings).await?;
+                is_primary(conn).await?.then_some(()).ok_or_else(standby_error)
+            })
         })
     };
     // A connection that was just in use is not pinged, because each group would wait for the ping.
-    let writer = pool().max_connections(2).test_before_acquire(false).before_acquire(|conn, known| {
-        Box::pin(async move {
-            if known.idle_for > MAX_UNTESTED_IDLE {
-                tokio::time::timeout(MAX_PROBE_TIME, conn.ping()).await.map_err(|_| timeout_error())??;
-            }
-            Ok(true)
-        })
-    });
-    let writer = writer.connect_lazy_with(primary.clone().options(WRITER_SETTINGS));
-    let readers = pool().max_connections(8).after_release(|conn, _| {
+    let writer =
+        pool(&WRITER_SETTINGS).max_connections(2).test_before_acquire(false).before_acquire(|conn, known| {
+            Box::pin(async move {
+                if known.idle_for > MAX_UNTESTED_IDLE {
+                    tokio::time::timeout(MAX_PROBE_TIME, conn.ping())
+                        .await
+                        .map_err(|_| timeout_error())??;
+                }
+                Ok(true)
+            })
+        });
+    let writer = writer.connect_lazy_with(primary.clone());
+    let readers = pool(&READER_SETTINGS).max_connections(8).after_release(|conn, _| {
         Box::pin(async move {
             // sqlx 0.9.0 can return a connection whose BEGIN was cancelled: roll back its open transaction.
             let ended = tokio::time::timeout(MAX_PROBE_TIME, sqlx::Executor::execute(conn, "ROLLBACK")).await;
             ended.map_err(|_| timeout_error())?.map(|_| true)
         })
     });
-    let readers = readers.connect_lazy_with(primary.options(READER_SETTINGS));
+    let readers = readers.connect_lazy_with(primary);
     Ok(Pools { writer, readers, servers })
+}
+
+/// Sets [`CONNECTION_SETTINGS`] and the given ones, by statements, because a pooler such as `PgBouncer` passes no parameter
+/// `options` of a connection on.
+async fn apply_settings(conn: &mut PgConnection, settings: &[Setting]) -> Result<(), sqlx::Error> {
+    let all = CONNECTION_SETTINGS.iter().chain(settings);
+    let statements: Vec<_> = all.map(|(name, value)| format!("SET {name} = '{value}'")).collect();
+    raw_sql(AssertSqlSafe(statements.join(";"))).execute(conn).await.map(drop)
 }
 
 /// Returns the primary among the servers. If several are not in recovery, it is the one on the newest timeline, which
 /// was promoted last: the other is an old primary that was started again.
-async fn choose_primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, StoreError> {
+async fn choose_primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions, sqlx::Error> {
     let (mut newest, mut why) = (None, standby_error());
     for server in servers {
         let asked = tokio::time::timeout(MAX_PROBE_TIME, async {
@@ -115,7 +129,7 @@ async fn choose_primary(servers: &[PgConnectOptions]) -> Result<PgConnectOptions
             Err(_) => why = timeout_error(),
         }
     }
-    newest.map(|(_, server)| server.clone()).ok_or_else(|| why.into())
+    newest.map(|(_, server)| server.clone()).ok_or(why)
 }
 
 /// Returns the timeline of a primary as eight hexadecimal digits; `None` for a standby.
@@ -140,8 +154,8 @@ pub(super) async fn find_primary(
     servers: &[PgConnectOptions],
 ) -> Result<(), StoreError> {
     let primary = choose_primary(servers).await?;
-    writer.set_connect_options(primary.clone().options(WRITER_SETTINGS));
-    readers.set_connect_options(primary.options(READER_SETTINGS));
+    writer.set_connect_options(primary.clone());
+    readers.set_connect_options(primary);
     Ok(())
 }
 

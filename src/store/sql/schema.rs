@@ -6,7 +6,7 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, SqliteConnection};
 
-use super::{Database, StoreError};
+use super::{Conn, Database, StoreError};
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
@@ -22,10 +22,21 @@ pub enum SchemaMismatch {
         "the database's schema is version {database} and this release needs version {binary}: run migrate"
     )]
     Older {
-        /// The version of the database's schema; 0 if it has none.
+        /// The version of the database's schema.
         database: i64,
         /// The version of this binary's schema.
         binary: i64,
+    },
+    /// The database has no schema.
+    #[error("the database holds no gateway: run init, or name the database of the gateway")]
+    Absent,
+    /// A migration was begun and not finished.
+    #[error(
+        "migration {migration} of the database's schema was begun and not finished: restore the database from its backup"
+    )]
+    Unfinished {
+        /// The migration.
+        migration: i64,
     },
     /// The database has migrations that this binary cannot serve: several, or one that is not additive.
     #[error(
@@ -58,6 +69,7 @@ struct AppliedMigration {
     version: i64,
     description: String,
     checksum: Vec<u8>,
+    is_finished: bool,
 }
 
 /// Returns the statements of this binary's migrations for SQLite, in their order.
@@ -68,7 +80,12 @@ pub(super) fn sqlite_migrations() -> impl Iterator<Item = &'static str> {
 /// Compares this binary's migrations, each with its checksum, with the applied ones. Both are sorted by version.
 fn compare(own: &[(i64, &[u8])], applied: &[AppliedMigration]) -> Option<SchemaMismatch> {
     let binary = own.last().map_or(0, |(version, _)| *version);
-    let database = applied.last().map_or(0, |migration| migration.version);
+    let Some(database) = applied.last().map(|migration| migration.version) else {
+        return Some(SchemaMismatch::Absent);
+    };
+    if let Some(AppliedMigration { version, .. }) = applied.iter().find(|migration| !migration.is_finished) {
+        return Some(SchemaMismatch::Unfinished { migration: *version });
+    }
     let own_checksum =
         |wanted: i64| own.iter().find(|(version, _)| *version == wanted).map(|(_, checksum)| *checksum);
     let (newer, known): (Vec<_>, Vec<_>) = applied.iter().partition(|migration| migration.version > binary);
@@ -124,22 +141,50 @@ impl Database {
     /// # Errors
     /// See [`StoreError`].
     pub async fn schema_mismatch(&self) -> Result<Option<SchemaMismatch>, StoreError> {
-        let sql = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
-        let rows = match self.reader().await?.fetch(sql, vec![]).await {
-            // A database without the table has no migrations applied yet.
-            Err(StoreError::Refused(_)) => Vec::new(),
-            read => read?,
-        };
+        let mut conn = self.reader().await?;
+        if !conn.has_migrations().await? {
+            return Ok(Some(SchemaMismatch::Absent));
+        }
+        let sql = "SELECT version, description, checksum, CASE WHEN success THEN 1 ELSE 0 END AS success \
+                   FROM _sqlx_migrations ORDER BY version";
+        let rows = conn.fetch(sql, vec![]).await?;
         let applied = rows.iter().map(|row| {
             Ok(AppliedMigration {
                 version: row.get("version")?,
                 description: row.get("description")?,
                 checksum: row.get_bytes("checksum")?.to_owned(),
+                is_finished: row.get::<i64>("success")? == 1,
             })
         });
         let applied: Vec<_> = applied.collect::<Result<_, StoreError>>()?;
         let own: Vec<_> = self.migrator().iter().map(|own| (own.version, own.checksum.as_ref())).collect();
         Ok(compare(&own, &applied))
+    }
+}
+
+impl Conn {
+    /// Returns whether the database records migrations, which every database of a gateway does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] if they are in a schema of PostgreSQL that is not in `search_path`; otherwise see
+    /// [`StoreError`].
+    async fn has_migrations(&mut self) -> Result<bool, StoreError> {
+        if !matches!(self, Self::Postgres(_)) {
+            let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
+            return Ok(self.fetch_one(sql, vec![]).await?.is_some());
+        }
+        let sql = "SELECT CAST(n.nspname AS TEXT) AS schema, CAST(to_regclass('_sqlx_migrations') AS TEXT) AS visible, \
+                   current_setting('search_path') AS search_path \
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE c.relname = '_sqlx_migrations' AND c.relkind = 'r' ORDER BY 1";
+        let Some(found) = self.fetch_one(sql, vec![]).await? else { return Ok(false) };
+        if found.get::<Option<String>>("visible")?.is_some() {
+            return Ok(true);
+        }
+        let (schema, search_path) = (found.get_str("schema")?, found.get_str("search_path")?);
+        Err(StoreError::Unusable(format!(
+            "the gateway's tables are in the schema {schema}, which is not in search_path ({search_path})"
+        )))
     }
 }
 
@@ -154,6 +199,7 @@ mod tests {
             version: *version,
             description: (*description).to_owned(),
             checksum: checksum.as_bytes().to_owned(),
+            is_finished: *description != "unfinished",
         });
         compare(&OWN, &applied.collect::<Vec<_>>())
     }
@@ -173,11 +219,17 @@ mod tests {
     #[test]
     fn an_older_schema_is_to_be_migrated() {
         let older = |database| Some(SchemaMismatch::Older { database, binary: 4 });
-        assert_eq!(compare_with(&[]), older(0));
+        assert_eq!(compare_with(&[]), Some(SchemaMismatch::Absent));
         assert_eq!(compare_with(&[(1, "log", "one"), (2, "register", "two")]), older(2));
         assert_eq!(compare_with(&[(1, "log", "one"), (4, "column", "four")]), older(4));
         let with_newer = [(1, "log", "one"), (4, "column", "four"), (5, "additive column", "five")];
         assert_eq!(compare_with(&with_newer), Some(SchemaMismatch::Newer { database: 5, binary: 4 }));
+    }
+
+    #[test]
+    fn a_migration_that_was_not_finished_is_named() {
+        let half = [(1, "log", "one"), (2, "unfinished", "two")];
+        assert_eq!(compare_with(&half), Some(SchemaMismatch::Unfinished { migration: 2 }));
     }
 
     #[test]
