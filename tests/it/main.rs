@@ -8,6 +8,7 @@
     reason = "a test fails at the first unexpected result"
 )]
 
+mod attack_pack;
 mod attendance;
 mod attendance_files;
 mod audit;

@@ -39,6 +39,11 @@ impl ServeFolder {
         self.0.path()
     }
 
+    /// Returns the sandbox of the folder, for queries while no process serves it.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.0
+    }
+
     pub fn file_path(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
@@ -105,8 +110,12 @@ impl ServeFolder {
 
     /// Starts `serve` and waits for READY.
     pub fn serve(&self) -> ServeProcess {
+        self.start(gateway())
+    }
+
+    /// Starts `serve` with the given command and waits for READY.
+    pub fn start(&self, mut command: Command) -> ServeProcess {
         let log = self.file_path("serve.log");
-        let mut command = gateway();
         command.arg("serve").arg("--config").arg(self.file_path("gateway.toml"));
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut line = String::new();
@@ -164,6 +173,17 @@ impl ServeProcess {
 
     pub fn signal(&self, name: &str) {
         run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()));
+    }
+
+    /// Returns the resident memory of the process (`proc(5)`: field 2 of `statm`, in pages of 4 KiB).
+    pub fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+    }
+
+    /// Returns how many file descriptors the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     pub fn is_running(&mut self) -> bool {

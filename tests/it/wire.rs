@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::Status;
 use tonic::body::Body;
 use tonic_types::StatusExt;
@@ -73,9 +74,13 @@ impl Wire {
         tcp.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
+        Box::pin(Self::over(stream.map_err(|error| error.to_string())?)).await
+    }
+
+    /// Begins HTTP/2 on an open TLS connection.
+    pub async fn over(stream: TlsStream<TcpStream>) -> Result<Self, String> {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .handshake(stream)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error_text(&error))?;
         tokio::spawn(connection);
