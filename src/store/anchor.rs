@@ -5,10 +5,10 @@
 //! commit → anchor → outcomes. A crash during a write leaves the other slot valid. The file never grows, so a full disk
 //! cannot stop it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::tlog::leaf_hash;
 
@@ -26,12 +26,22 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// Makes an anchor file with a first checkpoint. An existing file is not replaced.
+    /// Makes an anchor file with a first checkpoint. An existing file is not replaced. The file gets its name once it is
+    /// whole.
     ///
     /// # Errors
     /// `AlreadyExists` if the file exists; or another error of the file system.
     pub fn create(path: &Path, note: &str) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let unfinished = PathBuf::from(name);
+        // A process that was killed may have left it.
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file =
+            OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0)?;
         let mut anchor = Self { file, generation: 0 };
         for _slot in 0..2 {
@@ -39,6 +49,10 @@ impl Anchor {
             anchor.sync()?;
         }
         anchor.file.sync_all()?;
+        // Unlike a renaming, a link does not replace a file.
+        let linked = fs::hard_link(&unfinished, path);
+        fs::remove_file(&unfinished)?;
+        linked?;
         path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 

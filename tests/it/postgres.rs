@@ -107,6 +107,14 @@ impl Postgres {
         self.ask("SELECT pg_reload_conf()");
     }
 
+    /// Requires a password of a role from now on; all other roles need none.
+    pub fn require_password(&self, role: &str) {
+        let file = self.data().join("pg_hba.conf");
+        let rules = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+        self.ask("SELECT pg_reload_conf()");
+    }
+
     /// Waits until a synchronous standby is connected.
     pub fn has_standby(&self) {
         let asked = "SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
@@ -119,7 +127,8 @@ impl Postgres {
         }
     }
 
-    fn ask(&self, sql: &str) -> String {
+    /// Runs SQL, and returns what `psql` prints.
+    pub fn ask(&self, sql: &str) -> String {
         run(postgres_binary("psql").args(["-X", "-A", "-t", "-d", &self.url(), "-c", sql]))
     }
 
