@@ -103,13 +103,20 @@ pub struct LogConfig {
 pub struct LimitsConfig {
     /// Largest request message, in bytes, after decompression; 4,096 to 16,777,216.
     pub request_bytes: usize,
-    /// Maximum number of connections; 1 to 1,000,000.
+    /// Maximum number of connections, from their TLS `ClientHello` on; 1 to 1,000,000.
     pub connections: usize,
+    /// Maximum number of sockets whose TLS handshake has not ended; 16 to 65,536. A further socket takes the place
+    /// of the oldest one without a `ClientHello`.
+    pub pending_connections: usize,
+    /// Maximum number of such sockets of one peer address; 1 to 65,536. Of IPv6 addresses the first 64 bits count.
+    /// Behind a load balancer all callers may have its address.
+    pub pending_connections_per_address: usize,
     /// Maximum number of connections of one organisation; 1 to 1,000,000.
     pub connections_per_organisation: usize,
-    /// Timeout of a TLS handshake, in seconds; 1 to 60.
+    /// Timeout of a TLS handshake, and of the HTTP/2 preface after it, in seconds; 1 to 60.
     pub handshake_seconds: u64,
-    /// Seconds from SIGTERM until connections that are still open are closed; 1 to 300.
+    /// Seconds from SIGTERM until connections with calls under way are closed; 1 to 300. Idle connections and streams
+    /// are closed at once.
     pub drain_seconds: u64,
     /// Maximum rows that one decision may read; 1 to 10,000,000. A list of 10,000 rows a page is far below the
     /// default.
@@ -129,6 +136,8 @@ impl Default for LimitsConfig {
         Self {
             request_bytes: 1 << 20,
             connections: 10_000,
+            pending_connections: 1_024,
+            pending_connections_per_address: 256,
             connections_per_organisation: 64,
             handshake_seconds: 5,
             drain_seconds: 15,

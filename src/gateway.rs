@@ -178,6 +178,8 @@ impl Node {
         let configured = &self.config.limits;
         let limits = server::ListenerLimits {
             max_connections: configured.connections,
+            max_pending: configured.pending_connections,
+            max_pending_per_address: configured.pending_connections_per_address,
             max_handshakes: MAX_CONCURRENT_HANDSHAKES,
             max_connections_per_organisation: configured.connections_per_organisation,
             handshake_timeout: Duration::from_secs(configured.handshake_seconds),

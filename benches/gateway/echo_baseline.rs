@@ -28,6 +28,8 @@ pub async fn serve(dir: &Path, marks: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("READY {}", listener.local_addr().unwrap());
     let limits = ListenerLimits {
+        max_pending: 1_024,
+        max_pending_per_address: 1_024,
         max_handshakes: 512,
         max_connections: 10_000,
         max_connections_per_organisation: 10_000,

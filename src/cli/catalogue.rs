@@ -29,6 +29,8 @@ Metadata of `ErrorInfo`, if they apply:
   more) and `next_actor` (`COMMISSIONER`, `PROVIDER`, `COMMISSIONER_OR_PROVIDER`, `OTHER_PARTY`, `CALLER`, `NOBODY`).
 - `SAFETY_NOT_ACKNOWLEDGED`: `passport_acknowledged` and `passport_needed`, versions of the commissioner's own passport
   (0 if there is none).
+- `NODE_STOPPING`, if it ends a stream of deliveries: `next_log`, `next_index` and `next_ordinal` of the `Cursor` from
+  which a new stream goes on; none if nothing was read yet.
 - `FAILED`, if a list or a mailbox begins with a damaged record: `placement_id`, and the position after the record as
   `next_page_token`, or as `next_log`, `next_index` and `next_ordinal` of a `Cursor`. A request from that position
   skips the damaged record.

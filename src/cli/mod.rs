@@ -118,7 +118,8 @@ async fn run(verb: Command) -> Result<(), Failure> {
 pub fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter);
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_target(false);
+    let subscriber = subscriber.with_writer(std::io::stderr).with_env_filter(filter);
     subscriber.try_init().ok();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);

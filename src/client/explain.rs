@@ -14,8 +14,8 @@ const METADATA_LABELS: [(&str, &str); 9] = [
     ("passport_needed", "version that is needed"),
     ("placement_id", "placement whose record is damaged"),
     ("next_page_token", "page token after it"),
-    ("next_index", "cursor after it, index"),
-    ("next_ordinal", "cursor after it, ordinal"),
+    ("next_index", "cursor to go on from, index"),
+    ("next_ordinal", "cursor to go on from, ordinal"),
 ];
 
 /// Returns the reason of a refusal, its message, and the invalid fields, one per line.

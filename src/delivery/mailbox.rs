@@ -59,6 +59,11 @@ pub fn heartbeat(at: WatchPosition, checkpoint: String) -> WatchDeliveriesRespon
     WatchDeliveriesResponse { next: at.cursor, checkpoint, ..WatchDeliveriesResponse::default() }
 }
 
+/// Returns the position of a stream as metadata of the refusal that ends it.
+pub fn resume_metadata(at: WatchPosition) -> Vec<(&'static str, String)> {
+    at.cursor.map(wire::cursor_metadata).unwrap_or_default()
+}
+
 /// Returns one batch.
 pub async fn list(
     mut cx: RequestContext,

@@ -20,7 +20,12 @@ use crate::store::{Record as _, Table};
 pub const TABLES: &[&Table] = &[rows::CollectionRow::TABLE, rows::AcknowledgementRow::TABLE];
 
 methods! {
-    delivery_service::WATCH_DELIVERIES => watch(mailbox::open_stream, mailbox::next_batch, mailbox::heartbeat) {
+    delivery_service::WATCH_DELIVERIES => watch(
+        mailbox::open_stream,
+        mailbox::next_batch,
+        mailbox::heartbeat,
+        mailbox::resume_metadata,
+    ) {
         Reads, callers: ANYONE, access: [Owner: Always]
     }
     delivery_service::LIST_DELIVERIES => unary(mailbox::list) {

@@ -93,7 +93,11 @@ pub fn cursor_from_position(cx: &RequestContext, at: MailboxPosition) -> Cursor 
 /// Returns the cursor of a damaged delivery as metadata of a refusal. The caller continues after that delivery when it
 /// reads from this cursor.
 pub fn resume_metadata(cx: &RequestContext, at: MailboxPosition) -> Vec<(&'static str, String)> {
-    let Cursor { log, index, ordinal } = cursor_from_position(cx, at);
+    cursor_metadata(cursor_from_position(cx, at))
+}
+
+/// Returns a cursor as metadata of a refusal.
+pub fn cursor_metadata(Cursor { log, index, ordinal }: Cursor) -> Vec<(&'static str, String)> {
     vec![("next_log", log), ("next_index", index.to_string()), ("next_ordinal", ordinal.to_string())]
 }
 

@@ -41,5 +41,5 @@ pub use pipeline::{ExchangeLimits, ExchangePipeline};
 pub use policy::{Permit, PolicyFacts, SharingBasis};
 pub use refusal::{NextActor, Reason, Refusal, WrongState};
 pub use routes::Routes;
-pub use service::{ExchangeService, HostMismatch, MessageLimits};
+pub use service::{AwaitedResponse, ExchangeService, HostMismatch, MessageLimits};
 pub use watch::FeedBatch;

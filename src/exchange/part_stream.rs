@@ -120,6 +120,9 @@ impl PartStream {
                 Ok(Some(message)) => self.add_message(&mut open, &message),
                 Ok(None) if open.is_none() => return Ok(()),
                 Ok(None) => Err(Reason::StreamBroken.into()),
+                Err(stopping) if open.is_none() && stopping.reason == Reason::NodeStopping => {
+                    return Err(stopping.status(self.call.exchange_id));
+                }
                 Err(late) if open.is_none() && late.reason == Reason::DeadlineExceeded => {
                     return if Instant::now() < ends { Ok(()) } else { end_of_lifetime(&self.call) };
                 }
@@ -144,8 +147,7 @@ impl PartStream {
         }
     }
 
-    /// Returns the next message, or `None` when the stream ended, its caller disconnected or the node is shutting
-    /// down.
+    /// Returns the next message, or `None` when the stream ended or its caller disconnected.
     async fn next_message(
         &self,
         messages: &mut Streaming<Bytes>,
@@ -154,7 +156,7 @@ impl PartStream {
     ) -> Result<Option<Bytes>, Refusal> {
         let now = Instant::now();
         if open.is_none() && *self.pipeline.stopping.borrow() {
-            return Ok(None);
+            return Err(Reason::NodeStopping.into());
         }
         if open.is_none() && now > ends {
             return Err(Reason::DeadlineExceeded.into());
@@ -169,7 +171,7 @@ impl PartStream {
                 None => Err(reason_from_status(true, &status).into()),
             }),
             () = self.responses.closed() => Ok(None),
-            () = self.pipeline.wait_until_stopping() => Ok(None),
+            () = self.pipeline.wait_until_stopping() => Err(Reason::NodeStopping.into()),
             () = tokio::time::sleep_until(by) => Err(Reason::DeadlineExceeded.into()),
         }
     }

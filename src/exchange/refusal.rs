@@ -106,6 +106,7 @@ reasons! {
     EncodingUnknown "ENCODING_UNKNOWN" Unimplemented Client 0 "this compression is not supported; use gzip or none";
     UnknownMethod "UNKNOWN_METHOD" Unimplemented Client 0 "there is no such method";
     Protocol "PROTOCOL" InvalidArgument Client 0 "the call broke a rule of gRPC";
+    NodeStopping "NODE_STOPPING" Unavailable Retry 1000 "this node of the gateway is shutting down; connect again, and go on from the metadata's cursor";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded Retry 1000 "the deadline passed before an answer was ready";
     Failed "FAILED" Internal Operator 0 "the gateway failed on this exchange; nothing was done";
 }

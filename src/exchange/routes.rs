@@ -31,6 +31,12 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// Returns whether a path is a method whose responses are a stream from the log, which ends only when the caller or
+    /// the node ends it.
+    pub(super) fn is_watch(&self, path: &str) -> bool {
+        self.by_path.get(path).is_some_and(|(_, route)| matches!(route, Route::Watch(_)))
+    }
+
     /// Adds a method with one request and one reply.
     #[must_use]
     pub fn unary<Req, Resp, F, Fut>(mut self, method: &'static Method, _: Rpc<Req, Resp>, handler: F) -> Self
@@ -97,7 +103,8 @@ impl Routes {
     }
 
     /// Adds a method whose responses are a stream from the log. `open` answers the request with a position, `feed`
-    /// returns what follows a position, and `heartbeat` builds a heartbeat from a position and the newest checkpoint.
+    /// returns what follows a position, `heartbeat` builds a heartbeat from a position and the newest checkpoint, and
+    /// `resume` returns a position as metadata of the refusal that ends a stream.
     #[must_use]
     pub fn watch<Req, Resp, S, O, OFut, F, FFut>(
         mut self,
@@ -106,6 +113,7 @@ impl Routes {
         open: O,
         feed: F,
         heartbeat: fn(S, String) -> Resp,
+        resume: fn(S) -> Vec<(&'static str, String)>,
     ) -> Self
     where
         Req: Message + Default + 'static,
@@ -116,7 +124,7 @@ impl Routes {
         F: Fn(RequestContext, S) -> FFut + Clone + Send + Sync + 'static,
         FFut: Future<Output = Result<FeedBatch<Resp, S>, Refusal>> + Send + 'static,
     {
-        let watcher = Watcher::new(open, feed, heartbeat);
+        let watcher = Watcher::new(open, feed, heartbeat, resume);
         self.by_path.insert(method.path, (method, Route::Watch(watcher)));
         self
     }

@@ -32,6 +32,10 @@ pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
 #[derive(Clone, Copy)]
 pub struct HostMismatch;
 
+/// Response extension: the response has an end of its own, for which a shutdown waits.
+#[derive(Clone, Copy)]
+pub struct AwaitedResponse;
+
 /// Limits of message sizes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageLimits {
@@ -66,7 +70,14 @@ impl tower::Service<Request<Body>> for ExchangeService {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(service.serve(request).await) })
+        let is_awaited = !self.routes.is_watch(request.uri().path());
+        Box::pin(async move {
+            let mut response = service.serve(request).await;
+            if is_awaited {
+                response.extensions_mut().insert(AwaitedResponse);
+            }
+            Ok(response)
+        })
     }
 }
 

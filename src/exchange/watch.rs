@@ -47,13 +47,19 @@ pub(super) struct Watcher {
     open: Handler,
     feed: Handler,
     heartbeat: Arc<dyn Fn(Bytes, String) -> Bytes + Send + Sync>,
+    resume: Arc<dyn Fn(Bytes) -> Vec<(&'static str, String)> + Send + Sync>,
 }
 
 impl Watcher {
     /// Creates a watcher from a capability's functions. `open` answers the opening request with a position,
-    /// `feed` returns what follows a position, and `beat` builds a heartbeat from a position and the newest
-    /// checkpoint.
-    pub fn new<Req, Resp, S, O, OFut, F, FFut>(open: O, feed: F, beat: fn(S, String) -> Resp) -> Self
+    /// `feed` returns what follows a position, `beat` builds a heartbeat from a position and the newest
+    /// checkpoint, and `resume` returns a position as metadata of the refusal that ends a stream.
+    pub fn new<Req, Resp, S, O, OFut, F, FFut>(
+        open: O,
+        feed: F,
+        beat: fn(S, String) -> Resp,
+        resume: fn(S) -> Vec<(&'static str, String)>,
+    ) -> Self
     where
         Req: Message + Default + 'static,
         Resp: Message + 'static,
@@ -91,6 +97,7 @@ impl Watcher {
                 let position = S::decode(position).unwrap_or_default();
                 beat(position, checkpoint).encode_to_vec().into()
             }),
+            resume: Arc::new(move |position| resume(S::decode(position).unwrap_or_default())),
         }
     }
 }
@@ -133,7 +140,8 @@ impl ServerStreamingService<Bytes> for WatchService {
     }
 }
 
-/// Runs one exchange per batch until the client disconnects, its rights end, or the stream's lifetime is over.
+/// Runs one exchange per batch until the client disconnects, its rights end, the node shuts down, or the stream's
+/// lifetime is over.
 async fn run_feed(
     pipeline: &Arc<ExchangePipeline>,
     call: Call,
@@ -176,6 +184,11 @@ async fn run_feed(
             // Heartbeat and end take precedence, however often the stream is woken.
             biased;
             () = to.closed() => return Ok(()),
+            () = pipeline.wait_until_stopping() => {
+                let metadata = (watcher.resume)(read);
+                let stopping = Refusal { metadata, ..Refusal::from(Reason::NodeStopping) };
+                return Err(stopping.status(call.exchange_id));
+            }
             () = sleep_until(ends) => return end_of_lifetime(&call),
             () = sleep_until(beats) => {
                 let newest = pipeline.log.load_newest_checkpoint().await;

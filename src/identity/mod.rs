@@ -3,6 +3,7 @@
 
 mod authorities;
 mod certificate;
+mod certificate_summary;
 mod files;
 #[cfg(feature = "world")]
 pub mod pki;
@@ -12,6 +13,7 @@ mod tls;
 mod verifier;
 
 pub use certificate::{CertificateError, GATEWAY_SYSTEM, PeerCertificate};
+pub use certificate_summary::{CertificateSummary, with_refused_certificate};
 pub use files::{TlsError, TlsFiles};
 pub use revocation::CrlState;
 pub use tls::{CertificateStatus, IssuerReport, Tls};

@@ -16,6 +16,7 @@ use rustls::{
 };
 
 use super::authorities::ClientAuthority;
+use super::certificate_summary::note_refused;
 use super::revocation::RevocationList;
 
 /// A verifier of client certificates over several trust anchors.
@@ -80,6 +81,7 @@ impl ClientCertVerifier for ClientVerifier {
                 Err(_) => {}
             }
         }
+        note_refused(end_entity);
         Err(refused)
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -13,8 +12,8 @@ use crate::identity::PeerCertificate;
 pub enum Ending {
     /// Not requested.
     NotYet,
-    /// The connection accepts no new request and closes after the last one.
-    Gracefully,
+    /// The connection accepts no new request, and closes when it is idle.
+    WhenIdle,
     /// Immediately.
     AtOnce,
 }
@@ -26,7 +25,17 @@ pub struct Connections(Arc<Mutex<OpenConnections>>);
 #[derive(Default)]
 struct OpenConnections {
     next_id: u64,
+    is_draining: bool,
     by_id: HashMap<u64, (Arc<PeerCertificate>, watch::Sender<Ending>)>,
+}
+
+/// Error of a connection that may not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterError {
+    /// The organisation has as many connections as it may have.
+    TooMany,
+    /// The node shuts down.
+    ShuttingDown,
 }
 
 /// Handle of one connection. Dropping it removes the connection from the registry.
@@ -37,19 +46,28 @@ pub struct ConnectionHandle {
 }
 
 impl Connections {
-    /// Registers a connection. Returns `None` when its organisation has `limit` already.
-    #[must_use]
-    pub fn register(&self, peer: &Arc<PeerCertificate>, limit: usize) -> Option<ConnectionHandle> {
+    /// Registers a connection.
+    ///
+    /// # Errors
+    /// [`RegisterError`] when its organisation has `limit` already, or the node shuts down.
+    pub fn register(
+        &self,
+        peer: &Arc<PeerCertificate>,
+        limit: usize,
+    ) -> Result<ConnectionHandle, RegisterError> {
         let mut open = self.lock();
+        if open.is_draining {
+            return Err(RegisterError::ShuttingDown);
+        }
         let same = open.by_id.values().filter(|(other, _)| other.organisation() == peer.organisation());
         if same.count() >= limit {
-            return None;
+            return Err(RegisterError::TooMany);
         }
         let (sender, ending) = watch::channel(Ending::NotYet);
         let id = open.next_id;
         open.next_id += 1;
         open.by_id.insert(id, (Arc::clone(peer), sender));
-        Some(ConnectionHandle { id, ending, connections: self.clone() })
+        Ok(ConnectionHandle { id, ending, connections: self.clone() })
     }
 
     /// Returns the certificates of all open connections.
@@ -67,14 +85,15 @@ impl Connections {
         }
     }
 
-    /// Shuts every connection down gracefully and waits for them. Closes the rest after `within`, because a
-    /// connection that never sent HTTP/2 would stay open.
-    pub async fn end_all(&self, within: Duration) {
-        self.set_all(Ending::Gracefully);
-        let deadline = tokio::time::Instant::now() + within;
-        while !self.lock().by_id.is_empty() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    /// Closes every connection: idle ones at once, others when their calls have ended. No connection is registered
+    /// any more.
+    pub fn drain(&self) {
+        self.lock().is_draining = true;
+        self.set_all(Ending::WhenIdle);
+    }
+
+    /// Closes every connection immediately.
+    pub fn cut_all(&self) {
         self.set_all(Ending::AtOnce);
     }
 

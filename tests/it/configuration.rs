@@ -88,10 +88,12 @@ const REQUIRED_KEYS: [&str; 10] = [
     "log.commitment_key",
 ];
 /// All number keys with their minimum and maximum, as the error messages name them.
-const NUMBER_BOUNDS: [(&str, i64, i64); 6] = [
+const NUMBER_BOUNDS: [(&str, i64, i64); 8] = [
     ("database.fold_after_pages", 100, 1_000_000),
     ("limits.request_bytes", 4_096, 16_777_216),
     ("limits.connections", 1, 1_000_000),
+    ("limits.pending_connections", 16, 65_536),
+    ("limits.pending_connections_per_address", 1, 65_536),
     ("limits.connections_per_organisation", 1, 1_000_000),
     ("limits.handshake_seconds", 1, 60),
     ("limits.drain_seconds", 1, 300),

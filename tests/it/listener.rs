@@ -37,31 +37,45 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
 /// A guard against endless waits; it is not a measured value.
-const MAX_WAIT: Duration = Duration::from_mins(1);
-const LIMITS: ListenerLimits = ListenerLimits {
+pub const MAX_WAIT: Duration = Duration::from_mins(1);
+pub const LIMITS: ListenerLimits = ListenerLimits {
     max_connections: 100,
+    max_pending: 100,
+    max_pending_per_address: 100,
     max_handshakes: 50,
     max_connections_per_organisation: 100,
     handshake_timeout: Duration::from_mins(10),
     drain_timeout: Duration::from_millis(200),
 };
 
-/// A listener whose service returns empty responses.
-struct TestListener {
+/// A listener with a service of the test's.
+pub struct TestListener {
     dir: TempDir,
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    pub address: SocketAddr,
+    pub stop: oneshot::Sender<()>,
+    pub serving: JoinHandle<()>,
 }
 
 impl TestListener {
+    /// Starts a listener whose service returns empty responses.
     async fn start(limits: ListenerLimits) -> Self {
+        Self::start_with(limits, async || http::Response::new(Body::empty())).await
+    }
+
+    /// Starts a listener whose service answers each request with the result of a function.
+    pub async fn start_with<F>(
+        limits: ListenerLimits,
+        respond: impl Fn() -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = http::Response<Body>> + Send + 'static,
+    {
         let dir = tempfile::tempdir().unwrap();
         let authority = SandboxAuthority::new("a listener's", current_validity()).unwrap();
         let write = |name: &str, text: &str| write_private(&dir.path().join(name), text);
@@ -86,8 +100,9 @@ impl TestListener {
         let tls = Arc::new(Tls::load(files, "ap.example", SystemClock.now()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = tower::service_fn(|_: http::Request<Body>| async {
-            Ok::<_, Infallible>(http::Response::new(Body::empty()))
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let response = respond();
+            async { Ok::<_, Infallible>(response.await) }
         });
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, tls, service, limits, Connections::default(), async {
@@ -96,13 +111,13 @@ impl TestListener {
         Self { dir, address, stop, serving }
     }
 
-    fn client(&self) -> ClientConfig {
+    pub fn client(&self) -> ClientConfig {
         let file = |name: &str| self.dir.path().join(name);
         tls(&file("ca.pem"), Some((&file("client.pem"), &file("client.key"))))
     }
 
     /// Opens a TLS connection without HTTP/2 preface.
-    async fn connect(&self) -> TlsStream<TcpStream> {
+    pub async fn connect(&self) -> TlsStream<TcpStream> {
         connect(self.address, &Arc::new(self.client())).await
     }
 }
@@ -135,7 +150,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 /// Sends the HTTP/2 preface and returns the listener's SETTINGS.
-async fn start_http2(listener: &TestListener) -> (TlsStream<TcpStream>, Vec<(u16, u32)>) {
+pub async fn start_http2(listener: &TestListener) -> (TlsStream<TcpStream>, Vec<(u16, u32)>) {
     let mut stream = listener.connect().await;
     stream.write_all(&[PREFACE, &http2_frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
     let (kind, settings) = read_frame(&mut stream).await.unwrap();
@@ -194,49 +209,43 @@ async fn a_silent_handshake_times_out() {
     listener.connect().await;
 }
 
+/// Checks that a new socket takes the place of the oldest silent one, and that connections in service are bounded.
 #[tokio::test(flavor = "multi_thread")]
-async fn handshakes_and_connections_are_bounded() {
+async fn pending_sockets_and_connections_are_bounded() {
     for limits in
-        [ListenerLimits { max_handshakes: 3, ..LIMITS }, ListenerLimits { max_connections: 3, ..LIMITS }]
+        [ListenerLimits { max_pending: 3, ..LIMITS }, ListenerLimits { max_pending_per_address: 3, ..LIMITS }]
     {
         let listener = TestListener::start(limits).await;
         let mut silent = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             silent.push(TcpStream::connect(listener.address).await.unwrap());
         }
-        let mut fourth = TcpStream::connect(listener.address).await.unwrap();
-        assert!(is_closed(&mut fourth).await);
-        silent.pop();
-        // A slot becomes free when the listener has noticed that the peer has closed.
-        for round in 0.. {
-            let tcp = TcpStream::connect(listener.address).await.unwrap();
-            let name = ServerName::try_from("localhost").unwrap();
-            if TlsConnector::from(Arc::new(listener.client())).connect(name, tcp).await.is_ok() {
-                break;
-            }
-            assert!(round < 1_000);
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(is_closed(&mut silent[0]).await);
+        listener.connect().await;
+        assert!(is_closed(&mut silent[1]).await);
+        let mut byte = [0; 1];
+        tokio::time::timeout(Duration::from_millis(100), silent[2].read(&mut byte)).await.unwrap_err();
+    }
+    let listener = TestListener::start(ListenerLimits { max_connections: 3, ..LIMITS }).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(start_http2(&listener).await);
+    }
+    let try_connect = async || {
+        let tcp = TcpStream::connect(listener.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(listener.client())).connect(name, tcp).await
+    };
+    assert!(try_connect().await.is_err());
+    open.pop();
+    // A place becomes free when the listener has noticed that the peer has closed.
+    for round in 0.. {
+        if try_connect().await.is_ok() {
+            break;
         }
+        assert!(round < 1_000);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Checks that connections get GOAWAY, that a connection without HTTP/2 preface is closed, and that the listener
-/// ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_drain_sends_goaway_and_ends() {
-    let listener = TestListener::start(LIMITS).await;
-    let mut mute = listener.connect().await;
-    let (mut stream, _) = start_http2(&listener).await;
-    listener.stop.send(()).unwrap();
-    let mut got_goaway = false;
-    while let Some((kind, _)) = read_frame(&mut stream).await {
-        got_goaway |= kind == GOAWAY;
-    }
-    assert!(got_goaway);
-    tokio::time::timeout(MAX_WAIT, listener.serving).await.unwrap().unwrap();
-    // The SETTINGS of the listener arrive first.
-    while read_frame(&mut mute).await.is_some() {}
-    assert!(TcpStream::connect(listener.address).await.is_err());
 }
 
 /// Checks that TLS sessions are not resumed, because a resumed session restores the client's chain without

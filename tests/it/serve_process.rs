@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use ap_gateway::identity::pki::{IssuedCertificate, SandboxAuthority};
+use rustls::ClientConfig;
 
 use super::fixtures::{current_validity, load_authority};
 use super::postgres::write_private;
@@ -126,10 +127,15 @@ impl ServeFolder {
         ServeProcess { address: address.parse().unwrap(), child, log }
     }
 
+    /// Returns the TLS configuration of one of the folder's callers.
+    pub fn tls(&self, name: &str) -> ClientConfig {
+        let [certificate, key] = ["pem", "key"].map(|kind| self.file_path(&format!("certs/{name}.{kind}")));
+        tls(&self.file_path("ca.pem"), Some((&certificate, &key)))
+    }
+
     /// Connects with the certificate of one of the folder's callers.
     pub async fn connect(&self, served: &ServeProcess, name: &str) -> Result<Wire, String> {
-        let [certificate, key] = ["pem", "key"].map(|kind| self.file_path(&format!("certs/{name}.{kind}")));
-        Wire::open(served.address, tls(&self.file_path("ca.pem"), Some((&certificate, &key)))).await
+        Wire::open(served.address, self.tls(name)).await
     }
 
     /// Makes one call on a new connection.

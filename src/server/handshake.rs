@@ -1,0 +1,231 @@
+//! Sockets from their arrival to the end of their TLS handshake.
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::Acceptor;
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::{StartHandshake, TlsStream};
+use tonic::body::Body;
+use tower::Service;
+
+use super::closing::close_unserved;
+use super::connection::ServedConnection;
+use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
+use super::connections::{Connections, RegisterError};
+use super::listener_limits::ListenerLimits;
+use super::pending_sockets::{PendingBound, PendingPlace, PendingSockets};
+use crate::identity::{PeerCertificate, Tls, with_refused_certificate};
+
+/// Time in which a handshake that is under way when the node begins to shut down can end, so that its peer gets
+/// `close_notify`.
+const DRAIN_HANDSHAKE_TIME: Duration = Duration::from_millis(500);
+
+/// What the tasks of all sockets share.
+pub(super) struct Reception {
+    pub tls: Arc<Tls>,
+    pub limits: ListenerLimits,
+    pub pending: PendingSockets,
+    /// Places for handshakes under way.
+    pub handshakes: Semaphore,
+    /// Places for connections, from their `ClientHello` on.
+    pub places: Arc<Semaphore>,
+    pub connections: Connections,
+    /// Becomes true when the node begins to shut down.
+    pub stopping: watch::Receiver<bool>,
+    pub refusals: ConnectionRefusals,
+}
+
+/// Result of a handshake that was not refused.
+enum Arrival {
+    /// The peer is known.
+    Peer(TlsStream<TcpStream>, Arc<PeerCertificate>, OwnedSemaphorePermit),
+    /// The peer went away, or the node shuts down.
+    Gone,
+}
+
+impl Reception {
+    /// Receives a socket and serves its connection until it has ended.
+    pub async fn receive<S>(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        address: SocketAddr,
+        place: PendingPlace,
+        service: S,
+    ) where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+    {
+        let (stream, peer, _permit) = match self.admit(tcp, place).await {
+            Ok(Arrival::Peer(stream, peer, permit)) => (stream, peer, permit),
+            Ok(Arrival::Gone) => return,
+            Err(refusal) => return self.refusals.record(address.ip(), &refusal),
+        };
+        let most = self.limits.max_connections_per_organisation;
+        let handle = match self.connections.register(&peer, most) {
+            Ok(handle) => handle,
+            Err(RegisterError::ShuttingDown) => return close_unserved(stream).await,
+            Err(RegisterError::TooMany) => {
+                let reason = "full: limits.connections_per_organisation";
+                self.refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
+                return close_unserved(stream).await;
+            }
+        };
+        let (tls, refusals) = (Arc::clone(&self.tls), self.refusals.clone());
+        let preface_timeout = self.limits.handshake_timeout;
+        let connection = ServedConnection { stream, address, peer, tls, handle, preface_timeout, refusals };
+        connection.serve(service).await;
+    }
+
+    /// Logs a socket that got no place.
+    pub fn record_full(&self, address: SocketAddr, bound: PendingBound) {
+        let refusal = ConnectionRefusal::without_certificate(bound_reason(bound));
+        self.refusals.record(address.ip(), &refusal);
+    }
+
+    /// Waits for the `ClientHello`, then for a place and the end of the handshake.
+    async fn admit(&self, tcp: TcpStream, mut place: PendingPlace) -> Result<Arrival, ConnectionRefusal> {
+        // Nagle's algorithm could delay a small reply by 40 ms, until the previous one is acknowledged.
+        tcp.set_nodelay(true).ok();
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        let refused = ConnectionRefusal::without_certificate;
+        let started = tokio::select! {
+            // A ClientHello that has arrived counts, even if the place was lost at the same moment.
+            biased;
+            started = LazyConfigAcceptor::new(Acceptor::default(), tcp) => started,
+            bound = place.displaced() => return Err(refused(bound_reason(bound))),
+            () = self.wait_until_stopping() => return Ok(Arrival::Gone),
+            () = tokio::time::sleep_until(deadline) => return Err(refused("no ClientHello in time")),
+        };
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
+                return describe_error(&error).map_or(Ok(Arrival::Gone), |reason| Err(refused(reason)));
+            }
+        };
+        place.mark_hello();
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        let permit = permit.map_err(|_| refused("full: limits.connections"))?;
+        let shaken = tokio::select! {
+            biased;
+            shaken = self.finish_handshake(started) => shaken?,
+            bound = place.displaced() => return Err(refused(bound_reason(bound))),
+            () = async {
+                self.wait_until_stopping().await;
+                tokio::time::sleep(DRAIN_HANDSHAKE_TIME).await;
+            } => return Ok(Arrival::Gone),
+            () = tokio::time::sleep_until(deadline) => return Err(refused("the handshake took too long")),
+        };
+        Ok(shaken.map_or(Arrival::Gone, |(stream, peer)| Arrival::Peer(stream, peer, permit)))
+    }
+
+    /// Ends a handshake; returns `None` if the peer went away.
+    async fn finish_handshake(
+        &self,
+        started: StartHandshake<TcpStream>,
+    ) -> Result<Option<(TlsStream<TcpStream>, Arc<PeerCertificate>)>, ConnectionRefusal> {
+        // The semaphore is never closed.
+        let _permit = self.handshakes.acquire().await.ok();
+        let (shaken, certificate) = with_refused_certificate(started.into_stream(self.tls.config())).await;
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err(error) => {
+                return describe_error(&error)
+                    .map_or(Ok(None), |reason| Err(ConnectionRefusal { reason, certificate }));
+            }
+        };
+        match self.identify(&stream) {
+            Ok(peer) => Ok(Some((stream, Arc::new(peer)))),
+            Err(refusal) => {
+                close_unserved(stream).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Returns the peer of a connection, from its certificate.
+    fn identify(&self, stream: &TlsStream<TcpStream>) -> Result<PeerCertificate, ConnectionRefusal> {
+        let session = stream.get_ref().1;
+        let leaf = session.peer_certificates().and_then(|chain| chain.first());
+        let leaf = leaf.ok_or_else(|| ConnectionRefusal::without_certificate("no client certificate"))?;
+        let refused = |reason| ConnectionRefusal::of_certificate(reason, leaf);
+        if session.server_name().is_some_and(|name| !self.tls.is_server_name(name)) {
+            return Err(refused("another TLS server name"));
+        }
+        let peer = PeerCertificate::parse(leaf).map_err(|error| refused(certificate_reason(error)))?;
+        if peer.trust_domain() != self.tls.trust_domain() {
+            return Err(refused("another trust domain"));
+        }
+        Ok(peer)
+    }
+
+    async fn wait_until_stopping(&self) {
+        if self.stopping.clone().wait_for(|stopping| *stopping).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn bound_reason(bound: PendingBound) -> &'static str {
+    match bound {
+        PendingBound::All => "full: limits.pending_connections",
+        PendingBound::Address => "full: limits.pending_connections_per_address",
+    }
+}
+
+/// Returns the reason for a failed handshake in plain words; `None` if the peer only went away.
+fn describe_error(error: &io::Error) -> Option<&'static str> {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
+        let is_gone = matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        );
+        return (!is_gone).then_some("the connection failed in its handshake");
+    };
+    Some(match error {
+        TlsError::InvalidCertificate(error) => match error {
+            CertificateError::Revoked => "revoked certificate",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired certificate",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "certificate not valid yet"
+            }
+            CertificateError::UnknownIssuer => "certificate of an unknown issuer",
+            CertificateError::BadSignature => "certificate with a wrong signature",
+            CertificateError::UnknownRevocationStatus => "no revocation list for the certificate",
+            _ => "invalid certificate",
+        },
+        TlsError::NoCertificatesPresented => "no client certificate",
+        TlsError::NoApplicationProtocol => "no HTTP/2 offered (ALPN h2)",
+        TlsError::PeerIncompatible(_) => "no TLS 1.3, or no common algorithm",
+        TlsError::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown,
+        ) => "the peer does not accept this gateway's certificate",
+        TlsError::AlertReceived(_) => "the peer ended the handshake with an alert",
+        TlsError::InvalidMessage(_) => "not TLS",
+        _ => "broken TLS",
+    })
+}
+
+fn certificate_reason(error: crate::identity::CertificateError) -> &'static str {
+    use crate::identity::CertificateError as Fault;
+    match error {
+        Fault::Malformed => "certificate not readable or above 16 KiB",
+        Fault::NotOneUri => "certificate without exactly one URI",
+        Fault::NotSpiffe => "the certificate's URI is not an identity",
+        Fault::ReservedSystem => "the certificate names the system gateway",
+        Fault::NotClientAuth => "certificate not for clientAuth",
+    }
+}

@@ -1,0 +1,22 @@
+//! Limits of the listener.
+
+use std::time::Duration;
+
+/// Limits of the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerLimits {
+    /// Maximum number of connections, from their `ClientHello` on.
+    pub max_connections: usize,
+    /// Maximum number of sockets whose TLS handshake has not ended.
+    pub max_pending: usize,
+    /// Maximum number of such sockets of one peer address.
+    pub max_pending_per_address: usize,
+    /// Maximum number of concurrent TLS handshakes. Further ones wait.
+    pub max_handshakes: usize,
+    /// Maximum number of connections of one organisation.
+    pub max_connections_per_organisation: usize,
+    /// Timeout of a TLS handshake, and of the client's HTTP/2 preface after it.
+    pub handshake_timeout: Duration,
+    /// Time that connections have to finish after shutdown begins.
+    pub drain_timeout: Duration,
+}
