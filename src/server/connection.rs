@@ -97,7 +97,7 @@ impl ServedConnection {
                     () = wait_for_report(&mut events.boundary) => {}
                     () = tokio::time::sleep(MAX_CLOSE_TIME) => {}
                 }
-                let reason = "cut: too many HTTP/2 control frames";
+                let reason = "flood of HTTP/2 control frames";
                 refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
             }
             end

@@ -110,7 +110,7 @@ fn subject(address: IpAddr, certificate: Option<&CertificateSummary>) -> String 
         if let Some(uri) = uri {
             write!(text, "; {}", printable(uri, MAX_URI_BYTES)).ok();
         }
-        write!(text, "; issuer {}", printable(issuer, MAX_MESSAGE_BYTES)).ok();
+        write!(text, "; by {}", printable(issuer, MAX_MESSAGE_BYTES)).ok();
     }
     text
 }
@@ -149,7 +149,7 @@ mod tests {
             serial: "ab".repeat(20),
             uri: Some("spiffe://ap.example/provider/riverside/register".to_owned()),
         };
-        ConnectionRefusal { reason: "revoked certificate", certificate: Some(certificate) }
+        ConnectionRefusal { reason: "revoked", certificate: Some(certificate) }
     }
 
     #[test]
@@ -158,14 +158,14 @@ mod tests {
         let peer = "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap();
         let text = message(refusal.reason, 123_456, &subject(peer, refusal.certificate.as_ref()));
         assert!(text.len() <= MAX_MESSAGE_BYTES && text.len() > MAX_MESSAGE_BYTES - 3, "{text}");
-        assert!(text.starts_with("refused 123456 more times: revoked certificate; 2001:db8:1111"), "{text}");
+        assert!(text.starts_with("refused 123456 more times: revoked; 2001:db8:1111"), "{text}");
         let text = message(refusal.reason, 0, &subject([192, 0, 2, 1].into(), refusal.certificate.as_ref()));
-        let expected = "refused: revoked certificate; 192.0.2.1; serial abababababababab..; \
-                        spiffe://ap.example/provider/riverside/register; issuer AP..";
+        let expected = "refused: revoked; 192.0.2.1; serial abababababababab..; \
+                        spiffe://ap.example/provider/riverside/register; by AP????CAééééé..";
         assert_eq!(text, expected);
         let short = CertificateSummary { serial: "7".to_owned(), uri: None, ..refusal.certificate.unwrap() };
         let text = message(refusal.reason, 0, &subject([192, 0, 2, 1].into(), Some(&short)));
-        assert!(text.contains("; serial 7; issuer AP????CAéé"), "{text}");
+        assert!(text.contains("; serial 7; by AP????CAéé"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,7 +76,7 @@ impl Reception {
             Ok(handle) => handle,
             Err(RegisterError::ShuttingDown) => return close_unserved(stream).await,
             Err(RegisterError::TooMany) => {
-                let reason = "full: limits.connections_per_organisation";
+                let reason = "full: connections_per_organisation";
                 self.refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
                 return close_unserved(stream).await;
             }
@@ -115,7 +115,7 @@ impl Reception {
         };
         place.mark_hello();
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        let permit = permit.map_err(|_| refused("full: limits.connections"))?;
+        let permit = permit.map_err(|_| refused("full: connections"))?;
         let shaken = tokio::select! {
             biased;
             shaken = self.finish_handshake(started) => shaken?,
@@ -178,8 +178,8 @@ impl Reception {
 
 fn bound_reason(bound: PendingBound) -> &'static str {
     match bound {
-        PendingBound::All => "full: limits.pending_connections",
-        PendingBound::Address => "full: limits.pending_connections_per_address",
+        PendingBound::All => "full: pending_connections",
+        PendingBound::Address => "full: pending_connections_per_address",
     }
 }
 
@@ -194,14 +194,12 @@ fn describe_error(error: &io::Error) -> Option<&'static str> {
     };
     Some(match error {
         TlsError::InvalidCertificate(error) => match error {
-            CertificateError::Revoked => "revoked certificate",
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired certificate",
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "certificate not valid yet"
-            }
-            CertificateError::UnknownIssuer => "certificate of an unknown issuer",
-            CertificateError::BadSignature => "certificate with a wrong signature",
-            CertificateError::UnknownRevocationStatus => "no revocation list for the certificate",
+            CertificateError::Revoked => "revoked",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not valid yet",
+            CertificateError::UnknownIssuer => "unknown issuer",
+            CertificateError::BadSignature => "wrong signature",
+            CertificateError::UnknownRevocationStatus => "no revocation list",
             _ => "invalid certificate",
         },
         TlsError::NoCertificatesPresented => "no client certificate",
@@ -222,10 +220,10 @@ fn describe_error(error: &io::Error) -> Option<&'static str> {
 fn certificate_reason(error: crate::identity::CertificateError) -> &'static str {
     use crate::identity::CertificateError as Fault;
     match error {
-        Fault::Malformed => "certificate not readable or above 16 KiB",
-        Fault::NotOneUri => "certificate without exactly one URI",
-        Fault::NotSpiffe => "the certificate's URI is not an identity",
-        Fault::ReservedSystem => "the certificate names the system gateway",
-        Fault::NotClientAuth => "certificate not for clientAuth",
+        Fault::Malformed => "unreadable certificate",
+        Fault::NotOneUri => "not exactly one URI",
+        Fault::NotSpiffe => "the URI is not an identity",
+        Fault::ReservedSystem => "the URI is reserved",
+        Fault::NotClientAuth => "not for clientAuth",
     }
 }
