@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::support::{World, gateway, installed_tool, run};
 
-fn proto_folder() -> &'static Path {
+pub fn proto_folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/proto"))
 }
 
-fn clients_folder() -> &'static Path {
+pub fn clients_folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"))
 }
 

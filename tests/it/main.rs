@@ -78,6 +78,7 @@ mod schema_versions;
 mod serve_process;
 mod silent_sockets;
 mod simulated_disk;
+mod small_windows;
 mod startup_checks;
 mod state_refusals;
 mod statements;

@@ -40,6 +40,11 @@ impl ServeFolder {
         self.0.path()
     }
 
+    /// Returns the id of a placement with provider-a.
+    pub fn placement(&self) -> String {
+        self.0.placement.clone()
+    }
+
     /// Returns the sandbox of the folder, for queries while no process serves it.
     pub fn sandbox(&self) -> &Sandbox {
         &self.0
