@@ -43,6 +43,9 @@ use args::{
 pub use failure::Failure;
 pub(crate) use output::print_line;
 
+/// What is logged unless `AP_GATEWAY_LOG` says otherwise. The TLS library warns of the messages of any peer, unknown ones
+/// included, in lines that are long and not folded.
+const DEFAULT_LOG_LEVELS: &str = "warn,rustls=error";
 /// Longest wait for blocking tasks that are still running when a command ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -117,7 +120,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
 /// is logged with its source location only, because its message may contain personal data.
 pub fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG_LEVELS));
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_target(false);
     let subscriber = subscriber.with_writer(std::io::stderr).with_env_filter(filter);
     subscriber.try_init().ok();

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::limits::output;
 use super::serve_process::{ServeFolder, ServeProcess};
 use super::support::{installed_tool, run};
 
@@ -68,4 +69,19 @@ fn sslyze_finds_only_tls_1_3_with_a_client_certificate() {
     let curves = result("elliptic_curves")["supported_curves"].as_array().unwrap();
     let curves: Vec<_> = curves.iter().map(|curve| curve["name"].as_str().unwrap()).collect();
     assert_eq!(curves, ["X25519", "secp256r1", "secp384r1"]);
+}
+
+/// An unknown peer could fill the log with lines of the TLS library, which are long and not folded.
+#[test]
+fn a_server_name_that_is_an_address_leaves_no_line_in_the_log() {
+    let folder = ServeFolder::new();
+    let served = folder.serve();
+    let file = |name: &str| folder.file_path(name);
+    let mut openssl = Command::new("openssl");
+    openssl.args(["s_client", "-connect", &served.address.to_string(), "-servername", "127.0.0.1"]);
+    openssl.args(["-verify_return_error", "-alpn", "h2", "-CAfile"]).arg(file("ca.pem"));
+    openssl.arg("-cert").arg(file("certs/la-a.pem")).arg("-key").arg(file("certs/la-a.key"));
+    let shown = output(&mut openssl);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("ALPN protocol: h2"), "{shown:?}");
+    assert_eq!(served.log(), "");
 }
