@@ -18,7 +18,6 @@ use super::connection::Target;
 use crate::exchange_semantics::{mark, submission};
 use crate::fixtures::{current_validity, issue_certificate};
 use crate::serve_process::{ServeFolder, ServeProcess};
-use crate::wire::tls;
 
 /// Pause of an attacker before it connects again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -84,14 +83,9 @@ pub async fn store_large_answer(folder: &ServeFolder, served: &ServeProcess) {
 
 impl Attackers {
     pub fn start(folder: &ServeFolder, served: &ServeProcess, scale: &Scale) -> Self {
-        let identity = |name: &str| {
-            let [certificate, key] =
-                ["pem", "key"].map(|kind| folder.file_path(&format!("certs/{name}.{kind}")));
-            Arc::new(tls(&folder.file_path("ca.pem"), Some((&certificate, &key))))
-        };
         let strangers = (0..ATTACKS.len() + scale.idle_organisations).map(stranger);
         let names = strangers.chain([REGISTERED.to_owned()]);
-        let identities = names.map(|name| (name.clone(), identity(&name))).collect();
+        let identities = names.map(|name| (name.clone(), Arc::new(folder.tls(&name)))).collect();
         let target = Target { address: served.address, identities };
         let pack = Arc::new(Pack { target, placement: large_placement(folder) });
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
