@@ -1,5 +1,5 @@
-//! Checks of the configuration and of `init`: invalid values of every key, file permissions, early signals, and the
-//! certificate of the first operator.
+//! Checks of the configuration and of `init`: text that cannot be parsed, file permissions, early signals, and the
+//! certificate of the first operator. What each key takes is in [`super::configuration_keys`].
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -10,97 +10,8 @@ use super::fixtures::current_validity;
 use super::serve_process::ServeFolder;
 use super::support::{gateway, run};
 
-/// A key, an invalid value, and words of the error message.
-type InvalidValue = (&'static str, &'static str, &'static [&'static str]);
-
-const WRONG_TYPE: &[&str] = &["expected"];
-const EMPTY_PATH: &[&str] = &["must name a file"];
-const FILE_MISSING: &[&str] = &["No such file"];
-const NOT_A_FILE: &[&str] = &["not a regular file"];
-/// Invalid values of every key that is not a number: empty, of the wrong type, missing files, and files of the
-/// wrong kind.
-const INVALID_VALUES: [InvalidValue; 53] = [
-    ("listen", "\"\"", &["socket address"]),
-    ("listen", "1", WRONG_TYPE),
-    ("listen", "\"localhost\"", &["socket address"]),
-    ("trust_domain", "\"\"", &["SPIFFE trust domain"]),
-    ("trust_domain", "\"Ap Example\"", &["SPIFFE trust domain"]),
-    ("trust_domain", "1", WRONG_TYPE),
-    ("reflection", "\"\"", WRONG_TYPE),
-    ("migrate_on_start", "1", WRONG_TYPE),
-    ("tls.certificate", "\"\"", EMPTY_PATH),
-    ("tls.certificate", "1", WRONG_TYPE),
-    ("tls.certificate", "\"gone\"", FILE_MISSING),
-    ("tls.certificate", "\"certs\"", NOT_A_FILE),
-    ("tls.certificate", "\"world.json\"", &["is not PEM"]),
-    ("tls.certificate", "\"certs/server.key\"", &["holds no PEM block CERTIFICATE"]),
-    ("tls.key", "\"\"", EMPTY_PATH),
-    ("tls.key", "1", WRONG_TYPE),
-    ("tls.key", "\"gone\"", FILE_MISSING),
-    ("tls.key", "\"certs\"", NOT_A_FILE),
-    ("tls.key", "\"key-ring\"", &["is not PEM"]),
-    ("tls.key", "\"certs/la-a.key\"", &["not the key of tls.certificate"]),
-    ("tls.client_ca", "\"\"", EMPTY_PATH),
-    ("tls.client_ca", "1", WRONG_TYPE),
-    ("tls.client_ca", "\"gone\"", FILE_MISSING),
-    ("tls.client_ca", "\"certs\"", NOT_A_FILE),
-    ("tls.client_ca", "\"ca.crl\"", &["holds no PEM block CERTIFICATE"]),
-    ("tls.crls", "[\"\"]", EMPTY_PATH),
-    ("tls.crls", "\"ca.crl\"", WRONG_TYPE),
-    ("tls.crls", "[\"gone\"]", FILE_MISSING),
-    ("tls.crls", "[\"certs\"]", NOT_A_FILE),
-    ("database.sqlite", "\"\"", EMPTY_PATH),
-    ("database.sqlite", "1", WRONG_TYPE),
-    ("database.sqlite", "\"gone\"", FILE_MISSING),
-    ("database.sqlite", "\"certs\"", NOT_A_FILE),
-    ("database.sqlite", "\"key-ring\"", &["not a SQLite database"]),
-    ("database.single_primary", "\"\"", WRONG_TYPE),
-    ("log.signing_key", "\"\"", EMPTY_PATH),
-    ("log.signing_key", "\"gone\"", FILE_MISSING),
-    ("log.signing_key", "\"certs\"", NOT_A_FILE),
-    ("log.signing_key", "\"key-ring\"", &["not understood at line"]),
-    ("log.key_ring", "\"\"", EMPTY_PATH),
-    ("log.key_ring", "\"gone\"", FILE_MISSING),
-    ("log.key_ring", "\"certs\"", NOT_A_FILE),
-    ("log.key_ring", "\"log-signing-key\"", &["not understood at line"]),
-    ("log.anchor", "\"\"", EMPTY_PATH),
-    ("log.anchor", "1", WRONG_TYPE),
-    ("log.anchor", "\"certs\"", NOT_A_FILE),
-    ("log.signing_key", "1", WRONG_TYPE),
-    ("log.key_ring", "1", WRONG_TYPE),
-    ("log.commitment_key", "1", WRONG_TYPE),
-    ("log.commitment_key", "\"\"", EMPTY_PATH),
-    ("log.commitment_key", "\"gone\"", FILE_MISSING),
-    ("log.commitment_key", "\"certs\"", NOT_A_FILE),
-    ("log.commitment_key", "\"key-ring\"", &["not understood at line"]),
-];
-/// All required keys.
-const REQUIRED_KEYS: [&str; 10] = [
-    "listen",
-    "trust_domain",
-    "tls.certificate",
-    "tls.key",
-    "tls.client_ca",
-    "tls.crls",
-    "log.anchor",
-    "log.signing_key",
-    "log.key_ring",
-    "log.commitment_key",
-];
-/// All number keys with their minimum and maximum, as the error messages name them.
-const NUMBER_BOUNDS: [(&str, i64, i64); 8] = [
-    ("database.fold_after_pages", 100, 1_000_000),
-    ("limits.request_bytes", 4_096, 16_777_216),
-    ("limits.connections", 1, 1_000_000),
-    ("limits.pending_connections", 16, 65_536),
-    ("limits.pending_connections_per_address", 1, 65_536),
-    ("limits.connections_per_organisation", 1, 1_000_000),
-    ("limits.handshake_seconds", 1, 60),
-    ("limits.drain_seconds", 1, 300),
-];
-
 /// Sets a key to a value or removes it; returns the configuration and the line of the key.
-fn set_key(good: &str, key: &str, value: Option<&str>) -> (String, usize) {
+pub fn set_key(good: &str, key: &str, value: Option<&str>) -> (String, usize) {
     let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
     let (mut lines, mut now) = (Vec::new(), "");
     let header = |section: &str| format!("[{section}]");
@@ -129,75 +40,25 @@ fn set_key(good: &str, key: &str, value: Option<&str>) -> (String, usize) {
 }
 
 #[test]
-fn every_key_refuses_what_is_no_value_for_it() {
+fn a_configuration_that_cannot_be_parsed_is_refused_with_its_line() {
     let folder = ServeFolder::new();
     let good = folder.configuration();
-    let check = |key: &str, value: Option<&str>, words: &[&str]| {
-        let (text, line) = set_key(&good, key, value);
-        folder.write("gateway.toml", &text);
-        let (code, printed) = folder.run_command("check");
-        let what = format!("{key} = {value:?}: {printed}");
-        assert_eq!(code, 78, "{what}");
-        let lines: Vec<_> = printed.lines().collect();
-        assert_eq!(lines.len(), 1, "{what}");
-        let name = key.rsplit('.').next().unwrap();
-        assert!(lines[0].contains(name) && words.iter().all(|word| lines[0].contains(word)), "{what}");
-        // An error in the text names its line; an error in a file names its path.
-        let place = format!("gateway.toml line {line}: {key}");
-        let has_path = lines[0].contains(folder.path().to_str().unwrap());
-        assert!(value.is_none() || lines[0].contains(&place) || has_path, "{what}");
-    };
-    for (key, value, words) in INVALID_VALUES {
-        check(key, Some(value), words);
-    }
-    for key in REQUIRED_KEYS {
-        check(key, None, &["missing field"]);
-    }
-    check("database.sqlite", None, &["exactly one of sqlite and postgres_url_file"]);
-    check("database.postgres_url_file", Some("\"url\""), &["exactly one of sqlite and postgres_url_file"]);
-    for (key, least, most) in NUMBER_BOUNDS {
-        let bounds = format!("from {least} to {most}");
-        for value in [least - 1, most + 1, 0, -1, i64::MAX] {
-            check(key, Some(&value.to_string()), &["whole number", &bounds]);
-        }
-        for value in ["\"\"", "\"1000\"", "1000.5", "true", "99999999999999999999"] {
-            check(key, Some(value), &["whole number", &bounds]);
-        }
-        for value in [least, most] {
-            folder.write("gateway.toml", &set_key(&good, key, Some(&value.to_string())).0);
-            let (code, printed) = folder.run_command("check");
-            assert_eq!(code, 0, "{key} = {value}: {printed}");
-        }
-    }
-    // A missing or damaged anchor indicates tampering and is not a configuration error.
-    for (value, cause) in
-        [("\"gone\"", "the anchor file is missing"), ("\"ca.pem\"", "the anchor file cannot be read")]
-    {
-        folder.write("gateway.toml", &set_key(&good, "log.anchor", Some(value)).0);
-        let (code, printed) = folder.run_command("check");
-        assert!(code == 1 && printed.contains("log.anchor (/") && printed.contains(cause), "{printed}");
-    }
     folder.write("gateway.toml", "listen = ");
     folder.assert_refused(&["gateway.toml line 1"]);
-    folder.write("gateway.toml", &good);
-    assert_eq!(folder.run_command("check").0, 0);
-}
-
-#[test]
-fn the_database_s_url_is_read_from_a_private_file() {
-    let folder = ServeFolder::new();
-    let good = set_key(&folder.configuration(), "database.sqlite", None).0;
-    for (value, words) in [
-        ("\"\"", EMPTY_PATH),
-        ("1", WRONG_TYPE),
-        ("\"gone\"", FILE_MISSING),
-        ("\"certs\"", NOT_A_FILE),
-        ("\"ca.pem\"", &["chmod 600"]),
+    for (text, words) in [
+        (format!("colour = 1\n{good}"), ["gateway.toml line 1", "unknown field `colour`"]),
+        (
+            set_key(&good, "database.postgres_url_file", Some("\"url\"")).0,
+            ["gateway.toml", "exactly one of sqlite and postgres_url_file"],
+        ),
     ] {
-        let words = [&["postgres_url_file"], words].concat();
-        folder.write("gateway.toml", &set_key(&good, "database.postgres_url_file", Some(value)).0);
+        folder.write("gateway.toml", &text);
         folder.assert_refused(&words);
     }
+    std::fs::remove_file(folder.file_path("gateway.toml")).unwrap();
+    folder.assert_refused(&["gateway.toml", "No such file"]);
+    folder.write("gateway.toml", &good);
+    assert_eq!(folder.run_command("check").0, 0);
 }
 
 #[test]

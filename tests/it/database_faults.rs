@@ -1,5 +1,5 @@
 //! Databases that a gateway cannot use: each fault of server, role, URL or file is one line with its cause at the start
-//! and in `check`, and no line contains the password. PgBouncer serves in session mode.
+//! and in `check`, and no line contains the password. `PgBouncer` serves in session mode.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -191,11 +191,11 @@ fn each_fault_of_a_postgresql_server_is_a_line_of_its_own() {
     stopped.assert_checked();
 }
 
-/// A PgBouncer in front of a server. It is killed when dropped.
+/// A `PgBouncer` in front of a server. It is killed when dropped.
 struct Bouncer {
     child: Child,
-    _dir: TempDir,
     port: u16,
+    dir: TempDir,
 }
 
 impl Bouncer {
@@ -224,14 +224,14 @@ impl Bouncer {
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child =
             command.current_dir("/").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = child.spawn().unwrap();
+        let bouncer = Self { child: child.spawn().unwrap(), port, dir };
         for _wait in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { child, _dir: dir, port };
+                return bouncer;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("{}", std::fs::read_to_string(dir.path().join("log")).unwrap());
+        panic!("{}", std::fs::read_to_string(bouncer.dir.path().join("log")).unwrap());
     }
 
     fn url(&self) -> String {

@@ -25,6 +25,7 @@ mod clients;
 mod closures;
 mod commit_groups;
 mod configuration;
+mod configuration_keys;
 mod connection_ends;
 mod connection_loss;
 mod connection_refusals;
