@@ -51,8 +51,6 @@ const MAX_OVERSIGHT_TIME: Duration = Duration::from_secs(20);
 const MAX_ANNOUNCEMENT_TIME: Duration = Duration::from_secs(30);
 /// Maximum time between two reads of the log, including the search for another primary.
 const MAX_FOLLOW_TIME: Duration = Duration::from_mins(1);
-/// Maximum number of concurrent TLS handshakes, because each costs a signature.
-const MAX_CONCURRENT_HANDSHAKES: usize = 512;
 
 /// Clocks and randomness of a node. Only a sandbox replaces them.
 #[derive(Clone)]
@@ -180,7 +178,6 @@ impl Node {
             max_connections: configured.connections,
             max_pending: configured.pending_connections,
             max_pending_per_address: configured.pending_connections_per_address,
-            max_handshakes: MAX_CONCURRENT_HANDSHAKES,
             max_connections_per_organisation: configured.connections_per_organisation,
             handshake_timeout: Duration::from_secs(configured.handshake_seconds),
             drain_timeout: Duration::from_secs(configured.drain_seconds),

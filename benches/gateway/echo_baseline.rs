@@ -30,7 +30,6 @@ pub async fn serve(dir: &Path, marks: &str) {
     let limits = ListenerLimits {
         max_pending: 1_024,
         max_pending_per_address: 1_024,
-        max_handshakes: 512,
         max_connections: 10_000,
         max_connections_per_organisation: 10_000,
         handshake_timeout: Duration::from_secs(5),

@@ -33,8 +33,6 @@ pub(super) struct Reception {
     pub tls: Arc<Tls>,
     pub limits: ListenerLimits,
     pub pending: PendingSockets,
-    /// Places for handshakes under way.
-    pub handshakes: Semaphore,
     /// Places for connections, from their `ClientHello` on.
     pub places: Arc<Semaphore>,
     pub connections: Connections,
@@ -93,7 +91,7 @@ impl Reception {
         self.refusals.record(address.ip(), &refusal);
     }
 
-    /// Waits for the `ClientHello`, then for a place and the end of the handshake.
+    /// Waits for the `ClientHello`, then for the end of the handshake.
     async fn admit(&self, tcp: TcpStream, mut place: PendingPlace) -> Result<Arrival, ConnectionRefusal> {
         // Nagle's algorithm could delay a small reply by 40 ms, until the previous one is acknowledged.
         tcp.set_nodelay(true).ok();
@@ -134,8 +132,6 @@ impl Reception {
         &self,
         started: StartHandshake<TcpStream>,
     ) -> Result<Option<(TlsStream<TcpStream>, Arc<PeerCertificate>)>, ConnectionRefusal> {
-        // The semaphore is never closed.
-        let _permit = self.handshakes.acquire().await.ok();
         let (shaken, certificate) = with_refused_certificate(started.into_stream(self.tls.config())).await;
         let stream = match shaken {
             Ok(stream) => stream,

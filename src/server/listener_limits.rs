@@ -11,8 +11,6 @@ pub struct ListenerLimits {
     pub max_pending: usize,
     /// Maximum number of such sockets of one peer address.
     pub max_pending_per_address: usize,
-    /// Maximum number of concurrent TLS handshakes. Further ones wait.
-    pub max_handshakes: usize,
     /// Maximum number of connections of one organisation.
     pub max_connections_per_organisation: usize,
     /// Timeout of a TLS handshake, and of the client's HTTP/2 preface after it.

@@ -77,7 +77,6 @@ pub async fn serve<S>(
         tls,
         limits,
         pending: PendingSockets::new(pending),
-        handshakes: Semaphore::new(limits.max_handshakes),
         places: Arc::new(Semaphore::new(limits.max_connections)),
         connections: connections.clone(),
         stopping,

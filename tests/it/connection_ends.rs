@@ -27,7 +27,7 @@ use super::listener::{
     END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, LIMITS, MAX_WAIT, SETTINGS, TestListener,
     WINDOW_UPDATE, connect, http2_frame, read_frame, start_http2,
 };
-use super::serve_process::ServeFolder;
+use super::serve_process::{LIST_PLACEMENTS, ServeFolder};
 use super::startup_checks::HEALTH_CHECK;
 use super::wire::{frame, framed};
 
@@ -283,4 +283,29 @@ async fn sigterm_ends_streams_and_idle_connections_at_once() {
     let wire = folder.connect(&served, "la-a").await.unwrap();
     let opened = wire.call(WATCH, &resumed.encode_to_vec()).await;
     assert_eq!(WatchDeliveriesResponse::decode(opened.message).unwrap().next, Some(cursor));
+}
+
+/// Checks that a caller that stops reading its answer is waited for, and that the process exits within its drain limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_stops_reading_does_not_hold_the_exit() {
+    let folder = ServeFolder::new();
+    folder.write("gateway.toml", &(folder.configuration() + "\n[limits]\ndrain_seconds = 2\n"));
+    let served = folder.serve();
+    let stream = TokioIo::new(connect(served.address, &Arc::new(folder.tls("la-a"))).await);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = builder.initial_stream_window_size(1).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("https://localhost{LIST_PLACEMENTS}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(frame(&[])))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    served.signal("TERM");
+    let begun = Instant::now();
+    assert!(served.wait_for_exit().success());
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(900), "the call was not waited for: {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(answer);
 }

@@ -48,7 +48,6 @@ pub const LIMITS: ListenerLimits = ListenerLimits {
     max_connections: 100,
     max_pending: 100,
     max_pending_per_address: 100,
-    max_handshakes: 50,
     max_connections_per_organisation: 100,
     handshake_timeout: Duration::from_mins(10),
     drain_timeout: Duration::from_millis(200),
