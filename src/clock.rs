@@ -252,6 +252,8 @@ impl Randomness {
                     tracing::error!(
                         "the system returned no random bytes; stopping, because nothing can be sealed without them"
                     );
+                    // The log is written by another thread.
+                    std::thread::sleep(Duration::from_millis(200));
                     std::process::abort();
                 }
             }

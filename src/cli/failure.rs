@@ -1,10 +1,10 @@
 //! Failure of a command: an exit code and a message for the person who ran it.
 
 use std::error::Error;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::log_writer::LogWriter;
 use crate::client::{CheckpointFolderError, ClientError};
 use crate::config::ConfigError;
 use crate::store::{FatalError, StoreError};
@@ -85,10 +85,11 @@ impl Failure {
         self.retry_after
     }
 
-    /// Prints the message to standard error, and returns the exit code.
+    /// Prints the message to standard error, behind the lines of the log, and returns the exit code. It does not wait
+    /// for a reader of standard error longer than the log does.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        writeln!(std::io::stderr().lock(), "ap-gateway: {}", self.message).ok();
+        LogWriter::print(format!("ap-gateway: {}\n", self.message));
         ExitCode::from(self.code)
     }
 }

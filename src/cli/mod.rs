@@ -19,6 +19,7 @@ mod files;
 mod init;
 mod json_decode;
 mod json_request;
+mod log_writer;
 mod operator;
 pub(crate) mod output;
 mod placements;
@@ -41,6 +42,7 @@ use args::{
     Arguments, AuditCommand, Command, ListCommand, PassportCommand, PushCommand, SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
+use log_writer::LogWriter;
 pub(crate) use output::print_line;
 
 /// What is logged unless `AP_GATEWAY_LOG` says otherwise. The TLS library warns of the messages of any peer, unknown ones
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     };
     // Dropping the runtime would wait without a limit for a running DNS lookup.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    LogWriter::flush();
     code
 }
 
@@ -117,13 +120,18 @@ async fn run(verb: Command) -> Result<(), Failure> {
 }
 
 /// Starts logging of JSON lines to standard error. `AP_GATEWAY_LOG` sets levels with the syntax of `RUST_LOG`. A panic
-/// is logged with its source location only, because its message may contain personal data.
+/// is logged with its source location only, because its message may contain personal data. Nothing waits for the log,
+/// and nothing fails because it cannot be written.
 pub fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG_LEVELS));
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_target(false);
-    let subscriber = subscriber.with_writer(std::io::stderr).with_env_filter(filter);
-    subscriber.try_init().ok();
+    if let Ok(writer) = LogWriter::start() {
+        // Modules are of use only to those who asked for more than the default.
+        let with_modules = std::env::var_os("AP_GATEWAY_LOG").is_some();
+        let format = tracing_subscriber::fmt().json().flatten_event(true).with_target(with_modules);
+        let format = format.log_internal_errors(false).with_writer(writer);
+        format.with_env_filter(filter).try_init().ok();
+    }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "a task panicked");

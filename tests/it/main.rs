@@ -57,6 +57,7 @@ mod listener;
 mod log_verification;
 mod matrix;
 mod nodes;
+mod operators_log;
 mod oversight;
 mod parties;
 mod passport_readers;
