@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, DatabaseConfig};
 use crate::identity::{Tls, TlsError, TlsFiles};
 use crate::placements::children::probe_wrapped_keys;
-use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private};
+use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private, ensure_writable};
 use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
 use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
@@ -163,6 +163,7 @@ pub fn check_database_files(config: &Config) -> Result<(), StartError> {
     }
     let Some(path) = &config.database.sqlite else { return Ok(()) };
     ensure_private(path).map_err(StartError::file("database.sqlite", path))?;
+    ensure_writable(path).map_err(StartError::file("database.sqlite", path))?;
     if is_other_than_sqlite(path) {
         return Err(StartError::NotSqlite(path.clone()));
     }
@@ -172,6 +173,7 @@ pub fn check_database_files(config: &Config) -> Result<(), StartError> {
         let name = PathBuf::from(name);
         if name.exists() {
             ensure_private(&name).map_err(StartError::file("database.sqlite", &name))?;
+            ensure_writable(&name).map_err(StartError::file("database.sqlite", &name))?;
         }
     }
     Ok(())

@@ -33,7 +33,7 @@ pub use keyed_digest::KeyedDigest;
 pub use log_signing_key::LogSigningKey;
 pub use organisation_key::OrganisationKey;
 pub use secret_file::{
-    SecretFileError, create_private_if_missing, ensure_folder_is_writable, ensure_private,
+    SecretFileError, create_private_if_missing, ensure_folder_is_writable, ensure_private, ensure_writable,
 };
 pub use token::{InvalidToken, TokenUse};
 pub use vault::Vault;

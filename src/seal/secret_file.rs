@@ -80,6 +80,15 @@ pub fn ensure_private(path: &Path) -> Result<(), SecretFileError> {
     ensure_private_mode(&fs::metadata(path).map_err(io_error_while("find it"))?)
 }
 
+/// Checks that this process may write to a file. SQLite opens a file that it may not write to for reading only, without
+/// an error.
+///
+/// # Errors
+/// [`SecretFileError::Io`].
+pub fn ensure_writable(path: &Path) -> Result<(), SecretFileError> {
+    OpenOptions::new().write(true).open(path).map(drop).map_err(io_error_while("open it for writing"))
+}
+
 /// Creates an empty file that only its owner can read, whatever the umask. An existing file is left as it is.
 ///
 /// # Errors

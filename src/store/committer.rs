@@ -19,6 +19,7 @@ use super::sequencer_handle::SEQUENCER_THREAD;
 use super::sql::Database;
 use super::task_progress::BackgroundTask;
 use super::wal_checkpointer::WalCheckpointer;
+use super::write_reporter::{WriteReporter, WriteTarget};
 use crate::clock::Clock;
 use crate::tlog::Signer;
 
@@ -55,14 +56,15 @@ impl Committer {
         let (sender, head) = watch::channel(tree.head());
         let notifier = MailboxNotifier::default();
         let (see, seen) = watch::channel(None);
-        let condition = watch::Sender::default();
+        let condition: watch::Sender<NodeCondition> = watch::Sender::default();
         let [sequencer_task, durability_task, checkpoint_task] = [
             BackgroundTask::new(SEQUENCER_THREAD, MAX_GROUP_TIME),
             BackgroundTask::new("durability", MAX_GROUP_TIME),
             BackgroundTask::new("WAL checkpoint", MAX_WAL_CHECKPOINT_TIME),
         ];
-        let durability =
-            DurabilityWorker::new(anchor, sender, notifier.clone(), durability_task.progress.clone());
+        let anchor_writes = WriteReporter::new(WriteTarget::Anchor, condition.clone());
+        let progress = durability_task.progress.clone();
+        let durability = DurabilityWorker::new((anchor, anchor_writes), sender, notifier.clone(), progress);
         let durability_waiter = durability.waiter();
         let sequencer = Sequencer {
             wal_checkpointer: WalCheckpointer::start(&database, fold_after, checkpoint_task.progress.clone()),
@@ -78,6 +80,7 @@ impl Committer {
             notifier: notifier.clone(),
             seen_head: seen,
             condition: condition.subscribe(),
+            writes: WriteReporter::new(WriteTarget::Database, condition.clone()),
         };
         let tasks = Arc::new([sequencer_task, durability_task, checkpoint_task]);
         (Self { queue, head, notifier, seen_head: see, condition, durability_waiter, tasks }, sequencer)

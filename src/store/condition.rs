@@ -8,6 +8,12 @@ pub struct NodeCondition {
     pub database_unreachable: bool,
     /// This node's clock differs from the database's by more than two seconds: the node appends nothing.
     pub clock_skewed: bool,
+    /// This node's clock has jumped: the node appends nothing until the clock is right again.
+    pub clock_jumped: bool,
+    /// The last attempt to write to the database failed.
+    pub database_unwritable: bool,
+    /// The last attempt to write to the anchor failed.
+    pub anchor_unwritable: bool,
     /// The log was changed after it was written.
     pub log_altered: bool,
     /// Whether the revocation status of certificates can be checked.

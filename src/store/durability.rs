@@ -21,6 +21,7 @@ use super::proposal::CommitOutcome;
 use super::queue::PendingProposal;
 use super::sql::{StoreError, UnsyncedCommit};
 use super::task_progress::TaskProgress;
+use super::write_reporter::WriteReporter;
 use crate::proto::v1::Receipt;
 
 /// Maximum number of committed groups that wait for a sync; the next transaction then waits too. A longer queue would
@@ -59,7 +60,7 @@ impl DurabilityWorker {
     /// at first is the one in `head`, and notifies organisations that have new deliveries.
     #[must_use]
     pub fn new(
-        anchor: Anchor,
+        (anchor, anchor_writes): (Anchor, WriteReporter),
         head: watch::Sender<TreeHead>,
         notifier: MailboxNotifier,
         progress: TaskProgress,
@@ -67,8 +68,15 @@ impl DurabilityWorker {
         let (to, committed) = sync_channel(MAX_QUEUED_GROUPS);
         let (fail, failed) = oneshot::channel();
         let state = watch::Sender::new(DurabilityState::new(head.borrow().size));
-        let answering =
-            DurabilityThread { anchor, head, notifier, state: state.clone(), unanchored: None, progress };
+        let answering = DurabilityThread {
+            anchor,
+            anchor_writes,
+            head,
+            notifier,
+            state: state.clone(),
+            unanchored: None,
+            progress,
+        };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
                 fail.send(error).ok();
@@ -127,6 +135,7 @@ struct UnanchoredCheckpoint {
 /// The state of the thread.
 struct DurabilityThread {
     anchor: Anchor,
+    anchor_writes: WriteReporter,
     head: watch::Sender<TreeHead>,
     notifier: MailboxNotifier,
     state: watch::Sender<DurabilityState>,
@@ -192,11 +201,12 @@ impl DurabilityThread {
             return Err(FatalError::Diverged(StoreError::Inconsistent(two_logs)));
         }
         if let Err(error) = self.anchor.write(note) {
-            tracing::warn!(error = %error, "the anchor cannot be written: nothing is answered");
+            self.anchor_writes.report_failure(&error);
             self.state.send_modify(|state| state.refuse(*ticket));
             return Ok(false);
         }
         self.anchor.sync().map_err(FatalError::Anchor)?;
+        self.anchor_writes.report_success();
         self.head.send_replace(*head);
         self.state.send_modify(|state| state.settle(*ticket, head.size));
         self.unanchored = None;
@@ -206,6 +216,7 @@ impl DurabilityThread {
 
 #[cfg(test)]
 mod tests {
+    use super::super::write_reporter::WriteTarget;
     use super::*;
     use crate::clock::Instant;
     use crate::tlog::leaf_hash;
@@ -233,7 +244,8 @@ mod tests {
         };
         let (published, notifier) = (watch::Sender::new(head(0, b"")), MailboxNotifier::default());
         let (anchor, progress) = (Anchor::open(&path).unwrap().0, TaskProgress::default());
-        let mut worker = DurabilityWorker::new(anchor, published, notifier, progress);
+        let writes = WriteReporter::new(WriteTarget::Anchor, watch::Sender::default());
+        let mut worker = DurabilityWorker::new((anchor, writes), published, notifier, progress);
         let first = group(&worker, head(1, b"one log"), "first");
         worker.enqueue(first);
         assert!(worker.waiter().wait(1).await);

@@ -39,6 +39,8 @@ mod task_progress;
 pub mod verification;
 pub mod version_key;
 mod wal_checkpointer;
+mod write_probe;
+mod write_reporter;
 
 pub use anchor::Anchor;
 pub use budget::{ReadBudget, ReadLimits};

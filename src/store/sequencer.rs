@@ -22,6 +22,8 @@ use super::queue::{PendingProposal, ProposalQueue};
 use super::sql::{Conn, Database, StoreError, UnsyncedCommit};
 use super::task_progress::TaskProgress;
 use super::wal_checkpointer::WalCheckpointer;
+use super::write_probe::{self, PROBE_INTERVAL};
+use super::write_reporter::WriteReporter;
 use crate::clock::Clock;
 use crate::tlog::Signer;
 
@@ -47,6 +49,7 @@ pub struct Sequencer {
     /// The newest tree head of another node that was read from the database.
     pub(super) seen_head: watch::Receiver<Option<SeenHead>>,
     pub(super) condition: watch::Receiver<NodeCondition>,
+    pub(super) writes: WriteReporter,
     pub(super) wal_checkpointer: WalCheckpointer,
     pub(super) progress: TaskProgress,
 }
@@ -67,6 +70,8 @@ enum Event {
     OtherNodeAppended,
     /// A checkpoint of the write-ahead log ended.
     WalCheckpointed(Result<(), StoreError>),
+    /// No group was committed for some time.
+    ProbeDue,
 }
 
 /// The result of an attempt to commit some proposals.
@@ -98,12 +103,14 @@ impl Sequencer {
                 Ok(()) = self.seen_head.changed() => Event::OtherNodeAppended,
                 folded = self.wal_checkpointer.next_result() => Event::WalCheckpointed(folded.ok_or(FatalError::UnexpectedEnd)?),
                 _ = &mut stopped => return Ok(()),
+                () = tokio::time::sleep(PROBE_INTERVAL) => Event::ProbeDue,
             };
             self.progress.mark();
             match event {
                 Event::Queued => self.commit().await?,
                 Event::OtherNodeAppended => self.anchor_seen_head(),
                 Event::WalCheckpointed(folded) => self.checkpoint_wal_rest(folded).await?,
+                Event::ProbeDue => self.probe().await?,
             }
         }
     }
@@ -182,7 +189,7 @@ impl Sequencer {
             let condition = self.condition.borrow();
             condition.clock_skewed || condition.key_missing
         };
-        if must_not_append {
+        if must_not_append || self.clock.trusted_now().is_none() {
             answer_unavailable(self.members(part));
             return Ok(Attempt::Done);
         }
@@ -191,14 +198,14 @@ impl Sequencer {
         let group = self.members(part);
         let mut conn = match begun {
             Ok(conn) => conn,
-            Err(error) => return Self::handle_failed_write(group, error),
+            Err(error) => return self.handle_failed_write(group, error),
         };
         let looked_up = self.look_up(&mut conn, &group).await;
         let (tree, held) = match looked_up {
             Ok(looked_up) => looked_up,
             Err(error) => {
                 conn.rollback().await;
-                return Self::handle_failed_write(group, error);
+                return self.handle_failed_write(group, error);
             }
         };
         let (GroupPlan { members, answered, deferred }, versions) = group_plan::plan_group(group, held);
@@ -210,14 +217,18 @@ impl Sequencer {
             conn.rollback().await;
             return Ok(Attempt::Done);
         }
+        let Some(now) = self.clock.trusted_now() else {
+            conn.rollback().await;
+            answer_unavailable(members);
+            return Ok(Attempt::Done);
+        };
         let written =
-            group_writer::write_group(&mut conn, tree, &members, &versions, &self.signer, self.clock.now())
-                .await;
+            group_writer::write_group(&mut conn, tree, &members, &versions, &self.signer, now).await;
         let written = match written {
             Ok(written) => written,
             Err(error) => {
                 conn.rollback().await;
-                return Self::handle_failed_write(members, error);
+                return self.handle_failed_write(members, error);
             }
         };
         // A crash before COMMIT leaves nothing. A crash during COMMIT leaves the whole group or nothing; a retry with
@@ -229,10 +240,11 @@ impl Sequencer {
             Err(error) => {
                 self.durability.abandon(ticket);
                 conn.rollback().await;
-                return Self::handle_failed_commit(members, error);
+                return self.handle_failed_commit(members, error);
             }
         };
         drop(conn);
+        self.writes.report_success();
         let WrittenGroup { tree, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());
@@ -289,8 +301,24 @@ impl Sequencer {
         Ok((tree, held))
     }
 
+    /// Probes whether a group could be committed now.
+    async fn probe(&mut self) -> Result<(), FatalError> {
+        match write_probe::probe(&self.database, self.writes.is_failing()).await {
+            Ok(pages) => {
+                self.writes.report_success();
+                self.wal_checkpointer.count_pages(pages);
+                Ok(())
+            }
+            Err(error) => self.handle_failed_write(Vec::new(), error).map(drop),
+        }
+    }
+
     /// Handles an error before COMMIT, when nothing was written: answers `Unavailable`, or has the group halved.
-    fn handle_failed_write(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
+    fn handle_failed_write(
+        &mut self,
+        members: Vec<PendingProposal>,
+        error: StoreError,
+    ) -> Result<Attempt, FatalError> {
         match error {
             StoreError::Disk(_) => Err(FatalError::Disk(error)),
             StoreError::Damaged { .. } => Err(FatalError::Damaged(error)),
@@ -300,7 +328,7 @@ impl Sequencer {
             // The committer reads without a limit, so that one cannot be exceeded here.
             StoreError::Refused(_) | StoreError::LimitExceeded => Ok(Attempt::Refused(members)),
             StoreError::Full(_) | StoreError::Unreachable(_) | StoreError::Unusable(_) => {
-                tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the log cannot be written");
+                self.writes.report_failure(&error);
                 answer_unavailable(members);
                 Ok(Attempt::Done)
             }
@@ -308,13 +336,20 @@ impl Sequencer {
     }
 
     /// Handles an error of COMMIT itself: the group may be committed or not, so each outcome is `Unavailable`.
-    fn handle_failed_commit(members: Vec<PendingProposal>, error: StoreError) -> Result<Attempt, FatalError> {
+    fn handle_failed_commit(
+        &mut self,
+        members: Vec<PendingProposal>,
+        error: StoreError,
+    ) -> Result<Attempt, FatalError> {
         match error {
             StoreError::Disk(_) => return Err(FatalError::Disk(error)),
             StoreError::Damaged { .. } => return Err(FatalError::Damaged(error)),
             _ => {}
         }
-        tracing::warn!(error = %error, "a COMMIT failed: its outcome is not known");
+        if !self.writes.is_failing() {
+            tracing::warn!("a COMMIT failed: its outcome is not known");
+        }
+        self.writes.report_failure(&error);
         answer_unavailable(members);
         Ok(Attempt::Done)
     }

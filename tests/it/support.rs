@@ -127,6 +127,11 @@ impl World {
         panic!("{} proposals wait, not {proposals}", self.queue().len());
     }
 
+    /// Returns the PostgreSQL server of the sandbox.
+    pub fn postgres_server(&self) -> &Postgres {
+        self.postgres.as_ref().unwrap()
+    }
+
     /// Opens a second handle to the sandbox's database.
     pub async fn database(&self) -> Database {
         Database::open(&self.location()).await.unwrap()

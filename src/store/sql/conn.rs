@@ -75,6 +75,24 @@ impl Conn {
         }
     }
 
+    /// Checks, in a write transaction, that the database is not read-only.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if it is; otherwise see [`StoreError`].
+    pub async fn assert_writable(&mut self) -> Result<(), StoreError> {
+        let is_read_only = match self {
+            Self::SqliteWriter(writer) => writer.is_read_only()?,
+            Self::SqliteReader(_) => true,
+            Self::Postgres(_) => {
+                let sql = "SELECT current_setting('transaction_read_only') AS setting";
+                let row = self.fetch_one(sql, vec![]).await?;
+                row.map(|row| row.get_str("setting").map(|setting| setting == "on")).transpose()?
+                    != Some(false)
+            }
+        };
+        if is_read_only { Err(StoreError::Unreachable("the database is read-only".into())) } else { Ok(()) }
+    }
+
     /// Returns PostgreSQL's time; `None` for SQLite, which has no clock but this node's.
     ///
     /// # Errors

@@ -149,6 +149,15 @@ impl Database {
         }
     }
 
+    /// Returns the free bytes of SQLite's disk; `None` for PostgreSQL, whose disk is not this node's.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.free_bytes(),
+            Self::Postgres { .. } => None,
+        }
+    }
+
     /// Finds the primary again; new connections go to it.
     ///
     /// # Errors

@@ -118,6 +118,12 @@ impl SqliteWriterPool {
         Ok(SqliteWriter(guard))
     }
 
+    /// Returns the free bytes of the disk that holds the database; `None` if the system does not report them.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&*self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Closes the connection. When the last connection of a file closes, SQLite checkpoints its write-ahead log.
     pub async fn close(&self) {
         drop(self.connection.lock().await.take());
@@ -162,6 +168,11 @@ impl SqliteWriter {
         };
         let length = wal.metadata().map_err(sync_failed)?.len();
         if length > 0 { wal.sync_data().map_err(sync_failed) } else { Ok(()) }
+    }
+
+    /// Returns whether SQLite opened the file for reading only, because it may not write to it.
+    pub fn is_read_only(&self) -> Result<bool, StoreError> {
+        Ok(self.connection()?.is_readonly("main")?)
     }
 
     /// Runs statements without arguments.

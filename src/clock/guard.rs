@@ -1,0 +1,86 @@
+//! Guard on the system clock: compares it with the monotonic clock, which nobody sets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::{Clock, Instant, micros_of};
+
+/// A clock whose jumps are not followed. While the clock below differs by more than a bound from what the monotonic
+/// clock makes of its earlier readings, this clock goes on from those, and [`Clock::trusted_now`] returns `None`. A
+/// smaller difference is a correction, and is followed.
+pub struct ClockGuard {
+    below: Arc<dyn Clock>,
+    max_jump_micros: i64,
+    began: std::time::Instant,
+    /// The last trusted reading less the monotonic time of that reading, in microseconds since 1970.
+    offset: AtomicI64,
+}
+
+impl ClockGuard {
+    /// Guards a clock, whose present reading is trusted. `max_jump` is the largest correction that is followed.
+    #[must_use]
+    pub fn new(below: Arc<dyn Clock>, max_jump: Duration) -> Self {
+        let offset = AtomicI64::new(below.now().micros());
+        Self { below, max_jump_micros: micros_of(max_jump), began: std::time::Instant::now(), offset }
+    }
+
+    /// Returns the present time, and whether the clock below shows it.
+    fn read(&self) -> (Instant, bool) {
+        let elapsed = micros_of(self.began.elapsed());
+        let reading = self.below.now();
+        let (offset, trusted) = (reading.micros() - elapsed, self.offset.load(Ordering::Relaxed));
+        if (offset - trusted).abs() > self.max_jump_micros {
+            let expected = Instant::from_micros(trusted.saturating_add(elapsed));
+            return (expected.unwrap_or(reading), false);
+        }
+        self.offset.store(offset, Ordering::Relaxed);
+        (reading, true)
+    }
+}
+
+impl Clock for ClockGuard {
+    fn now(&self) -> Instant {
+        self.read().0
+    }
+
+    fn trusted_now(&self) -> Option<Instant> {
+        let (now, is_trusted) = self.read();
+        is_trusted.then_some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that a test sets to any instant.
+    struct SettableClock(AtomicI64);
+
+    impl Clock for SettableClock {
+        fn now(&self) -> Instant {
+            Instant::from_micros(self.0.load(Ordering::SeqCst)).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_jump_is_not_followed_and_a_correction_is() {
+        let start: Instant = "2026-11-20T16:00:00Z".parse().unwrap();
+        let below = Arc::new(SettableClock(AtomicI64::new(start.micros())));
+        let guard = ClockGuard::new(Arc::clone(&below) as Arc<dyn Clock>, Duration::from_mins(1));
+        let set = |to: Instant| below.0.store(to.micros(), Ordering::SeqCst);
+        let is_near = |now: Instant, to: Instant| now.since(to) + to.since(now) < Duration::from_secs(20);
+        assert_eq!(guard.trusted_now(), Some(start));
+        for jumped in [start.plus(Duration::from_hours(80 * 24)), start.minus(Duration::from_mins(3))] {
+            set(jumped);
+            assert_eq!(guard.trusted_now(), None);
+            assert!(is_near(guard.now(), start), "it goes on from the last trusted reading");
+        }
+        let corrected = start.plus(Duration::from_secs(30));
+        set(corrected);
+        assert_eq!(guard.trusted_now(), Some(corrected), "right again");
+        set(corrected.plus(Duration::from_mins(2)));
+        assert_eq!(guard.trusted_now(), None);
+        assert!(is_near(guard.now(), corrected), "the correction was followed");
+    }
+}
