@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::exchange::ExchangeLimits;
+use crate::exchange::{CallLimits, ExchangeLimits};
 use crate::store::{DatabaseLocation, ReadLimits};
 
 /// Contents of `gateway.toml`.
@@ -94,6 +94,14 @@ pub struct LogConfig {
     /// Commitment key file, mode 0600. It is never replaced. With it a copy of the database can be verified, without
     /// opening any data; back it up with the key ring.
     pub commitment_key: PathBuf,
+    /// Largest step of the system clock that is followed, in seconds, against the monotonic clock; 1 to 86,400. After a
+    /// larger one nothing is appended until the clock is right again, or the node is restarted.
+    #[serde(default = "clock_jump_seconds")]
+    pub clock_jump_seconds: u64,
+}
+
+fn clock_jump_seconds() -> u64 {
+    60
 }
 
 /// Limits on callers. A call beyond a limit is refused with `RESOURCE_EXHAUSTED`; a connection beyond a limit is
@@ -113,6 +121,13 @@ pub struct LimitsConfig {
     pub pending_connections_per_address: usize,
     /// Maximum number of connections of one organisation; 1 to 1,000,000.
     pub connections_per_organisation: usize,
+    /// Calls of one organisation a second; 1 to 1,000,000.
+    pub requests_per_second: u32,
+    /// Calls that an organisation may make at once after a pause; 1 to 1,000,000.
+    pub request_burst: u32,
+    /// Refusals a second of a certificate that is not registered, revoked or suspended, after which its calls are
+    /// rejected unread; 1 to 1,000,000.
+    pub refusals_per_second: u32,
     /// Timeout of a TLS handshake, and of the HTTP/2 preface after it, in seconds; 1 to 60.
     pub handshake_seconds: u64,
     /// Seconds from SIGTERM until connections with calls under way are closed; 1 to 300. Idle connections and streams
@@ -139,6 +154,9 @@ impl Default for LimitsConfig {
             pending_connections: 1_024,
             pending_connections_per_address: 256,
             connections_per_organisation: 64,
+            requests_per_second: 200,
+            request_burst: 400,
+            refusals_per_second: 20,
             handshake_seconds: 5,
             drain_seconds: 15,
             decision_rows: 250_000,
@@ -150,6 +168,16 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Returns the limits of calls.
+    #[must_use]
+    pub fn call_limits(&self) -> CallLimits {
+        CallLimits {
+            requests_per_second: self.requests_per_second,
+            request_burst: self.request_burst,
+            refusals_per_second: self.refusals_per_second,
+        }
+    }
+
     /// Returns the limits of one exchange.
     #[must_use]
     pub fn exchange_limits(&self) -> ExchangeLimits {

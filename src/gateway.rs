@@ -1,29 +1,30 @@
 //! A node: builds and connects keys, database, log, committer, exchange pipeline, methods and listener. Only this
 //! module depends on all of them.
 
+mod dispatch;
 mod files;
 mod start;
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tonic::body::Body;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
 use crate::config::Config;
 use crate::exchange::caller::CallerCache;
-use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, MethodTable, Routes};
+use crate::exchange::{
+    CallLimiter, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog, Routes,
+};
 use crate::identity::{PeerCertificate, Tls};
 use crate::oversight::AlertScheduler;
 use crate::seal::Vault;
 use crate::server::{self, Connections, Tasks};
+use crate::store::log::TreeHead;
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
     self, Committer, FatalError, LogFollower, LogIndexer, LogReader, SchemaMismatch, SequencerHandle,
@@ -32,6 +33,8 @@ use crate::store::{
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
+pub use dispatch::UnauditedService;
+use dispatch::{Dispatch, unaudited_services};
 pub use files::{
     StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring, signer,
     tls,
@@ -51,6 +54,12 @@ const MAX_OVERSIGHT_TIME: Duration = Duration::from_secs(20);
 const MAX_ANNOUNCEMENT_TIME: Duration = Duration::from_secs(30);
 /// Maximum time between two reads of the log, including the search for another primary.
 const MAX_FOLLOW_TIME: Duration = Duration::from_mins(1);
+/// Maximum time between two reads of the clock.
+const MAX_CLOCK_WATCH_TIME: Duration = Duration::from_secs(5);
+/// Maximum time between two commits of the entries of rejected calls.
+const MAX_RECORDING_TIME: Duration = Duration::from_mins(1);
+/// Maximum time for the last of them when the node stops.
+const MAX_LAST_RECORDING_TIME: Duration = Duration::from_secs(2);
 
 /// Clocks and randomness of a node. Only a sandbox replaces them.
 #[derive(Clone)]
@@ -162,6 +171,10 @@ impl Node {
         tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
             server::maintenance_loop(tls_and_clock, self.sighup, key_ring, connections_and_pipeline, progress)
         });
+        let (limited, limited_connections) = (Arc::clone(&pipeline), connections.clone());
+        tasks.spawn_supervised("rejected calls", MAX_RECORDING_TIME, |progress| {
+            server::record_rejected_calls(limited, limited_connections, progress)
+        });
         let indexer = LogIndexer::new(self.log.database().clone(), self.committer.clone());
         tasks.spawn_supervised("log index", MAX_INDEX_TIME, |progress| indexer.run(progress));
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
@@ -170,7 +183,7 @@ impl Node {
             MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
         let extra = unaudited_services(&self.config, UnauditedService::new(health), extra);
         let service = Dispatch {
-            gateway: ExchangeService::new(routes(), pipeline, limits),
+            gateway: ExchangeService::new(routes(), Arc::clone(&pipeline), limits),
             unaudited: Arc::new(extra),
         };
         let configured = &self.config.limits;
@@ -193,6 +206,7 @@ impl Node {
         drop(tasks);
         // A database on a failed disk is left as it is, because closing SQLite writes to it once more.
         ended?;
+        tokio::time::timeout(MAX_LAST_RECORDING_TIME, pipeline.record_rejected(true)).await.ok();
         self.keys.withdraw().await;
         sequencer.stop().await;
         self.log.database().close().await;
@@ -208,8 +222,15 @@ impl Node {
         tasks.spawn_supervised("key announcements", MAX_ANNOUNCEMENT_TIME, |progress| {
             Arc::clone(&self.keys).run(progress)
         });
+        let (clock, condition) = (Arc::clone(&self.environment.clock), self.committer.condition().clone());
+        tasks.spawn_supervised("clock", MAX_CLOCK_WATCH_TIME, |progress| {
+            server::watch_clock(clock, condition, progress)
+        });
         tasks.spawn("health", server::report_health(reporter, self.committer.condition().subscribe()));
-        let size = self.committer.head().borrow().size;
+        let TreeHead { size, time, .. } = *self.committer.head().borrow();
+        if time > self.environment.clock.now() {
+            tracing::warn!(newest_entry = %time, "the newest entry is later than this node's clock: until then entries get its time");
+        }
         let (log, key, committer) = (self.log.clone(), self.log_keys.clone(), self.committer.clone());
         tasks.spawn("log verification", verify_log(log, size, key, committer));
         tasks
@@ -241,6 +262,8 @@ impl Node {
             certificate_status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
             identify: |snapshot, claims| Box::pin(register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
+            limiter: CallLimiter::new(self.config.limits.call_limits()),
+            refusal_log: RefusalLog::default(),
             stopping,
             limits: self.config.limits.exchange_limits(),
         })
@@ -307,81 +330,4 @@ async fn verify_log(
     }
     committer.condition().send_modify(|condition| condition.log_altered = true);
     Ok(())
-}
-
-type ResponseFuture =
-    Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
-
-/// Service outside the log: health, reflection and the sandbox's controls have no entries.
-pub struct UnauditedService {
-    /// The prefix of its paths, `/package.Service/`.
-    pub path_prefix: String,
-    /// Handles a request.
-    pub handler: Box<dyn Fn(http::Request<Body>) -> ResponseFuture + Send + Sync>,
-}
-
-#[derive(Clone)]
-struct Dispatch {
-    gateway: ExchangeService,
-    unaudited: Arc<Vec<UnauditedService>>,
-}
-
-impl tower::Service<http::Request<Body>> for Dispatch {
-    type Response = http::Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = ResponseFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
-        match self.unaudited.iter().find(|extra| request.uri().path().starts_with(&extra.path_prefix)) {
-            Some(extra) => (extra.handler)(request),
-            None => tower::Service::call(&mut self.gateway, request),
-        }
-    }
-}
-
-impl UnauditedService {
-    /// Wraps a tonic service.
-    pub fn new<S>(service: S) -> Self
-    where
-        S: tower::Service<
-                http::Request<Body>,
-                Response = http::Response<Body>,
-                Error = std::convert::Infallible,
-            > + tonic::server::NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-    {
-        let answer = move |request| -> ResponseFuture {
-            Box::pin(tower::ServiceExt::oneshot(service.clone(), request))
-        };
-        Self { path_prefix: format!("/{}/", S::NAME), handler: Box::new(answer) }
-    }
-}
-
-fn unaudited_services(
-    config: &Config,
-    health: UnauditedService,
-    extra: Option<UnauditedService>,
-) -> Vec<UnauditedService> {
-    let mut extras = vec![health];
-    extras.extend(extra);
-    if config.reflection {
-        let builder = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(crate::proto::DESCRIPTOR_SET)
-        };
-        if let (Ok(v1), Ok(v1alpha)) = (builder().build_v1(), builder().build_v1alpha()) {
-            extras.extend([UnauditedService::new(v1), UnauditedService::new(v1alpha)]);
-        } else {
-            tracing::error!("reflection could not be set up");
-        }
-    }
-    extras
 }

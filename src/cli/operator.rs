@@ -1,11 +1,12 @@
 //! Commands of the gateway's operator: `migrate`, `check`, `rotate-keys`, `activate-key`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::ConfigArgs;
 use super::{Failure, print_line};
 use crate::calendar::Date;
-use crate::clock::{Clock, Randomness, SystemClock};
+use crate::clock::{Clock, ClockGuard, Randomness, SystemClock};
 use crate::config::Config;
 use crate::gateway::{self, CheckedLog, Environment, StartError};
 use crate::identity::{CrlState, IssuerReport};
@@ -38,6 +39,15 @@ impl From<StartError> for Failure {
 pub fn system_environment() -> Environment {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Environment { clock: Arc::clone(&clock), system_clock: clock, random: Randomness::system() }
+}
+
+/// Returns the environment of a gateway that serves: as [`system_environment`], but jumps of the clock are not followed.
+#[must_use]
+pub fn serving_environment(config: &Config) -> Environment {
+    let Environment { system_clock, random, .. } = system_environment();
+    let max_jump = Duration::from_secs(config.log.clock_jump_seconds);
+    let clock: Arc<dyn Clock> = Arc::new(ClockGuard::new(system_clock, max_jump));
+    Environment { clock: Arc::clone(&clock), system_clock: clock, random }
 }
 
 /// Migrates the schema to this release.

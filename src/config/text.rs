@@ -10,13 +10,17 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 
 /// Bounds of every number, by key. A test compares the list with the configuration's struct.
-pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 12] = [
+pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 16] = [
     ("database.fold_after_pages", 100..=1_000_000, "pages of 4 KiB"),
+    ("log.clock_jump_seconds", 1..=86_400, "seconds"),
     ("limits.request_bytes", 4_096..=16_777_216, "bytes"),
     ("limits.connections", 1..=1_000_000, "connections"),
     ("limits.pending_connections", 16..=65_536, "connections"),
     ("limits.pending_connections_per_address", 1..=65_536, "connections"),
     ("limits.connections_per_organisation", 1..=1_000_000, "connections"),
+    ("limits.requests_per_second", 1..=1_000_000, "calls"),
+    ("limits.request_burst", 1..=1_000_000, "calls"),
+    ("limits.refusals_per_second", 1..=1_000_000, "refusals"),
     ("limits.handshake_seconds", 1..=60, "seconds"),
     ("limits.drain_seconds", 1..=300, "seconds"),
     ("limits.decision_rows", 1..=10_000_000, "rows"),

@@ -6,6 +6,7 @@
 //! after that.
 
 mod call;
+mod call_limiter;
 pub mod caller;
 pub mod change;
 pub mod check;
@@ -23,12 +24,15 @@ mod part_stream;
 mod pipeline;
 pub mod policy;
 pub mod refusal;
+mod refusal_log;
+mod rejections;
 mod request_id;
 mod routes;
 mod service;
 mod system_exchange;
 mod watch;
 
+pub use call_limiter::{CallLimiter, CallLimits, UNLIMITED};
 pub use caller::Caller;
 pub use change::{Change, Decided, LeafInput, RecordRef};
 pub use context::RequestContext;
@@ -40,6 +44,7 @@ pub use part_stream::PartMessage;
 pub use pipeline::{ExchangeLimits, ExchangePipeline};
 pub use policy::{Permit, PolicyFacts, SharingBasis};
 pub use refusal::{NextActor, Reason, Refusal, WrongState};
+pub use refusal_log::RefusalLog;
 pub use routes::Routes;
 pub use service::{AwaitedResponse, ExchangeService, HostMismatch, MessageLimits};
 pub use watch::FeedBatch;

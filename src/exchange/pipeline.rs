@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
+use super::call_limiter::CallLimiter;
 use super::caller::{Caller, CallerCache, CallerClaims, IdentifyCaller};
 use super::codec::{CommittedReply, OutboundMessage};
 use super::context::RequestContext;
@@ -18,12 +19,13 @@ use super::decision::run_handler;
 use super::entry::{self, EntryOutcome};
 use super::method::MethodTable;
 use super::refusal::{Reason, Refusal};
+use super::refusal_log::RefusalLog;
 use super::{policy, request_id};
 use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::seal::Vault;
-use crate::store::proposal::{CommitOutcome, IdempotencyRecord, RequestKey};
+use crate::store::proposal::{CommitOutcome, IdempotencyRecord, Proposal, RequestKey};
 use crate::store::{CommitmentSalts, Committer, InFlightPermit, LogReader, ReadLimits, Snapshot};
 use crate::tlog::LogKeyHistory;
 
@@ -70,6 +72,10 @@ pub struct ExchangePipeline {
     pub identify: IdentifyCaller,
     /// The callers that were identified recently.
     pub caller_cache: CallerCache,
+    /// Limits the rate of calls.
+    pub limiter: CallLimiter,
+    /// Logs refusals for the operator.
+    pub refusal_log: RefusalLog,
     /// Becomes true when the node begins to shut down.
     pub stopping: watch::Receiver<bool>,
     /// The limits of one exchange.
@@ -113,7 +119,7 @@ impl ExchangePipeline {
     /// Reserves a slot among the exchanges in flight of the caller's organisation.
     pub(super) fn reserve_slot(&self, call: &Call) -> Result<InFlightPermit, Refusal> {
         let slot = self.committer.reserve(call.peer.organisation().as_str());
-        slot.ok_or_else(|| Reason::TooManyInFlight.into())
+        slot.ok_or_else(|| self.reject(call, Reason::TooManyInFlight))
     }
 
     /// Runs an exchange in its own task, which continues after the caller has disconnected.
@@ -218,6 +224,19 @@ impl ExchangePipeline {
         }
     }
 
+    /// Identifies the caller of a method that returns hashes only, and checks that it may call the method. A refusal has
+    /// an entry like any other.
+    pub(super) async fn authorise_hash_query(&self, call: &Call) -> Result<RequestContext, Status> {
+        let refused = match self.request_context(call, UseCache(false)).await {
+            Ok(cx) => match policy::check_may_call(&cx.caller, call.method) {
+                Ok(()) => return Ok(cx),
+                Err(reason) => self.record_refusal(call, Some(&cx.caller), reason.into(), None).await,
+            },
+            Err(refusal) => Some(self.refuse_identity(call, refusal).await),
+        };
+        Err(refused.and_then(Result::err).unwrap_or_else(|| unavailable(call)))
+    }
+
     /// Identifies the caller, from the cache or from the snapshot that the decision will read.
     pub(super) async fn request_context(
         &self,
@@ -261,22 +280,16 @@ impl ExchangePipeline {
         })
     }
 
-    /// Records a refusal of a caller whose identity is not established.
-    pub(super) async fn refuse_unidentified(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
-        let refused = self.record_refusal(call, None, refusal, None).await;
-        refused.unwrap_or_else(|| Err(unavailable(call)))
-    }
-
     /// Records a refusal of identity and removes the caller from the cache. The request id is not looked up,
     /// because a caller that may no longer call does not get its earlier responses either.
-    async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+    pub(super) async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
         self.caller_cache.remove(&call.peer);
         self.refuse_unidentified(call, refusal).await
     }
 
     /// Records a refusal. Returns `None` when the caller's identity has changed since. If the request id is
     /// known, the first response is returned, whatever else has changed.
-    async fn record_refusal(
+    pub(super) async fn record_refusal(
         &self,
         call: &Call,
         caller: Option<&Caller>,
@@ -284,7 +297,10 @@ impl ExchangePipeline {
         request: Option<RequestKey>,
     ) -> Option<ExchangeResult> {
         match self.commit(call, EntryOutcome::Refused(caller, refusal.reason), Bytes::new(), request).await {
-            CommitOutcome::Committed { .. } => Some(Err(refusal.status(call.exchange_id))),
+            CommitOutcome::Committed { .. } => {
+                self.refusal_log.add(call, call.exchange_id, refusal.reason);
+                Some(Err(refusal.status(call.exchange_id)))
+            }
             CommitOutcome::Duplicate(first) => match caller {
                 Some(caller) => self.replay(call, caller, &first).await,
                 None => Some(Err(unavailable(call))),
@@ -319,6 +335,7 @@ impl ExchangePipeline {
             }
         }
         if let Some(refusal) = refused {
+            self.refusal_log.add(call, call.exchange_id, refusal.reason);
             return Some(Err(refusal.status(call.exchange_id)));
         }
         Some(match self.log.load_reply(first.index, &self.vault).await {
@@ -331,23 +348,32 @@ impl ExchangePipeline {
         })
     }
 
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         call: &Call,
         outcome: EntryOutcome<'_>,
         reply: Bytes,
         request: Option<RequestKey>,
     ) -> CommitOutcome {
+        match self.propose(call, outcome, reply, request) {
+            Some(proposal) => self.committer.commit(proposal).await,
+            None => CommitOutcome::Failed,
+        }
+    }
+
+    /// Builds the proposal of an exchange; `None` if its salts cannot be sealed.
+    pub(super) fn propose(
+        &self,
+        call: &Call,
+        outcome: EntryOutcome<'_>,
+        reply: Bytes,
+        request: Option<RequestKey>,
+    ) -> Option<Proposal> {
         let salts = CommitmentSalts::new(&self.random);
         let organisation = outcome.organisation(call);
-        let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange_id, &self.random);
-        let Ok(sealed) = sealed else {
-            return CommitOutcome::Failed;
-        };
+        let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange_id, &self.random).ok()?;
         let key = self.vault.commitment_key();
-        self.committer
-            .commit(entry::exchange_proposal(call, outcome, reply, request, salts, sealed, key))
-            .await
+        Some(entry::exchange_proposal(call, outcome, reply, request, salts, sealed, key))
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
@@ -359,6 +385,6 @@ fn decision_timed_out<T>() -> Result<T, Refusal> {
     Err(Reason::DecisionTooLarge.into())
 }
 
-fn unavailable(call: &Call) -> Status {
+pub(super) fn unavailable(call: &Call) -> Status {
     Refusal::from(Reason::LogUnavailable).status(call.exchange_id)
 }

@@ -97,6 +97,8 @@ reasons! {
     SequenceGap "SEQUENCE_GAP" FailedPrecondition Client 0 "this is not the next part of the sequence";
     Contended "CONTENDED" Aborted Retry 100 "other exchanges changed the same records; nothing was done";
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Retry 1000 "too many exchanges of this organisation are under way";
+    RateLimited "RATE_LIMITED" ResourceExhausted Retry 1000 "this organisation makes more calls a second than it may";
+    TooManyRefusals "TOO_MANY_REFUSALS" ResourceExhausted Client 1000 "too many calls with this certificate were refused within a second; the reason of the first of them tells why";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Retry 1000 "the log cannot be written, so no request is answered";
     KeyUnavailable "KEY_UNAVAILABLE" Unavailable Operator 1000 "this node does not hold the key to a record that the answer needs; nothing was done";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway accepts";

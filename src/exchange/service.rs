@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode};
@@ -14,7 +15,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
-use super::call::{BoxFuture, Call, Handler, HashHandler, UseCache};
+use super::call::{BoxFuture, Call, Handler, HashHandler};
 use super::codec::{self, ExchangeCodec, OutboundMessage};
 use super::method::{Method, UNKNOWN_METHOD};
 use super::part_stream::{MAX_FRAME_BYTES, PartStreamService};
@@ -27,6 +28,11 @@ use crate::identity::PeerCertificate;
 
 /// Metadata key with which a processor names the organisation that it acts for.
 pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
+
+/// Maximum number of bytes that are read of a rejected call.
+const MAX_DRAINED_BYTES: usize = 64 << 10;
+/// Maximum time for which a rejected call is read.
+const MAX_DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// Request extension: the call's `:authority` is not a name of the server's certificate (RFC 9113, 8.3.1).
 #[derive(Clone, Copy)]
@@ -92,15 +98,22 @@ impl ExchangeService {
         let Some(peer) = request.extensions().get::<Arc<PeerCertificate>>().cloned() else {
             return Status::unauthenticated("no client certificate").into_http();
         };
-        if request.method() != HttpMethod::POST {
-            return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
-        }
-        if !headers::is_grpc(request.headers()) {
-            return http_only_response(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
         let found = self.routes.by_path.get(request.uri().path());
         let method = found.map_or(UNKNOWN_METHOD, |(method, _)| method);
         let call = self.build_call(method, peer, request.headers());
+        if let Err(rejected) = self.pipeline.admit(&call) {
+            let draining = drain_body(request.into_body(), MAX_DRAINED_BYTES);
+            tokio::time::timeout(MAX_DRAIN_TIME, draining).await.ok();
+            return rejected.status(call.exchange_id).into_http();
+        }
+        if request.method() != HttpMethod::POST {
+            self.pipeline.reject_http(&call);
+            return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if !headers::is_grpc(request.headers()) {
+            self.pipeline.reject_http(&call);
+            return http_only_response(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
         if request.extensions().get::<HostMismatch>().is_some() {
             return self.record_refusal(&call, Reason::HostMismatch, &HeaderMap::new()).await;
         }
@@ -262,7 +275,7 @@ impl UnaryService<Bytes> for HashQuery {
         self.has_entry.store(true, Ordering::Release);
         Box::pin(async move {
             let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
-            let cx = pipeline.request_context(&call, UseCache(false)).await.map_err(to_status)?;
+            let cx = pipeline.authorise_hash_query(&call).await?;
             let shown_tree = cx.snapshot.shown_tree();
             let answer = handler(cx, call.message.clone()).await;
             // A refusal waits too, because it rests on what was read.

@@ -4,6 +4,8 @@
 //! loop, and wait without limit for a connection that never sends. So the accept loop is the gateway's own.
 
 mod active_calls;
+mod call_limits;
+mod clock_watch;
 mod closing;
 mod connection;
 mod connection_refusals;
@@ -32,6 +34,8 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tower::Service;
 
+pub use call_limits::record_rejected_calls;
+pub use clock_watch::watch_clock;
 pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
 pub use health::report_health;

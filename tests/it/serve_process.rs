@@ -171,6 +171,11 @@ impl ServeProcess {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Returns the path of its log.
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Waits until the log contains the words, and returns how often.
     pub async fn wait_for_log(&self, words: &str) -> usize {
         for _ in 0..MAX_POLLS {

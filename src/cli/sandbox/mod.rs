@@ -20,6 +20,7 @@ use super::serve::Signals;
 use super::{Failure, init, output, print_line};
 use crate::clock::{Clock, Instant, ManualClock, OffsetClock, Randomness, SystemClock};
 use crate::config::{Config, LimitsConfig};
+use crate::exchange::UNLIMITED;
 use crate::gateway::{self, Environment, Node, StartError};
 use crate::store::{Committer, FatalError};
 
@@ -198,7 +199,13 @@ async fn serve_on(
 /// Loads the sandbox's configuration, and lifts the limits on callers.
 fn load_config(dir: &Path) -> Result<Config, Failure> {
     let mut config = Config::load(&dir.join("gateway.toml"))?;
-    config.limits = LimitsConfig { connections_per_organisation: usize::MAX, ..config.limits };
+    config.limits = LimitsConfig {
+        connections_per_organisation: usize::MAX,
+        requests_per_second: UNLIMITED,
+        request_burst: UNLIMITED,
+        refusals_per_second: UNLIMITED,
+        ..config.limits
+    };
     Ok(config)
 }
 

@@ -14,7 +14,10 @@ use uuid::Uuid;
 use super::fixtures::{LA, a_child, a_referral};
 use crate::clock::{Clock, Instant, ManualClock, Randomness};
 use crate::exchange::caller::CallerCache;
-use crate::exchange::{ExchangePipeline, ExchangeService, MessageLimits, MethodTable, Routes};
+use crate::exchange::{
+    CallLimiter, CallLimits, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog,
+    Routes, UNLIMITED,
+};
 use crate::identity::pki::{SandboxAuthority, Validity};
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::proto::Rpc;
@@ -81,6 +84,12 @@ impl TestGateway {
             methods: MethodTable(&[crate::placements::METHODS]),
             identify: |snapshot, claims| Box::pin(crate::register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
+            limiter: CallLimiter::new(CallLimits {
+                requests_per_second: UNLIMITED,
+                request_burst: UNLIMITED,
+                refusals_per_second: UNLIMITED,
+            }),
+            refusal_log: RefusalLog::default(),
             log: LogReader::new(database.clone()),
             log_keys: Arc::new(keys),
             committer,
