@@ -94,7 +94,11 @@ async fn create_referrals(dir: &Path) -> Ids {
             reason: PlacementReason::MentalHealth as i32,
             agreement_id: agreed.agreement_id.clone(),
             safety: "none known".to_owned(),
-            officer: Some(Officer { name: "Sam Example".to_owned(), role: "AP officer".to_owned() }),
+            officer: Some(Officer {
+                name: "Sam Example".to_owned(),
+                role: "AP officer".to_owned(),
+                ..Officer::default()
+            }),
             ..CreateReferralRequest::default()
         };
         let made = la.call(placement_service::CREATE_REFERRAL, &request).await.unwrap();

@@ -21,6 +21,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// SPIFFE trust domain of client certificates: `spiffe://<trust_domain>/<kind>/<id>/<system>`.
     pub trust_domain: String,
+    /// Audience that the tokens of persons must name (`aud`), such as `https://ap.example`. Without it every token is
+    /// refused; systems call without one.
+    #[serde(default)]
+    pub token_audience: Option<String>,
     /// TLS of the listener.
     pub tls: TlsConfig,
     /// The database.

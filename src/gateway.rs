@@ -17,6 +17,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::clock::{Clock, Randomness};
 use crate::config::Config;
 use crate::exchange::caller::CallerCache;
+use crate::exchange::person::PersonCache;
 use crate::exchange::{
     CallLimiter, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog, Routes,
 };
@@ -251,6 +252,7 @@ impl Node {
 
     fn exchange_pipeline(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<ExchangePipeline> {
         let real = Arc::clone(&self.environment.system_clock);
+        let system_clock = Arc::clone(&real);
         Arc::new(ExchangePipeline {
             methods: METHODS,
             log: self.log.clone(),
@@ -258,12 +260,16 @@ impl Node {
             vault: Arc::clone(&self.vault),
             log_keys: Arc::new(self.log_keys.clone()),
             clock: Arc::clone(&self.environment.clock),
+            system_clock,
             random: self.environment.random.clone(),
             certificate_status: Arc::new(move |peer: &PeerCertificate| tls.status(peer, real.now())),
             identify: |snapshot, claims| Box::pin(register::callers::identify(snapshot, claims)),
             caller_cache: CallerCache::default(),
             limiter: CallLimiter::new(self.config.limits.call_limits()),
             refusal_log: RefusalLog::default(),
+            identify_person: |snapshot, claims| Box::pin(register::practitioners::identify(snapshot, claims)),
+            person_cache: PersonCache::default(),
+            token_audience: self.config.token_audience.clone(),
             stopping,
             limits: self.config.limits.exchange_limits(),
         })

@@ -101,6 +101,32 @@ pub fn is_mutating(method: &MethodDescriptor) -> bool {
     option.is_some_and(|option| *method.options().get_extension(&option) == Value::Bool(true))
 }
 
+/// Returns the role of a code as tokens name it, in lower case, such as `dsl`.
+#[must_use]
+pub fn role_code(code: &str) -> Option<v1::RoleCode> {
+    let role = v1::RoleCode::from_str_name(&enum_name("ROLE_CODE_", code)?)?;
+    Some(role).filter(|role| *role != v1::RoleCode::Unspecified)
+}
+
+/// Returns the code of a role as tokens name it.
+#[must_use]
+pub fn role_name(role: v1::RoleCode) -> String {
+    role.as_str_name().trim_start_matches("ROLE_CODE_").to_ascii_lowercase()
+}
+
+/// Returns the purpose of a code as tokens name it, in lower case, such as `safeguarding`.
+#[must_use]
+pub fn purpose(code: &str) -> Option<v1::Purpose> {
+    let purpose = v1::Purpose::from_str_name(&enum_name("PURPOSE_", code)?)?;
+    Some(purpose).filter(|purpose| *purpose != v1::Purpose::Unspecified)
+}
+
+/// Returns the name of an enum's value from its code in lower case.
+fn enum_name(prefix: &str, code: &str) -> Option<String> {
+    let is_code = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_code.then(|| format!("{prefix}{}", code.to_ascii_uppercase()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -174,5 +200,19 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(format!("{child:?} {content:?}"), "ChildIdentity { .. } Content { .. }");
+    }
+
+    #[test]
+    fn codes_of_tokens_are_in_lower_case() {
+        assert_eq!(role_code("dsl"), Some(v1::RoleCode::Dsl));
+        assert_eq!(role_code("ehc_coordinator"), Some(v1::RoleCode::EhcCoordinator));
+        assert_eq!(role_name(v1::RoleCode::EhcCoordinator), "ehc_coordinator");
+        for wrong in ["DSL", "Dsl", "", "unspecified", "teacher", "role_code_dsl"] {
+            assert_eq!(role_code(wrong), None, "{wrong}");
+        }
+        assert_eq!(purpose("safeguarding"), Some(v1::Purpose::Safeguarding));
+        for wrong in ["SAFEGUARDING", "unspecified", "", "marketing"] {
+            assert_eq!(purpose(wrong), None, "{wrong}");
+        }
     }
 }

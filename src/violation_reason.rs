@@ -96,6 +96,10 @@ violation_reasons! {
     SystemReserved "SYSTEM_RESERVED" "the certificate names the system gateway, which is the gateway's own; name another";
     CertificateOfAnother "CERTIFICATE_OF_ANOTHER" "the certificate names another organisation";
     FingerprintFormat "FINGERPRINT_FORMAT" "not 64 lower-case hexadecimal digits";
+    IssuerFormat "ISSUER_FORMAT" "not an https URL without user, query and fragment, of at most 200 characters";
+    KeyFormat "KEY_FORMAT" "not a public JWK of P-256, Ed25519 or RSA from 2,048 bits for this key id and algorithm";
+    KeyPrivate "KEY_PRIVATE" "the JWK holds a private or shared key: replace that key, and send the public part of the new one";
+    KeyDuplicate "KEY_DUPLICATE" "two keys have this id";
     OrganisationKind "ORGANISATION_KIND" "an organisation of this kind cannot be named here";
     MethodUnknown "METHOD_UNKNOWN" "no method has this name";
     MethodNotGrantable "METHOD_NOT_GRANTABLE" "no grant covers this method, because it changes who may do what";

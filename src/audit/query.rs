@@ -11,7 +11,10 @@ use super::wire::ExchangeFilter;
 use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::RequestContext;
-use crate::proto::v1::{AuditEntry, EntryOpenings};
+use crate::proto::{
+    self,
+    v1::{AuditEntry, EntryOpenings},
+};
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
 
@@ -36,12 +39,20 @@ impl ExchangeFilter {
         scope.iter().filter(|id| self.organisation.as_ref().is_none_or(|wanted| wanted == *id)).collect()
     }
 
-    /// Returns whether a filter is about what is kept beside the entry.
+    /// Returns whether a filter is about what is no column: what is kept beside the entry, and the person who acted.
     fn is_about_parts(&self) -> bool {
         self.purpose.is_some()
+            || self.practitioner.is_some()
+            || self.role.is_some()
             || self.record_kind.is_some()
             || self.counterpart.is_some()
             || self.placement.is_some()
+    }
+
+    /// Returns whether the person who acted matches the filters.
+    fn matches_person(&self, entry: &AuditEntry) -> bool {
+        self.practitioner.is_none_or(|practitioner| entry.practitioner == practitioner[..])
+            && self.role.is_none_or(|role| proto::role_code(&entry.role) == Some(role))
     }
 
     /// Returns whether the part of a reader matches the filters that are no columns.
@@ -107,6 +118,9 @@ impl Page<'_> {
     fn add(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         for row in rows {
             let opened = open_entry(row)?;
+            if !self.filter.matches_person(&opened.entry) {
+                continue;
+            }
             let mut parts = self.scope.iter().filter_map(|organisation| opened.part_of(&[organisation]));
             if parts.any(|part| self.filter.matches(&part)) {
                 self.found.insert(row.get::<i64>("idx")?, opened);

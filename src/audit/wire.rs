@@ -8,7 +8,8 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::Refusal;
 use crate::exchange::check::{Check, TextRule};
 use crate::proto;
-use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose, RecordKind};
+use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, Outcome, Purpose, RecordKind, RoleCode};
+use crate::register::certificates;
 use crate::tlog::Hash;
 use crate::violation_reason::ViolationReason;
 
@@ -25,6 +26,9 @@ pub struct ExchangeFilter {
     pub outcome: Option<Outcome>,
     pub purpose: Option<Purpose>,
     pub record_kind: Option<RecordKind>,
+    /// Pseudonym of the person who acted.
+    pub practitioner: Option<[u8; 32]>,
+    pub role: Option<RoleCode>,
     pub from: Option<Instant>,
     pub to: Option<Instant>,
 }
@@ -43,6 +47,10 @@ pub fn check_filter(m: &ListExchangesRequest) -> Result<ExchangeFilter, Refusal>
         outcome: check.optional_enum("outcome", m.outcome),
         purpose: check.optional_enum("purpose", m.purpose),
         record_kind: check.optional_enum("record_kind", m.record_kind),
+        practitioner: Some(&m.practitioner)
+            .filter(|sent| !sent.is_empty())
+            .and_then(|sent| check.parsed("practitioner", sent, certificates::parse_fingerprint)),
+        role: check.optional_enum("role", m.role),
         from: check.optional_timestamp("from_time", m.from_time.as_ref()),
         to: check.optional_timestamp("to_time", m.to_time.as_ref()),
     };
@@ -103,6 +111,11 @@ pub fn exchange_record(
         counterparts: part.counterparts().into_iter().map(str::to_owned).collect(),
         child_count: u32::try_from(part.child_count()).unwrap_or(u32::MAX),
         identity_claimed: entry.identity_claimed,
+        practitioner: Hash::try_from(&entry.practitioner[..])
+            .map(|pseudonym| pseudonym.to_string())
+            .unwrap_or_default(),
+        role: proto::role_code(&entry.role).map_or(0, i32::from),
+        break_glass: entry.break_glass,
         bases: part.bases(),
         subjects: match subjects {
             SubjectScope::All => part.subjects(None, None),

@@ -1,5 +1,6 @@
 //! Command-line arguments of every command (clap).
 
+mod persons;
 #[cfg(feature = "world")]
 mod world;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use persons::{EndIssuerArgs, IssuerCommand, RegisterIssuerArgs, TokenArgs};
 #[cfg(feature = "world")]
 pub use world::{BenchArgs, DemoArgs, SandboxArgs};
 
@@ -57,6 +59,11 @@ pub enum Command {
     /// Placements to which this organisation is a party.
     #[command(subcommand)]
     Placements(ListCommand),
+    /// Issuers of tokens for the persons of this organisation.
+    #[command(subcommand)]
+    Issuer(IssuerCommand),
+    /// Make a token for a person, signed with an issuer's key.
+    Token(TokenArgs),
     /// The log of exchanges.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -173,6 +180,9 @@ pub struct ProfileArgs {
     /// Print protobuf JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// File with the token of the person for whom the command is run.
+    #[arg(long, value_name = "FILE")]
+    pub token: Option<PathBuf>,
 }
 
 /// Arguments of `submit attendance`.
@@ -202,6 +212,9 @@ pub struct SubmitAttendanceArgs {
     /// Reason for the changes to marks that were sent before.
     #[arg(long)]
     pub correction_reason: Option<String>,
+    /// File with the token of the person for whom the command is run.
+    #[arg(long, value_name = "FILE")]
+    pub token: Option<PathBuf>,
 }
 
 /// Arguments of a command that sends a request from a file.
@@ -287,6 +300,12 @@ pub struct ListExchangesArgs {
     /// Purpose: education-provision, attendance, safeguarding or oversight.
     #[arg(long)]
     pub purpose: Option<String>,
+    /// Exchanges in which this person acted, by the pseudonym of 64 hexadecimal digits.
+    #[arg(long)]
+    pub practitioner: Option<String>,
+    /// Exchanges in which a person acted in this role, such as `dsl`.
+    #[arg(long)]
+    pub role: Option<String>,
     /// Exchanges from the start of this day in London, or from this instant (RFC 3339).
     #[arg(long)]
     pub from: Option<String>,

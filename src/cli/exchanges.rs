@@ -18,7 +18,7 @@ const MAX_PAGES: usize = 100_000;
 /// Exchanges on each page.
 const PAGE_SIZE: i32 = 1_000;
 
-const CSV_HEADINGS: [&str; 20] = [
+const CSV_HEADINGS: [&str; 23] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
@@ -37,6 +37,9 @@ const CSV_HEADINGS: [&str; 20] = [
     "Number of children",
     "Records of the placement",
     "Identity claimed in a header, and ignored",
+    "Person (pseudonym)",
+    "Person's role",
+    "Read in an emergency",
     "Exchange",
     "Index in the log",
 ];
@@ -82,7 +85,8 @@ pub async fn list(args: &ListExchangesArgs) -> Result<(), Failure> {
     .await?;
     if !args.connection.json {
         output::print_progress("");
-        let heading = ["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "WITH", "RECORDS"];
+        let heading =
+            ["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "PERSON", "WITH", "RECORDS"];
         output::print_table(heading, &rows);
     }
     Ok(())
@@ -142,8 +146,14 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
             )
         })
     });
+    let role = args.role.as_deref().map(|code| {
+        proto::role_code(&code.replace('-', "_"))
+            .ok_or_else(|| Failure::usage("--role is a role code in lower case, such as dsl or ap_lead"))
+    });
     Ok(ListExchangesRequest {
         page_size: PAGE_SIZE,
+        practitioner: text(&args.practitioner),
+        role: role.transpose()?.unwrap_or_default() as i32,
         organisation: text(&args.organisation),
         system: text(&args.system),
         counterpart: text(&args.counterpart),
@@ -182,7 +192,7 @@ fn parse_day_or_instant(text: &str, days: i32) -> Result<Instant, Failure> {
     })
 }
 
-fn table_row(exchange: &ExchangeRecord) -> [String; 8] {
+fn table_row(exchange: &ExchangeRecord) -> [String; 9] {
     let outcome = exchange.outcome().as_str_name().trim_start_matches("OUTCOME_");
     let outcome = format!("{outcome} {}", exchange.reason);
     [
@@ -192,9 +202,20 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 8] {
         exchange.system.clone(),
         short_method_name(&exchange.method).to_owned(),
         outcome.trim_end().to_owned(),
+        person_text(exchange),
         exchange.counterparts.join(" "),
         records_text(exchange),
     ]
+}
+
+/// Returns role and pseudonym of the person who acted, such as `dsl 1f6c08a2`; empty for a system.
+fn person_text(exchange: &ExchangeRecord) -> String {
+    if exchange.practitioner.is_empty() {
+        return String::new();
+    }
+    let short: String = exchange.practitioner.chars().take(8).collect();
+    let glass = if exchange.break_glass { " BREAK-GLASS" } else { "" };
+    format!("{} {short}{glass}", proto::role_name(exchange.role()))
 }
 
 /// Returns the records that the exchange was about, such as `read passport 2 of la/330 (MEDICAL META)`.
@@ -215,7 +236,7 @@ fn records_text(exchange: &ExchangeRecord) -> String {
     }))
 }
 
-fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
+fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 23] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
     let utc = exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
@@ -236,10 +257,22 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 20] {
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
         exchange.child_count.to_string(),
         records_text(exchange),
-        if exchange.identity_claimed { "yes".to_owned() } else { String::new() },
+        yes(exchange.identity_claimed),
+        exchange.practitioner.clone(),
+        Some(exchange.role).filter(|role| *role != 0).map(role_text).unwrap_or_default(),
+        yes(exchange.break_glass),
         exchange.exchange_id.clone(),
         exchange.index.to_string(),
     ]
+}
+
+fn yes(is_so: bool) -> String {
+    if is_so { "yes".to_owned() } else { String::new() }
+}
+
+/// Returns a role in words.
+fn role_text(role: i32) -> String {
+    proto::enum_value_comment("RoleCode", role)
 }
 
 pub(super) fn exchange_time(exchange: &ExchangeRecord) -> Option<Instant> {

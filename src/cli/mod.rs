@@ -17,6 +17,7 @@ pub mod exchanges;
 mod failure;
 mod files;
 mod init;
+pub mod issuer;
 mod json_decode;
 mod json_request;
 mod log_writer;
@@ -31,6 +32,7 @@ mod sent_requests;
 mod serve;
 mod spreadsheet_writer;
 mod submit;
+pub mod token;
 mod watch;
 
 use std::process::ExitCode;
@@ -39,7 +41,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use args::{
-    Arguments, AuditCommand, Command, ListCommand, PassportCommand, PushCommand, SubmitCommand, WatchCommand,
+    Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand, PushCommand,
+    SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
 use log_writer::LogWriter;
@@ -106,6 +109,10 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Passport(PassportCommand::Get(args)) => json_request::get_passport(&args).await,
         Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
         Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
+        Command::Issuer(IssuerCommand::Register(args)) => issuer::register(&args).await,
+        Command::Issuer(IssuerCommand::End(args)) => issuer::end(&args).await,
+        Command::Issuer(IssuerCommand::List(args)) => issuer::list(&args).await,
+        Command::Token(args) => token::print(&args),
         Command::Placements(ListCommand::List(args)) => placements::list(&args).await,
         Command::Audit(AuditCommand::List(args)) => exchanges::list(&args).await,
         Command::Audit(AuditCommand::Head(args)) => audit::print_newest_checkpoint(&args).await,

@@ -10,12 +10,39 @@ use super::args::ProfileArgs;
 use crate::client::{CheckpointStore, Client, ClientError, Profile};
 use crate::identity::PeerCertificate;
 
+/// Largest file of a token, in bytes: the gateway takes tokens of 8 KiB.
+const MAX_TOKEN_FILE_BYTES: u64 = 9 * 1_024;
+
 /// Connects with the profile that the arguments name.
 ///
 /// # Errors
 /// Exit code 78 if the profile is invalid, 69 if the gateway cannot be reached.
 pub async fn connect_from_args(args: &ProfileArgs) -> Result<Client, Failure> {
-    connect(&args.profile).await
+    connect_with_token(&args.profile, args.token.as_deref()).await
+}
+
+/// Connects with a profile file, and sends the token in a file, if there is one, with every call.
+///
+/// # Errors
+/// As [`connect_from_args`]; exit code 64 if the file holds no token.
+pub async fn connect_with_token(profile: &Path, token: Option<&Path>) -> Result<Client, Failure> {
+    let token = token.map(read_token).transpose()?;
+    let client = connect(profile).await?;
+    match token {
+        None => Ok(client),
+        Some(token) => {
+            client.with_token(token.trim()).map_err(|_| Failure::input("the token is not text of a header"))
+        }
+    }
+}
+
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let unreadable = || Failure::input(format!("{}: not a token of at most 8 KiB", file.display()));
+    let size = std::fs::metadata(file).map_err(|_| unreadable())?.len();
+    if size > MAX_TOKEN_FILE_BYTES {
+        return Err(unreadable());
+    }
+    std::fs::read_to_string(file).map_err(|_| unreadable())
 }
 
 /// Connects with a profile file.

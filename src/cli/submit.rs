@@ -61,7 +61,7 @@ pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
             print_diagnostics(&register.diagnostics, args.json)?.join("\n")
         )));
     }
-    let client = profile::connect(profile).await?;
+    let client = profile::connect_with_token(profile, args.token.as_deref()).await?;
     let reason = args.correction_reason.as_deref().unwrap_or_default();
     let CheckedRegister { accepted: good, diagnostics: findings } =
         check_register(&client, &register, reason).await?;

@@ -102,6 +102,7 @@ pub struct Client {
     log_key: LogKeyHistory,
     checkpoints: Arc<CheckpointStore>,
     on_behalf_of: Option<AsciiMetadataValue>,
+    token: Option<AsciiMetadataValue>,
     limits: ClientLimits,
 }
 
@@ -143,13 +144,24 @@ impl Client {
             .map_err(|_| ClientError::Profile("on_behalf_of is not an organisation id".to_owned()))?;
         let channel =
             retry_within_limits(limits, || true, || Box::pin(connect::open_channel(profile, limits))).await?;
-        Ok(Self { channel, log_key, checkpoints: checkpoints.into(), on_behalf_of, limits })
+        Ok(Self { channel, log_key, checkpoints: checkpoints.into(), on_behalf_of, token: None, limits })
     }
 
     /// Returns the same connection, limited to one attempt per call.
     #[must_use]
     pub fn without_retries(self) -> Self {
         Self { limits: ClientLimits { max_attempts: 1, ..self.limits }, ..self }
+    }
+
+    /// Returns the same connection, whose calls are made for the person of a token (RFC 6750, `Bearer`).
+    ///
+    /// # Errors
+    /// [`ClientError::Profile`] if the token is not text that a header can hold.
+    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
+        let header = format!("Bearer {token}").parse::<AsciiMetadataValue>();
+        let mut header = header.map_err(|_| ClientError::Profile("the token is not one".to_owned()))?;
+        header.set_sensitive(true);
+        Ok(Self { token: Some(header), ..self })
     }
 
     /// Sends a request and returns the reply with its verified receipt.
@@ -269,6 +281,10 @@ impl Client {
                 .contains(&path.path());
         if let Some(organisation) = self.on_behalf_of.as_ref().filter(|_| !is_about_log) {
             metadata.insert("ap-on-behalf-of", organisation.clone());
+        }
+        // Nor does a person ask for them: the log is compared also when the token's time is over.
+        if let Some(token) = self.token.as_ref().filter(|_| !is_about_log) {
+            metadata.insert("authorization", token.clone());
         }
         tonic::Request::from_parts(metadata, tonic::Extensions::default(), message)
     }

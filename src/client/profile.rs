@@ -22,6 +22,8 @@ pub struct Profile {
     pub log_key: String,
     /// Organisation for which a processor acts.
     pub on_behalf_of: Option<String>,
+    /// Audience that the gateway expects of tokens.
+    pub token_audience: Option<String>,
 }
 
 /// Content of a profile file.
@@ -42,6 +44,8 @@ pub struct ProfileFile {
     pub seen: PathBuf,
     /// Organisation that a processor acts for.
     pub on_behalf_of: Option<String>,
+    /// Audience that the gateway expects of the tokens of persons; `token` needs it.
+    pub token_audience: Option<String>,
 }
 
 impl Profile {
@@ -62,6 +66,7 @@ impl Profile {
             key: folder.join(file.key),
             log_key: file.log_key,
             on_behalf_of: file.on_behalf_of,
+            token_audience: file.token_audience,
         };
         Ok((profile, folder.join(&file.seen)))
     }

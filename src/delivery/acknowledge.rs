@@ -27,7 +27,8 @@ pub async fn acknowledge(
     mut cx: RequestContext,
     m: AcknowledgeDeliveryRequest,
 ) -> Result<Decided<AcknowledgeDeliveryResponse>, Refusal> {
-    let request = wire::check_acknowledgement(&cx, &m)?;
+    let mut request = wire::check_acknowledgement(&cx, &m)?;
+    request.officer = cx.attest(request.officer.take());
     let organisation = cx.caller.organisation.clone();
     let stage = request.stage;
     let mut headers = Vec::new();

@@ -42,6 +42,7 @@ kinds! {
     Grant => register::register_content;
     Agreement => register::register_content;
     Closure => register::register_content;
+    Issuer => register::register_content;
     Passport => passports::passport_content [needs_action];
     Alert => oversight::alert_content [needs_action];
     AlertEnded => oversight::alert_content;

@@ -22,6 +22,8 @@ pub(super) struct Call {
     pub method: &'static Method,
     pub peer: Arc<PeerCertificate>,
     pub on_behalf_of: Option<String>,
+    /// The token of the person for whom the system calls; empty if the header is no bearer token.
+    pub token: Option<Arc<str>>,
     pub trace_id: String,
     /// Whether a header claimed an identity. The claim is ignored, and recorded in the entry.
     pub identity_claimed: bool,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::person::Person;
 use super::refusal::Refusal;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::identity::PeerCertificate;
@@ -38,6 +39,8 @@ pub struct Caller {
     pub organisation: OrganisationId,
     /// The processor that holds the certificate, when it acts for the organisation under a grant.
     pub processor: Option<OrganisationId>,
+    /// The person for whom the system calls, if the call has a token.
+    pub person: Option<Arc<Person>>,
     /// Guards on the records that the identity was read from, checked again under the lock.
     pub guards: Vec<Guard>,
 }
@@ -54,7 +57,7 @@ impl Caller {
 const MAX_CACHED_CALLERS: usize = 20_000;
 
 /// Cache of recently identified callers, by certificate. An entry may be stale; the guards detect that under the
-/// lock. A processor is not cached, because its grant has a last day.
+/// lock. A processor is not cached, because its grant has a last day. A cached caller has no person.
 #[derive(Clone, Default)]
 pub struct CallerCache(Arc<Mutex<HashMap<[u8; 32], Caller>>>);
 

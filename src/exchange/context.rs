@@ -7,12 +7,15 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::change::Change;
 use super::method::{Method, MethodTable};
+use super::person::Person;
 use super::policy::{self, Permit, PolicyFacts};
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use crate::calendar::Date;
 use crate::clock::{Instant, Randomness};
+use crate::proto::v1::Officer;
 use crate::seal::Vault;
 use crate::store::Snapshot;
+use crate::store::proposal::RowWrite;
 use crate::tlog::LogKeyHistory;
 
 /// The context of one exchange, as a capability receives it.
@@ -23,6 +26,8 @@ pub struct RequestContext {
     pub methods: MethodTable,
     /// The calling organisation, and the processor that acts for it, if any.
     pub caller: Caller,
+    /// The row that records who the caller's person is, if it is new. The pipeline appends it to what is decided.
+    pub(super) person_record: Option<RowWrite>,
     /// The id of the exchange.
     pub exchange_id: Uuid,
     /// The time at which the exchange began.
@@ -49,6 +54,33 @@ impl RequestContext {
     /// As [`policy::authorise`].
     pub fn permit(&self, facts: &PolicyFacts) -> Result<Permit, Refusal> {
         policy::authorise(&self.caller, self.method, facts)
+    }
+
+    /// Returns the person for whom the system calls, if the call has a token.
+    #[must_use]
+    pub fn person(&self) -> Option<&Person> {
+        self.caller.person.as_deref()
+    }
+
+    /// Returns the person for whom the system calls, where the exchange needs one. Only a caller that holds a permit
+    /// asks: to any other, the thing does not exist.
+    ///
+    /// # Errors
+    /// [`Reason::PersonRequired`] when the call has no token.
+    pub fn require_person(&self, _: &Permit) -> Result<&Person, Refusal> {
+        self.person().ok_or_else(|| Reason::PersonRequired.into())
+    }
+
+    /// Attests an officer whom the request names, if the call's token proves that this person acts. Another name is kept as
+    /// it was sent, because people enter facts for others; the entry then says who entered it.
+    #[must_use]
+    pub fn attest(&self, officer: Option<Officer>) -> Option<Officer> {
+        let mut officer = officer?;
+        if let Some(person) = self.person().filter(|person| person.name == officer.name) {
+            officer.role_code = person.role.into();
+            officer.attested = true;
+        }
+        Some(officer)
     }
 
     /// Creates an empty change under the permit.

@@ -180,6 +180,11 @@ fn set_caller(entry: &mut AuditEntry, caller: &Caller) {
     if let Some(processor) = &caller.processor {
         processor.as_str().clone_into(&mut entry.processor);
     }
+    if let Some(person) = &caller.person {
+        entry.practitioner = to_bytes(&person.practitioner);
+        entry.role = person.role_name();
+        entry.set_purpose(person.purpose);
+    }
 }
 
 fn to_bytes(bytes: &[u8]) -> Bytes {

@@ -1,4 +1,7 @@
-//! Headers of a call. No header identifies the caller; only the certificate does.
+//! Headers of a call. No header identifies the caller; only the certificate does. The token of `authorization` adds the
+//! person for whom the caller's system calls.
+
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -16,6 +19,18 @@ pub(super) fn trace_id(header: &str) -> Option<&str> {
     (version == "00" && trace.len() == 32 && hex(trace) && parts.count() == 2).then_some(trace)
 }
 
+/// Returns the bearer token of a call. It is empty, and so refused like any other that is not valid, if there are several
+/// `authorization` headers or one that holds something else.
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<Arc<str>> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let first = all.next()?;
+    let only = Some(first).filter(|_| all.next().is_none()).and_then(|value| value.to_str().ok());
+    let token = only
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Some(token.map_or_else(|| Arc::from(""), |(_, token)| Arc::from(token)))
+}
+
 /// Checks whether a header claims an identity, as a proxy's would. The claim is ignored, and the entry records
 /// that there was one.
 pub(super) fn has_identity_header(headers: &HeaderMap) -> bool {
@@ -29,6 +44,23 @@ pub(super) fn has_identity_header(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_one_bearer_token_is_read() {
+        let read = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer_token(&headers).map(|token| token.to_string())
+        };
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&["Bearer a.b.c"]).as_deref(), Some("a.b.c"));
+        assert_eq!(read(&["bearer a.b.c"]).as_deref(), Some("a.b.c"));
+        for wrong in [&["Basic a.b.c"][..], &["a.b.c"], &["Bearer"], &["Bearer a.b.c", "Bearer a.b.c"]] {
+            assert_eq!(read(wrong).as_deref(), Some(""), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn a_trace_that_is_none_is_dropped() {

@@ -12,21 +12,21 @@ use tonic::Status;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
 use super::call_limiter::CallLimiter;
-use super::caller::{Caller, CallerCache, CallerClaims, IdentifyCaller};
+use super::caller::{Caller, CallerCache, IdentifyCaller};
 use super::codec::{CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::run_handler;
 use super::entry::{self, EntryOutcome};
 use super::method::MethodTable;
+use super::person::{IdentifyPerson, PersonCache};
 use super::refusal::{Reason, Refusal};
 use super::refusal_log::RefusalLog;
 use super::{policy, request_id};
-use crate::calendar::Date;
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::seal::Vault;
 use crate::store::proposal::{CommitOutcome, IdempotencyRecord, Proposal, RequestKey};
-use crate::store::{CommitmentSalts, Committer, InFlightPermit, LogReader, ReadLimits, Snapshot};
+use crate::store::{CommitmentSalts, Committer, InFlightPermit, LogReader, ReadLimits};
 use crate::tlog::LogKeyHistory;
 
 /// Whether each attempt at an exchange may use cached facts. The first attempt may. Up to five more read a new
@@ -64,6 +64,8 @@ pub struct ExchangePipeline {
     pub log_keys: Arc<LogKeyHistory>,
     /// The clock of domain rules and entries.
     pub clock: Arc<dyn Clock>,
+    /// The real time, by which tokens are valid.
+    pub system_clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub random: Randomness,
     /// Checks a certificate for revocation and expiry since its handshake.
@@ -76,6 +78,12 @@ pub struct ExchangePipeline {
     pub limiter: CallLimiter,
     /// Logs refusals for the operator.
     pub refusal_log: RefusalLog,
+    /// Identifies persons by the issuers of the register.
+    pub identify_person: IdentifyPerson,
+    /// The persons whose tokens were verified recently.
+    pub person_cache: PersonCache,
+    /// The audience that tokens name; without one every token is refused.
+    pub token_audience: Option<String>,
     /// Becomes true when the node begins to shut down.
     pub stopping: watch::Receiver<bool>,
     /// The limits of one exchange.
@@ -83,32 +91,6 @@ pub struct ExchangePipeline {
 }
 
 impl ExchangePipeline {
-    /// Checks whether a certificate is neither expired nor revoked. A certificate whose revocation list has
-    /// lapsed passes: its calls are refused, and the refusals name the cause.
-    #[must_use]
-    pub fn is_still_valid(&self, peer: &PeerCertificate) -> bool {
-        (self.certificate_status)(peer) != CertificateStatus::Invalid
-    }
-
-    /// Checks whether a connection may stay open: not when its certificate was revoked or its organisation
-    /// suspended. An unregistered certificate may stay connected, because the refusals of its calls name the
-    /// cause.
-    ///
-    /// # Errors
-    /// [`Reason::LogUnavailable`] or [`Reason::Failed`] when the register could not be read; check again later.
-    pub async fn may_stay_connected(&self, peer: &Arc<PeerCertificate>) -> Result<bool, Refusal> {
-        let mut snapshot = Snapshot::new(self.log.database());
-        let claims = CallerClaims { peer, on_behalf_of: None, today: "", method: "" };
-        match (self.identify)(&mut snapshot, claims).await {
-            Ok(_) => Ok(true),
-            Err(refusal) => match refusal.reason {
-                Reason::CertificateRevoked | Reason::OrganisationSuspended => Ok(false),
-                Reason::CertificateNotRegistered => Ok(true),
-                _ => Err(refusal),
-            },
-        }
-    }
-
     /// Waits until the node begins to shut down.
     pub(super) async fn wait_until_stopping(&self) {
         if self.stopping.clone().wait_for(|stopping| *stopping).await.is_err() {
@@ -187,7 +169,7 @@ impl ExchangePipeline {
         (use_cache, ends): (UseCache, Instant),
         identified: &mut Option<Caller>,
     ) -> Option<ExchangeResult> {
-        let cx = match timeout_at(ends, self.request_context(call, use_cache))
+        let mut cx = match timeout_at(ends, self.request_context(call, use_cache))
             .await
             .unwrap_or_else(|_| decision_timed_out())
         {
@@ -200,6 +182,7 @@ impl ExchangePipeline {
             return self.record_refusal(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
+        let person_record = cx.person_record.take();
         let decided =
             timeout_at(ends, run_handler(call, decide, cx)).await.unwrap_or_else(|_| decision_timed_out());
         // The timeout cannot interrupt a decision that does not wait, so the time is checked again.
@@ -210,6 +193,7 @@ impl ExchangePipeline {
             Err(_) if use_cache.0 && Instant::now() < ends => return None,
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
         };
+        let change = change.append_person(person_record);
         match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
             CommitOutcome::Committed { receipt, reply } => Some(Ok(NextItem::Ready((
                 OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
@@ -237,53 +221,13 @@ impl ExchangePipeline {
         Err(refused.and_then(Result::err).unwrap_or_else(|| unavailable(call)))
     }
 
-    /// Identifies the caller, from the cache or from the snapshot that the decision will read.
-    pub(super) async fn request_context(
-        &self,
-        call: &Call,
-        use_cache: UseCache,
-    ) -> Result<RequestContext, Refusal> {
-        match (self.certificate_status)(&call.peer) {
-            CertificateStatus::Valid => {}
-            CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
-            CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
-        }
-        let mut snapshot = Snapshot::recording(self.log.database(), self.limits.reads);
-        let now = self.clock.now();
-        let today = Date::in_london(now);
-        let named = call.on_behalf_of.as_deref();
-        let remembered = self.caller_cache.get(&call.peer).filter(|_| use_cache.0 && named.is_none());
-        let caller = if let Some(caller) = remembered {
-            caller
-        } else {
-            let today = today.to_string();
-            let (peer, method) = (&*call.peer, call.method.path);
-            let claims = CallerClaims { peer, on_behalf_of: named, today: &today, method };
-            let caller = (self.identify)(&mut snapshot, claims).await?;
-            if named.is_none() {
-                self.caller_cache.insert(&call.peer, &caller);
-            }
-            caller
-        };
-        Ok(RequestContext {
-            method: call.method,
-            methods: self.methods,
-            caller,
-            exchange_id: call.exchange_id,
-            now,
-            today,
-            snapshot,
-            use_cache: use_cache.0,
-            vault: Arc::clone(&self.vault),
-            log_keys: Arc::clone(&self.log_keys),
-            random: self.random.clone(),
-        })
-    }
-
     /// Records a refusal of identity and removes the caller from the cache. The request id is not looked up,
     /// because a caller that may no longer call does not get its earlier responses either.
     pub(super) async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
-        self.caller_cache.remove(&call.peer);
+        // The certificate of an invalid token is as it was.
+        if refusal.reason != Reason::TokenInvalid {
+            self.caller_cache.remove(&call.peer);
+        }
         self.refuse_unidentified(call, refusal).await
     }
 
@@ -318,7 +262,7 @@ impl ExchangePipeline {
         caller: &Caller,
         first: &IdempotencyRecord,
     ) -> Option<ExchangeResult> {
-        let refused = match request_id::is_same_request(call, first, &self.vault.ring()) {
+        let refused = match request_id::is_same_request(call, caller, first, &self.vault.ring()) {
             Ok(true) => None,
             Ok(false) => Some(Refusal::from(Reason::RequestIdReused)),
             Err(error) => Some(Refusal::from(error)),

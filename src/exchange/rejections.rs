@@ -117,6 +117,7 @@ fn is_limited(reason: Reason) -> bool {
     !matches!(
         reason,
         Reason::GrantRequired
+            | Reason::TokenInvalid
             | Reason::LogUnavailable
             | Reason::KeyUnavailable
             | Reason::Failed

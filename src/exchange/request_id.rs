@@ -29,7 +29,7 @@ pub(super) fn request_key(call: &Call, caller: &Caller, ring: &KeyRing) -> Optio
     Some(RequestKey {
         organisation: caller.organisation.as_str().to_owned(),
         request_id: Uuid::parse_str(&fields.request_id).ok()?,
-        mac: ring.request_digest(&mac_input(call)).to_bytes(),
+        mac: ring.request_digest(&mac_input(call, caller)).to_bytes(),
     })
 }
 
@@ -39,11 +39,12 @@ pub(super) fn request_key(call: &Call, caller: &Caller, ring: &KeyRing) -> Optio
 /// As [`KeyRing::is_same_request`]; [`SealError::UnknownFormat`] if the stored bytes are not a digest.
 pub(super) fn is_same_request(
     call: &Call,
+    caller: &Caller,
     first: &IdempotencyRecord,
     ring: &KeyRing,
 ) -> Result<bool, SealError> {
     let kept = KeyedDigest::from_bytes(&first.mac).ok_or(SealError::UnknownFormat)?;
-    ring.is_same_request(&kept, &mac_input(call))
+    ring.is_same_request(&kept, &mac_input(call, caller))
 }
 
 /// Checks whether the request is only to be validated (AIP-163).
@@ -52,9 +53,18 @@ pub(super) fn is_validate_only(call: &Call) -> bool {
         && IdempotencyFields::decode(call.message.clone()).is_ok_and(|fields| fields.validate_only)
 }
 
-/// Returns the bytes that a request id is bound to: method, system, and the message as received.
-fn mac_input(call: &Call) -> Vec<u8> {
+/// Returns the bytes that a request id is bound to: person, method, system, and the message as received.
+fn mac_input(call: &Call, caller: &Caller) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(call.message.len() + 128);
+    // A path begins with a slash, so no input without a person begins as one with a person does. The pseudonym is not
+    // taken, because it may have been made under another key when the request was sent first.
+    if let Some(person) = &caller.person {
+        for text in [&person.issuer, &person.subject] {
+            bytes.push(0);
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.push(0);
+    }
     for text in [call.method.path, call.peer.system()] {
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(0);

@@ -191,6 +191,7 @@ impl ExchangeService {
             method,
             peer,
             on_behalf_of: text(ON_BEHALF_OF).map(str::to_owned),
+            token: headers::bearer_token(headers),
             trace_id: trace.to_owned(),
             identity_claimed: headers::has_identity_header(headers),
             exchange_id: exchange,

@@ -84,7 +84,13 @@ impl ExchangePipeline {
         RequestContext {
             method,
             methods: self.methods,
-            caller: Caller { organisation: organisation.clone(), processor: None, guards: Vec::new() },
+            caller: Caller {
+                organisation: organisation.clone(),
+                processor: None,
+                person: None,
+                guards: Vec::new(),
+            },
+            person_record: None,
             exchange_id: exchange,
             now,
             today: Date::in_london(now),

@@ -191,6 +191,7 @@ async fn run_feed(
             }
             () = sleep_until(ends) => return end_of_lifetime(&call),
             () = sleep_until(beats) => {
+                pipeline.check_person(&call).await?;
                 let newest = pipeline.log.load_newest_checkpoint().await;
                 let (size, checkpoint) =
                     newest.map_err(|error| Refusal::from(error).status(call.exchange_id))?;

@@ -1,5 +1,5 @@
-//! Identity of callers: organisation and system from a verified client certificate, and the TLS configuration that
-//! verifies it.
+//! Identity of callers: organisation and system from a verified client certificate, the TLS configuration that verifies
+//! it, and the tokens of the persons for whom a system calls.
 
 mod authorities;
 mod certificate;
@@ -10,6 +10,8 @@ pub mod pki;
 mod revocation;
 mod server_certificate;
 mod tls;
+mod token;
+mod token_key;
 mod verifier;
 
 pub use certificate::{CertificateError, GATEWAY_SYSTEM, PeerCertificate};
@@ -17,3 +19,5 @@ pub use certificate_summary::{CertificateSummary, with_refused_certificate};
 pub use files::{TlsError, TlsFiles};
 pub use revocation::CrlState;
 pub use tls::{CertificateStatus, IssuerReport, Tls};
+pub use token::{Claims, Expected, UnverifiedToken};
+pub use token_key::{InvalidToken, JwkError, MAX_JWK_BYTES, TokenAlgorithm, TokenKey};

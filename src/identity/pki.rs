@@ -74,6 +74,14 @@ impl SandboxAuthority {
         &self.certificate_pem
     }
 
+    /// Creates a P-256 key and returns it, PKCS#8 in PEM.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn new_key() -> Result<String, PkiError> {
+        Ok(KeyPair::generate()?.serialize_pem())
+    }
+
     /// Returns the authority's private key, PEM.
     #[must_use]
     pub fn key_pem(&self) -> String {

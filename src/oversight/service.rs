@@ -158,7 +158,8 @@ pub(super) async fn resolve_alert(
         resolved_by: Some(by.clone()),
         ..alert
     };
-    next.resolution = Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer, note })?);
+    next.resolution =
+        Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer: cx.attest(officer), note })?);
     for party in [&placement.commissioner, &placement.provider].into_iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
     }

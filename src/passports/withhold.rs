@@ -26,7 +26,7 @@ pub async fn withhold_information(
     let decision = Withholding {
         blocks: asked.blocks.iter().map(|kind| *kind as i32).collect(),
         reason: asked.reason,
-        decided_by: asked.officer,
+        decided_by: cx.attest(asked.officer),
         recorded_time: Some(cx.now.to_proto()),
     };
     let number = before.next();

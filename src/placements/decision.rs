@@ -14,7 +14,8 @@ pub(super) async fn decide_placement(
     mut cx: RequestContext,
     m: DecidePlacementRequest,
 ) -> Result<Decided<DecidePlacementResponse>, Refusal> {
-    let (target, decision) = wire::decide(&m, cx.today)?;
+    let (target, mut decision) = wire::decide(&m, cx.today)?;
+    decision.decided_by = cx.attest(decision.decided_by.take());
     let (placement, permit) = draft::load_permitted(&mut cx, target.placement).await?;
     draft::check_etag(&target.etag, placement.version)?;
     let mut draft = Draft::open(&mut cx, &placement).await?;

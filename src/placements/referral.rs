@@ -46,7 +46,8 @@ pub(super) async fn create_referral(
     mut cx: RequestContext,
     m: CreateReferralRequest,
 ) -> Result<Decided<CreateReferralResponse>, Refusal> {
-    let referral = wire::create_referral(&m, cx.today)?;
+    let mut referral = wire::create_referral(&m, cx.today)?;
+    referral.detail.referred_by = cx.attest(referral.detail.referred_by.take());
     let permit = permit_referral(&mut cx, &referral).await?;
     let subject = find_or_create_child(&mut cx, &referral.child).await?;
     let warnings = referral_warnings(&mut cx, &referral, &subject).await?;

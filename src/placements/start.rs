@@ -45,7 +45,7 @@ pub(super) async fn start_placement(
     let school_days = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
     let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE_SCHOOL_DAYS);
     draft.detail.open_items_due = due.to_string();
-    draft.detail.started_by = start.officer;
+    draft.detail.started_by = cx.attest(start.officer);
     draft.detail.missing_items.clone_from(&open_items);
     draft.detail.missing_reason = start.reason;
     let change = draft.seal(&cx, &permit)?.guard(plan::key(placement.id), planned_version);

@@ -15,7 +15,7 @@ use crate::proto::v1::{
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 pub use rows::{CertificateRow, key, list_by_organisation};
-pub use wire::check_certificate;
+pub use wire::{check_certificate, parse_fingerprint};
 
 /// Registers a further certificate of an organisation.
 pub(super) async fn register(

@@ -1,11 +1,12 @@
-//! The content of a delivered change of the register: its subject, and the closure or change of state that it wrote.
+//! The content of a delivered change of the register: its subject, and the closure, change of state or issuer that it
+//! wrote.
 
-use super::{closures, state_change};
+use super::{closures, issuers, state_change};
 use crate::exchange::{DeliveredContent, DeliverySource, Refusal, RequestContext};
 use crate::proto::v1::RegisterContent;
 use crate::proto::v1::delivery::Content;
 
-/// Reads the content of a registration, grant, agreement or closure.
+/// Reads the content of a registration, grant, agreement, closure or issuer.
 ///
 /// # Errors
 /// [`crate::exchange::Reason::Failed`] when a stored value cannot be opened.
@@ -19,6 +20,7 @@ pub async fn register_content(
         method: source.method.rsplit('/').next().unwrap_or_default().to_owned(),
         closure: closure.map(|closure| closure.to_proto()),
         state_change: state_change::written_at(cx, source.index, source.object).await?,
+        issuer: issuers::written_at(&mut cx.snapshot, source.index).await?.unwrap_or_default(),
     };
     Ok(DeliveredContent::new(content, Content::Register, Vec::new()))
 }

@@ -1,4 +1,5 @@
-//! The register of organisations: their certificates, grants, sharing agreements, term dates and closures.
+//! The register of organisations: their certificates, grants, issuers of tokens, practitioners, sharing agreements, term
+//! dates and closures.
 
 pub mod agreements;
 pub mod bootstrap;
@@ -7,7 +8,9 @@ pub mod certificates;
 pub mod closures;
 mod delivered;
 pub mod grants;
+pub mod issuers;
 pub mod organisations;
+pub mod practitioners;
 pub mod state_change;
 pub mod terms;
 
@@ -22,7 +25,9 @@ pub const TABLES: &[&Table] = &[
     certificates::CertificateRow::TABLE,
     closures::ClosureRow::TABLE,
     grants::GrantRow::TABLE,
+    issuers::IssuerRow::TABLE,
     organisations::OrganisationRow::TABLE,
+    practitioners::PractitionerRow::TABLE,
     terms::TermsRow::TABLE,
 ];
 
@@ -62,6 +67,21 @@ methods! {
     }
     register_service::END_AGREEMENT => unary(agreements::end_agreement) {
         Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::REGISTER_ISSUER => unary(issuers::register) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::END_ISSUER => unary(issuers::end) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::LIST_ISSUERS => unary(issuers::list) {
+        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::LIST_PRACTITIONERS => unary(practitioners::list) {
+        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::END_PRACTITIONER => unary(practitioners::end) {
+        Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]
     }
     register_service::PUT_TERM_DATES => unary(terms::put) {
         Changes, callers: PLACEMENT_PARTIES, access: [Owner: Always]

@@ -167,11 +167,21 @@ pub(super) async fn deliver_registration(
     change: Change,
     organisation: &OrganisationId,
 ) -> Result<Change, Refusal> {
+    deliver_to_operators(cx, change, DeliveryKind::Registration, organisation).await
+}
+
+/// Delivers what the exchange changes to the organisation concerned and to every operator.
+pub(super) async fn deliver_to_operators(
+    cx: &mut RequestContext,
+    change: Change,
+    kind: DeliveryKind,
+    organisation: &OrganisationId,
+) -> Result<Change, Refusal> {
     let object = cx.exchange_id;
-    let mut change = change.deliver(organisation, DeliveryKind::Registration, object, None);
+    let mut change = change.deliver(organisation, kind, object, None);
     for operator in rows::list_operators(&mut cx.snapshot).await? {
         if operator != *organisation {
-            change = change.deliver(&operator, DeliveryKind::Registration, object, None);
+            change = change.deliver(&operator, kind, object, None);
         }
     }
     Ok(change)

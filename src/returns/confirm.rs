@@ -51,6 +51,7 @@ pub async fn confirm_marks(
     m: ConfirmMarksRequest,
 ) -> Result<Decided<ConfirmMarksResponse>, Refusal> {
     let (stating, officer) = parse_request(&m)?;
+    let officer = cx.attest(officer);
     let known = load_stored_sessions(&mut cx, &stating).await?;
     check_confirmations(&stating, &known, &cx.caller.organisation)?;
     let mut placements: Vec<&Placement> = known.placements.values().collect();
@@ -117,12 +118,7 @@ async fn load_facts(cx: &mut RequestContext, placements: &[&Placement]) -> Resul
 fn parse_request(m: &ConfirmMarksRequest) -> Result<(Vec<ParsedConfirmation>, Option<Officer>), Refusal> {
     let mut check = Check::new();
     check.uuid("request_id", &m.request_id);
-    let officer = m.officer.as_ref().map(|sent| {
-        let mut at = check.enter("officer");
-        let name = at.text("name", &sent.name, TextRule::legal_name(200).required());
-        let role = at.text("role", &sent.role, TextRule::line(200));
-        Officer { name: name.unwrap_or_default(), role: role.unwrap_or_default() }
-    });
+    let officer = m.officer.as_ref().map(|sent| check.enter("officer").officer_fields(sent));
     if m.confirmations.is_empty() {
         check.add_violation("confirmations", ViolationReason::BatchEmpty);
     }

@@ -46,7 +46,7 @@ pub struct RingKey {
     pub(super) blind_index_kdf: hmac::Key,
     pub(super) request_mac: hmac::Key,
     pub(super) delivery_mac: hmac::Key,
-    pub(super) practitioner_mac: hmac::Key,
+    pub(super) practitioner_kdf: hmac::Key,
 }
 
 /// State of a key: whether it seals or only opens.
@@ -249,7 +249,7 @@ impl RingKey {
             blind_index_kdf: mac("blind index"),
             request_mac: mac("request mac"),
             delivery_mac: mac("delivery digest"),
-            practitioner_mac: mac("practitioner hmac"),
+            practitioner_kdf: mac("practitioner hmac"),
         })
     }
 }

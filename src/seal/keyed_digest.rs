@@ -62,24 +62,22 @@ impl KeyRing {
         self.keys().map(|key| digest_under(key, &key.delivery_mac, delivery)).collect()
     }
 
-    /// Returns the digest that an entry holds in place of a practitioner's issuer and subject.
+    /// Returns the pseudonyms that an organisation's entries may hold for a person: one for each key of the ring, the
+    /// active one first. Another organisation's pseudonyms of the same person differ.
     #[must_use]
-    pub fn practitioner_digest(&self, issuer: &str, subject: &str) -> KeyedDigest {
-        digest_under(self.active(), &self.active().practitioner_mac, &practitioner_message(issuer, subject))
-    }
-
-    /// Returns the digests by which a practitioner is looked up: one for each key of the ring, newest first.
-    #[must_use]
-    pub fn practitioner_digests(&self, issuer: &str, subject: &str) -> Vec<KeyedDigest> {
-        let message = practitioner_message(issuer, subject);
-        self.keys().map(|key| digest_under(key, &key.practitioner_mac, &message)).collect()
+    pub fn practitioner_digests(&self, organisation: &str, issuer: &str, subject: &str) -> Vec<KeyedDigest> {
+        let message = envelope::length_prefixed(&[issuer.as_bytes(), subject.as_bytes()]);
+        let active = self.active().id();
+        let others = self.keys().filter(|key| key.id() != active);
+        let keys = [self.active()].into_iter().chain(others);
+        keys.map(|key| {
+            let own = hkdf::expand(&key.practitioner_kdf, &[organisation.as_bytes()]);
+            digest_under(key, &hmac::Key::new(hmac::HMAC_SHA256, &own[..]), &message)
+        })
+        .collect()
     }
 }
 
 fn digest_under(key: &RingKey, purpose: &hmac::Key, message: &[u8]) -> KeyedDigest {
     KeyedDigest { key_id: key.id(), tag: hkdf::tag_bytes(&hmac::sign(purpose, message)) }
-}
-
-fn practitioner_message(issuer: &str, subject: &str) -> Vec<u8> {
-    envelope::length_prefixed(&[issuer.as_bytes(), subject.as_bytes()])
 }

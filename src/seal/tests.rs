@@ -75,8 +75,8 @@ fn agrees_with_python() {
         "9200da0765342932879f5be12187593ea8bb289fb0ddbc1b5204d915c199e3f8"
     );
     assert_eq!(
-        hex(&ring.practitioner_digest("https://idp.example", "p-1").tag),
-        "b16140d57c71be34774f58eac3b1929d5dd577de64a6e1808bc8eeabcc66293b"
+        hex(&ring.practitioner_digests("la/330", "https://idp.example", "p-1")[0].tag),
+        "a4a6914ebdb581dee25934bff827b7ccce92f0d5c2dd3b469c53e7378a2299d9"
     );
 }
 

@@ -207,7 +207,8 @@ fn http2_settings() -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(100)
         .max_local_error_reset_streams(256)
         .max_pending_accept_reset_streams(20)
-        .max_header_list_size(16 * 1024)
+        // Beyond the largest token, so that a longer one is refused and entered.
+        .max_header_list_size(32 * 1024)
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(1024 * 1024)
         .keep_alive_interval(Duration::from_secs(30))

@@ -1,4 +1,4 @@
-//! The log indexer: lists the entries of each caller and of each placement, behind their commit. Both indexes are in
+//! The log indexer: lists the entries of each caller, placement and practitioner, behind their commit. The indexes are in
 //! the order of their keys, so that adding an entry writes a page for each of its rows; a group that waited for that
 //! would hold the lock for as long. Entries that are not indexed yet are few, and are found in the log itself.
 
@@ -11,9 +11,9 @@ use super::committer::Committer;
 use super::fatal::FatalError;
 use super::log::db_int;
 use super::sql::{Conn, Database, Row, StoreError, TableRows, Value};
-use super::tables::{CALLERS, INDEX_PROGRESS, PLACEMENT_ENTRIES};
+use super::tables::{CALLERS, INDEX_PROGRESS, PLACEMENT_ENTRIES, PRACTITIONER_ENTRIES};
 use super::task_progress::TaskProgress;
-use crate::proto::v1::EntryOpenings;
+use crate::proto::v1::{AuditEntry, EntryOpenings};
 
 /// Number of entries that are indexed at once, at most.
 const ENTRIES_PER_STEP: u64 = 512;
@@ -79,7 +79,8 @@ impl LogIndexer {
         if size.saturating_sub(indexed) < min_behind.max(1) {
             return Ok(false);
         }
-        let sql = "SELECT idx, caller, openings FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+        let sql =
+            "SELECT idx, caller, bytes, openings FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx";
         let end = size.min(indexed.saturating_add(ENTRIES_PER_STEP));
         let entries = reader.fetch(sql, vec![db_int(indexed).into(), db_int(end).into()]).await?;
         drop(reader);
@@ -114,17 +115,21 @@ impl LogIndexer {
     }
 }
 
-/// Rows of both indexes, for consecutive entries.
+/// Rows of the indexes, for consecutive entries.
 #[derive(Default)]
 struct IndexRows {
     callers: Vec<(String, i64)>,
     placements: Vec<(Vec<u8>, i64)>,
+    practitioners: Vec<(Vec<u8>, i64)>,
 }
 
 impl IndexRows {
     fn add(&mut self, entry: &Row) -> Result<(), StoreError> {
         let index: i64 = entry.get("idx")?;
         self.callers.push((entry.get("caller")?, index));
+        let audited = AuditEntry::decode(entry.get_bytes("bytes")?);
+        let audited = audited.map_err(|_| StoreError::corrupt("entries", "bytes"))?;
+        self.practitioners.extend(practitioner_of(&audited).map(|practitioner| (practitioner, index)));
         let openings = EntryOpenings::decode(entry.get_bytes("openings")?);
         let openings = openings.map_err(|_| StoreError::corrupt("entries", "openings"))?;
         self.placements.extend(placements_of(&openings).into_iter().map(|placement| (placement, index)));
@@ -135,15 +140,29 @@ impl IndexRows {
     fn into_tables(mut self, next: u64) -> Vec<TableRows> {
         self.callers.sort_unstable();
         self.placements.sort_unstable();
+        self.practitioners.sort_unstable();
         let row = |key: Value, index: i64| vec![key, index.into()];
         let callers = self.callers.into_iter().map(|(caller, index)| row(caller.into(), index)).collect();
         let placements = self.placements.into_iter().map(|(placement, index)| row(placement.into(), index));
         let placements: Vec<_> = placements.collect();
+        let practitioners = self.practitioners.into_iter();
+        let practitioners =
+            practitioners.map(|(practitioner, index)| row(practitioner.into(), index)).collect();
         let progress = vec![vec![0_i64.into(), db_int(next).into()]];
-        let tables: [TableRows; 3] =
-            [(&CALLERS, callers), (&INDEX_PROGRESS, progress), (&PLACEMENT_ENTRIES, placements)];
+        let tables: [TableRows; 4] = [
+            (&CALLERS, callers),
+            (&INDEX_PROGRESS, progress),
+            (&PLACEMENT_ENTRIES, placements),
+            (&PRACTITIONER_ENTRIES, practitioners),
+        ];
         tables.into_iter().filter(|(_, rows)| !rows.is_empty()).collect()
     }
+}
+
+/// Returns the pseudonym of the person who acted, if a person did.
+#[must_use]
+pub fn practitioner_of(entry: &AuditEntry) -> Option<Vec<u8>> {
+    Some(entry.practitioner.to_vec()).filter(|practitioner| !practitioner.is_empty())
 }
 
 /// Returns the placements of the leaves of an entry, each once.

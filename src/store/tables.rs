@@ -15,6 +15,7 @@ pub const TABLES: &[&Table] = &[
     &PARTIES,
     &CALLERS,
     &PLACEMENT_ENTRIES,
+    &PRACTITIONER_ENTRIES,
     &INDEX_PROGRESS,
     &NODES,
     &ACTIVATED_KEYS,
@@ -139,7 +140,18 @@ pub const PLACEMENT_ENTRIES: Table = Table {
     versions: NO_VERSIONS,
 };
 
-/// How far the indexes by caller and by placement go.
+/// Index of entries by the person who acted.
+pub const PRACTITIONER_ENTRIES: Table = Table {
+    name: "practitioner_entries",
+    number: 43,
+    class: TableClass::Derived,
+    subject: RecordSubject::NoChild,
+    columns: &[Column::new::<[u8; 32]>("practitioner"), Column::new::<i64>("idx")],
+    replace_key: &[],
+    versions: NO_VERSIONS,
+};
+
+/// How far the indexes by caller, by placement and by practitioner go.
 pub const INDEX_PROGRESS: Table = Table {
     name: "index_progress",
     number: 11,

@@ -58,6 +58,10 @@ pub enum KeyFamily {
     OpenItem = b'O',
     /// An alert.
     Alert = b'A',
+    /// An organisation's issuer of tokens, by its name.
+    Issuer = b'i',
+    /// An organisation's practitioner, by key id and pseudonym.
+    Practitioner = b'w',
 }
 
 /// A key: the family's letter, then fixed-width or length-prefixed parts, so that no two things have the same key.

@@ -93,7 +93,11 @@ pub async fn set_riverside_state(operator: &Client, state: OrganisationState) {
         etag: found.organisation.unwrap().etag,
         state: state as i32,
         reason: "the inspection of October".to_owned(),
-        officer: Some(Officer { name: "Kit Example".to_owned(), role: "service manager".to_owned() }),
+        officer: Some(Officer {
+            name: "Kit Example".to_owned(),
+            role: "service manager".to_owned(),
+            ..Officer::default()
+        }),
         ..UpdateOrganisationRequest::default()
     };
     operator.call(register_service::UPDATE_ORGANISATION, &request).await.unwrap();

@@ -56,6 +56,17 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     example("CountersignAgreement", "provider-b", r#"{"agreement_id": "$proposed", "etag": "1"}"#),
     example("EndAgreement", "la-a", r#"{"agreement_id": "$ending"}"#),
     example(
+        "RegisterIssuer",
+        "provider-a",
+        r#"{"issuer": "https://idp.example", "keys": [{"key_id": "k1", "algorithm": "TOKEN_ALGORITHM_EDDSA",
+            "jwk": "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+            "from_time": "2026-11-01T00:00:00Z"}]}"#,
+    ),
+    example("EndIssuer", "la-a", r#"{"issuer": "https://la-a.sandbox.ap.example"}"#),
+    example("ListIssuers", "provider-a", "{}"),
+    example("ListPractitioners", "provider-a", "{}"),
+    example("EndPractitioner", "provider-a", r#"{"practitioner": "$practitioner"}"#),
+    example(
         "PutTermDates",
         "la-a",
         r#"{"term_dates": {"academic_year": 2027, "terms": [{"first": "2027-09-02", "last": "2027-12-17"}]}}"#,

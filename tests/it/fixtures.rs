@@ -21,6 +21,7 @@ use tonic::Code;
 
 use super::example_requests::{EXAMPLE_REQUESTS, ExampleRequest};
 use super::support::NOW;
+use super::tokens;
 use super::wire::{Answer, Wire, frame};
 
 /// The UPN of the child in the fixtures.
@@ -84,6 +85,10 @@ impl Fixtures {
         let mut alerts = alerts["alerts"].as_array().unwrap().iter();
         let alert = alerts.find(|alert| alert["provider"] == "provider/riverside").unwrap();
         stage.names.insert("alert".to_owned(), alert["alertId"].as_str().unwrap().to_owned());
+        // A person of these fixtures alone, because one of the examples ends it.
+        let subject = stage.random.uuid_v4().hyphenated().to_string();
+        let practitioner = tokens::sign_in(dir, "provider-a", |claims| claims["sub"] = subject.into()).await;
+        stage.names.insert("practitioner".to_owned(), practitioner);
         for reached in (0..=PLACEMENT_STATES.len()).rev() {
             stage.create_placement(reached).await;
         }

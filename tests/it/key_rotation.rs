@@ -40,7 +40,11 @@ pub async fn create_referral(la: &Client, agreement_id: &str) {
         requested_start: "2026-11-23".to_owned(),
         sessions_per_week: 10,
         safety: "none known".to_owned(),
-        officer: Some(Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned() }),
+        officer: Some(Officer {
+            name: "Sam Example".to_owned(),
+            role: "AP commissioner".to_owned(),
+            ..Officer::default()
+        }),
         ..CreateReferralRequest::default()
     };
     la.call(placement_service::CREATE_REFERRAL, &request).await.unwrap();

@@ -17,7 +17,7 @@ use super::exchange_semantics::{mark, new_id, refusal_status, submission, submit
 use super::support::{World, gateway, run};
 
 fn officer() -> Officer {
-    Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned() }
+    Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned(), ..Officer::default() }
 }
 
 /// Creates a referral of a child by one of the sandbox's organisations to another.

@@ -71,7 +71,7 @@ async fn wait_until_checked(world: &World, placement: &str) {
 }
 
 fn officer(name: &str) -> Officer {
-    Officer { name: name.to_owned(), role: "safeguarding lead".to_owned() }
+    Officer { name: name.to_owned(), role: "safeguarding lead".to_owned(), ..Officer::default() }
 }
 
 async fn resolve_alert(client: &Client, alert: &Alert, note: &str) -> Result<AlertState, (Code, String)> {

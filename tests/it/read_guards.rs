@@ -109,7 +109,11 @@ async fn withhold(la: Client, placement_id: String, blocks: Vec<i32>) -> Result<
         placement_id,
         blocks,
         reason: "the family asked for it".to_owned(),
-        officer: Some(Officer { name: "Sam Example".to_owned(), role: "AP officer".to_owned() }),
+        officer: Some(Officer {
+            name: "Sam Example".to_owned(),
+            role: "AP officer".to_owned(),
+            ..Officer::default()
+        }),
         ..WithholdInformationRequest::default()
     };
     text_or_reason(la.call(passport_service::WITHHOLD_INFORMATION, &request).await)

@@ -90,7 +90,11 @@ async fn suspend_request(world: &World) -> RepeatedRequest {
         etag: found.organisation.unwrap().etag,
         state: OrganisationState::Suspended as i32,
         reason: "the inspection of October".to_owned(),
-        officer: Some(Officer { name: "Kit Example".to_owned(), role: "service manager".to_owned() }),
+        officer: Some(Officer {
+            name: "Kit Example".to_owned(),
+            role: "service manager".to_owned(),
+            ..Officer::default()
+        }),
         ..UpdateOrganisationRequest::default()
     };
     RepeatedRequest::new("operator", "UpdateOrganisation", &request)

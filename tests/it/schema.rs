@@ -22,12 +22,13 @@ pub const POSTGRES_COLUMNS: &str = "SELECT CAST(c.table_name AS TEXT) AS table_n
      CAST(CASE c.is_nullable WHEN 'NO' THEN 1 ELSE 0 END AS INT8) AS is_required \
      FROM information_schema.columns c WHERE c.table_schema = 'public'";
 /// The keys of tables that are not keyed by the position of the row and in which no row is replaced.
-const OTHER_KEYS: [(&str, &[&str]); 6] = [
+const OTHER_KEYS: [(&str, &[&str]); 7] = [
     ("activated_keys", &["id"]),
     ("callers", &["organisation", "idx"]),
     ("checkpoints", &["size"]),
     ("entries", &["idx"]),
     ("placement_entries", &["placement", "idx"]),
+    ("practitioner_entries", &["practitioner", "idx"]),
     ("parties", &["organisation", "idx", "ordinal"]),
 ];
 /// The table of sqlx, whose columns are not declared.

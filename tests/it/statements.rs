@@ -35,7 +35,11 @@ async fn confirm(
     client: &Client,
     confirmations: Vec<Confirmation>,
 ) -> Result<ConfirmMarksResponse, ClientError> {
-    let officer = Some(Officer { name: "Ade Example".to_owned(), role: "attendance officer".to_owned() });
+    let officer = Some(Officer {
+        name: "Ade Example".to_owned(),
+        role: "attendance officer".to_owned(),
+        ..Officer::default()
+    });
     let request = ConfirmMarksRequest {
         request_id: new_id(),
         confirmations,

@@ -147,7 +147,13 @@ impl Wire {
             .unwrap();
         for (name, value) in metadata {
             let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
+            let value = value.parse().unwrap();
+            // A second token is sent beside the first one.
+            if name == http::header::AUTHORIZATION {
+                request.headers_mut().append(name, value);
+            } else {
+                request.headers_mut().insert(name, value);
+            }
         }
         self.request(request).await
     }

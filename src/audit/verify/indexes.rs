@@ -1,10 +1,10 @@
-//! The indexes of the log by caller and by placement, compared with the entries up to which they go.
+//! The indexes of the log by caller, placement and practitioner, compared with the entries up to which they go.
 
 use super::page::sql_int;
 use super::row_sum::{RowHasher, RowSum};
 use crate::audit::report::VerifyReport;
 use crate::proto::v1::{AuditEntry, EntryOpenings};
-use crate::store::log_indexer::placements_of;
+use crate::store::log_indexer::{placements_of, practitioner_of};
 use crate::store::{Snapshot, StoreError, Value};
 
 /// Rows that one query reads.
@@ -17,6 +17,8 @@ const CALLERS_AFTER: &str = "SELECT organisation AS key, idx FROM callers \
      WHERE organisation > $1 OR (organisation = $1 AND idx > $2) ORDER BY organisation, idx LIMIT $3";
 const PLACEMENTS_AFTER: &str = "SELECT placement AS key, idx FROM placement_entries \
      WHERE placement > $1 OR (placement = $1 AND idx > $2) ORDER BY placement, idx LIMIT $3";
+const PRACTITIONERS_AFTER: &str = "SELECT practitioner AS key, idx FROM practitioner_entries \
+     WHERE practitioner > $1 OR (practitioner = $1 AND idx > $2) ORDER BY practitioner, idx LIMIT $3";
 
 /// What the indexes must hold.
 pub(super) struct ExpectedIndexes {
@@ -24,6 +26,7 @@ pub(super) struct ExpectedIndexes {
     indexed_up_to: i64,
     callers: RowSum,
     placements: RowSum,
+    practitioners: RowSum,
 }
 
 impl ExpectedIndexes {
@@ -33,8 +36,8 @@ impl ExpectedIndexes {
     /// See [`StoreError`].
     pub async fn load(snapshot: &mut Snapshot) -> Result<Self, StoreError> {
         let indexed_up_to = snapshot.indexed_up_to().await?;
-        let (callers, placements) = Default::default();
-        Ok(Self { hasher: RowHasher::default(), indexed_up_to, callers, placements })
+        let (callers, placements, practitioners) = Default::default();
+        Ok(Self { hasher: RowHasher::default(), indexed_up_to, callers, placements, practitioners })
     }
 
     /// Adds the rows of an entry.
@@ -46,6 +49,9 @@ impl ExpectedIndexes {
         self.callers.add(&self.hasher, &(entry.organisation.as_bytes(), index));
         for placement in placements_of(openings) {
             self.placements.add(&self.hasher, &(placement, index));
+        }
+        if let Some(practitioner) = practitioner_of(entry) {
+            self.practitioners.add(&self.hasher, &(practitioner, index));
         }
     }
 
@@ -75,15 +81,19 @@ impl ExpectedIndexes {
         } else {
             self.name_callers(snapshot, report).await?;
         }
-        let placements = self.sum_stored(snapshot, PLACEMENTS_AFTER, (&[][..]).into()).await?;
-        if placements == self.placements {
-            report.rows += placements.count;
-        } else {
+        for (table, kept_by, sql, expected) in [
+            ("placement_entries", "placements", PLACEMENTS_AFTER, &self.placements),
+            ("practitioner_entries", "practitioners", PRACTITIONERS_AFTER, &self.practitioners),
+        ] {
+            if self.sum_stored(snapshot, sql, (&[][..]).into()).await? == *expected {
+                report.rows += expected.count;
+                continue;
+            }
             let what = format!(
-                "the index does not list the placements of the entries below {}: rows were changed, added or removed",
+                "the index does not list the {kept_by} of the entries below {}: rows were changed, added or removed",
                 self.indexed_up_to
             );
-            report.add_finding("placement_entries", None, what);
+            report.add_finding(table, None, what);
         }
         Ok(())
     }

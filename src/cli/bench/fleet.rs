@@ -247,5 +247,5 @@ fn referral(request_id: String, provider: &str, agreement_id: &str) -> CreateRef
 }
 
 fn officer() -> Officer {
-    Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned() }
+    Officer { name: "Sam Example".to_owned(), role: "AP commissioner".to_owned(), ..Officer::default() }
 }

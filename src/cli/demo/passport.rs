@@ -40,7 +40,11 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
         content.notices.len()
     ));
     ensure(content.blocks.len() == 9 && content.notices.len() == 2, "the passport has other blocks")?;
-    let lead = Officer { name: "Jo Example".to_owned(), role: "Designated safeguarding lead".to_owned() };
+    let lead = Officer {
+        name: "Jo Example".to_owned(),
+        role: "Designated safeguarding lead".to_owned(),
+        ..Officer::default()
+    };
     print_line("   Jo Example, Riverside's designated safeguarding lead, has read it and acts on it");
     acknowledge(&clients.riverside, std::slice::from_ref(&found), Some(lead)).await?;
     let request = GetDeliveryStatusRequest { object_id: placement.to_owned() };

@@ -17,6 +17,12 @@ use crate::identity::pki::{IssuedCertificate, SandboxAuthority, Validity};
 /// Trust domain of the sandbox.
 pub const TRUST_DOMAIN: &str = "sandbox.ap.example";
 
+/// Audience of the tokens of the sandbox.
+pub const TOKEN_AUDIENCE: &str = "https://sandbox.ap.example";
+
+/// Organisations that have an issuer of tokens, by short name.
+pub const ISSUERS: [&str; 3] = ["la-a", "school", "provider-a"];
+
 /// Organisations of the world: short name, organisation id, system, display name.
 pub const ORGANISATIONS: [(&str, &str, &str, &str); 9] = [
     ("operator", "operator/gateway", "console", "Gateway operator"),
@@ -45,11 +51,29 @@ pub fn create(dir: &Path, postgres_url_file: Option<&Path>) -> Result<SandboxFil
     if !dir.join("ca.pem").exists() {
         issue_certificates(dir)?;
     }
+    for name in ISSUERS {
+        if !issuer_key(dir, name).exists() {
+            let key = SandboxAuthority::new_key().map_err(|error| Failure::bug("an issuer's key", error))?;
+            write_file(&dir.join("certs"), &format!("{name}-issuer.key"), &key)?;
+        }
+    }
     write_file(dir, "gateway.toml", &configuration_toml(postgres_url_file))?;
     let operator = CertificateDer::from_pem_file(dir.join("certs/operator.pem")).ok();
     let operator = operator.and_then(|der| PeerCertificate::parse(&der).ok());
     let operator = operator.ok_or_else(|| Failure::refused("the operator's certificate cannot be read"))?;
     Ok(SandboxFiles { operator })
+}
+
+/// Returns the path of the private key of an organisation's issuer.
+#[must_use]
+pub fn issuer_key(dir: &Path, name: &str) -> PathBuf {
+    dir.join("certs").join(format!("{name}-issuer.key"))
+}
+
+/// Returns the name of an organisation's issuer.
+#[must_use]
+pub fn issuer_name(name: &str) -> String {
+    format!("https://{name}.{TRUST_DOMAIN}")
 }
 
 fn issue_certificates(dir: &Path) -> Result<(), Failure> {
@@ -88,6 +112,7 @@ pub fn write_profiles(dir: &Path, address: SocketAddr) -> Result<(), Failure> {
             log_key: log_key.trim().to_owned(),
             seen: PathBuf::from(format!("../seen/{name}")),
             on_behalf_of: (name == "processor").then(|| "provider/riverside".to_owned()),
+            token_audience: Some(TOKEN_AUDIENCE.to_owned()),
         };
         let text = toml::to_string(&file).map_err(|error| Failure::bug("a profile", error))?;
         write_file(&dir.join("profiles"), &format!("{name}.toml"), &text)?;
@@ -104,7 +129,7 @@ fn configuration_toml(postgres_url_file: Option<&Path>) -> String {
         }
     };
     format!(
-        "listen = \"127.0.0.1:0\"\ntrust_domain = \"{TRUST_DOMAIN}\"\nreflection = true\n\n\
+        "listen = \"127.0.0.1:0\"\ntrust_domain = \"{TRUST_DOMAIN}\"\ntoken_audience = \"{TOKEN_AUDIENCE}\"\nreflection = true\n\n\
          [tls]\ncertificate = \"certs/server.pem\"\nkey = \"certs/server.key\"\nclient_ca = \"ca.pem\"\n\
          crls = [\"ca.crl\"]\n\n[database]\n{database}\n\n\
          [log]\nanchor = \"anchor\"\nsigning_key = \"log-signing-key\"\nkey_ring = \"key-ring\"\n\

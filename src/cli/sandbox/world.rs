@@ -11,6 +11,9 @@ use super::Failure;
 pub struct World {
     /// Organisations with their certificates.
     pub organisations: Vec<WorldOrganisation>,
+    /// Issuers of tokens.
+    #[serde(default)]
+    pub issuers: Vec<WorldIssuer>,
     /// Sharing agreements.
     pub agreements: Vec<WorldAgreement>,
     /// Placements with their children.
@@ -28,6 +31,19 @@ pub struct WorldOrganisation {
     pub certificate: String,
     /// SHA-256 of the certificate, hexadecimal.
     pub certificate_sha256: String,
+}
+
+/// Issuer of tokens for the persons of an organisation of the sandbox.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct WorldIssuer {
+    /// Short name of the organisation.
+    pub name: String,
+    /// Name of the issuer, as its tokens have it.
+    pub issuer: String,
+    /// Path of its private key.
+    pub key: String,
+    /// Audience of its tokens: this gateway.
+    pub audience: String,
 }
 
 /// Sharing agreement of the sandbox.

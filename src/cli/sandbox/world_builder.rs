@@ -14,9 +14,10 @@ use serde::Deserialize;
 
 use documents::{decision, officer, plan};
 
-use super::super::{Failure, profile};
-use super::files::ORGANISATIONS;
-use super::world::{World, WorldAgreement, WorldOrganisation, WorldPlacement};
+use super::super::token::TokenSigner;
+use super::super::{Failure, issuer, profile};
+use super::files::{self, ISSUERS, ORGANISATIONS};
+use super::world::{World, WorldAgreement, WorldIssuer, WorldOrganisation, WorldPlacement};
 use crate::client::Client;
 use crate::clock::{ManualClock, Randomness};
 use crate::proto::v1::respond_to_referral_request::Answer;
@@ -24,8 +25,9 @@ use crate::proto::v1::{
     Acceptance, Agreement, AppointAuditorRequest, Article6, Article9, AuthoriseProcessorRequest,
     ChildIdentity, CountersignAgreementRequest, CreateReferralRequest, DataClass, DecidePlacementRequest,
     LegalBasis, MissingItem, Period, PlacementReason, ProposeAgreementRequest, Purpose, PutPlanRequest,
-    PutTermDatesRequest, RegisterCertificateRequest, RegisterOrganisationRequest, RespondToReferralRequest,
-    StartPlacementRequest, TermDates, placement_service as placement, register_service as register,
+    PutTermDatesRequest, RegisterCertificateRequest, RegisterIssuerRequest, RegisterOrganisationRequest,
+    RespondToReferralRequest, StartPlacementRequest, TermDates, placement_service as placement,
+    register_service as register,
 };
 
 /// Number of the child that has a passport: the first that local authority A places with Riverside.
@@ -58,6 +60,7 @@ struct WorldBuilder<'a> {
 pub async fn build(dir: &Path, clock: &ManualClock, random: Randomness) -> Result<World, Failure> {
     let mut script = WorldBuilder { dir, random, clients: BTreeMap::new(), world: World::default() };
     script.register_organisations().await?;
+    script.register_issuers().await?;
     script.put_term_dates().await?;
     let children: Vec<SandboxChild> =
         serde_json::from_str(CHILDREN).map_err(|error| Failure::bug("the sandbox's children", error))?;
@@ -140,6 +143,26 @@ impl WorldBuilder<'_> {
             certificate: "certs/provider-a-old.pem".to_owned(),
             certificate_sha256: sha256_hex(&self.certificate_der("provider-a-old")?),
         });
+        Ok(())
+    }
+
+    async fn register_issuers(&mut self) -> Result<(), Failure> {
+        for name in ISSUERS {
+            let signer = TokenSigner::load(&files::issuer_key(self.dir, name))?;
+            let request = RegisterIssuerRequest {
+                request_id: self.new_request_id(),
+                issuer: files::issuer_name(name),
+                keys: vec![issuer::key_of(&signer)?],
+                ..RegisterIssuerRequest::default()
+            };
+            self.client(name).await?.call(register::REGISTER_ISSUER, &request).await?;
+            self.world.issuers.push(WorldIssuer {
+                name: name.to_owned(),
+                issuer: request.issuer,
+                key: format!("certs/{name}-issuer.key"),
+                audience: files::TOKEN_AUDIENCE.to_owned(),
+            });
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Check, TextRule};
-use crate::proto::v1::{Contact, Officer, PlanQualification, View};
+use crate::proto::v1::{Contact, Officer, PlanQualification, RoleCode, View};
 use crate::violation_reason::ViolationReason;
 
 /// Longest one-line text (a person's name, a role, a site), in code points.
@@ -52,9 +52,16 @@ impl Check {
         sent.and_then(|sent| self.officer(field, Some(sent)))
     }
 
-    /// Reads an officer's name and role at the current path.
+    /// Reads an officer's name and role at the current path. What is read is not attested:
+    /// [`RequestContext::attest`](crate::exchange::RequestContext::attest) does that.
     pub fn officer_fields(&mut self, sent: &Officer) -> Officer {
+        if sent.attested {
+            self.add_violation("attested", ViolationReason::FieldOutputOnly);
+        }
+        let role_code = self.optional_enum::<RoleCode>("role_code", sent.role_code);
         Officer {
+            role_code: role_code.map_or(0, i32::from),
+            attested: false,
             name: self.text_or_empty("name", &sent.name, TextRule::legal_name(MAX_LINE_CHARS).required()),
             role: self.text_or_empty("role", &sent.role, TextRule::line(MAX_LINE_CHARS)),
         }

@@ -23,7 +23,7 @@ pub fn id() -> String {
 }
 
 pub fn officer() -> Officer {
-    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned() }
+    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned(), ..Officer::default() }
 }
 
 pub fn a_child(upn: &str) -> ChildIdentity {

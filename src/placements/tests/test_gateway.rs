@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::fixtures::{LA, a_child, a_referral};
 use crate::clock::{Clock, Instant, ManualClock, Randomness};
 use crate::exchange::caller::CallerCache;
+use crate::exchange::person::PersonCache;
 use crate::exchange::{
     CallLimiter, CallLimits, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog,
     Routes, UNLIMITED,
@@ -90,10 +91,16 @@ impl TestGateway {
                 refusals_per_second: UNLIMITED,
             }),
             refusal_log: RefusalLog::default(),
+            identify_person: |snapshot, claims| {
+                Box::pin(crate::register::practitioners::identify(snapshot, claims))
+            },
+            person_cache: PersonCache::default(),
+            token_audience: None,
             log: LogReader::new(database.clone()),
             log_keys: Arc::new(keys),
             committer,
             vault: Arc::new(Vault::new(ring, commitment_key, 100)),
+            system_clock: Arc::clone(&clock),
             clock,
             random,
             certificate_status: Arc::new(|_| CertificateStatus::Valid),

@@ -21,7 +21,7 @@ fn today() -> Date {
 }
 
 fn officer() -> Officer {
-    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned() }
+    Officer { name: "Ada Officer".to_owned(), role: "AP commissioner".to_owned(), ..Officer::default() }
 }
 
 fn a_referral() -> CreateReferralRequest {

@@ -16,6 +16,9 @@ pub fn check_certificate(check: &mut Check, field: &'static str, der: &[u8]) -> 
 }
 
 /// Parses a SHA-256 of 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// [`ViolationReason::FingerprintFormat`].
 pub fn parse_fingerprint(text: &str) -> Result<[u8; 32], ViolationReason> {
     let digits = text.as_bytes();
     if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {

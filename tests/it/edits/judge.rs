@@ -22,7 +22,7 @@ const VERIFIED_ALONE: [&str; 3] = ["checkpoints", "entries", "tiles"];
 
 /// Findings that follow from an edit, because a table is compared with another: the edited table, and the table that is
 /// named beside it. `*` stands for all.
-const CONSEQUENCES: [(&str, &str); 6] = [
+const CONSEQUENCES: [(&str, &str); 7] = [
     // What is derived from the rows of an entry is compared with the edited rows.
     ("*", "current_versions"),
     // Rows about a child are checked with its key, which a placement names.
@@ -32,10 +32,11 @@ const CONSEQUENCES: [(&str, &str); 6] = [
     ("entries", "*"),
     ("index_progress", "callers"),
     ("index_progress", "placement_entries"),
+    ("index_progress", "practitioner_entries"),
 ];
 
 /// Tables that are compared as a whole, so that a finding names no entry.
-const NAMED_WITHOUT_ENTRY: [&str; 1] = ["placement_entries"];
+const NAMED_WITHOUT_ENTRY: [&str; 2] = ["placement_entries", "practitioner_entries"];
 
 /// Returns the entry that a finding names.
 fn named_entry(finding: &Discrepancy) -> Option<i64> {

@@ -100,5 +100,5 @@ pub fn plan(provider: &str) -> Plan {
 
 /// Returns an officer.
 pub fn officer(name: &str, role: &str) -> Officer {
-    Officer { name: name.to_owned(), role: role.to_owned() }
+    Officer { name: name.to_owned(), role: role.to_owned(), ..Officer::default() }
 }

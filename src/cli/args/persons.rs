@@ -1,0 +1,78 @@
+//! Arguments of the commands about persons: `issuer` and `token`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::ProfileArgs;
+
+/// Commands of `issuer`.
+#[derive(Debug, Subcommand)]
+pub enum IssuerCommand {
+    /// Register an issuer, or replace its keys.
+    Register(RegisterIssuerArgs),
+    /// End an issuer: its tokens are refused from then on.
+    End(EndIssuerArgs),
+    /// List the issuers, with a line for each key.
+    List(ProfileArgs),
+}
+
+/// Arguments of `issuer register`.
+#[derive(Debug, Args)]
+pub struct RegisterIssuerArgs {
+    /// Name of the issuer: an https URL, which its tokens have as `iss`.
+    #[arg(long)]
+    pub iss: String,
+    /// Private key of the issuer (PEM file), of which the public part is registered; up to eight.
+    #[arg(long = "issuer-key", required = true)]
+    pub keys: Vec<PathBuf>,
+    /// Version of the registration that is replaced.
+    #[arg(long)]
+    pub etag: Option<String>,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Arguments of `issuer end`.
+#[derive(Debug, Args)]
+pub struct EndIssuerArgs {
+    /// Name of the issuer.
+    #[arg(long)]
+    pub iss: String,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Private key of the issuer (PEM file).
+    #[arg(long)]
+    pub issuer_key: PathBuf,
+    /// Name of the issuer, as it is registered.
+    #[arg(long)]
+    pub iss: String,
+    /// The person, by a name that the issuer never gives to another.
+    #[arg(long)]
+    pub subject: String,
+    /// Name of the person.
+    #[arg(long)]
+    pub name: String,
+    /// Role code, such as `dsl`.
+    #[arg(long)]
+    pub role: String,
+    /// Purpose: `education_provision`, `attendance`, `safeguarding` or `oversight`.
+    #[arg(long)]
+    pub purpose: String,
+    /// Profile with whose certificate the token is used (TOML).
+    #[arg(long)]
+    pub profile: PathBuf,
+    /// Audience of the gateway, if the profile has none.
+    #[arg(long)]
+    pub audience: Option<String>,
+    /// Life of the token in minutes, 1 to 15.
+    #[arg(long, default_value_t = 15)]
+    pub minutes: u32,
+}
