@@ -62,6 +62,9 @@ const MAX_RECORDING_TIME: Duration = Duration::from_mins(1);
 /// Maximum time for the last of them when the node stops.
 const MAX_LAST_RECORDING_TIME: Duration = Duration::from_secs(2);
 
+/// Time for the last answers of a node whose sequencer has panicked.
+const MAX_LAST_ANSWER_TIME: Duration = Duration::from_millis(500);
+
 /// Clocks and randomness of a node. Only a sandbox replaces them.
 #[derive(Clone)]
 pub struct Environment {
@@ -197,13 +200,18 @@ impl Node {
             drain_timeout: Duration::from_secs(configured.drain_seconds),
         };
         let serving = server::serve(listener, tls, service, limits, connections, stop);
+        tokio::pin!(serving);
         let mut sequencer = self.sequencer;
         let ended = tokio::select! {
-            () = serving => Ok(()),
+            () = &mut serving => Ok(()),
             fatal = sequencer.ended() => fatal,
             fatal = tasks.wait_for_failure() => Err(fatal),
             damage = self.log.database().damaged() => Err(FatalError::Damaged(damage)),
         };
+        if let Err(FatalError::UnexpectedEnd) = ended {
+            // The sequencer has panicked: callers that wait for it get their UNAVAILABLE.
+            tokio::time::timeout(MAX_LAST_ANSWER_TIME, &mut serving).await.ok();
+        }
         drop(tasks);
         // A database on a failed disk is left as it is, because closing SQLite writes to it once more.
         ended?;
