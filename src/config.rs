@@ -69,7 +69,7 @@ pub struct DatabaseConfig {
     /// line: those of a primary and of the standbys that may take over from it.
     pub postgres_url_file: Option<PathBuf>,
     /// Whether PostgreSQL may run without a synchronous standby. Acknowledged returns are then lost if its disk
-    /// fails. If `false`, `serve` refuses an empty `synchronous_standby_names`.
+    /// fails. If `false`, a node neither starts nor appends while `synchronous_standby_names` is empty.
     #[serde(default)]
     pub single_primary: bool,
     /// Size of SQLite's write-ahead log, in pages of about 4 KiB, at which it is checkpointed into the database.

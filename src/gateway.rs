@@ -160,6 +160,7 @@ impl Node {
         extra: Option<UnauditedService>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), FatalError> {
+        self.log.database().open_connections().await;
         let connections = Connections::default();
         let (stopping, stop_receiver) = watch::channel(false);
         let pipeline = self.exchange_pipeline(Arc::clone(&tls), stop_receiver);

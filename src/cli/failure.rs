@@ -109,9 +109,10 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Inconsistent(_) | StoreError::Corrupt { .. } | StoreError::Anchor { .. } => {
-                Self::refused(error_chain(&error))
-            }
+            StoreError::Inconsistent(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::Anchor { .. }
+            | StoreError::NotDurable(_) => Self::refused(error_chain(&error)),
             StoreError::Unusable(_) => Self::configuration_error(&error),
             StoreError::Refused(_) => Self::configuration(format!("the database: {}", error_chain(&error))),
             StoreError::Damaged { .. } => FatalError::Damaged(error).into(),

@@ -119,9 +119,7 @@ async fn try_everything(config: &Config, origin: &str) -> Result<Database, Failu
     }
     let database = gateway::create_database(config).await?;
     let tried = async {
-        if !config.database.single_primary {
-            database.assert_replicated().await?;
-        }
+        database.require_durability(config.database.single_primary).await?;
         Ok(database.migrate().await.map_err(StartError::database(config))?)
     };
     let tried: Result<(), Failure> = tried.await;

@@ -1,6 +1,6 @@
 //! Deadlines: the caller's `grpc-timeout`, up to a maximum of the gateway's own. A deadline bounds only the
-//! caller's waiting. An exchange that has begun continues, and a retry with the same request id returns its
-//! result (bad-input catalogue B90, B91).
+//! caller's waiting. A change that has begun continues, and a retry with the same request id returns its
+//! result (bad-input catalogue B90, B91). A read that is not decided yet ends with its caller.
 
 use std::time::Duration;
 

@@ -2,11 +2,59 @@
 
 use std::panic::AssertUnwindSafe;
 use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::call::{Call, Decision, DecisionFuture, Handler, NextItem};
 use super::context::RequestContext;
 use super::refusal::{Reason, Refusal};
 use super::{codec, request_id};
+
+/// The bounds of all attempts at one exchange together.
+pub(super) struct DecisionBounds {
+    ends: Instant,
+    /// Closed when the caller is gone; `None` if the decision goes on without it, because a retry returns its result.
+    caller: Option<watch::Receiver<()>>,
+}
+
+impl DecisionBounds {
+    /// Makes the bounds of a call that begins now. `caller` is closed when nobody waits for the answer.
+    pub fn new(call: &Call, max_duration: Duration, caller: watch::Receiver<()>) -> Self {
+        let caller = (!call.method.is_mutating()).then_some(caller);
+        Self { ends: Instant::now() + max_duration, caller }
+    }
+
+    /// Returns whether there is time left.
+    pub fn has_time(&self) -> bool {
+        Instant::now() < self.ends
+    }
+
+    /// Runs a part of the decision.
+    ///
+    /// # Errors
+    /// As the decision; [`Reason::DecisionTooLarge`] when its time is over; [`Reason::DeadlineExceeded`] when it only
+    /// reads and its caller is gone.
+    pub async fn run<T>(&mut self, decision: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let caller_gone = async {
+            match &mut self.caller {
+                Some(caller) => while caller.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = caller_gone => Err(Reason::DeadlineExceeded.into()),
+            decided = timeout_at(self.ends, decision) => decided.unwrap_or_else(|_| decision_timed_out()),
+        }
+    }
+}
+
+/// Returns the refusal of a decision that took too long.
+pub(super) fn decision_timed_out<T>() -> Result<T, Refusal> {
+    Err(Reason::DecisionTooLarge.into())
+}
 
 /// Runs the handler of an exchange whose caller is identified.
 ///

@@ -54,7 +54,8 @@ impl ExchangePipeline {
             CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
             CertificateStatus::Unknown => return Err(Reason::RevocationListExpired.into()),
         }
-        let mut snapshot = Snapshot::recording(self.log.database(), self.limits.reads);
+        let snapshot = Snapshot::recording(self.log.database(), self.limits.reads);
+        let mut snapshot = snapshot.in_turn_of(call.peer.organisation().as_str());
         let now = self.clock.now();
         let today = Date::in_london(now);
         let named = call.on_behalf_of.as_deref();

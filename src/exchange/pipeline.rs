@@ -1,13 +1,13 @@
 //! The exchange pipeline: runs an exchange from the caller's certificate to the committed response.
 //!
-//! Deciding and committing run in a task of their own, so a client that disconnects cannot cancel them.
+//! Deciding and committing run in a task of their own, so a client that disconnects cannot cancel them, except a
+//! decision that only reads: it ends with its caller, frees its connection, and is recorded as a refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
@@ -15,7 +15,7 @@ use super::call_limiter::CallLimiter;
 use super::caller::{Caller, CallerCache, IdentifyCaller};
 use super::codec::{CommittedReply, OutboundMessage};
 use super::context::RequestContext;
-use super::decision::run_handler;
+use super::decision::{DecisionBounds, decision_timed_out, run_handler};
 use super::entry::{self, EntryOutcome};
 use super::method::MethodTable;
 use super::person::{IdentifyPerson, PersonCache};
@@ -118,8 +118,11 @@ impl ExchangePipeline {
         decide: Handler,
     ) -> ExchangeResult {
         let (pipeline, exchange) = (Arc::clone(self), call.exchange_id);
+        // Dropped with this future, when nobody waits for the answer any more.
+        let (_waiting, caller) = watch::channel(());
         let running = tokio::spawn(async move {
-            let answered = pipeline.run_attempts(&call, &decide).await;
+            let mut bounds = DecisionBounds::new(&call, pipeline.limits.max_duration, caller);
+            let answered = pipeline.run_attempts(&call, &decide, &mut bounds).await;
             drop(slot);
             answered
         });
@@ -129,8 +132,10 @@ impl ExchangePipeline {
     /// Records a call that ended before its request was complete, and returns the status. The request id is not
     /// looked up, because the message may be cut short.
     pub(super) async fn record_abandoned(&self, call: &Call, refusal: Refusal) -> Status {
-        let refused = match self.request_context(call, UseCache(false)).await {
-            Ok(cx) => self.record_refusal(call, Some(&cx.caller), refusal, None).await,
+        // Only the caller is kept, because no snapshot is held while a commit is waited for.
+        let identified = self.request_context(call, UseCache(false)).await.map(|cx| cx.caller);
+        let refused = match identified {
+            Ok(caller) => self.record_refusal(call, Some(&caller), refusal, None).await,
             Err(refusal) => Some(self.refuse_identity(call, refusal).await),
         };
         match refused {
@@ -140,14 +145,18 @@ impl ExchangePipeline {
     }
 
     /// Decides and commits until an attempt succeeds or is refused, and returns the response.
-    async fn run_attempts(&self, call: &Call, decide: &Handler) -> ExchangeResult {
+    async fn run_attempts(
+        &self,
+        call: &Call,
+        decide: &Handler,
+        bounds: &mut DecisionBounds,
+    ) -> ExchangeResult {
         let mut identified = None;
-        let ends = Instant::now() + self.limits.max_duration;
         // A read needs a snapshot in any case.
         let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.method.is_mutating()));
         for use_cache in attempts {
-            if let Some(answered) = self.attempt_once(call, decide, (use_cache, ends), &mut identified).await
-            {
+            let attempt = self.attempt_once(call, decide, (use_cache, bounds), &mut identified);
+            if let Some(answered) = attempt.await {
                 return answered;
             }
         }
@@ -166,31 +175,29 @@ impl ExchangePipeline {
         &self,
         call: &Call,
         decide: &Handler,
-        (use_cache, ends): (UseCache, Instant),
+        (use_cache, bounds): (UseCache, &mut DecisionBounds),
         identified: &mut Option<Caller>,
     ) -> Option<ExchangeResult> {
-        let mut cx = match timeout_at(ends, self.request_context(call, use_cache))
-            .await
-            .unwrap_or_else(|_| decision_timed_out())
-        {
+        let mut cx = match bounds.run(self.request_context(call, use_cache)).await {
             Ok(cx) => cx,
-            Err(_) if use_cache.0 && Instant::now() < ends => return None,
+            Err(_) if use_cache.0 && bounds.has_time() => return None,
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
         };
         let caller = identified.insert(cx.caller.clone());
         if let Err(reason) = policy::check_may_call(caller, call.method) {
+            // No snapshot is held while a commit is waited for.
+            drop(cx);
             return self.record_refusal(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
         let person_record = cx.person_record.take();
-        let decided =
-            timeout_at(ends, run_handler(call, decide, cx)).await.unwrap_or_else(|_| decision_timed_out());
+        let decided = bounds.run(run_handler(call, decide, cx)).await;
         // The timeout cannot interrupt a decision that does not wait, so the time is checked again.
-        let decided = if Instant::now() < ends { decided } else { decision_timed_out() };
+        let decided = if bounds.has_time() { decided } else { decision_timed_out() };
         let Decision { change, reply, position } = match decided {
             Ok(NextItem::Ready(decision)) => decision,
             Ok(NextItem::Nothing(read)) => return Some(Ok(NextItem::Nothing(read))),
-            Err(_) if use_cache.0 && Instant::now() < ends => return None,
+            Err(_) if use_cache.0 && bounds.has_time() => return None,
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
         };
         let change = change.append_person(person_record);
@@ -282,7 +289,8 @@ impl ExchangePipeline {
             self.refusal_log.add(call, call.exchange_id, refusal.reason);
             return Some(Err(refusal.status(call.exchange_id)));
         }
-        Some(match self.log.load_reply(first.index, &self.vault).await {
+        let organisation = call.peer.organisation().as_str();
+        Some(match self.log.load_reply(first.index, &self.vault, organisation).await {
             Ok(Some((reply, receipt))) => Ok(NextItem::Ready((
                 OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
                 Bytes::new(),
@@ -323,10 +331,6 @@ impl ExchangePipeline {
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {
         request_id::request_key(call, caller, &self.vault.ring())
     }
-}
-
-fn decision_timed_out<T>() -> Result<T, Refusal> {
-    Err(Reason::DecisionTooLarge.into())
 }
 
 pub(super) fn unavailable(call: &Call) -> Status {

@@ -162,7 +162,12 @@ async fn run_feed(
     let mut beats = Instant::now() + pipeline.limits.heartbeat_interval;
     loop {
         deliveries.borrow_and_update();
-        let more = match run_batch(pipeline, &call, watcher, &sent, &read).await? {
+        let batch = tokio::select! {
+            batch = run_batch(pipeline, &call, watcher, &sent, &read) => batch?,
+            // The batch ends with its caller, unless it is being committed.
+            () = to.closed() => return Ok(()),
+        };
+        let more = match batch {
             NextItem::Ready((answer, next)) => {
                 read = next.clone();
                 sent = next;

@@ -64,9 +64,7 @@ pub(super) async fn check_contents(
         return Err(mismatch.into());
     }
     database.check_tables(&super::tables()).await.map_err(StartError::database(config))?;
-    if !config.database.single_primary {
-        database.assert_replicated().await?;
-    }
+    database.require_durability(config.database.single_primary).await?;
     if let Some(mismatch) = log_startup::newest_entry_mismatch(database, Some(commitment_key.id())).await? {
         return Err(mismatch.into());
     }

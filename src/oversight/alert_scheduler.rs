@@ -110,9 +110,11 @@ impl CheckContext {
     /// Raises what a rule finds due, one subject at a time. A failure of one subject does not affect the others.
     async fn raise_due(&mut self, rule: &dyn Rule) -> Result<(), Refusal> {
         let (now, mut after) = (self.pipeline.clock.now(), DuePosition::START);
-        let mut snapshot = Snapshot::new(self.pipeline.log.database());
         for _ in 0..MAX_STEPS {
+            // A snapshot of its own for each page, because none is held while the exchanges below wait for theirs.
+            let mut snapshot = Snapshot::new(self.pipeline.log.database());
             let page = rule.list_due(&mut snapshot, now, &after, ROWS_PER_STEP).await?;
+            drop(snapshot);
             let Some(last) = page.last else { return Ok(()) };
             after = last;
             let mut subjects = BTreeSet::new();

@@ -32,9 +32,13 @@ impl OpenAlerts {
         let mut snapshot = Snapshot::new(context.pipeline.log.database());
         let (mut from, mut oldest) = (self.oldest, None);
         let now = load_versions(&mut snapshot, self.versions.values().flatten()).await?;
+        drop(snapshot);
         let mut seen = HashMap::new();
         for _ in 0..MAX_STEPS {
+            // A snapshot of its own for each page, because none is held while the checks below wait for theirs.
+            let mut snapshot = Snapshot::new(context.pipeline.log.database());
             let open = alerts::list_open(&mut snapshot, from, ROWS_PER_STEP).await?;
+            drop(snapshot);
             let is_full = i64::try_from(open.len()).unwrap_or(i64::MAX) == ROWS_PER_STEP;
             for (position, alert) in open {
                 oldest.get_or_insert(position);

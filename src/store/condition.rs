@@ -14,6 +14,8 @@ pub struct NodeCondition {
     pub database_unwritable: bool,
     /// The last attempt to write to the anchor failed.
     pub anchor_unwritable: bool,
+    /// PostgreSQL's settings would let an acknowledged commit be lost: the node appends nothing.
+    pub not_durable: bool,
     /// The log was changed after it was written.
     pub log_altered: bool,
     /// Whether the revocation status of certificates can be checked.

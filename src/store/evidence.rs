@@ -78,7 +78,7 @@ impl LogReader {
     }
 
     /// Returns the stored reply of an exchange and its receipt, byte for byte the same as the first time. `None` if
-    /// the reply or its salts are not stored.
+    /// the reply or its salts are not stored. It is read in the turn of `organisation`.
     ///
     /// # Errors
     /// See [`StoredReplyError`].
@@ -86,8 +86,9 @@ impl LogReader {
         &self,
         index: u64,
         vault: &Vault,
+        organisation: &str,
     ) -> Result<Option<(Bytes, Receipt)>, StoredReplyError> {
-        let mut snapshot = Snapshot::new(&self.database);
+        let mut snapshot = Snapshot::new(&self.database).in_turn_of(organisation);
         let sql = "SELECT exchange, caller, salts, reply FROM entries WHERE idx = $1";
         let Some(row) = snapshot.fetch_one(sql, vec![db_int(index).into()]).await? else {
             return Ok(None);

@@ -58,6 +58,7 @@ impl LogFollower {
         tokio::select! {
             fatal = self.poll_loop(&hint, &progress) => Err(fatal),
             () = self.database.listen_for_commits(|| hint.notify_one()) => Err(FatalError::UnexpectedEnd),
+            () = self.database.keep_connections() => Err(FatalError::UnexpectedEnd),
         }
     }
 
@@ -80,7 +81,8 @@ impl LogFollower {
         // Both are read before the database: later changes are for the next poll.
         let (known, pending) = (self.committer.known_head(), self.committer.notifier().take_pending());
         let error = match tokio::time::timeout(MAX_POLL_TIME, self.check_database(known, pending)).await {
-            Ok(Ok(clock_off)) => {
+            Ok(Ok((clock_off, durability_fault))) => {
+                self.report_durability(durability_fault);
                 let is_news = self.update_condition(|now| NodeCondition {
                     database_unreachable: false,
                     clock_skewed: clock_off,
@@ -110,10 +112,33 @@ impl LogFollower {
         Ok(())
     }
 
+    /// Updates the node's condition with why an acknowledged commit could be lost, and logs a change.
+    fn report_durability(&self, fault: Option<&'static str>) {
+        let is_news = self.committer.condition().send_if_modified(|now| {
+            std::mem::replace(&mut now.not_durable, fault.is_some()) != fault.is_some()
+        });
+        match fault {
+            Some(fault) if is_news => {
+                tracing::error!(
+                    "{fault}: an acknowledged commit could be lost, so this node appends nothing"
+                );
+            }
+            None if is_news => {
+                tracing::info!("PostgreSQL's settings lose no commit: this node appends again");
+            }
+            _ => {}
+        }
+    }
+
     /// Reads the newest tree head, notifies organisations, and reports the head to the committer. Returns whether this
-    /// node's clock is off.
-    async fn check_database(&self, known: TreeHead, pending: u64) -> Result<bool, StoreError> {
+    /// node's clock is off, and why an acknowledged commit could be lost.
+    async fn check_database(
+        &self,
+        known: TreeHead,
+        pending: u64,
+    ) -> Result<(bool, Option<&'static str>), StoreError> {
         let mut conn = self.database.reader().await?;
+        let durability_fault = conn.durability_fault().await?;
         let clock_off = self.is_clock_skewed(&mut conn).await?;
         let (head, note) =
             load_head_continuing(&mut conn, known.size, &known.root, &self.key_history).await?;
@@ -121,7 +146,7 @@ impl LogFollower {
         if head.size > known.size {
             self.committer.report_seen_head(SeenHead { head, note });
         }
-        Ok(clock_off)
+        Ok((clock_off, durability_fault))
     }
 
     /// Notifies the organisations that the entries `from..to` name; all organisations if there are too many entries.

@@ -54,8 +54,9 @@ impl LogIndexer {
                 Err(error @ StoreError::Disk(_)) => return Err(FatalError::Disk(error)),
                 Err(error @ StoreError::Damaged { .. }) => return Err(FatalError::Damaged(error)),
                 Err(error) => {
-                    // The log follower reports a database that cannot be reached.
-                    if !has_failed && !matches!(error, StoreError::Unreachable(_)) {
+                    // The log follower reports a database that cannot be reached or would lose a commit.
+                    let is_reported = matches!(error, StoreError::Unreachable(_) | StoreError::NotDurable(_));
+                    if !has_failed && !is_reported {
                         tracing::error!(error = %error, "the log cannot be indexed");
                     }
                     has_failed = true;

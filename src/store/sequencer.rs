@@ -187,7 +187,7 @@ impl Sequencer {
     async fn attempt(&mut self, part: GroupSource) -> Result<Attempt, FatalError> {
         let must_not_append = {
             let condition = self.condition.borrow();
-            condition.clock_skewed || condition.key_missing
+            condition.clock_skewed || condition.key_missing || condition.not_durable
         };
         if must_not_append || self.clock.trusted_now().is_none() {
             answer_unavailable(self.members(part));
@@ -327,7 +327,10 @@ impl Sequencer {
             }
             // The committer reads without a limit, so that one cannot be exceeded here.
             StoreError::Refused(_) | StoreError::LimitExceeded => Ok(Attempt::Refused(members)),
-            StoreError::Full(_) | StoreError::Unreachable(_) | StoreError::Unusable(_) => {
+            StoreError::Full(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Unusable(_)
+            | StoreError::NotDurable(_) => {
                 self.writes.report_failure(&error);
                 answer_unavailable(members);
                 Ok(Attempt::Done)

@@ -11,7 +11,7 @@ use super::log_indexer;
 use super::position::{EntryIndex, Revision};
 use super::proposal::Guard;
 use super::record::Record;
-use super::sql::{Conn, Database, Row, SchemaDifferences, StoreError, Table, Value};
+use super::sql::{Conn, Database, GATEWAY, Row, SchemaDifferences, StoreError, Table, Value};
 use super::version_key::VersionKey;
 use crate::tlog::{Hash, TileId};
 
@@ -19,6 +19,8 @@ use crate::tlog::{Hash, TileId};
 /// transaction.
 pub struct Snapshot {
     database: Database,
+    /// The organisation in whose turn it reads.
+    organisation: Arc<str>,
     conn: Option<Conn>,
     read_set: ReadSet,
     is_recording: bool,
@@ -56,11 +58,12 @@ impl ReadSet {
 }
 
 impl Snapshot {
-    /// Makes a snapshot as of its first query. Until then it holds no connection.
+    /// Makes a snapshot as of its first query, of what the gateway reads for itself. Until then it holds no connection.
     #[must_use]
     pub fn new(database: &Database) -> Self {
         Self {
             database: database.clone(),
+            organisation: GATEWAY.into(),
             conn: None,
             read_set: ReadSet::default(),
             is_recording: false,
@@ -76,6 +79,13 @@ impl Snapshot {
     #[must_use]
     pub fn recording(database: &Database, limits: ReadLimits) -> Self {
         Self { is_recording: true, budget: ReadBudget::new(limits), ..Self::new(database) }
+    }
+
+    /// Sets the organisation in whose turn the snapshot gets its connection.
+    #[must_use]
+    pub fn in_turn_of(mut self, organisation: &str) -> Self {
+        self.organisation = organisation.into();
+        self
     }
 
     /// Returns the set of recorded versions.
@@ -119,7 +129,7 @@ impl Snapshot {
             conn
         } else {
             // Boxed, because the future is 4 KiB, which every decision would hold whether or not it reads.
-            let mut conn = Box::pin(self.database.reader()).await?;
+            let mut conn = Box::pin(self.database.reader_for(&self.organisation)).await?;
             let begun = conn.begin_read().await;
             self.check_failure(begun)?;
             conn

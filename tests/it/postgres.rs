@@ -93,6 +93,11 @@ impl Postgres {
         run(postgres_binary("pg_ctl").args(["-w", "-D"]).arg(self.data()).arg("promote"));
     }
 
+    /// Stops the server after a checkpoint.
+    pub fn stop(&self) {
+        run(postgres_binary("pg_ctl").args(["-w", "-m", "fast", "-D"]).arg(self.data()).arg("stop"));
+    }
+
     /// Kills the server and all its processes with SIGKILL.
     pub fn kill(&self) {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();

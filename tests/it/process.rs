@@ -37,10 +37,19 @@ impl Sandbox {
         Self::new_in(&std::env::temp_dir())
     }
 
+    /// Creates such a sandbox in the database of a PostgreSQL server.
+    pub fn on_postgres(url_file: &Path) -> Self {
+        let url = [Path::new("--postgres-url-file"), url_file].map(Path::as_os_str);
+        Self::make(TempDir::new().unwrap(), &url)
+    }
+
     /// Creates such a sandbox inside a folder.
     pub fn new_in(folder: &Path) -> Self {
-        let dir = TempDir::new_in(folder).unwrap();
-        drop(Process::serve(dir.path()));
+        Self::make(TempDir::new_in(folder).unwrap(), &[])
+    }
+
+    fn make(dir: TempDir, further: &[&OsStr]) -> Self {
+        drop(Process::start(gateway(), dir.path(), further));
         let placed = sandbox::world::load(dir.path()).unwrap().placements;
         let placed = placed.into_iter().find(|placed| placed.provider == "provider-a").unwrap();
         Self { dir, placement: placed.placement_id }

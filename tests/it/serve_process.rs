@@ -36,6 +36,11 @@ impl ServeFolder {
         Self(Sandbox::new())
     }
 
+    /// Creates a folder whose database is in a PostgreSQL server.
+    pub fn on_postgres(url_file: &Path) -> Self {
+        Self(Sandbox::on_postgres(url_file))
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }

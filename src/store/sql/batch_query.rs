@@ -45,7 +45,7 @@ impl Conn {
                     LookupFilter::Range(from, to) => bound.bind(from).bind(to),
                 };
             }
-            let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
+            let rows = with_timeout(bound.fetch_all(conn.get()?)).await?;
             for row in rows_from_postgres(&rows, "a batch of lookups")? {
                 let number: i64 = row.get("lookup")?;
                 let rows = usize::try_from(number).ok().and_then(|number| results.get_mut(number));

@@ -47,7 +47,7 @@ impl Conn {
                 };
             }
         }
-        with_timeout(bound.execute(&mut **conn)).await?;
+        with_timeout(bound.execute(conn.get()?)).await?;
         Ok(())
     }
 }

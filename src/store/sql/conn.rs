@@ -1,12 +1,14 @@
 //! Connections to SQLite or PostgreSQL.
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, query};
 use tokio_stream::StreamExt as _;
 
+use super::commit_notices::with_warnings;
+use super::lease::{Lease, PostgresConn};
+use super::postgres_settings::{self, DURABILITY_QUERY};
 use super::sqlite_writer::{CHECKPOINT_WAL, SqliteWriter, UnsyncedCommit};
 use super::timeouts::{MAX_PROBE_TIME, with_timeout};
 use super::value::ColumnNames;
@@ -18,14 +20,19 @@ pub enum Conn {
     /// The committer's connection to the node's SQLite file.
     SqliteWriter(SqliteWriter),
     /// A read-only connection to the SQLite file.
-    SqliteReader(PoolConnection<Sqlite>),
+    SqliteReader(Lease<Sqlite>),
     /// A connection to the PostgreSQL that the nodes share.
-    Postgres(PoolConnection<Postgres>),
+    Postgres(PostgresConn),
 }
 
 /// Maximum number of keys in one statement of a SQLite reader: a power of two below SQLite's limit of 32,766
 /// parameters.
 const MAX_KEYS_PER_STATEMENT: usize = 16_384;
+
+/// Begins a write transaction, takes the lock, and reads the settings as [`DURABILITY_QUERY`] does.
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7017218301); \
+     SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes, \
+     current_setting('synchronous_standby_names') AS standbys";
 
 pub(super) const READ_ONLY: StoreError = StoreError::Inconsistent("a reader cannot write");
 
@@ -38,10 +45,10 @@ impl Conn {
         Ok(match self {
             Self::SqliteWriter(writer) => writer.execute(sql, &arguments)?,
             Self::SqliteReader(conn) => {
-                bind_sqlite(query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+                bind_sqlite(query(sql), arguments).execute(conn.get()?).await?.rows_affected()
             }
             Self::Postgres(conn) => {
-                with_timeout(bind_postgres(query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+                with_timeout(bind_postgres(query(sql), arguments).execute(conn.get()?)).await?.rows_affected()
             }
         })
     }
@@ -53,8 +60,8 @@ impl Conn {
     pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
         match self {
             Self::SqliteWriter(writer) => writer.command(sql)?,
-            Self::SqliteReader(conn) => (&mut **conn).execute(sql).await.map(drop)?,
-            Self::Postgres(conn) => with_timeout((&mut **conn).execute(sql)).await.map(drop)?,
+            Self::SqliteReader(conn) => conn.get()?.execute(sql).await.map(drop)?,
+            Self::Postgres(conn) => with_timeout(conn.get()?.execute(sql)).await.map(drop)?,
         }
         Ok(())
     }
@@ -63,14 +70,22 @@ impl Conn {
     /// advisory lock, which is taken by a statement of its own so that later reads are made under it.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// [`StoreError::NotDurable`] if PostgreSQL's settings would let an acknowledged commit be lost; otherwise see
+    /// [`StoreError`].
     pub async fn begin_write(&mut self) -> Result<(), StoreError> {
         match self {
             Self::SqliteWriter(writer) => writer.command("BEGIN IMMEDIATE"),
             Self::SqliteReader(_) => Err(READ_ONLY),
-            Self::Postgres(_) => {
-                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7017218301)";
-                self.command(begin).await
+            Self::Postgres(conn) => {
+                conn.lease.set_in_transaction(true);
+                // One message, so that looking at the settings costs no round trip.
+                let rows = with_timeout(conn.get()?.fetch_all(BEGIN_WRITE)).await?;
+                let settings =
+                    rows_from_postgres(rows.get(1..).unwrap_or_default(), "PostgreSQL's settings")?;
+                let settings =
+                    settings.first().ok_or(StoreError::Inconsistent("PostgreSQL has no settings"))?;
+                let fault = postgres_settings::durability_fault(settings, conn.needs_standby)?;
+                fault.map_or(Ok(()), |fault| Err(StoreError::NotDurable(fault)))
             }
         }
     }
@@ -91,6 +106,19 @@ impl Conn {
             }
         };
         if is_read_only { Err(StoreError::Unreachable("the database is read-only".into())) } else { Ok(()) }
+    }
+
+    /// Returns why an acknowledged commit could be lost with PostgreSQL's present settings; `None` if it could not, and
+    /// for SQLite, whose settings are its connection's own.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn durability_fault(&mut self) -> Result<Option<&'static str>, StoreError> {
+        let Self::Postgres(PostgresConn { needs_standby, .. }) = self else { return Ok(None) };
+        let needs_standby = *needs_standby;
+        let row = self.fetch_one(DURABILITY_QUERY, vec![]).await?;
+        let row = row.ok_or(StoreError::Inconsistent("PostgreSQL has no settings"))?;
+        postgres_settings::durability_fault(&row, needs_standby)
     }
 
     /// Returns PostgreSQL's time; `None` for SQLite, which has no clock but this node's.
@@ -123,8 +151,17 @@ impl Conn {
         match self {
             Self::SqliteWriter(writer) => writer.commit(),
             Self::SqliteReader(_) => Err(READ_ONLY),
-            Self::Postgres(_) => {
-                self.command("NOTIFY ap_gateway; COMMIT").await.map(|()| UnsyncedCommit::ALREADY_SYNCED)
+            Self::Postgres(conn) => {
+                let commit = with_timeout(conn.get()?.execute("NOTIFY ap_gateway; COMMIT"));
+                let (committed, is_warned) = with_warnings(commit).await;
+                committed?;
+                conn.lease.set_in_transaction(false);
+                if is_warned {
+                    return Err(StoreError::Unreachable(
+                        "PostgreSQL warned that the commit may be lost".into(),
+                    ));
+                }
+                Ok(UnsyncedCommit::ALREADY_SYNCED)
             }
         }
     }
@@ -160,28 +197,36 @@ impl Conn {
     /// See [`StoreError`].
     pub async fn begin_read(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::SqliteWriter(_) | Self::SqliteReader(_) => self.command("BEGIN DEFERRED").await,
-            Self::Postgres(_) => self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
+            Self::SqliteWriter(_) => {}
+            Self::SqliteReader(lease) => lease.set_in_transaction(true),
+            Self::Postgres(conn) => {
+                conn.lease.set_in_transaction(true);
+                return self.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+            }
         }
+        self.command("BEGIN DEFERRED").await
     }
 
     /// Rolls back the open transaction, if there is one. A connection that cannot is closed instead of reused.
     pub async fn rollback(mut self) {
-        if let Self::SqliteWriter(writer) = self {
-            return writer.rollback();
-        }
-        let ended = tokio::time::timeout(MAX_PROBE_TIME, self.command("ROLLBACK")).await;
-        if !matches!(ended, Ok(Ok(()) | Err(StoreError::Refused(_)))) {
-            match self {
-                Self::SqliteWriter(_) => {}
-                Self::SqliteReader(conn) => {
-                    if let Err(error) = conn.close().await {
-                        tracing::debug!(error = %error, "a broken connection did not close cleanly");
+        match &mut self {
+            Self::SqliteWriter(_) => {
+                if let Self::SqliteWriter(writer) = self {
+                    writer.rollback();
+                }
+            }
+            // A dropped lease rolls back in the background.
+            Self::SqliteReader(_) => {}
+            Self::Postgres(conn) if conn.lease.is_in_transaction() => {
+                let ended = tokio::time::timeout(MAX_PROBE_TIME, self.command("ROLLBACK")).await;
+                if let Self::Postgres(mut conn) = self {
+                    match ended {
+                        Ok(Ok(())) => conn.lease.set_in_transaction(false),
+                        Ok(Err(_)) | Err(_) => conn.lease.discard(),
                     }
                 }
-                // Dropped without a protocol-level close, which would wait for a server that does not respond.
-                Self::Postgres(conn) => drop(conn.detach()),
             }
+            Self::Postgres(_) => {}
         }
     }
 
@@ -206,12 +251,12 @@ impl Conn {
         match self {
             Self::SqliteWriter(writer) => writer.fetch(sql, &arguments),
             Self::SqliteReader(conn) => {
-                let rows = bind_sqlite(query(sql), arguments).fetch(&mut **conn).take(most);
+                let rows = bind_sqlite(query(sql), arguments).fetch(conn.get()?).take(most);
                 let rows: Vec<SqliteRow> = rows.collect::<Result<_, _>>().await?;
                 rows_from_sqlite(&rows, sql)
             }
             Self::Postgres(conn) => {
-                let rows = bind_postgres(query(sql), arguments).fetch(&mut **conn).take(most);
+                let rows = bind_postgres(query(sql), arguments).fetch(conn.get()?).take(most);
                 let rows: Vec<PgRow> = with_timeout(rows.collect::<Result<_, _>>()).await?;
                 rows_from_postgres(&rows, sql)
             }
@@ -252,7 +297,7 @@ impl Conn {
                     for key in keys {
                         bound = bound.bind(key);
                     }
-                    found.extend(rows_from_sqlite(&bound.fetch_all(&mut **conn).await?, sql)?);
+                    found.extend(rows_from_sqlite(&bound.fetch_all(conn.get()?).await?, sql)?);
                     keys = rest;
                 }
                 Ok(found)
@@ -260,7 +305,7 @@ impl Conn {
             Self::Postgres(_) if keys.is_empty() => Ok(Vec::new()),
             Self::Postgres(conn) => {
                 let bound = query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(keys);
-                let rows = with_timeout(bound.fetch_all(&mut **conn)).await?;
+                let rows = with_timeout(bound.fetch_all(conn.get()?)).await?;
                 rows_from_postgres(&rows, sql)
             }
         }

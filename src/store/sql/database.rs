@@ -2,19 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::OptionalExtension as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Postgres, Sqlite};
 use tokio::sync::watch;
 
+use super::connection_queue::GATEWAY;
+use super::lease::{Leases, PostgresConn};
 use super::sqlite_writer::{SqliteWalCheckpointer, SqliteWriterPool};
 use super::{Conn, StoreError, postgres};
 
 /// The oldest SQLite version without the WAL-reset corruption bug.
 const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
+
+/// Maximum wait for a reader's connection to SQLite.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The location of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,18 +39,20 @@ pub enum Database {
         /// The committer's connection.
         writer: SqliteWriterPool,
         /// Connections of readers.
-        readers: SqlitePool,
+        readers: Leases<Sqlite>,
         /// What was reported of damage.
         damage: DamageReport,
     },
     /// PostgreSQL.
     Postgres {
         /// Connections of the committer and the migrations.
-        writer: PgPool,
+        writer: Leases<Postgres>,
         /// Connections of readers.
-        readers: PgPool,
+        readers: Leases<Postgres>,
         /// The configured servers, in the order in which they are tried.
         servers: Arc<[PgConnectOptions]>,
+        /// Whether an acknowledged commit must be on a synchronous standby.
+        needs_standby: Arc<AtomicBool>,
         /// What was reported of damage.
         damage: DamageReport,
     },
@@ -78,7 +86,8 @@ impl Database {
             DatabaseLocation::Sqlite(path) => open_sqlite(path, create)?,
             DatabaseLocation::Postgres(urls) => {
                 let postgres::Pools { writer, readers, servers } = postgres::open(urls).await?;
-                Self::Postgres { writer, readers, servers, damage: DamageReport::default() }
+                let needs_standby = Arc::default();
+                Self::Postgres { writer, readers, servers, needs_standby, damage: DamageReport::default() }
             }
         };
         database.assert_durable_settings().await?;
@@ -92,19 +101,43 @@ impl Database {
     pub async fn writer(&self) -> Result<Conn, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Conn::SqliteWriter(writer.acquire().await?),
-            Self::Postgres { writer, .. } => Conn::Postgres(writer.acquire().await?),
+            Self::Postgres { writer, needs_standby, .. } => {
+                let needs_standby = needs_standby.load(Ordering::Relaxed);
+                Conn::Postgres(PostgresConn { lease: writer.acquire(GATEWAY).await?, needs_standby })
+            }
         })
     }
 
-    /// Acquires a reader's connection.
+    /// Acquires a reader's connection for what the gateway reads for itself.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`] if none is free in time.
     pub async fn reader(&self) -> Result<Conn, StoreError> {
+        self.reader_for(GATEWAY).await
+    }
+
+    /// Acquires a reader's connection for an organisation, in its turn. Code that holds one must not wait for
+    /// another.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if none is free in time.
+    pub async fn reader_for(&self, organisation: &str) -> Result<Conn, StoreError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire().await?),
-            Self::Postgres { readers, .. } => Conn::Postgres(readers.acquire().await?),
+            Self::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire(organisation).await?),
+            Self::Postgres { readers, needs_standby, .. } => {
+                let needs_standby = needs_standby.load(Ordering::Relaxed);
+                Conn::Postgres(PostgresConn { lease: readers.acquire(organisation).await?, needs_standby })
+            }
         })
+    }
+
+    /// Returns the number of reads that wait for a connection.
+    #[must_use]
+    pub fn waiting_readers(&self) -> usize {
+        match self {
+            Self::Sqlite { readers, .. } => readers.queue().waiting(),
+            Self::Postgres { readers, .. } => readers.queue().waiting(),
+        }
     }
 
     /// Reports an error of a reader if it says that the database is damaged.
@@ -166,7 +199,7 @@ impl Database {
         match self {
             Self::Sqlite { .. } => Ok(()),
             Self::Postgres { writer, readers, servers, .. } => {
-                postgres::find_primary(writer, readers, servers).await
+                postgres::find_primary(writer.pool(), readers.pool(), servers).await
             }
         }
     }
@@ -176,7 +209,7 @@ impl Database {
     pub async fn listen_for_commits(&self, hint: impl Fn()) {
         match self {
             Self::Sqlite { .. } => std::future::pending().await,
-            Self::Postgres { writer, .. } => postgres::listen_for_commits(writer, hint).await,
+            Self::Postgres { writer, .. } => postgres::listen_for_commits(writer.pool(), hint).await,
         }
     }
 
@@ -184,37 +217,47 @@ impl Database {
     pub async fn close(&self) {
         match self {
             Self::Sqlite { writer, readers, .. } => {
-                readers.close().await;
+                readers.pool().close().await;
                 writer.close().await;
             }
             Self::Postgres { writer, readers, .. } => {
-                readers.close().await;
-                writer.close().await;
+                readers.pool().close().await;
+                writer.pool().close().await;
             }
         }
     }
 
-    /// Checks that PostgreSQL has a synchronous standby, so that a COMMIT returns only once the standby has it too.
-    /// SQLite has no standbys and passes.
-    ///
-    /// # Errors
-    /// [`StoreError::Inconsistent`] if there is none. The caller skips this check if `single_primary` is configured.
-    pub async fn assert_replicated(&self) -> Result<(), StoreError> {
-        if let Self::Sqlite { .. } = self {
-            return Ok(());
-        }
-        let mut conn = self.reader().await?;
-        let row =
-            conn.fetch_one("SELECT current_setting('synchronous_standby_names') AS names", vec![]).await?;
-        match row.map(|row| row.get_str("names").map(str::is_empty)).transpose()? {
-            Some(false) => Ok(()),
-            _ => Err(StoreError::Inconsistent(
-                "PostgreSQL has no synchronous standby, and single_primary is not set",
-            )),
+    /// Opens the connections that a serving node needs, and logs what PostgreSQL does not give. The node then uses those
+    /// that it has. SQLite gives them all.
+    pub async fn open_connections(&self) {
+        if let Self::Postgres { writer, readers, .. } = self {
+            postgres::open_connections(writer, readers).await;
         }
     }
 
-    /// Checks SQLite's version and the settings that durability depends on.
+    /// Uses connections that PostgreSQL did not give before as soon as it does. It never returns.
+    pub async fn keep_connections(&self) {
+        match self {
+            Self::Sqlite { .. } => std::future::pending().await,
+            Self::Postgres { writer, readers, .. } => postgres::keep_connections(writer, readers).await,
+        }
+    }
+
+    /// Checks that PostgreSQL loses no acknowledged commit, which each later write checks again: its settings `fsync`
+    /// and `full_page_writes` are on and, unless `single_primary`, it has a synchronous standby, so that a COMMIT
+    /// returns only once the standby has it too. SQLite passes.
+    ///
+    /// # Errors
+    /// [`StoreError::NotDurable`] with the setting.
+    pub async fn require_durability(&self, single_primary: bool) -> Result<(), StoreError> {
+        if let Self::Postgres { needs_standby, .. } = self {
+            needs_standby.store(!single_primary, Ordering::Relaxed);
+        }
+        let fault = self.reader().await?.durability_fault().await?;
+        fault.map_or(Ok(()), |fault| Err(StoreError::NotDurable(fault)))
+    }
+
+    /// Checks SQLite's version and the settings that durability depends on. PostgreSQL's connections set their own.
     async fn assert_durable_settings(&self) -> Result<(), StoreError> {
         let mut conn = self.writer().await?;
         match self {
@@ -236,14 +279,7 @@ impl Database {
                     return Err(StoreError::Inconsistent("SQLite does not run with synchronous=NORMAL"));
                 }
             }
-            Self::Postgres { .. } => {
-                let row =
-                    conn.fetch_one("SELECT current_setting('synchronous_commit') AS level", vec![]).await?;
-                let level = row.map(|row| row.get::<String>("level")).transpose()?.unwrap_or_default();
-                if !matches!(level.as_str(), "on" | "remote_apply") {
-                    return Err(StoreError::Inconsistent("PostgreSQL's synchronous_commit is below on"));
-                }
-            }
+            Self::Postgres { .. } => {}
         }
         Ok(())
     }
@@ -284,17 +320,9 @@ fn open_sqlite(path: &Path, create: bool) -> Result<Database, StoreError> {
     let writer = SqliteWriterPool::open(path, create)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(8)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                // A dropped snapshot has left its transaction open. Without one the ROLLBACK fails, which is harmless.
-                match sqlx::Executor::execute(conn, "ROLLBACK").await {
-                    Ok(_) | Err(sqlx::Error::Database(_)) => Ok(true),
-                    Err(error) => Err(error),
-                }
-            })
-        })
         .connect_lazy_with(options.read_only(true));
+    let readers = Leases::new(readers, ACQUIRE_TIMEOUT);
     Ok(Database::Sqlite { writer, readers, damage: DamageReport::default() })
 }

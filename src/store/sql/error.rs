@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The disk is full: nothing was written.
     #[error("the database's disk is full")]
     Full(#[source] DriverError),
+    /// PostgreSQL's settings would let an acknowledged commit be lost: nothing was written.
+    #[error("{0}")]
+    NotDurable(&'static str),
     /// A decision exceeded its limit of rows or statements.
     #[error("a decision exceeded its limit of rows or statements")]
     LimitExceeded,

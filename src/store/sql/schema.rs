@@ -121,13 +121,13 @@ impl Database {
         }
         let done = match self {
             Self::Sqlite { readers, .. } => {
-                let options = readers.connect_options().as_ref().clone().read_only(false);
+                let options = readers.pool().connect_options().as_ref().clone().read_only(false);
                 let mut conn = SqliteConnection::connect_with(&options).await?;
                 let done = self.migrator().run(&mut conn).await;
                 conn.close().await?;
                 done
             }
-            Self::Postgres { writer, .. } => self.migrator().run(writer).await,
+            Self::Postgres { writer, .. } => self.migrator().run(writer.pool()).await,
         };
         done.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),

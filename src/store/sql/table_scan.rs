@@ -51,12 +51,12 @@ impl Conn {
         match self {
             Self::SqliteWriter(writer) => writer.fetch_text(&sql, table, &arguments),
             Self::SqliteReader(conn) => {
-                let rows = bind_sqlite(query(AssertSqlSafe(sql)), arguments).fetch_all(&mut **conn).await?;
+                let rows = bind_sqlite(query(AssertSqlSafe(sql)), arguments).fetch_all(conn.get()?).await?;
                 rows_from_sqlite(&rows, table)
             }
             Self::Postgres(conn) => {
                 let bound = bind_postgres(query(AssertSqlSafe(sql)), arguments);
-                rows_from_postgres(&with_timeout(bound.fetch_all(&mut **conn)).await?, table)
+                rows_from_postgres(&with_timeout(bound.fetch_all(conn.get()?)).await?, table)
             }
         }
     }

@@ -64,7 +64,7 @@ async fn every_edit_is_found_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_edit_is_found_on_postgresql() {
     // Nothing here is about a crash, and without syncs a table is set back sooner.
-    every_edit_is_found(Some(Postgres::with("-c fsync=off -c full_page_writes=off"))).await;
+    every_edit_is_found(Some(Postgres::start())).await;
 }
 
 /// Makes the database once and edits copies of it in each of the three ways.

@@ -20,7 +20,7 @@ async fn old_entries_verify_with_added_columns_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_entries_verify_with_added_columns_on_postgresql() {
-    let postgres = Postgres::with("-c fsync=off");
+    let postgres = Postgres::start();
     old_entries_verify_with_added_columns(&KeptDatabase::open(1, Some(&postgres)).await).await;
 }
 

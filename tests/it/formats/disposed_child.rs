@@ -20,7 +20,7 @@ async fn a_disposed_child_verifies_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disposed_child_verifies_on_postgresql() {
-    a_disposed_child_verifies(Some(Postgres::with("-c fsync=off -c full_page_writes=off"))).await;
+    a_disposed_child_verifies(Some(Postgres::start())).await;
 }
 
 /// A child and an entry with a stored reply, to be disposed of, and another child that is not.

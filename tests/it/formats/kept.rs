@@ -140,7 +140,7 @@ async fn every_kept_database_verifies_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kept_database_verifies_on_postgresql() {
     for format in FORMATS {
-        let postgres = Postgres::with("-c fsync=off");
+        let postgres = Postgres::start();
         assert_verifies(&KeptDatabase::open(format, Some(&postgres)).await).await;
     }
 }

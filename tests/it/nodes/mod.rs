@@ -1,6 +1,7 @@
 //! Several nodes on one PostgreSQL, each in its own process.
 
 mod alerts;
+mod durability;
 mod failover;
 mod rotation;
 mod two_nodes;
