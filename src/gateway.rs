@@ -24,7 +24,7 @@ use crate::exchange::{
 use crate::identity::{PeerCertificate, Tls};
 use crate::oversight::AlertScheduler;
 use crate::seal::Vault;
-use crate::server::{self, Connections, Tasks};
+use crate::server::{self, Connections, KeyRingFile, Tasks};
 use crate::store::log::TreeHead;
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
@@ -92,6 +92,7 @@ pub struct Node {
     sequencer: SequencerHandle,
     sighup: Signal,
     keys: Arc<KeyAnnouncer>,
+    key_ring: KeyRingFile,
 }
 
 impl Node {
@@ -101,6 +102,7 @@ impl Node {
     /// [`StartError`].
     pub async fn open(config: Config, environment: Environment) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let key_ring_file = KeyRingFile::new(&config.log.key_ring);
         let vault = Arc::new(Vault::new(key_ring(&config)?, commitment_key(&config)?, MAX_CACHED_CHILD_KEYS));
         let signer = signer(&config)?;
         let database = open_database(&config).await?;
@@ -145,6 +147,7 @@ impl Node {
             sequencer,
             sighup: hangup,
             keys,
+            key_ring: key_ring_file,
         })
     }
 
@@ -172,9 +175,14 @@ impl Node {
         let mut tasks = self.start_tasks(&pipeline, reporter);
         let tls_and_clock = (Arc::clone(&tls), Arc::clone(&self.environment.system_clock));
         let connections_and_pipeline = (connections.clone(), Arc::clone(&pipeline));
-        let key_ring = self.config.log.key_ring.clone();
         tasks.spawn_supervised("maintenance", MAX_MAINTENANCE_TIME, |progress| {
-            server::maintenance_loop(tls_and_clock, self.sighup, key_ring, connections_and_pipeline, progress)
+            server::maintenance_loop(
+                tls_and_clock,
+                self.sighup,
+                self.key_ring,
+                connections_and_pipeline,
+                progress,
+            )
         });
         let (limited, limited_connections) = (Arc::clone(&pipeline), connections.clone());
         tasks.spawn_supervised("rejected calls", MAX_RECORDING_TIME, |progress| {

@@ -1,8 +1,9 @@
 //! Maintenance of a serving node's connections and files.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 
@@ -10,14 +11,51 @@ use super::{ConnectionReviewer, Connections, RevocationReviewer};
 use crate::clock::Clock;
 use crate::exchange::ExchangePipeline;
 use crate::identity::Tls;
-use crate::seal::KeyRing;
+use crate::seal::{KeyRing, Vault};
 use crate::store::{FatalError, Revocation, TaskProgress};
 
 /// Interval at which files and open connections are checked.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
-fn modified_at(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|metadata| metadata.modified()).ok()
+/// Returns the time of a file's last change, also one of its mode or its name, in seconds and nanoseconds; `None` if it
+/// cannot be read.
+fn changed_at(path: &Path) -> Option<(i64, i64)> {
+    path.metadata().ok().map(|metadata| (metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// The file of the key ring, with the time of the change that was taken up last. Make it before the ring is loaded, so
+/// that no change is missed.
+pub struct KeyRingFile {
+    path: PathBuf,
+    seen: Option<(i64, i64)>,
+}
+
+impl KeyRingFile {
+    /// Takes the time of the file's last change.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: changed_at(path) }
+    }
+
+    /// Loads the ring again if its file has changed, or if `always`. Logs what came of it, so once per change.
+    fn reload(&mut self, always: bool, vault: &Vault) {
+        let now = changed_at(&self.path);
+        if !always && now == self.seen {
+            return;
+        }
+        self.seen = now;
+        reload_key_ring(&self.path, vault);
+    }
+}
+
+fn reload_key_ring(path: &Path, vault: &Vault) {
+    let loaded = KeyRing::load(path).map_err(|error| error.to_string());
+    match loaded.and_then(|ring| vault.reload(ring).map_err(|error| error.to_string())) {
+        Ok(()) => tracing::info!(path = %path.display(), "the changed key ring is in use"),
+        Err(error) => tracing::warn!(
+            path = %path.display(), error, "the changed key ring was not loaded; the old one stays in use"
+        ),
+    }
 }
 
 /// Reloads changed TLS files and a rotated key ring, and closes the connections of callers that may no longer
@@ -28,14 +66,13 @@ fn modified_at(path: &Path) -> Option<SystemTime> {
 pub async fn maintenance_loop(
     (tls, real): (Arc<Tls>, Arc<dyn Clock>),
     mut hangup: Signal,
-    key_ring: PathBuf,
+    mut key_ring: KeyRingFile,
     (connections, pipeline): (Connections, Arc<ExchangePipeline>),
     progress: TaskProgress,
 ) -> Result<(), FatalError> {
     let mut lists = RevocationReviewer::new(Arc::clone(&tls), connections.clone());
     let mut tick = tokio::time::interval(MAINTENANCE_INTERVAL);
     let mut reviewer = ConnectionReviewer::new(connections, Arc::clone(&pipeline));
-    let mut ring = modified_at(&key_ring);
     loop {
         let forced = tokio::select! {
             _ = tick.tick() => false,
@@ -49,16 +86,7 @@ pub async fn maintenance_loop(
         pipeline.committer.condition().send_if_modified(|condition| {
             std::mem::replace(&mut condition.revocation, revocation) != revocation
         });
-        let now = modified_at(&key_ring);
-        if forced || now != ring {
-            ring = now;
-            let loaded = KeyRing::load(&key_ring).map_err(|error| error.to_string());
-            if let Err(error) =
-                loaded.and_then(|ring| pipeline.vault.reload(ring).map_err(|error| error.to_string()))
-            {
-                tracing::warn!(path = %key_ring.display(), error, "the changed key ring was not loaded; the old one stays in use");
-            }
-        }
+        key_ring.reload(forced, &pipeline.vault);
         reviewer.review(&progress).await;
     }
 }

@@ -40,7 +40,7 @@ pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
 pub use health::report_health;
 pub use listener_limits::ListenerLimits;
-pub use maintenance::maintenance_loop;
+pub use maintenance::{KeyRingFile, maintenance_loop};
 pub use revocation::RevocationReviewer;
 pub use tasks::Tasks;
 

@@ -1,13 +1,16 @@
 //! The key ring at the start and in `check`, on both databases: another gateway's ring is refused, one damaged value
 //! is not taken for one, and a ring that was distributed late is named with the key that it lacks.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ap_gateway::store::{Database, DatabaseLocation};
 use tempfile::TempDir;
 
 use super::limits::output;
 use super::process::{Process, Sandbox};
+use super::serve_process::ServeFolder;
 use super::startup_checks::serve_briefly;
 use super::support::{Postgres, gateway, run};
 
@@ -111,4 +114,37 @@ async fn another_gateway_s_ring_is_refused_on_sqlite() {
 async fn another_gateway_s_ring_is_refused_on_postgresql() {
     let postgres = Postgres::start();
     another_gateway_s_ring_is_refused(Stopped::new(Some(&postgres))).await;
+}
+
+/// Checks the log of a node whose ring is changed while it serves. Each change is logged once, with path and cause, and
+/// so is the change of a mode alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ring_that_cannot_be_loaded_is_logged_once_per_change() {
+    let (folder, other) = (ServeFolder::new(), Sandbox::new());
+    let mut command = gateway();
+    command.env("AP_GATEWAY_LOG", "info");
+    let served = folder.start(command);
+    let path = folder.file_path("key-ring");
+    let own = std::fs::read_to_string(&path).unwrap();
+    let set_mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    folder.write("key-ring", &std::fs::read_to_string(other.path().join("key-ring")).unwrap());
+    assert_eq!(served.wait_for_log("key 1 differs from the one in use").await, 1);
+    folder.write("key-ring", "no ring");
+    assert_eq!(served.wait_for_log("it is not understood at line 1").await, 1);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(served.wait_for_log("No such file").await, 1);
+    std::fs::write(&path, &own).unwrap();
+    set_mode(0o644);
+    served.wait_for_log("chmod 600").await;
+    set_mode(0o600);
+    served.wait_for_log("the changed key ring is in use").await;
+    // Two rounds of the maintenance, in which nothing has changed.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let log = served.log();
+    let failures: Vec<_> =
+        log.lines().filter(|line| line.contains("the changed key ring was not loaded")).collect();
+    // The file may be seen between its creation and the change of its mode.
+    assert!((4..=5).contains(&failures.len()), "{log}");
+    assert!(failures.iter().all(|line| line.contains(path.to_str().unwrap())), "{log}");
+    assert_eq!(log.matches("the changed key ring is in use").count(), 1, "{log}");
 }
