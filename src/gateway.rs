@@ -200,9 +200,10 @@ impl Node {
             unaudited: Arc::new(extra),
         };
         let configured = &self.config.limits;
+        let sockets = server::sockets_that_fit(configured.connections, configured.pending_connections);
         let limits = server::ListenerLimits {
-            max_connections: configured.connections,
-            max_pending: configured.pending_connections,
+            max_connections: sockets.connections,
+            max_pending: sockets.pending,
             max_pending_per_address: configured.pending_connections_per_address,
             max_connections_per_organisation: configured.connections_per_organisation,
             handshake_timeout: Duration::from_secs(configured.handshake_seconds),

@@ -11,6 +11,7 @@ mod connection;
 mod connection_refusals;
 mod connection_review;
 mod connections;
+mod descriptors;
 mod frame_budget;
 mod frame_scanner;
 mod guarded_stream;
@@ -38,6 +39,7 @@ pub use call_limits::record_rejected_calls;
 pub use clock_watch::watch_clock;
 pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
+pub use descriptors::sockets_that_fit;
 pub use health::report_health;
 pub use listener_limits::ListenerLimits;
 pub use maintenance::{KeyRingFile, maintenance_loop};
@@ -47,6 +49,7 @@ pub use tasks::Tasks;
 use crate::identity::Tls;
 use closing::MAX_CLOSE_TIME;
 use connection_refusals::ConnectionRefusals;
+use descriptors::FailedAccepts;
 use handshake::Reception;
 use pending_sockets::{PendingLimits, PendingSockets};
 
@@ -87,6 +90,7 @@ pub async fn serve<S>(
         refusals: refusals.clone(),
     });
     let (mut tasks, mut tick) = (JoinSet::new(), tokio::time::interval(REFUSAL_COUNT_INTERVAL));
+    let mut failed_accepts = FailedAccepts::default();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -101,7 +105,7 @@ pub async fn serve<S>(
         let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
+                failed_accepts.count(&error);
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }

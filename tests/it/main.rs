@@ -37,6 +37,7 @@ mod damaged_database;
 mod database_faults;
 mod deadlines;
 mod demo;
+mod descriptors;
 mod determinism;
 mod digests;
 mod disk_full;

@@ -202,6 +202,11 @@ impl ServeProcess {
         statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4_096
     }
 
+    /// Returns the process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns how many file descriptors the process has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()

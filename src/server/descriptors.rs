@@ -1,0 +1,112 @@
+//! File descriptors of the process. Connections take only as many as leave a reserve, because without a descriptor
+//! no reader can open the database and neither anchor nor TLS files can be opened.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::Instant;
+
+/// Descriptors that connections leave: 11 connections to the database with up to three files each, files of keys,
+/// certificates, anchor and log, and the runtime's own.
+const RESERVED_DESCRIPTORS: usize = 96;
+/// Minimum time between two warnings of failed accepts.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Sockets that the descriptors of the process allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FittingSockets {
+    /// Connections after their `ClientHello`.
+    pub connections: usize,
+    /// Sockets whose handshake has not ended.
+    pub pending: usize,
+}
+
+/// Raises the soft limit of file descriptors to the hard limit, and returns the sockets that fit beside the reserve,
+/// at most those that are configured. Logs the limits, and a warning if the configured number does not fit.
+#[must_use]
+pub fn sockets_that_fit(connections: usize, pending: usize) -> FittingSockets {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    if before.current != before.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(error = %error, "the soft limit of file descriptors could not be raised");
+    }
+    let configured = FittingSockets { connections, pending };
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return configured;
+    };
+    let fitting = fitting_sockets(usize::try_from(limit).unwrap_or(usize::MAX), configured);
+    let from = before.current.unwrap_or(limit);
+    tracing::info!(from, to = limit, "the soft limit of file descriptors was raised to the hard limit");
+    if fitting != configured {
+        tracing::warn!(
+            configured = connections,
+            fitting = fitting.connections,
+            descriptors = limit,
+            raised_from = from,
+            needed = connections.saturating_add(pending).saturating_add(RESERVED_DESCRIPTORS),
+            "limits.connections is more than the file descriptors allow; fewer connections will be accepted"
+        );
+    }
+    fitting
+}
+
+/// Returns the sockets that a limit of descriptors allows: half of them if the limit is below twice the reserve. A
+/// quarter of these at most are for handshakes.
+fn fitting_sockets(limit: usize, configured: FittingSockets) -> FittingSockets {
+    let fitting = limit.saturating_sub(RESERVED_DESCRIPTORS).max(limit / 2);
+    let pending = configured.pending.min(fitting / 4).max(1);
+    FittingSockets { connections: configured.connections.min(fitting.saturating_sub(pending)).max(1), pending }
+}
+
+/// Accepts that failed. The first is logged at once, then their number once a minute.
+#[derive(Default)]
+pub struct FailedAccepts {
+    logged: Option<Instant>,
+    unlogged: u64,
+}
+
+impl FailedAccepts {
+    /// Counts a failed accept, and logs it if a minute has passed since the last line.
+    pub fn count(&mut self, error: &std::io::Error) {
+        self.unlogged += 1;
+        if self.logged.is_none_or(|logged| logged.elapsed() >= WARNING_INTERVAL) {
+            tracing::warn!(error = %error, times = self.unlogged, "a connection could not be accepted");
+            *self = Self { logged: Some(Instant::now()), unlogged: 0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_reserve() {
+        for (limit, configured, fitting) in [
+            (20_000, (10_000, 1_024), (10_000, 1_024)),
+            (1_024, (10_000, 1_024), (696, 232)),
+            (200, (10_000, 1_024), (78, 26)),
+            (1, (10_000, 1_024), (1, 1)),
+            (1_024, (10, 16), (10, 16)),
+        ] {
+            let sockets = |(connections, pending)| FittingSockets { connections, pending };
+            assert_eq!(fitting_sockets(limit, sockets(configured)), sockets(fitting));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_accepts_are_folded_into_a_line_a_minute() {
+        let mut failed = FailedAccepts::default();
+        let error = std::io::Error::other("no descriptor");
+        let mut lines = 0;
+        for _ in 0..1_500 {
+            failed.count(&error);
+            lines += u32::from(failed.unlogged == 0);
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        // At 0, 60 and 120 seconds of 150.
+        assert_eq!(lines, 3);
+    }
+}
