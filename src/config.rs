@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::exchange::{CallLimits, ExchangeLimits};
+use crate::exchange::{CallLimits, ExchangeLimits, MemoryLimits};
 use crate::store::{DatabaseLocation, ReadLimits};
 
 /// Contents of `gateway.toml`.
@@ -148,6 +148,18 @@ pub struct LimitsConfig {
     pub decision_milliseconds: u64,
     /// Seconds after which a stream without deliveries sends a heartbeat; 1 to 300.
     pub heartbeat_seconds: u64,
+    /// Maximum bytes of requests and replies that are held in all, from their arrival until they are sent;
+    /// 33,554,432 to 1,099,511,627,776. When they are held, calls wait up to five seconds and are then refused with
+    /// `BUFFERS_FULL`; an organisation that holds less than 1 MiB goes on.
+    pub buffer_bytes: usize,
+    /// Maximum bytes that one organisation's calls may hold; 20,971,520 to 1,099,511,627,776.
+    pub buffer_bytes_per_organisation: usize,
+    /// Maximum bytes that the calls of all certificates that are not registered may hold together; 1,048,576 to
+    /// 1,099,511,627,776.
+    pub buffer_bytes_unregistered: usize,
+    /// Seconds after which an answer of which nothing was sent, because its caller does not read it, ends its
+    /// stream, and its connection if it is the last stream; 1 to 300.
+    pub answer_stall_seconds: u64,
 }
 
 impl Default for LimitsConfig {
@@ -167,6 +179,10 @@ impl Default for LimitsConfig {
             decision_queries: 100_000,
             decision_milliseconds: 30_000,
             heartbeat_seconds: 20,
+            buffer_bytes: 128 << 20,
+            buffer_bytes_per_organisation: 32 << 20,
+            buffer_bytes_unregistered: 8 << 20,
+            answer_stall_seconds: 30,
         }
     }
 }
@@ -179,6 +195,16 @@ impl LimitsConfig {
             requests_per_second: self.requests_per_second,
             request_burst: self.request_burst,
             refusals_per_second: self.refusals_per_second,
+        }
+    }
+
+    /// Returns the limits of the messages that are held.
+    #[must_use]
+    pub fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            total: self.buffer_bytes,
+            organisation: self.buffer_bytes_per_organisation,
+            unregistered: self.buffer_bytes_unregistered,
         }
     }
 

@@ -35,7 +35,7 @@ use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
 pub use dispatch::UnauditedService;
-use dispatch::{Dispatch, unaudited_services};
+use dispatch::{Dispatch, MAX_UNAUDITED_MESSAGE_BYTES, unaudited_services};
 pub use files::{
     StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring, signer,
     tls,
@@ -194,10 +194,11 @@ impl Node {
         tasks.supervise(self.committer.tasks(), self.committer.condition());
         let limits =
             MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
+        let health = health.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);
         let extra = unaudited_services(&self.config, UnauditedService::new(health), extra);
         let service = Dispatch {
             gateway: ExchangeService::new(routes(), Arc::clone(&pipeline), limits),
-            unaudited: Arc::new(extra),
+            unaudited: extra.into_iter().map(Arc::new).collect(),
         };
         let configured = &self.config.limits;
         let sockets = server::sockets_that_fit(configured.connections, configured.pending_connections);
@@ -208,6 +209,8 @@ impl Node {
             max_connections_per_organisation: configured.connections_per_organisation,
             handshake_timeout: Duration::from_secs(configured.handshake_seconds),
             drain_timeout: Duration::from_secs(configured.drain_seconds),
+            stall_timeout: Duration::from_secs(configured.answer_stall_seconds),
+            memory: configured.memory_limits(),
         };
         let serving = server::serve(listener, tls, service, limits, connections, stop);
         tokio::pin!(serving);

@@ -34,6 +34,8 @@ pub async fn serve(dir: &Path, marks: &str) {
         max_connections_per_organisation: 10_000,
         handshake_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(1),
+        stall_timeout: Duration::from_secs(30),
+        memory: config.limits.memory_limits(),
     };
     let echo = Echo(reply(marks.parse().unwrap()).into());
     server::serve(listener, tls, echo, limits, Connections::default(), std::future::pending()).await;

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 
 /// Bounds of every number, by key. A test compares the list with the configuration's struct.
-pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 16] = [
+pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 20] = [
     ("database.fold_after_pages", 100..=1_000_000, "pages of 4 KiB"),
     ("log.clock_jump_seconds", 1..=86_400, "seconds"),
     ("limits.request_bytes", 4_096..=16_777_216, "bytes"),
@@ -27,6 +27,10 @@ pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 16] = [
     ("limits.decision_queries", 1..=10_000_000, "queries"),
     ("limits.decision_milliseconds", 1..=300_000, "milliseconds"),
     ("limits.heartbeat_seconds", 1..=300, "seconds"),
+    ("limits.buffer_bytes", 33_554_432..=1_099_511_627_776, "bytes"),
+    ("limits.buffer_bytes_per_organisation", 20_971_520..=1_099_511_627_776, "bytes"),
+    ("limits.buffer_bytes_unregistered", 1_048_576..=1_099_511_627_776, "bytes"),
+    ("limits.answer_stall_seconds", 1..=300, "seconds"),
 ];
 
 /// Keys that name one file or several.

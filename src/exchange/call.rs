@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::codec::OutboundMessage;
 use super::context::RequestContext;
+use super::memory::CallMemory;
 use super::method::Method;
 use super::refusal::Refusal;
 use crate::identity::PeerCertificate;
@@ -29,6 +30,8 @@ pub(super) struct Call {
     pub identity_claimed: bool,
     pub exchange_id: Uuid,
     pub message: Bytes,
+    /// The memory that it is charged to.
+    pub memory: CallMemory,
     /// The caller's own timeout (`grpc-timeout`).
     pub timeout: Option<Duration>,
 }

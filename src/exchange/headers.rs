@@ -41,6 +41,16 @@ pub(super) fn has_identity_header(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Removes every header that tonic does not read, because headers are held as long as the call waits for its body.
+pub fn keep_only_grpc(headers: &mut HeaderMap) {
+    let names = ["content-type", "te", "grpc-encoding", "grpc-accept-encoding"];
+    let kept = names.iter().filter_map(|name| {
+        let value = headers.get(*name)?;
+        Some((header::HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    *headers = kept.collect();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

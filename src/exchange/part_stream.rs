@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::call::{BoxFuture, Call, Handler, OutboundStream};
 use super::codec::OutboundMessage;
+use super::memory::Charge;
 use super::pipeline::ExchangePipeline;
 use super::refusal::{Reason, Refusal, reason_from_status};
 use super::watch::{MAX_STREAM_LIFETIME, end_of_lifetime, send_message};
@@ -64,6 +65,7 @@ struct OpenPart {
     call: Call,
     slot: InFlightPermit,
     bytes: Vec<u8>,
+    charge: Charge,
     digest: Context,
     item_count: usize,
     deadline: Instant,
@@ -136,7 +138,7 @@ impl PartStream {
                     }
                 }
                 // A refusal for overload has no entry.
-                Err(refusal) if refusal.reason == Reason::TooManyInFlight => {
+                Err(refusal) if matches!(refusal.reason, Reason::TooManyInFlight | Reason::BuffersFull) => {
                     return Err(refusal.status(self.call.exchange_id));
                 }
                 Err(refusal) => {
@@ -168,6 +170,7 @@ impl PartStream {
             next = messages.message() => next.or_else(|status| match status.source() {
                 // An error with a source is the transport's; one without is tonic's own.
                 Some(_) => Ok(None),
+                None if self.call.memory.is_exhausted() => Err(Reason::BuffersFull.into()),
                 None => Err(reason_from_status(true, &status).into()),
             }),
             () = self.responses.closed() => Ok(None),
@@ -184,6 +187,7 @@ impl PartStream {
         };
         let first = part.bytes.is_empty();
         part.bytes.extend_from_slice(message);
+        part.charge.add(message.len());
         if part.bytes.len() > self.max_part_bytes {
             return Err(Reason::TooLarge.into());
         }
@@ -209,6 +213,7 @@ impl PartStream {
         let call = self.new_part_call();
         Ok(OpenPart {
             slot: self.pipeline.reserve_slot(&call)?,
+            charge: call.memory.charge(0),
             call,
             bytes: Vec::new(),
             digest: Context::new(&SHA256),
@@ -226,9 +231,10 @@ impl PartStream {
     async fn run_part(&self, part: OpenPart) -> Result<bool, Status> {
         let handler = Arc::clone(&self.receiver.part);
         let exchange = part.call.exchange_id;
-        let OpenPart { call, slot, bytes, .. } = part;
-        let answered =
-            self.pipeline.submit_in_slot(slot, Call { message: bytes.into(), ..call }, handler).await?;
+        let OpenPart { call, slot, bytes, charge, .. } = part;
+        let call = Call { message: call.memory.attach(bytes.into()), ..call };
+        drop(charge);
+        let answered = self.pipeline.submit_in_slot(slot, call, handler).await?;
         let (answer, _) =
             answered.into_item().ok_or_else(|| Refusal::from(Reason::Failed).status(exchange))?;
         Ok(send_message(&self.responses, Ok(answer)).await.is_ok())

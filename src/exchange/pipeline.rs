@@ -13,7 +13,7 @@ use tonic::Status;
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
 use super::call_limiter::CallLimiter;
 use super::caller::{Caller, CallerCache, IdentifyCaller};
-use super::codec::{CommittedReply, OutboundMessage};
+use super::codec::{self, CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::{DecisionBounds, decision_timed_out, run_handler};
 use super::entry::{self, EntryOutcome};
@@ -104,8 +104,12 @@ impl ExchangePipeline {
         slot.ok_or_else(|| self.reject(call, Reason::TooManyInFlight))
     }
 
-    /// Runs an exchange in its own task, which continues after the caller has disconnected.
+    /// Runs an exchange in its own task, which continues after the caller has disconnected. Waits first until the
+    /// caller's share of memory is open, because the reply will need some.
     pub(super) async fn submit(self: &Arc<Self>, call: Call, decide: Handler) -> ExchangeResult {
+        if !call.memory.begin_exchange(call.method.is_mutating()).await {
+            return Err(Refusal::from(Reason::BuffersFull).status(call.exchange_id));
+        }
         let slot = self.reserve_slot(&call).map_err(|refusal| refusal.status(call.exchange_id))?;
         self.submit_in_slot(slot, call, decide).await
     }
@@ -123,6 +127,7 @@ impl ExchangePipeline {
         let running = tokio::spawn(async move {
             let mut bounds = DecisionBounds::new(&call, pipeline.limits.max_duration, caller);
             let answered = pipeline.run_attempts(&call, &decide, &mut bounds).await;
+            call.memory.end_exchange();
             drop(slot);
             answered
         });
@@ -201,9 +206,13 @@ impl ExchangePipeline {
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
         };
         let change = change.append_person(person_record);
+        // Before the commit, so that nothing was done when it does not fit.
+        let Some(charge) = call.memory.charge_reply(codec::charged_bytes(reply.len())) else {
+            return Some(Err(Refusal::from(Reason::BuffersFull).status(call.exchange_id)));
+        };
         match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
             CommitOutcome::Committed { receipt, reply } => Some(Ok(NextItem::Ready((
-                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
+                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt, Some(charge))),
                 position,
             )))),
             CommitOutcome::Duplicate(first) => self.replay(call, caller, &first).await,
@@ -292,7 +301,7 @@ impl ExchangePipeline {
         let organisation = call.peer.organisation().as_str();
         Some(match self.log.load_reply(first.index, &self.vault, organisation).await {
             Ok(Some((reply, receipt))) => Ok(NextItem::Ready((
-                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt)),
+                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt, None)),
                 Bytes::new(),
             ))),
             Ok(None) => Err(unavailable(call)),

@@ -101,6 +101,7 @@ reasons! {
     TooManyInFlight "TOO_MANY_IN_FLIGHT" ResourceExhausted Retry 1000 "too many exchanges of this organisation are under way";
     RateLimited "RATE_LIMITED" ResourceExhausted Retry 1000 "this organisation makes more calls a second than it may";
     TooManyRefusals "TOO_MANY_REFUSALS" ResourceExhausted Client 1000 "too many calls with this certificate were refused within a second; the reason of the first of them tells why";
+    BuffersFull "BUFFERS_FULL" ResourceExhausted Retry 1000 "the requests and unread answers of this organisation, or of all, take up the memory that they may; nothing was done";
     LogUnavailable "AUDIT_UNAVAILABLE" Unavailable Retry 1000 "the log cannot be written, so no request is answered";
     KeyUnavailable "KEY_UNAVAILABLE" Unavailable Operator 1000 "this node does not hold the key to a record that the answer needs; nothing was done";
     TooLarge "MESSAGE_TOO_LARGE" ResourceExhausted Client 0 "the message is larger than this gateway accepts";

@@ -17,6 +17,8 @@ use tonic::{Code, Status};
 
 use super::call::{BoxFuture, Call, Handler, HashHandler};
 use super::codec::{self, ExchangeCodec, OutboundMessage};
+use super::memory::CallMemory;
+use super::message_body::MessageBody;
 use super::method::{Method, UNKNOWN_METHOD};
 use super::part_stream::{MAX_FRAME_BYTES, PartStreamService};
 use super::pipeline::ExchangePipeline;
@@ -100,7 +102,9 @@ impl ExchangeService {
         };
         let found = self.routes.by_path.get(request.uri().path());
         let method = found.map_or(UNKNOWN_METHOD, |(method, _)| method);
-        let call = self.build_call(method, peer, request.headers());
+        let memory = request.extensions().get::<CallMemory>().cloned();
+        let memory = memory.unwrap_or_else(CallMemory::unlimited);
+        let call = self.build_call(method, peer, request.headers(), memory);
         if let Err(rejected) = self.pipeline.admit(&call) {
             let draining = drain_body(request.into_body(), MAX_DRAINED_BYTES);
             tokio::time::timeout(MAX_DRAIN_TIME, draining).await.ok();
@@ -118,6 +122,7 @@ impl ExchangeService {
             return self.record_refusal(&call, Reason::HostMismatch, &HeaderMap::new()).await;
         }
         let entered = Arc::new(AtomicBool::new(false));
+        let memory = call.memory.clone();
         let route = found.map(|(_, route)| route.clone());
         let answering = self.dispatch(route, &call, &entered, request);
         let (begun, wait) = (tokio::time::Instant::now(), deadline::wait_limit(call.timeout));
@@ -131,6 +136,10 @@ impl ExchangeService {
             return self.record_refusal(&call, late, &HeaderMap::new()).await;
         };
         match Status::from_header_map(response.headers()) {
+            // A refusal for overload has no entry.
+            Some(_) if memory.is_exhausted() && !entered.load(Ordering::Acquire) => {
+                Refusal::from(Reason::BuffersFull).status(call.exchange_id).into_http()
+            }
             Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
                 self.record_refusal(&call, reason_from_status(found.is_some(), &status), response.headers())
                     .await
@@ -144,46 +153,60 @@ impl ExchangeService {
         route: Option<Route>,
         call: &Call,
         entered: &Arc<AtomicBool>,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Response<Body> {
         let (pipeline, call, entered) = (Arc::clone(&self.pipeline), call.clone(), Arc::clone(entered));
+        headers::keep_only_grpc(request.headers_mut());
+        pipeline.note_registration(&call).await;
+        let Some(route) = route else {
+            drain_body(request.into_body(), self.limits.max_request_bytes).await;
+            return Status::unimplemented("").into_http();
+        };
+        let memory = call.memory.clone();
+        let most = match route {
+            Route::Stream(_) => self.limits.max_request_bytes.min(MAX_FRAME_BYTES),
+            _ => self.limits.max_request_bytes,
+        };
+        let request = request.map(|body| Body::new(MessageBody::new(body, memory.clone(), most)));
         match route {
-            None => {
-                drain_body(request.into_body(), self.limits.max_request_bytes).await;
-                Status::unimplemented("").into_http()
-            }
-            Some(Route::Unary(handler)) => {
-                self.grpc(false)
+            Route::Unary(handler) => {
+                self.grpc(false, memory)
                     .unary(UnaryExchange { pipeline, call, handler, has_entry: entered }, request)
                     .await
             }
-            Some(Route::Hashes(handler)) => {
-                self.grpc(false)
+            Route::Hashes(handler) => {
+                self.grpc(false, memory)
                     .unary(HashQuery { pipeline, call, handler, has_entry: entered }, request)
                     .await
             }
-            Some(Route::Watch(watcher)) => {
+            Route::Watch(watcher) => {
                 let stream = WatchService { pipeline, call, watcher, has_entry: entered };
-                self.grpc(false).server_streaming(stream, request).await
+                self.grpc(false, memory).server_streaming(stream, request).await
             }
-            Some(Route::Stream(receiver)) => {
-                let most = self.limits.max_request_bytes;
+            Route::Stream(receiver) => {
+                let max_part_bytes = self.limits.max_request_bytes;
                 let parts =
-                    PartStreamService { pipeline, call, receiver, has_entry: entered, max_part_bytes: most };
-                let mut grpc = self.grpc(true).max_decoding_message_size(most.min(MAX_FRAME_BYTES));
+                    PartStreamService { pipeline, call, receiver, has_entry: entered, max_part_bytes };
+                let mut grpc = self.grpc(true, memory).max_decoding_message_size(most);
                 grpc.streaming(parts, request).await
             }
         }
     }
 
-    fn grpc(&self, streams: bool) -> Grpc<ExchangeCodec> {
-        Grpc::new(ExchangeCodec { client_streaming: streams })
+    fn grpc(&self, streams: bool, memory: CallMemory) -> Grpc<ExchangeCodec> {
+        Grpc::new(ExchangeCodec { client_streaming: streams, memory })
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(self.limits.max_request_bytes)
             .max_encoding_message_size(self.limits.max_reply_bytes)
     }
 
-    fn build_call(&self, method: &'static Method, peer: Arc<PeerCertificate>, headers: &HeaderMap) -> Call {
+    fn build_call(
+        &self,
+        method: &'static Method,
+        peer: Arc<PeerCertificate>,
+        headers: &HeaderMap,
+        memory: CallMemory,
+    ) -> Call {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let exchange = self.pipeline.random.uuid_v7(self.pipeline.clock.now());
         let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
@@ -196,6 +219,7 @@ impl ExchangeService {
             identity_claimed: headers::has_identity_header(headers),
             exchange_id: exchange,
             message: Bytes::new(),
+            memory,
             timeout: deadline::requested_timeout(headers),
         }
     }

@@ -4,11 +4,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tonic::Status;
 use tonic::body::Body;
 
 use crate::config::Config;
-use crate::exchange::ExchangeService;
+use crate::exchange::{CallMemory, ExchangeService, MessageBody, keep_only_grpc};
+
+/// Largest message to a service outside the log, in bytes: a name of a service, or a symbol.
+pub(super) const MAX_UNAUDITED_MESSAGE_BYTES: usize = 4 << 10;
+/// Maximum time for the first message to a service outside the log.
+const MAX_UNAUDITED_WAIT: Duration = Duration::from_secs(30);
 
 type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send>>;
@@ -25,7 +32,7 @@ pub struct UnauditedService {
 #[derive(Clone)]
 pub(super) struct Dispatch {
     pub gateway: ExchangeService,
-    pub unaudited: Arc<Vec<UnauditedService>>,
+    pub unaudited: Arc<[Arc<UnauditedService>]>,
 }
 
 impl tower::Service<http::Request<Body>> for Dispatch {
@@ -39,7 +46,10 @@ impl tower::Service<http::Request<Body>> for Dispatch {
 
     fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
         match self.unaudited.iter().find(|extra| request.uri().path().starts_with(&extra.path_prefix)) {
-            Some(extra) => (extra.handler)(request),
+            Some(extra) => {
+                let extra = Arc::clone(extra);
+                Box::pin(async move { extra.serve(request).await })
+            }
             None => tower::Service::call(&mut self.gateway, request),
         }
     }
@@ -65,6 +75,21 @@ impl UnauditedService {
         };
         Self { path_prefix: format!("/{}/", S::NAME), handler: Box::new(answer) }
     }
+
+    /// Answers a request once its first message is there, so that a slow one holds nothing but what has arrived.
+    async fn serve(
+        &self,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, std::convert::Infallible> {
+        keep_only_grpc(request.headers_mut());
+        let memory = request.extensions().get::<CallMemory>().cloned().unwrap_or_else(CallMemory::unlimited);
+        let (parts, body) = request.into_parts();
+        let mut body = MessageBody::new(body, memory, MAX_UNAUDITED_MESSAGE_BYTES);
+        if tokio::time::timeout(MAX_UNAUDITED_WAIT, body.wait_for_message()).await.is_err() {
+            return Ok(Status::deadline_exceeded("the request did not arrive").into_http());
+        }
+        (self.handler)(http::Request::from_parts(parts, Body::new(body))).await
+    }
 }
 
 /// Returns the services outside the log: health, `extra`, and reflection if it is configured.
@@ -81,6 +106,8 @@ pub(super) fn unaudited_services(
                 .register_encoded_file_descriptor_set(crate::proto::DESCRIPTOR_SET)
         };
         if let (Ok(v1), Ok(v1alpha)) = (builder().build_v1(), builder().build_v1alpha()) {
+            let v1 = v1.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);
+            let v1alpha = v1alpha.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);
             extras.extend([UnauditedService::new(v1), UnauditedService::new(v1alpha)]);
         } else {
             tracing::error!("reflection could not be set up");

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -15,12 +15,14 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 use super::active_calls::{ActiveCalls, count_until_sent};
+use super::answer_progress::ConnectionProgress;
 use super::closing::{GoawayCode, MAX_CLOSE_TIME, close_connection};
 use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
 use super::connections::{ConnectionHandle, Ending};
 use super::guarded_stream::{GuardedStream, StreamEvents};
 use super::host_check::{are_host_headers_own, is_own_authority};
-use crate::exchange::{AwaitedResponse, HostMismatch};
+use super::metered_service::MeteredService;
+use crate::exchange::{AwaitedResponse, ConnectionMemory, HostMismatch};
 use crate::identity::{PeerCertificate, Tls};
 
 /// Time in which an idle connection can end by itself during a shutdown: its peer acknowledges the GOAWAY and reads the
@@ -34,8 +36,11 @@ pub(super) struct ServedConnection {
     pub peer: Arc<PeerCertificate>,
     pub tls: Arc<Tls>,
     pub handle: ConnectionHandle,
+    pub memory: Arc<ConnectionMemory>,
     /// Maximum time until the client's preface has arrived.
     pub preface_timeout: Duration,
+    /// Time after which an answer of which nothing is sent ends its stream.
+    pub stall_timeout: Duration,
     pub refusals: ConnectionRefusals,
 }
 
@@ -64,13 +69,17 @@ impl ServedConnection {
             + 'static,
         S::Future: Send,
     {
-        let Self { stream, address, peer, tls, mut handle, preface_timeout, refusals } = self;
+        let Self { stream, address, peer, tls, mut handle, memory, preface_timeout, stall_timeout, refusals } =
+            self;
+        let progress = ConnectionProgress::new(stall_timeout);
         let calls = ActiveCalls::default();
         let (guarded, mut events) = GuardedStream::new(stream);
         let service = counted(with_identity(service, Arc::clone(&peer), tls), calls.clone());
+        let service = MeteredService { inner: service, memory };
         let end = {
             let service = TowerToHyperService::new(service);
-            let mut http = std::pin::pin!(http2_settings().serve_connection(TokioIo::new(guarded), service));
+            let http = http2_settings(progress.clone());
+            let mut http = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
             let end = tokio::select! {
                 ended = http.as_mut() => log_end(ended),
                 ending = handle.ending() => match ending {
@@ -78,6 +87,7 @@ impl ServedConnection {
                     _ => ConnectionEnd::Drained,
                 },
                 end = watch_events(&mut events, preface_timeout) => end,
+                () = progress.stalled() => ConnectionEnd::Cut,
             };
             let end = if end == ConnectionEnd::Drained {
                 http.as_mut().graceful_shutdown();
@@ -201,8 +211,8 @@ fn log_end(ended: Result<(), hyper::Error>) -> ConnectionEnd {
 }
 
 /// Sets every bound, including those equal to hyper's defaults, because tonic would remove some of them.
-fn http2_settings() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+fn http2_settings(executor: ConnectionProgress) -> http2::Builder<ConnectionProgress> {
+    let mut http = http2::Builder::new(executor);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(100)
         .max_local_error_reset_streams(256)
@@ -210,7 +220,8 @@ fn http2_settings() -> http2::Builder<TokioExecutor> {
         // Beyond the largest token, so that a longer one is refused and entered.
         .max_header_list_size(32 * 1024)
         .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(1024 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .max_send_buf_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     http

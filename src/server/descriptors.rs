@@ -57,7 +57,10 @@ pub fn sockets_that_fit(connections: usize, pending: usize) -> FittingSockets {
 fn fitting_sockets(limit: usize, configured: FittingSockets) -> FittingSockets {
     let fitting = limit.saturating_sub(RESERVED_DESCRIPTORS).max(limit / 2);
     let pending = configured.pending.min(fitting / 4).max(1);
-    FittingSockets { connections: configured.connections.min(fitting.saturating_sub(pending)).max(1), pending }
+    FittingSockets {
+        connections: configured.connections.min(fitting.saturating_sub(pending)).max(1),
+        pending,
+    }
 }
 
 /// Accepts that failed. The first is logged at once, then their number once a minute.

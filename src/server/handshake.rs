@@ -22,6 +22,7 @@ use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
 use super::connections::{Connections, RegisterError};
 use super::listener_limits::ListenerLimits;
 use super::pending_sockets::{PendingBound, PendingPlace, PendingSockets};
+use crate::exchange::MemoryBudget;
 use crate::identity::{PeerCertificate, Tls, with_refused_certificate};
 
 /// Time in which a handshake that is under way when the node begins to shut down can end, so that its peer gets
@@ -36,6 +37,8 @@ pub(super) struct Reception {
     /// Places for connections, from their `ClientHello` on.
     pub places: Arc<Semaphore>,
     pub connections: Connections,
+    /// The budget of requests and answers.
+    pub memory: MemoryBudget,
     /// Becomes true when the node begins to shut down.
     pub stopping: watch::Receiver<bool>,
     pub refusals: ConnectionRefusals,
@@ -80,8 +83,19 @@ impl Reception {
             }
         };
         let (tls, refusals) = (Arc::clone(&self.tls), self.refusals.clone());
-        let preface_timeout = self.limits.handshake_timeout;
-        let connection = ServedConnection { stream, address, peer, tls, handle, preface_timeout, refusals };
+        let (preface_timeout, stall_timeout) = (self.limits.handshake_timeout, self.limits.stall_timeout);
+        let memory = self.memory.connection(peer.organisation().as_str());
+        let connection = ServedConnection {
+            stream,
+            address,
+            peer,
+            tls,
+            handle,
+            memory,
+            preface_timeout,
+            stall_timeout,
+            refusals,
+        };
         connection.serve(service).await;
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::exchange::MemoryLimits;
+
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerLimits {
@@ -17,4 +19,8 @@ pub struct ListenerLimits {
     pub handshake_timeout: Duration,
     /// Time that connections have to finish after shutdown begins.
     pub drain_timeout: Duration,
+    /// Time after which an answer of which nothing is sent ends its stream.
+    pub stall_timeout: Duration,
+    /// Limits of the memory for requests and answers.
+    pub memory: MemoryLimits,
 }

@@ -4,6 +4,7 @@
 //! loop, and wait without limit for a connection that never sends. So the accept loop is the gateway's own.
 
 mod active_calls;
+mod answer_progress;
 mod call_limits;
 mod clock_watch;
 mod closing;
@@ -20,7 +21,9 @@ mod health;
 mod host_check;
 mod listener_limits;
 mod maintenance;
+mod metered_service;
 mod pending_sockets;
+mod response_body;
 mod revocation;
 mod tasks;
 
@@ -46,6 +49,7 @@ pub use maintenance::{KeyRingFile, maintenance_loop};
 pub use revocation::RevocationReviewer;
 pub use tasks::Tasks;
 
+use crate::exchange::MemoryBudget;
 use crate::identity::Tls;
 use closing::MAX_CLOSE_TIME;
 use connection_refusals::ConnectionRefusals;
@@ -86,6 +90,7 @@ pub async fn serve<S>(
         pending: PendingSockets::new(pending),
         places: Arc::new(Semaphore::new(limits.max_connections)),
         connections: connections.clone(),
+        memory: MemoryBudget::new(limits.memory),
         stopping,
         refusals: refusals.clone(),
     });

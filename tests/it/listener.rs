@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ap_gateway::clock::{Clock, SystemClock};
+use ap_gateway::exchange::MemoryLimits;
 use ap_gateway::identity::pki::{IssuedCertificate, SandboxAuthority};
 use ap_gateway::identity::{Tls, TlsFiles};
 use ap_gateway::server::{Connections, ListenerLimits, serve};
@@ -47,6 +48,8 @@ pub const LIMITS: ListenerLimits = ListenerLimits {
     max_connections_per_organisation: 100,
     handshake_timeout: Duration::from_mins(10),
     drain_timeout: Duration::from_millis(200),
+    stall_timeout: MAX_WAIT,
+    memory: MemoryLimits { total: 64 << 20, organisation: 32 << 20, unregistered: 8 << 20 },
 };
 
 /// A listener with a service of the test's.

@@ -59,6 +59,7 @@ mod limits;
 mod listener;
 mod log_verification;
 mod matrix;
+mod memory_attacks;
 mod nodes;
 mod operators_log;
 mod oversight;

@@ -202,6 +202,18 @@ impl ServeProcess {
         statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4_096
     }
 
+    /// Lets the peak of resident memory begin anew (`proc(5)`: `clear_refs`).
+    pub fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// Returns the peak of resident memory.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
+    }
+
     /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()

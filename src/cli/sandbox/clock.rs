@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::Failure;
 use crate::clock::{Clock, Instant, ManualClock};
+use crate::exchange::CallMemory;
 use crate::exchange::codec::{ExchangeCodec, OutboundMessage};
 use crate::gateway::UnauditedService;
 use crate::proto::sandbox::{AdvanceClockRequest, AdvanceClockResponse};
@@ -62,7 +63,9 @@ impl tower::Service<http::Request<Body>> for ClockService {
             if request.uri().path() != crate::proto::sandbox::sandbox_service::ADVANCE_CLOCK.path() {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
-            Ok(Grpc::new(ExchangeCodec::default()).unary(controls, request).await)
+            let memory = CallMemory::unlimited();
+            let codec = ExchangeCodec { client_streaming: false, memory };
+            Ok(Grpc::new(codec).unary(controls, request).await)
         })
     }
 }

@@ -152,7 +152,7 @@ fn source(organisation: usize, number: usize) -> Ipv4Addr {
 }
 
 /// Returns the id of the placement of the attacker that is registered.
-fn large_placement(folder: &ServeFolder) -> String {
+pub fn large_placement(folder: &ServeFolder) -> String {
     let placements = sandbox::world::load(folder.path()).unwrap().placements;
     placements.into_iter().find(|placed| placed.provider == REGISTERED).unwrap().placement_id
 }

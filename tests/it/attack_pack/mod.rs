@@ -1,9 +1,9 @@
 //! Attacks of every known kind and honest load at the same time, on `serve` with its default limits: what was
 //! acknowledged is stored once, and the log verifies. `tests/long` runs it for ten minutes on the release binary.
 
-mod attackers;
-mod attacks;
-mod connection;
+pub mod attackers;
+pub mod attacks;
+pub mod connection;
 mod honest;
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const MAX_CALM_TIME: Duration = Duration::from_mins(1);
 const MAX_DESCRIPTORS: u32 = 1_024;
 
 /// The length of a run and the size of its attacks.
-struct Scale {
+pub struct Scale {
     attack: Duration,
     calm: Duration,
     /// Connections that never send anything: at once, and new ones each second.
@@ -96,7 +96,7 @@ async fn honest_callers_are_served_under_attack() {
 }
 
 /// Returns a command that runs the gateway, or the binary that `tests/long` built, with few file descriptors.
-fn limited_gateway() -> Command {
+pub fn limited_gateway() -> Command {
     let binary = std::env::var_os("AP_GATEWAY_TEST_BINARY");
     let binary = binary.unwrap_or_else(|| gateway().get_program().to_owned());
     let mut command = Command::new("sh");

@@ -1,0 +1,42 @@
+//! Service that charges each call of a connection, and its response, to the connection's memory.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tonic::body::Body;
+use tower::Service;
+
+use super::response_body::ResponseBody;
+use crate::exchange::ConnectionMemory;
+
+/// Wraps the service of a connection. Each request carries its memory as [`crate::exchange::CallMemory`].
+#[derive(Clone)]
+pub struct MeteredService<S> {
+    /// The service that answers.
+    pub inner: S,
+    /// The memory of the connection.
+    pub memory: Arc<ConnectionMemory>,
+}
+
+impl<S, B> Service<http::Request<B>> for MeteredService<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let memory = self.memory.call();
+        request.extensions_mut().insert(memory.clone());
+        let answered = self.inner.call(request);
+        Box::pin(async move { Ok(answered.await?.map(|body| ResponseBody::new(body, memory))) })
+    }
+}

@@ -1,0 +1,153 @@
+//! Memory of `serve` with a real configuration while callers declare messages that they never send, send slow bodies
+//! and leave answers unread. Prints the figures; `tests/long memory` makes them on the release binary.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ap_gateway::proto::v1::{GetAttendanceRequest, returns_service};
+use prost::Message;
+use prost::bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+
+use super::attack_pack::attackers::{large_placement, store_large_answer};
+use super::attack_pack::attacks::REGISTERED;
+use super::attack_pack::connection::{Attacking, DATA, Target, request_head, stream_ids};
+use super::attack_pack::limited_gateway;
+use super::fixtures::current_validity;
+use super::listener::{END_STREAM, RST_STREAM, http2_frame, read_frame};
+use super::serve_process::{LIST_PLACEMENTS, ServeFolder, ServeProcess};
+use super::wire::{Wire, frame, tls};
+
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+const STRANGER: &str = "stranger";
+/// Streams of a connection, which the gateway allows.
+const STREAMS: u32 = 100;
+const CANCEL: u32 = 8;
+/// Maximum memory that an attack may add, in MiB.
+const MAX_ADDED: u64 = 160;
+
+/// A gateway and its attackers: one of a registered organisation, and one whose certificate is not in the register.
+struct Attacked {
+    folder: ServeFolder,
+    served: ServeProcess,
+    target: Target,
+}
+
+impl Attacked {
+    fn start(limits: &str) -> Self {
+        let folder = ServeFolder::new();
+        folder.write("gateway.toml", &format!("{}\n[limits]\n{limits}\n", folder.configuration()));
+        let uri = "spiffe://sandbox.ap.example/la/999/stranger";
+        let issued = folder.authority().issue_client(&[uri], 99, current_validity()).unwrap();
+        folder.write_key_pair(STRANGER, &issued);
+        let identity = |name: &str| {
+            let file = |kind: &str| folder.file_path(&format!("certs/{name}.{kind}"));
+            Arc::new(tls(&folder.file_path("ca.pem"), Some((&file("pem"), &file("key")))))
+        };
+        let names = [STRANGER, REGISTERED];
+        let identities: BTreeMap<_, _> = names.map(|name| (name.to_owned(), identity(name))).into();
+        let served = folder.start(limited_gateway());
+        let target = Target { address: served.address, identities };
+        Self { folder, served, target }
+    }
+
+    /// Opens a connection, and begins a call on each of its streams.
+    async fn attack(&self, who: &str, window: u32, path: &str, (body, flags): (&[u8], u8)) -> Attacking {
+        let mut stream = self.target.connect_raw(Ipv4Addr::LOCALHOST, who, Some(window)).await.unwrap();
+        let calls = stream_ids(STREAMS)
+            .flat_map(|id| [request_head(id, path, false), http2_frame(DATA, flags, id, body)].concat());
+        stream.write_all(&calls.collect::<Vec<_>>()).await.unwrap();
+        stream
+    }
+
+    /// Attacks while a canary calls; prints the figures, and returns the connections and the MiB that they added.
+    async fn measure(&self, name: &str, attack: impl AsyncFn() -> Attacking) -> (Vec<Attacking>, u64) {
+        let wire = self.folder.connect(&self.served, "provider-a").await.unwrap();
+        let (alone_p50, alone_p99) = canary(&wire, Duration::from_secs(2)).await;
+        self.served.reset_peak();
+        let before = self.served.resident_bytes() >> 20;
+        let mut open = Vec::new();
+        for _ in 0..attackers() {
+            open.push(attack().await);
+        }
+        let (p50, p99) = canary(&wire, Duration::from_secs(4)).await;
+        let added = (self.served.peak_bytes() >> 20) - before;
+        println!(
+            "{name}: {} connections added {added} MiB to {before} MiB; canary alone p50 {alone_p50:?}, p99 \
+             {alone_p99:?}; under attack p50 {p50:?}, p99 {p99:?}",
+            open.len()
+        );
+        (open, added)
+    }
+}
+
+/// Number of attacking connections: 20 unless `tests/long` sets it.
+fn attackers() -> usize {
+    std::env::var("AP_GATEWAY_TEST_ATTACKERS").map_or(20, |number| number.parse().unwrap())
+}
+
+/// Calls again and again for a while; returns the median and the 99th percentile of the times.
+async fn canary(wire: &Wire, during: Duration) -> (Duration, Duration) {
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while begun.elapsed() < during {
+        let sent = Instant::now();
+        assert_eq!(wire.call(LIST_PLACEMENTS, &[]).await.reason(), "OK");
+        times.push(sent.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    times.sort_unstable();
+    (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+/// Checks that neither declared lengths nor slow bodies are reserved, whoever sends them and to what service.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_not_reserved_by_what_is_declared() {
+    let attacked = Attacked::start("");
+    for (name, who, path, length, sent) in [
+        ("a stranger declares 1 MiB", STRANGER, LIST_PLACEMENTS, 1_u32 << 20, 90),
+        ("a stranger declares 3 MiB to the health service", STRANGER, HEALTH_CHECK, 3 << 20, 90),
+        ("a stranger sends slowly", STRANGER, LIST_PLACEMENTS, 1 << 20, 2_600),
+        ("a provider declares 1 MiB", REGISTERED, LIST_PLACEMENTS, 1 << 20, 90),
+        ("a provider sends slowly", REGISTERED, LIST_PLACEMENTS, 1 << 20, 2_600),
+    ] {
+        let body = [&[0][..], &length.to_be_bytes(), &vec![0; sent]].concat();
+        let attack = async || attacked.attack(who, 65_535, path, (&body, 0)).await;
+        let (_open, added) = attacked.measure(name, attack).await;
+        assert!(added <= MAX_ADDED, "{name}: {added} MiB were added");
+    }
+}
+
+/// Checks that unread answers stay within their organisation's share, that others are answered meanwhile, and that
+/// the answers end with their streams and connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_answers_stay_within_their_share_and_end() {
+    let attacked = Attacked::start("answer_stall_seconds = 12");
+    store_large_answer(&attacked.folder, &attacked.served).await;
+    let request = GetAttendanceRequest {
+        placement_id: large_placement(&attacked.folder),
+        from_date: "2026-11-01".to_owned(),
+        to_date: "2026-11-30".to_owned(),
+        ..GetAttendanceRequest::default()
+    };
+    let (path, request) = (returns_service::GET_ATTENDANCE.path(), frame(&request.encode_to_vec()));
+    let attack = async || attacked.attack(REGISTERED, 0, path, (&request, END_STREAM)).await;
+    let (mut open, added) = attacked.measure("unread answers of 1 MiB", attack).await;
+    assert!(added <= MAX_ADDED, "{added} MiB were added");
+    let mut resets = 0;
+    for stream in &mut open {
+        while let Some((kind, payload)) = read_frame(stream).await {
+            if kind == RST_STREAM {
+                assert_eq!(payload, CANCEL.to_be_bytes());
+                resets += 1;
+            }
+        }
+    }
+    // The answers that fit into the share of 32 MiB. All other calls were refused.
+    assert!((10..=35).contains(&resets), "{resets} streams were reset");
+    let wire = attacked.folder.connect(&attacked.served, REGISTERED).await.unwrap();
+    let answer = wire.send(path, &[], Bytes::clone(&request)).await.unwrap();
+    assert_eq!(answer.reason(), "OK");
+    assert!(answer.message.len() > 900_000);
+}
