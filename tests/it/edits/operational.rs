@@ -28,6 +28,7 @@ const REFUSED_AT_START: &[(&str, &str)] = &[
     ("_sqlx_migrations", "a row added"),
     ("_sqlx_migrations", "checksum"),
     ("_sqlx_migrations", "every row deleted"),
+    ("_sqlx_migrations", "success"),
     ("_sqlx_migrations", "the last row deleted"),
     ("_sqlx_migrations", "version"),
     ("activated_keys", "a row added"),
