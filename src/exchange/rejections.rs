@@ -112,7 +112,7 @@ impl ExchangePipeline {
 }
 
 /// Checks whether a refusal counts against its certificate: not if the gateway failed, nor if a processor lacks a grant of
-/// one of the organisations that it acts for.
+/// one of the organisations that it acts for, nor if only a person's token is not valid.
 fn is_limited(reason: Reason) -> bool {
     !matches!(
         reason,

@@ -27,6 +27,7 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 const MAX_LIFETIME: Duration = Duration::from_mins(15);
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "members that a header must not have")]
 struct Header {
     alg: String,
     typ: String,
@@ -172,11 +173,15 @@ impl Claims {
             Audience::One(one) => one == audience,
             Audience::Several(several) => several.iter().any(|one| one == audience),
         };
-        expected.audience.is_some_and(is_audience)
-            & (self.organisation == expected.organisation)
-            & is_length(&self.sub, MAX_ID_CHARS)
-            & is_length(&self.jti, MAX_ID_CHARS)
-            & is_length(&self.name, MAX_NAME_CHARS)
+        // Every part is evaluated before the first is looked at.
+        let parts = [
+            expected.audience.is_some_and(is_audience),
+            self.organisation == expected.organisation,
+            is_length(&self.sub, MAX_ID_CHARS),
+            is_length(&self.jti, MAX_ID_CHARS),
+            is_length(&self.name, MAX_NAME_CHARS),
+        ];
+        parts.iter().all(|holds| *holds)
     }
 
     /// Returns the instant from which the token is no longer valid; `None` if it is not valid now.

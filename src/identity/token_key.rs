@@ -24,7 +24,7 @@ const UNKNOWN_ED25519: &str = "IENPPJNX2GDT2IpHkrInuPw_rvKTXcUsPbwHOW1kp-8";
 pub enum TokenAlgorithm {
     /// ECDSA on P-256 with SHA-256.
     Es256,
-    /// EdDSA with Ed25519.
+    /// `EdDSA` with Ed25519.
     EdDsa,
     /// RSASSA-PSS with SHA-256.
     Ps256,

@@ -19,6 +19,7 @@ use super::exchange_semantics::{mark, refusal_status, submission, submit};
 use super::fixtures::{Fixtures, find_example};
 use super::process::Process;
 use super::support::{Postgres, gateway};
+use super::tokens;
 
 /// The invented text of each personal field, by the field's name. It occurs nowhere else.
 const CANARY_BY_FIELD: [(&str, &str); 5] = [
@@ -46,7 +47,8 @@ fn canary_for(field: &str) -> Option<String> {
 
 /// Returns the canaries in a text: as text, in hexadecimal, or as a list of numbers.
 fn canaries_in(text: &str) -> Vec<&'static str> {
-    let canaries = CANARY_BY_FIELD.iter().map(|(_, canary)| *canary).chain(CANARY_TEXT.split(' '));
+    let canaries =
+        CANARY_BY_FIELD.iter().map(|(_, canary)| *canary).chain(CANARY_TEXT.split(' ')).chain([tokens::NAME]);
     let all = canaries.filter(|canary| {
         let bytes = canary.as_bytes();
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -43,7 +43,7 @@ async fn a_person_is_in_the_entry_by_a_pseudonym_that_only_the_organisation_can_
         assert_eq!((&second.practitioner, &*second.role), (&first.practitioner, "senco"));
         // The same person in the same words is another to another organisation.
         let other = tokens::sign_in(dir, "school", |_| {}).await;
-        let pseudonym: String = first.practitioner.iter().map(|byte| format!("{byte:02x}")).collect();
+        let pseudonym: String = tokens::pseudonym(&first);
         assert_ne!(other, pseudonym);
         let request = ListPractitionersRequest::default();
         let known = client.call(register_service::LIST_PRACTITIONERS, &request).await.unwrap().message;
@@ -294,8 +294,7 @@ async fn a_token_attests_a_named_officer_of_the_same_name() {
         let wire = stage.connection("la-a").await;
         let decided = wire.send(&path, &[("authorization", &header)], body).await.unwrap();
         assert_eq!(decided.reason(), "OK");
-        let request =
-            GetPlacementRequest { placement_id: stage.names["accepted"].clone(), ..Default::default() };
+        let request = GetPlacementRequest { placement_id: stage.names["accepted"].clone() };
         let client = world.client("la-a").await;
         let placement = client.call(placement_service::GET_PLACEMENT, &request).await.unwrap().message;
         let officer = placement.placement.unwrap().detail.unwrap().decision.unwrap().decided_by.unwrap();

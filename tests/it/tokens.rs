@@ -6,6 +6,7 @@ use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, SystemClock};
 use ap_gateway::codes::OrganisationId;
 use ap_gateway::proto::v1::{AuditEntry, GetOrganisationRequest, GetOrganisationResponse, Receipt};
+use ap_gateway::tlog::Hash;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -115,5 +116,10 @@ pub async fn sign_in(dir: &Path, caller: &str, edit: impl FnOnce(&mut Value)) ->
     let token = TestIssuer::load(dir, caller).token(dir, caller, edit);
     let wire = Wire::connect(dir, caller).await;
     let entry = entry_of(&get_with(&wire, dir, caller, &token).await);
-    entry.practitioner.iter().map(|byte| format!("{byte:02x}")).collect()
+    pseudonym(&entry)
+}
+
+/// Returns the pseudonym in an entry, in hexadecimal.
+pub fn pseudonym(entry: &AuditEntry) -> String {
+    Hash::try_from(&entry.practitioner[..]).unwrap().to_string()
 }
