@@ -3,6 +3,7 @@
 //! All other code receives a [`Clock`] and a [`Randomness`] as parameters, so that the same script with the same seed
 //! always yields the same tree root. Dates and school days are in `calendar.rs`.
 
+#[cfg(feature = "server")]
 mod guard;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use aws_lc_rs::{hmac, rand};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+#[cfg(feature = "server")]
 pub use guard::ClockGuard;
 
 use crate::violation_reason::ViolationReason;

@@ -1,19 +1,20 @@
-//! Guard on the system clock: compares it with the monotonic clock, which nobody sets.
+//! Guard on the system clock: compares it with the time since the machine was started, which nobody sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{Clock, Instant, micros_of};
 
-/// A clock whose jumps are not followed. While the clock below differs by more than a bound from what the monotonic
-/// clock makes of its earlier readings, this clock goes on from those, and [`Clock::trusted_now`] returns `None`. A
-/// smaller difference is a correction, and is followed.
+/// A clock whose jumps are not followed. While the clock below differs by more than a bound from what the time since the
+/// start of the machine makes of its earlier readings, this clock goes on from those, and [`Clock::trusted_now`] returns
+/// `None`. A smaller difference is a correction, and is followed.
 pub struct ClockGuard {
     below: Arc<dyn Clock>,
     max_jump_micros: i64,
-    began: std::time::Instant,
-    /// The last trusted reading less the monotonic time of that reading, in microseconds since 1970.
+    /// The last trusted reading less the [`uptime_micros`] of that reading, in microseconds since 1970.
     offset: AtomicI64,
 }
 
@@ -21,13 +22,13 @@ impl ClockGuard {
     /// Guards a clock, whose present reading is trusted. `max_jump` is the largest correction that is followed.
     #[must_use]
     pub fn new(below: Arc<dyn Clock>, max_jump: Duration) -> Self {
-        let offset = AtomicI64::new(below.now().micros());
-        Self { below, max_jump_micros: micros_of(max_jump), began: std::time::Instant::now(), offset }
+        let offset = AtomicI64::new(below.now().micros() - uptime_micros());
+        Self { below, max_jump_micros: micros_of(max_jump), offset }
     }
 
     /// Returns the present time, and whether the clock below shows it.
     fn read(&self) -> (Instant, bool) {
-        let elapsed = micros_of(self.began.elapsed());
+        let elapsed = uptime_micros();
         let reading = self.below.now();
         let (offset, trusted) = (reading.micros() - elapsed, self.offset.load(Ordering::Relaxed));
         if (offset - trusted).abs() > self.max_jump_micros {
@@ -48,6 +49,13 @@ impl Clock for ClockGuard {
         let (now, is_trusted) = self.read();
         is_trusted.then_some(now)
     }
+}
+
+/// Returns the time since the machine was started, in microseconds. While the machine is suspended it goes on, unlike
+/// [`std::time::Instant`]: after a pause the system clock is right, and must not be taken for one that jumped.
+fn uptime_micros() -> i64 {
+    let uptime = clock_gettime(ClockId::Boottime);
+    uptime.tv_sec.saturating_mul(1_000_000).saturating_add(uptime.tv_nsec / 1_000)
 }
 
 #[cfg(test)]
