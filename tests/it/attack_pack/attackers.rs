@@ -91,14 +91,19 @@ impl Attackers {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut attackers = Self { runtime, rounds: BTreeMap::new() };
         for (kind, (name, connections, attack)) in ATTACKS.into_iter().enumerate() {
+            if !is_wanted(name) {
+                continue;
+            }
             attackers.attack(&pack, (name, kind), connections, attack);
         }
-        for number in 0..scale.idle_organisations {
+        for number in (0..scale.idle_organisations).filter(|_| is_wanted(IDLE)) {
             let attack: Attack = |by| Box::pin(attacks::hold_idle_connection(by));
             attackers.attack(&pack, (IDLE, ATTACKS.len() + number), CONNECTIONS_OF_AN_ORGANISATION, attack);
         }
-        let rounds = attackers.rounds_of(SILENT);
-        attackers.runtime.spawn(hold_silent_sockets(pack, scale.silent, rounds));
+        if is_wanted(SILENT) {
+            let rounds = attackers.rounds_of(SILENT);
+            attackers.runtime.spawn(hold_silent_sockets(pack, scale.silent, rounds));
+        }
         attackers
     }
 
@@ -139,6 +144,12 @@ impl Attackers {
             });
         }
     }
+}
+
+/// Returns whether a kind is among those that the run is limited to.
+fn is_wanted(kind: &str) -> bool {
+    let wanted = std::env::var("AP_GATEWAY_TEST_ATTACKS").ok();
+    wanted.is_none_or(|kinds| kinds.split(',').any(|wanted| wanted == kind))
 }
 
 fn stranger(number: usize) -> String {

@@ -103,6 +103,11 @@ impl Measured {
         latencies.sort_unstable();
         latencies
     }
+
+    /// Returns how many calls of a caller failed.
+    pub fn failures(&self, caller: &str) -> u64 {
+        self.failed.iter().filter(|(what, _)| what.starts_with(caller)).map(|(_, count)| count).sum()
+    }
 }
 
 async fn connect(folder: &ServeFolder, served: &ServeProcess, name: &str) -> Client {

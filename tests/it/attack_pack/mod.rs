@@ -1,5 +1,6 @@
 //! Attacks of every known kind and honest load at the same time, on `serve` with its default limits: what was
-//! acknowledged is stored once, and the log verifies. `tests/long` runs it for ten minutes on the release binary.
+//! acknowledged is stored once, the log verifies, the memory stays bounded and a canary is answered. `tests/long` runs
+//! it for ten minutes on the release binary.
 
 pub mod attackers;
 pub mod attacks;
@@ -26,6 +27,10 @@ use super::support::{gateway, run};
 const DEFAULT_ATTACK_TIME: Duration = Duration::from_secs(8);
 /// Time in which the honest callers are alone, at most.
 const MAX_CALM_TIME: Duration = Duration::from_mins(1);
+/// Memory that the attacks may add.
+const MAX_ADDED_BYTES: u64 = 256 << 20;
+/// Bound on the canary's 99th percentile. It is far above the goal, because attackers and gateway share the machine.
+const MAX_CANARY_P99: Duration = Duration::from_secs(5);
 /// Hard limit of the process on its file descriptors. The attackers' connections alone exceed it.
 const MAX_DESCRIPTORS: u32 = 1_024;
 
@@ -93,6 +98,13 @@ async fn honest_callers_are_served_under_attack() {
     assert!(load.acknowledged.len() > 10 && rounds.values().all(|rounds| *rounds > 0));
     assert_eq!(lost(folder.sandbox(), &load.acknowledged).await, Vec::<Uuid>::new());
     verify(&folder);
+    assert_eq!(load.failures("canary"), 0);
+    let slowest = quantile(&load.canary_between(calm_seconds, samples.len()), 990);
+    assert!(slowest < MAX_CANARY_P99, "the canary's p99 is {slowest:?}");
+    let peak = |samples: &[Sample]| samples.iter().map(|sample| sample.resident_bytes).max().unwrap();
+    let (calm, attacked) = samples.split_at(calm_seconds);
+    let (before, during) = (peak(calm), peak(attacked));
+    assert!(during <= before + MAX_ADDED_BYTES, "memory: {before} bytes before, {during} during the attack");
 }
 
 /// Returns a command that runs the gateway, or the binary that `tests/long` built, with few file descriptors.
