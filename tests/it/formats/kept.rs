@@ -70,6 +70,8 @@ impl KeptDatabase {
 fn create_secrets(dir: &Path) {
     let (first, second) = (Randomness::seeded(SEED), Randomness::seeded(small::SECOND_KEY_SEED));
     let (ring, fill) = (dir.join("key-ring"), |bytes: &mut [u8]| first.fill(bytes));
+    // The seed of the log's signing key comes first, and is not needed.
+    fill(&mut [0; 32]);
     KeyRing::create(&ring, date(2026, 8, 20), &fill).unwrap();
     CommitmentKey::create(&dir.join("commitment-key"), &fill).unwrap();
     KeyRing::rotate(&ring, small::SECOND_KEY_CREATED, &|bytes| second.fill(bytes)).unwrap();
