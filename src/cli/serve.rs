@@ -36,7 +36,7 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
         let bound = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
         Ok::<_, Failure>((node, listener, bound, tls))
     };
-    let Some(opened) = signals.run_until_stopped(opened).await else {
+    let Some(opened) = signals.run_until_stopped(Box::pin(opened)).await else {
         return Ok(());
     };
     let (node, listener, bound, tls) = opened?;

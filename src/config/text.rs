@@ -46,6 +46,26 @@ const PATH_KEYS: [&str; 10] = [
     "log.key_ring",
     "log.commitment_key",
 ];
+/// A text that has a form.
+struct TextForm {
+    key: &'static str,
+    is_valid: fn(&str) -> bool,
+    /// What the value must be.
+    message: &'static str,
+}
+
+const TEXT_FORMS: [TextForm; 2] = [
+    TextForm {
+        key: "trust_domain",
+        is_valid: is_trust_domain,
+        message: "must be a SPIFFE trust domain: 1 to 255 of a-z 0-9 . - _, such as ap.example",
+    },
+    TextForm {
+        key: "token_audience",
+        is_valid: is_audience,
+        message: "must be 1 to 255 visible ASCII characters, such as https://ap.example",
+    },
+];
 
 /// Error in a configuration's text.
 #[derive(Debug)]
@@ -75,11 +95,12 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigFault> {
             return Err(ConfigFault::at_span(text, &value.span(), key, "must name a file"));
         }
     }
-    if let Some(value) = find(table.get_ref(), "trust_domain")
-        && value.get_ref().as_str().is_some_and(|name| !is_trust_domain(name))
-    {
-        let message = "must be a SPIFFE trust domain: 1 to 255 of a-z 0-9 . - _, such as ap.example";
-        return Err(ConfigFault::at_span(text, &value.span(), "trust_domain", message));
+    for TextForm { key, is_valid, message } in TEXT_FORMS {
+        if let Some(value) = find(table.get_ref(), key)
+            && value.get_ref().as_str().is_some_and(|value| !is_valid(value))
+        {
+            return Err(ConfigFault::at_span(text, &value.span(), key, message));
+        }
     }
     Config::deserialize(toml::Deserializer::from(table.clone()))
         .map_err(|error| ConfigFault::from_toml_error(text, Some(table.get_ref()), &error))
@@ -128,6 +149,11 @@ fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Checks whether a text can be the audience of tokens: an empty one would be named by mistake.
+fn is_audience(audience: &str) -> bool {
+    (1..=255).contains(&audience.len()) && audience.bytes().all(|letter| letter.is_ascii_graphic())
 }
 
 /// Checks whether a name is a SPIFFE trust domain.

@@ -207,12 +207,16 @@ impl ExchangePipeline {
         };
         let change = change.append_person(person_record);
         // Before the commit, so that nothing was done when it does not fit.
-        let Some(charge) = call.memory.charge_reply(codec::charged_bytes(reply.len())) else {
+        let Some(reply_charge) = call.memory.charge_reply(codec::charged_bytes(reply.len())) else {
             return Some(Err(Refusal::from(Reason::BuffersFull).status(call.exchange_id)));
         };
         match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
             CommitOutcome::Committed { receipt, reply } => Some(Ok(NextItem::Ready((
-                OutboundMessage::Committed(CommittedReply::with_receipt(&reply, &receipt, Some(charge))),
+                OutboundMessage::Committed(CommittedReply::with_receipt(
+                    &reply,
+                    &receipt,
+                    Some(reply_charge),
+                )),
                 position,
             )))),
             CommitOutcome::Duplicate(first) => self.replay(call, caller, &first).await,

@@ -64,6 +64,7 @@ impl Attacked {
     }
 
     /// Attacks while a canary calls; prints the figures, and returns the connections and the MiB that they added.
+    #[expect(clippy::print_stdout, reason = "the figures of a measurement are its output")]
     async fn measure(&self, name: &str, attack: impl AsyncFn() -> Attacking) -> (Vec<Attacking>, u64) {
         let wire = self.folder.connect(&self.served, "provider-a").await.unwrap();
         let (alone_p50, alone_p99) = canary(&wire, Duration::from_secs(2)).await;
