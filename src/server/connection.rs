@@ -217,8 +217,7 @@ fn http2_settings(executor: ConnectionProgress) -> http2::Builder<ConnectionProg
         .max_concurrent_streams(100)
         .max_local_error_reset_streams(256)
         .max_pending_accept_reset_streams(20)
-        // Beyond the largest token, so that a longer one is refused and entered.
-        .max_header_list_size(32 * 1024)
+        .max_header_list_size(16 * 1024)
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(256 * 1024)
         .max_send_buf_size(64 * 1024)
