@@ -241,7 +241,9 @@ mod tests {
         drop(waits.remove(0));
         assert!(poll_once(&mut waits[0]).await.is_some());
         drop(waits);
-        assert_eq!((queue.waiting(), queue.lock().turns.len(), queue.lock().total()), (0, 0, 0));
+        assert_eq!(queue.waiting(), 0);
+        let state = queue.lock();
+        assert_eq!((state.turns.len(), state.total()), (0, 0));
     }
 
     #[tokio::test]

@@ -37,6 +37,8 @@ const PARAMETERS: [&str; 18] = [
 /// Parameters that name a file.
 const FILE_PARAMETERS: [&str; 7] =
     ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+/// The values of `sslmode`.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 /// Statements of each connection by which a pooler that shares sessions is found.
 const SESSION_PROBES: usize = 3;
 
@@ -65,6 +67,9 @@ fn parse_url(text: &str) -> Result<PgConnectOptions, String> {
             let is_shown = !url.username().is_empty();
             let what = if is_shown { format!("the parameter {name}") } else { "a parameter".to_owned() };
             return Err(format!("{what} is unknown; a ? or & in a password must be written %3F or %26"));
+        }
+        if matches!(name.as_ref(), "sslmode" | "ssl-mode") && !SSL_MODES.contains(&value.as_ref()) {
+            return Err(format!("{name} must be one of {}", SSL_MODES.join(", ")));
         }
         if FILE_PARAMETERS.contains(&name.as_ref()) && !value.contains("-----BEGIN") {
             let file = Path::new(value.as_ref()).metadata();
@@ -181,7 +186,7 @@ mod tests {
             ),
             ("postgres://user:1?geheim@host/db", "a ? or & in a password must be written %3F"),
             ("postgres://user:1#geheim@host/db", "a # in it must be written %23"),
-            ("postgres://user:geheim@host/db?sslmode=always", "sslmode"),
+            ("postgres://user:geheim@host/db?sslmode=always", "URL 1: sslmode must be one of disable, allow"),
             ("postgres://user:geheim@host:port/db", "URL 1: invalid port number"),
             (
                 "postgres://user:geheim@host/db?sslrootcert=/gone.pem",
