@@ -30,6 +30,8 @@ pub(super) struct Call {
     pub identity_claimed: bool,
     pub exchange_id: Uuid,
     pub message: Bytes,
+    /// Whether it is a batch of a stream, for which its caller did not ask by itself.
+    pub is_batch: bool,
     /// The memory that it is charged to.
     pub memory: CallMemory,
     /// The caller's own timeout (`grpc-timeout`).

@@ -26,6 +26,11 @@ impl DecisionBounds {
         Self { ends: Instant::now() + max_duration, caller }
     }
 
+    /// Returns whether nobody waits any more for a decision that only reads.
+    pub fn is_abandoned(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.has_changed().is_err())
+    }
+
     /// Returns whether there is time left.
     pub fn has_time(&self) -> bool {
         Instant::now() < self.ends

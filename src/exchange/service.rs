@@ -219,6 +219,7 @@ impl ExchangeService {
             identity_claimed: headers::has_identity_header(headers),
             exchange_id: exchange,
             message: Bytes::new(),
+            is_batch: false,
             memory,
             timeout: deadline::requested_timeout(headers),
         }

@@ -229,7 +229,7 @@ pub(super) fn end_of_lifetime(call: &Call) -> Result<(), Status> {
 
 /// Runs one batch as an exchange of its own. The request that its receipt commits to is the position that was
 /// last sent to the caller; reading starts at the position that was last read to. Returns [`NextItem::Nothing`] if
-/// there is nothing to send, and then nothing is recorded.
+/// there is nothing to send, and then nothing is recorded; neither is a batch that is not decided when the stream ends.
 async fn run_batch(
     pipeline: &Arc<ExchangePipeline>,
     call: &Call,
@@ -238,7 +238,7 @@ async fn run_batch(
     read: &Bytes,
 ) -> ExchangeResult {
     let exchange_id = pipeline.random.uuid_v7(pipeline.clock.now());
-    let call = Call { exchange_id, message: sent.clone(), ..call.clone() };
+    let call = Call { exchange_id, message: sent.clone(), is_batch: true, ..call.clone() };
     let (feed, read) = (Arc::clone(&watcher.feed), read.clone());
     pipeline.submit(call, Arc::new(move |cx, _| feed(cx, read.clone()))).await
 }
