@@ -130,11 +130,13 @@ async fn run(verb: Command) -> Result<(), Failure> {
 /// is logged with its source location only, because its message may contain personal data. Nothing waits for the log,
 /// and nothing fails because it cannot be written.
 pub fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AP_GATEWAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG_LEVELS));
+    let asked = std::env::var_os("AP_GATEWAY_LOG").filter(|levels| !levels.is_empty());
+    let asked_filter = asked.as_ref().and_then(|levels| log_filter(levels.to_str()?));
+    let is_unknown = asked.is_some() && asked_filter.is_none();
+    let with_modules = asked_filter.is_some();
+    let filter = asked_filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(DEFAULT_LOG_LEVELS));
     if let Ok(writer) = LogWriter::start() {
         // Modules are of use only to those who asked for more than the default.
-        let with_modules = std::env::var_os("AP_GATEWAY_LOG").is_some();
         let format = tracing_subscriber::fmt().json().flatten_event(true).with_target(with_modules);
         let format = format.log_internal_errors(false).with_writer(writer);
         format.with_env_filter(filter).try_init().ok();
@@ -143,4 +145,38 @@ pub fn init_logging() {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "a task panicked");
     }));
+    if is_unknown {
+        tracing::warn!(
+            "AP_GATEWAY_LOG is not used: it must be levels (error, warn, info, debug, trace, off) or target=level, \
+             separated by commas"
+        );
+    }
+}
+
+/// Parses levels of the log; `None` if one is misspelt. The library would take a misspelt level for the name of a module,
+/// and log nothing else.
+fn log_filter(levels: &str) -> Option<tracing_subscriber::EnvFilter> {
+    let is_known = |directive: &str| {
+        let directive = directive.trim();
+        directive.contains('=')
+            || directive
+                .parse::<tracing_subscriber::filter::LevelFilter>()
+                .is_ok_and(|_| !directive.is_empty())
+    };
+    levels.split(',').all(is_known).then(|| tracing_subscriber::EnvFilter::try_new(levels).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for known in ["info", "WARN", "warn,rustls=error", "ap_gateway::server=debug, off"] {
+            assert!(log_filter(known).is_some(), "{known}");
+        }
+        for unknown in ["inof", "info,", "info;debug", "ap_gateway", "ap_gateway=inof"] {
+            assert!(log_filter(unknown).is_none(), "{unknown}");
+        }
+    }
 }

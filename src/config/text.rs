@@ -1,6 +1,7 @@
 //! Parser of a configuration's text. An error is one line with the position, the key and the values that the key
 //! may have.
 
+use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
@@ -54,7 +55,12 @@ struct TextForm {
     message: &'static str,
 }
 
-const TEXT_FORMS: [TextForm; 2] = [
+const TEXT_FORMS: [TextForm; 3] = [
+    TextForm {
+        key: "listen",
+        is_valid: |address| address.parse::<SocketAddr>().is_ok(),
+        message: "must be an IP address and a port, such as 127.0.0.1:8443",
+    },
     TextForm {
         key: "trust_domain",
         is_valid: is_trust_domain,

@@ -17,8 +17,9 @@ use crate::tlog::{Checkpoint, CompactRange, LogKeyHistory, Signer, TILE_WIDTH, T
 const RECENT_ENTRIES: u64 = 10_000;
 /// Number of attempts to read an anchor that a running node may be writing to. Each write leaves the other slot valid.
 const MAX_ANCHOR_READS: usize = 3;
-const LOG_EXISTS: StoreError =
-    StoreError::Inconsistent("the database already holds a log: init needs an empty database");
+const LOG_EXISTS: StoreError = StoreError::Inconsistent(
+    "the database (database.sqlite or database.postgres_url_file) already holds a log, and init needs an empty one",
+);
 
 /// Why this release cannot append to a log, by its newest entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -26,7 +26,9 @@ impl LogKeyHistoryError {
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
-            Self::Signature => "a checkpoint's signature is wrong",
+            Self::Signature => {
+                "a checkpoint is not signed by this log's key: log.signing_key or log.anchor is another log's, or was changed"
+            }
             Self::Malformed => "a checkpoint is malformed",
             Self::WrongLog => "a checkpoint is of another log",
             Self::Replaced => "a checkpoint is of a log that was replaced, and beyond the entries kept of it",

@@ -61,7 +61,7 @@ impl NewGateway {
     fn assert_complete(&self) {
         let (code, printed) = self.0.run_command("check");
         assert!(code == 0 && printed.contains("are consistent: 1 entries"), "{code}: {printed}");
-        self.assert_refused(ORIGIN, 1, &["the database already holds a log"]);
+        self.assert_refused(ORIGIN, 1, &["already holds a log"]);
     }
 
     fn remove(&self) {

@@ -117,7 +117,7 @@ fn run_verify(args: &[&str]) -> (i32, String) {
 async fn second_node_needs_new_key_and_anchor(dir: &Path, earlier: &Path, behind_it: &Path, other: &Path) {
     std::fs::copy(behind_it.join("log-signing-key"), other.join("log-signing-key")).unwrap();
     let (code, printed) = serve_briefly(other);
-    assert!(code == 1 && printed.contains("signature is wrong"), "{code}: {printed}");
+    assert!(code == 1 && printed.contains("not signed by this log's key"), "{code}: {printed}");
     std::fs::copy(dir.join("log-signing-key"), other.join("log-signing-key")).unwrap();
     std::fs::copy(behind_it.join("anchor"), other.join("anchor")).unwrap();
     let (code, printed) = serve_briefly(other);

@@ -139,7 +139,7 @@ async fn a_log_that_is_not_the_one_the_anchor_knows_is_not_served() {
     });
     refused("a damaged anchor", "the anchor file cannot be read", &damage("anchor"));
     let other = Sandbox::new();
-    refused("another log's anchor", "a checkpoint's signature is wrong", &|dir| {
+    refused("another log's anchor", "a checkpoint is not signed by this log's key", &|dir| {
         std::fs::copy(other.path().join("anchor"), dir.join("anchor")).unwrap();
     });
     // These can be repaired, because the log is complete and everything in it was acknowledged.

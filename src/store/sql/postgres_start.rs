@@ -54,7 +54,8 @@ pub(super) fn parse_urls(urls: &str) -> Result<Vec<PgConnectOptions>, StoreError
 }
 
 fn parse_url(text: &str) -> Result<PgConnectOptions, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("{error}; in a password, ? # & / @ are written %3F %23 %26 %2F %40"))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err("it must begin with postgres:// or postgresql://".to_owned());
     }
@@ -188,6 +189,8 @@ mod tests {
             ("postgres://user:1#geheim@host/db", "a # in it must be written %23"),
             ("postgres://user:geheim@host/db?sslmode=always", "URL 1: sslmode must be one of disable, allow"),
             ("postgres://user:geheim@host:port/db", "URL 1: invalid port number"),
+            ("postgres://user:geh#eim@host/db", "# & / @ are written %3F %23"),
+            ("postgres://user:geh/eim@host/db", "# & / @ are written %3F %23"),
             (
                 "postgres://user:geheim@host/db?sslrootcert=/gone.pem",
                 "the file that sslrootcert names, /gone.pem: No such",

@@ -104,7 +104,7 @@ async fn execute(database: &Database, statements: &[Statement]) -> Result<(), St
         match conn.execute(sql.clone().leak(), arguments.clone()).await {
             Ok(changed) => rows += changed,
             Err(error) => {
-                conn.rollback().await;
+                conn.command("ROLLBACK").await.unwrap();
                 return Err(error);
             }
         }
