@@ -2,6 +2,7 @@
 //! dates are checked again while it is in use.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,6 +18,8 @@ use crate::clock::Instant;
 
 /// Configuration key of the lists' files.
 pub(super) const CRLS_SETTING: &str = "tls.crls";
+/// Maximum time by which a list's `thisUpdate` may be ahead of this node's clock, because clocks differ a little.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(5);
 
 /// A revocation list whose signature was verified.
 #[derive(Clone)]
@@ -24,8 +27,8 @@ pub(super) struct RevocationList {
     pub der: CertificateRevocationListDer<'static>,
     this_update: Instant,
     pub next_update: Instant,
-    /// CRL number, big-endian without leading zeros.
-    number: Vec<u8>,
+    /// CRL number; `None` if the authority does not number its lists.
+    number: Option<BigUint>,
     /// Issuing distribution point, because an authority may divide its list into several; empty if there is none.
     distribution_point: Vec<u8>,
 }
@@ -47,6 +50,7 @@ impl RevocationList {
     fn new(
         der: CertificateRevocationListDer<'static>,
         authorities: &[ClientAuthority],
+        now: Instant,
     ) -> Result<Result<(usize, Self), String>, String> {
         let (rest, parsed) =
             CertificateRevocationList::from_der(&der).map_err(|_| "it is not an X.509 revocation list")?;
@@ -76,23 +80,34 @@ impl RevocationList {
         };
         let next_update =
             parsed.next_update().ok_or_else(|| format!("the list of {name} has no nextUpdate"))?;
+        let this_update = instant_from_seconds(parsed.last_update().timestamp());
+        // A list of the future would count as newer than those that are published until then.
+        if this_update > now.plus(MAX_CLOCK_DIFFERENCE) {
+            return Err(format!(
+                "the list of {name} is dated {this_update}, and this node's clock says {now}"
+            ));
+        }
         let scope = parsed
             .extensions()
             .iter()
             .find(|extension| extension.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
         let list = Self {
-            this_update: instant_from_seconds(parsed.last_update().timestamp()),
+            this_update,
             next_update: instant_from_seconds(next_update.timestamp()),
-            number: parsed.crl_number().map(BigUint::to_bytes_be).unwrap_or_default(),
+            number: parsed.crl_number().cloned(),
             distribution_point: scope.map(|scope| scope.value.to_vec()).unwrap_or_default(),
             der,
         };
         Ok(Ok((at, list)))
     }
 
-    /// Returns the sort key of the lists of one authority and distribution point, the newest last.
-    fn recency(&self) -> (Instant, usize, &[u8]) {
-        (self.this_update, self.number.len(), &self.number)
+    /// Reports whether a list of the same authority and distribution point is older: by number where both have one,
+    /// else by time.
+    fn is_older_than(&self, other: &Self) -> bool {
+        match (&self.number, &other.number) {
+            (Some(number), Some(others)) if number != others => number < others,
+            _ => self.this_update < other.this_update,
+        }
     }
 }
 
@@ -101,12 +116,13 @@ pub(super) fn load(
     paths: &[PathBuf],
     authorities: &[ClientAuthority],
     client_ca: &Path,
+    now: Instant,
 ) -> Result<Vec<Vec<RevocationList>>, TlsError> {
     let mut lists: Vec<Vec<RevocationList>> = authorities.iter().map(|_| Vec::new()).collect();
     let mut unknown_issuers = Vec::new();
     for path in paths {
         for der in read_lists(path)? {
-            let read = RevocationList::new(der, authorities);
+            let read = RevocationList::new(der, authorities, now);
             match read.map_err(|cause| TlsError::new(CRLS_SETTING, path, cause))? {
                 Ok((at, list)) => {
                     if let Some(authority_lists) = lists.get_mut(at) {
@@ -139,25 +155,31 @@ pub(super) fn load(
 /// Adds a list, so that only the newest of each distribution point remains.
 fn add_newest(lists: &mut Vec<RevocationList>, list: RevocationList) {
     match lists.iter_mut().find(|known| known.distribution_point == list.distribution_point) {
-        Some(known) if known.recency() < list.recency() => *known = list,
+        Some(known) if known.is_older_than(&list) => *known = list,
         Some(_) => {}
         None => lists.push(list),
     }
 }
 
-/// Replaces lists by newer known ones of the same distribution point; returns whether there were any.
-pub(super) fn replace_with_newer(lists: &mut [RevocationList], known: &[RevocationList]) -> bool {
-    let mut replaced = false;
+/// Replaces an authority's lists by newer ones in use of the same distribution point, and logs each.
+pub(super) fn replace_with_newer(issuer: &str, lists: &mut [RevocationList], in_use: &[RevocationList]) {
     for list in lists {
-        let newer = known.iter().find(|known| {
-            known.distribution_point == list.distribution_point && list.recency() < known.recency()
-        });
-        if let Some(newer) = newer.cloned() {
-            *list = newer;
-            replaced = true;
+        let newer = in_use
+            .iter()
+            .find(|known| known.distribution_point == list.distribution_point && list.is_older_than(known));
+        if let Some(newer) = newer {
+            let number = |list: &RevocationList| list.number.as_ref().map(ToString::to_string);
+            tracing::warn!(
+                issuer,
+                this_update = %list.this_update,
+                number = number(list),
+                this_update_in_use = %newer.this_update,
+                number_in_use = number(newer),
+                "a revocation list older than the one in use was ignored"
+            );
+            *list = newer.clone();
         }
     }
-    replaced
 }
 
 fn read_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {

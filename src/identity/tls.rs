@@ -244,16 +244,11 @@ fn load_files(files: &TlsFiles, now: Instant, in_use: Option<&ActiveTls>) -> Res
     let chain = server_certificate::load_chain(files, now)?;
     let key = server_certificate::load_key(files)?;
     let authorities = authorities::load(&files.client_ca)?;
-    let mut lists = revocation::load(&files.crls, &authorities, &files.client_ca)?;
+    let mut lists = revocation::load(&files.crls, &authorities, &files.client_ca, now)?;
     for (authority, authority_lists) in authorities.iter().zip(&mut lists) {
         let mut known = in_use.iter().flat_map(|live| live.authorities.iter().zip(&live.lists));
-        if let Some((_, known)) = known.find(|(known, _)| known.certificate == authority.certificate)
-            && replace_with_newer(authority_lists, known)
-        {
-            tracing::warn!(
-                issuer = authority.name,
-                "a revocation list older than the one in use was ignored"
-            );
+        if let Some((_, known)) = known.find(|(known, _)| known.certificate == authority.certificate) {
+            replace_with_newer(&authority.name, authority_lists, known);
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

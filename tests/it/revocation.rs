@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tonic::body::Body;
 
 use super::fixtures::{current_validity, issue_certificate};
-use super::serve_process::{LIST_PLACEMENTS, MAX_POLLS, ServeFolder, wait_until_closed};
+use super::serve_process::{LIST_PLACEMENTS, MAX_POLLS, ServeFolder, ServeProcess, wait_until_closed};
 use super::startup_checks::HEALTH_CHECK;
 use super::wire::frame;
 
@@ -20,6 +20,22 @@ const LOAD_FAILED: &str = "changed TLS files were not loaded";
 /// Returns a validity period that ended an hour ago.
 fn lapsed_validity() -> Validity {
     Validity { to: SystemClock.now().seconds() - 3_600, ..current_validity() }
+}
+
+/// Waits until a caller's certificate is refused at the handshake.
+async fn wait_until_refused(folder: &ServeFolder, served: &ServeProcess, name: &str) {
+    for _ in 0..MAX_POLLS {
+        if folder.call(served, name, LIST_PLACEMENTS).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{name} is not refused: {}", served.log());
+}
+
+/// Returns a validity period that begins in some seconds.
+fn dated_in(seconds: i64) -> Validity {
+    Validity { from: SystemClock.now().seconds() + seconds, ..current_validity() }
 }
 
 #[test]
@@ -37,6 +53,7 @@ fn a_set_without_a_verified_list_of_every_authority_is_not_served() {
         ("0 and so on".to_owned(), "it is not an X.509 revocation list"),
         (same_name.issue_crl(&[], 9, current_validity()).unwrap(), "is not signed by that authority"),
         (authority.issue_crl(&[], 9, lapsed_validity()).unwrap(), "every revocation list has lapsed"),
+        (authority.issue_crl(&[], 9, dated_in(3_600)).unwrap(), "is dated 20"),
     ] {
         folder.write("ca.crl", &text);
         folder.assert_refused(&["tls.crls", folder.file_path("ca.crl").to_str().unwrap(), cause]);
@@ -97,6 +114,30 @@ async fn a_bad_set_leaves_the_old_one_and_is_logged_once() {
     folder.assert_refused(&["tls.certificate", "the certificate expired at"]);
 }
 
+/// Checks that no date in the future keeps a later revocation out: a list of the future is refused, and one that is ahead
+/// by the difference of two clocks gives way to the next number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_the_future_keeps_no_revocation_out() {
+    let folder = ServeFolder::new();
+    let authority = folder.authority();
+    for (name, serial) in [("lost", 601), ("stolen", 602)] {
+        issue_certificate(folder.path(), name, "provider/riverside/lost", serial, current_validity());
+    }
+    let served = folder.serve();
+    folder.write("ca.crl", &authority.issue_crl(&[], 7, dated_in(3_600)).unwrap());
+    served.wait_for_log("is dated 20").await;
+    // The set in use stays.
+    folder.wait_until_answered(&served, "la-a", "OK").await;
+    folder.write("ca.crl", &authority.issue_crl(&[602], 8, dated_in(120)).unwrap());
+    wait_until_refused(&folder, &served, "stolen").await;
+    folder.write("ca.crl", &authority.issue_crl(&[], 6, current_validity()).unwrap());
+    served.wait_for_log(r#""number":"6","#).await;
+    served.wait_for_log(r#""number_in_use":"8""#).await;
+    served.wait_for_log(r#""this_update_in_use":"20"#).await;
+    folder.write("ca.crl", &authority.issue_crl(&[601], 9, current_validity()).unwrap());
+    wait_until_refused(&folder, &served, "lost").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_authority_s_lapse_stops_its_own_callers_alone() {
     let folder = ServeFolder::new();
@@ -146,13 +187,7 @@ async fn authorities_of_one_name_have_a_list_each() {
     folder.wait_until_answered(&served, "la-a", "OK").await;
     folder.wait_until_answered(&served, "other", "CERT_NOT_REGISTERED").await;
     folder.write("other.crl", &other.issue_crl(&[7], 2, current_validity()).unwrap());
-    for _ in 0..MAX_POLLS {
-        if folder.call(&served, "other", LIST_PLACEMENTS).await.is_err() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(folder.call(&served, "other", LIST_PLACEMENTS).await.is_err());
+    wait_until_refused(&folder, &served, "other").await;
     folder.wait_until_answered(&served, "la-a", "OK").await;
 }
 
