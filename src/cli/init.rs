@@ -17,7 +17,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationKind;
 use crate::config::Config;
 use crate::gateway::{self, Environment, Node, StartError};
-use crate::identity::PeerCertificate;
+use crate::identity::{CertificateStatus, PeerCertificate, Tls};
 use crate::register::bootstrap;
 use crate::seal::{
     CommitmentKey, KeyRing, LogSigningKey, create_private_if_missing, ensure_folder_is_writable,
@@ -35,23 +35,17 @@ use crate::tlog::Signer;
 pub async fn init(args: &InitArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let environment = system_environment();
-    let operator = load_operator_certificate(
-        &args.operator_certificate,
-        &config.trust_domain,
-        environment.system_clock.now(),
-    )?;
+    let tls = gateway::tls(&config)?;
+    let operator =
+        load_operator_certificate(&args.operator_certificate, &tls, environment.system_clock.now())?;
     let log_key = create_gateway(config, environment, &args.origin, &operator, &args.operator_name).await?;
     print_line(&format!("created a new log; give its key to everyone who verifies receipts:\n{log_key}"));
     Ok(())
 }
 
 /// Loads the certificate of the first operator, who will register all other organisations. It must be an operator's, of
-/// the configured trust domain, and in force.
-fn load_operator_certificate(
-    path: &Path,
-    trust_domain: &str,
-    now: Instant,
-) -> Result<PeerCertificate, Failure> {
+/// the configured trust domain, in force, and one that the listener will accept.
+fn load_operator_certificate(path: &Path, tls: &Tls, now: Instant) -> Result<PeerCertificate, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
         Failure::configuration(format!("the operator's certificate ({}): {why}", path.display()))
     };
@@ -64,7 +58,7 @@ fn load_operator_certificate(
             &"it is not an operator's: its URI must be spiffe://<trust domain>/operator/<id>/<system>",
         ));
     }
-    if operator.trust_domain() != trust_domain {
+    if operator.trust_domain() != tls.trust_domain() {
         return Err(refused(&"its trust domain is not the configuration's"));
     }
     if now < operator.not_before() {
@@ -73,7 +67,15 @@ fn load_operator_certificate(
     if operator.not_after() < now {
         return Err(refused(&format!("it expired at {}", operator.not_after())));
     }
-    Ok(operator)
+    match tls.status(&operator, now) {
+        CertificateStatus::Valid => Ok(operator),
+        CertificateStatus::Invalid => {
+            Err(refused(&"no authority of tls.client_ca issued it and is in force, or tls.crls revoke it"))
+        }
+        CertificateStatus::Unknown => Err(refused(
+            &"whether it is revoked is unknown: the revocation list of its authority has lapsed; publish a new one",
+        )),
+    }
 }
 
 /// Creates a gateway as [`init`] does, from values instead of arguments; returns the log's verifier key.

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use ap_gateway::identity::pki::Validity;
+use ap_gateway::identity::pki::{SandboxAuthority, Validity};
 
 use super::fixtures::current_validity;
 use super::serve_process::ServeFolder;
@@ -175,7 +175,13 @@ fn only_an_operator_s_certificate_is_the_first_operator_s() {
         let output = init.arg("--operator-certificate").arg(folder.file_path(file)).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
+    let stranger = SandboxAuthority::new("ap-gateway sandbox", current_validity()).unwrap();
+    folder.write_key_pair("stranger", &stranger.issue_client(&[uri], 12, current_validity()).unwrap());
+    folder.write_key_pair("revoked", &authority.issue_client(&[uri], 13, current_validity()).unwrap());
+    folder.write("ca.crl", &authority.issue_crl(&[13], 9, current_validity()).unwrap());
     for (file, cause) in [
+        ("certs/stranger.pem", "no authority of tls.client_ca issued it"),
+        ("certs/revoked.pem", "tls.crls revoke it"),
         ("certs/la-a.pem", "it is not an operator's"),
         ("certs/elsewhere.pem", "its trust domain is not the configuration's"),
         ("certs/past.pem", "it expired at"),
@@ -187,6 +193,14 @@ fn only_an_operator_s_certificate_is_the_first_operator_s() {
         let (code, printed) = init(file);
         assert!(code == 78 && printed.contains(cause) && printed.contains(file), "{file}: {code} {printed}");
         assert!(!folder.file_path("fresh").exists(), "no file_path was created");
+    }
+    for (file, key) in [("ca.crl", "tls.crls"), ("certs/server.pem", "tls.certificate")] {
+        let (path, kept) = (folder.file_path(file), folder.file_path("kept"));
+        std::fs::rename(&path, &kept).unwrap();
+        let (code, printed) = init("certs/operator.pem");
+        assert!(code == 78 && printed.contains(key) && printed.contains(file), "{file}: {code} {printed}");
+        assert!(!folder.file_path("fresh").exists(), "{file}: something was created");
+        std::fs::rename(&kept, &path).unwrap();
     }
     let (code, printed) = init("certs/operator.pem");
     assert_eq!(code, 0, "{printed}");
