@@ -34,6 +34,7 @@ use crate::store::{
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
+pub use crate::server::raise_descriptor_limit;
 pub use dispatch::UnauditedService;
 use dispatch::{Dispatch, MAX_UNAUDITED_MESSAGE_BYTES, unaudited_services};
 pub use files::{

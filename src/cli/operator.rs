@@ -20,7 +20,9 @@ impl From<StartError> for Failure {
             StartError::Config(error) => error.into(),
             StartError::Store(error) => error.into(),
             StartError::Log(fatal) => fatal.into(),
-            StartError::Listen(..) => Self::unavailable("could not start", error),
+            StartError::Listen(..) | StartError::Descriptors(_) => {
+                Self::unavailable("could not start", error)
+            }
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)

@@ -22,11 +22,12 @@ pub(crate) struct Signals {
 /// Runs a gateway with the given configuration; prints `READY host:port` when it accepts calls.
 ///
 /// # Errors
-/// Exit code 78 for the configuration, 69 for the database or the address, 1 for an inconsistent log, 70 for a failure
+/// Exit code 78 for the configuration, 69 for the database, the address or too few file descriptors, 1 for an inconsistent log, 70 for a failure
 /// of the disk or a damaged database.
 pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let opened = async {
+        gateway::raise_descriptor_limit().map_err(StartError::from)?;
         let config = Config::load(&args.config)?;
         let tls = gateway::tls(&config)?;
         let listen = config.listen;

@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, DatabaseConfig};
 use crate::identity::{Tls, TlsError, TlsFiles};
 use crate::placements::children::probe_wrapped_keys;
 use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private, ensure_writable};
+use crate::server::TooFewDescriptors;
 use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
 use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
@@ -69,6 +70,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The process may have too few file descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// Signal handlers cannot be installed.
     #[error("could not set up signals")]
     Signals(#[source] std::io::Error),

@@ -9,8 +9,19 @@ use tokio::time::Instant;
 /// Descriptors that connections leave: 11 connections to the database with up to three files each, files of keys,
 /// certificates, anchor and log, and the runtime's own.
 const RESERVED_DESCRIPTORS: usize = 96;
+/// Descriptors without which a node does not start: the reserve and a few connections.
+const MIN_DESCRIPTORS: usize = 128;
 /// Minimum time between two warnings of failed accepts.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The process may have too few file descriptors to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the hard limit of file descriptors is {limit}, and a node needs {MIN_DESCRIPTORS} or more: raise it (ulimit -n, LimitNOFILE)"
+)]
+pub struct TooFewDescriptors {
+    limit: usize,
+}
 
 /// Sockets that the descriptors of the process allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +32,11 @@ pub struct FittingSockets {
     pub pending: usize,
 }
 
-/// Raises the soft limit of file descriptors to the hard limit, and returns the sockets that fit beside the reserve,
-/// at most those that are configured. Logs the limits, and a warning if the configured number does not fit.
-#[must_use]
-pub fn sockets_that_fit(connections: usize, pending: usize) -> FittingSockets {
+/// Raises the soft limit of file descriptors to the hard limit, and logs both.
+///
+/// # Errors
+/// [`TooFewDescriptors`], because a node that starts with fewer cannot open its files.
+pub fn raise_descriptor_limit() -> Result<(), TooFewDescriptors> {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
     if before.current != before.maximum
@@ -32,19 +44,34 @@ pub fn sockets_that_fit(connections: usize, pending: usize) -> FittingSockets {
     {
         tracing::warn!(error = %error, "the soft limit of file descriptors could not be raised");
     }
+    let Some(limit) = descriptor_limit() else {
+        return Ok(());
+    };
+    let from = before.current;
+    tracing::info!(from, to = limit, "the soft limit of file descriptors was raised to the hard limit");
+    if limit < MIN_DESCRIPTORS { Err(TooFewDescriptors { limit }) } else { Ok(()) }
+}
+
+/// Returns the soft limit of file descriptors; `None` if there is none.
+fn descriptor_limit() -> Option<usize> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    Some(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Returns the sockets that fit beside the reserve, at most those that are configured. Logs a warning if the configured
+/// number does not fit.
+#[must_use]
+pub fn sockets_that_fit(connections: usize, pending: usize) -> FittingSockets {
     let configured = FittingSockets { connections, pending };
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
+    let Some(limit) = descriptor_limit() else {
         return configured;
     };
-    let fitting = fitting_sockets(usize::try_from(limit).unwrap_or(usize::MAX), configured);
-    let from = before.current.unwrap_or(limit);
-    tracing::info!(from, to = limit, "the soft limit of file descriptors was raised to the hard limit");
+    let fitting = fitting_sockets(limit, configured);
     if fitting != configured {
         tracing::warn!(
             configured = connections,
             fitting = fitting.connections,
             descriptors = limit,
-            raised_from = from,
             needed = connections.saturating_add(pending).saturating_add(RESERVED_DESCRIPTORS),
             "limits.connections is more than the file descriptors allow; fewer connections will be accepted"
         );

@@ -42,7 +42,7 @@ pub use call_limits::record_rejected_calls;
 pub use clock_watch::watch_clock;
 pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
-pub use descriptors::sockets_that_fit;
+pub use descriptors::{TooFewDescriptors, raise_descriptor_limit, sockets_that_fit};
 pub use health::report_health;
 pub use listener_limits::ListenerLimits;
 pub use maintenance::{KeyRingFile, maintenance_loop};

@@ -4,8 +4,24 @@ use std::process::Command;
 
 use tokio::net::TcpStream;
 
+use super::limits::output;
 use super::serve_process::{LIST_PLACEMENTS, ServeFolder};
 use super::support::gateway;
+
+/// Checks that a node does not say READY when it could not open its files.
+#[test]
+fn a_node_with_too_few_descriptors_does_not_start() {
+    let folder = ServeFolder::new();
+    for limit in [24, 40, 127] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(gateway().get_program());
+        let output = output(limited.arg("serve").arg("--config").arg(folder.file_path("gateway.toml")));
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let line = format!("the hard limit of file descriptors is {limit}, and a node needs 128 or more");
+        assert!(output.status.code() == Some(69) && printed.contains(&line), "{limit}: {printed}");
+        assert_eq!(printed.lines().count(), 1, "{limit}: {printed}");
+    }
+}
 
 /// Checks that connections take all but a reserve, that reads and writes of open connections go on, and that the
 /// log names the limits.

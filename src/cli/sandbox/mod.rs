@@ -181,6 +181,7 @@ async fn serve_on(
     clock: Arc<dyn Clock>,
     random: &Randomness,
 ) -> Result<RunningSandbox, Failure> {
+    gateway::raise_descriptor_limit().map_err(StartError::from)?;
     let config = load_config(dir)?;
     let tls = gateway::tls(&config)?;
     let node = Node::open(config, environment(clock, random)).await?;
