@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::log_writer::LogWriter;
 use crate::client::{CheckpointFolderError, ClientError};
 use crate::config::ConfigError;
-use crate::store::{FatalError, StoreError};
+use crate::store::{FatalError, StoreError, error_chain};
 
 /// Advice if the gateway cannot be reached.
 const UNREACHABLE_ADVICE: &str = "check that it is serving, that the profile's endpoint is its address, and that the \
@@ -116,7 +116,7 @@ impl From<StoreError> for Failure {
             StoreError::Unusable(_) => Self::configuration_error(&error),
             StoreError::Refused(_) => Self::configuration(format!("the database: {}", error_chain(&error))),
             StoreError::Damaged { .. } => FatalError::Damaged(error).into(),
-            StoreError::Disk(_) => FatalError::Disk(error).into(),
+            StoreError::Disk(_) => Self::bug("the database", error),
             _ => Self::unavailable("the database", error),
         }
     }
@@ -165,18 +165,4 @@ impl From<CheckpointFolderError> for Failure {
             _ => Self::unavailable("the folder of checkpoints", error),
         }
     }
-}
-
-/// Returns the error and its sources as one line. Some errors, such as sqlx's, end with the text of their source.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(source) = below {
-        let cause = source.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        below = source.source();
-    }
-    text
 }

@@ -49,8 +49,9 @@ use log_writer::LogWriter;
 pub(crate) use output::print_line;
 
 /// What is logged unless `AP_GATEWAY_LOG` says otherwise. The TLS library warns of the messages of any peer, unknown ones
-/// included, in lines that are long and not folded.
-const DEFAULT_LOG_LEVELS: &str = "warn,rustls=error";
+/// included, in lines that are long and not folded. The database library warns of each slow statement with its text, and
+/// of each lost connection, which the gateway reports itself.
+const DEFAULT_LOG_LEVELS: &str = "warn,rustls=error,sqlx=error";
 /// Longest wait for blocking tasks that are still running when a command ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 

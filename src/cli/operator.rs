@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::gateway::{self, CheckedLog, Environment, StartError};
 use crate::identity::{CrlState, IssuerReport};
 use crate::seal::{KeyRing, RingKey};
-use crate::store::SchemaMismatch;
 use crate::store::nodes::{self, ActivationError};
+use crate::store::{SchemaMismatch, StoreError};
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
@@ -23,6 +23,10 @@ impl From<StartError> for Failure {
             StartError::Listen(..) | StartError::Descriptors(_) => {
                 Self::unavailable("could not start", error)
             }
+            StartError::DatabaseDisk { source: StoreError::Disk(_), .. } => {
+                Self::bug("the database cannot be used", error)
+            }
+            StartError::DatabaseDisk { .. } => Self::unavailable("the database cannot be used", error),
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)

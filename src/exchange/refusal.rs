@@ -202,13 +202,19 @@ impl From<Violations> for Refusal {
     }
 }
 
+/// Failed reads. In an outage each call has one.
+static UNREAD_SNAPSHOTS: crate::store::FaultLog = crate::store::FaultLog::new();
+
 impl From<crate::store::StoreError> for Refusal {
     /// Converts a failed read. The operator's log holds the cause; the caller does not get it.
     fn from(error: crate::store::StoreError) -> Self {
         if matches!(error, crate::store::StoreError::LimitExceeded) {
             return Reason::DecisionTooLarge.into();
         }
-        tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot could not be read");
+        let cause = crate::store::error_chain(&error);
+        if let Some(repeats) = UNREAD_SNAPSHOTS.due(&cause) {
+            tracing::error!(error = cause, repeats, "a snapshot could not be read");
+        }
         match error {
             crate::store::StoreError::Unreachable(_) | crate::store::StoreError::Full(_) => {
                 Reason::LogUnavailable.into()

@@ -47,6 +47,16 @@ pub enum StartError {
         /// What is wrong with the database.
         cause: String,
     },
+    /// The disk of the database is full, or failed.
+    #[error("{key} ({})", path.display())]
+    DatabaseDisk {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file that it names.
+        path: PathBuf,
+        /// The error of the database.
+        source: StoreError,
+    },
     /// The database, or the log in it, cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,6 +145,9 @@ impl StartError {
         let named = named.map(|(key, path)| (key, path.clone()));
         move |error| match (error, named) {
             (StoreError::Unusable(cause), Some((key, path))) => Self::Database { key, path, cause },
+            (source @ (StoreError::Full(_) | StoreError::Disk(_)), Some((key, path))) => {
+                Self::DatabaseDisk { key, path, source }
+            }
             (error, _) => Self::Store(error),
         }
     }

@@ -71,8 +71,8 @@ pub(super) async fn check_contents(
     check_key_ring(config, database, ring).await
 }
 
-/// Checks keys, database, log and anchor as a start does. Writes nothing and locks nothing, so a node may serve them
-/// meanwhile.
+/// Checks keys, database, log and anchor as a start does. Changes none of them and locks nothing, so a node may serve them
+/// meanwhile. What a killed node left in SQLite's write-ahead log stays there.
 ///
 /// # Errors
 /// [`StartError`].
@@ -91,6 +91,6 @@ pub async fn check(config: &Config) -> Result<CheckedLog, StartError> {
         Ok(CheckedLog::Consistent { head, log_key })
     };
     let checked = checked.await;
-    database.close().await;
+    database.close_unchanged().await;
     checked
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::committer::Committer;
 use super::condition::NodeCondition;
 use super::fatal::FatalError;
+use super::fault_log::{FaultLog, error_chain};
 use super::log::{MAX_CATCH_UP_ENTRIES, SeenHead, TreeHead, db_int, load_head_continuing};
 use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
@@ -35,6 +36,7 @@ pub struct LogFollower {
     committer: Committer,
     key_history: LogKeyHistory,
     system_clock: Arc<dyn Clock>,
+    primary_faults: FaultLog,
 }
 
 impl LogFollower {
@@ -46,7 +48,7 @@ impl LogFollower {
         key_history: LogKeyHistory,
         system_clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { database, committer, key_history, system_clock }
+        Self { database, committer, key_history, system_clock, primary_faults: FaultLog::new() }
     }
 
     /// Polls until the database no longer continues this node's log.
@@ -82,6 +84,7 @@ impl LogFollower {
         let (known, pending) = (self.committer.known_head(), self.committer.notifier().take_pending());
         let error = match tokio::time::timeout(MAX_POLL_TIME, self.check_database(known, pending)).await {
             Ok(Ok((clock_off, durability_fault))) => {
+                self.primary_faults.clear();
                 self.report_durability(durability_fault);
                 let is_news = self.update_condition(|now| NodeCondition {
                     database_unreachable: false,
@@ -99,7 +102,7 @@ impl LogFollower {
                 return Err(FatalError::Diverged(error));
             }
             Ok(Err(error @ StoreError::Damaged { .. })) => return Err(FatalError::Damaged(error)),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => error_chain(&error),
             Err(elapsed) => elapsed.to_string(),
         };
         self.committer.notifier().mark_pending(pending);
@@ -107,7 +110,10 @@ impl LogFollower {
             tracing::warn!(error, "the log cannot be followed");
         }
         if let Err(error) = self.database.find_primary().await {
-            tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "no primary was found");
+            let cause = error_chain(&error);
+            if let Some(repeats) = self.primary_faults.due(&cause) {
+                tracing::warn!(error = cause, repeats, "no primary was found");
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::condition::NodeCondition;
 use super::fatal::FatalError;
+use super::fault_log::{FaultLog, error_chain};
 use super::key_ring_check::{KeyRingMismatch, activated_key_mismatch};
 use super::sql::{Conn, Database, StoreError};
 use super::task_progress::TaskProgress;
@@ -37,6 +38,7 @@ pub struct KeyAnnouncer {
     name: String,
     vault: Arc<Vault>,
     condition: watch::Sender<NodeCondition>,
+    faults: FaultLog,
 }
 
 impl KeyAnnouncer {
@@ -53,7 +55,7 @@ impl KeyAnnouncer {
         let name = format!("{} {listen} (process {})", host.trim(), std::process::id());
         // Not from a configured seed, because two starts must never share an id.
         let node = Randomness::system().uuid_v4();
-        Self { database, node, name, vault, condition }
+        Self { database, node, name, vault, condition, faults: FaultLog::new() }
     }
 
     /// Announces and compares at each interval until the node ends. While a key is missing, the node appends nothing
@@ -65,14 +67,21 @@ impl KeyAnnouncer {
         loop {
             progress.mark();
             match tokio::time::timeout(MAX_ANNOUNCEMENT_TIME, self.announce()).await {
-                Ok(Ok(missing)) => self.report(missing),
-                Ok(Err(error @ StoreError::Damaged { .. })) => return Err(FatalError::Damaged(error)),
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %error, "the keys that this node holds were not announced");
+                Ok(Ok(missing)) => {
+                    self.faults.clear();
+                    self.report(missing);
                 }
-                Err(_) => tracing::warn!("the keys that this node holds were not announced in time"),
+                Ok(Err(error @ StoreError::Damaged { .. })) => return Err(FatalError::Damaged(error)),
+                Ok(Err(error)) => self.report_failure(&error_chain(&error)),
+                Err(elapsed) => self.report_failure(&elapsed.to_string()),
             }
             tokio::time::sleep(ANNOUNCEMENT_INTERVAL).await;
+        }
+    }
+
+    fn report_failure(&self, cause: &str) {
+        if let Some(repeats) = self.faults.due(cause) {
+            tracing::warn!(error = cause, repeats, "the keys that this node holds were not announced");
         }
     }
 

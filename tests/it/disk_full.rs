@@ -101,6 +101,27 @@ async fn a_read_only_postgresql_is_seen_by_the_health_service_until_it_can_be_wr
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_were_made_read_only_are_not_used_once_new_ones_may_write() {
+    let world = World::postgres().await;
+    let riverside = world.client("provider-a").await;
+    get_riverside(&riverside).await.unwrap();
+    let server = world.postgres_server();
+    server.ask("ALTER ROLE postgres SET default_transaction_read_only = on");
+    let others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    server.ask(&format!("SELECT pg_terminate_backend(pid) {others}"));
+    wait_for_health(world.dir.path(), world.address(), NOT_SERVING).await;
+    // The node has opened new sessions, which are read-only.
+    for _ in 0..4 {
+        assert_unavailable(get_riverside(&riverside).await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    server.ask("BEGIN READ WRITE; ALTER ROLE postgres RESET default_transaction_read_only; COMMIT");
+    wait_for_health(world.dir.path(), world.address(), SERVING).await;
+    get_riverside(&riverside).await.unwrap();
+    world.stop().await;
+}
+
 #[test]
 fn a_database_that_may_not_be_written_is_refused() {
     let folder = ServeFolder::new();

@@ -187,3 +187,22 @@ fn check_reads_beside_a_node_that_serves_and_writes_nothing() {
     let (code, printed) = folder.run_command("check");
     assert!(code == 1 && printed.contains("the anchor file is missing"), "{code}: {printed}");
 }
+
+#[test]
+fn check_changes_nothing_that_a_killed_node_left() {
+    let folder = ServeFolder::new();
+    // As a node leaves it that is killed after a commit.
+    let node = rusqlite::Connection::open(folder.file_path("gateway.sqlite")).unwrap();
+    node.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    let sql = "INSERT INTO nodes (node, name, keys, seen) VALUES (zeroblob(16), '', x'', 0)";
+    node.execute_batch(sql).unwrap();
+    drop(node);
+    let read = |file| std::fs::read(folder.file_path(file)).unwrap();
+    let before = (read("gateway.sqlite"), read("gateway.sqlite-wal"), read("anchor"));
+    assert!(!before.1.is_empty());
+    for _again in 0..2 {
+        assert_eq!(folder.run_command("check").0, 0);
+        let after = (read("gateway.sqlite"), read("gateway.sqlite-wal"), read("anchor"));
+        assert!(after == before, "check wrote");
+    }
+}

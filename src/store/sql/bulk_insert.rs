@@ -47,7 +47,8 @@ impl Conn {
                 };
             }
         }
-        with_timeout(bound.execute(conn.get()?)).await?;
+        let done = with_timeout(bound.execute(conn.get()?)).await;
+        conn.checked(done)?;
         Ok(())
     }
 }

@@ -48,7 +48,8 @@ impl Conn {
                 bind_sqlite(query(sql), arguments).execute(conn.get()?).await?.rows_affected()
             }
             Self::Postgres(conn) => {
-                with_timeout(bind_postgres(query(sql), arguments).execute(conn.get()?)).await?.rows_affected()
+                let done = with_timeout(bind_postgres(query(sql), arguments).execute(conn.get()?)).await;
+                conn.checked(done)?.rows_affected()
             }
         })
     }
@@ -61,7 +62,10 @@ impl Conn {
         match self {
             Self::SqliteWriter(writer) => writer.command(sql)?,
             Self::SqliteReader(conn) => conn.get()?.execute(sql).await.map(drop)?,
-            Self::Postgres(conn) => with_timeout(conn.get()?.execute(sql)).await.map(drop)?,
+            Self::Postgres(conn) => {
+                let done = with_timeout(conn.get()?.execute(sql)).await;
+                conn.checked(done).map(drop)?;
+            }
         }
         Ok(())
     }
@@ -90,7 +94,8 @@ impl Conn {
         }
     }
 
-    /// Checks, in a write transaction, that the database is not read-only.
+    /// Checks, in a write transaction, that the database is not read-only. A PostgreSQL session that is stays so, so its
+    /// connection is then not used again.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`] if it is; otherwise see [`StoreError`].
@@ -105,7 +110,13 @@ impl Conn {
                     != Some(false)
             }
         };
-        if is_read_only { Err(StoreError::Unreachable("the database is read-only".into())) } else { Ok(()) }
+        if !is_read_only {
+            return Ok(());
+        }
+        if let Self::Postgres(conn) = self {
+            conn.lease.spoil();
+        }
+        Err(StoreError::Unreachable("the database is read-only".into()))
     }
 
     /// Returns why an acknowledged commit could be lost with PostgreSQL's present settings; `None` if it could not, and

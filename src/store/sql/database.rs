@@ -227,6 +227,17 @@ impl Database {
         }
     }
 
+    /// Closes every connection as [`Database::close`] does, but moves no commit from SQLite's write-ahead log into the file:
+    /// what a process that was killed left stays as it is.
+    pub async fn close_unchanged(&self) {
+        if let Self::Sqlite { writer, readers, .. } = self {
+            readers.pool().close().await;
+            writer.close_without_checkpoint().await;
+        } else {
+            self.close().await;
+        }
+    }
+
     /// Opens the connections that a serving node needs, and logs what PostgreSQL does not give. The node then uses those
     /// that it has. SQLite gives them all.
     pub async fn open_connections(&self) {

@@ -115,9 +115,15 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// The extended code for a disk without room for the index of the write-ahead log, which connections share.
+const SQLITE_IOERR_SHMSIZE: i32 = 4_874;
+
 /// Classifies an error by SQLite's primary result code, the lowest byte: 13 `SQLITE_FULL`, 10 `SQLITE_IOERR`, 11
 /// `SQLITE_CORRUPT`, 26 `SQLITE_NOTADB`; 5 and 6 busy and locked, 8 read-only, 14 cannot open.
 fn from_sqlite_code(code: i32, error: DriverError) -> StoreError {
+    if code == SQLITE_IOERR_SHMSIZE {
+        return StoreError::Full(error);
+    }
     match code & 0xff {
         13 => StoreError::Full(error),
         10 => StoreError::Disk(error),
@@ -142,6 +148,7 @@ mod tests {
         assert!(matches!(classify(26), StoreError::Damaged { code: "SQLITE_NOTADB", .. }));
         // 1034 SQLITE_IOERR_FSYNC, 2067 SQLITE_CONSTRAINT_UNIQUE, 517 SQLITE_BUSY_SNAPSHOT.
         assert!(matches!(classify(1034), StoreError::Disk(_)));
+        assert!(matches!(classify(4874), StoreError::Full(_)));
         assert!(matches!(classify(2067), StoreError::Refused(_)));
         assert!(matches!(classify(517), StoreError::Unreachable(_)));
     }

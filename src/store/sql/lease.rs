@@ -51,6 +51,8 @@ pub struct Lease<DB: Driver> {
     conn: Option<PoolConnection<DB>>,
     slot: Option<Slot>,
     is_in_transaction: bool,
+    /// Whether the connection is closed instead of reused.
+    is_spoilt: bool,
 }
 
 /// A connection to PostgreSQL.
@@ -63,6 +65,17 @@ pub struct PostgresConn {
 impl PostgresConn {
     pub(super) fn get(&mut self) -> Result<&mut <Postgres as sqlx::Database>::Connection, StoreError> {
         self.lease.get()
+    }
+
+    /// Returns the result of a statement. A session that PostgreSQL made read-only (SQLSTATE 25006) stays so for as long as
+    /// it lives, also when new ones may write again, so its connection is not used again.
+    pub(super) fn checked<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let Err(sqlx::Error::Database(error)) = &result
+            && error.code().is_some_and(|code| code == "25006")
+        {
+            self.lease.spoil();
+        }
+        result
     }
 }
 
@@ -95,7 +108,12 @@ impl<DB: Driver> Leases<DB> {
                 let slot = self.queue.acquire(owner).await;
                 match self.pool.acquire().await {
                     Ok(conn) => {
-                        return Ok(Lease { conn: Some(conn), slot: Some(slot), is_in_transaction: false });
+                        return Ok(Lease {
+                            conn: Some(conn),
+                            slot: Some(slot),
+                            is_in_transaction: false,
+                            is_spoilt: false,
+                        });
                     }
                     // sqlx opens a connection only if none is idle, and tries until its own timeout.
                     Err(sqlx::Error::PoolTimedOut) => self.queue.lower_limit(),
@@ -169,6 +187,11 @@ impl<DB: Driver> Lease<DB> {
         self.is_in_transaction = is_open;
     }
 
+    /// Notes that the connection must not be used again: it is closed when the lease is dropped.
+    pub fn spoil(&mut self) {
+        self.is_spoilt = true;
+    }
+
     /// Drops the connection without a protocol-level close, which would wait for a server that does not respond.
     pub fn discard(mut self) {
         self.conn.take().map(PoolConnection::detach);
@@ -178,6 +201,10 @@ impl<DB: Driver> Lease<DB> {
 impl<DB: Driver> Drop for Lease<DB> {
     fn drop(&mut self) {
         let (Some(conn), slot) = (self.conn.take(), self.slot.take()) else { return };
+        if self.is_spoilt {
+            drop(conn.detach());
+            return;
+        }
         let is_in_transaction = self.is_in_transaction;
         // Without a runtime the process is about to end.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -127,6 +128,18 @@ impl SqliteWriterPool {
     /// Closes the connection. When the last connection of a file closes, SQLite checkpoints its write-ahead log.
     pub async fn close(&self) {
         drop(self.connection.lock().await.take());
+    }
+
+    /// Closes the connection and leaves a write-ahead log with commits as it is. An empty one is removed.
+    pub async fn close_without_checkpoint(&self) {
+        let Some(WriterConnection { connection, .. }) = self.connection.lock().await.take() else { return };
+        let length =
+            connection.path().map(|path| std::fs::metadata(format!("{path}-wal")).map(|wal| wal.len()));
+        if !matches!(length, Some(Ok(0)))
+            && let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::debug!(error = %error, "the database is checkpointed when it is closed");
+        }
     }
 }
 
