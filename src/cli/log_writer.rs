@@ -77,7 +77,7 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let kept = line.get(..MAX_LINE_BYTES).unwrap_or(line).to_vec();
+        let kept = cut(line);
         let is_taken = WRITER.get().is_some_and(|lines| lines.try_send(Message::Line(kept)).is_ok());
         if !is_taken {
             DROPPED.fetch_add(1, Ordering::Relaxed);
@@ -98,6 +98,16 @@ impl MakeWriter<'_> for LogWriter {
     }
 }
 
+/// Returns a line of at most the maximum length, which ends as a line does.
+fn cut(line: &[u8]) -> Vec<u8> {
+    if line.len() <= MAX_LINE_BYTES {
+        return line.to_vec();
+    }
+    let mut kept = line.get(..MAX_LINE_BYTES - 1).unwrap_or_default().to_vec();
+    kept.push(b'\n');
+    kept
+}
+
 fn write_lines(waiting: &Receiver<Message>) {
     for message in waiting {
         match message {
@@ -112,6 +122,19 @@ fn write_lines(waiting: &Receiver<Message>) {
                 }
             }
             Message::Flush(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_cut_ends_as_a_line() {
+        let line = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
+        for length in [1, MAX_LINE_BYTES, MAX_LINE_BYTES + 1, 3 * MAX_LINE_BYTES] {
+            assert_eq!(cut(&line(length)), line(length.min(MAX_LINE_BYTES)));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -161,6 +161,8 @@ pub struct CallLimiter {
     organisations: RateLimiter<String>,
     refusals: RateLimiter<[u8; 32]>,
     counted: Mutex<HashMap<CallKind, CountedCalls>>,
+    /// Number of calls of further kinds, for which no entry will stand.
+    uncounted: AtomicU64,
 }
 
 impl CallLimiter {
@@ -171,6 +173,7 @@ impl CallLimiter {
             organisations: RateLimiter::new(limits.requests_per_second, limits.request_burst),
             refusals: RateLimiter::new(limits.refusals_per_second, limits.refusals_per_second),
             counted: Mutex::default(),
+            uncounted: AtomicU64::new(0),
         }
     }
 
@@ -232,6 +235,7 @@ impl CallLimiter {
             return;
         }
         if counted.len() >= MAX_COUNTED_KINDS && !counted.contains_key(&kind) {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let counted = counted.entry(kind).or_default();
@@ -248,6 +252,12 @@ impl CallLimiter {
             Some(UnenteredCalls { certificate: kind.certificate, proposal })
         });
         unentered.collect()
+    }
+
+    /// Returns the number of calls without an entry for which none stands, because too many kinds were counted, since
+    /// the last call of this function.
+    pub(super) fn take_uncounted(&self) -> u64 {
+        self.uncounted.swap(0, Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallKind, CountedCalls>> {
@@ -278,6 +288,18 @@ mod tests {
         assert_eq!((allowed("la/330"), allowed("la/331")), (100, 400));
         tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(allowed("la/330"), 400);
+    }
+
+    #[test]
+    fn calls_of_more_kinds_than_are_counted_are_counted_together() {
+        let limits = CallLimits { requests_per_second: 1, request_burst: 1, refusals_per_second: 1 };
+        let limiter = CallLimiter::new(limits);
+        for number in 0..u32::try_from(MAX_COUNTED_KINDS).unwrap() + 3 {
+            let mut certificate = [0; 32];
+            certificate[..4].copy_from_slice(&number.to_be_bytes());
+            limiter.count(CallKind { certificate, method: "", reason: Reason::RateLimited }, || None);
+        }
+        assert_eq!((limiter.take_uncounted(), limiter.take_uncounted()), (3, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -254,7 +254,8 @@ impl ExchangePipeline {
         if refusal.reason != Reason::TokenInvalid {
             self.caller_cache.remove(&call.peer);
         }
-        self.refuse_unidentified(call, refusal).await
+        // Whatever the connection was before.
+        self.refuse_limited(call, refusal).await
     }
 
     /// Records a refusal. Returns `None` when the caller's identity has changed since. If the request id is

@@ -36,20 +36,37 @@ impl ExchangePipeline {
 
     /// Counts a request that is no call of gRPC. Unless its certificate is known, it is limited as a refusal.
     pub(super) fn reject_http(&self, call: &Call) {
-        if self.caller_cache.get(&call.peer).is_none() {
+        if !self.is_established(call) {
             self.limiter.take_refusal(call, Reason::Protocol);
         }
         self.reject(call, Reason::Protocol);
     }
 
+    /// Checks whether the certificate of a call is known to be registered.
+    fn is_established(&self, call: &Call) -> bool {
+        call.memory.connection().is_registered() || self.caller_cache.get(&call.peer).is_some()
+    }
+
+    /// Refuses a call before its caller is identified. A registered caller's malformed calls are limited with its other
+    /// calls.
+    pub(super) async fn refuse_unidentified(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+        if self.is_established(call) {
+            return self.refuse_with_entry(call, refusal).await;
+        }
+        self.refuse_limited(call, refusal).await
+    }
+
+    async fn refuse_with_entry(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+        let is_recorded = self.commit_refusal(call, refusal.reason).await;
+        Err(if is_recorded { refusal.status(call.exchange_id) } else { unavailable(call) })
+    }
+
     /// Refuses a call whose caller is not established. Repeats of a refusal within a second have no entry of their own:
     /// they are answered at once, because the entry of the first is durable, and are counted.
-    pub(super) async fn refuse_unidentified(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
+    pub(super) async fn refuse_limited(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
         let reason = refusal.reason;
-        // A registered caller's malformed calls are limited with its other calls.
-        if !is_limited(reason) || self.caller_cache.get(&call.peer).is_some() {
-            let is_recorded = self.commit_refusal(call, reason).await;
-            return Err(if is_recorded { refusal.status(call.exchange_id) } else { unavailable(call) });
+        if !is_limited(reason) {
+            return self.refuse_with_entry(call, refusal).await;
         }
         match self.limiter.take_refusal(call, reason) {
             RefusalTurn::OwnEntry => {
@@ -95,6 +112,13 @@ impl ExchangePipeline {
                 let outcome = committer.commit(proposal).await;
                 (calls, matches!(outcome, CommitOutcome::Committed { .. }))
             });
+        }
+        let uncounted = self.limiter.take_uncounted();
+        if uncounted > 0 {
+            tracing::warn!(
+                calls = uncounted,
+                "rejected calls have no entry, because there were too many kinds of them"
+            );
         }
         let mut lost = 0;
         while let Some(committed) = commits.join_next().await {

@@ -219,7 +219,7 @@ fn http2_settings(executor: ConnectionProgress) -> http2::Builder<ConnectionProg
         .max_pending_accept_reset_streams(20)
         .max_header_list_size(16 * 1024)
         .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
         .max_send_buf_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));

@@ -81,18 +81,19 @@ impl Budget {
 
     /// Checks whether `more` bytes fit into a share and into the total.
     pub(super) fn fits(&self, share: &Share, more: usize) -> bool {
-        let held = share.used.load(Ordering::Relaxed).saturating_add(more);
-        let total = self.used.load(Ordering::Relaxed).saturating_add(more);
+        let held = share.used.load(Ordering::SeqCst).saturating_add(more);
+        let total = self.used.load(Ordering::SeqCst).saturating_add(more);
         held <= share.limit && (total <= self.limits.total || held <= share.minimum)
     }
 
-    /// Releases bytes, and wakes those that wait for the share, or for the total if it has become free.
+    /// Releases bytes, and wakes those that wait for the share, or for the total while it was too full for any of them.
     fn release(&self, share: &Share, bytes: usize) {
-        share.used.fetch_sub(bytes, Ordering::Relaxed);
-        let total_before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        share.used.fetch_sub(bytes, Ordering::SeqCst);
+        let total_before = self.used.fetch_sub(bytes, Ordering::SeqCst);
         self.wake(share);
+        // Not only when the limit is crossed, because an exchange waits until there is room for all that it reads.
         let limit = self.limits.total;
-        if total_before >= limit && total_before - bytes < limit {
+        if total_before.saturating_add(READ_BYTES) > limit && total_before - bytes < limit {
             self.wake(&self.unregistered);
             let shares: Vec<_> = lock(&self.organisations).values().filter_map(Weak::upgrade).collect();
             for share in shares {

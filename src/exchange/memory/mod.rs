@@ -306,6 +306,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_exchange_waits_no_longer_when_the_total_becomes_free_in_small_steps() {
+        let budget = budget();
+        let (first, second) = (registered(&budget, "la/330"), registered(&budget, "la/331"));
+        let third = registered(&budget, "la/332");
+        let _own = third.charge(MIN_SHARE_BYTES);
+        let _others = second.charge(3 * MIB);
+        let mut held = first.charge(4 * MIB);
+        let waiting = tokio::spawn(async move { third.begin_exchange(false).await });
+        tokio::task::yield_now().await;
+        for _ in 0..16 {
+            held.release_up_to(READ_BYTES / 8);
+            tokio::task::yield_now().await;
+        }
+        let begun = tokio::time::timeout(Duration::from_millis(1), waiting).await;
+        assert!(begun.expect("nobody was woken").unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn certificates_that_are_not_registered_share_one_limit() {
         let budget = budget();
         let strangers = ["la/900", "la/901"].map(|name| budget.connection(name));
