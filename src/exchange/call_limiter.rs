@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::refusal::Reason;
+use crate::identity::PeerCertificate;
 use crate::store::proposal::Proposal;
 
 /// Number of tables of one limiter, each with a lock of its own: a power of two.
@@ -179,11 +180,11 @@ impl CallLimiter {
 
     /// Admits a call, or returns why it is rejected. A certificate that is refused too often is rejected first, so that
     /// it takes nothing from the rate of its organisation.
-    pub(super) fn admit(&self, call: &Call) -> Result<(), Reason> {
-        if self.refusals.is_exhausted(&call.peer.fingerprint()) {
+    pub(super) fn admit(&self, peer: &PeerCertificate) -> Result<(), Reason> {
+        if self.refusals.is_exhausted(&peer.fingerprint()) {
             return Err(Reason::TooManyRefusals);
         }
-        let is_within_rate = self.organisations.try_take(call.peer.organisation().as_str());
+        let is_within_rate = self.organisations.try_take(peer.organisation().as_str());
         is_within_rate.then_some(()).ok_or(Reason::RateLimited)
     }
 

@@ -35,6 +35,7 @@ mod request_id;
 mod routes;
 mod service;
 mod system_exchange;
+mod unaudited;
 mod watch;
 
 pub use call_limiter::{CallLimiter, CallLimits, UNLIMITED};

@@ -138,7 +138,10 @@ impl PartStream {
                     }
                 }
                 // A refusal for overload has no entry.
-                Err(refusal) if matches!(refusal.reason, Reason::TooManyInFlight | Reason::BuffersFull) => {
+                Err(refusal) if refusal.reason == Reason::BuffersFull => {
+                    return Err(self.pipeline.refuse_overload(&self.call));
+                }
+                Err(refusal) if refusal.reason == Reason::TooManyInFlight => {
                     return Err(refusal.status(self.call.exchange_id));
                 }
                 Err(refusal) => {

@@ -108,7 +108,7 @@ impl ExchangePipeline {
     /// caller's share of memory is open, because the reply will need some.
     pub(super) async fn submit(self: &Arc<Self>, call: Call, decide: Handler) -> ExchangeResult {
         if !call.memory.begin_exchange(call.method.is_mutating()).await {
-            return Err(Refusal::from(Reason::BuffersFull).status(call.exchange_id));
+            return Err(self.refuse_overload(&call));
         }
         let slot = self.reserve_slot(&call).map_err(|refusal| refusal.status(call.exchange_id))?;
         self.submit_in_slot(slot, call, decide).await
@@ -214,7 +214,7 @@ impl ExchangePipeline {
         let change = change.append_person(person_record);
         // Before the commit, so that nothing was done when it does not fit.
         let Some(reply_charge) = call.memory.charge_reply(codec::charged_bytes(reply.len())) else {
-            return Some(Err(Refusal::from(Reason::BuffersFull).status(call.exchange_id)));
+            return Some(Err(self.refuse_overload(call)));
         };
         match self.commit(call, EntryOutcome::Done(caller, change), reply, request).await {
             CommitOutcome::Committed { receipt, reply } => Some(Ok(NextItem::Ready((

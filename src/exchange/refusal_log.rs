@@ -41,6 +41,8 @@ struct RefusalKind {
     certificate: [u8; 32],
     method: &'static str,
     reason: Reason,
+    /// What was full, for a refusal because of memory.
+    full_part: &'static str,
 }
 
 struct Count {
@@ -58,7 +60,8 @@ impl RefusalLog {
     /// Logs a refusal, or counts it. `exchange` is the id in the entry.
     pub(super) fn add(&self, call: &Call, exchange: Uuid, reason: Reason) {
         let certificate = call.peer.fingerprint();
-        let kind = RefusalKind { certificate, method: call.method.path, reason };
+        let full_part = full_part(call, reason);
+        let kind = RefusalKind { certificate, method: call.method.path, reason, full_part };
         let mut counts = self.lock();
         if let Some(count) = counts.by_kind.get_mut(&kind) {
             count.repeats += 1;
@@ -103,10 +106,16 @@ impl Counts {
     }
 }
 
+fn full_part(call: &Call, reason: Reason) -> &'static str {
+    if reason == Reason::BuffersFull { call.memory.full_part() } else { "" }
+}
+
 /// Returns the text of a line: exchange id, reason, method, caller, and the start of the certificate's fingerprint.
 fn message(call: &Call, exchange: Uuid, reason: Reason) -> String {
     let method = call.method.path.rsplit('/').next().unwrap_or_default();
-    let mut text = format!("{} {} {method} ", exchange.hyphenated(), reason.name());
+    let full_part = full_part(call, reason);
+    let separator = if full_part.is_empty() { "" } else { ":" };
+    let mut text = format!("{} {}{separator}{full_part} {method} ", exchange.hyphenated(), reason.name());
     let mut fingerprint = String::with_capacity(FINGERPRINT_DIGITS);
     for byte in call.peer.fingerprint().iter().take(FINGERPRINT_DIGITS / 2) {
         write!(fingerprint, "{byte:02x}").ok();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tonic::Status;
 
 use super::call::{Call, ExchangeResult};
 use super::call_limiter::{RefusalTurn, UnenteredCalls};
@@ -22,7 +23,7 @@ impl ExchangePipeline {
     /// # Errors
     /// [`Reason::RateLimited`], [`Reason::TooManyRefusals`].
     pub(super) fn admit(&self, call: &Call) -> Result<(), Refusal> {
-        self.limiter.admit(call).map_err(|reason| self.reject(call, reason))
+        self.limiter.admit(&call.peer).map_err(|reason| self.reject(call, reason))
     }
 
     /// Counts a rejected call, and returns its refusal.
@@ -40,6 +41,12 @@ impl ExchangePipeline {
             self.limiter.take_refusal(call, Reason::Protocol);
         }
         self.reject(call, Reason::Protocol);
+    }
+
+    /// Refuses a call because memory is full. It has no entry, as other refusals for overload.
+    pub(super) fn refuse_overload(&self, call: &Call) -> Status {
+        self.refusal_log.add(call, call.exchange_id, Reason::BuffersFull);
+        Refusal::from(Reason::BuffersFull).status(call.exchange_id)
     }
 
     /// Checks whether the certificate of a call is known to be registered.

@@ -63,7 +63,7 @@ impl Default for MessageLimits {
 #[derive(Clone)]
 pub struct ExchangeService {
     routes: Arc<Routes>,
-    pipeline: Arc<ExchangePipeline>,
+    pub(super) pipeline: Arc<ExchangePipeline>,
     limits: MessageLimits,
 }
 
@@ -106,8 +106,7 @@ impl ExchangeService {
         let memory = memory.unwrap_or_else(CallMemory::unlimited);
         let call = self.build_call(method, peer, request.headers(), memory);
         if let Err(rejected) = self.pipeline.admit(&call) {
-            let draining = drain_body(request.into_body(), MAX_DRAINED_BYTES);
-            tokio::time::timeout(MAX_DRAIN_TIME, draining).await.ok();
+            drain_rejected(request.into_body()).await;
             return rejected.status(call.exchange_id).into_http();
         }
         if request.method() != HttpMethod::POST {
@@ -138,7 +137,7 @@ impl ExchangeService {
         match Status::from_header_map(response.headers()) {
             // A refusal for overload has no entry.
             Some(_) if memory.is_exhausted() && !entered.load(Ordering::Acquire) => {
-                Refusal::from(Reason::BuffersFull).status(call.exchange_id).into_http()
+                self.pipeline.refuse_overload(&call).into_http()
             }
             Some(status) if status.code() != Code::Ok && !entered.load(Ordering::Acquire) => {
                 self.record_refusal(&call, reason_from_status(found.is_some(), &status), response.headers())
@@ -157,7 +156,7 @@ impl ExchangeService {
     ) -> Response<Body> {
         let (pipeline, call, entered) = (Arc::clone(&self.pipeline), call.clone(), Arc::clone(entered));
         headers::keep_only_grpc(request.headers_mut());
-        pipeline.note_registration(&call).await;
+        pipeline.note_registration(&call.peer, &call.memory).await;
         let Some(route) = route else {
             drain_body(request.into_body(), self.limits.max_request_bytes).await;
             return Status::unimplemented("").into_http();
@@ -200,7 +199,7 @@ impl ExchangeService {
             .max_encoding_message_size(self.limits.max_reply_bytes)
     }
 
-    fn build_call(
+    pub(super) fn build_call(
         &self,
         method: &'static Method,
         peer: Arc<PeerCertificate>,
@@ -237,6 +236,11 @@ impl ExchangeService {
         }
         response
     }
+}
+
+/// Reads and discards the body of a rejected call, for a short time.
+pub(super) async fn drain_rejected(body: Body) {
+    tokio::time::timeout(MAX_DRAIN_TIME, drain_body(body, MAX_DRAINED_BYTES)).await.ok();
 }
 
 /// Reads and discards a request body, up to the limit of a message. A response before the body's end would be

@@ -24,6 +24,8 @@ type ResponseFuture =
 pub struct UnauditedService {
     /// The prefix of its paths, `/package.Service/`.
     pub path_prefix: String,
+    /// Whether its answers are large, so that they are charged before they are made.
+    pub has_large_answers: bool,
     /// Handles a request.
     pub handler: Box<dyn Fn(http::Request<Body>) -> ResponseFuture + Send + Sync>,
 }
@@ -47,8 +49,10 @@ impl tower::Service<http::Request<Body>> for Dispatch {
     fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
         match self.unaudited.iter().find(|extra| request.uri().path().starts_with(&extra.path_prefix)) {
             Some(extra) => {
-                let extra = Arc::clone(extra);
-                Box::pin(async move { extra.serve(request).await })
+                let (extra, gateway) = (Arc::clone(extra), self.gateway.clone());
+                Box::pin(async move {
+                    Ok(extra.serve(&gateway, request).await.unwrap_or_else(|refused| *refused))
+                })
             }
             None => tower::Service::call(&mut self.gateway, request),
         }
@@ -73,22 +77,32 @@ impl UnauditedService {
         let answer = move |request| -> ResponseFuture {
             Box::pin(tower::ServiceExt::oneshot(service.clone(), request))
         };
-        Self { path_prefix: format!("/{}/", S::NAME), handler: Box::new(answer) }
+        let path_prefix = format!("/{}/", S::NAME);
+        Self { path_prefix, has_large_answers: false, handler: Box::new(answer) }
     }
 
     /// Answers a request once its first message is there, so that a slow one holds nothing but what has arrived.
+    ///
+    /// # Errors
+    /// The response of a call that is not admitted.
     async fn serve(
         &self,
-        mut request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, std::convert::Infallible> {
+        gateway: &ExchangeService,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Box<http::Response<Body>>> {
+        let mut request = gateway.admit_unaudited(request).await?;
         keep_only_grpc(request.headers_mut());
         let memory = request.extensions().get::<CallMemory>().cloned().unwrap_or_else(CallMemory::unlimited);
         let (parts, body) = request.into_parts();
-        let mut body = MessageBody::new(body, memory, MAX_UNAUDITED_MESSAGE_BYTES);
+        let mut body = MessageBody::new(body, memory.clone(), MAX_UNAUDITED_MESSAGE_BYTES);
         if tokio::time::timeout(MAX_UNAUDITED_WAIT, body.wait_for_message()).await.is_err() {
             return Ok(Status::deadline_exceeded("the request did not arrive").into_http());
         }
-        (self.handler)(http::Request::from_parts(parts, Body::new(body))).await
+        if self.has_large_answers {
+            gateway.charge_unaudited(&parts, &memory).await?;
+        }
+        let Ok(response) = (self.handler)(http::Request::from_parts(parts, Body::new(body))).await;
+        Ok(response)
     }
 }
 
@@ -108,7 +122,8 @@ pub(super) fn unaudited_services(
         if let (Ok(v1), Ok(v1alpha)) = (builder().build_v1(), builder().build_v1alpha()) {
             let v1 = v1.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);
             let v1alpha = v1alpha.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);
-            extras.extend([UnauditedService::new(v1), UnauditedService::new(v1alpha)]);
+            let services = [UnauditedService::new(v1), UnauditedService::new(v1alpha)];
+            extras.extend(services.map(|service| UnauditedService { has_large_answers: true, ..service }));
         } else {
             tracing::error!("reflection could not be set up");
         }

@@ -87,7 +87,11 @@ impl ServedConnection {
                     _ => ConnectionEnd::Drained,
                 },
                 end = watch_events(&mut events, preface_timeout) => end,
-                () = progress.stalled() => ConnectionEnd::Cut,
+                () = progress.stalled() => {
+                    let reason = "answers that are not read";
+                    refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
+                    ConnectionEnd::Cut
+                }
             };
             let end = if end == ConnectionEnd::Drained {
                 http.as_mut().graceful_shutdown();

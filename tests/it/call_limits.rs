@@ -13,6 +13,7 @@ use super::serve_process::{LIST_PLACEMENTS, ServeFolder, wait_until_closed};
 use super::wire::{Wire, frame};
 
 const GET_CHECKPOINT: &str = "/apgateway.v1.AuditService/GetCheckpoint";
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 const UNKNOWN: &str = "/apgateway.v1.NoService/NoMethod";
 /// A caller whose certificate is not registered.
 const STRANGER: &str = "spiffe://sandbox.ap.example/provider/riverside/stranger";
@@ -173,4 +174,30 @@ async fn a_refusal_is_a_line_of_the_operator_s_log_and_its_repeats_are_a_count()
         about(&["refused ", &refused.exchange(), "METHOD_NOT_ALLOWED ListOrganisations", registered]),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_has_the_rate_of_its_certificates_organisation_and_no_entry() {
+    let folder = folder_with_limits("requests_per_second = 1\nrequest_burst = 20");
+    let served = folder.serve();
+    let stranger = folder.connect(&served, "stranger").await.unwrap();
+    let begun = Instant::now();
+    let reasons = call_by_turns(&stranger, &[HEALTH_CHECK], 100).await;
+    let answered = reasons.iter().filter(|reason| *reason == "OK").count();
+    let most = 20 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    assert!((20..=most).contains(&answered), "{answered}, not 20 to {most}");
+    assert!(reasons.iter().all(|reason| ["OK", "RATE_LIMITED"].contains(&reason.as_str())));
+    assert_eq!(served.wait_for_log(" RATE_LIMITED ").await, 1, "repeats are folded");
+    served.signal("TERM");
+    assert_eq!(served.wait_for_exit().code(), Some(0));
+    assert!(entries_of(&folder, "stranger").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_caller_is_not_limited_as_a_stranger_before_its_first_good_call() {
+    let folder = folder_with_limits("refusals_per_second = 1");
+    let served = folder.serve();
+    let riverside = folder.connect(&served, "provider-a").await.unwrap();
+    let reasons = call_by_turns(&riverside, &[UNKNOWN], 20).await;
+    assert!(reasons.iter().all(|reason| reason == "UNKNOWN_METHOD"), "{reasons:?}");
 }

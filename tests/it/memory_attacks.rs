@@ -21,6 +21,7 @@ use super::serve_process::{LIST_PLACEMENTS, ServeFolder, ServeProcess};
 use super::wire::{Wire, frame, tls};
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const STRANGER: &str = "stranger";
 /// Streams of a connection, which the gateway allows.
 const STREAMS: u32 = 100;
@@ -28,6 +29,9 @@ const CANCEL: u32 = 8;
 const DEFAULT_ATTACKERS: usize = 20;
 /// Maximum memory that an attack may add, in MiB.
 const MAX_ADDED: u64 = 160;
+
+/// The same for answers of reflection, of which only a share of 8 MiB may be held; all would be more than 200 MiB.
+const MAX_ADDED_BY_REFLECTION: u64 = 100;
 
 /// A gateway and its attackers: one of a registered organisation, and one whose certificate is not in the register.
 struct Attacked {
@@ -39,7 +43,8 @@ struct Attacked {
 impl Attacked {
     fn start(limits: &str) -> Self {
         let folder = ServeFolder::new();
-        folder.write("gateway.toml", &format!("{}\n[limits]\n{limits}\n", folder.configuration()));
+        let configuration = folder.configuration();
+        folder.write("gateway.toml", &format!("reflection = true\n{configuration}\n[limits]\n{limits}\n"));
         let uri = "spiffe://sandbox.ap.example/la/999/stranger";
         let issued = folder.authority().issue_client(&[uri], 99, current_validity()).unwrap();
         folder.write_key_pair(STRANGER, &issued);
@@ -153,4 +158,20 @@ async fn unread_answers_stay_within_their_share_and_end() {
     let answer = wire.send(path, &[], Bytes::clone(&request)).await.unwrap();
     assert_eq!(answer.reason(), "OK");
     assert!(answer.message.len() > 900_000);
+}
+
+/// Checks that unread answers of a service outside the log stay within their share too, and that a load balancer without
+/// a registration still gets answers of health.
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_answers_of_reflection_stay_within_their_share() {
+    let attacked = Attacked::start("requests_per_second = 1000000\nrequest_burst = 1000000");
+    let symbol = "apgateway.v1.AuditService";
+    let request = [&[0x22, u8::try_from(symbol.len()).unwrap()], symbol.as_bytes()].concat();
+    let request = frame(&request);
+    let attack = async || attacked.attack(STRANGER, 0, REFLECTION, (&request, END_STREAM)).await;
+    let (_open, added) = attacked.measure("unread answers of reflection", attack).await;
+    assert!(added <= MAX_ADDED_BY_REFLECTION, "{added} MiB were added");
+    let probe = attacked.folder.connect(&attacked.served, STRANGER).await.unwrap();
+    assert_eq!(probe.call(HEALTH_CHECK, &[]).await.reason(), "OK");
+    assert!(attacked.served.wait_for_log(" BUFFERS_FULL:unregistered ").await > 0);
 }

@@ -245,6 +245,8 @@ async fn a_host_header_counts_as_the_host() {
     for (uri, host, expected) in [
         (LIST_PLACEMENTS.to_owned(), "evil.example", "HOST_MISMATCH"),
         (LIST_PLACEMENTS.to_owned(), "localhost:8443", "OK"),
+        (HEALTH_CHECK.to_owned(), "evil.example", "HOST_MISMATCH"),
+        (HEALTH_CHECK.to_owned(), "localhost:8443", "OK"),
         (format!("https://localhost{LIST_PLACEMENTS}"), "evil.example", "HOST_MISMATCH"),
         (format!("https://evil.example{LIST_PLACEMENTS}"), "localhost", "HOST_MISMATCH"),
     ] {

@@ -86,6 +86,17 @@ impl Budget {
         held <= share.limit && (total <= self.limits.total || held <= share.minimum)
     }
 
+    /// Names what has no room for `more` bytes of a share.
+    pub(super) fn full_part(&self, share: &Share, more: usize) -> &'static str {
+        if share.used.load(Ordering::SeqCst).saturating_add(more) <= share.limit {
+            "total"
+        } else if std::ptr::eq(share, Arc::as_ptr(&self.unregistered)) {
+            "unregistered"
+        } else {
+            "organisation"
+        }
+    }
+
     /// Releases bytes, and wakes those that wait for the share, or for the total while it was too full for any of them.
     fn release(&self, share: &Share, bytes: usize) {
         share.used.fetch_sub(bytes, Ordering::SeqCst);

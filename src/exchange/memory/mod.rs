@@ -50,6 +50,8 @@ struct CallState {
     /// Charge of the exchange under way, until its reply is known.
     working: Mutex<Option<Charge>>,
     is_exhausted: AtomicBool,
+    /// What was full when the call was refused.
+    full_part: Mutex<&'static str>,
     _call: Charge,
 }
 
@@ -110,6 +112,7 @@ impl ConnectionMemory {
             response: Mutex::default(),
             working: Mutex::default(),
             is_exhausted: AtomicBool::new(false),
+            full_part: Mutex::default(),
             _call: self.charge(CALL_BYTES),
         }))
     }
@@ -177,9 +180,19 @@ impl CallMemory {
         };
         let is_open = tokio::time::timeout(MAX_WAIT, opened).await.is_ok();
         if !is_open {
+            self.note_full(connection.share(), bytes);
             self.0.is_exhausted.store(true, Ordering::Release);
         }
         is_open
+    }
+
+    /// Names what was full when this call was refused: `total`, `organisation` or `unregistered`; empty if it was not.
+    pub(super) fn full_part(&self) -> &'static str {
+        *lock(&self.0.full_part)
+    }
+
+    fn note_full(&self, share: &Share, bytes: usize) {
+        *lock(&self.0.full_part) = self.0.connection.budget.full_part(share, bytes);
     }
 
     /// Whether this call was refused because its share is spent.
@@ -199,6 +212,7 @@ impl CallMemory {
         let mut charge = lock(&self.0.working).take().unwrap_or_else(|| self.charge(0));
         let missing = bytes.saturating_sub(charge.bytes);
         if missing > 0 && !charge.budget.fits(&charge.share, missing) {
+            self.note_full(&charge.share, missing);
             return None;
         }
         charge.add(missing);
@@ -218,6 +232,7 @@ impl CallMemory {
         let received = std::mem::take(&mut *lock(&self.0.request));
         let received_bytes: usize = received.iter().map(|charge| charge.bytes).sum();
         if message.len() > received_bytes && !self.is_open(message.len()) {
+            self.note_full(self.0.connection.share(), 1);
             self.0.is_exhausted.store(true, Ordering::Release);
             return None;
         }
@@ -288,6 +303,7 @@ mod tests {
         assert!(waiting.await.unwrap());
         let _held = first.charge(4 * MIB);
         assert!(!first.is_exhausted() && !first.wait_until_open().await && first.is_exhausted());
+        assert_eq!(first.full_part(), "organisation");
     }
 
     #[tokio::test(start_paused = true)]
