@@ -5,13 +5,14 @@ mod dispatch;
 mod files;
 mod start;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::clock::{Clock, Randomness};
@@ -152,25 +153,36 @@ impl Node {
         })
     }
 
-    /// Serves on a listener until `stop` completes, then drains. `extra` answers paths that are not the gateway's
+    /// Serves on a listener until `stop` completes, then drains; once the future that `stop` returned completes too, it
+    /// closes every connection at once. `extra` answers paths that are not the gateway's
     /// own and precedes the exchange pipeline.
     ///
     /// # Errors
     /// [`FatalError`] when the disk failed or the database is damaged: the process must exit non-zero at once.
-    pub async fn serve(
+    pub async fn serve<C: Future<Output = ()>>(
         self,
         listener: TcpListener,
         tls: Arc<Tls>,
         extra: Option<UnauditedService>,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = C>,
     ) -> Result<(), FatalError> {
         self.log.database().open_connections().await;
         let connections = Connections::default();
         let (stopping, stop_receiver) = watch::channel(false);
         let pipeline = self.exchange_pipeline(Arc::clone(&tls), stop_receiver);
+        let (cut_sender, cut_receiver) = oneshot::channel();
         let stop = async {
-            stop.await;
+            let cut = stop.await;
             stopping.send_replace(true);
+            cut_sender.send(cut).ok();
+        };
+        let cut_connections = connections.clone();
+        let cutting = async {
+            if let Ok(cut) = cut_receiver.await {
+                cut.await;
+                cut_connections.cut_all();
+            }
+            std::future::pending::<Infallible>().await
         };
         let (reporter, health) = health_reporter();
         let mut tasks = self.start_tasks(&pipeline, reporter);
@@ -218,6 +230,7 @@ impl Node {
         let mut sequencer = self.sequencer;
         let ended = tokio::select! {
             () = &mut serving => Ok(()),
+            never = cutting => match never {},
             fatal = sequencer.ended() => fatal,
             fatal = tasks.wait_for_failure() => Err(fatal),
             damage = self.log.database().damaged() => Err(FatalError::Damaged(damage)),

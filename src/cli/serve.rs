@@ -1,4 +1,4 @@
-//! `serve`: runs a gateway until SIGTERM or SIGINT.
+//! `serve`: runs a gateway until SIGTERM or SIGINT; a second one ends the wait for calls under way.
 
 use std::future::Future;
 
@@ -43,7 +43,12 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let (node, listener, bound, tls) = opened?;
     print_line(&format!("READY {bound}"));
     output::check_written()?;
-    Ok(node.serve(listener, tls, None, async move { signals.wait_for_stop().await }).await?)
+    let stop = async move {
+        signals.wait_for_stop().await;
+        // A second signal ends the wait for calls under way.
+        async move { signals.wait_for_stop().await }
+    };
+    Ok(node.serve(listener, tls, None, stop).await?)
 }
 
 impl Signals {

@@ -10,8 +10,8 @@ use crate::store::{FatalError, TaskProgress};
 /// Interval at which the entries of rejected and repeated calls are committed.
 const RECORDING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Commits the entries that stand for rejected and repeated calls, and closes the connections of certificates of which
-/// too many calls were rejected. Ends only with the node.
+/// Commits the entries that stand for rejected and repeated calls, and closes the connections of certificates that are
+/// not known to be registered and of which too many calls were rejected. Ends only with the node.
 ///
 /// # Errors
 /// None of its own.
@@ -25,7 +25,7 @@ pub async fn record_rejected_calls(
         tokio::time::sleep(RECORDING_INTERVAL).await;
         let excessive = pipeline.record_rejected(false).await;
         if !excessive.is_empty() {
-            connections.close_where(|peer| excessive.contains(&peer.fingerprint()));
+            connections.close_excessive(&excessive);
         }
     }
 }

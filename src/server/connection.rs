@@ -29,6 +29,9 @@ use crate::identity::{PeerCertificate, Tls};
 /// ends of its streams.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
+/// Reason for refusing a connection of an organisation or certificate that has as many as it may have.
+pub(super) const ORGANISATION_FULL: &str = "full: connections_per_organisation";
+
 /// A connection after its handshake.
 pub(super) struct ServedConnection {
     pub stream: TlsStream<TcpStream>,
@@ -53,6 +56,10 @@ enum ConnectionEnd {
     Cut,
     /// It is idle, and the node shuts down.
     Drained,
+    /// Its certificate is registered, and the organisation has no place for it: it is closed when its calls have ended.
+    Full,
+    /// Too many calls of its certificate were rejected.
+    TooManyCalls,
     /// It spent its budget for control frames.
     TooManyFrames,
     /// The client's preface did not arrive.
@@ -75,17 +82,14 @@ impl ServedConnection {
         let calls = ActiveCalls::default();
         let (guarded, mut events) = GuardedStream::new(stream);
         let service = counted(with_identity(service, Arc::clone(&peer), tls), calls.clone());
-        let service = MeteredService { inner: service, memory };
+        let service = MeteredService { inner: service, memory: Arc::clone(&memory) };
         let end = {
             let service = TowerToHyperService::new(service);
             let http = http2_settings(progress.clone());
             let mut http = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
             let end = tokio::select! {
                 ended = http.as_mut() => log_end(ended),
-                ending = handle.ending() => match ending {
-                    Ending::AtOnce => ConnectionEnd::Cut,
-                    _ => ConnectionEnd::Drained,
-                },
+                end = wait_for_end(&mut handle, &memory) => end,
                 end = watch_events(&mut events, preface_timeout) => end,
                 () = progress.stalled() => {
                     let reason = "answers that are not read";
@@ -93,11 +97,15 @@ impl ServedConnection {
                     ConnectionEnd::Cut
                 }
             };
-            let end = if end == ConnectionEnd::Drained {
+            if let Some(reason) = end.reason() {
+                refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
+            }
+            let end = if matches!(end, ConnectionEnd::Drained | ConnectionEnd::Full) {
                 http.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = http.as_mut() => log_end(ended),
                     () = handle.wait_for_cut() => ConnectionEnd::Cut,
+                    () = progress.stalled() => ConnectionEnd::Cut,
                     () = calls.wait_until_idle(DRAIN_PAUSE) => ConnectionEnd::Drained,
                     () = wait_for_report(&mut events.spent) => ConnectionEnd::TooManyFrames,
                 }
@@ -123,13 +131,42 @@ impl ServedConnection {
 }
 
 impl ConnectionEnd {
+    /// Returns the reason for the operator's log, if the connection is closed for its peer's doing.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Full => Some(ORGANISATION_FULL),
+            Self::TooManyCalls => Some("too many rejected calls"),
+            _ => None,
+        }
+    }
+
     /// Returns the code of the GOAWAY that is still to be sent.
     fn goaway(self) -> Option<GoawayCode> {
         match self {
             Self::Ended => None,
-            Self::Cut | Self::Drained | Self::NoPreface => Some(GoawayCode::NoError),
-            Self::TooManyFrames => Some(GoawayCode::EnhanceYourCalm),
+            Self::Cut | Self::Drained | Self::Full | Self::NoPreface => Some(GoawayCode::NoError),
+            Self::TooManyFrames | Self::TooManyCalls => Some(GoawayCode::EnhanceYourCalm),
         }
+    }
+}
+
+/// Waits until a connection is to be closed. Meanwhile it takes a place of its organisation once its certificate is known
+/// to be registered.
+async fn wait_for_end(handle: &mut ConnectionHandle, memory: &ConnectionMemory) -> ConnectionEnd {
+    let ending = tokio::select! {
+        biased;
+        ending = handle.ending() => ending,
+        () = memory.wait_until_registered() => {
+            if handle.mark_registered().is_err() {
+                return ConnectionEnd::Full;
+            }
+            handle.ending().await
+        }
+    };
+    match ending {
+        Ending::AtOnce => ConnectionEnd::Cut,
+        Ending::Excessive => ConnectionEnd::TooManyCalls,
+        Ending::NotYet | Ending::WhenIdle => ConnectionEnd::Drained,
     }
 }
 

@@ -16,6 +16,9 @@ use crate::identity::CertificateSummary;
 const FOLD_INTERVAL: Duration = Duration::from_mins(1);
 /// Maximum number of peers and reasons whose repeats are counted apart.
 const MAX_FOLDS: usize = 256;
+/// Maximum number of certificates of one network that are counted apart for one reason: one peer can send as many as it
+/// likes that no authority signed.
+const MAX_FOLDS_PER_NETWORK: usize = 16;
 /// Maximum length of a message, in bytes; the JSON log adds 72 bytes to it.
 const MAX_MESSAGE_BYTES: usize = 128;
 /// Maximum length of a serial number in a message: 64 bits, enough to find a certificate.
@@ -36,10 +39,13 @@ pub(super) struct ConnectionRefusal {
 #[derive(Clone, Default)]
 pub(super) struct ConnectionRefusals(Arc<Mutex<HashMap<FoldKey, Fold>>>);
 
-/// Refusals that are folded together. A table that is full counts those of all further peers together.
+/// Refusals that are folded together: those of one certificate from one network. The certificates of a network beyond
+/// [`MAX_FOLDS_PER_NETWORK`] are counted together, and a table that is full counts those of all further peers together.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct FoldKey {
     network: Option<IpAddr>,
+    /// Serial number and issuer.
+    certificate: Option<(String, String)>,
     reason: &'static str,
 }
 
@@ -63,17 +69,35 @@ impl ConnectionRefusal {
     }
 }
 
+impl FoldKey {
+    fn new(address: IpAddr, refusal: &ConnectionRefusal) -> Self {
+        let certificate = refusal.certificate.as_ref();
+        Self {
+            network: Some(network_of(address)),
+            certificate: certificate.map(|read| (read.serial.clone(), read.issuer.clone())),
+            reason: refusal.reason,
+        }
+    }
+}
+
 impl ConnectionRefusals {
     /// Logs a refusal, or counts it if the same was logged within the last minute.
     pub fn record(&self, address: IpAddr, refusal: &ConnectionRefusal) {
         let now = Instant::now();
         self.write_repeats(now);
         let mut folds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = FoldKey { network: Some(network_of(address)), reason: refusal.reason };
-        if !folds.contains_key(&key) && folds.len() >= MAX_FOLDS {
-            key.network = None;
+        let mut key = FoldKey::new(address, refusal);
+        let mut subject = subject(address, refusal.certificate.as_ref());
+        if key.certificate.is_some() && !folds.contains_key(&key) {
+            let is_same = |other: &&FoldKey| other.network == key.network && other.reason == key.reason;
+            if folds.keys().filter(is_same).count() >= MAX_FOLDS_PER_NETWORK {
+                key.certificate = None;
+                subject = format!("{}; many certificates", address.to_canonical());
+            }
         }
-        let subject = subject(address, refusal.certificate.as_ref());
+        if !folds.contains_key(&key) && folds.len() >= MAX_FOLDS {
+            (key.network, key.certificate) = (None, None);
+        }
         if let Some(fold) = folds.get_mut(&key) {
             fold.repeats += 1;
             fold.subject = subject;
@@ -186,5 +210,32 @@ mod tests {
         tokio::time::advance(FOLD_INTERVAL).await;
         log.write_repeats(Instant::now());
         assert_eq!(repeats(&log), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_of_one_address_are_counted_apart_up_to_a_bound() {
+        let log = ConnectionRefusals::default();
+        let of_serial = |serial: u32| {
+            let mut refusal = refusal();
+            if let Some(certificate) = &mut refusal.certificate {
+                certificate.serial = serial.to_string();
+            }
+            refusal
+        };
+        for serial in [1, 2, 1, 2, 2] {
+            log.record([192, 0, 2, 1].into(), &of_serial(serial));
+        }
+        let mut counted: Vec<_> =
+            log.0.lock().unwrap().values().map(|fold| (fold.repeats, fold.subject.clone())).collect();
+        counted.sort();
+        assert!(counted[0].0 == 1 && counted[0].1.contains("serial 1;"), "{counted:?}");
+        assert!(counted[1].0 == 2 && counted[1].1.contains("serial 2;"), "{counted:?}");
+        for serial in 0..1_000 {
+            log.record([192, 0, 2, 1].into(), &of_serial(serial));
+        }
+        let folds = log.0.lock().unwrap();
+        assert_eq!(folds.len(), MAX_FOLDS_PER_NETWORK + 1);
+        let rest = folds.iter().find(|(key, _)| key.certificate.is_none()).unwrap().1;
+        assert_eq!(rest.subject, "192.0.2.1; many certificates");
     }
 }

@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::closing::close_unserved;
-use super::connection::ServedConnection;
+use super::connection::{ORGANISATION_FULL, ServedConnection};
 use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
 use super::connections::{Connections, RegisterError};
 use super::listener_limits::ListenerLimits;
@@ -72,13 +72,12 @@ impl Reception {
             Ok(Arrival::Gone) => return,
             Err(refusal) => return self.refusals.record(address.ip(), &refusal),
         };
-        let most = self.limits.max_connections_per_organisation;
-        let handle = match self.connections.register(&peer, most) {
+        let handle = match self.connections.register(&peer, self.limits.connection_limits()) {
             Ok(handle) => handle,
             Err(RegisterError::ShuttingDown) => return close_unserved(stream).await,
             Err(RegisterError::TooMany) => {
-                let reason = "full: connections_per_organisation";
-                self.refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
+                let refusal = ConnectionRefusal::of_certificate(ORGANISATION_FULL, peer.der());
+                self.refusals.record(address.ip(), &refusal);
                 return close_unserved(stream).await;
             }
         };

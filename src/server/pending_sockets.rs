@@ -1,7 +1,7 @@
 //! Sockets whose TLS handshake has not ended. Their number is bounded, in all and for each peer address, and a new
 //! socket takes the place of an old one: silent sockets, which cost their owner nothing, cannot lock callers out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -68,7 +68,9 @@ impl PendingSockets {
     }
 
     /// Adds a socket. If a bound is reached, the oldest socket without a `ClientHello` loses its place, otherwise the
-    /// oldest whose handshake has had its time.
+    /// oldest whose handshake has had its time. When all places are taken, only sockets of the networks with the most
+    /// places can lose theirs, and handshakes under way get no time if those have more than the network of the new one:
+    /// a few networks with many half handshakes cannot lock the others out.
     ///
     /// # Errors
     /// The bound, if no socket can be displaced.
@@ -77,9 +79,14 @@ impl PendingSockets {
         let mut table = self.lock();
         let same = table.by_id.values().filter(|socket| socket.network == network).count();
         if same >= self.limits.max_sockets_per_address {
-            table.displace_one(|socket| socket.network == network, now, PendingBound::Address)?;
+            let due = now.checked_sub(MIN_HANDSHAKE_TIME);
+            table.displace_one(|socket| socket.network == network, due, PendingBound::Address)?;
         } else if table.by_id.len() >= self.limits.max_sockets {
-            table.displace_one(|_| true, now, PendingBound::All)?;
+            let counts = table.count_by_network();
+            let most = counts.values().copied().max().unwrap_or_default();
+            let due = if most > same { Some(now) } else { now.checked_sub(MIN_HANDSHAKE_TIME) };
+            let has_most = |socket: &PendingSocket| counts.get(&socket.network) == Some(&most);
+            table.displace_one(has_most, due, PendingBound::All)?;
         }
         let (on_displaced, displaced) = oneshot::channel();
         let id = table.next_id;
@@ -95,17 +102,26 @@ impl PendingSockets {
 }
 
 impl PendingTable {
+    fn count_by_network(&self) -> HashMap<IpAddr, usize> {
+        let mut counts = HashMap::new();
+        for socket in self.by_id.values() {
+            *counts.entry(socket.network).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Displaces the oldest candidate without a `ClientHello`, otherwise the oldest that arrived by `due`.
     fn displace_one(
         &mut self,
         is_candidate: impl Fn(&PendingSocket) -> bool,
-        now: Instant,
+        due: Option<Instant>,
         bound: PendingBound,
     ) -> Result<(), PendingBound> {
         let find = |may_go: &dyn Fn(&PendingSocket) -> bool| {
             self.by_id.iter().find(|(_, socket)| is_candidate(socket) && may_go(socket)).map(|(id, _)| *id)
         };
         let silent = find(&|socket| !socket.has_hello);
-        let id = silent.or_else(|| find(&|socket| socket.arrived + MIN_HANDSHAKE_TIME <= now));
+        let id = silent.or_else(|| find(&|socket| due.is_some_and(|due| socket.arrived <= due)));
         let socket = id.and_then(|id| self.by_id.remove(&id)).ok_or(bound)?;
         // Its task may have ended.
         socket.on_displaced.send(bound).ok();
@@ -187,6 +203,34 @@ mod tests {
         let _new = sockets.add(address(1)).unwrap();
         assert_eq!(is_displaced(&mut places[0]), Some(PendingBound::Address));
         assert_eq!(is_displaced(&mut places[1]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_handshakes_of_a_few_networks_lock_no_other_out() {
+        let limits = PendingLimits { max_sockets: 12, max_sockets_per_address: 4 };
+        let sockets = PendingSockets::new(limits);
+        let mut attackers: Vec<_> = [1, 2, 3]
+            .repeat(4)
+            .into_iter()
+            .map(|last| {
+                let place = sockets.add(address(last)).unwrap();
+                place.mark_hello();
+                place
+            })
+            .collect();
+        let mut honest = sockets.add(address(9)).unwrap();
+        assert_eq!(is_displaced(&mut attackers[0]), Some(PendingBound::All));
+        // The attackers go on: they lose places of their own, or get none.
+        for round in 0..30_u8 {
+            if let Ok(place) = sockets.add(address(1 + round % 3)) {
+                place.mark_hello();
+                attackers.push(place);
+            }
+        }
+        assert_eq!(is_displaced(&mut honest), None);
+        let mut second = sockets.add(address(8)).unwrap();
+        assert_eq!((is_displaced(&mut honest), is_displaced(&mut second)), (None, None));
+        assert_eq!(sockets.lock().by_id.len(), limits.max_sockets);
     }
 
     #[test]

@@ -127,8 +127,10 @@ impl InProcessNode {
         let address = listener.local_addr().unwrap();
         sandbox::files::write_profiles(dir.path(), address).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving =
-            tokio::spawn(node.serve(listener, tls, None, async { stopped.await.unwrap_or_default() }));
+        let serving = tokio::spawn(node.serve(listener, tls, None, async {
+            stopped.await.unwrap_or_default();
+            std::future::pending()
+        }));
         Self { dir, clock, address, stop, serving }
     }
 

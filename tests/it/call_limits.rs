@@ -9,6 +9,7 @@ use prost::Message;
 use tonic_types::StatusExt;
 
 use super::fixtures::current_validity;
+use super::listener::connect;
 use super::serve_process::{LIST_PLACEMENTS, ServeFolder, wait_until_closed};
 use super::wire::{Wire, frame};
 
@@ -103,6 +104,29 @@ async fn an_unregistered_certificate_that_goes_on_loses_its_connection() {
         calling.await.unwrap();
     }
     wait_until_closed(&stranger).await;
+    served.wait_for_log("refused: too many rejected calls; 127.0.0.1; serial 4d; ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_of_a_stranger_take_no_place_of_the_organisation_that_it_names() {
+    let folder = ServeFolder::new();
+    let uri = "spiffe://sandbox.ap.example/la/331/other";
+    let issued = folder.authority().issue_client(&[uri], 78, current_validity()).unwrap();
+    folder.write_key_pair("stranger", &issued);
+    let served = folder.serve();
+    let config = std::sync::Arc::new(folder.tls("stranger"));
+    let mut idle = Vec::new();
+    for _ in 0..70 {
+        idle.push(connect(served.address, &config).await);
+    }
+    served.wait_for_log("full: connections_per_organisation; 127.0.0.1; serial 4e; ").await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let honest = folder.connect(&served, "la-b").await.unwrap();
+        assert_eq!(honest.call(LIST_PLACEMENTS, &[]).await.reason(), "OK");
+        open.push(honest);
+    }
+    drop(idle);
 }
 
 #[tokio::test(flavor = "multi_thread")]

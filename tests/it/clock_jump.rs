@@ -48,7 +48,10 @@ async fn while_the_clock_has_jumped_nothing_is_appended() {
     let address = listener.local_addr().unwrap();
     sandbox::files::write_profiles(folder.path(), address).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(node.serve(listener, tls, None, async { stopped.await.unwrap_or_default() }));
+    let serving = tokio::spawn(node.serve(listener, tls, None, async {
+        stopped.await.unwrap_or_default();
+        std::future::pending()
+    }));
     let path = sandbox::profile_path(folder.path(), "provider-a");
     let riverside = profile::connect(&path).await.unwrap().without_retries();
     get_riverside(&riverside).await.unwrap();

@@ -27,7 +27,7 @@ use super::listener::{
     END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, LIMITS, MAX_WAIT, SETTINGS, TestListener,
     WINDOW_UPDATE, connect, http2_frame, read_frame, start_http2,
 };
-use super::serve_process::{LIST_PLACEMENTS, ServeFolder};
+use super::serve_process::{LIST_PLACEMENTS, ServeFolder, ServeProcess};
 use super::startup_checks::HEALTH_CHECK;
 use super::wire::{frame, framed};
 
@@ -291,6 +291,34 @@ async fn a_caller_that_stops_reading_does_not_hold_the_exit() {
     let folder = ServeFolder::new();
     folder.write("gateway.toml", &(folder.configuration() + "\n[limits]\ndrain_seconds = 2\n"));
     let served = folder.serve();
+    let answer = begin_unread(&folder, &served).await;
+    served.signal("TERM");
+    let begun = Instant::now();
+    assert!(served.wait_for_exit().success());
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(900), "the call was not waited for: {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(answer);
+}
+
+/// Checks that a second SIGTERM cuts the calls that the first one waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_wait() {
+    let folder = ServeFolder::new();
+    let limits = "\n[limits]\ndrain_seconds = 120\nanswer_stall_seconds = 120\n";
+    folder.write("gateway.toml", &(folder.configuration() + limits));
+    let mut served = folder.serve();
+    let answer = begin_unread(&folder, &served).await;
+    served.signal("TERM");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(served.is_running(), "the call was not waited for");
+    served.signal("TERM");
+    assert!(served.wait_for_exit().success());
+    drop(answer);
+}
+
+/// Makes a call and reads nothing of its answer's body.
+async fn begin_unread(folder: &ServeFolder, served: &ServeProcess) -> http::Response<Incoming> {
     let stream = TokioIo::new(connect(served.address, &Arc::new(folder.tls("la-a"))).await);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let (mut sender, connection) = builder.initial_stream_window_size(1).handshake(stream).await.unwrap();
@@ -300,12 +328,5 @@ async fn a_caller_that_stops_reading_does_not_hold_the_exit() {
         .header("te", "trailers")
         .body(Full::new(frame(&[])))
         .unwrap();
-    let answer = sender.send_request(request).await.unwrap();
-    served.signal("TERM");
-    let begun = Instant::now();
-    assert!(served.wait_for_exit().success());
-    let took = begun.elapsed();
-    assert!(took > Duration::from_millis(900), "the call was not waited for: {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    drop(answer);
+    sender.send_request(request).await.unwrap()
 }

@@ -193,6 +193,7 @@ async fn serve_on(
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(node.serve(listener, tls, controls, async {
         stopped.await.ok();
+        std::future::pending()
     }));
     Ok(RunningSandbox { address, clock: held, committer, stop, serving })
 }

@@ -34,6 +34,8 @@ pub struct ConnectionMemory {
     budget: Arc<Budget>,
     organisation: String,
     registered: OnceLock<Arc<Share>>,
+    /// Wakes who waits for the registration.
+    was_registered: Notify,
     looked_up: Mutex<Option<Instant>>,
 }
 
@@ -76,6 +78,7 @@ impl MemoryBudget {
             budget: Arc::clone(&self.0),
             organisation: organisation.to_owned(),
             registered: OnceLock::new(),
+            was_registered: Notify::new(),
             looked_up: Mutex::default(),
         })
     }
@@ -85,6 +88,14 @@ impl ConnectionMemory {
     /// Charges further calls to the share of the certificate's organisation, because the register holds it.
     pub fn mark_registered(&self) {
         self.registered.get_or_init(|| self.budget.share_of(&self.organisation));
+        self.was_registered.notify_one();
+    }
+
+    /// Waits until the certificate is known to be registered. One task may wait.
+    pub async fn wait_until_registered(&self) {
+        while !self.is_registered() {
+            self.was_registered.notified().await;
+        }
     }
 
     /// Checks whether the certificate is known to be registered.

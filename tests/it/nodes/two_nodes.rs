@@ -169,7 +169,10 @@ async fn a_clock_that_is_off(nodes: &Nodes) {
     let address = listener.local_addr().unwrap();
     sandbox::files::write_profiles(&dir, address).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(node.serve(listener, tls, None, async { stopped.await.unwrap_or_default() }));
+    let serving = tokio::spawn(node.serve(listener, tls, None, async {
+        stopped.await.unwrap_or_default();
+        std::future::pending()
+    }));
     let client = nodes.client(NODE_NAMES[0], "provider-a").await;
     assert_unavailable(get_riverside(&client).await);
     assert!(curl_post(&dir, address, HEALTH_CHECK).contains("\u{8}\u{2}"), "NOT_SERVING");
