@@ -125,7 +125,7 @@ pub struct LimitsConfig {
     pub pending_connections_per_address: usize,
     /// Maximum number of connections of one organisation; 1 to 1,000,000. A connection takes a place of its organisation
     /// when its certificate is known to be registered, from its first call on. Until then the bound holds for its
-    /// certificate, and all such connections together have a quarter of `connections`, but at least 16: a further one
+    /// certificate, and all such connections together have a quarter of `connections`, but at least 128: a further one
     /// closes the oldest.
     pub connections_per_organisation: usize,
     /// Calls of one organisation a second; 1 to 1,000,000.

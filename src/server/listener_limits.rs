@@ -8,7 +8,7 @@ use crate::exchange::MemoryLimits;
 /// Part of all connections that certificates which are not known to be registered may have together.
 const UNREGISTERED_PART: usize = 4;
 /// Connections that they may have in any case.
-const MIN_UNREGISTERED: usize = 16;
+const MIN_UNREGISTERED: usize = 128;
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
