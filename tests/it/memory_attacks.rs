@@ -43,8 +43,7 @@ struct Attacked {
 impl Attacked {
     fn start(limits: &str) -> Self {
         let folder = ServeFolder::new();
-        let configuration = folder.configuration();
-        folder.write("gateway.toml", &format!("reflection = true\n{configuration}\n[limits]\n{limits}\n"));
+        folder.write("gateway.toml", &format!("{}\n[limits]\n{limits}\n", folder.configuration()));
         let uri = "spiffe://sandbox.ap.example/la/999/stranger";
         let issued = folder.authority().issue_client(&[uri], 99, current_validity()).unwrap();
         folder.write_key_pair(STRANGER, &issued);
