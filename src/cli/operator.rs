@@ -74,7 +74,7 @@ pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks configuration, keys, TLS files, database, log and anchor, without serving. Writes nothing, so a node may serve
+/// Checks configuration, keys, TLS files, database, log and anchor, without serving. Only reads, so a node may serve
 /// meanwhile.
 ///
 /// # Errors
