@@ -43,6 +43,7 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let (node, listener, bound, tls) = opened?;
     print_line(&format!("READY {bound}"));
     output::check_written()?;
+    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
     let stop = async move {
         signals.wait_for_stop().await;
         // A second signal ends the wait for calls under way.

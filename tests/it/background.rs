@@ -127,10 +127,12 @@ impl InProcessNode {
         let address = listener.local_addr().unwrap();
         sandbox::files::write_profiles(dir.path(), address).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(node.serve(listener, tls, None, async {
+        #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
+        let when_stopped = async {
             stopped.await.unwrap_or_default();
             std::future::pending()
-        }));
+        };
+        let serving = tokio::spawn(node.serve(listener, tls, None, when_stopped));
         Self { dir, clock, address, stop, serving }
     }
 

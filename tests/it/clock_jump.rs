@@ -48,10 +48,12 @@ async fn while_the_clock_has_jumped_nothing_is_appended() {
     let address = listener.local_addr().unwrap();
     sandbox::files::write_profiles(folder.path(), address).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(node.serve(listener, tls, None, async {
+    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
+    let when_stopped = async {
         stopped.await.unwrap_or_default();
         std::future::pending()
-    }));
+    };
+    let serving = tokio::spawn(node.serve(listener, tls, None, when_stopped));
     let path = sandbox::profile_path(folder.path(), "provider-a");
     let riverside = profile::connect(&path).await.unwrap().without_retries();
     get_riverside(&riverside).await.unwrap();

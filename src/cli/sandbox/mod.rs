@@ -191,10 +191,12 @@ async fn serve_on(
     let controls = held.clone().map(|held| clock::clock_service(held, dir.to_owned()));
     let committer = node.committer.clone();
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(node.serve(listener, tls, controls, async {
+    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
+    let when_stopped = async {
         stopped.await.ok();
         std::future::pending()
-    }));
+    };
+    let serving = tokio::spawn(node.serve(listener, tls, controls, when_stopped));
     Ok(RunningSandbox { address, clock: held, committer, stop, serving })
 }
 

@@ -169,10 +169,12 @@ async fn a_clock_that_is_off(nodes: &Nodes) {
     let address = listener.local_addr().unwrap();
     sandbox::files::write_profiles(&dir, address).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(node.serve(listener, tls, None, async {
+    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
+    let when_stopped = async {
         stopped.await.unwrap_or_default();
         std::future::pending()
-    }));
+    };
+    let serving = tokio::spawn(node.serve(listener, tls, None, when_stopped));
     let client = nodes.client(NODE_NAMES[0], "provider-a").await;
     assert_unavailable(get_riverside(&client).await);
     assert!(curl_post(&dir, address, HEALTH_CHECK).contains("\u{8}\u{2}"), "NOT_SERVING");
