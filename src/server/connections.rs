@@ -71,7 +71,7 @@ impl Connections {
     /// is closed when they are too many.
     ///
     /// # Errors
-    /// [`RegisterError`] when its organisation or certificate has as many as `limits` allow, or the node shuts down.
+    /// `RegisterError` when its organisation or certificate has as many as `limits` allow, or the node shuts down.
     pub fn register(
         &self,
         peer: &Arc<PeerCertificate>,

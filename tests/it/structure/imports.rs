@@ -33,7 +33,11 @@ impl Crate {
             if path.iter().any(|part| part == "tests" || part == "main") {
                 continue;
             }
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .and_then(|code| code.split("#[cfg(test)]\n#[cfg(feature = \"world\")]\nmod tests {").next())
+                .unwrap_or_default();
             modules.insert(path.clone(), Module { file: file.clone(), uses: uses(code, &path) });
         }
         Self { modules }
