@@ -118,7 +118,7 @@ pub struct LimitsConfig {
     /// Maximum number of connections, from their TLS `ClientHello` on; 1 to 1,000,000.
     pub connections: usize,
     /// Maximum number of sockets whose TLS handshake has not ended; 16 to 65,536. A further socket takes the place
-    /// of the oldest one without a `ClientHello`.
+    /// of one without a `ClientHello`, or of one of the addresses that have the most places.
     pub pending_connections: usize,
     /// Maximum number of such sockets of one peer address; 1 to 65,536. Of IPv6 addresses the first 64 bits count.
     /// Behind a load balancer all callers may have its address.
