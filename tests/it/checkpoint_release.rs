@@ -95,7 +95,7 @@ async fn what_a_killed_process_left_unanchored_is_anchored_before_it_is_served()
     drop(server);
     assert_eq!(anchored_size(sandbox.path()), before);
     for (file, fault, code, line) in [
-        (WAL, "fdatasync:error=EIO", 70, "the disk failed while the log was written"),
+        (WAL, "fdatasync:error=EIO", 70, "the database could not write to its disk"),
         (ANCHOR, "pwrite64:error=ENOSPC", 1, "the anchor file cannot be written"),
         (ANCHOR, "fdatasync:error=EIO", 1, "the anchor file cannot be written"),
     ] {
