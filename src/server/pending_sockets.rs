@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// Time that a handshake has before a new socket can take its place. Without it a burst of new sockets would end each
 /// handshake before its peer could answer.
 const MIN_HANDSHAKE_TIME: Duration = Duration::from_secs(1);
+/// A network that has so many times the sockets of a newcomer's is taken for the source of a flood.
+const FLOOD_FACTOR: usize = 2;
 /// Bits of an IPv6 address that its network assigns; one host can use all the others.
 const IPV6_HOST_BITS: u32 = 64;
 
@@ -68,9 +70,9 @@ impl PendingSockets {
     }
 
     /// Adds a socket. If a bound is reached, the oldest socket without a `ClientHello` loses its place, otherwise the
-    /// oldest whose handshake has had its time. When all places are taken, only sockets of the networks with the most
-    /// places can lose theirs, and handshakes under way get no time if those have more than the network of the new one:
-    /// a few networks with many half handshakes cannot lock the others out.
+    /// oldest whose handshake has had its time. A socket that is new itself gives way to none of a network that has more.
+    /// When a network has a multiple of the newcomer's, only sockets of such networks lose their places, and at once: a
+    /// few networks with many half handshakes cannot lock the others out.
     ///
     /// # Errors
     /// The bound, if no socket can be displaced.
@@ -84,9 +86,18 @@ impl PendingSockets {
         } else if table.by_id.len() >= self.limits.max_sockets {
             let counts = table.count_by_network();
             let most = counts.values().copied().max().unwrap_or_default();
-            let due = if most > same { Some(now) } else { now.checked_sub(MIN_HANDSHAKE_TIME) };
-            let has_most = |socket: &PendingSocket| counts.get(&socket.network) == Some(&most);
-            table.displace_one(has_most, due, PendingBound::All)?;
+            // A caller with a few sockets more than others is no flood, and keeps its handshakes.
+            let is_flood = most > FLOOD_FACTOR * (same + 1);
+            let due = if is_flood { Some(now) } else { now.checked_sub(MIN_HANDSHAKE_TIME) };
+            let may_go = |socket: &PendingSocket| {
+                let held = counts.get(&socket.network).copied().unwrap_or_default();
+                if is_flood {
+                    held == most
+                } else {
+                    held >= same || due.is_some_and(|due| socket.arrived <= due)
+                }
+            };
+            table.displace_one(may_go, due, PendingBound::All)?;
         }
         let (on_displaced, displaced) = oneshot::channel();
         let id = table.next_id;
