@@ -135,8 +135,9 @@ async fn a_repeated_request_is_answered_once_the_ring_holds_the_key_of_its_salts
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_fails_fails_the_call() {
     let world = world_with_marks().await;
-    execute_sql(&world, "ALTER TABLE child_keys RENAME TO hidden").await;
+    // Behind the start, which refuses a database without the table.
     let world = world.restart().await;
+    execute_sql(&world, "ALTER TABLE child_keys RENAME TO hidden").await;
     let la = world.client("la-a").await;
     for answer in call_list_methods(&la).await {
         assert_eq!(answer, Err((Code::Internal, "FAILED".to_owned())));
