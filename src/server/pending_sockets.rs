@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// Time that a handshake has before a new socket can take its place. Without it a burst of new sockets would end each
 /// handshake before its peer could answer.
 const MIN_HANDSHAKE_TIME: Duration = Duration::from_secs(1);
+/// Time in which a `ClientHello` is on its way. A socket that is younger gives way last.
+const HELLO_TIME: Duration = Duration::from_millis(250);
 /// A network that has so many times the sockets of a newcomer's is taken for the source of a flood.
 const FLOOD_FACTOR: usize = 2;
 /// Bits of an IPv6 address that its network assigns; one host can use all the others.
@@ -131,8 +133,11 @@ impl PendingTable {
         let find = |may_go: &dyn Fn(&PendingSocket) -> bool| {
             self.by_id.iter().find(|(_, socket)| is_candidate(socket) && may_go(socket)).map(|(id, _)| *id)
         };
-        let silent = find(&|socket| !socket.has_hello);
-        let id = silent.or_else(|| find(&|socket| due.is_some_and(|due| socket.arrived <= due)));
+        let hello_due = Instant::now().checked_sub(HELLO_TIME);
+        let late = find(&|socket| !socket.has_hello && hello_due.is_some_and(|due| socket.arrived <= due));
+        let id = late
+            .or_else(|| find(&|socket| socket.has_hello && due.is_some_and(|due| socket.arrived <= due)))
+            .or_else(|| find(&|socket| !socket.has_hello));
         let socket = id.and_then(|id| self.by_id.remove(&id)).ok_or(bound)?;
         // Its task may have ended.
         socket.on_displaced.send(bound).ok();
