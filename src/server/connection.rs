@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
-use tower::{Service, ServiceExt};
+use tower::{Service, ServiceExt as _};
 
-use super::active_calls::{ActiveCalls, count_until_sent};
+use super::active_calls::ActiveCalls;
 use super::answer_progress::ConnectionProgress;
 use super::closing::{GoawayCode, MAX_CLOSE_TIME, close_connection};
 use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
@@ -22,7 +22,7 @@ use super::connections::{ConnectionHandle, Ending};
 use super::guarded_stream::{GuardedStream, StreamEvents};
 use super::host_check::{are_host_headers_own, is_own_authority};
 use super::metered_service::MeteredService;
-use crate::exchange::{AwaitedResponse, ConnectionMemory, HostMismatch};
+use crate::exchange::{ConnectionMemory, HostMismatch};
 use crate::identity::{PeerCertificate, Tls};
 
 /// Time in which an idle connection can end by itself during a shutdown: its peer acknowledges the GOAWAY and reads the
@@ -58,6 +58,8 @@ enum ConnectionEnd {
     Drained,
     /// Its certificate is registered, and the organisation has no place for it: it is closed when its calls have ended.
     Full,
+    /// Answers that nobody reads were all that was left of it.
+    Stalled,
     /// Too many calls of its certificate were rejected.
     TooManyCalls,
     /// It spent its budget for control frames.
@@ -81,8 +83,13 @@ impl ServedConnection {
         let progress = ConnectionProgress::new(stall_timeout);
         let calls = ActiveCalls::default();
         let (guarded, mut events) = GuardedStream::new(stream);
-        let service = counted(with_identity(service, Arc::clone(&peer), tls), calls.clone());
-        let service = MeteredService { inner: service, memory: Arc::clone(&memory) };
+        let inner = with_identity(service, Arc::clone(&peer), tls);
+        let service = MeteredService { inner, memory: Arc::clone(&memory), calls: calls.clone() };
+        let record = |end: ConnectionEnd| {
+            if let Some(reason) = end.reason() {
+                refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
+            }
+        };
         let end = {
             let service = TowerToHyperService::new(service);
             let http = http2_settings(progress.clone());
@@ -91,24 +98,20 @@ impl ServedConnection {
                 ended = http.as_mut() => log_end(ended),
                 end = wait_for_end(&mut handle, &memory) => end,
                 end = watch_events(&mut events, preface_timeout) => end,
-                () = progress.stalled() => {
-                    let reason = "answers that are not read";
-                    refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
-                    ConnectionEnd::Cut
-                }
+                () = progress.stalled() => ConnectionEnd::Stalled,
             };
-            if let Some(reason) = end.reason() {
-                refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
-            }
+            record(end);
             let end = if matches!(end, ConnectionEnd::Drained | ConnectionEnd::Full) {
                 http.as_mut().graceful_shutdown();
-                tokio::select! {
+                let drained = tokio::select! {
                     ended = http.as_mut() => log_end(ended),
                     () = handle.wait_for_cut() => ConnectionEnd::Cut,
-                    () = progress.stalled() => ConnectionEnd::Cut,
+                    () = progress.stalled() => ConnectionEnd::Stalled,
                     () = calls.wait_until_idle(DRAIN_PAUSE) => ConnectionEnd::Drained,
                     () = wait_for_report(&mut events.spent) => ConnectionEnd::TooManyFrames,
-                }
+                };
+                record(drained);
+                drained
             } else {
                 end
             };
@@ -119,8 +122,6 @@ impl ServedConnection {
                     () = wait_for_report(&mut events.boundary) => {}
                     () = tokio::time::sleep(MAX_CLOSE_TIME) => {}
                 }
-                let reason = "flood of HTTP/2 control frames";
-                refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));
             }
             end
         };
@@ -135,8 +136,10 @@ impl ConnectionEnd {
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::Full => Some(ORGANISATION_FULL),
+            Self::Stalled => Some("answers that are not read"),
             Self::TooManyCalls => Some("too many rejected calls"),
-            _ => None,
+            Self::TooManyFrames => Some("flood of HTTP/2 control frames"),
+            Self::Ended | Self::Cut | Self::Drained | Self::NoPreface => None,
         }
     }
 
@@ -144,7 +147,9 @@ impl ConnectionEnd {
     fn goaway(self) -> Option<GoawayCode> {
         match self {
             Self::Ended => None,
-            Self::Cut | Self::Drained | Self::Full | Self::NoPreface => Some(GoawayCode::NoError),
+            Self::Cut | Self::Drained | Self::Full | Self::NoPreface | Self::Stalled => {
+                Some(GoawayCode::NoError)
+            }
             Self::TooManyFrames | Self::TooManyCalls => Some(GoawayCode::EnhanceYourCalm),
         }
     }
@@ -211,36 +216,6 @@ where
             request.extensions_mut().insert(HostMismatch);
         }
         request.map(Body::new)
-    })
-}
-
-/// Counts each call until its response was sent. A stream of responses counts only until it has begun, because it may
-/// have no end.
-fn counted<S>(
-    service: S,
-    calls: ActiveCalls,
-) -> impl Service<
-    http::Request<hyper::body::Incoming>,
-    Response = http::Response<Body>,
-    Error = Infallible,
-    Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send,
-> + Clone
-+ Send
-where
-    S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<Body>, Error = Infallible>
-        + Clone
-        + Send,
-    S::Future: Send,
-{
-    tower::service_fn(move |request| {
-        let (call, mut service) = (calls.begin(), service.clone());
-        async move {
-            let response = service.ready().await?.call(request).await?;
-            if response.extensions().get::<AwaitedResponse>().is_some() {
-                return Ok(response.map(|body| count_until_sent(body, call)));
-            }
-            Ok(response)
-        }
     })
 }
 

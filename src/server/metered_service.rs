@@ -1,4 +1,5 @@
-//! Service that charges each call of a connection, and its response, to the connection's memory.
+//! Service that charges each call of a connection, and its response, to the connection's memory, and counts the call
+//! until its response was sent.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,8 +9,9 @@ use std::task::{Context, Poll};
 use tonic::body::Body;
 use tower::Service;
 
+use super::active_calls::ActiveCalls;
 use super::response_body::ResponseBody;
-use crate::exchange::ConnectionMemory;
+use crate::exchange::{AwaitedResponse, ConnectionMemory};
 
 /// Wraps the service of a connection. Each request carries its memory as [`crate::exchange::CallMemory`].
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub struct MeteredService<S> {
     pub inner: S,
     /// The memory of the connection.
     pub memory: Arc<ConnectionMemory>,
+    /// The calls of the connection that are under way.
+    pub calls: ActiveCalls,
 }
 
 impl<S, B> Service<http::Request<B>> for MeteredService<S>
@@ -36,7 +40,12 @@ where
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
         let memory = self.memory.call();
         request.extensions_mut().insert(memory.clone());
-        let answered = self.inner.call(request);
-        Box::pin(async move { Ok(answered.await?.map(|body| ResponseBody::new(body, memory))) })
+        let (call, answered) = (self.calls.begin(), self.inner.call(request));
+        Box::pin(async move {
+            let response = answered.await?;
+            // A stream of responses is under way only until it has begun.
+            let call = response.extensions().get::<AwaitedResponse>().map(|_| call);
+            Ok(response.map(|body| ResponseBody::new(body, memory, call)))
+        })
     }
 }

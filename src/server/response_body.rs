@@ -1,4 +1,4 @@
-//! Response body whose bytes are charged until they are sent. It gives hyper a small part at a time, because h2
+//! Response body whose bytes are charged, and hold their call, until they are sent. It gives hyper a small part at a time, because h2
 //! queues whatever it is given, whether the client reads or not, and a stream whose answer is queued whole could
 //! not be reset any more.
 
@@ -12,6 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::active_calls::ActiveCall;
 use super::answer_progress::AnswerProgress;
 use crate::exchange::{CallMemory, Charge};
 
@@ -31,6 +32,8 @@ pub struct ResponseBody {
     rest: Bytes,
     charge: Option<Arc<Charge>>,
     trailers: Option<HeaderMap>,
+    /// The call that a shutdown waits for, unless the response is a stream, which may have no end.
+    call: Option<Arc<ActiveCall>>,
 }
 
 /// Bytes of a response. They report their progress as they are written.
@@ -38,19 +41,21 @@ pub struct UnsentBytes {
     bytes: Bytes,
     progress: Arc<AnswerProgress>,
     _charge: Option<Arc<Charge>>,
+    /// hyper drops the body before it has sent all of its bytes.
+    _call: Option<Arc<ActiveCall>>,
 }
 
 impl ResponseBody {
     /// Wraps the body of a call's response.
-    pub fn new(inner: Body, memory: CallMemory) -> Self {
-        Self { inner, memory, progress: None, rest: Bytes::new(), charge: None, trailers: None }
+    pub fn new(inner: Body, memory: CallMemory, call: Option<Arc<ActiveCall>>) -> Self {
+        Self { inner, memory, progress: None, rest: Bytes::new(), charge: None, trailers: None, call }
     }
 
     fn take_part(&mut self, progress: &Arc<AnswerProgress>) -> UnsentBytes {
         let bytes = self.rest.split_to(PART_BYTES.min(self.rest.len()));
         progress.add(bytes.len());
         let charge = if self.rest.is_empty() { self.charge.take() } else { self.charge.clone() };
-        UnsentBytes { bytes, progress: Arc::clone(progress), _charge: charge }
+        UnsentBytes { bytes, progress: Arc::clone(progress), _charge: charge, _call: self.call.clone() }
     }
 }
 
@@ -119,5 +124,31 @@ impl Drop for UnsentBytes {
         if self.bytes.has_remaining() {
             self.progress.remove(self.bytes.remaining());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+    use crate::server::active_calls::ActiveCalls;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_under_way_until_its_data_is_dropped() {
+        let calls = ActiveCalls::default();
+        let full = Full::new(Bytes::from_static(b"data")).map_err(|never| match never {});
+        let mut body = ResponseBody::new(Body::new(full), CallMemory::unlimited(), Some(calls.begin()));
+        let data = body.frame().await.unwrap().unwrap().into_data().ok().unwrap();
+        drop(body);
+        assert_eq!(data.chunk(), b"data");
+        let waiting = calls.clone();
+        let idle = tokio::spawn(async move { waiting.wait_until_idle(Duration::from_millis(1)).await });
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert!(!idle.is_finished());
+        drop(data);
+        tokio::time::timeout(Duration::from_secs(1), idle).await.unwrap().unwrap();
     }
 }
