@@ -71,10 +71,8 @@ impl PendingSockets {
         Self { limits, table: Arc::default() }
     }
 
-    /// Adds a socket. If a bound is reached, the oldest socket without a `ClientHello` loses its place, otherwise the
-    /// oldest whose handshake has had its time. A socket that is new itself gives way to none of a network that has more.
-    /// When a network has a multiple of the newcomer's, only sockets of such networks lose their places, and at once: a
-    /// few networks with many half handshakes cannot lock the others out.
+    /// Adds a socket. If the bound of its address is reached, another socket of the address loses its place; if that of
+    /// all is reached, one that [`PendingTable::displace_any`] finds.
     ///
     /// # Errors
     /// The bound, if no socket can be displaced.
@@ -83,23 +81,10 @@ impl PendingSockets {
         let mut table = self.lock();
         let same = table.by_id.values().filter(|socket| socket.network == network).count();
         if same >= self.limits.max_sockets_per_address {
-            let due = now.checked_sub(MIN_HANDSHAKE_TIME);
-            table.displace_one(|socket| socket.network == network, due, PendingBound::Address)?;
+            let is_candidate = |socket: &PendingSocket| socket.network == network;
+            table.displace_one(is_candidate, now, MIN_HANDSHAKE_TIME, PendingBound::Address)?;
         } else if table.by_id.len() >= self.limits.max_sockets {
-            let counts = table.count_by_network();
-            let most = counts.values().copied().max().unwrap_or_default();
-            // A caller with a few sockets more than others is no flood, and keeps its handshakes.
-            let is_flood = most > FLOOD_FACTOR * (same + 1);
-            let due = if is_flood { Some(now) } else { now.checked_sub(MIN_HANDSHAKE_TIME) };
-            let may_go = |socket: &PendingSocket| {
-                let held = counts.get(&socket.network).copied().unwrap_or_default();
-                if is_flood {
-                    held == most
-                } else {
-                    held >= same || due.is_some_and(|due| socket.arrived <= due)
-                }
-            };
-            table.displace_one(may_go, due, PendingBound::All)?;
+            table.displace_any(same, now)?;
         }
         let (on_displaced, displaced) = oneshot::channel();
         let id = table.next_id;
@@ -123,25 +108,47 @@ impl PendingTable {
         counts
     }
 
-    /// Displaces the oldest candidate without a `ClientHello`, otherwise the oldest that arrived by `due`.
+    /// Displaces a socket for one of a network that has `same` of them. A young socket does not give way to a network that
+    /// has more than its own. While a network has a multiple of `same`, only sockets of such networks give way, and their
+    /// handshakes have no time: a few networks with many half handshakes cannot lock the others out.
+    fn displace_any(&mut self, same: usize, now: Instant) -> Result<(), PendingBound> {
+        let counts = self.count_by_network();
+        let most = counts.values().copied().max().unwrap_or_default();
+        // A caller with a few sockets more than others is no flood, and keeps its handshakes.
+        let is_flood = most > FLOOD_FACTOR * (same + 1);
+        let handshake_time = if is_flood { Duration::ZERO } else { MIN_HANDSHAKE_TIME };
+        let is_candidate = |socket: &PendingSocket| {
+            let held = counts.get(&socket.network).copied().unwrap_or_default();
+            if is_flood { held == most } else { held >= same || socket.is_older(MIN_HANDSHAKE_TIME, now) }
+        };
+        self.displace_one(is_candidate, now, handshake_time, PendingBound::All)
+    }
+
+    /// Displaces the oldest candidate whose `ClientHello` is late, otherwise the oldest whose handshake has had
+    /// `handshake_time`, otherwise the oldest without a `ClientHello`.
     fn displace_one(
         &mut self,
         is_candidate: impl Fn(&PendingSocket) -> bool,
-        due: Option<Instant>,
+        now: Instant,
+        handshake_time: Duration,
         bound: PendingBound,
     ) -> Result<(), PendingBound> {
         let find = |may_go: &dyn Fn(&PendingSocket) -> bool| {
             self.by_id.iter().find(|(_, socket)| is_candidate(socket) && may_go(socket)).map(|(id, _)| *id)
         };
-        let hello_due = Instant::now().checked_sub(HELLO_TIME);
-        let late = find(&|socket| !socket.has_hello && hello_due.is_some_and(|due| socket.arrived <= due));
-        let id = late
-            .or_else(|| find(&|socket| socket.has_hello && due.is_some_and(|due| socket.arrived <= due)))
+        let id = find(&|socket| !socket.has_hello && socket.is_older(HELLO_TIME, now))
+            .or_else(|| find(&|socket| socket.has_hello && socket.is_older(handshake_time, now)))
             .or_else(|| find(&|socket| !socket.has_hello));
         let socket = id.and_then(|id| self.by_id.remove(&id)).ok_or(bound)?;
         // Its task may have ended.
         socket.on_displaced.send(bound).ok();
         Ok(())
+    }
+}
+
+impl PendingSocket {
+    fn is_older(&self, age: Duration, now: Instant) -> bool {
+        self.arrived + age <= now
     }
 }
 
@@ -247,6 +254,22 @@ mod tests {
         let mut second = sockets.add(address(8)).unwrap();
         assert_eq!((is_displaced(&mut honest), is_displaced(&mut second)), (None, None));
         assert_eq!(sockets.lock().by_id.len(), limits.max_sockets);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hello_has_time_to_arrive() {
+        let sockets = sockets();
+        let mut half = sockets.add(address(1)).unwrap();
+        half.mark_hello();
+        tokio::time::advance(MIN_HANDSHAKE_TIME).await;
+        let mut caller = sockets.add(address(1)).unwrap();
+        let third = sockets.add(address(1)).unwrap();
+        third.mark_hello();
+        assert_eq!(is_displaced(&mut half), Some(PendingBound::Address));
+        assert_eq!(is_displaced(&mut caller), None);
+        tokio::time::advance(HELLO_TIME).await;
+        let _fourth = sockets.add(address(1)).unwrap();
+        assert_eq!(is_displaced(&mut caller), Some(PendingBound::Address));
     }
 
     #[test]
