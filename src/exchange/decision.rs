@@ -17,18 +17,20 @@ pub(super) struct DecisionBounds {
     ends: Instant,
     /// Closed when the caller is gone; `None` if the decision goes on without it, because a retry returns its result.
     caller: Option<watch::Receiver<()>>,
+    is_batch: bool,
 }
 
 impl DecisionBounds {
     /// Makes the bounds of a call that begins now. `caller` is closed when nobody waits for the answer.
     pub fn new(call: &Call, max_duration: Duration, caller: watch::Receiver<()>) -> Self {
         let caller = (!call.method.is_mutating()).then_some(caller);
-        Self { ends: Instant::now() + max_duration, caller }
+        Self { ends: Instant::now() + max_duration, caller, is_batch: call.is_batch }
     }
 
-    /// Returns whether nobody waits any more for a decision that only reads.
-    pub fn is_abandoned(&self) -> bool {
-        self.caller.as_ref().is_some_and(|caller| caller.has_changed().is_err())
+    /// Returns whether this is a batch of a stream that has ended. It leaves no entry, because its caller asked for the
+    /// stream and got nothing of it.
+    pub fn is_abandoned_batch(&self) -> bool {
+        self.is_batch && self.caller.as_ref().is_some_and(|caller| caller.has_changed().is_err())
     }
 
     /// Returns whether there is time left.

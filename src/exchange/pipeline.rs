@@ -186,7 +186,7 @@ impl ExchangePipeline {
         let mut cx = match bounds.run(self.request_context(call, use_cache)).await {
             Ok(cx) => cx,
             Err(_) if use_cache.0 && bounds.has_time() => return None,
-            Err(refusal) if call.is_batch && bounds.is_abandoned() => {
+            Err(refusal) if bounds.is_abandoned_batch() => {
                 return Some(Err(refusal.status(call.exchange_id)));
             }
             Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
@@ -206,7 +206,7 @@ impl ExchangePipeline {
             Ok(NextItem::Ready(decision)) => decision,
             Ok(NextItem::Nothing(read)) => return Some(Ok(NextItem::Nothing(read))),
             Err(_) if use_cache.0 && bounds.has_time() => return None,
-            Err(refusal) if call.is_batch && bounds.is_abandoned() => {
+            Err(refusal) if bounds.is_abandoned_batch() => {
                 return Some(Err(refusal.status(call.exchange_id)));
             }
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
