@@ -7,14 +7,13 @@ use std::time::Duration;
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::clock::{Clock, ClockGuard, Instant, Randomness, SystemClock};
 use ap_gateway::config::Config;
-use ap_gateway::gateway::{self, Environment, Node};
+use ap_gateway::gateway::{Environment, Node};
 use ap_gateway::store::{Database, DatabaseLocation};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use super::disk_full::{NOT_SERVING, SERVING, wait_for_health};
 use super::ended_rights::get_riverside;
 use super::faults::assert_unavailable;
+use super::node_in_process::NodeInProcess;
 use super::serve_process::ServeFolder;
 
 /// The system clock with an error, in microseconds.
@@ -42,18 +41,8 @@ async fn while_the_clock_has_jumped_nothing_is_appended() {
     let clock: Arc<dyn Clock> = Arc::new(ClockGuard::new(Arc::clone(&wrong) as Arc<dyn Clock>, max_jump));
     let environment =
         Environment { clock: Arc::clone(&clock), system_clock: clock, random: Randomness::system() };
-    let tls = gateway::tls(&config).unwrap();
     let node = Node::open(config, environment).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    sandbox::files::write_profiles(folder.path(), address).unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
-    let when_stopped = async {
-        stopped.await.unwrap_or_default();
-        std::future::pending()
-    };
-    let serving = tokio::spawn(node.serve(listener, tls, None, when_stopped));
+    let served = NodeInProcess::serve(node, folder.path()).await;
     let path = sandbox::profile_path(folder.path(), "provider-a");
     let riverside = profile::connect(&path).await.unwrap().without_retries();
     get_riverside(&riverside).await.unwrap();
@@ -63,13 +52,12 @@ async fn while_the_clock_has_jumped_nothing_is_appended() {
     for _ in 0..3 {
         assert_unavailable(get_riverside(&riverside).await);
     }
-    wait_for_health(folder.path(), address, NOT_SERVING).await;
+    wait_for_health(folder.path(), served.address, NOT_SERVING).await;
     wrong.jump(Duration::ZERO);
     get_riverside(&riverside).await.unwrap();
-    wait_for_health(folder.path(), address, SERVING).await;
+    wait_for_health(folder.path(), served.address, SERVING).await;
     get_riverside(&riverside).await.unwrap();
-    stop.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    served.stop().await;
     let location = DatabaseLocation::Sqlite(folder.file_path("gateway.sqlite"));
     let database = Database::open(&location).await.unwrap();
     let rows = database.reader().await.unwrap().fetch("SELECT MAX(time) AS time FROM entries", vec![]).await;

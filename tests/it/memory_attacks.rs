@@ -6,16 +6,15 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ap_gateway::proto::v1::{GetAttendanceRequest, returns_service};
-use prost::Message;
+use ap_gateway::proto::v1::returns_service;
 use prost::bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::attack_pack::attackers::{large_placement, store_large_answer};
 use super::attack_pack::attacks::REGISTERED;
 use super::attack_pack::connection::{Attacking, DATA, Target, request_head, stream_ids};
 use super::attack_pack::limited_gateway;
 use super::fixtures::current_validity;
+use super::large_answer;
 use super::listener::{END_STREAM, RST_STREAM, http2_frame, read_frame};
 use super::serve_process::{LIST_PLACEMENTS, ServeFolder, ServeProcess};
 use super::wire::{Wire, frame, tls};
@@ -130,14 +129,9 @@ async fn memory_is_not_reserved_by_what_is_declared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_answers_stay_within_their_share_and_end() {
     let attacked = Attacked::start("answer_stall_seconds = 12");
-    store_large_answer(&attacked.folder, &attacked.served).await;
-    let request = GetAttendanceRequest {
-        placement_id: large_placement(&attacked.folder),
-        from_date: "2026-11-01".to_owned(),
-        to_date: "2026-11-30".to_owned(),
-        ..GetAttendanceRequest::default()
-    };
-    let (path, request) = (returns_service::GET_ATTENDANCE.path(), frame(&request.encode_to_vec()));
+    large_answer::store(&attacked.folder, &attacked.served).await;
+    let (path, request) =
+        (returns_service::GET_ATTENDANCE.path(), frame(&large_answer::request(&attacked.folder.placement())));
     let attack = async || attacked.attack(REGISTERED, 0, path, (&request, END_STREAM)).await;
     let (mut open, added) = attacked.measure("unread answers of 1 MiB", attack).await;
     assert!(added <= MAX_ADDED, "{added} MiB were added");

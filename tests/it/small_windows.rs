@@ -7,23 +7,20 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use ap_gateway::proto::v1::{GetAttendanceRequest, Mark, SeenMark, Session, mark, returns_service};
-use prost::Message;
+use ap_gateway::proto::v1::returns_service;
 use rustls::pki_types::ServerName;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::clients::{clients_folder, proto_folder};
-use super::exchange_semantics::{mark, submission};
+use super::large_answer::{self, MARKS, request};
 use super::serve_process::{ServeFolder, ServeProcess};
 use super::support::{installed_tool, run};
 use super::wire::{frame, tls};
 
 /// Reads of one client through one window. The budget cut such clients after some 24.
 const READS: usize = 40;
-/// Marks of an answer, each with a long comment: as much as one request can bring.
-const MARKS: usize = 240;
 const MIN_ANSWER_BYTES: usize = 960 << 10;
 /// Windows in bytes; 0 is the client's default.
 const WINDOWS: [&str; 3] = ["0", "16384", "65536"];
@@ -40,19 +37,8 @@ impl Served {
         let folder = ServeFolder::new();
         let process = folder.serve();
         let placement = folder.placement();
-        let time = |minute: usize| format!("{:02}:{:02}", 8 + minute / 60, minute % 60);
-        let lesson = |minute: usize| Mark {
-            session: Session::Timed as i32,
-            start_time: time(minute),
-            end_time: time(minute + 1),
-            statement: Some(mark::Statement::Seen(SeenMark::Present as i32)),
-            comment: "ü".repeat(2_000),
-            ..mark(&placement, "2026-11-03", "")
-        };
-        let lessons = submission((0..MARKS).map(lesson).collect()).encode_to_vec();
+        large_answer::store(&folder, &process).await;
         let wire = folder.connect(&process, "provider-a").await.unwrap();
-        let stored = wire.call(returns_service::SUBMIT_ATTENDANCE.path(), &lessons).await;
-        assert_eq!(stored.reason(), "OK");
         let answer = wire.call(returns_service::GET_ATTENDANCE.path(), &request(&placement)).await;
         assert!(answer.message.len() > MIN_ANSWER_BYTES, "{}", answer.message.len());
         Self { folder, process, placement }
@@ -79,16 +65,6 @@ impl Served {
         }
         self.assert_no_connection_was_cut();
     }
-}
-
-fn request(placement: &str) -> Vec<u8> {
-    let request = GetAttendanceRequest {
-        placement_id: placement.to_owned(),
-        from_date: "2026-11-01".to_owned(),
-        to_date: "2026-11-30".to_owned(),
-        ..GetAttendanceRequest::default()
-    };
-    request.encode_to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]

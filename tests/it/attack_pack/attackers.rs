@@ -7,15 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ap_gateway::cli::sandbox;
-use ap_gateway::proto::v1::{Mark, SeenMark, Session, mark, returns_service};
-use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Scale;
 use super::attacks::{self, Attacker, REGISTERED};
 use super::connection::Target;
-use crate::exchange_semantics::{mark, submission};
 use crate::fixtures::{current_validity, issue_certificate};
 use crate::serve_process::{ServeFolder, ServeProcess};
 
@@ -63,31 +59,13 @@ pub fn issue_certificates(folder: &ServeFolder, scale: &Scale) {
     }
 }
 
-/// Stores marks with long comments, so that the attacker that is registered can ask for large answers.
-pub async fn store_large_answer(folder: &ServeFolder, served: &ServeProcess) {
-    let placement = large_placement(folder);
-    let time = |minute: usize| format!("{:02}:{:02}", 8 + minute / 60, minute % 60);
-    let lesson = |minute: usize| Mark {
-        session: Session::Timed as i32,
-        start_time: time(minute),
-        end_time: time(minute + 1),
-        statement: Some(mark::Statement::Seen(SeenMark::Present as i32)),
-        comment: "ü".repeat(2_000),
-        ..mark(&placement, "2026-11-03", "")
-    };
-    let lessons = submission((0..240).map(lesson).collect()).encode_to_vec();
-    let wire = folder.connect(served, REGISTERED).await.unwrap();
-    let stored = wire.call(returns_service::SUBMIT_ATTENDANCE.path(), &lessons).await;
-    assert_eq!(stored.reason(), "OK");
-}
-
 impl Attackers {
     pub fn start(folder: &ServeFolder, served: &ServeProcess, scale: &Scale) -> Self {
         let strangers = (0..ATTACKS.len() + scale.idle_organisations).map(stranger);
         let names = strangers.chain([REGISTERED.to_owned()]);
         let identities = names.map(|name| (name.clone(), Arc::new(folder.tls(&name)))).collect();
         let target = Target { address: served.address, identities };
-        let pack = Arc::new(Pack { target, placement: large_placement(folder) });
+        let pack = Arc::new(Pack { target, placement: folder.placement() });
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut attackers = Self { runtime, rounds: BTreeMap::new() };
         for (kind, (name, connections, attack)) in ATTACKS.into_iter().enumerate() {
@@ -160,12 +138,6 @@ fn stranger(number: usize) -> String {
 fn source(organisation: usize, number: usize) -> Ipv4Addr {
     let byte = |value: usize| u8::try_from(value % 250).unwrap() + 1;
     Ipv4Addr::new(127, 1, byte(organisation), byte(number))
-}
-
-/// Returns the id of the placement of the attacker that is registered.
-pub fn large_placement(folder: &ServeFolder) -> String {
-    let placements = sandbox::world::load(folder.path()).unwrap().placements;
-    placements.into_iter().find(|placed| placed.provider == REGISTERED).unwrap().placement_id
 }
 
 /// Holds TCP connections that never send anything, and opens new ones all the time.

@@ -3,8 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ap_gateway::proto::v1::{GetAttendanceRequest, delivery_service, returns_service};
-use prost::Message;
+use ap_gateway::proto::v1::{delivery_service, returns_service};
 use prost::bytes::Bytes;
 use tokio::io::{AsyncWriteExt, split};
 use tokio::task::JoinSet;
@@ -13,6 +12,7 @@ use super::connection::{
     DATA, Target, drain, flood, literal_field, open_connection_window, request_fields, request_head,
     send_and_hold, stream_ids,
 };
+use crate::large_answer;
 use crate::listener::{END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, http2_frame};
 use crate::serve_process::LIST_PLACEMENTS;
 use crate::wire::frame;
@@ -52,13 +52,7 @@ pub async fn leave_answers_unread(by: Attacker<'_>) -> Option<()> {
     let reads = by.number.is_multiple_of(2);
     let window = if reads { 0 } else { 0x7fff_ffff };
     let mut stream = by.target.connect_raw(by.source, REGISTERED, Some(window)).await?;
-    let request = GetAttendanceRequest {
-        placement_id: by.placement.to_owned(),
-        from_date: "2026-11-01".to_owned(),
-        to_date: "2026-11-30".to_owned(),
-        ..GetAttendanceRequest::default()
-    };
-    let message = frame(&request.encode_to_vec());
+    let message = frame(&large_answer::request(by.placement));
     let mut begun = open_connection_window();
     for id in stream_ids(STREAMS) {
         begun.extend(request_head(id, returns_service::GET_ATTENDANCE.path(), false));

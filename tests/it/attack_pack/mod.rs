@@ -18,6 +18,7 @@ use attackers::Attackers;
 use honest::HonestLoad;
 use uuid::Uuid;
 
+use super::large_answer;
 use super::limits::allow;
 use super::process::Sandbox;
 use super::serve_process::{ServeFolder, ServeProcess};
@@ -77,7 +78,7 @@ async fn honest_callers_are_served_under_attack() {
     let folder = ServeFolder::new();
     attackers::issue_certificates(&folder, &scale);
     let served = folder.start(limited_gateway());
-    attackers::store_large_answer(&folder, &served).await;
+    large_answer::store(&folder, &served).await;
 
     let load = HonestLoad::start(&folder, &served, scale.calm + scale.attack).await;
     let mut samples = sample(&served, &load, scale.calm).await;

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use ap_gateway::client::Client;
+
 use super::super::ended_rights::get_riverside;
 use super::super::exchange_semantics::submit;
 use super::super::faults::assert_unavailable;
@@ -25,20 +27,31 @@ fn cancel_waits(postgres: &Postgres) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() {
-    let nodes = Nodes::new(Postgres::start());
-    let primary = &nodes.postgres;
+/// Starts a standby that the primary waits for.
+fn start_standby(primary: &Postgres) -> Postgres {
     let standby = primary.copy();
     standby.serve();
     primary.set("synchronous_standby_names", "*");
     primary.has_standby();
-    // The committer's connections set their own.
-    primary.set("synchronous_commit", "off");
+    standby
+}
+
+/// Starts a node that needs the standby, with a client of provider-a.
+async fn serve_with_standby(nodes: &Nodes) -> (Process, Client) {
     let dir = nodes.dir(NODE_NAMES[0]);
     set_single_primary(&dir, false);
-    let one = Process::serve(&dir);
-    let client = nodes.client(NODE_NAMES[0], "provider-a").await;
+    let node = Process::serve(&dir);
+    (node, nodes.client(NODE_NAMES[0], "provider-a").await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() {
+    let nodes = Nodes::new(Postgres::start());
+    let primary = &nodes.postgres;
+    let standby = start_standby(primary);
+    // The committer's connections set their own.
+    primary.set("synchronous_commit", "off");
+    let (one, client) = serve_with_standby(&nodes).await;
     get_riverside(&client).await.unwrap();
 
     standby.stop();
@@ -66,14 +79,9 @@ async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() 
 async fn a_setting_that_could_lose_a_commit_stops_appending_until_it_is_right_again() {
     let nodes = Nodes::new(Postgres::start());
     let primary = &nodes.postgres;
-    let standby = primary.copy();
-    standby.serve();
-    primary.set("synchronous_standby_names", "*");
-    primary.has_standby();
+    let _standby = start_standby(primary);
+    let (one, client) = serve_with_standby(&nodes).await;
     let dir = nodes.dir(NODE_NAMES[0]);
-    set_single_primary(&dir, false);
-    let one = Process::serve(&dir);
-    let client = nodes.client(NODE_NAMES[0], "provider-a").await;
     for (setting, bad, good, why) in [
         ("synchronous_standby_names", "", "*", "PostgreSQL has no synchronous standby"),
         ("fsync", "off", "on", "PostgreSQL's fsync is off"),

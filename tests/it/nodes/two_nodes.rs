@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, Instant, ManualClock, Randomness, SystemClock};
 use ap_gateway::config::Config;
-use ap_gateway::gateway::{self, Environment, Node};
+use ap_gateway::gateway::{Environment, Node};
 use ap_gateway::proto::v1::{
     WatchDeliveriesRequest, WatchDeliveriesResponse, WatchPosition, delivery_service, register_service,
 };
 use ap_gateway::store::{Database, StoreError};
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::super::checkpoint_release::{anchored_size, newest_size};
 use super::super::ended_rights::{assert_revoked, get_riverside, revocation_request};
 use super::super::faults::assert_unavailable;
+use super::super::node_in_process::NodeInProcess;
 use super::super::startup_checks::HEALTH_CHECK;
 use super::super::support::{NOW, Postgres, curl_post};
 use super::super::wire::Wire;
@@ -163,21 +162,11 @@ async fn a_clock_that_is_off(nodes: &Nodes) {
     let held = Arc::new(ManualClock::new(NOW.parse().unwrap()));
     let environment = Environment { clock: held, system_clock: real, random: Randomness::system() };
     let config = Config::load(&dir.join("gateway.toml")).unwrap();
-    let tls = gateway::tls(&config).unwrap();
     let node = Node::open(config, environment).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    sandbox::files::write_profiles(&dir, address).unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
-    let when_stopped = async {
-        stopped.await.unwrap_or_default();
-        std::future::pending()
-    };
-    let serving = tokio::spawn(node.serve(listener, tls, None, when_stopped));
+    let served = NodeInProcess::serve(node, &dir).await;
     let client = nodes.client(NODE_NAMES[0], "provider-a").await;
     assert_unavailable(get_riverside(&client).await);
-    assert!(curl_post(&dir, address, HEALTH_CHECK).contains("\u{8}\u{2}"), "NOT_SERVING");
+    assert!(curl_post(&dir, served.address, HEALTH_CHECK).contains("\u{8}\u{2}"), "NOT_SERVING");
     clock.0.store(0, Ordering::Relaxed);
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -186,9 +175,8 @@ async fn a_clock_that_is_off(nodes: &Nodes) {
         }
     }
     get_riverside(&client).await.unwrap();
-    assert!(curl_post(&dir, address, HEALTH_CHECK).contains("\u{8}\u{1}"), "SERVING");
-    stop.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    assert!(curl_post(&dir, served.address, HEALTH_CHECK).contains("\u{8}\u{1}"), "SERVING");
+    served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
