@@ -7,7 +7,6 @@
 
 mod budget;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -51,8 +50,7 @@ struct CallState {
     response: Mutex<Vec<Charge>>,
     /// Charge of the exchange under way, until its reply is known.
     working: Mutex<Option<Charge>>,
-    is_exhausted: AtomicBool,
-    /// What was full when the call was refused.
+    /// What was full when the call was refused; empty if it was not.
     full_part: Mutex<&'static str>,
     _call: Charge,
 }
@@ -122,7 +120,6 @@ impl ConnectionMemory {
             request: Mutex::default(),
             response: Mutex::default(),
             working: Mutex::default(),
-            is_exhausted: AtomicBool::new(false),
             full_part: Mutex::default(),
             _call: self.charge(CALL_BYTES),
         }))
@@ -173,7 +170,7 @@ impl CallMemory {
         lock(&self.0.working).take();
     }
 
-    /// Waits until the share is open. Returns false, and marks the call, when that takes too long.
+    /// Waits until the share is open. Returns false, and notes what was full, when that takes too long.
     pub(super) async fn wait_until_open(&self) -> bool {
         self.wait_until_fits(1, |share| &share.opened).await
     }
@@ -192,7 +189,6 @@ impl CallMemory {
         let is_open = tokio::time::timeout(MAX_WAIT, opened).await.is_ok();
         if !is_open {
             self.note_full(connection.share(), bytes);
-            self.0.is_exhausted.store(true, Ordering::Release);
         }
         is_open
     }
@@ -206,9 +202,9 @@ impl CallMemory {
         *lock(&self.0.full_part) = self.0.connection.budget.full_part(share, bytes);
     }
 
-    /// Whether this call was refused because its share is spent.
+    /// Checks whether this call was refused because no room was left for it.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.0.is_exhausted.load(Ordering::Acquire)
+        !self.full_part().is_empty()
     }
 
     /// Charges bytes that are there already.
@@ -244,7 +240,6 @@ impl CallMemory {
         let received_bytes: usize = received.iter().map(|charge| charge.bytes).sum();
         if message.len() > received_bytes && !self.is_open(message.len()) {
             self.note_full(self.0.connection.share(), 1);
-            self.0.is_exhausted.store(true, Ordering::Release);
             return None;
         }
         Some(self.attach(message))
@@ -285,6 +280,8 @@ impl CallMemory {
 #[cfg(test)]
 mod tests {
     use super::budget::MIN_SHARE_BYTES;
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     const MIB: usize = 1 << 20;
