@@ -1,18 +1,13 @@
 //! File descriptors of the process. Connections take only as many as leave a reserve, because without a descriptor
 //! no reader can open the database and neither anchor nor TLS files can be opened.
 
-use std::time::Duration;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::Instant;
 
 /// Descriptors that connections leave: 11 connections to the database with up to three files each, files of keys,
 /// certificates, anchor and log, and the runtime's own.
 const RESERVED_DESCRIPTORS: usize = 96;
 /// Descriptors without which a node does not start: the reserve and a few connections.
 const MIN_DESCRIPTORS: usize = 128;
-/// Minimum time between two warnings of failed accepts.
-const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The process may have too few file descriptors to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,24 +85,6 @@ fn fitting_sockets(limit: usize, configured: FittingSockets) -> FittingSockets {
     }
 }
 
-/// Accepts that failed. The first is logged at once, then their number once a minute.
-#[derive(Default)]
-pub struct FailedAccepts {
-    logged: Option<Instant>,
-    unlogged: u64,
-}
-
-impl FailedAccepts {
-    /// Counts a failed accept, and logs it if a minute has passed since the last line.
-    pub fn count(&mut self, error: &std::io::Error) {
-        self.unlogged += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= WARNING_INTERVAL) {
-            tracing::warn!(error = %error, times = self.unlogged, "a connection could not be accepted");
-            *self = Self { logged: Some(Instant::now()), unlogged: 0 };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,19 +101,5 @@ mod tests {
             let sockets = |(connections, pending)| FittingSockets { connections, pending };
             assert_eq!(fitting_sockets(limit, sockets(configured)), sockets(fitting));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failed_accepts_are_folded_into_a_line_a_minute() {
-        let mut failed = FailedAccepts::default();
-        let error = std::io::Error::other("no descriptor");
-        let mut lines = 0;
-        for _ in 0..1_500 {
-            failed.count(&error);
-            lines += u32::from(failed.unlogged == 0);
-            tokio::time::advance(Duration::from_millis(100)).await;
-        }
-        // At 0, 60 and 120 seconds of 150.
-        assert_eq!(lines, 3);
     }
 }

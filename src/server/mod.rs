@@ -51,9 +51,9 @@ pub use tasks::Tasks;
 
 use crate::exchange::MemoryBudget;
 use crate::identity::Tls;
+use crate::store::FaultLog;
 use closing::MAX_CLOSE_TIME;
 use connection_refusals::ConnectionRefusals;
-use descriptors::FailedAccepts;
 use handshake::Reception;
 use pending_sockets::{PendingLimits, PendingSockets};
 
@@ -95,7 +95,7 @@ pub async fn serve<S>(
         refusals: refusals.clone(),
     });
     let (mut tasks, mut tick) = (JoinSet::new(), tokio::time::interval(REFUSAL_COUNT_INTERVAL));
-    let mut failed_accepts = FailedAccepts::default();
+    let failed_accepts = FaultLog::new();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -110,7 +110,10 @@ pub async fn serve<S>(
         let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                failed_accepts.count(&error);
+                let error = error.to_string();
+                if let Some(repeats) = failed_accepts.due(&error) {
+                    tracing::warn!(error, repeats, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }

@@ -2,15 +2,11 @@
 //! reports, and with the cause to the operator's log.
 
 use std::error::Error;
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::condition::NodeCondition;
-
-/// Interval at which a failure that lasts is logged again.
-const REPEAT_INTERVAL: Duration = Duration::from_mins(1);
+use super::fault_log::{FaultLog, error_chain};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +21,25 @@ pub enum WriteTarget {
 pub struct WriteReporter {
     target: WriteTarget,
     condition: watch::Sender<NodeCondition>,
-    /// When the present failure was last logged; `None` while writes succeed.
-    failure_logged: Option<Instant>,
+    is_failing: bool,
+    faults: FaultLog,
 }
 
 impl WriteReporter {
     /// Creates a reporter to a node's condition. Writes are taken to succeed until one fails.
     pub fn new(target: WriteTarget, condition: watch::Sender<NodeCondition>) -> Self {
-        Self { target, condition, failure_logged: None }
+        Self { target, condition, is_failing: false, faults: FaultLog::new() }
     }
 
     /// Returns whether the last write failed.
     pub fn is_failing(&self) -> bool {
-        self.failure_logged.is_some()
+        self.is_failing
     }
 
     /// Reports that a write succeeded.
     pub fn report_success(&mut self) {
-        if self.failure_logged.take().is_some() {
+        if std::mem::take(&mut self.is_failing) {
+            self.faults.clear();
             self.set(false);
             tracing::warn!("the {} can be written again: calls are answered", self.target.name());
         }
@@ -50,11 +47,15 @@ impl WriteReporter {
 
     /// Reports that a write failed.
     pub fn report_failure(&mut self, error: &(dyn Error + 'static)) {
-        let is_due = self.failure_logged.is_none_or(|logged| logged.elapsed() >= REPEAT_INTERVAL);
-        if is_due {
-            self.failure_logged = Some(Instant::now());
-            let source = error.source().map(ToString::to_string);
-            tracing::error!(error = %error, source, "the {} cannot be written: nothing is answered", self.target.name());
+        self.is_failing = true;
+        let error = error_chain(error);
+        if let Some(repeats) = self.faults.due(&error) {
+            tracing::error!(
+                error,
+                repeats,
+                "the {} cannot be written: nothing is answered",
+                self.target.name()
+            );
         }
         self.set(true);
     }
