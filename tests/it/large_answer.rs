@@ -8,10 +8,11 @@ use super::serve_process::{ServeFolder, ServeProcess};
 
 /// Marks of the answer.
 pub const MARKS: usize = 240;
+pub const MIN_ANSWER_BYTES: usize = 960 << 10;
 
-/// Stores the marks, for the folder's placement with provider-a.
-pub async fn store(folder: &ServeFolder, served: &ServeProcess) {
-    let placement = folder.placement();
+/// Stores the marks, and checks that a provider can read the answer.
+pub async fn store(folder: &ServeFolder, served: &ServeProcess, provider: &str) {
+    let placement = folder.placement(provider);
     let time = |minute: usize| format!("{:02}:{:02}", 8 + minute / 60, minute % 60);
     let lesson = |minute: usize| Mark {
         session: Session::Timed as i32,
@@ -22,9 +23,11 @@ pub async fn store(folder: &ServeFolder, served: &ServeProcess) {
         ..mark(&placement, "2026-11-03", "")
     };
     let lessons = submission((0..MARKS).map(lesson).collect()).encode_to_vec();
-    let wire = folder.connect(served, "provider-a").await.unwrap();
+    let wire = folder.connect(served, provider).await.unwrap();
     let stored = wire.call(returns_service::SUBMIT_ATTENDANCE.path(), &lessons).await;
     assert_eq!(stored.reason(), "OK");
+    let answer = wire.call(returns_service::GET_ATTENDANCE.path(), &request(&placement)).await;
+    assert!(answer.message.len() > MIN_ANSWER_BYTES, "{}", answer.message.len());
 }
 
 /// Returns the encoded request for the attendance of a placement.

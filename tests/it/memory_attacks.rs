@@ -129,9 +129,9 @@ async fn memory_is_not_reserved_by_what_is_declared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_answers_stay_within_their_share_and_end() {
     let attacked = Attacked::start("answer_stall_seconds = 12");
-    large_answer::store(&attacked.folder, &attacked.served).await;
-    let (path, request) =
-        (returns_service::GET_ATTENDANCE.path(), frame(&large_answer::request(&attacked.folder.placement())));
+    large_answer::store(&attacked.folder, &attacked.served, REGISTERED).await;
+    let placement = attacked.folder.placement(REGISTERED);
+    let (path, request) = (returns_service::GET_ATTENDANCE.path(), frame(&large_answer::request(&placement)));
     let attack = async || attacked.attack(REGISTERED, 0, path, (&request, END_STREAM)).await;
     let (mut open, added) = attacked.measure("unread answers of 1 MiB", attack).await;
     assert!(added <= MAX_ADDED, "{added} MiB were added");

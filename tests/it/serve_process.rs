@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use ap_gateway::cli::sandbox;
 use ap_gateway::identity::pki::{IssuedCertificate, SandboxAuthority};
 use rustls::ClientConfig;
 
@@ -45,9 +46,10 @@ impl ServeFolder {
         self.0.path()
     }
 
-    /// Returns the id of a placement with provider-a.
-    pub fn placement(&self) -> String {
-        self.0.placement.clone()
+    /// Returns the id of a placement with a provider of the sandbox.
+    pub fn placement(&self, provider: &str) -> String {
+        let placements = sandbox::world::load(self.path()).unwrap().placements;
+        placements.into_iter().find(|placed| placed.provider == provider).unwrap().placement_id
     }
 
     /// Returns the sandbox of the folder, for queries while no process serves it.

@@ -65,7 +65,7 @@ impl Attackers {
         let names = strangers.chain([REGISTERED.to_owned()]);
         let identities = names.map(|name| (name.clone(), Arc::new(folder.tls(&name)))).collect();
         let target = Target { address: served.address, identities };
-        let pack = Arc::new(Pack { target, placement: folder.placement() });
+        let pack = Arc::new(Pack { target, placement: folder.placement(REGISTERED) });
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut attackers = Self { runtime, rounds: BTreeMap::new() };
         for (kind, (name, connections, attack)) in ATTACKS.into_iter().enumerate() {

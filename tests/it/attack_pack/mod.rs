@@ -78,7 +78,7 @@ async fn honest_callers_are_served_under_attack() {
     let folder = ServeFolder::new();
     attackers::issue_certificates(&folder, &scale);
     let served = folder.start(limited_gateway());
-    large_answer::store(&folder, &served).await;
+    large_answer::store(&folder, &served, attacks::REGISTERED).await;
 
     let load = HonestLoad::start(&folder, &served, scale.calm + scale.attack).await;
     let mut samples = sample(&served, &load, scale.calm).await;
