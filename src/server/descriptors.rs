@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that connections leave: 11 connections to the database with up to three files each, files of keys,
+/// Descriptors that sockets with a place leave: displaced sockets, 11 connections to the database with up to three files each, files of keys,
 /// certificates, anchor and log, and the runtime's own.
 const RESERVED_DESCRIPTORS: usize = 96;
 /// Descriptors without which a node does not start: the reserve and a few connections.

@@ -28,11 +28,13 @@ mod revocation;
 mod tasks;
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -59,6 +61,8 @@ use pending_sockets::{PendingLimits, PendingSockets};
 
 /// Pause after a failed accept, because file descriptors become free as connections end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Sockets that may be open beside those that have a place: they lost it, and their tasks have not closed them yet.
+const DISPLACED_SOCKETS: usize = 16;
 /// Interval at which counted repeats of refusals are logged.
 const REFUSAL_COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -94,12 +98,13 @@ pub async fn serve<S>(
         stopping,
         refusals: refusals.clone(),
     });
+    let sockets = Arc::new(Semaphore::new(limits.max_connections + limits.max_pending + DISPLACED_SOCKETS));
     let (mut tasks, mut tick) = (JoinSet::new(), tokio::time::interval(REFUSAL_COUNT_INTERVAL));
     let failed_accepts = FaultLog::new();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &sockets) => accepted,
             Some(_) = tasks.join_next() => continue,
             now = tick.tick() => {
                 refusals.write_repeats(now);
@@ -107,7 +112,7 @@ pub async fn serve<S>(
             }
             () = &mut stop => break,
         };
-        let (tcp, address) = match accepted {
+        let (tcp, address, socket) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let error = error.to_string();
@@ -120,7 +125,11 @@ pub async fn serve<S>(
         };
         match reception.pending.add(address.ip()) {
             Ok(place) => {
-                tasks.spawn(Arc::clone(&reception).receive(tcp, address, place, service.clone()));
+                let received = Arc::clone(&reception).receive(tcp, address, place, service.clone());
+                tasks.spawn(async move {
+                    received.await;
+                    drop(socket);
+                });
             }
             Err(bound) => reception.record_full(address, bound),
         }
@@ -130,6 +139,18 @@ pub async fn serve<S>(
     connections.drain();
     wait_for_end(&mut tasks, &connections, limits.drain_timeout).await;
     refusals.write_all_repeats();
+}
+
+/// Accepts a socket once fewer than the permitted number are open. Otherwise a burst of sockets, each of which displaces
+/// another, would use up the file descriptors before the displaced ones are closed.
+async fn accept(
+    listener: &TcpListener,
+    sockets: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
+    // The semaphore is never closed.
+    let permit = Arc::clone(sockets).acquire_owned().await.ok();
+    let (tcp, address) = listener.accept().await?;
+    Ok((tcp, address, permit))
 }
 
 /// Waits until every connection has ended. Cuts the rest so early that it can be closed in good order.
