@@ -36,14 +36,13 @@ pub(super) async fn verify(
     let (checkpoints, changed) =
         opened.map_err(|_| StoreError::Inconsistent("the checkpoints could not be verified"))?;
     report.prepend_findings(changed);
-    let differs = |(size, root): &&(u64, Hash)| checkpoints.get(size).is_some_and(|it| it.root() != root);
-    // The first tree that differs gives the closest bound on the changed entry.
-    if let Some((size, _)) = roots.iter().find(differs) {
+    if let Some((proved, size)) = first_difference(&roots, &checkpoints) {
+        let last = size.saturating_sub(1);
         let what = format!(
-            "an entry up to {} was changed: the tree does not have the root that was signed at size {size}",
-            size - 1
+            "an entry from {proved} to {last} was changed: the tree does not have the root that was signed at size \
+             {size}"
         );
-        report.add_finding("entries", None, what);
+        report.add_finding("entries", (proved == last).then_some(last), what);
     }
     if !is_complete {
         return Ok(range);
@@ -64,6 +63,20 @@ pub(super) async fn verify(
         _ => {}
     }
     Ok(range)
+}
+
+/// Returns the size of the last tree before the first that differs from its checkpoint, and the size of that: they bound
+/// the changed entry.
+fn first_difference(roots: &[(u64, Hash)], checkpoints: &BTreeMap<u64, Checkpoint>) -> Option<(u64, u64)> {
+    let mut proved = 0;
+    for (size, root) in roots {
+        match checkpoints.get(size) {
+            Some(signed) if signed.root() != root => return Some((proved, *size)),
+            Some(_) => proved = *size,
+            None => {}
+        }
+    }
+    None
 }
 
 /// The tree that was rebuilt from the entries up to the first missing one.

@@ -1,6 +1,7 @@
 //! Verifies an edited copy and judges whether the findings name what was edited.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,13 @@ fn named_entry(finding: &Discrepancy) -> Option<i64> {
     finding.entry.and_then(|entry| i64::try_from(entry).ok())
 }
 
+/// Returns the entries of which a finding says that one was changed.
+fn named_range(finding: &Discrepancy) -> Option<RangeInclusive<i64>> {
+    let (range, _) = finding.description.strip_prefix("an entry from ")?.split_once(" was changed")?;
+    let (first, last) = range.split_once(" to ")?;
+    Some(first.parse().unwrap()..=last.parse().unwrap())
+}
+
 /// Returns whether a finding is about an edit: it names the table, and the entry if the edited row has one.
 fn is_about(finding: &Discrepancy, edit: &Edit) -> bool {
     // An index that no entry has is no name.
@@ -52,9 +60,11 @@ fn is_about(finding: &Discrepancy, edit: &Edit) -> bool {
         || finding.description.contains("the verification ended there");
     // A log that was cut is named by the number of its entries.
     let is_size = |entry: &i64| finding.description.contains(&format!("ends at {entry} entries"));
+    let range = named_range(finding);
+    let is_in_range = |entry: &i64| range.as_ref().is_some_and(|range| range.contains(entry));
     let is_of_entry = match named_entry(finding) {
         Some(entry) => edit.entries.contains(&entry),
-        None => edit.entries.iter().any(is_size),
+        None => edit.entries.iter().any(is_size) || edit.entries.iter().any(is_in_range),
     };
     // A row of another shape fails the query, with an error that names the table.
     let is_error = finding.table.is_empty() && finding.description.contains(&edit.table);
