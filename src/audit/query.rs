@@ -44,14 +44,16 @@ impl ExchangeFilter {
         self.purpose.is_some()
             || self.practitioner.is_some()
             || self.role.is_some()
+            || self.break_glass
             || self.record_kind.is_some()
             || self.counterpart.is_some()
             || self.placement.is_some()
     }
 
-    /// Returns whether the person who acted matches the filters.
+    /// Returns whether the person who acted, and whether in an emergency, match the filters.
     fn matches_person(&self, entry: &AuditEntry) -> bool {
-        self.practitioner.is_none_or(|practitioner| entry.practitioner == practitioner[..])
+        (!self.break_glass || entry.break_glass)
+            && self.practitioner.is_none_or(|practitioner| entry.practitioner == practitioner[..])
             && self.role.is_none_or(|role| proto::role_code(&entry.role) == Some(role))
     }
 

@@ -29,6 +29,7 @@ pub struct ExchangeFilter {
     /// Pseudonym of the person who acted.
     pub practitioner: Option<[u8; 32]>,
     pub role: Option<RoleCode>,
+    pub break_glass: bool,
     pub from: Option<Instant>,
     pub to: Option<Instant>,
 }
@@ -51,6 +52,7 @@ pub fn check_filter(m: &ListExchangesRequest) -> Result<ExchangeFilter, Refusal>
             .filter(|sent| !sent.is_empty())
             .and_then(|sent| check.parsed("practitioner", sent, certificates::parse_fingerprint)),
         role: check.optional_enum("role", m.role),
+        break_glass: m.break_glass,
         from: check.optional_timestamp("from_time", m.from_time.as_ref()),
         to: check.optional_timestamp("to_time", m.to_time.as_ref()),
     };

@@ -1,5 +1,6 @@
 //! Command-line arguments of every command (clap).
 
+mod passport;
 mod persons;
 #[cfg(feature = "world")]
 mod world;
@@ -8,7 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use persons::{EndIssuerArgs, IssuerCommand, RegisterIssuerArgs, TokenArgs};
+pub use passport::{GetPassportArgs, PassportCommand, SharePassportArgs, WithholdArgs};
+pub use persons::{
+    EndIssuerArgs, EndPractitionerArgs, IssuerCommand, PractitionerCommand, RegisterIssuerArgs, TokenArgs,
+};
 #[cfg(feature = "world")]
 pub use world::{BenchArgs, DemoArgs, SandboxArgs};
 
@@ -62,6 +66,9 @@ pub enum Command {
     /// Issuers of tokens for the persons of this organisation.
     #[command(subcommand)]
     Issuer(IssuerCommand),
+    /// Persons of this organisation who acted with a token.
+    #[command(subcommand)]
+    Practitioner(PractitionerCommand),
     /// Make a token for a person, signed with an issuer's key.
     Token(TokenArgs),
     /// The log of exchanges.
@@ -91,13 +98,6 @@ pub enum PushCommand {
     Plan(PushFileArgs),
     /// A person passport: `PutPassportRequest`.
     Passport(PushFileArgs),
-}
-
-/// Commands of `passport`.
-#[derive(Debug, Subcommand)]
-pub enum PassportCommand {
-    /// Read a child's passport, as far as this organisation's system may.
-    Get(GetPassportArgs),
 }
 
 /// Commands of `watch`.
@@ -240,16 +240,6 @@ pub struct PushFileArgs {
     pub connection: ProfileArgs,
 }
 
-/// Arguments of `passport get`.
-#[derive(Debug, Args)]
-pub struct GetPassportArgs {
-    /// UUID of the child's placement.
-    pub placement: String,
-    /// The connection.
-    #[command(flatten)]
-    pub connection: ProfileArgs,
-}
-
 /// Arguments of a `watch` command.
 #[derive(Debug, Args)]
 pub struct WatchDeliveriesArgs {
@@ -306,6 +296,9 @@ pub struct ListExchangesArgs {
     /// Exchanges in which a person acted in this role, such as `dsl`.
     #[arg(long)]
     pub role: Option<String>,
+    /// Exchanges that asked to read passports in an emergency.
+    #[arg(long)]
+    pub break_glass: bool,
     /// Exchanges from the start of this day in London, or from this instant (RFC 3339).
     #[arg(long)]
     pub from: Option<String>,

@@ -154,6 +154,7 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
         page_size: PAGE_SIZE,
         practitioner: text(&args.practitioner),
         role: role.transpose()?.unwrap_or_default() as i32,
+        break_glass: args.break_glass,
         organisation: text(&args.organisation),
         system: text(&args.system),
         counterpart: text(&args.counterpart),
@@ -178,7 +179,8 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
     })
 }
 
-fn enum_name(kind: &str, written: &str) -> String {
+/// Returns the name of an enum's value from its prefix and the value as people write it.
+pub(super) fn enum_name(kind: &str, written: &str) -> String {
     format!("{kind}_{}", written.to_uppercase().replace('-', "_"))
 }
 

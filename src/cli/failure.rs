@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::log_writer::LogWriter;
 use crate::client::{CheckpointFolderError, ClientError};
 use crate::config::ConfigError;
+use crate::exchange::Reason;
 use crate::store::{FatalError, StoreError, error_chain};
 
 /// Advice if the gateway cannot be reached.
@@ -16,6 +17,9 @@ const UNREACHABLE_ADVICE: &str = "check that it is serving, that the profile's e
 const RETRY_LATER_ADVICE: &str = "the client has retried as often as its limits allow; run this again later";
 /// Advice if a checkpoint is signed by another key.
 const NEW_KEY_ADVICE: &str = "a log that was replaced has a new key, from its operator";
+/// Advice if a token is refused: the gateway gives one text for every fault of a token.
+const TOKEN_ADVICE: &str = "the gateway does not say what is wrong with a token: make a new one with this profile, and check \
+                            that `issuer list` shows its issuer and key in force and that the person was not ended";
 /// Subject of a failure after the response, which may have taken effect.
 const UNCHECKED: &str = "the log could not be compared with the checkpoints that were kept";
 
@@ -145,7 +149,11 @@ impl From<ClientError> for Failure {
                 Self::with_code(69, format!("the gateway: {}", status.message()))
                     .with_advice(RETRY_LATER_ADVICE)
             }
-            ClientError::Refused(status) => Self::refused(crate::client::explain(&status)),
+            ClientError::Refused(status) => {
+                let failure = Self::refused(crate::client::explain(&status));
+                let is_token = crate::client::reason(&status) == Reason::TokenInvalid.name();
+                if is_token { failure.with_advice(TOKEN_ADVICE) } else { failure }
+            }
             ClientError::Malformed | ClientError::Receipt(_) | ClientError::Inconsistent(_) => {
                 Self::refused(error_chain(&error))
             }

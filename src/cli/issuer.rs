@@ -25,7 +25,8 @@ pub async fn register(args: &RegisterIssuerArgs) -> Result<(), Failure> {
     let client = profile::connect_from_args(&args.connection).await?;
     let reply = client.call(register_service::REGISTER_ISSUER, &request).await?.message;
     if args.connection.json {
-        return output::print_json("RegisterIssuerResponse", &reply);
+        output::print_json("RegisterIssuerResponse", &reply)?;
+        return output::check_response_written();
     }
     for key in &request.keys {
         print_line(&format!(
@@ -35,7 +36,7 @@ pub async fn register(args: &RegisterIssuerArgs) -> Result<(), Failure> {
         ));
     }
     print_line(&format!("registered {}, version {}", args.iss, reply.etag));
-    output::check_written()
+    output::check_response_written()
 }
 
 /// Returns the public key of a signer as a registration sends it.
@@ -61,10 +62,11 @@ pub async fn end(args: &EndIssuerArgs) -> Result<(), Failure> {
     let client = profile::connect_from_args(&args.connection).await?;
     let reply = client.call(register_service::END_ISSUER, &request).await?.message;
     if args.connection.json {
-        return output::print_json("EndIssuerResponse", &reply);
+        output::print_json("EndIssuerResponse", &reply)?;
+    } else {
+        print_line(&format!("ended {}", args.iss));
     }
-    print_line(&format!("ended {}", args.iss));
-    output::check_written()
+    output::check_response_written()
 }
 
 /// Lists the issuers of the caller.
@@ -99,6 +101,8 @@ fn print_table(reply: &ListIssuersResponse) {
     output::print_table(["ISSUER", "VERSION", "STATE", "ALGORITHM", "KEY"], &rows);
 }
 
-fn new_request_id() -> String {
+/// Returns a new request id.
+#[must_use]
+pub fn new_request_id() -> String {
     Randomness::system().uuid_v4().hyphenated().to_string()
 }

@@ -1,10 +1,10 @@
-//! `push`, `submit progress` and `passport get`: calls of a method by its descriptor, with a request in protobuf JSON.
+//! `push` and `submit progress`: calls of a method by its descriptor, with a request in protobuf JSON.
 
 use std::path::Path;
 
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
-use super::args::{GetPassportArgs, PushFileArgs, RequestFileArgs};
+use super::args::{PushFileArgs, RequestFileArgs};
 use super::sent_requests::{SendStatus, SentRequests};
 use super::{Failure, json_decode, output, print_line, profile};
 use crate::client::{Client, Reply};
@@ -69,18 +69,6 @@ fn has_request_id(request: &DynamicMessage) -> bool {
     id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty()))
 }
 
-/// Prints a passport, as far as the caller's system may read it.
-///
-/// # Errors
-/// The client's.
-pub async fn get_passport(args: &GetPassportArgs) -> Result<(), Failure> {
-    let method = method_by_name("GetPassport")?;
-    let mut request = DynamicMessage::new(method.input());
-    request.set_field_by_name("placement_id", Value::String(args.placement.clone()));
-    let client = profile::connect_from_args(&args.connection).await?;
-    print_reply(&call(&client, &method, request).await?.message, args.connection.json)
-}
-
 /// Calls a method; sets a new request id if the request has none.
 ///
 /// # Errors
@@ -103,12 +91,20 @@ pub async fn call(
     })
 }
 
-fn method_by_name(name: &str) -> Result<MethodDescriptor, Failure> {
+/// Returns the method of a name.
+///
+/// # Errors
+/// Exit code 2 if there is none.
+pub fn method_by_name(name: &str) -> Result<MethodDescriptor, Failure> {
     let found = proto::methods().find(|method| method.name() == name);
     found.ok_or_else(|| Failure::usage(format!("this release has no method {name}")))
 }
 
-fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
+/// Prints the fields of a reply, or the whole reply as JSON.
+///
+/// # Errors
+/// Exit code 69 if it cannot be written.
+pub fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
     let reply = output::dynamic_to_json(reply)?;
     if json {
         print_line(&reply.to_string());
@@ -118,9 +114,7 @@ fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
         let text = value.as_str().map_or_else(|| format!("{value:#}"), str::to_owned);
         print_line(&format!("{name}: {text}"));
     }
-    output::check_written().map_err(|failure| {
-        failure.with_advice("the gateway has responded, but the response could not be written")
-    })
+    output::check_response_written()
 }
 
 /// Reads a request of a method from a file.

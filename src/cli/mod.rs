@@ -23,7 +23,9 @@ mod json_request;
 mod log_writer;
 mod operator;
 pub(crate) mod output;
+mod passport;
 mod placements;
+mod practitioner;
 pub mod profile;
 mod rollback;
 #[cfg(feature = "world")]
@@ -41,8 +43,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use args::{
-    Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand, PushCommand,
-    SubmitCommand, WatchCommand,
+    Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand, PractitionerCommand,
+    PushCommand, SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
 use log_writer::LogWriter;
@@ -107,12 +109,16 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Push(PushCommand::Referral(args)) => json_request::push("CreateReferral", &args).await,
         Command::Push(PushCommand::Plan(args)) => json_request::push("PutPlan", &args).await,
         Command::Push(PushCommand::Passport(args)) => json_request::push("PutPassport", &args).await,
-        Command::Passport(PassportCommand::Get(args)) => json_request::get_passport(&args).await,
+        Command::Passport(PassportCommand::Get(args)) => passport::get(&args).await,
+        Command::Passport(PassportCommand::Share(args)) => passport::share(&args).await,
+        Command::Passport(PassportCommand::Withhold(args)) => passport::withhold(&args).await,
         Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
         Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
         Command::Issuer(IssuerCommand::Register(args)) => issuer::register(&args).await,
         Command::Issuer(IssuerCommand::End(args)) => issuer::end(&args).await,
         Command::Issuer(IssuerCommand::List(args)) => issuer::list(&args).await,
+        Command::Practitioner(PractitionerCommand::List(args)) => practitioner::list(&args).await,
+        Command::Practitioner(PractitionerCommand::End(args)) => practitioner::end(&args).await,
         Command::Token(args) => token::print(&args),
         Command::Placements(ListCommand::List(args)) => placements::list(&args).await,
         Command::Audit(AuditCommand::List(args)) => exchanges::list(&args).await,

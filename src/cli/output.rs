@@ -35,6 +35,16 @@ pub fn check_written() -> Result<(), Failure> {
     STDOUT_ERROR.get().map_or(Ok(()), |error| Err(Failure::unavailable("standard output", error)))
 }
 
+/// Checks as [`check_written`] does, at the end of a command whose call may have had an effect.
+///
+/// # Errors
+/// As [`check_written`], with a line that the gateway has responded.
+pub fn check_response_written() -> Result<(), Failure> {
+    check_written().map_err(|failure| {
+        failure.with_advice("the gateway has responded, but the response could not be written")
+    })
+}
+
 /// Checks as [`check_written`] does, and syncs standard output to disk if it is a file.
 ///
 /// # Errors

@@ -30,19 +30,23 @@ pub async fn connect_with_token(profile: &Path, token: Option<&Path>) -> Result<
     let client = connect(profile).await?;
     match token {
         None => Ok(client),
-        Some(token) => {
-            client.with_token(token.trim()).map_err(|_| Failure::input("the token is not text of a header"))
-        }
+        Some(token) => client.with_token(&token).map_err(|_| Failure::input("the token is not one line")),
     }
 }
 
 fn read_token(file: &Path) -> Result<String, Failure> {
-    let unreadable = || Failure::input(format!("{}: not a token of at most 8 KiB", file.display()));
-    let size = std::fs::metadata(file).map_err(|_| unreadable())?.len();
+    let unusable = || {
+        let what = "not a file with a token of at most 8 KiB, in one line";
+        Failure::input(format!("{}: {what}", file.display()))
+    };
+    let size = std::fs::metadata(file).map_err(|_| unusable())?.len();
     if size > MAX_TOKEN_FILE_BYTES {
-        return Err(unreadable());
+        return Err(unusable());
     }
-    std::fs::read_to_string(file).map_err(|_| unreadable())
+    let text = std::fs::read_to_string(file).map_err(|_| unusable())?;
+    let token = text.trim();
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_token { Ok(token.to_owned()) } else { Err(unusable()) }
 }
 
 /// Connects with a profile file.

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::args::TokenArgs;
 use super::{Failure, output, print_line, profile};
 use crate::clock::{Clock, Instant, Randomness, SystemClock};
+use crate::identity::{MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::proto;
 use crate::proto::v1::TokenAlgorithm;
 
@@ -137,7 +138,7 @@ impl TokenSigner {
 /// Prints a token for the organisation and the certificate of a profile.
 ///
 /// # Errors
-/// Exit code 2 for a role, purpose or life that no token has, 64 for the key, 78 for the profile.
+/// Exit code 2 for a role, purpose, life, subject or name that no token has, 64 for the key, 78 for the profile.
 pub fn print(args: &TokenArgs) -> Result<(), Failure> {
     if !(1..=MAX_MINUTES).contains(&args.minutes) {
         return Err(Failure::usage("--minutes must be 1 to 15"));
@@ -149,6 +150,13 @@ pub fn print(args: &TokenArgs) -> Result<(), Failure> {
         return Err(Failure::usage(
             "--purpose must be education_provision, attendance, safeguarding or oversight",
         ));
+    }
+    for (flag, text, most) in
+        [("--subject", &args.subject, MAX_ID_CHARS), ("--name", &args.name, MAX_NAME_CHARS)]
+    {
+        if !(1..=most).contains(&text.chars().count()) {
+            return Err(Failure::usage(format!("{flag} must have 1 to {most} characters")));
+        }
     }
     let signer = TokenSigner::load(&args.issuer_key)?;
     let (profile, _) = profile::load(&args.profile)?;

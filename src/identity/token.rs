@@ -18,9 +18,9 @@ use crate::clock::Instant;
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1_024;
 /// Longest `sub`, `jti` and `kid`, in characters.
-const MAX_ID_CHARS: usize = 128;
+pub const MAX_ID_CHARS: usize = 128;
 /// Longest `name`, in characters.
-const MAX_NAME_CHARS: usize = 200;
+pub const MAX_NAME_CHARS: usize = 200;
 /// Difference of clocks that is allowed.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Longest life of a token.

@@ -68,6 +68,7 @@ mod oversight;
 mod parties;
 mod passport_readers;
 mod passports;
+mod person_commands;
 mod persons;
 mod placement_ends;
 mod postgres;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::ended_rights::set_riverside_state;
 use super::exchange_semantics::{mark, submission, submit};
 use super::limits::{output, within};
+use super::person_commands::repeatable_commands;
 use super::process::{Process, Sandbox};
 use super::support::{World, deliveries, gateway};
 use ap_gateway::proto::v1::OrganisationState;
@@ -45,7 +46,7 @@ async fn count_acknowledgements(client: &Client) -> usize {
 
 /// A standard output that cannot be written or has no reader.
 #[derive(Clone, Copy, PartialEq)]
-enum UnwritableOutput {
+pub enum UnwritableOutput {
     Full,
     ClosedPipe,
     /// /dev/null, which stands for a closed standard output.
@@ -53,7 +54,7 @@ enum UnwritableOutput {
 }
 
 /// Runs a command with such a standard output; returns exit code and stderr.
-fn run_with_output(verb: &mut Command, out: UnwritableOutput) -> (Option<i32>, String) {
+pub fn run_with_output(verb: &mut Command, out: UnwritableOutput) -> (Option<i32>, String) {
     let out = match out {
         UnwritableOutput::ClosedPipe => {
             let (reader, writer) = std::io::pipe().unwrap();
@@ -113,11 +114,15 @@ async fn every_verb_fails_with_its_output() {
         (&["audit", "head"], Some(&auditor)),
         (&["--help"], None),
     ];
-    for (words, profile) in verbs {
+    let verbs = verbs.into_iter().map(|(words, profile)| {
+        (words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), profile.cloned())
+    });
+    let of_persons = repeatable_commands(dir).into_iter().map(|(words, profile)| (words, Some(profile)));
+    for (words, profile) in verbs.chain(of_persons) {
         for closed in [UnwritableOutput::Full, UnwritableOutput::ClosedPipe] {
             let mut verb = gateway();
-            verb.args(words);
-            if let Some(profile) = profile {
+            verb.args(&words);
+            if let Some(profile) = &profile {
                 verb.arg("--profile").arg(profile);
             }
             // With a working output the command succeeds.

@@ -1,4 +1,4 @@
-//! Arguments of the commands about persons: `issuer` and `token`.
+//! Arguments of the commands about persons: `issuer`, `practitioner` and `token`.
 
 use std::path::PathBuf;
 
@@ -40,6 +40,25 @@ pub struct EndIssuerArgs {
     /// Name of the issuer.
     #[arg(long)]
     pub iss: String,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Commands of `practitioner`.
+#[derive(Debug, Subcommand)]
+pub enum PractitionerCommand {
+    /// List the persons, each with the pseudonym that the log has in its place.
+    List(ProfileArgs),
+    /// End a person: its tokens are refused from then on.
+    End(EndPractitionerArgs),
+}
+
+/// Arguments of `practitioner end`.
+#[derive(Debug, Args)]
+pub struct EndPractitionerArgs {
+    /// Pseudonym of the person: 64 hexadecimal digits.
+    pub practitioner: String,
     /// The connection.
     #[command(flatten)]
     pub connection: ProfileArgs,

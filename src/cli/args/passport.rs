@@ -1,0 +1,76 @@
+//! Arguments of `passport`.
+
+use clap::{Args, Subcommand};
+
+use super::ProfileArgs;
+
+/// Commands of `passport`.
+#[derive(Debug, Subcommand)]
+pub enum PassportCommand {
+    /// Read a child's passport, as far as this organisation's system, or the person of `--token`, may.
+    Get(GetPassportArgs),
+    /// Share the newest version with the placement's provider.
+    Share(SharePassportArgs),
+    /// Record a decision not to share blocks with the placement's provider, or lift one.
+    Withhold(WithholdArgs),
+}
+
+/// Arguments of `passport get`.
+#[derive(Debug, Args)]
+pub struct GetPassportArgs {
+    /// UUID of the child's placement.
+    pub placement: String,
+    /// Organisation that sent the passport; by default this one or, for a provider, the commissioner.
+    #[arg(long)]
+    pub sender: Option<String>,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Arguments of `passport share`.
+#[derive(Debug, Args)]
+pub struct SharePassportArgs {
+    /// UUID of the placement.
+    pub placement: String,
+    /// Version that is shared; it must be the newest one.
+    #[arg(long)]
+    pub version: String,
+    /// UUID of the sharing agreement; by default that of the placement.
+    #[arg(long)]
+    pub agreement: Option<String>,
+    /// UUID of this request, if it is sent again.
+    #[arg(long, value_name = "UUID")]
+    pub request_id: Option<String>,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Arguments of `passport withhold`.
+#[derive(Debug, Args)]
+pub struct WithholdArgs {
+    /// UUID of the placement from whose provider blocks are withheld.
+    pub placement: String,
+    /// Kind of a block that is withheld from now on, such as `safeguarding`; one flag for each.
+    #[arg(long = "block", value_name = "KIND", required_unless_present = "lift")]
+    pub blocks: Vec<String>,
+    /// Withhold nothing any more.
+    #[arg(long, conflicts_with = "blocks")]
+    pub lift: bool,
+    /// Reason of the decision.
+    #[arg(long)]
+    pub reason: String,
+    /// Name of the officer who decided. The token of a person of this name attests it.
+    #[arg(long, value_name = "NAME")]
+    pub officer: String,
+    /// Role of the officer, in words.
+    #[arg(long, value_name = "ROLE")]
+    pub officer_role: String,
+    /// UUID of this request, if it is sent again.
+    #[arg(long, value_name = "UUID")]
+    pub request_id: Option<String>,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}

@@ -1,0 +1,102 @@
+//! `passport get|share|withhold`: a child's passport, read and shared by a system or for the person of a token.
+
+use prost::Message;
+use prost_reflect::DynamicMessage;
+
+use super::args::{GetPassportArgs, ProfileArgs, SharePassportArgs, WithholdArgs};
+use super::{Failure, exchanges, json_request, output, print_line, profile};
+use crate::proto::v1::{
+    GetPassportRequest, Officer, PassportBlockKind, SharePassportRequest, WithholdInformationRequest,
+};
+
+/// Prefix of the names of kinds of blocks.
+const KIND_PREFIX: &str = "PASSPORT_BLOCK_KIND";
+
+/// Prints a passport, as far as the caller may read it.
+///
+/// # Errors
+/// The client's.
+pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
+    let request = GetPassportRequest {
+        placement_id: args.placement.clone(),
+        sender: args.sender.clone().unwrap_or_default(),
+    };
+    let reply = call("GetPassport", &request, &args.connection).await?;
+    json_request::print_reply(&reply, args.connection.json)
+}
+
+/// Shares the newest version of a passport.
+///
+/// # Errors
+/// The client's.
+pub async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
+    let request = SharePassportRequest {
+        request_id: args.request_id.clone().unwrap_or_default(),
+        placement_id: args.placement.clone(),
+        etag: args.version.clone(),
+        agreement_id: args.agreement.clone().unwrap_or_default(),
+        ..SharePassportRequest::default()
+    };
+    let reply = call("SharePassport", &request, &args.connection).await?;
+    let text = format!("shared version {} of the passport", args.version);
+    print_result(&reply, &args.connection, &text)
+}
+
+/// Records or lifts a decision not to share blocks.
+///
+/// # Errors
+/// Exit code 2 for a kind of block that does not exist; or the client's.
+pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
+    let blocks = args.blocks.iter().map(|name| block_kind(name)).collect::<Result<Vec<_>, _>>()?;
+    let request = WithholdInformationRequest {
+        request_id: args.request_id.clone().unwrap_or_default(),
+        placement_id: args.placement.clone(),
+        blocks: blocks.into_iter().map(Into::into).collect(),
+        reason: args.reason.clone(),
+        officer: Some(Officer {
+            name: args.officer.clone(),
+            role: args.officer_role.clone(),
+            ..Officer::default()
+        }),
+        ..WithholdInformationRequest::default()
+    };
+    let reply = call("WithholdInformation", &request, &args.connection).await?;
+    let text = match &args.blocks[..] {
+        [] => "nothing is withheld any more".to_owned(),
+        blocks => format!("withheld from the provider: {}", blocks.join(", ")),
+    };
+    print_result(&reply, &args.connection, &text)
+}
+
+fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {
+    let kind = PassportBlockKind::from_str_name(&exchanges::enum_name(KIND_PREFIX, name));
+    kind.filter(|kind| *kind != PassportBlockKind::Unspecified).ok_or_else(|| {
+        let kinds = (1..).map_while(|number| PassportBlockKind::try_from(number).ok());
+        let names = kinds.map(|kind| {
+            kind.as_str_name().trim_start_matches(KIND_PREFIX).trim_start_matches('_').to_lowercase()
+        });
+        Failure::usage(format!("--block is one of {}", names.collect::<Vec<_>>().join(", ")))
+    })
+}
+
+/// Calls a method as the arguments say.
+async fn call(
+    method: &str,
+    request: &impl Message,
+    connection: &ProfileArgs,
+) -> Result<DynamicMessage, Failure> {
+    let method = json_request::method_by_name(method)?;
+    let mut dynamic = DynamicMessage::new(method.input());
+    dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
+    let client = profile::connect_from_args(connection).await?;
+    Ok(json_request::call(&client, &method, dynamic).await?.message)
+}
+
+/// Prints the reply as JSON, or else this text.
+fn print_result(reply: &DynamicMessage, connection: &ProfileArgs, text: &str) -> Result<(), Failure> {
+    if connection.json {
+        return json_request::print_reply(reply, true);
+    }
+    print_line(text);
+    output::check_response_written()
+}
