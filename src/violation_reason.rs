@@ -104,8 +104,9 @@ violation_reasons! {
     MethodUnknown "METHOD_UNKNOWN" "no method has this name";
     MethodNotGrantable "METHOD_NOT_GRANTABLE" "no grant covers this method, because it changes who may do what";
     BasisNotOpenToPublicAuthority "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY" "a local authority cannot rest on legitimate interests";
-    Article9Required "ARTICLE_9_REQUIRED" "attendance and passports are special-category data and need an Article 9 condition";
+    Article9Required "ARTICLE_9_REQUIRED" "attendance and passports, also their restricted parts, are special-category data and need an Article 9 condition";
     Schedule1Required "SCHEDULE_1_REQUIRED" "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1";
+    Article10Paragraph "ARTICLE_10_PARAGRAPH" "the condition for data about offences is paragraph 6, 10 or 18 of Schedule 1";
     CursorUnknown "CURSOR_UNKNOWN" "the cursor does not belong to this log";
     CursorLost "CURSOR_LOST" "the log was replaced and this position was lost: continue from an earlier cursor, or without one from the first";
     StageNotRecipients "STAGE_NOT_RECIPIENTS" "a recipient may send only ACKNOWLEDGED or ACTED_ON";
@@ -128,6 +129,8 @@ violation_reasons! {
     PlanMissing "PLAN_MISSING" "there is no plan, and it is not among the items passed";
     SafetyNotAcknowledged "SAFETY_NOT_ACKNOWLEDGED" "the provider has not acknowledged the child's emergency contact, medical and safety items, and that is not among the items passed";
     SensitivityTooLow "SENSITIVITY_TOO_LOW" "the sensitivity is lower than a block of this kind requires";
+    ShareWithNotRaised "SHARE_WITH_NOT_RAISED" "roles are named only on a block of a kind that is not RESTRICTED by itself and that is sent as RESTRICTED";
+    RoleReadsNoPassport "ROLE_READS_NO_PASSPORT" "nobody in this role reads a passport";
     PlanVersionUnknown "PLAN_VERSION_UNKNOWN" "the placement's plan has no such version";
     OutcomeUnknown "OUTCOME_UNKNOWN" "that version of the plan has no such outcome";
     MetaRequired "META_REQUIRED" "a passport must name its author: a block META is required";

@@ -108,6 +108,7 @@ impl ReaderPart<'_> {
             article_9: basis.article_9,
             schedule_1: basis.schedule_1.clone(),
             agreement_lapsed: basis.agreement_lapsed,
+            schedule_1_article_10: basis.schedule_1_article_10.clone(),
         });
         bases.collect()
     }

@@ -325,6 +325,12 @@ fn lawful_basis_text(exchange: &ExchangeRecord) -> String {
         if !basis.schedule_1.is_empty() {
             parts.push(format!("Schedule 1 to the Data Protection Act 2018, paragraph {}", basis.schedule_1));
         }
+        if !basis.schedule_1_article_10.is_empty() {
+            let paragraph = &basis.schedule_1_article_10;
+            parts.push(format!(
+                "for data about offences Schedule 1 to the Data Protection Act 2018, paragraph {paragraph}"
+            ));
+        }
     }
     join(parts.into_iter())
 }

@@ -35,6 +35,8 @@ pub struct SharingBasis {
     pub article_9: Option<Article9>,
     /// Paragraph of Schedule 1 to the Data Protection Act 2018, where Article 9(2)(g) needs one.
     pub schedule_1: String,
+    /// Paragraph of Schedule 1 for data about offences (UK GDPR Article 10); empty for none.
+    pub schedule_1_article_10: String,
     /// Whether the agreement has lapsed. An exchange that is permitted all the same is recorded with this flag.
     pub lapsed: bool,
 }
@@ -50,6 +52,7 @@ impl SharingBasis {
             article_9: self.article_9.map_or(0, i32::from),
             schedule_1: self.schedule_1.clone(),
             agreement_lapsed: self.lapsed,
+            schedule_1_article_10: self.schedule_1_article_10.clone(),
         }
     }
 }

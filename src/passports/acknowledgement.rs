@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::content::{find_live_share, withheld_kinds};
-use super::rows::{self, ShareRow};
-use super::rules::{self, Visibility};
+use super::content::{self, LiveShare, find_live_share, withheld_kinds};
+use super::rows::ShareRow;
+use super::rules;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
-use crate::placements::safety_acknowledgement;
+use crate::placements::{children, safety_acknowledgement};
 use crate::store::{EntryIndex, Revision};
 
 /// What an acknowledgement of a passport changes for the start of its placement.
@@ -22,8 +22,9 @@ pub struct SafetyUpdate {
     pub version: Revision,
 }
 
-/// Returns the update that an acknowledgement of the share at an index makes. `None` when the share lacks a block that a
-/// start needs, or is not newer than the acknowledged version.
+/// Returns the update that an acknowledgement of the share at an index makes. `None` when the caller's system, or the
+/// person of the call, cannot read a block that a start needs, or when the share is not newer than the acknowledged
+/// version.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] when the query fails or a stored value is corrupt.
@@ -31,15 +32,15 @@ pub async fn acknowledgement_update(
     cx: &mut RequestContext,
     index: EntryIndex,
 ) -> Result<Option<SafetyUpdate>, Refusal> {
-    let Some((share, placement)) = find_live_share(cx, index).await? else {
+    let Some(LiveShare { share, placement, reader }) = find_live_share(cx, index).await? else {
+        return Ok(None);
+    };
+    let Some(child_key) = children::load_key(cx, &share.sender, placement.child).await? else {
         return Ok(None);
     };
     let withheld = withheld_kinds(cx, &share.sender, placement.id).await?;
-    let blocks = rows::list_blocks(&mut cx.snapshot, &share.sender, placement.child, share.version).await?;
-    let shown = blocks.iter().filter(|block| {
-        rules::visibility(block.sensitivity, withheld.includes(block.kind)) == Visibility::Content
-    });
-    let readable: Vec<_> = shown.map(|block| block.kind).collect();
+    let shared = (&share.sender, placement.child, share.version);
+    let readable = content::readable_kinds(cx, &child_key, shared, withheld, &reader).await?;
     let key = safety_acknowledgement::acknowledged_key(&share.sender, placement.id);
     let before = cx.snapshot.current_version(&key).await?;
     let complete = rules::missing_to_start(&readable).next().is_none();

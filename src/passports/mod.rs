@@ -2,14 +2,16 @@
 //!
 //! Owns the blocks, their versions, the shares of a version, and the decisions to withhold. A passport belongs to its
 //! sender; each block is sealed separately under the key of (sender, child). Invariant: a restricted block is never
-//! returned to a system, and nothing is returned to a provider without a live placement and an agreement that covers
+//! returned to a system, each reader gets what [`need_to_know`] gives it, and nothing is returned to a provider without a live placement and an agreement that covers
 //! passports (UK GDPR Article 9). A decision not to share is a record too (Children Act 2004 s.16LA).
 
 mod acknowledgement;
 mod content;
+pub mod need_to_know;
 mod primary_need;
 mod put;
 mod read;
+mod reader;
 mod rows;
 mod rules;
 mod sender;

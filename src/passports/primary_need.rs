@@ -3,7 +3,7 @@
 
 use super::content::withheld_kinds;
 use super::rows;
-use super::rules::{self, Visibility};
+use super::rules;
 use super::sender;
 use crate::exchange::{Refusal, RequestContext, RoleStatus};
 use crate::placements::{Placement, children, safety_acknowledgement};
@@ -40,7 +40,7 @@ pub async fn load_semh_primary_need(
         let block = rows::open_block(&key, &row)?;
         primary.is_semh = matches!(&block.content, Some(Content::Needs(needs)) if is_semh(needs));
         let withheld = withheld_kinds(cx, commissioner, placement.id).await?;
-        let shown = rules::visibility(row.sensitivity, withheld.includes(row.kind)) == Visibility::Content;
+        let shown = rules::is_read_by_systems(row.kind, row.sensitivity) && !withheld.includes(row.kind);
         if let Some(share) = rows::latest_share(&mut cx.snapshot, commissioner, placement.id).await? {
             let agreed = sender::sharing_basis(cx, placement, commissioner, share.agreement).await?.is_some();
             // After the end the provider reads no passport, so a later version must not affect what it receives.

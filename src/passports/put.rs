@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
-use uuid::Uuid;
 
+use super::need_to_know::{Reader, ReadingRight};
 use super::rows::{self, BlockRow, seal_block};
-use super::rules::{BlockKinds, Visibility};
+use super::rules::BlockKinds;
 use super::wire::CheckedPut;
-use super::{rules, sender, wire};
-use crate::codes::organisation::OrganisationId;
+use super::{reader, rules, sender, wire};
 use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::placements::{self, children, safety_acknowledgement};
+use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{
     LeafRole, PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse, RecordKind,
 };
@@ -24,7 +24,7 @@ pub async fn put_passport(
     mut cx: RequestContext,
     m: PutPassportRequest,
 ) -> Result<Decided<PutPassportResponse>, Refusal> {
-    let put = wire::check_put(&m)?;
+    let mut put = wire::check_put(&m)?;
     let (placement, permit) = sender::authorise_sender(&mut cx, put.placement, None).await?;
     let (sender, child) = (cx.caller.organisation.clone(), placement.child);
     let head = safety_acknowledgement::passport_key(&sender, child);
@@ -37,7 +37,9 @@ pub async fn put_passport(
     let (key, change) = children::load_or_generate_key(&mut cx, change, &sender, child).await?;
     let open_items = rules::open_items(&put.blocks, &put.keep).into_iter().map(str::to_owned).collect();
     let kinds = readable_kinds(&put.blocks);
-    let kept = retained_blocks(&mut cx, &key, (&sender, child, previous), &put).await?;
+    let before = rows::list_blocks(&mut cx.snapshot, &sender, child, previous).await?;
+    keep_unread_parts(&reader::of_call(&cx, ReadingRight::Sender), &key, &before, &mut put.blocks)?;
+    let kept = retained_blocks(&key, &before, &put)?;
     let mut rows = Vec::with_capacity(put.blocks.len() + kept.len());
     for block in put.blocks.into_iter().chain(kept) {
         let Some(content) = &block.content else { continue };
@@ -56,27 +58,46 @@ pub async fn put_passport(
 /// Returns the kinds of the blocks that a system may read. The log names no others, because it is shown to systems and
 /// auditors that must not learn whether there is such a block.
 fn readable_kinds(blocks: &[PassportBlock]) -> BlockKinds {
-    let is_readable =
-        |block: &&PassportBlock| rules::visibility(block.sensitivity(), false) == Visibility::Content;
-    blocks.iter().filter(is_readable).filter_map(|block| block.content.as_ref()).map(rules::kind_of).collect()
+    blocks.iter().filter_map(rules::readable_kind).collect()
+}
+
+/// Completes the SAFEGUARDING block that a person sends by the parts of the previous one that the person may not read. A
+/// system holds its organisation's record, and replaces the block as a whole.
+fn keep_unread_parts(
+    reader: &Reader,
+    key: &ChildKey,
+    before: &[BlockRow],
+    sent: &mut [PassportBlock],
+) -> Result<(), Refusal> {
+    let sent = sent.iter_mut().find_map(|block| match &mut block.content {
+        Some(Content::Safeguarding(sent)) => Some(sent),
+        _ => None,
+    });
+    let before = before.iter().find(|row| row.kind == Kind::Safeguarding);
+    if let Some((sent, before)) = sent.zip(before)
+        && reader.person.is_some()
+        && let Some(Content::Safeguarding(before)) = rows::open_block(key, before)?.content
+    {
+        reader.keep_unread_parts(sent, &before);
+    }
+    Ok(())
 }
 
 /// Returns the blocks of the previous version that the new version keeps: those whose kind is in `keep`, and those that
 /// the caller's system may not read and neither sent nor removed.
-async fn retained_blocks(
-    cx: &mut RequestContext,
+fn retained_blocks(
     key: &ChildKey,
-    (sender, child, version): (&OrganisationId, Uuid, Revision),
+    before: &[BlockRow],
     put: &CheckedPut,
 ) -> Result<Vec<PassportBlock>, Refusal> {
     let sent: BTreeSet<Kind> =
         put.blocks.iter().filter_map(|block| block.content.as_ref().map(rules::kind_of)).collect();
     let mut kept = Vec::new();
-    for row in rows::list_blocks(&mut cx.snapshot, sender, child, version).await? {
-        let unreadable = rules::visibility(row.sensitivity, false) != Visibility::Content;
+    for row in before {
+        let unreadable = !rules::is_read_by_systems(row.kind, row.sensitivity);
         let not_named = !sent.contains(&row.kind) && !put.remove.contains(&row.kind);
         if put.keep.contains(&row.kind) || (unreadable && not_named) {
-            kept.push(rows::open_block(key, &row)?);
+            kept.push(rows::open_block(key, row)?);
         }
     }
     Ok(kept)

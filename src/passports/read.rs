@@ -2,7 +2,9 @@
 
 use prost::Message;
 
-use super::content::{self, VisibleBlocks};
+use super::content;
+use super::need_to_know::{Part, Reader, ReadingRight, Visibility};
+use super::reader;
 use super::rows::{self, BlockRow};
 use super::rules::{self, BlockKinds};
 use super::sender::{self, can_send};
@@ -20,13 +22,13 @@ use crate::proto::v1::{
 };
 use crate::store::Revision;
 
-/// Returns a passport, reduced to what the caller's system may read.
+/// Returns a passport, cut to what the caller's system or its person gets.
 pub async fn get_passport(
     mut cx: RequestContext,
     m: GetPassportRequest,
 ) -> Result<Decided<GetPassportResponse>, Refusal> {
     let (id, named) = wire::check_get(&m)?;
-    let (placement, permit, sender) = authorise_read(&mut cx, id, named).await?;
+    let (placement, permit, sender, reader) = authorise_read(&mut cx, id, named).await?;
     let own = sender == cx.caller.organisation;
     let share = rows::latest_share(&mut cx.snapshot, &sender, placement.id).await?;
     let version = if own {
@@ -40,18 +42,20 @@ pub async fn get_passport(
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
     let withheld = decision.as_ref().filter(|_| !own).map_or(BlockKinds::empty(), |decision| decision.kinds);
-    let view = content::visible_blocks(&mut cx, &key, (&sender, placement.child, version), withheld).await?;
-    let record = RecordRef::new(RecordKind::Passport, id, version).with_blocks(view.content_kinds());
-    let VisibleBlocks { blocks, notices } = view;
+    let stored = (&sender, placement.child, version);
+    let view = content::visible_blocks(&mut cx, &key, stored, withheld, &reader).await?;
+    let record = RecordRef::new(RecordKind::Passport, id, version);
+    let record = record.with_blocks(view.logged_kinds.bits().into());
+    let shown_decision = decision.filter(|_| own && reader.reads_passports());
     let etag =
         |version: Revision| if version == Revision::ABSENT { String::new() } else { version.to_string() };
     let response = GetPassportResponse {
         sender: sender.to_string(),
         etag: etag(version),
-        blocks,
-        notices,
+        blocks: view.blocks,
+        notices: view.notices,
         shared_etag: etag(share.map_or(Revision::ABSENT, |share| share.version)),
-        withholding: decision.filter(|_| own).map(|row| rows::open_decision(&key, &row)).transpose()?,
+        withholding: shown_decision.map(|row| rows::open_decision(&key, &row)).transpose()?,
         receipt: None,
     };
     let reply = response.encode_to_vec();
@@ -60,16 +64,17 @@ pub async fn get_passport(
     Ok(read_change(&cx, &permit, &placement, &part).with_reply(&response))
 }
 
-/// Returns the placement, the permit to read, and the passport's sender: the caller, or one that shared with the
-/// caller.
+/// Returns the placement, the permit to read, the passport's sender (the caller, or one that shared with the caller), and
+/// the reader.
 async fn authorise_read(
     cx: &mut RequestContext,
     id: uuid::Uuid,
     named: Option<OrganisationId>,
-) -> Result<(Placement, Permit, OrganisationId), Refusal> {
+) -> Result<(Placement, Permit, OrganisationId, Reader), Refusal> {
     let caller = cx.caller.organisation.clone();
     let found = placements::by_id_for_party(&mut cx.snapshot, id, &cx.caller.organisation).await?;
     let mut sender = caller.clone();
+    let mut right = ReadingRight::Sender;
     let facts = match &found {
         Some(placement) if placement.role_of(&caller) == CallerRole::Provider => {
             sender = named.unwrap_or_else(|| placement.commissioner.clone());
@@ -78,6 +83,7 @@ async fn authorise_read(
             let share = rows::latest_share(&mut cx.snapshot, &sender, placement.id).await?;
             let agreement = share.map_or(placement.agreement, |share| share.agreement);
             let basis = sender::sharing_basis(cx, placement, &sender, agreement).await?;
+            right = reader::recipient_right(cx, placement, &sender, agreement).await?;
             PolicyFacts { status: placement.role_status(), basis, ..PolicyFacts::for_role(part) }
         }
         Some(placement) if named.is_none_or(|named| named == caller) => {
@@ -86,7 +92,7 @@ async fn authorise_read(
         _ => PolicyFacts::for_role(CallerRole::NoRole),
     };
     let permit = cx.permit(&facts)?;
-    Ok((found.ok_or(Reason::NotFound)?, permit, sender))
+    Ok((found.ok_or(Reason::NotFound)?, permit, sender, reader::of_call(cx, right)))
 }
 
 /// Lists the versions of the caller's own passport, without content.
@@ -104,6 +110,7 @@ pub async fn list_versions(
     if newest == Revision::ABSENT {
         return Err(Reason::NotFound.into());
     }
+    let reader = reader::of_call(&cx, ReadingRight::Sender);
     let first = newest.next().get();
     let before = pages.start_position(&cx, &m.page_token, first, PageTokens::decode_number)?;
     let from = Revision::new(before - i64::from(size)).max(Revision::FIRST);
@@ -116,7 +123,8 @@ pub async fn list_versions(
             let put_time = Instant::from_micros(time).ok().map(Instant::to_proto);
             response.versions.push(PassportVersion { etag, put_time, blocks: rules::unreadable_notices() });
         }
-        if rules::is_unreadable(kind) {
+        let is_listed = reader.visibility(Part::of_block(kind, sensitivity), &[]) != Visibility::Absent;
+        if rules::is_unreadable(kind) || !is_listed {
             continue;
         }
         if let Some(last) = response.versions.last_mut() {

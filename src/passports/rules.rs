@@ -1,9 +1,10 @@
-//! Pure rules of passports: which blocks a reader may see, and which blocks the start of a placement needs.
+//! Pure rules of passports: the sensitivity of blocks, and which blocks the start of a placement needs.
 
 use std::collections::BTreeSet;
 
 use bitflags::bitflags;
 
+use super::need_to_know::Part;
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
 use crate::stored_flags;
@@ -80,25 +81,23 @@ pub fn resolve_sensitivity(kind: Kind, sent: Option<Sensitivity>) -> Result<Sens
     }
 }
 
-/// How much of a block a system may read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visibility {
-    /// The whole content.
-    Content,
-    /// A notice that the block exists.
-    Notice,
-    /// Nothing: it is withheld, and its existence is not revealed.
-    Hidden,
+/// Returns whether a sender raised a block of this kind when it gave it this sensitivity.
+#[must_use]
+pub fn is_raised(kind: Kind, sensitivity: Sensitivity) -> bool {
+    sensitivity == Sensitivity::Restricted && min_sensitivity(kind) != Sensitivity::Restricted
 }
 
-/// Returns how much of a block of this sensitivity a system may read. Restricted blocks are for named persons only.
+/// Returns whether systems read the content of a block.
 #[must_use]
-pub fn visibility(sensitivity: Sensitivity, withheld: bool) -> Visibility {
-    match sensitivity {
-        _ if withheld => Visibility::Hidden,
-        Sensitivity::Open | Sensitivity::ProvisionCritical => Visibility::Content,
-        Sensitivity::Restricted | Sensitivity::Unspecified => Visibility::Notice,
-    }
+pub fn is_read_by_systems(kind: Kind, sensitivity: Sensitivity) -> bool {
+    !Part::of_block(kind, sensitivity).is_restricted()
+}
+
+/// Returns the kind of a block, if systems read its content.
+#[must_use]
+pub fn readable_kind(block: &PassportBlock) -> Option<Kind> {
+    let kind = block.content.as_ref().map(kind_of)?;
+    is_read_by_systems(kind, block.sensitivity()).then_some(kind)
 }
 
 /// Returns the open items of a start whose provider can read only these kinds of blocks.
@@ -109,8 +108,7 @@ pub fn missing_to_start(readable: &[Kind]) -> impl Iterator<Item = &'static str>
 /// Returns the open items of a passport. They are warnings; the passport is accepted.
 #[must_use]
 pub fn open_items(blocks: &[PassportBlock], kept: &BTreeSet<Kind>) -> Vec<&'static str> {
-    let shown_of = |block: &&PassportBlock| visibility(block.sensitivity(), false) == Visibility::Content;
-    let readable = blocks.iter().filter(shown_of).filter_map(|block| block.content.as_ref().map(kind_of));
+    let readable = blocks.iter().filter_map(readable_kind);
     // A kept kind counts as present, because its absence would reveal a fact that the caller may not read.
     let readable: Vec<Kind> = readable.chain(kept.iter().copied()).collect();
     let contents = || blocks.iter().filter_map(|block| block.content.as_ref());
@@ -190,23 +188,11 @@ mod tests {
         for kind in every_kind() {
             assert_eq!(resolve_sensitivity(kind, None), Ok(min_sensitivity(kind)));
             assert_eq!(resolve_sensitivity(kind, Some(Sensitivity::Restricted)), Ok(Sensitivity::Restricted));
+            let is_open = is_read_by_systems(kind, min_sensitivity(kind));
+            assert_eq!(is_raised(kind, Sensitivity::Restricted), is_open, "{kind:?}");
+            assert!(!is_raised(kind, min_sensitivity(kind)), "{kind:?}");
             let open = resolve_sensitivity(kind, Some(Sensitivity::Open));
             assert_eq!(open.is_ok(), min_sensitivity(kind) == Sensitivity::Open, "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn a_system_sees_no_restricted_block_and_nothing_that_is_withheld() {
-        for (sensitivity, withheld, sees) in [
-            (Sensitivity::Open, false, Visibility::Content),
-            (Sensitivity::ProvisionCritical, false, Visibility::Content),
-            (Sensitivity::Restricted, false, Visibility::Notice),
-            (Sensitivity::Unspecified, false, Visibility::Notice),
-            (Sensitivity::Open, true, Visibility::Hidden),
-            (Sensitivity::ProvisionCritical, true, Visibility::Hidden),
-            (Sensitivity::Restricted, true, Visibility::Hidden),
-        ] {
-            assert_eq!(visibility(sensitivity, withheld), sees, "{sensitivity:?} {withheld}");
         }
     }
 
@@ -219,6 +205,7 @@ mod tests {
         let block = |sensitivity: Sensitivity, content| PassportBlock {
             sensitivity: sensitivity as i32,
             content: Some(content),
+            share_with: Vec::new(),
         };
         let (open, critical) = (Sensitivity::Open, Sensitivity::ProvisionCritical);
         let blocks = [

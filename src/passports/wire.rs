@@ -6,18 +6,21 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use super::need_to_know::role_reads_passports;
 use super::rules;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, MAX_NOTE_CHARS, TextRule};
 use crate::exchange::{Reason, Refusal};
 use crate::proto::v1::{
     GetPassportRequest, ListPassportVersionsRequest, Officer, PassportBlock, PassportBlockKind as Kind,
-    PutPassportRequest, Sensitivity, SharePassportRequest, WithholdInformationRequest,
+    PutPassportRequest, RoleCode, Sensitivity, SharePassportRequest, WithholdInformationRequest,
 };
 use crate::violation_reason::ViolationReason;
 
 /// Maximum number of blocks of a version, and of kinds in a list: the number of kinds.
 const MAX_KINDS: usize = 13;
+/// Maximum number of roles with which a block is shared: the number of role codes.
+const MAX_ROLES: usize = 22;
 
 /// A checked `PutPassportRequest`.
 pub struct CheckedPut {
@@ -109,8 +112,36 @@ fn check_block(check: &mut Check, sent: &PassportBlock) -> Option<PassportBlock>
     let sent_sensitivity = check.optional_enum::<Sensitivity>("sensitivity", sent.sensitivity);
     let sensitivity = rules::resolve_sensitivity(rules::kind_of(content), sent_sensitivity);
     let sensitivity = sensitivity.map_err(|reason| check.add_violation("sensitivity", reason));
+    let kind = rules::kind_of(content);
     let content = blocks::check_content(check, content);
-    Some(PassportBlock { sensitivity: sensitivity.ok()? as i32, content: Some(content) })
+    // Where the sensitivity itself is at fault, only that is named.
+    let is_raised = sensitivity.is_ok_and(|sensitivity| rules::is_raised(kind, sensitivity));
+    if !sent.share_with.is_empty() && sensitivity.is_ok() && !is_raised {
+        check.add_violation("share_with", ViolationReason::ShareWithNotRaised);
+    }
+    check_share_with(check, &sent.share_with);
+    Some(PassportBlock {
+        sensitivity: sensitivity.ok()? as i32,
+        content: Some(content),
+        share_with: sent.share_with.clone(),
+    })
+}
+
+/// Checks the roles with which a raised block is shared: known ones that read passports, each once.
+fn check_share_with(check: &mut Check, sent: &[i32]) {
+    if !check.list_len("share_with", sent.len(), MAX_ROLES) {
+        return;
+    }
+    let mut named = BTreeSet::new();
+    for (at, sent) in sent.iter().enumerate() {
+        let mut check = check.enter("share_with").index(at);
+        let Some(role) = check.enum_value::<RoleCode>("", *sent) else { continue };
+        if !role_reads_passports(role) {
+            check.add_violation("", ViolationReason::RoleReadsNoPassport);
+        } else if !named.insert(*sent) {
+            check.add_violation("", ViolationReason::ConflictInBatch);
+        }
+    }
 }
 
 /// Checks a request to share.

@@ -136,6 +136,41 @@ pub async fn basis_or_lapsed(
     class: DataClass,
     today: Date,
 ) -> Result<Option<SharingBasis>, StoreError> {
+    let row = begun(snapshot, agreement, parties, class, today).await?;
+    Ok(row.map(|row| SharingBasis {
+        agreement,
+        purpose: purpose(class, &row.purposes),
+        lapsed: is_lapsed(&row, today),
+        article_6: row.article_6,
+        article_9: row.article_9,
+        schedule_1: row.schedule_1,
+        schedule_1_article_10: row.schedule_1_article_10,
+    }))
+}
+
+/// Returns the agreement itself under the conditions of [`basis_in_force`]. Its key joins the read set.
+///
+/// # Errors
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn in_force(
+    snapshot: &mut Snapshot,
+    agreement: Uuid,
+    parties: &[&OrganisationId],
+    class: DataClass,
+    today: Date,
+) -> Result<Option<AgreementRow>, StoreError> {
+    let row = begun(snapshot, agreement, parties, class, today).await?;
+    Ok(row.filter(|row| !is_lapsed(row, today)))
+}
+
+/// Returns an agreement that covers a class between these parties and is or was in force.
+async fn begun(
+    snapshot: &mut Snapshot,
+    agreement: Uuid,
+    parties: &[&OrganisationId],
+    class: DataClass,
+    today: Date,
+) -> Result<Option<AgreementRow>, StoreError> {
     let Some(row) = rows::by_id(snapshot, agreement).await? else {
         return Ok(None);
     };
@@ -146,14 +181,11 @@ pub async fn basis_or_lapsed(
         && row.from_date <= today
         && row.data_classes.contains(&class)
         && parties.iter().all(|party| row.parties.contains(party));
-    Ok(covers.then(|| SharingBasis {
-        agreement,
-        purpose: purpose(class, &row.purposes),
-        article_6: row.article_6,
-        article_9: row.article_9,
-        schedule_1: row.schedule_1,
-        lapsed: row.state != AgreementState::InForce || today > row.to_date,
-    }))
+    Ok(covers.then_some(row))
+}
+
+fn is_lapsed(row: &AgreementRow, today: Date) -> bool {
+    row.state != AgreementState::InForce || today > row.to_date
 }
 
 /// Returns the purpose of sharing a class: the purpose that belongs to the class if the agreement names it, else the

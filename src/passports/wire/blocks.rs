@@ -172,6 +172,7 @@ fn safeguarding(check: &mut Check, sent: &PassportSafeguarding) -> PassportSafeg
         }),
         address: check.text_or_empty("address", &sent.address, NOTES),
         detail: check.text_or_empty("detail", &sent.detail, NOTES),
+        youth_justice: check.text_or_empty("youth_justice", &sent.youth_justice, NOTES),
         ..sent.clone()
     }
 }

@@ -41,6 +41,8 @@ record! {
         pub to_date: Date,
         /// Day by which the parties review it.
         pub review_by: Date,
+        /// Paragraph of Schedule 1 DPA 2018 for data about offences (Article 10 UK GDPR), or empty.
+        pub schedule_1_article_10: String,
     }
     versions = |row| vec![(key(row.id), row.version)];
 }

@@ -9,6 +9,10 @@ use crate::violation_reason::ViolationReason;
 /// children.
 pub const SCHEDULE_1_PARAGRAPHS: [&str; 3] = ["6", "8", "18"];
 
+/// Paragraphs of Schedule 1 that are accepted as a condition for data about offences (Article 10): statutory purposes,
+/// preventing unlawful acts, safeguarding of children.
+pub const ARTICLE_10_PARAGRAPHS: [&str; 3] = ["6", "10", "18"];
+
 /// Returns the faults of a lawful basis, as (field, reason).
 #[must_use]
 pub fn basis_faults(
@@ -25,7 +29,9 @@ pub fn basis_faults(
     if public && legitimate {
         faults.push(("article_6", ViolationReason::BasisNotOpenToPublicAuthority));
     }
-    let special = classes.iter().any(|class| matches!(class, DataClass::Attendance | DataClass::Passport));
+    let special = classes
+        .iter()
+        .any(|class| matches!(class, DataClass::Attendance | DataClass::Passport | DataClass::Restricted));
     if special && article_9.is_none() {
         faults.push(("article_9", ViolationReason::Article9Required));
     }

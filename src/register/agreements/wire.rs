@@ -70,6 +70,13 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
             at.add_violation(field, reason);
         }
     }
+    let schedule_1_article_10 =
+        at.text("schedule_1_article_10", &sent.schedule_1_article_10, TextRule::line(8)).unwrap_or_default();
+    if !schedule_1_article_10.is_empty()
+        && !rules::ARTICLE_10_PARAGRAPHS.contains(&schedule_1_article_10.as_str())
+    {
+        at.add_violation("schedule_1_article_10", ViolationReason::Article10Paragraph);
+    }
     let (from, to) = (at.date("from_date", &sent.from_date), at.date("to_date", &sent.to_date));
     let review_by = at.date("review_by", &sent.review_by);
     if let (Some(from), Some(to)) = (from, to)
@@ -93,6 +100,7 @@ pub fn check_proposal(m: &ProposeAgreementRequest) -> Result<AgreementRow, Refus
         article_6,
         article_9,
         schedule_1,
+        schedule_1_article_10,
         from_date: from,
         to_date: to,
         review_by,

@@ -63,6 +63,7 @@ CREATE TABLE agreements (
   from_date      TEXT COLLATE "C" NOT NULL,
   to_date        TEXT COLLATE "C" NOT NULL,
   review_by      TEXT COLLATE "C" NOT NULL,
+  schedule_1_article_10 TEXT COLLATE "C" NOT NULL,  -- paragraph of Schedule 1 DPA 2018 for Article 10, or empty
   PRIMARY KEY (idx, ordinal)
 );
 
