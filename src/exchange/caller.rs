@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::identity::PeerCertificate;
 use crate::store::Snapshot;
-use crate::store::proposal::Guard;
+use crate::store::proposal::{Guard, RowWrite};
 
 /// What a call shows of its caller and needs of it.
 pub struct CallerClaims<'a> {
@@ -41,6 +41,9 @@ pub struct Caller {
     pub processor: Option<OrganisationId>,
     /// The person for whom the system calls, if the call has a token.
     pub person: Option<Arc<Person>>,
+    /// The row that records who the person is, if it is new. It is appended to whatever is entered of the exchange, so
+    /// that the organisation can resolve every pseudonym of its entries.
+    pub person_record: Option<RowWrite>,
     /// Guards on the records that the identity was read from, checked again under the lock.
     pub guards: Vec<Guard>,
 }

@@ -203,12 +203,6 @@ impl Change {
         self
     }
 
-    /// Appends the row that records who the caller's person is, after everything that was decided.
-    pub(super) fn append_person(mut self, record: Option<RowWrite>) -> Self {
-        self.rows.extend(record);
-        self
-    }
-
     /// Appends the records of one child and adds one leaf that commits to them; without records, to the child's part of the
     /// reply. A leaf over records leaves the reply out, because it must still verify once the reply is disposed of. The
     /// records are shared under the basis of the permit.

@@ -15,7 +15,6 @@ use crate::clock::{Instant, Randomness};
 use crate::proto::v1::Officer;
 use crate::seal::Vault;
 use crate::store::Snapshot;
-use crate::store::proposal::RowWrite;
 use crate::tlog::LogKeyHistory;
 
 /// The context of one exchange, as a capability receives it.
@@ -26,8 +25,6 @@ pub struct RequestContext {
     pub methods: MethodTable,
     /// The calling organisation, and the processor that acts for it, if any.
     pub caller: Caller,
-    /// The row that records who the caller's person is, if it is new. The pipeline appends it to what is decided.
-    pub(super) person_record: Option<RowWrite>,
     /// The id of the exchange.
     pub exchange_id: Uuid,
     /// The time at which the exchange began.

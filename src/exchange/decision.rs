@@ -43,7 +43,10 @@ impl DecisionBounds {
     /// # Errors
     /// As the decision; [`Reason::DecisionTooLarge`] when its time is over; [`Reason::DeadlineExceeded`] when it only
     /// reads and its caller is gone.
-    pub async fn run<T>(&mut self, decision: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    pub async fn run<T, E: From<Reason>>(
+        &mut self,
+        decision: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let caller_gone = async {
             match &mut self.caller {
                 Some(caller) => while caller.changed().await.is_ok() {},
@@ -53,7 +56,9 @@ impl DecisionBounds {
         tokio::select! {
             biased;
             () = caller_gone => Err(Reason::DeadlineExceeded.into()),
-            decided = timeout_at(self.ends, decision) => decided.unwrap_or_else(|_| decision_timed_out()),
+            decided = timeout_at(self.ends, decision) => {
+                decided.unwrap_or_else(|_| Err(Reason::DecisionTooLarge.into()))
+            }
         }
     }
 }

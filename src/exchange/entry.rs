@@ -15,7 +15,7 @@ use crate::identity::GATEWAY_SYSTEM;
 use crate::proto::v1::{AuditEntry, LogReplaced, Outcome as Entered};
 use crate::seal::{CommitmentKey, SealError, Vault};
 use crate::store::CommitmentSalts;
-use crate::store::proposal::{Proposal, RequestKey};
+use crate::store::proposal::{Proposal, RequestKey, RowWrite};
 use crate::tlog::commitment;
 
 /// Method of the first entry of a log that replaces another.
@@ -42,6 +42,15 @@ impl EntryOutcome<'_> {
         }
     }
 
+    /// Returns the row that records who the person is, if it is new. It is left out when the database refused the rows of
+    /// this exchange, because it was one of them.
+    fn person_record(&self) -> Option<RowWrite> {
+        if matches!(self, Self::Refused(_, Reason::Failed)) {
+            return None;
+        }
+        self.caller()?.person_record.clone()
+    }
+
     /// Returns the organisation whose exchange it is: the one acted for, or else that of the certificate.
     pub(super) fn organisation<'a>(&'a self, call: &'a Call) -> &'a str {
         self.caller().map_or(call.peer.organisation(), |caller| &caller.organisation).as_str()
@@ -62,6 +71,7 @@ pub(super) fn exchange_proposal(
     let mut entry = entry_of_call(call, &salts);
     let remember = matches!(outcome, EntryOutcome::Done(..));
     let identity = outcome.caller().map_or(Vec::new(), |caller| caller.guards.clone());
+    let person_record = outcome.person_record();
     let bare = Proposal::new(call.exchange_id, AuditEntry::default(), salts, sealed_salts);
     let mut proposal =
         Proposal { identity_guards: identity, request, store_for_replay: remember, reply, ..bare };
@@ -86,6 +96,8 @@ pub(super) fn exchange_proposal(
             entry.set_outcome(Entered::Replayed);
         }
     }
+    // After everything that was decided.
+    proposal.rows.extend(person_record);
     proposal.entry = entry;
     proposal.fill_commitments(key);
     proposal

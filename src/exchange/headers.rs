@@ -3,7 +3,26 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::identity::MAX_TOKEN_BYTES;
+
+/// Largest list of headers without the token, in bytes, as HTTP/2 counts them (RFC 9113, 10.5.1).
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Bytes that a header counts beside its name and its value.
+const HEADER_OVERHEAD_BYTES: usize = 32;
+/// Largest list of headers that a connection takes, in bytes. It has room for a token that is too long beside the other
+/// headers, because its refusal is the gateway's and has an entry.
+pub const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
+
+/// Checks whether there are too many bytes of headers. The token has a limit of its own.
+pub(super) fn are_too_large(headers: &HeaderMap) -> bool {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES
+    };
+    let others = headers.iter().filter(|(name, _)| *name != header::AUTHORIZATION);
+    others.map(size).sum::<usize>() > MAX_HEADER_BYTES
+}
 
 /// Checks that the content type is `application/grpc` or `application/grpc+proto`, the only ones supported.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -20,14 +39,14 @@ pub(super) fn trace_id(header: &str) -> Option<&str> {
 }
 
 /// Returns the bearer token of a call. It is empty, and so refused like any other that is not valid, if there are several
-/// `authorization` headers or one that holds something else.
+/// `authorization` headers, or one that holds something else or too long a token, which would only be held.
 pub(super) fn bearer_token(headers: &HeaderMap) -> Option<Arc<str>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let first = all.next()?;
     let only = Some(first).filter(|_| all.next().is_none()).and_then(|value| value.to_str().ok());
     let token = only
         .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.len() <= MAX_TOKEN_BYTES);
     Some(token.map_or_else(|| Arc::from(""), |(_, token)| Arc::from(token)))
 }
 
@@ -70,6 +89,24 @@ mod tests {
         for wrong in [&["Basic a.b.c"][..], &["a.b.c"], &["Bearer"], &["Bearer a.b.c", "Bearer a.b.c"]] {
             assert_eq!(read(wrong).as_deref(), Some(""), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_token_has_a_limit_of_its_own() {
+        let with = |name: &'static str, bytes: usize| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(&format!("Bearer {}", "t".repeat(bytes))).unwrap());
+            headers
+        };
+        let longest = with("authorization", MAX_TOKEN_BYTES);
+        assert_eq!(bearer_token(&longest).map(|token| token.len()), Some(MAX_TOKEN_BYTES));
+        let too_long = with("authorization", MAX_TOKEN_BYTES + 1);
+        assert_eq!(bearer_token(&too_long).as_deref(), Some(""));
+        assert!(!are_too_large(&with("authorization", 2 * MAX_HEADER_BYTES)));
+        // Name, "Bearer " and overhead.
+        let rest = 3 + 7 + HEADER_OVERHEAD_BYTES;
+        assert!(!are_too_large(&with("x-a", MAX_HEADER_BYTES - rest)));
+        assert!(are_too_large(&with("x-a", MAX_HEADER_BYTES - rest + 1)));
     }
 
     #[test]

@@ -8,13 +8,27 @@ use tonic::Status;
 use super::call::{Call, UseCache};
 use super::caller::{Caller, CallerClaims};
 use super::context::RequestContext;
-use super::person::PersonClaims;
-use super::pipeline::ExchangePipeline;
+use super::person::{IdentifiedPerson, PersonClaims, VerifiedPerson};
+use super::pipeline::{ExchangePipeline, unavailable};
 use super::refusal::{Reason, Refusal};
 use crate::calendar::Date;
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::store::Snapshot;
 use crate::store::proposal::RowWrite;
+
+/// Refusal of a call's identity.
+pub(super) struct RefusedIdentity {
+    /// Why.
+    pub refusal: Refusal,
+    /// The caller, if only its person was refused: the refusal is the organisation's, which is acted for.
+    pub caller: Option<Box<Caller>>,
+}
+
+impl<T: Into<Refusal>> From<T> for RefusedIdentity {
+    fn from(refusal: T) -> Self {
+        Self { refusal: refusal.into(), caller: None }
+    }
+}
 
 impl ExchangePipeline {
     /// Checks whether a certificate is neither expired nor revoked. A certificate whose revocation list has
@@ -48,7 +62,7 @@ impl ExchangePipeline {
         &self,
         call: &Call,
         use_cache: UseCache,
-    ) -> Result<RequestContext, Refusal> {
+    ) -> Result<RequestContext, RefusedIdentity> {
         match (self.certificate_status)(&call.peer) {
             CertificateStatus::Valid => {}
             CertificateStatus::Invalid => return Err(Reason::CertificateRevoked.into()),
@@ -72,12 +86,15 @@ impl ExchangePipeline {
             }
             caller
         };
-        let (caller, person_record) = self.with_person(call, use_cache, &mut snapshot, caller).await?;
+        let caller = match self.identify_person(call, use_cache, &mut snapshot, &caller).await {
+            Ok(Some((verified, record))) => with_person(caller, verified, record),
+            Ok(None) => caller,
+            Err(refusal) => return Err(RefusedIdentity { refusal, caller: Some(Box::new(caller)) }),
+        };
         Ok(RequestContext {
             method: call.method,
             methods: self.methods,
             caller,
-            person_record,
             exchange_id: call.exchange_id,
             now,
             today,
@@ -89,15 +106,15 @@ impl ExchangePipeline {
         })
     }
 
-    /// Adds the person of the call's token to the caller, and returns the row that records who it is, if it is new.
-    async fn with_person(
+    /// Identifies the person of the call's token, if it has one.
+    async fn identify_person(
         &self,
         call: &Call,
         use_cache: UseCache,
         snapshot: &mut Snapshot,
-        mut caller: Caller,
-    ) -> Result<(Caller, Option<RowWrite>), Refusal> {
-        let Some(token) = call.token.as_deref() else { return Ok((caller, None)) };
+        caller: &Caller,
+    ) -> Result<Option<IdentifiedPerson>, Refusal> {
+        let Some(token) = call.token.as_deref() else { return Ok(None) };
         let claims = PersonClaims {
             organisation: &caller.organisation,
             peer: &call.peer,
@@ -114,9 +131,7 @@ impl ExchangePipeline {
         if record.is_none() {
             self.person_cache.insert(&claims, &verified);
         }
-        caller.guards.extend(verified.guards);
-        caller.person = Some(verified.person);
-        Ok((caller, record))
+        Ok(Some((verified, record)))
     }
 
     /// Checks before a heartbeat that a person's token is still valid: batches check it by themselves, and a token has a
@@ -128,7 +143,16 @@ impl ExchangePipeline {
         let call = Call { exchange_id: self.random.uuid_v7(self.clock.now()), ..call.clone() };
         match self.request_context(&call, UseCache(false)).await {
             Ok(_) => Ok(()),
-            Err(refusal) => self.refuse_identity(&call, refusal).await.map(drop),
+            Err(refused) => {
+                let refused = self.refuse_identity(&call, refused).await;
+                refused.unwrap_or_else(|| Err(unavailable(&call))).map(drop)
+            }
         }
     }
+}
+
+/// Adds a person to a caller, with the row that records who it is, if that is new.
+fn with_person(caller: Caller, verified: VerifiedPerson, record: Option<RowWrite>) -> Caller {
+    let guards = caller.guards.into_iter().chain(verified.guards).collect();
+    Caller { person: Some(verified.person), person_record: record, guards, ..caller }
 }

@@ -270,7 +270,7 @@ mod tests {
     async fn a_body_waits_while_its_share_is_spent_and_is_then_refused() {
         let limits =
             super::super::MemoryLimits { total: 1 << 20, organisation: 1 << 20, unregistered: 1 << 16 };
-        let call = super::super::MemoryBudget::new(limits).connection("la/330").call();
+        let call = super::super::MemoryBudget::new(limits).connection("la/330").call(0);
         let frames = (0..100).map(|_| Ok(Frame::data(Bytes::from(vec![0; 10_000]))));
         let inner = Body::new(StreamBody::new(
             tokio_stream::iter(

@@ -44,7 +44,7 @@ pub use change::{Change, Decided, LeafInput, RecordRef};
 pub use context::RequestContext;
 pub use delivered_content::{ChildContent, ContentSubject, DeliveredContent, DeliverySource, ReadContent};
 pub use entry::log_replaced_proposal;
-pub use headers::keep_only_grpc;
+pub use headers::{MAX_HEADER_LIST_BYTES, keep_only_grpc};
 pub use memory::{CallMemory, Charge, ConnectionMemory, MemoryBudget, MemoryLimits};
 pub use message_body::MessageBody;
 pub use method::{CallerRole, Method, MethodTable, RoleStatus};

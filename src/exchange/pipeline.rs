@@ -17,6 +17,7 @@ use super::codec::{self, CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::{DecisionBounds, decision_timed_out, run_handler};
 use super::entry::{self, EntryOutcome};
+use super::identification::RefusedIdentity;
 use super::method::MethodTable;
 use super::person::{IdentifyPerson, PersonCache};
 use super::refusal::{Reason, Refusal};
@@ -141,7 +142,7 @@ impl ExchangePipeline {
         let identified = self.request_context(call, UseCache(false)).await.map(|cx| cx.caller);
         let refused = match identified {
             Ok(caller) => self.record_refusal(call, Some(&caller), refusal, None).await,
-            Err(refusal) => Some(self.refuse_identity(call, refusal).await),
+            Err(refused) => self.refuse_identity(call, refused).await,
         };
         match refused {
             Some(Err(status)) => status,
@@ -183,13 +184,13 @@ impl ExchangePipeline {
         (use_cache, bounds): (UseCache, &mut DecisionBounds),
         identified: &mut Option<Caller>,
     ) -> Option<ExchangeResult> {
-        let mut cx = match bounds.run(self.request_context(call, use_cache)).await {
+        let cx = match bounds.run(self.request_context(call, use_cache)).await {
             Ok(cx) => cx,
             Err(_) if use_cache.0 && bounds.has_time() => return None,
-            Err(refusal) if bounds.is_abandoned_batch() => {
-                return Some(Err(refusal.status(call.exchange_id)));
+            Err(refused) if bounds.is_abandoned_batch() => {
+                return Some(Err(refused.refusal.status(call.exchange_id)));
             }
-            Err(refusal) => return Some(self.refuse_identity(call, refusal).await),
+            Err(refused) => return self.refuse_identity(call, refused).await,
         };
         let caller = identified.insert(cx.caller.clone());
         if let Err(reason) = policy::check_may_call(caller, call.method) {
@@ -198,7 +199,6 @@ impl ExchangePipeline {
             return self.record_refusal(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
-        let person_record = cx.person_record.take();
         let decided = bounds.run(run_handler(call, decide, cx)).await;
         // The timeout cannot interrupt a decision that does not wait, so the time is checked again.
         let decided = if bounds.has_time() { decided } else { decision_timed_out() };
@@ -211,7 +211,6 @@ impl ExchangePipeline {
             }
             Err(refusal) => return self.record_refusal(call, Some(caller), refusal, request).await,
         };
-        let change = change.append_person(person_record);
         // Before the commit, so that nothing was done when it does not fit.
         let Some(reply_charge) = call.memory.charge_reply(codec::charged_bytes(reply.len())) else {
             return Some(Err(self.refuse_overload(call)));
@@ -242,20 +241,27 @@ impl ExchangePipeline {
                 Ok(()) => return Ok(cx),
                 Err(reason) => self.record_refusal(call, Some(&cx.caller), reason.into(), None).await,
             },
-            Err(refusal) => Some(self.refuse_identity(call, refusal).await),
+            Err(refused) => self.refuse_identity(call, refused).await,
         };
         Err(refused.and_then(Result::err).unwrap_or_else(|| unavailable(call)))
     }
 
     /// Records a refusal of identity and removes the caller from the cache. The request id is not looked up,
-    /// because a caller that may no longer call does not get its earlier responses either.
-    pub(super) async fn refuse_identity(&self, call: &Call, refusal: Refusal) -> ExchangeResult {
-        // The certificate of an invalid token is as it was.
-        if refusal.reason != Reason::TokenInvalid {
-            self.caller_cache.remove(&call.peer);
+    /// because a caller that may no longer call does not get its earlier responses either. Returns `None` when the
+    /// caller's identity has changed since.
+    pub(super) async fn refuse_identity(
+        &self,
+        call: &Call,
+        refused: RefusedIdentity,
+    ) -> Option<ExchangeResult> {
+        let RefusedIdentity { refusal, caller } = refused;
+        // The caller of an invalid token is as it was, and the organisation acted for reads of the refusal in the log.
+        if let Some(caller) = caller {
+            return self.record_refusal(call, Some(&caller), refusal, None).await;
         }
+        self.caller_cache.remove(&call.peer);
         // Whatever the connection was before.
-        self.refuse_limited(call, refusal).await
+        Some(self.refuse_limited(call, refusal).await)
     }
 
     /// Records a refusal. Returns `None` when the caller's identity has changed since. If the request id is

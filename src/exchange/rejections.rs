@@ -143,12 +143,11 @@ impl ExchangePipeline {
 }
 
 /// Checks whether a refusal counts against its certificate: not if the gateway failed, nor if a processor lacks a grant of
-/// one of the organisations that it acts for, nor if only a person's token is not valid.
+/// one of the organisations that it acts for.
 fn is_limited(reason: Reason) -> bool {
     !matches!(
         reason,
         Reason::GrantRequired
-            | Reason::TokenInvalid
             | Reason::LogUnavailable
             | Reason::KeyUnavailable
             | Reason::Failed

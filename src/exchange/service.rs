@@ -109,6 +109,10 @@ impl ExchangeService {
             drain_rejected(request.into_body()).await;
             return rejected.status(call.exchange_id).into_http();
         }
+        if headers::are_too_large(request.headers()) {
+            self.pipeline.reject_http(&call);
+            return http_only_response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
         if request.method() != HttpMethod::POST {
             self.pipeline.reject_http(&call);
             return http_only_response(StatusCode::METHOD_NOT_ALLOWED);
@@ -255,7 +259,7 @@ async fn drain_body(mut body: Body, most: usize) {
 }
 
 /// Builds a plain HTTP response with an empty body.
-fn http_only_response(status: StatusCode) -> Response<Body> {
+pub(super) fn http_only_response(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response

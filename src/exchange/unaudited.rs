@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::headers;
 use super::memory::CallMemory;
 use super::method::UNKNOWN_METHOD;
 use super::refusal::{Reason, Refusal};
-use super::service::{ExchangeService, HostMismatch, drain_rejected};
+use super::service::{ExchangeService, HostMismatch, drain_rejected, http_only_response};
 use crate::identity::PeerCertificate;
 
 impl ExchangeService {
@@ -27,6 +28,9 @@ impl ExchangeService {
         let Some(peer) = parts.extensions.get::<Arc<PeerCertificate>>() else {
             return Err(Box::new(Status::unauthenticated("no client certificate").into_http()));
         };
+        if headers::are_too_large(&parts.headers) {
+            return Err(Box::new(http_only_response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)));
+        }
         let admitted = self.pipeline.limiter.admit(peer).and_then(|()| {
             let is_own = parts.extensions.get::<HostMismatch>().is_none();
             is_own.then_some(()).ok_or(Reason::HostMismatch)

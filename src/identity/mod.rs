@@ -19,5 +19,5 @@ pub use certificate_summary::{CertificateSummary, with_refused_certificate};
 pub use files::{TlsError, TlsFiles};
 pub use revocation::CrlState;
 pub use tls::{CertificateStatus, IssuerReport, Tls};
-pub use token::{Claims, Expected, MAX_ID_CHARS, MAX_NAME_CHARS, UnverifiedToken};
+pub use token::{Claims, Expected, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TOKEN_BYTES, UnverifiedToken};
 pub use token_key::{InvalidToken, JwkError, MAX_JWK_BYTES, TokenAlgorithm, TokenKey};

@@ -16,7 +16,7 @@ use super::token_key::{InvalidToken, TokenAlgorithm, TokenKey};
 use crate::clock::Instant;
 
 /// Longest token, in bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1_024;
+pub const MAX_TOKEN_BYTES: usize = 8 * 1_024;
 /// Longest `sub`, `jti` and `kid`, in characters.
 pub const MAX_ID_CHARS: usize = 128;
 /// Longest `name`, in characters.

@@ -23,7 +23,13 @@ pub async fn identify(snapshot: &mut Snapshot, claims: CallerClaims<'_>) -> Resu
     let mut guards = vec![certificate];
     guards.push(check_active(snapshot, holder).await?);
     let Some(named) = on_behalf_of else {
-        return Ok(Caller { organisation: holder.clone(), processor: None, person: None, guards });
+        return Ok(Caller {
+            organisation: holder.clone(),
+            processor: None,
+            person: None,
+            person_record: None,
+            guards,
+        });
     };
     let refused = || Refusal::from(Reason::GrantRequired);
     let organisation = OrganisationId::parse(named).map_err(|_| refused())?;
@@ -32,7 +38,7 @@ pub async fn identify(snapshot: &mut Snapshot, claims: CallerClaims<'_>) -> Resu
     }
     has_grant(snapshot, holder, &organisation, today, method).await?.then_some(()).ok_or_else(refused)?;
     guards.push(check_active(snapshot, &organisation).await?);
-    Ok(Caller { organisation, processor: Some(holder.clone()), person: None, guards })
+    Ok(Caller { organisation, processor: Some(holder.clone()), person: None, person_record: None, guards })
 }
 
 async fn check_certificate(snapshot: &mut Snapshot, peer: &PeerCertificate) -> Result<Guard, Refusal> {

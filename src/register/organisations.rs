@@ -13,7 +13,7 @@ use crate::exchange::{
 use crate::proto::v1::{
     DeliveryKind, GetOrganisationRequest, GetOrganisationResponse, ListOrganisationsRequest,
     ListOrganisationsResponse, Organisation, OrganisationState, RegisterOrganisationRequest,
-    RegisterOrganisationResponse, RegisteredCertificate, UpdateOrganisationRequest,
+    RegisterOrganisationResponse, RegisteredCertificate, StateChange, UpdateOrganisationRequest,
     UpdateOrganisationResponse,
 };
 use crate::store::version_key::VersionKey;
@@ -95,6 +95,8 @@ pub(super) async fn update(
     row.version = row.version.next();
     row.display_name = display_name.unwrap_or(row.display_name);
     row.state = state.unwrap_or(row.state);
+    let state_change =
+        state_change.map(|change| StateChange { officer: cx.attest(change.officer), ..change });
     row.state_change =
         state_change.map(|change| state_change::seal(&cx, &organisation, &change)).transpose()?;
     let change = change.append(&row).bump(VersionKey::authority(organisation.as_str()));

@@ -22,7 +22,7 @@ use super::connections::{ConnectionHandle, Ending};
 use super::guarded_stream::{GuardedStream, StreamEvents};
 use super::host_check::{are_host_headers_own, is_own_authority};
 use super::metered_service::MeteredService;
-use crate::exchange::{ConnectionMemory, HostMismatch};
+use crate::exchange::{ConnectionMemory, HostMismatch, MAX_HEADER_LIST_BYTES};
 use crate::identity::{PeerCertificate, Tls};
 
 /// Time in which an idle connection can end by itself during a shutdown: its peer acknowledges the GOAWAY and reads the
@@ -233,7 +233,7 @@ fn http2_settings(executor: ConnectionProgress) -> http2::Builder<ConnectionProg
         .max_concurrent_streams(100)
         .max_local_error_reset_streams(256)
         .max_pending_accept_reset_streams(20)
-        .max_header_list_size(16 * 1024)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(1024 * 1024)
         .max_send_buf_size(64 * 1024)

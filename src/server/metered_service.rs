@@ -38,7 +38,8 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        let memory = self.memory.call();
+        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+        let memory = self.memory.call(headers.sum());
         request.extensions_mut().insert(memory.clone());
         let (call, answered) = (self.calls.begin(), self.inner.call(request));
         Box::pin(async move {

@@ -1,6 +1,7 @@
 //! Proposals, which the exchange pipeline submits to the committer, and their outcomes. Plain values.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -68,6 +69,7 @@ pub struct Guard {
 }
 
 /// A row to append, without the leading columns (idx, ordinal), which the committer sets.
+#[derive(Clone)]
 pub struct RowWrite {
     /// The table.
     pub table: &'static Table,
@@ -77,6 +79,13 @@ pub struct RowWrite {
     pub versioned_keys: Vec<(VersionKey, Revision)>,
     /// Whether the leaf of a child is over it. Every other row is under the entry's root over rows.
     pub is_in_leaf: bool,
+}
+
+impl fmt::Debug for RowWrite {
+    /// Shows no value, because it may be about a child.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowWrite").field("table", &self.table.name).finish_non_exhaustive()
+    }
 }
 
 /// An organisation that an exchange concerns.

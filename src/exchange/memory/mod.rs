@@ -17,8 +17,10 @@ use tokio::time::Instant;
 use budget::{Budget, READ_BYTES, Share, lock};
 pub use budget::{Charge, MemoryBudget, MemoryLimits};
 
-/// Charge of a call for its stream, its headers and the state of its exchange.
+/// Charge of a call for its stream, its ordinary headers and the state of its exchange.
 const CALL_BYTES: usize = 4 << 10;
+/// Bytes of headers that the charge of a call covers.
+const ORDINARY_HEADER_BYTES: usize = 1 << 10;
 /// Charge of an exchange under way that writes, whose reply is short.
 const MUTATION_BYTES: usize = 16 << 10;
 /// Bytes of one call that are read even if its share is spent, so that a small request is answered at once.
@@ -112,16 +114,17 @@ impl ConnectionMemory {
         is_due
     }
 
-    /// Begins a call.
+    /// Begins a call with headers of a number of bytes.
     #[must_use]
-    pub fn call(self: &Arc<Self>) -> CallMemory {
+    pub fn call(self: &Arc<Self>, header_bytes: usize) -> CallMemory {
+        let bytes = CALL_BYTES + header_bytes.saturating_sub(ORDINARY_HEADER_BYTES);
         CallMemory(Arc::new(CallState {
             connection: Arc::clone(self),
             request: Mutex::default(),
             response: Mutex::default(),
             working: Mutex::default(),
             full_part: Mutex::default(),
-            _call: self.charge(CALL_BYTES),
+            _call: self.charge(bytes),
         }))
     }
 
@@ -140,7 +143,7 @@ impl CallMemory {
     pub fn unlimited() -> Self {
         let most = usize::MAX;
         let limits = MemoryLimits { total: most, organisation: most, unregistered: most };
-        MemoryBudget::new(limits).connection("").call()
+        MemoryBudget::new(limits).connection("").call(0)
     }
 
     /// Returns the memory of the call's connection.
@@ -293,7 +296,7 @@ mod tests {
     fn registered(budget: &MemoryBudget, organisation: &str) -> CallMemory {
         let connection = budget.connection(organisation);
         connection.mark_registered();
-        connection.call()
+        connection.call(0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -351,10 +354,20 @@ mod tests {
     async fn certificates_that_are_not_registered_share_one_limit() {
         let budget = budget();
         let strangers = ["la/900", "la/901"].map(|name| budget.connection(name));
-        let _held = strangers[0].call().charge(2 * MIB);
-        assert!(!strangers[1].call().is_open(FREE_BYTES));
+        let _held = strangers[0].call(0).charge(2 * MIB);
+        assert!(!strangers[1].call(0).is_open(FREE_BYTES));
         strangers[1].mark_registered();
-        assert!(strangers[1].call().is_open(FREE_BYTES));
+        assert!(strangers[1].call(0).is_open(FREE_BYTES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_headers_are_charged() {
+        let budget = budget();
+        let connection = budget.connection("la/330");
+        let _short = connection.call(ORDINARY_HEADER_BYTES);
+        assert_eq!(budget.0.used.load(Ordering::Relaxed), CALL_BYTES);
+        let _long = connection.call(ORDINARY_HEADER_BYTES + 9_000);
+        assert_eq!(budget.0.used.load(Ordering::Relaxed), 2 * CALL_BYTES + 9_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,10 +48,23 @@ pub fn compare_with_current(
 ) -> Result<ProgressOutcome, (&'static str, ViolationReason)> {
     match standing {
         None => Ok(ProgressOutcome::Stored),
-        Some(standing) if standing == sent => Ok(ProgressOutcome::Unchanged),
+        Some(standing) if is_same(sent, standing) => Ok(ProgressOutcome::Unchanged),
         Some(_) if reason.is_empty() => Err(("correction_reason", ViolationReason::CorrectionReasonRequired)),
         Some(_) => Ok(ProgressOutcome::Corrected),
     }
+}
+
+/// Returns whether two returns state the same. A return whose author was attested is the same as one that a system sends
+/// without a token.
+fn is_same(sent: &ProgressReturn, standing: &ProgressReturn) -> bool {
+    let is_author = match (&sent.author, &standing.author) {
+        (Some(sent), Some(standing)) if sent.attested != standing.attested => {
+            (&sent.name, &sent.role) == (&standing.name, &standing.role)
+        }
+        (sent, standing) => sent == standing,
+    };
+    let without_author = |progress: &ProgressReturn| ProgressReturn { author: None, ..progress.clone() };
+    is_author && without_author(sent) == without_author(standing)
 }
 
 /// Returns whether the return covers only subjects and qualifications.

@@ -25,7 +25,8 @@ pub(in crate::returns) async fn submit_progress(
     mut cx: RequestContext,
     m: SubmitProgressRequest,
 ) -> Result<Decided<SubmitProgressResponse>, Refusal> {
-    let sent = wire::parse_submission(&m, cx.today)?;
+    let mut sent = wire::parse_submission(&m, cx.today)?;
+    sent.progress.author = cx.attest(sent.progress.author.take());
     let provider = cx.caller.organisation.clone();
     let found =
         placements::by_id_for_party(&mut cx.snapshot, sent.placement, &cx.caller.organisation).await?;
