@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use ap_gateway::client::Client;
 use ap_gateway::clock::{Clock, SystemClock};
+use ap_gateway::identity::MAX_TOKEN_BYTES;
 use ap_gateway::proto::v1::{
     AuditEntry, GetExchangeRequest, ListPractitionersRequest, Outcome, audit_service, register_service,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use super::persons::with;
@@ -37,6 +38,8 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         ("alg", json!("EdDSA")),
         ("alg", json!("PS256")),
         ("typ", json!("JOSE")),
+        ("typ", json!(null)),
+        ("kid", json!(7)),
         ("kid", json!("../../../../dev/null")),
         ("kid", json!("' OR '1'='1")),
         ("kid", json!("unknown")),
@@ -45,6 +48,7 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         ("x5u", json!("https://evil.example/cert.pem")),
         ("x5c", json!(["MIIB"])),
         ("crit", json!(["exp"])),
+        ("jwk", json!(null)),
     ] {
         add(format!("header {name} {value}"), issuer.sign(&with(header.clone(), name, value), &claims));
     }
@@ -53,13 +57,18 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         ("iss", json!("https://la-a.sandbox.ap.example")),
         ("sub", json!("")),
         ("sub", json!("s".repeat(129))),
+        ("jti", json!("")),
         ("jti", json!("j".repeat(129))),
         ("organisation", json!("provider/brightwater")),
         ("aud", json!("https://other.example")),
         ("aud", json!(["https://other.example"])),
+        ("aud", json!([])),
         ("iat", json!(now + 120)),
+        ("iat", json!(now - 1)),
+        ("iat", json!(now.to_string())),
         ("nbf", json!(now + 120)),
         ("nbf", json!(now.to_string())),
+        ("nbf", json!(1.5e9)),
         ("exp", json!(now - 60)),
         ("exp", json!(now + 1_000)),
         ("exp", json!((now + 900).to_string())),
@@ -67,6 +76,8 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         ("cnf", json!({"x5t#S256": URL_SAFE_NO_PAD.encode([0; 32])})),
         ("cnf", tokens::claims(dir, "provider-a-old")["cnf"].clone()),
         ("cnf", json!({})),
+        ("cnf", json!({"x5t#S256": ""})),
+        ("cnf", json!({"jkt": claims["cnf"]["x5t#S256"]})),
         ("role", json!("DSL")),
         ("role", json!("teacher")),
         ("role", json!("unspecified")),
@@ -76,7 +87,7 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         ("name", json!("n".repeat(201))),
         ("name", json!("Ada \u{202e}Bandicoot")),
         ("x", json!("x".repeat(8_192))),
-        ("x", json!("x".repeat(10_500))),
+        ("x", json!("x".repeat(16 << 10))),
     ] {
         let text = value.to_string();
         let shown: String = text.chars().take(40).collect();
@@ -87,6 +98,16 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         without.as_object_mut().unwrap().remove(name);
         add(format!("no {name}"), issuer.sign(&header, &without));
     }
+    for name in ["alg", "typ", "kid"] {
+        let mut without = header.clone();
+        without.as_object_mut().unwrap().remove(name);
+        add(format!("no {name}"), issuer.sign(&without, &claims));
+    }
+    let twice = |json: &Value, member: &str| format!("{{{member},{}", &json.to_string()[1..]);
+    let header_text = header.to_string();
+    add("two alg".to_owned(), issuer.sign_text(&twice(&header, r#""alg":"none""#), &claims.to_string()));
+    add("two exp".to_owned(), issuer.sign_text(&header_text, &twice(&claims, &format!(r#""exp":{now}"#))));
+    add("claims that are no object".to_owned(), issuer.sign_text(&header_text, "[]"));
     let public = issuer.jwk.clone();
     let hmac = jsonwebtoken::EncodingKey::from_secret(serde_json::to_string(&public).unwrap().as_bytes());
     let hs256 = jsonwebtoken::Header { kid: Some(issuer.key_id.clone()), ..Default::default() };
@@ -96,10 +117,70 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
     add("an unsigned token".to_owned(), format!("{signed}."));
     add("a padded signature".to_owned(), format!("{signed}.{signature}="));
     add("no token".to_owned(), String::new());
+    add("two spaces".to_owned(), format!(" {good}"));
+    add("16 KiB".to_owned(), "t".repeat(16 << 10));
+    add("16 KiB of dots".to_owned(), ".".repeat(16 << 10));
     add("something else".to_owned(), "a.b.c".to_owned());
     all.push(("two headers".to_owned(), vec![format!("Bearer {good}"), format!("Bearer {good}")]));
     all.push(("another scheme".to_owned(), vec![format!("Basic {good}")]));
     all
+}
+
+/// Returns valid tokens at the limits of the rules, each with the rule.
+fn valid_tokens(world: &World) -> Vec<(&'static str, String)> {
+    let dir = world.dir.path();
+    let issuer = TestIssuer::load(dir, "provider-a");
+    let (header, claims) = (issuer.header(), tokens::claims(dir, "provider-a"));
+    let now = SystemClock.now().seconds();
+    let audience = claims["aud"].clone();
+    let of_claims = [
+        ("sub of 128 characters", "sub", json!("\u{e9}".repeat(128))),
+        ("jti of 128 characters", "jti", json!("j".repeat(128))),
+        ("name of 200 characters", "name", json!("\u{e9}".repeat(200))),
+        ("a list of audiences", "aud", json!(["https://other.example", audience])),
+        ("a list of one audience", "aud", json!([audience])),
+        ("iat ahead by less than 30 seconds", "iat", json!(now + 20)),
+        ("nbf ahead by less than 30 seconds", "nbf", json!(now + 20)),
+        ("exp past by less than 30 seconds", "exp", json!(now - 20)),
+        ("another claim", "scope", json!("anything")),
+        ("another confirmation beside", "cnf", {
+            let mut cnf = claims["cnf"].clone();
+            cnf["jkt"] = json!("x");
+            cnf
+        }),
+    ];
+    let of_claims = of_claims.map(|(rule, name, value)| {
+        // A token that is over lived before.
+        let claims =
+            if name == "exp" { with(claims.clone(), "iat", json!(now - 900)) } else { claims.clone() };
+        (rule, issuer.sign(&header, &with(claims, name, value)))
+    });
+    let mut all = Vec::from(of_claims);
+    for purpose in ["education_provision", "attendance", "safeguarding", "oversight"] {
+        all.push((purpose, issuer.sign(&header, &with(claims.clone(), "purpose", json!(purpose)))));
+    }
+    all.push(("at+jwt", issuer.sign(&with(header.clone(), "typ", json!("at+jwt")), &claims)));
+    all.push(("another header", issuer.sign(&with(header.clone(), "cty", json!("x")), &claims)));
+    // 8 KiB to the byte: one more character of the claim adds one to two of the token.
+    let long = |bytes: usize| issuer.sign(&header, &with(claims.clone(), "x", json!("x".repeat(bytes))));
+    let most = (5_000..8_000).rev().find(|bytes| long(*bytes).len() <= MAX_TOKEN_BYTES).unwrap();
+    assert!(long(most).len() > MAX_TOKEN_BYTES - 2);
+    all.push(("8 KiB", long(most)));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_token_within_the_rules_is_taken_and_entered() {
+    let world = World::sqlite().await;
+    let dir = world.dir.path();
+    let wire = Wire::connect(dir, "provider-a").await;
+    for (rule, token) in valid_tokens(&world) {
+        let answer = tokens::get_with(&wire, dir, "provider-a", &token).await;
+        assert_eq!(answer.reason(), "OK", "{rule}");
+        let entry = tokens::entry_of(&answer);
+        assert_eq!((entry.practitioner.len(), &*entry.role), (32, "dsl"), "{rule}");
+    }
+    world.stop().await;
 }
 
 /// Reads the entry of a refusal from the log.
