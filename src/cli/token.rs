@@ -138,8 +138,17 @@ impl TokenSigner {
 /// Prints a token for the organisation and the certificate of a profile.
 ///
 /// # Errors
-/// Exit code 2 for a role, purpose, life, subject or name that no token has, 64 for the key, 78 for the profile.
+/// As [`make`].
 pub fn print(args: &TokenArgs) -> Result<(), Failure> {
+    print_line(&make(args)?);
+    output::check_written()
+}
+
+/// Makes a token for the organisation and the certificate of a profile.
+///
+/// # Errors
+/// Exit code 2 for a role, purpose, life, subject or name that no token has, 64 for the key, 78 for the profile.
+pub fn make(args: &TokenArgs) -> Result<String, Failure> {
     if !(1..=MAX_MINUTES).contains(&args.minutes) {
         return Err(Failure::usage("--minutes must be 1 to 15"));
     }
@@ -179,6 +188,5 @@ pub fn print(args: &TokenArgs) -> Result<(), Failure> {
         now: SystemClock.now(),
         minutes: args.minutes,
     };
-    print_line(&signer.sign(&content, &Randomness::system())?);
-    output::check_written()
+    signer.sign(&content, &Randomness::system())
 }

@@ -4,7 +4,8 @@
 use super::super::sandbox::files::ORGANISATIONS;
 use super::super::{Failure, exchanges, print_line};
 use super::{Clients, ensure};
-use crate::proto::v1::{ExchangeRecord, ListExchangesRequest};
+use crate::proto;
+use crate::proto::v1::{ExchangeRecord, ListExchangesRequest, RoleCode};
 
 /// Phrases that describe methods in the terms of their users.
 const METHOD_PHRASES: [(&str, &str); 16] = [
@@ -29,7 +30,7 @@ const METHOD_PHRASES: [(&str, &str); 16] = [
 /// Shows every exchange about a placement, and checks that provider and auditor read the same log.
 pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
     print_line(
-        "9. The auditor, whom local authority A appointed, reads who exchanged what about one placement",
+        "10. The auditor, whom local authority A appointed, reads who exchanged what about one placement",
     );
     let request =
         ListExchangesRequest { placement_id: placement.to_owned(), ..ListExchangesRequest::default() };
@@ -37,12 +38,14 @@ pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
     found.reverse();
     for exchange in &found {
         print_line(&format!(
-            "   {}  {} {}",
+            "   {}  {} {}{}",
             time_to_the_minute(exchange),
             display_name(&exchange.organisation),
-            method_phrase(&exchange.method)
+            method_phrase(&exchange.method),
+            person_phrase(exchange)
         ));
     }
+    ensure_persons_are_named(&found)?;
     for method in ["CreateReferral", "SharePassport", "SubmitAttendance", "SubmitProgress", "WatchDeliveries"]
     {
         let is_present =
@@ -55,6 +58,30 @@ pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
         "   Every checkpoint that Riverside received is consistent with the log that the auditor reads",
     );
     Ok(())
+}
+
+/// Checks that the log says in which role each passport was read, and by which pseudonym.
+fn ensure_persons_are_named(found: &[ExchangeRecord]) -> Result<(), Failure> {
+    let by = |role: RoleCode, break_glass: bool| {
+        found.iter().any(|exchange| {
+            exchanges::short_method_name(&exchange.method) == "GetPassport"
+                && exchange.role() == role
+                && exchange.break_glass == break_glass
+                && exchange.practitioner.len() == 64
+        })
+    };
+    let is_complete = by(RoleCode::Dsl, false) && by(RoleCode::PlacementLead, false);
+    ensure(is_complete, "a person who read the passport is missing from the log")
+}
+
+/// Returns role and pseudonym of the person who acted, and whether in an emergency; empty for a system.
+fn person_phrase(exchange: &ExchangeRecord) -> String {
+    if exchange.practitioner.is_empty() {
+        return String::new();
+    }
+    let short: String = exchange.practitioner.chars().take(8).collect();
+    let emergency = if exchange.break_glass { " in an emergency" } else { "" };
+    format!("{emergency}: {}, pseudonym {short}", proto::role_name(exchange.role()))
 }
 
 /// Returns the time of an exchange, to the minute.

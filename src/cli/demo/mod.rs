@@ -6,6 +6,7 @@ mod document;
 mod home_school;
 mod mailbox;
 mod passport;
+mod persons;
 mod progress;
 mod registers;
 mod tampering;
@@ -89,12 +90,13 @@ async fn run_steps(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     registers::send_brightwater(dir, clients, &mut mailbox).await?;
     passport::show(dir, clients, &placement).await?;
     progress::show(dir, clients, &mut mailbox, &placement).await?;
+    persons::show(dir, clients, &placement).await?;
     revoke_certificate(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
 
 async fn revoke_certificate(dir: &Path, clients: &Clients) -> Result<(), Failure> {
-    print_line("8. Riverside revokes the certificate of its old system");
+    print_line("9. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile_path(dir, "provider-a-old")).await?;
     let request_own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     old.call(register::GET_ORGANISATION, &request_own).await?;
