@@ -35,7 +35,7 @@ use crate::store::{
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
-pub use crate::server::raise_descriptor_limit;
+pub use crate::server::{notify_ready, notify_stopping, raise_descriptor_limit};
 pub use dispatch::UnauditedService;
 use dispatch::{Dispatch, MAX_UNAUDITED_MESSAGE_BYTES, unaudited_services};
 pub use files::{
@@ -205,6 +205,7 @@ impl Node {
         tasks.spawn_supervised("log index", MAX_INDEX_TIME, |progress| indexer.run(progress));
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
         tasks.supervise(self.committer.tasks(), self.committer.condition());
+        tasks.spawn("watchdog", server::feed_watchdog(self.committer.tasks().to_vec()));
         let limits =
             MessageLimits { max_request_bytes: self.config.limits.request_bytes, ..MessageLimits::default() };
         let health = health.max_decoding_message_size(MAX_UNAUDITED_MESSAGE_BYTES);

@@ -19,7 +19,8 @@ pub(crate) struct Signals {
     _hangup: Signal,
 }
 
-/// Runs a gateway with the given configuration; prints `READY host:port` when it accepts calls.
+/// Runs a gateway with the given configuration; prints `READY host:port` when it accepts calls, and tells the service
+/// manager.
 ///
 /// # Errors
 /// Exit code 78 for the configuration, 69 for the database, the address or too few file descriptors, 1 for an inconsistent log, 70 for a failure
@@ -43,9 +44,11 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let (node, listener, bound, tls) = opened?;
     print_line(&format!("READY {bound}"));
     output::check_written()?;
+    gateway::notify_ready();
     #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
     let stop = async move {
         signals.wait_for_stop().await;
+        gateway::notify_stopping();
         // A second signal ends the wait for calls under way.
         async move { signals.wait_for_stop().await }
     };

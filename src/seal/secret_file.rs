@@ -60,7 +60,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     ensure_private(path)?;
     let file = File::open(path).map_err(io_error_while("open it"))?;
     let metadata = file.metadata().map_err(io_error_while("read its mode"))?;
-    ensure_private_mode(&metadata)?;
+    ensure_private_mode(path, &metadata)?;
     if metadata.len() > MAX_SECRET_FILE_BYTES {
         return Err(SecretFileError::Invalid("longer than 1 MiB"));
     }
@@ -77,7 +77,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
 /// # Errors
 /// [`SecretFileError::Exposed`], [`SecretFileError::NotRegularFile`], or [`SecretFileError::Io`] when it does not exist.
 pub fn ensure_private(path: &Path) -> Result<(), SecretFileError> {
-    ensure_private_mode(&fs::metadata(path).map_err(io_error_while("find it"))?)
+    ensure_private_mode(path, &fs::metadata(path).map_err(io_error_while("find it"))?)
 }
 
 /// Checks that this process may write to a file. SQLite opens a file that it may not write to for reading only, without
@@ -203,18 +203,26 @@ fn lock_folder(path: &Path) -> Result<File, SecretFileError> {
     Ok(folder)
 }
 
-fn ensure_private_mode(metadata: &fs::Metadata) -> Result<(), SecretFileError> {
+fn ensure_private_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), SecretFileError> {
     if !metadata.is_file() {
         return Err(SecretFileError::NotRegularFile);
     }
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o7777;
-        if !mode.is_multiple_of(0o100) {
+        if !mode.is_multiple_of(0o100) && !is_credential(path, mode) {
             return Err(SecretFileError::Exposed { mode });
         }
     }
     Ok(())
+}
+
+/// Returns whether a file is a credential of the service manager (systemd's `LoadCredential`): in the folder that it
+/// opens to this service alone, with a mode that shows the right of this service's user as one of the group.
+#[cfg(unix)]
+fn is_credential(path: &Path, mode: u32) -> bool {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    mode == 0o440 && folder.is_some_and(|folder| folder.is_absolute() && path.parent() == Some(&*folder))
 }
 
 fn io_error_while(operation: &'static str) -> impl Fn(io::Error) -> SecretFileError {

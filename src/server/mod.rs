@@ -25,6 +25,7 @@ mod metered_service;
 mod pending_sockets;
 mod response_body;
 mod revocation;
+mod service_manager;
 mod tasks;
 
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ pub use health::report_health;
 pub use listener_limits::ListenerLimits;
 pub use maintenance::{KeyRingFile, maintenance_loop};
 pub use revocation::RevocationReviewer;
+pub use service_manager::{feed_watchdog, notify_ready, notify_stopping};
 pub use tasks::Tasks;
 
 use crate::exchange::MemoryBudget;

@@ -107,6 +107,7 @@ mod nightly_submission;
 mod structure;
 mod support;
 mod syscall_trace;
+mod systemd;
 mod tidy;
 mod tls_scan;
 mod token_faults;
