@@ -99,6 +99,7 @@ mod stream_parts;
 
 mod commit_outcome_unknown;
 mod exchange_semantics;
+mod image;
 mod json_commands;
 mod log_completeness;
 mod log_watch;
