@@ -28,7 +28,8 @@ pub struct RecordRef {
     pub id: Uuid,
     /// Its version; [`Revision::ABSENT`] if it has none.
     pub version: Revision,
-    /// Kinds of a passport's blocks in the content that a system may read, one bit for each; 0 for another record.
+    /// Kinds of a passport's blocks that the log names, one bit for each; 0 for another record. They do not depend on
+    /// blocks whose existence systems must not learn.
     pub blocks: u64,
 }
 

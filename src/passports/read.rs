@@ -37,7 +37,8 @@ pub async fn get_passport(
         share.as_ref().map_or(Revision::ABSENT, |share| share.version)
     };
     let decision = rows::latest_withholding(&mut cx.snapshot, &sender, placement.id).await?;
-    if version == Revision::ABSENT && !(own && decision.is_some()) {
+    let shown_decision = decision.as_ref().filter(|_| own && reader.reads_passports());
+    if version == Revision::ABSENT && shown_decision.is_none() {
         return Err(Reason::NotFound.into());
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
@@ -46,7 +47,6 @@ pub async fn get_passport(
     let view = content::visible_blocks(&mut cx, &key, stored, withheld, &reader).await?;
     let record = RecordRef::new(RecordKind::Passport, id, version);
     let record = record.with_blocks(view.logged_kinds.bits().into());
-    let shown_decision = decision.filter(|_| own && reader.reads_passports());
     let etag =
         |version: Revision| if version == Revision::ABSENT { String::new() } else { version.to_string() };
     let response = GetPassportResponse {
@@ -55,7 +55,7 @@ pub async fn get_passport(
         blocks: view.blocks,
         notices: view.notices,
         shared_etag: etag(share.map_or(Revision::ABSENT, |share| share.version)),
-        withholding: shown_decision.map(|row| rows::open_decision(&key, &row)).transpose()?,
+        withholding: shown_decision.map(|row| rows::open_decision(&key, row)).transpose()?,
         receipt: None,
     };
     let reply = response.encode_to_vec();

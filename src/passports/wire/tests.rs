@@ -4,7 +4,8 @@ use super::*;
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{
     Contact, PassportEmergency, PassportIdentity, PassportLearning, PassportMedical, PassportMeta,
-    PassportNeeds, PassportSafeguarding, PassportSafety, PassportTeam, PlanQualification, SpecialNeed,
+    PassportNeeds, PassportRegulation, PassportSafeguarding, PassportSafety, PassportTeam, PassportVoice,
+    PlanQualification, RoleCode, SpecialNeed,
 };
 
 const ID: &str = "0b6c7c4e-53a1-4d0b-9d0e-0c7a1f6b2a11";
@@ -134,6 +135,48 @@ fn every_fault_of_a_block_is_named_by_its_path() {
     );
     let many = PutPassportRequest { blocks: vec![PassportBlock::default(); 14], ..put_request(vec![]) };
     assert_eq!(faults(check_put(&many)), ["blocks LIST_TOO_LONG"]);
+}
+
+/// Roles are named on a raised block only: known ones that read passports, each once.
+#[test]
+fn roles_are_named_on_a_raised_block_only() {
+    let shared = |content, sensitivity: Sensitivity, share_with: Vec<i32>| PassportBlock {
+        sensitivity: sensitivity as i32,
+        share_with,
+        content: Some(content),
+    };
+    let (raised, tutor) = (Sensitivity::Restricted, RoleCode::Tutor as i32);
+    let mut sent = put_request(vec![meta_content()]);
+    sent.blocks.extend([
+        shared(Content::Voice(PassportVoice::default()), Sensitivity::Unspecified, vec![tutor]),
+        shared(Content::Safeguarding(PassportSafeguarding::default()), raised, vec![tutor]),
+        shared(Content::Regulation(PassportRegulation::default()), Sensitivity::Open, vec![0]),
+        shared(
+            Content::Learning(PassportLearning::default()),
+            raised,
+            vec![tutor, 0, 99, RoleCode::Dco as i32, RoleCode::Other as i32, tutor],
+        ),
+        shared(Content::Identity(PassportIdentity::default()), raised, vec![tutor; 23]),
+    ]);
+    assert_eq!(
+        faults(check_put(&sent)),
+        [
+            "blocks[1].share_with SHARE_WITH_NOT_RAISED",
+            "blocks[2].share_with SHARE_WITH_NOT_RAISED",
+            "blocks[3].sensitivity SENSITIVITY_TOO_LOW",
+            "blocks[3].share_with[0] ENUM_REQUIRED",
+            "blocks[4].share_with[1] ENUM_REQUIRED",
+            "blocks[4].share_with[2] ENUM_UNKNOWN",
+            "blocks[4].share_with[3] ROLE_READS_NO_PASSPORT",
+            "blocks[4].share_with[4] ROLE_READS_NO_PASSPORT",
+            "blocks[4].share_with[5] CONFLICT_IN_BATCH",
+            "blocks[5].share_with LIST_TOO_LONG",
+        ]
+    );
+    let roles = vec![tutor, RoleCode::Senco as i32];
+    let voice = shared(Content::Voice(PassportVoice::default()), raised, roles.clone());
+    sent.blocks = vec![sent.blocks.remove(0), voice];
+    assert_eq!(check_put(&sent).ok().unwrap().blocks[1].share_with, roles);
 }
 
 #[test]
