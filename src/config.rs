@@ -34,6 +34,9 @@ pub struct Config {
     /// Limits on callers.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// Oversight.
+    #[serde(default)]
+    pub oversight: OversightConfig,
     /// Whether gRPC reflection is served. Off by default, because it shows strangers which methods exist.
     #[serde(default)]
     pub reflection: bool,
@@ -106,6 +109,15 @@ pub struct LogConfig {
 
 fn clock_jump_seconds() -> u64 {
     60
+}
+
+/// Oversight.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OversightConfig {
+    /// TOML file of rules, which replaces the keys of the embedded `rules.toml` that it holds. All nodes must have the
+    /// same.
+    pub rules: Option<PathBuf>,
 }
 
 /// Limits on callers. A call beyond a limit is refused with `RESOURCE_EXHAUSTED`; a connection beyond a limit is
@@ -279,12 +291,13 @@ impl Config {
     }
 
     fn for_each_path(&mut self, mut with: impl FnMut(&mut PathBuf)) {
-        let Self { tls, database, log, .. } = self;
+        let Self { tls, database, log, oversight, .. } = self;
         let paths = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut log.anchor];
         let paths =
             paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring, &mut log.commitment_key]);
         paths.chain(&mut tls.crls).for_each(&mut with);
-        database.sqlite.iter_mut().chain(&mut database.postgres_url_file).for_each(&mut with);
+        let files = database.sqlite.iter_mut().chain(&mut database.postgres_url_file);
+        files.chain(&mut oversight.rules).for_each(&mut with);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::exchange::{
     CallLimiter, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog, Routes,
 };
 use crate::identity::{PeerCertificate, Tls};
-use crate::oversight::AlertScheduler;
+use crate::oversight::{AlertScheduler, RuleBook};
 use crate::seal::Vault;
 use crate::server::{self, Connections, KeyRingFile, Tasks};
 use crate::store::log::TreeHead;
@@ -39,8 +39,8 @@ pub use crate::server::{notify_ready, notify_stopping, raise_descriptor_limit};
 pub use dispatch::UnauditedService;
 use dispatch::{Dispatch, MAX_UNAUDITED_MESSAGE_BYTES, unaudited_services};
 pub use files::{
-    StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring, signer,
-    tls,
+    StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring,
+    rule_book, signer, tls,
 };
 use start::check_contents;
 pub use start::{CheckedLog, check, create_database, open_database, schema_mismatch};
@@ -95,6 +95,7 @@ pub struct Node {
     sighup: Signal,
     keys: Arc<KeyAnnouncer>,
     key_ring: KeyRingFile,
+    rules: Arc<RuleBook>,
 }
 
 impl Node {
@@ -106,7 +107,7 @@ impl Node {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let key_ring_file = KeyRingFile::new(&config.log.key_ring);
         let vault = Arc::new(Vault::new(key_ring(&config)?, commitment_key(&config)?, MAX_CACHED_CHILD_KEYS));
-        let signer = signer(&config)?;
+        let (signer, rules) = (signer(&config)?, rule_book(&config)?);
         let database = open_database(&config).await?;
         if config.migrate_on_start
             && let Some(SchemaMismatch::Older { .. }) = schema_mismatch(&config, &database).await?
@@ -150,6 +151,7 @@ impl Node {
             sighup: hangup,
             keys,
             key_ring: key_ring_file,
+            rules,
         })
     }
 
@@ -254,7 +256,7 @@ impl Node {
     fn start_tasks(&self, pipeline: &Arc<ExchangePipeline>, reporter: HealthReporter) -> Tasks {
         let mut tasks = Tasks::default();
         tasks.spawn_supervised("oversight", MAX_OVERSIGHT_TIME, |progress| {
-            AlertScheduler::new(Arc::clone(pipeline)).with_progress(progress).run()
+            AlertScheduler::new(Arc::clone(pipeline), Arc::clone(&self.rules)).with_progress(progress).run()
         });
         tasks.spawn_supervised("key announcements", MAX_ANNOUNCEMENT_TIME, |progress| {
             Arc::clone(&self.keys).run(progress)
@@ -276,7 +278,7 @@ impl Node {
     /// Raises and closes alerts once, as a serving node does when the date has changed.
     pub async fn raise_alerts_once(&self, tls: Arc<Tls>) {
         let (_sender, stopping) = watch::channel(false);
-        AlertScheduler::new(self.exchange_pipeline(tls, stopping)).tick().await;
+        AlertScheduler::new(self.exchange_pipeline(tls, stopping), Arc::clone(&self.rules)).tick().await;
     }
 
     /// Closes a node that does not serve.

@@ -26,8 +26,10 @@ pub struct WatchedKinds {
 /// The whole mailbox.
 pub const DELIVERIES: WatchedKinds = WatchedKinds { name: "deliveries", kinds: &[] };
 /// Alerts and their ends.
-pub const ALERTS: WatchedKinds =
-    WatchedKinds { name: "alerts", kinds: &[DeliveryKind::Alert, DeliveryKind::AlertEnded] };
+pub const ALERTS: WatchedKinds = WatchedKinds {
+    name: "alerts",
+    kinds: &[DeliveryKind::Alert, DeliveryKind::AlertEscalated, DeliveryKind::AlertEnded],
+};
 
 /// Prints deliveries from the stored cursor on; with `--all` from the first delivery.
 ///

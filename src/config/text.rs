@@ -35,7 +35,7 @@ pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 20] = [
 ];
 
 /// Keys that name one file or several.
-const PATH_KEYS: [&str; 10] = [
+const PATH_KEYS: [&str; 11] = [
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
@@ -46,6 +46,7 @@ const PATH_KEYS: [&str; 10] = [
     "log.signing_key",
     "log.key_ring",
     "log.commitment_key",
+    "oversight.rules",
 ];
 /// A text that has a form.
 struct TextForm {

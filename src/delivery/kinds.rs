@@ -46,6 +46,7 @@ kinds! {
     Passport => passports::passport_content [needs_action];
     Alert => oversight::alert_content [needs_action];
     AlertEnded => oversight::alert_content;
+    AlertEscalated => oversight::alert_content [needs_action];
 }
 
 /// Returns the kind of a number in the protocol; `None` if no delivery has it.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, DatabaseConfig};
 use crate::identity::{Tls, TlsError, TlsFiles};
+use crate::oversight::RuleBook;
+use crate::oversight::rule_book::RuleBookFault;
 use crate::placements::children::probe_wrapped_keys;
 use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private, ensure_writable};
 use crate::server::TooFewDescriptors;
@@ -208,4 +210,19 @@ pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
         crls: config.tls.crls.clone(),
     };
     Ok(Arc::new(Tls::load(files, &config.trust_domain, SystemClock.now())?))
+}
+
+/// Reads the rules of oversight: the embedded ones, with what the configured file replaces.
+///
+/// # Errors
+/// [`StartError::Config`] with the line and the key of the file.
+pub fn rule_book(config: &Config) -> Result<Arc<RuleBook>, StartError> {
+    let Some(path) = &config.oversight.rules else { return Ok(RuleBook::embedded()) };
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
+    let faulty = |fault: RuleBookFault| ConfigError::Malformed {
+        path: path.clone(),
+        line: fault.line,
+        what: fault.what,
+    };
+    Ok(RuleBook::with_overrides(&text).map_err(faulty)?)
 }

@@ -1,7 +1,9 @@
 //! The checks that a node's start makes of its database before it writes anything, and `check`, which makes them and no
 //! other step of a start.
 
-use super::files::{StartError, check_database_files, check_key_ring, commitment_key, key_ring, signer};
+use super::files::{
+    StartError, check_database_files, check_key_ring, commitment_key, key_ring, rule_book, signer,
+};
 use crate::config::Config;
 use crate::seal::{CommitmentKey, KeyRing};
 use crate::store::log::TreeHead;
@@ -78,6 +80,7 @@ pub(super) async fn check_contents(
 /// [`StartError`].
 pub async fn check(config: &Config) -> Result<CheckedLog, StartError> {
     let (ring, commitment_key, signer) = (key_ring(config)?, commitment_key(config)?, signer(config)?);
+    rule_book(config)?;
     let database = open_database(config).await?;
     let checked = async {
         if let Some(mismatch @ SchemaMismatch::Older { .. }) = schema_mismatch(config, &database).await?

@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::alerts::AlertRow;
+use super::rule_id::RuleId;
 use crate::clock::Instant;
 use crate::exchange::{
     ContentSubject, DeliveredContent, DeliverySource, Reason, RecordRef, Refusal, RequestContext,
@@ -10,7 +11,7 @@ use crate::exchange::{
 use crate::placements::open_item_code::OpenItemCode;
 use crate::placements::{self, Placement, children};
 use crate::proto::v1::delivery::Content;
-use crate::proto::v1::{Alert, AlertKind, RecordKind, StoredResolution};
+use crate::proto::v1::{Alert, RecordKind, StoredResolution};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::select;
 use crate::store::{Record, StoreError};
@@ -26,13 +27,19 @@ pub(super) async fn alert_message(
     placement: &Placement,
 ) -> Result<Alert, Refusal> {
     let item = match alert.rule {
-        AlertKind::OpenItemOverdue => Some(alert.overdue_item()?),
-        AlertKind::Unspecified => alert.item,
+        RuleId::OpenItemOverdue => Some(alert.overdue_item()?),
     };
     let time = |micros: i64| Instant::from_micros(micros).ok().map(Instant::to_proto);
     let mut message = Alert {
         alert_id: alert.id.hyphenated().to_string(),
-        kind: alert.rule as i32,
+        kind: alert.rule.alert_kind() as i32,
+        rule: alert.rule.as_str().to_owned(),
+        severity: alert.severity.number(),
+        level: i32::try_from(alert.level).unwrap_or(i32::MAX),
+        subject: alert.subject.to_string(),
+        act_by_time: Some(alert.act_by.to_proto()),
+        escalated_time: alert.escalated.map(Instant::to_proto),
+        times_raised: i32::try_from(alert.times_raised).unwrap_or(i32::MAX),
         placement_id: placement.id.hyphenated().to_string(),
         commissioner: placement.commissioner.to_string(),
         provider: placement.provider.to_string(),

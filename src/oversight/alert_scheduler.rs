@@ -1,5 +1,5 @@
-//! The alert scheduler: runs the rules of which a moment has occurred, raises the alerts that are due, and closes alerts
-//! whose cause is gone. It runs every second. Each write is a system exchange on behalf of the subject's controller.
+//! The alert scheduler: runs the rules of which a moment has occurred, raises the alerts that are due, closes alerts whose
+//! cause is gone, and evaluates the moments that are due. It runs every second. Each write is a system exchange on behalf of the subject's controller.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use super::alert_changes;
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
+use super::due_moments::DueMoments;
 use super::failures::Failures;
 use super::open_alerts::OpenAlerts;
 use super::rule::{DuePosition, Moment, MomentState, Rule};
+use super::rule_book::RuleBook;
+use super::rule_id::RuleId;
 use super::rules::RULES;
 use super::subject::{DamagedSubject, Subject};
 use crate::exchange::{ExchangePipeline, Reason, Refusal};
-use crate::proto::v1::AlertKind;
 use crate::store::{FatalError, Snapshot, TaskProgress};
 
 /// Interval between two ticks.
@@ -27,22 +29,24 @@ pub struct AlertScheduler {
     /// The pipeline and the state that both checks use.
     context: CheckContext,
     /// The state of things, by rule, when all that was due had been raised, except for subjects that failed.
-    raised: HashMap<AlertKind, MomentState>,
+    raised: HashMap<RuleId, MomentState>,
     /// The state of things when the open alerts were last checked.
     closed: Option<MomentState>,
     open_alerts: OpenAlerts,
+    due_moments: DueMoments,
 }
 
 impl AlertScheduler {
     /// Creates a scheduler that has checked nothing yet.
     #[must_use]
-    pub fn new(pipeline: Arc<ExchangePipeline>) -> Self {
+    pub fn new(pipeline: Arc<ExchangePipeline>, book: Arc<RuleBook>) -> Self {
         let (failures, progress) = (Failures::default(), TaskProgress::default());
         Self {
-            context: CheckContext { pipeline, failures, progress },
+            context: CheckContext { pipeline, failures, progress, book },
             raised: HashMap::new(),
             closed: None,
             open_alerts: OpenAlerts::default(),
+            due_moments: DueMoments::default(),
         }
     }
 
@@ -80,16 +84,24 @@ impl AlertScheduler {
         }
         if let Err(refusal) = self.close_if_due(retry).await {
             log_failure(&refusal);
+            return;
+        }
+        // After alerts were closed, because one whose cause is gone is not escalated.
+        if let Err(refusal) = self.due_moments.evaluate(&mut self.context, retry).await {
+            log_failure(&refusal);
         }
     }
 
     /// Raises the alerts of a rule if one of its moments has occurred since it did so last, or a retry is due.
     async fn raise_if_due(&mut self, rule: &dyn Rule, retry: bool) -> Result<(), Refusal> {
         let present = self.context.moment_state();
-        if retry || present.has_passed(rule.raises_on(), self.raised.get(&rule.kind())) {
-            self.raised.remove(&rule.kind());
+        if self.context.book.running(rule.id(), present.day).is_none() {
+            return Ok(());
+        }
+        if retry || present.has_passed(rule.raises_on(), self.raised.get(&rule.id())) {
+            self.raised.remove(&rule.id());
             self.context.raise_due(rule).await?;
-            self.raised.insert(rule.kind(), present);
+            self.raised.insert(rule.id(), present);
         }
         Ok(())
     }
@@ -122,15 +134,15 @@ impl CheckContext {
                 match subject {
                     Ok(subject) => drop(subjects.insert(subject)),
                     Err(DamagedSubject { subject, error }) => {
-                        self.failures.record(rule.kind(), &subject, error.into())?;
+                        self.failures.record(rule.id().as_str(), &subject, error.into())?;
                     }
                 }
             }
             for subject in subjects {
                 self.progress.mark();
                 match self.raise_about(rule, &subject).await {
-                    Ok(()) => self.failures.clear(rule.kind(), &subject),
-                    Err(refusal) => self.failures.record(rule.kind(), &subject, refusal)?,
+                    Ok(()) => self.failures.clear(rule.id().as_str(), &subject),
+                    Err(refusal) => self.failures.record(rule.id().as_str(), &subject, refusal)?,
                 }
             }
         }
@@ -143,11 +155,14 @@ impl CheckContext {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let Some(controller) = subject.controller(&mut snapshot).await? else { return Ok(()) };
         drop(snapshot);
-        let decide = |cx, permit| alert_changes::raise_alerts(cx, permit, rule, subject);
+        let decide = |cx, permit| alert_changes::raise_alerts(cx, permit, (rule, &self.book), subject);
         self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await
     }
 }
 
 fn log_failure(refusal: &Refusal) {
-    tracing::warn!(reason = refusal.reason.name(), "the check of overdue items and open alerts failed");
+    tracing::warn!(
+        reason = refusal.reason.name(),
+        "the check of overdue items, open alerts and moments failed"
+    );
 }

@@ -1,17 +1,21 @@
-//! Rows of alerts: one row per version, the newest named by `current_versions`.
+//! Rows of alerts: one row per version, the newest named by `current_versions`. Whom an alert was told is read from the
+//! deliveries of the kind ALERT.
 
 use uuid::Uuid;
 
+use super::rule_id::RuleId;
+use super::severity::Severity;
 use super::subject::{DamagedSubject, Subject};
 use crate::calendar::Date;
+use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::placements::open_item_code::OpenItemCode;
-use crate::proto::v1::{AlertKind, AlertState};
+use crate::proto::v1::AlertState;
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Located, LogPosition, Record, Revision, Row, Snapshot, StoreError};
 use crate::{record, select, stored_enums};
 
-stored_enums! { AlertKind, AlertState }
+stored_enums! { AlertState }
 
 record! {
     /// A version of an alert.
@@ -21,8 +25,8 @@ record! {
         pub id: Uuid,
         /// Version, from 1.
         pub version: Revision,
-        /// Kind of the alerts of the rule that raised it.
-        pub rule: AlertKind,
+        /// The rule that raised it.
+        pub rule: RuleId,
         /// What it is about.
         pub subject: Subject,
         /// The placement to whose parties it is shown; `None` if the subject belongs to no placement.
@@ -33,10 +37,20 @@ record! {
         pub item: Option<OpenItemCode>,
         /// Day by which the cause should have been gone.
         pub due_date: Date,
+        /// Severity.
+        pub severity: Severity,
         /// State.
         pub state: AlertState,
         /// Time at which it was raised, microseconds UTC since 1970.
         pub raised: i64,
+        /// How often it was raised: 1, and one more for each time it was opened again.
+        pub times_raised: u32,
+        /// How often it was escalated since it was opened.
+        pub level: u32,
+        /// Until when somebody must act on it.
+        pub act_by: Instant,
+        /// When it was escalated last.
+        pub escalated: Option<Instant>,
         /// Time at which it ended, microseconds UTC since 1970.
         pub ended: Option<i64>,
         /// The organisation that resolved it.
@@ -58,6 +72,36 @@ impl AlertRow {
     pub fn overdue_item(&self) -> Result<OpenItemCode, StoreError> {
         self.item.ok_or_else(|| StoreError::corrupt("alerts", "item"))
     }
+
+    /// Returns when it ended.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.ended.and_then(|ended| Instant::from_micros(ended).ok())
+    }
+
+    /// Returns the version that is open again, until somebody must act on it.
+    #[must_use]
+    pub fn reopened(self, act_by: Instant) -> Self {
+        Self {
+            version: self.version.next(),
+            state: AlertState::Open,
+            times_raised: self.times_raised.saturating_add(1),
+            level: 0,
+            act_by,
+            escalated: None,
+            ended: None,
+            resolved_by: None,
+            resolution: None,
+            ..self
+        }
+    }
+
+    /// Returns the version that was escalated at an instant.
+    #[must_use]
+    pub fn escalated(self, at: Instant, act_by: Instant) -> Self {
+        let (version, level) = (self.version.next(), self.level.saturating_add(1));
+        Self { version, level, act_by, escalated: Some(at), ..self }
+    }
 }
 
 /// Returns the key of an alert.
@@ -74,36 +118,82 @@ pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertR
     snapshot.newest(&key(alert)).await
 }
 
-/// An alert with the placement to whose parties it is shown.
-pub type PlacementAlert = (Uuid, AlertRow);
-
-/// Reads the newest version of an alert about a placement to which the organisation is or was a party. An alert of
-/// others and one that does not exist end in the same query, so the time of a refusal does not reveal which it was.
+/// Reads the newest alert that a rule raised about an item of a subject.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn by_id_for_party(
+pub async fn newest_about(
+    snapshot: &mut Snapshot,
+    rule: RuleId,
+    subject: &Subject,
+    item: Option<OpenItemCode>,
+) -> Result<Option<AlertRow>, StoreError> {
+    let sql = select!(
+        AlertRow,
+        "WHERE a.subject = $1 AND a.rule = $2 AND COALESCE(a.item, '') = $3 ORDER BY a.idx DESC, a.ordinal DESC LIMIT 1"
+    );
+    let item = item.map_or("", OpenItemCode::as_str);
+    let arguments = vec![subject.to_string().into(), rule.as_str().into(), item.into()];
+    snapshot.fetch_one(sql, arguments).await?.as_ref().map(AlertRow::read).transpose()
+}
+
+/// Lists the organisations that were told of an alert, in the order of their ids.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_told(snapshot: &mut Snapshot, alert: Uuid) -> Result<Vec<OrganisationId>, StoreError> {
+    let sql =
+        "SELECT DISTINCT organisation FROM parties WHERE object = $1 AND kind = 22 ORDER BY organisation";
+    let rows = snapshot.fetch(sql, vec![alert.into()]).await?;
+    rows.iter().map(|row| row.get("organisation")).collect()
+}
+
+/// Returns whether a person acted on a delivery of an alert, or of its escalation, since it was last opened.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn is_acted_on(snapshot: &mut Snapshot, alert: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM parties p JOIN acknowledgements k ON k.organisation = p.organisation \
+               AND k.delivery_idx = p.idx AND k.delivery_ordinal = p.ordinal \
+               WHERE p.object = $1 AND p.kind IN (22, 35) AND k.stage = 4 AND p.idx >= \
+               (SELECT MAX(o.idx) FROM alerts o WHERE o.id = $1 AND o.state = 1 AND o.level = 0) LIMIT 1";
+    Ok(snapshot.fetch_one(sql, vec![alert.into()]).await?.is_some())
+}
+
+/// An alert with the placement to whose parties it is shown.
+pub type PlacementAlert = (Uuid, AlertRow);
+
+/// Reads the newest version of an alert of which the organisation was told. An alert of others and one that does not
+/// exist end in the same query, so the time of a refusal does not reveal which it was.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn by_id_for_told(
     snapshot: &mut Snapshot,
     alert: Uuid,
     organisation: &OrganisationId,
 ) -> Result<Option<PlacementAlert>, StoreError> {
     let sql = select!(
         AlertRow,
-        "JOIN current_versions v ON v.idx = a.idx AND v.ordinal = a.ordinal \
-         JOIN placement_parties p ON p.placement = a.placement AND p.organisation = $2 WHERE v.key = $1 LIMIT 1"
+        "JOIN current_versions v ON v.idx = a.idx AND v.ordinal = a.ordinal WHERE v.key = $1 AND EXISTS \
+         (SELECT 1 FROM parties t WHERE t.organisation = $2 AND t.object = a.id AND t.kind = 22)"
     );
     let arguments = vec![key(alert).as_bytes().into(), organisation.as_str().into()];
     snapshot.fetch_one(sql, arguments).await?.as_ref().map(read_of_placement).transpose()
 }
 
-fn read_of_placement(row: &Row) -> Result<PlacementAlert, StoreError> {
+/// Reads an alert and its placement.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] names the column that cannot be read.
+pub(super) fn read_of_placement(row: &Row) -> Result<PlacementAlert, StoreError> {
     Ok((row.get("placement")?, AlertRow::read(row)?))
 }
 
 /// An open alert that cannot be read.
 pub struct DamagedAlert {
-    /// Kind of the alerts of its rule; unspecified if it cannot be read either.
-    pub rule: AlertKind,
+    /// Its rule; `None` if it cannot be read either.
+    pub rule: Option<RuleId>,
     /// The subject, and the error.
     pub subject: DamagedSubject,
 }
@@ -137,56 +227,5 @@ pub async fn list_open(
 fn damaged_alert(row: &Row, error: StoreError) -> DamagedAlert {
     let placement = || Subject::Placement(row.get("placement").unwrap_or_default());
     let subject = row.get("subject").unwrap_or_else(|_| placement());
-    let rule = row.get("rule").unwrap_or(AlertKind::Unspecified);
-    DamagedAlert { rule, subject: DamagedSubject { subject, error } }
-}
-
-/// A filter of alerts.
-pub struct AlertFilter {
-    /// State, if alerts in other states are left out.
-    pub state: Option<AlertState>,
-    /// Placement, if alerts of other placements are left out.
-    pub placement: Option<Uuid>,
-}
-
-/// Lists alerts of placements to which the organisation is or was a party, after a log position, in the order in which
-/// they were raised, at most `limit`. Each comes with the position at which it was raised.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn list_for_party(
-    snapshot: &mut Snapshot,
-    organisation: &OrganisationId,
-    wanted: &AlertFilter,
-    after: LogPosition,
-    limit: i64,
-) -> Result<Vec<Located<PlacementAlert>>, StoreError> {
-    let sql = select!(
-        AlertRow,
-        and "r.idx AS raised_idx, r.ordinal AS raised_ordinal",
-        "JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
-         JOIN alerts r ON r.placement = a.placement AND r.id = a.id AND r.version = 1 \
-         JOIN placement_parties p ON p.placement = a.placement \
-         WHERE p.organisation = $1 AND (r.idx, r.ordinal) > ($2, $3) AND a.state BETWEEN $4 AND $5 \
-         AND a.placement BETWEEN $6 AND $7 ORDER BY r.idx, r.ordinal LIMIT $8"
-    );
-    let states = wanted.state.map_or((0, i32::MAX), |state| (state as i32, state as i32));
-    let placements = wanted.placement.map_or((Uuid::nil(), Uuid::max()), |placement| (placement, placement));
-    let arguments = vec![
-        organisation.as_str().into(),
-        after.index.into(),
-        after.ordinal.into(),
-        states.0.into(),
-        states.1.into(),
-        placements.0.into(),
-        placements.1.into(),
-        limit.into(),
-    ];
-    let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter()
-        .map(|row| {
-            let raised = LogPosition { index: row.get("raised_idx")?, ordinal: row.get("raised_ordinal")? };
-            Ok((raised, read_of_placement(row)?))
-        })
-        .collect()
+    DamagedAlert { rule: row.get("rule").ok(), subject: DamagedSubject { subject, error } }
 }

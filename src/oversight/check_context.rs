@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::failures::Failures;
 use super::rule::MomentState;
+use super::rule_book::RuleBook;
 use crate::calendar::Date;
 use crate::exchange::{ExchangePipeline, Method};
 use crate::store::TaskProgress;
@@ -22,6 +23,7 @@ pub(super) struct CheckContext {
     pub(super) pipeline: Arc<ExchangePipeline>,
     pub(super) failures: Failures,
     pub(super) progress: TaskProgress,
+    pub(super) book: Arc<RuleBook>,
 }
 
 impl CheckContext {

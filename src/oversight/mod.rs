@@ -1,27 +1,38 @@
 //! Oversight: alerts, which the gateway raises by itself when a rule finds something due, and delivers to those whom
-//! the rule names. The only rule so far is about overdue open items; commissioner and provider receive its alerts.
+//! the rule book names.
 //!
-//! Owns when an alert is raised, how it ends and who reads it. Invariants: an alert is raised exactly once, also with
-//! several nodes and after a restart; it contains no more about a child than that an item is overdue; and it never
-//! keeps a child from provision, because nothing is refused on account of an alert. It addresses the finding that
-//! information is shared too late (domain PC4); an item is overdue after five school days.
+//! Owns when an alert is raised, escalated, closed and opened again, and who reads it. Each rule is a file of `rules/` and
+//! a row of `rules.toml`. Invariants: an alert is raised exactly once, also with several nodes and after a restart, and so
+//! is each of its moments evaluated; it contains no more about a child than its rule's facts; and it never keeps a child
+//! from provision, because nothing is refused on account of an alert. It addresses the finding that information is shared
+//! too late (domain PC4).
 
+mod act_by;
 mod alert_changes;
+mod alert_list;
 mod alert_message;
 mod alert_scheduler;
 pub mod alerts;
 mod check_context;
+mod due_moments;
 mod failures;
+mod life;
+mod moment_changes;
 mod open_alerts;
 pub mod rule;
+pub mod rule_book;
+pub mod rule_id;
 pub mod rules;
 mod service;
+pub mod severity;
 pub mod subject;
+mod told;
 mod wire;
 
 pub use alert_message::alert_content;
 pub use alert_scheduler::AlertScheduler;
 pub use check_context::ALERT_METHOD;
+pub use rule_book::RuleBook;
 
 use crate::exchange::method::methods;
 use crate::store::{Record, Table};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::alert_changes;
 use super::alerts::{self, AlertRow};
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
+use super::rule_id::RuleId;
 use super::rules;
 use crate::exchange::Refusal;
 use crate::store::version_key::VersionKey;
@@ -47,7 +48,11 @@ impl OpenAlerts {
                     Ok(alert) => alert,
                     Err(damaged) => {
                         let (subject, error) = (damaged.subject.subject, damaged.subject.error);
-                        context.failures.record(damaged.rule, &subject, error.into())?;
+                        context.failures.record(
+                            damaged.rule.map_or("", RuleId::as_str),
+                            &subject,
+                            error.into(),
+                        )?;
                         continue;
                     }
                 };
@@ -62,10 +67,10 @@ impl OpenAlerts {
                 context.progress.mark();
                 match context.check_open_alert(&alert).await {
                     Ok(versions) => {
-                        context.failures.clear(alert.rule, &alert.subject);
+                        context.failures.clear(alert.rule.as_str(), &alert.subject);
                         seen.extend(versions.map(|versions| (alert.id, versions)));
                     }
-                    Err(refusal) => context.failures.record(alert.rule, &alert.subject, refusal)?,
+                    Err(refusal) => context.failures.record(alert.rule.as_str(), &alert.subject, refusal)?,
                 }
             }
             if !is_full {
@@ -85,7 +90,7 @@ impl CheckContext {
         &self,
         alert: &AlertRow,
     ) -> Result<Option<Vec<(VersionKey, Revision)>>, Refusal> {
-        let rule = rules::by_kind(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
+        let rule = rules::by_id(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use super::alerts::AlertRow;
+use super::rule_id::RuleId;
 use super::subject::{DamagedSubject, Subject};
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
+use crate::placements::Placement;
 use crate::placements::open_item_code::OpenItemCode;
-use crate::proto::v1::AlertKind;
 use crate::seal::ChildKey;
 use crate::store::proposal::RowWrite;
 use crate::store::version_key::VersionKey;
@@ -27,8 +28,13 @@ pub type RuleFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + S
 /// the rows that it writes with the alerts give that key its next version. Of several exchanges with the same guard, one
 /// is committed.
 pub trait Rule: Send + Sync {
-    /// Returns the kind of its alerts. It is stored with them and names the rule.
-    fn kind(&self) -> AlertKind;
+    /// Returns its id, which is stored with its alerts.
+    fn id(&self) -> RuleId;
+
+    /// Returns the names of its parameters, which the rule book must hold.
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Returns the moments at which something may become due.
     fn raises_on(&self) -> &'static [Moment];
@@ -121,8 +127,8 @@ pub struct Grounds {
     pub versions_read: Vec<(VersionKey, Revision)>,
     /// The child whose record the exchange concerns; `None` for a subject that is about no child.
     pub child: Option<ChildRecord>,
-    /// Organisations that receive the alert, and later its end.
-    pub recipients: Vec<OrganisationId>,
+    /// The placement whose parties may be told; `None` for a subject that belongs to none.
+    pub placement: Option<Placement>,
 }
 
 /// A child's record.

@@ -3,15 +3,21 @@
 mod open_item_overdue;
 
 use super::rule::Rule;
-use crate::proto::v1::AlertKind;
+use super::rule_id::RuleId;
 
 /// All rules.
 pub const RULES: &[&dyn Rule] = &[&open_item_overdue::OpenItemOverdue];
 
-/// Returns the rule that raises alerts of a kind; `None` if this binary has no such rule.
+/// Returns the rule of an id. A test holds that there is one for each.
 #[must_use]
-pub fn by_kind(kind: AlertKind) -> Option<&'static dyn Rule> {
-    RULES.iter().copied().find(|rule| rule.kind() == kind)
+pub fn by_id(id: RuleId) -> Option<&'static dyn Rule> {
+    RULES.iter().copied().find(|rule| rule.id() == id)
+}
+
+/// Returns the names of a rule's parameters.
+#[must_use]
+pub fn parameters(id: RuleId) -> &'static [&'static str] {
+    by_id(id).map_or(&[], Rule::parameters)
 }
 
 #[cfg(test)]
@@ -19,11 +25,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_alert_has_one_rule() {
-        for number in 1.. {
-            let Ok(kind) = AlertKind::try_from(number) else { break };
-            assert_eq!(RULES.iter().filter(|rule| rule.kind() == kind).count(), 1, "{kind:?}");
+    fn each_id_has_one_rule() {
+        for id in RuleId::ALL {
+            assert_eq!(RULES.iter().filter(|rule| rule.id() == *id).count(), 1, "{id:?}");
         }
-        assert!(by_kind(AlertKind::Unspecified).is_none());
     }
 }

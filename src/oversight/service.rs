@@ -1,13 +1,15 @@
 //! `ListAlerts` and `ResolveAlert`: the commissioner of a placement, and its provider while it is live, read and
-//! resolve its alerts.
+//! resolve the alerts of which they were told.
 
 use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use uuid::Uuid;
 
+use super::alert_changes::alert_subject;
+use super::alert_list::{self, AlertFilter, AlertPosition};
 use super::alert_message::{alert_message, seal_resolution};
-use super::alerts::{self, AlertFilter, AlertRow};
+use super::alerts::{self, AlertRow};
 use super::wire;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
@@ -20,7 +22,7 @@ use crate::proto::v1::{
     ResolveAlertRequest, ResolveAlertResponse, StoredResolution,
 };
 use crate::seal::ChildKey;
-use crate::store::LogPosition;
+use crate::store::moment::MomentRow;
 
 /// Alerts that one query reads.
 const ROWS_PER_STEP: i64 = 200;
@@ -36,7 +38,7 @@ pub(super) async fn list_alerts(
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let query = ListAlertsRequest { page_size: 0, page_token: String::new(), ..m.clone() };
     let pages = PageTokens::for_query(&cx, &query);
-    let after = pages.start_position(&cx, &m.page_token, LogPosition::START, LogPosition::from_bytes)?;
+    let after = pages.start_position(&cx, &m.page_token, AlertPosition::START, AlertPosition::from_bytes)?;
     let (found, next) =
         load_page(&mut cx, &pages, (&wanted, after), usize::try_from(size).unwrap_or(usize::MAX)).await?;
     let mut response = ListAlertsResponse::default();
@@ -82,13 +84,13 @@ async fn load_listed_alert(
 async fn load_page(
     cx: &mut RequestContext,
     pages: &PageTokens,
-    (wanted, after): (&AlertFilter, LogPosition),
+    (wanted, after): (&AlertFilter, AlertPosition),
     size: usize,
-) -> Result<(Vec<ListedAlert>, Option<LogPosition>), Refusal> {
+) -> Result<(Vec<ListedAlert>, Option<AlertPosition>), Refusal> {
     let caller = cx.caller.organisation.clone();
     let (mut page, mut seen, mut scanned) = (Vec::new(), after, 0);
     while scanned < MAX_SCANNED_ALERTS {
-        let found = alerts::list_for_party(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
+        let found = alert_list::list_for_told(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
         if found.is_empty() {
             return Ok((page, None));
         }
@@ -135,7 +137,7 @@ pub(super) async fn resolve_alert(
 ) -> Result<Decided<ResolveAlertResponse>, Refusal> {
     let (id, officer, note) = wire::check_resolve(&m)?;
     let by = cx.caller.organisation.clone();
-    let alert = alerts::by_id_for_party(&mut cx.snapshot, id, &by).await?;
+    let alert = alerts::by_id_for_told(&mut cx.snapshot, id, &by).await?;
     let placement = match &alert {
         Some((placement, _)) => placements::by_id(&mut cx.snapshot, *placement).await?,
         None => None,
@@ -150,6 +152,10 @@ pub(super) async fn resolve_alert(
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(alerts::key(id), alert.version);
+    // When the day ends, the scheduler sets the moment at which it checks whether the cause still holds.
+    let due = Some(cx.today.end_of_day());
+    let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, alert_subject(id), due).await?;
+    let change = change.guard(guard.key, guard.version).append(&moment);
     let (key, mut change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
     let mut next = AlertRow {
         version: alert.version.next(),
@@ -160,7 +166,8 @@ pub(super) async fn resolve_alert(
     };
     next.resolution =
         Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer: cx.attest(officer), note })?);
-    for party in [&placement.commissioner, &placement.provider].into_iter().filter(|party| **party != by) {
+    let told = alerts::list_told(&mut cx.snapshot, id).await?;
+    for party in told.iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
     }
     let response = ResolveAlertResponse { state: next.state as i32, receipt: None };

@@ -2,10 +2,13 @@
 
 use uuid::Uuid;
 
-use super::alerts::AlertFilter;
+use super::alert_list::AlertFilter;
+use super::rule_id::RuleId;
+use super::severity::Severity;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
-use crate::proto::v1::{ListAlertsRequest, Officer, ResolveAlertRequest};
+use crate::proto::v1::{AlertOrder, ListAlertsRequest, Officer, ResolveAlertRequest};
+use crate::violation_reason::ViolationReason;
 
 /// Longest note, in characters.
 const MAX_NOTE_CHARS: usize = 2_000;
@@ -16,8 +19,18 @@ pub fn check_list(m: &ListAlertsRequest) -> Result<(AlertFilter, u32), Refusal> 
     let size = check.page_size("page_size", m.page_size, 100, 1_000);
     let state = check.optional_enum("state", m.state);
     let placement = check.optional_uuid("placement_id", &m.placement_id);
+    let rule = RuleId::parse(&m.rule);
+    if rule.is_none() && !m.rule.is_empty() {
+        check.add_violation("rule", ViolationReason::EnumUnknown);
+    }
+    let severity = Severity::from_number(m.severity.into());
+    if severity.is_none() && m.severity != 0 {
+        check.add_violation("severity", ViolationReason::EnumUnknown);
+    }
+    let order = check.optional_enum("order", m.order).unwrap_or(AlertOrder::Unspecified);
     check.finish()?;
-    Ok((AlertFilter { state, placement }, size.ok_or(Reason::Malformed)?))
+    let wanted = AlertFilter { state, placement, rule, severity, order };
+    Ok((wanted, size.ok_or(Reason::Malformed)?))
 }
 
 /// Checks a request to resolve: the alert, the officer, and the note.

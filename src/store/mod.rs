@@ -25,6 +25,7 @@ mod log_follower;
 pub mod log_indexer;
 pub mod log_startup;
 mod mailbox_notifier;
+pub mod moment;
 pub mod nodes;
 mod position;
 pub mod proposal;

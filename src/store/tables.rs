@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use super::moment::MomentRow;
+use super::record::Record;
 use super::sql::{Column, NO_VERSIONS, RecordSubject, Table, TableClass};
 use super::version_key::VersionKey;
 use crate::clock::Instant;
@@ -20,6 +22,7 @@ pub const TABLES: &[&Table] = &[
     &NODES,
     &ACTIVATED_KEYS,
     &MIGRATIONS,
+    MomentRow::TABLE,
 ];
 
 /// Log entries, one row an exchange.

@@ -58,6 +58,8 @@ pub enum KeyFamily {
     OpenItem = b'O',
     /// An alert.
     Alert = b'A',
+    /// The moment at which a subject is evaluated next.
+    Moment = b'M',
     /// An organisation's issuer of tokens, by its name.
     Issuer = b'i',
     /// An organisation's practitioner, by key id and pseudonym.

@@ -1,15 +1,16 @@
 //! Alerts, on both databases: an open item of a start that becomes overdue raises one alert for commissioner and
 //! provider. The alert ends when somebody resolves it or when its cause is gone.
 
+use ap_gateway::calendar::Date;
 use ap_gateway::cli::{audit, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
 use ap_gateway::clock::Randomness;
 use ap_gateway::oversight;
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, Alert, AlertState, DeliveryKind, DeliveryStage, DeliveryStatus,
-    EndPlacementRequest, GetDeliveryStatusRequest, ListAlertsRequest, Officer, ResolveAlertRequest,
-    delivery_service, oversight_service, placement_service,
+    AcknowledgeDeliveryRequest, Acknowledged, Alert, AlertOrder, AlertState, Delivery, DeliveryKind,
+    DeliveryStage, DeliveryStatus, EndPlacementRequest, GetDeliveryStatusRequest, ListAlertsRequest, Officer,
+    ResolveAlertRequest, delivery_service, oversight_service, placement_service,
 };
 use ap_gateway::store::Value;
 use tempfile::TempDir;
@@ -128,6 +129,19 @@ async fn an_overdue_item_raises_one_alert(world: &World, stage: &mut Fixtures) -
     late
 }
 
+/// Acknowledges a delivery as acted on by a named person.
+async fn act_on(client: &Client, delivery: &Delivery) {
+    let (cursor, content_sha256) = (delivery.cursor.clone(), delivery.content_sha256.clone());
+    let request = AcknowledgeDeliveryRequest {
+        request_id: new_id(),
+        deliveries: vec![Acknowledged { cursor, content_sha256 }],
+        stage: DeliveryStage::ActedOn as i32,
+        officer: Some(officer("Sam Example")),
+        ..AcknowledgeDeliveryRequest::default()
+    };
+    client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.unwrap();
+}
+
 /// Checks that a named person of each party acts on the delivery, and that one of them resolves the alert with a
 /// note.
 async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
@@ -139,15 +153,7 @@ async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
         };
         assert!(delivery.needs_action && delivery.object_id == raised.alert_id);
         assert_eq!(delivery.content, Some(Content::Alert(raised.clone())));
-        let (cursor, content_sha256) = (delivery.cursor.clone(), delivery.content_sha256.clone());
-        let request = AcknowledgeDeliveryRequest {
-            request_id: new_id(),
-            deliveries: vec![Acknowledged { cursor, content_sha256 }],
-            stage: DeliveryStage::ActedOn as i32,
-            officer: Some(officer("Sam Example")),
-            ..AcknowledgeDeliveryRequest::default()
-        };
-        client.call(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await.unwrap();
+        act_on(client, delivery).await;
     }
     let request = GetDeliveryStatusRequest { object_id: raised.alert_id.clone() };
     let status = la.call(delivery_service::GET_DELIVERY_STATUS, &request).await.unwrap().message;
@@ -212,12 +218,124 @@ async fn end_placement(world: &World, placement_id: &str, end: EndPlacementReque
     la.call(placement_service::END_PLACEMENT, &end).await.unwrap();
 }
 
+/// Acts on one of the alerts of la-a and provider-c, so that it is not escalated.
+async fn an_alert_that_was_acted_on(world: &World) {
+    let provider = world.client("provider-c").await;
+    let placement = world.placements("la-a", "provider-c").remove(0);
+    act_on(&provider, &deliveries_of_kind(&provider, DeliveryKind::Alert, &placement).await[0]).await;
+}
+
+/// Checks an alert that was resolved on Tuesday 1 December and was due for a check when the node was down.
+async fn a_resolved_alert_whose_cause_holds_is_opened_again(world: &World, late: &str) {
+    let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
+    let again = wait_for_alert(&la, late, AlertState::Open).await;
+    assert_eq!((again.times_raised, again.level), (2, 0));
+    assert_eq!((&*again.resolved_by, &again.officer, &*again.note), ("", &None, ""));
+    // The check was due when Tuesday 8 December ended; ten school days after Wednesday is the 23rd.
+    assert_eq!(again.act_by_time.unwrap().seconds, end_of("2026-12-23"));
+    for client in [&la, &riverside] {
+        let told = deliveries_of_kind(client, DeliveryKind::Alert, late).await;
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[1].content, Some(Content::Alert(again.clone())));
+    }
+    assert_eq!(deliveries_of_kind(&la, DeliveryKind::AlertEnded, late).await.len(), 1);
+}
+
+/// Returns the end of a day of winter in England, in seconds since 1970 UTC.
+fn end_of(day: &str) -> i64 {
+    Date::parse(day).unwrap().end_of_day().micros() / 1_000_000
+}
+
+/// Waits until the placement's alert has a level.
+async fn wait_for_level(client: &Client, placement: &str, level: i32) -> Alert {
+    for _ in 0..MAX_POLLS {
+        let found = list_alerts(client, placement).await.into_iter().find(|found| found.level == level);
+        if let Some(found) = found {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no alert is of level {level}");
+}
+
+/// Checks alerts that were raised on Friday 20 November with ten school days to act: both escalations are due at their
+/// own instants, the first while the node was down.
+async fn alerts_on_which_nobody_acts_are_escalated_twice(world: &World, later: &str) {
+    let (la, provider) = (world.client("la-a").await, world.client("provider-c").await);
+    let [acted_on, ignored] = &world.placements("la-a", "provider-c")[..] else { panic!("two placements") };
+    let once = wait_for_level(&la, ignored, 1).await;
+    assert_eq!((&*once.rule, once.severity, once.times_raised), ("OPEN_ITEM_OVERDUE", 3, 1));
+    assert_eq!(once.subject, format!("placement/{ignored}"));
+    let times = |alert: &Alert| (alert.escalated_time.unwrap().seconds, alert.act_by_time.unwrap().seconds);
+    assert_eq!(times(&once), (end_of("2026-12-04"), end_of("2026-12-18")));
+    world.advance("2026-12-19T00:00:30Z");
+    let twice = wait_for_level(&provider, ignored, 2).await;
+    assert_eq!(times(&twice), (end_of("2026-12-18"), end_of("2027-01-06")));
+    // Nothing is due on the last day: an alert is escalated twice at most.
+    world.advance("2027-01-20T09:00:00Z");
+    wait_for_level(&la, later, 2).await;
+    for client in [&la, &provider] {
+        let told = deliveries_of_kind(client, DeliveryKind::AlertEscalated, ignored).await;
+        let contents: Vec<_> = told.into_iter().map(|one| (one.needs_action, one.content)).collect();
+        let expected = [&once, &twice].map(|alert| (true, Some(Content::Alert(alert.clone()))));
+        assert_eq!(contents, expected);
+        assert!(deliveries_of_kind(client, DeliveryKind::AlertEscalated, acted_on).await.is_empty());
+    }
+    assert_eq!(list_alerts(&la, acted_on).await[0].level, 0);
+    for stranger in ["la-b", "school", "provider-a"] {
+        let client = world.client(stranger).await;
+        assert!(deliveries_of_kind(&client, DeliveryKind::AlertEscalated, ignored).await.is_empty());
+    }
+}
+
+/// Checks the order of urgency page by page, and the filters.
+async fn alerts_are_listed_by_urgency(world: &World) {
+    let la = world.client("la-a").await;
+    let urgency = ListAlertsRequest { order: AlertOrder::Urgency as i32, ..ListAlertsRequest::default() };
+    let all = la.call(oversight_service::LIST_ALERTS, &urgency).await.unwrap().message.alerts;
+    let key = |alert: &Alert| {
+        let time = |time: Option<prost_types::Timestamp>| time.map(|time| (time.seconds, time.nanos));
+        let id = alert.alert_id.clone();
+        (alert.severity, -alert.level, time(alert.act_by_time), time(alert.raised_time), id)
+    };
+    assert!(all.len() > 5 && all.is_sorted_by_key(key), "{all:#?}");
+    assert!(all.iter().any(|alert| alert.level == 0) && all[0].level == 2);
+    let (mut paged, mut page_token) = (Vec::new(), String::new());
+    for _ in 0..=all.len() {
+        let request = ListAlertsRequest { page_size: 2, page_token, ..urgency.clone() };
+        let page = la.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message;
+        paged.extend(page.alerts);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+    for (rule, severity, count) in [
+        ("OPEN_ITEM_OVERDUE", 0, all.len()),
+        ("", 3, all.len()),
+        ("", 2, 0),
+        ("OPEN_ITEM_OVERDUE", 3, all.len()),
+    ] {
+        let request = ListAlertsRequest { rule: rule.to_owned(), severity, ..ListAlertsRequest::default() };
+        let found = la.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts;
+        assert_eq!(found.len(), count, "{rule} {severity}");
+    }
+    for (rule, severity) in [("PAST_LIFE", 0), ("", 4)] {
+        let request = ListAlertsRequest { rule: rule.to_owned(), severity, ..ListAlertsRequest::default() };
+        let refused = la.call(oversight_service::LIST_ALERTS, &request).await;
+        let Err(ClientError::Refused(status)) = refused else { panic!("{rule} {severity}") };
+        assert_eq!(reason(&status), "INVALID_REQUEST");
+    }
+}
+
 /// Runs all checks, and restarts the node after a due date: it raises the alerts that are missing and none twice.
 async fn all(world: World) -> TempDir {
     let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let late = an_overdue_item_raises_one_alert(&world, &mut stage).await;
     an_alert_is_acknowledged_and_resolved(&world, &late).await;
     an_alert_closes_when_its_cause_is_gone(&world).await;
+    an_alert_that_was_acted_on(&world).await;
     let later = start_without_acknowledgement(&mut stage).await;
     let over = start_without_acknowledgement(&mut stage).await;
     drop(stage);
@@ -233,10 +351,10 @@ async fn all(world: World) -> TempDir {
     world.advance("2026-12-10T08:00:00Z");
     assert_eq!(wait_for_alert(&la, &over, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(wait_for_alert(&la, &later, AlertState::Open).await.due_date, "2026-12-08");
-    assert_eq!(list_alerts(&la, &late).await[0].state(), AlertState::Resolved);
-    for placement in [&late, &later] {
-        assert_eq!(deliveries_of_kind(&la, DeliveryKind::Alert, placement).await.len(), 1);
-    }
+    assert_eq!(deliveries_of_kind(&la, DeliveryKind::Alert, &later).await.len(), 1);
+    a_resolved_alert_whose_cause_holds_is_opened_again(&world, &late).await;
+    alerts_on_which_nobody_acts_are_escalated_twice(&world, &later).await;
+    alerts_are_listed_by_urgency(&world).await;
     world.stop().await
 }
 

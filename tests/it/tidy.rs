@@ -80,7 +80,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "returns",
         "violation_reason clock calendar codes proto seal store exchange register placements passports",
     ),
-    ("oversight", "clock calendar codes proto seal store exchange placements"),
+    ("oversight", "violation_reason clock calendar codes proto seal store exchange register placements"),
     (
         "delivery",
         "violation_reason clock codes proto seal store exchange register placements passports returns oversight",

@@ -9,18 +9,18 @@ use crate::oversight::alerts::AlertRow;
 use crate::oversight::rule::{
     Cause, ChildRecord, DuePage, DuePosition, Grounds, Moment, NewAlert, Raise, Rule, RuleFuture,
 };
+use crate::oversight::rule_id::RuleId;
 use crate::oversight::subject::{DamagedSubject, Subject};
 use crate::placements::open_items::{self, RemainingItems};
 use crate::placements::{self, Placement};
-use crate::proto::v1::AlertKind;
 use crate::store::{DamagedRow, Snapshot};
 
 /// The rule.
 pub struct OpenItemOverdue;
 
 impl Rule for OpenItemOverdue {
-    fn kind(&self) -> AlertKind {
-        AlertKind::OpenItemOverdue
+    fn id(&self) -> RuleId {
+        RuleId::OpenItemOverdue
     }
 
     fn raises_on(&self) -> &'static [Moment] {
@@ -114,7 +114,6 @@ async fn load(
     Ok(remaining.map(|remaining| (placement, remaining)))
 }
 
-/// Both parties receive the alert, because either may be the one that acts.
 fn grounds(placement: &Placement, remaining: RemainingItems) -> Grounds {
     Grounds {
         versions_read: remaining.versions_read,
@@ -124,6 +123,6 @@ fn grounds(placement: &Placement, remaining: RemainingItems) -> Grounds {
             sender: placement.commissioner.clone(),
             key: remaining.key,
         }),
-        recipients: vec![placement.commissioner.clone(), placement.provider.clone()],
+        placement: Some(placement.clone()),
     }
 }

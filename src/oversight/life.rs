@@ -1,0 +1,202 @@
+//! The life of an alert, as a pure function of its facts, an instant and the rule book: when it is escalated, and when
+//! it is opened again.
+//!
+//! OPEN is escalated when its act-by instant passes and nobody acted on it. RESOLVED is opened again if its cause still
+//! holds some school days later. A cause that holds again soon after the alert was CLOSED opens it again too; that is
+//! decided when the rule raises it ([`on_raise`]).
+
+use super::act_by::{act_by, end_of_school_days};
+use super::rule_book::RuleBook;
+use super::severity::Severity;
+use crate::calendar::SchoolCalendar;
+use crate::clock::Instant;
+use crate::proto::v1::AlertState;
+
+/// What is known of an alert.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertFacts {
+    /// State.
+    pub state: AlertState,
+    /// Severity.
+    pub severity: Severity,
+    /// How often it was escalated since it was opened.
+    pub level: u32,
+    /// Until when somebody must act on it.
+    pub act_by: Instant,
+    /// When it ended; `None` while it is open.
+    pub ended: Option<Instant>,
+    /// Whether somebody acted on it since it was opened.
+    pub is_acted_on: bool,
+    /// Whether its cause holds.
+    pub cause_holds: bool,
+}
+
+/// What is done with an alert at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// It goes up by a level, with a new instant by which somebody must act.
+    Escalate(Instant),
+    /// It is open again, with the instant by which somebody must act.
+    Reopen(Instant),
+}
+
+/// Decides what is done with an alert at an instant, and when it is looked at next if nothing happens before.
+#[must_use]
+pub fn decide(
+    alert: &AlertFacts,
+    at: Instant,
+    book: &RuleBook,
+    calendar: &SchoolCalendar,
+) -> (Step, Option<Instant>) {
+    let new_act_by = || act_by(at, book.act_within(alert.severity), book.school_hours, calendar);
+    match (alert.state, alert.ended) {
+        (AlertState::Open, _) if at < alert.act_by => (Step::Keep, Some(alert.act_by)),
+        (AlertState::Open, _)
+            if alert.cause_holds && !alert.is_acted_on && alert.level < book.escalations =>
+        {
+            let act_by = new_act_by();
+            (Step::Escalate(act_by), (alert.level + 1 < book.escalations).then_some(act_by))
+        }
+        (AlertState::Resolved, Some(ended)) => {
+            let check = end_of_school_days(ended, book.reopen_resolved_after_school_days, calendar);
+            if at < check {
+                (Step::Keep, Some(check))
+            } else if alert.cause_holds {
+                let act_by = new_act_by();
+                (Step::Reopen(act_by), Some(act_by))
+            } else {
+                (Step::Keep, None)
+            }
+        }
+        _ => (Step::Keep, None),
+    }
+}
+
+/// What a rule that finds a cause does with the newest alert that it raised about the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRaise {
+    /// Nothing: the alert is open, or its resolution is still to be checked.
+    Keep,
+    /// The alert is opened again.
+    Reopen,
+    /// Another alert is raised.
+    New,
+}
+
+/// Decides what a rule that finds a cause at an instant does with the newest alert that it raised about the subject:
+/// its state, and when it ended.
+#[must_use]
+pub fn on_raise(
+    (state, ended): (AlertState, Option<Instant>),
+    at: Instant,
+    book: &RuleBook,
+    calendar: &SchoolCalendar,
+) -> OnRaise {
+    let until = |days| ended.map(|ended| end_of_school_days(ended, days, calendar));
+    let is_within = |days| until(days).is_some_and(|until| at <= until);
+    match state {
+        AlertState::Open => OnRaise::Keep,
+        AlertState::Resolved if is_within(book.reopen_resolved_after_school_days) => OnRaise::Keep,
+        AlertState::Resolved | AlertState::Closed if is_within(book.reopen_closed_within_school_days) => {
+            OnRaise::Reopen
+        }
+        _ => OnRaise::New,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::{Date, Period, TimeOfDay};
+
+    fn date(text: &str) -> Date {
+        Date::parse(text).unwrap()
+    }
+
+    /// Returns the instant of a time in London, written as `2026-11-18 14:00`.
+    fn at(text: &str) -> Instant {
+        let (day, time) = text.split_once(' ').unwrap();
+        TimeOfDay::parse(time).unwrap().instant_on(date(day)).unwrap()
+    }
+
+    fn calendar() -> SchoolCalendar {
+        let period = |first: &str, last: &str| Period::new(date(first), date(last)).unwrap();
+        SchoolCalendar {
+            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
+            ..SchoolCalendar::default()
+        }
+    }
+
+    fn open(act_by: Instant) -> AlertFacts {
+        AlertFacts {
+            state: AlertState::Open,
+            severity: Severity::Two,
+            level: 0,
+            act_by,
+            ended: None,
+            is_acted_on: false,
+            cause_holds: true,
+        }
+    }
+
+    fn step(alert: &AlertFacts, now: Instant) -> (Step, Option<Instant>) {
+        decide(alert, now, &RuleBook::embedded(), &calendar())
+    }
+
+    #[test]
+    fn an_open_alert_is_escalated_twice_at_its_instants_unless_somebody_acted() {
+        let act_by = date("2026-11-19").end_of_day();
+        let before = Instant::from_micros(act_by.micros() - 1).unwrap();
+        assert_eq!(step(&open(act_by), before), (Step::Keep, Some(act_by)));
+        // The instant is the first of Friday; two school days later is Tuesday.
+        let second = date("2026-11-24").end_of_day();
+        assert_eq!(step(&open(act_by), act_by), (Step::Escalate(second), Some(second)));
+        let third = date("2026-11-27").end_of_day();
+        let once = AlertFacts { level: 1, ..open(second) };
+        assert_eq!(step(&once, second), (Step::Escalate(third), None));
+        assert_eq!(step(&AlertFacts { level: 2, ..open(third) }, third), (Step::Keep, None));
+        assert_eq!(step(&AlertFacts { is_acted_on: true, ..open(act_by) }, act_by), (Step::Keep, None));
+        assert_eq!(step(&AlertFacts { cause_holds: false, ..open(act_by) }, act_by), (Step::Keep, None));
+    }
+
+    #[test]
+    fn an_alert_of_severity_1_is_escalated_within_school_hours() {
+        let urgent = AlertFacts { severity: Severity::One, ..open(at("2026-11-20 14:30")) };
+        let monday = at("2026-11-23 10:00");
+        assert_eq!(step(&urgent, at("2026-11-20 14:30")), (Step::Escalate(monday), Some(monday)));
+    }
+
+    #[test]
+    fn a_resolved_alert_is_checked_five_school_days_later() {
+        let ended = Some(at("2026-11-18 10:00"));
+        let alert = AlertFacts { state: AlertState::Resolved, ended, ..open(at("2026-11-18 11:00")) };
+        let check = date("2026-11-25").end_of_day();
+        assert_eq!(step(&alert, at("2026-11-18 10:00")), (Step::Keep, Some(check)));
+        let act_by = date("2026-11-30").end_of_day();
+        assert_eq!(step(&alert, check), (Step::Reopen(act_by), Some(act_by)));
+        assert_eq!(step(&AlertFacts { cause_holds: false, ..alert }, check), (Step::Keep, None));
+        let closed = AlertFacts { state: AlertState::Closed, ..alert };
+        assert_eq!(step(&closed, check), (Step::Keep, None), "a closed alert is opened by its rule alone");
+    }
+
+    #[test]
+    fn a_cause_that_holds_again_soon_opens_the_alert_again() {
+        let raise = |state, ended: Option<&str>, now: &str| {
+            on_raise((state, ended.map(at)), at(now), &RuleBook::embedded(), &calendar())
+        };
+        assert_eq!(raise(AlertState::Open, None, "2026-11-18 10:00"), OnRaise::Keep);
+        let ended = Some("2026-09-07 10:00");
+        for (state, now, expected) in [
+            (AlertState::Closed, "2026-09-07 10:01", OnRaise::Reopen),
+            (AlertState::Closed, "2026-10-05 23:59", OnRaise::Reopen),
+            (AlertState::Closed, "2026-10-06 00:01", OnRaise::New),
+            (AlertState::Resolved, "2026-09-14 23:59", OnRaise::Keep),
+            (AlertState::Resolved, "2026-09-15 00:01", OnRaise::Reopen),
+            (AlertState::Resolved, "2026-10-06 00:01", OnRaise::New),
+        ] {
+            assert_eq!(raise(state, ended, now), expected, "{state:?} {now}");
+        }
+    }
+}

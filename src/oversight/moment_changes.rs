@@ -1,0 +1,72 @@
+//! The change of a system exchange that evaluates the moment of an alert: it escalates the alert, opens it again or
+//! leaves it, and sets the next moment. The moment's key is the guard, so it is done once, on whatever node.
+
+use uuid::Uuid;
+
+use super::alert_changes::write_and_deliver;
+use super::alerts::{self, AlertRow};
+use super::life::{self, AlertFacts, Step};
+use super::rule::{Cause, Rule};
+use super::rule_book::RuleBook;
+use crate::clock::Instant;
+use crate::exchange::change::row_write;
+use crate::exchange::{Change, Permit, Refusal, RequestContext};
+use crate::proto::v1::DeliveryKind;
+use crate::register::terms;
+use crate::store::moment::{self, MomentRow};
+
+/// Evaluates the moment of an alert. `None`: the moment is no longer due, because another node evaluated it.
+pub(super) async fn evaluate_alert(
+    mut cx: RequestContext,
+    permit: Permit,
+    (rule, book): (&dyn Rule, &RuleBook),
+    (alert, subject, now): (Uuid, &str, Instant),
+) -> Result<Option<Change>, Refusal> {
+    let moment: Option<MomentRow> = cx.snapshot.newest(&moment::key(subject)).await?;
+    let Some((moment, at)) = moment.and_then(|moment| moment.due.map(|due| (moment, due))) else {
+        return Ok(None);
+    };
+    let Some(alert) = alerts::by_id(&mut cx.snapshot, alert).await?.filter(|_| at <= now) else {
+        return Ok(None);
+    };
+    let cause = rule.find_cause(&mut cx, &alert).await?;
+    let facts = AlertFacts {
+        state: alert.state,
+        severity: alert.severity,
+        level: alert.level,
+        act_by: alert.act_by,
+        ended: alert.ended_at(),
+        is_acted_on: alerts::is_acted_on(&mut cx.snapshot, alert.id).await?,
+        cause_holds: cause.as_ref().is_some_and(|cause| cause.holds),
+    };
+    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
+    let (step, next) = life::decide(&facts, at, book, &calendar);
+    let (guard, moment) = moment.followed_by(next);
+    let change = cx.change(&permit).guard(guard.key, guard.version).append(&moment);
+    let change = change.guard(alerts::key(alert.id), alert.version);
+    let Some(cause) = cause else { return Ok(Some(change)) };
+    apply(&mut cx, change, (step, at), (alert, &cause)).await.map(Some)
+}
+
+/// Writes and delivers what a step makes of an alert. An escalation goes to all who were told, and to the commissioner.
+async fn apply(
+    cx: &mut RequestContext,
+    change: Change,
+    (step, at): (Step, Instant),
+    (alert, cause): (AlertRow, &Cause),
+) -> Result<Change, Refusal> {
+    let mut told = alerts::list_told(&mut cx.snapshot, alert.id).await?;
+    let (kind, next) = match step {
+        Step::Keep => return Ok(change),
+        Step::Escalate(act_by) => (DeliveryKind::AlertEscalated, alert.escalated(at, act_by)),
+        Step::Reopen(act_by) => (DeliveryKind::Alert, alert.reopened(act_by)),
+    };
+    let commissioner = cause.grounds.placement.as_ref().map(|placement| &placement.commissioner);
+    if kind == DeliveryKind::AlertEscalated
+        && let Some(commissioner) = commissioner.filter(|commissioner| !told.contains(commissioner))
+    {
+        told.push(commissioner.clone());
+    }
+    let rows = vec![row_write(&next)];
+    Ok(write_and_deliver(change, &cause.grounds, (kind, &[next], &told), rows))
+}

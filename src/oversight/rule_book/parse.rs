@@ -1,0 +1,342 @@
+//! The parser of `rules.toml`. A fault names the line and the key.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{RuleBook, RuleSettings, Told};
+use crate::calendar::{Date, TimeOfDay};
+use crate::oversight::act_by::{ActWithin, SchoolHours};
+use crate::oversight::rule_id::RuleId;
+use crate::oversight::rules;
+use crate::oversight::severity::Severity;
+
+/// Largest number in the file: school days, minutes, counts.
+const MAX_NUMBER: i64 = 100_000;
+/// Largest number of escalations.
+const MAX_ESCALATIONS: i64 = 2;
+
+/// A fault of a file of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleBookFault {
+    /// The line, from 1.
+    pub line: usize,
+    /// The key and its fault.
+    pub what: String,
+}
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// A table of the file with its dotted key.
+struct Section<'a, 'i> {
+    text: &'a str,
+    key: String,
+    span: Range<usize>,
+    table: &'a DeTable<'i>,
+}
+
+/// Parses a text onto a rule book: what the text holds replaces what the book holds.
+pub(super) fn parse(text: &str, mut book: RuleBook) -> Result<RuleBook, RuleBookFault> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        fault(text, &span, "the file", &message)
+    })?;
+    let file = Section { text, key: String::new(), span: table.span(), table: table.get_ref() };
+    file.require_known(&["life", "severity", "rules"])?;
+    if let Some(life) = file.section("life")? {
+        parse_life(&life, &mut book)?;
+    }
+    if let Some(severities) = file.section("severity")? {
+        for severity in severities.sections()? {
+            parse_severity(&severity, &mut book)?;
+        }
+    }
+    if let Some(rules) = file.section("rules")? {
+        for rule in rules.sections()? {
+            let (id, settings) = parse_rule(&rule)?;
+            book.rules.insert(id, settings);
+        }
+    }
+    Ok(book)
+}
+
+fn parse_life(life: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), RuleBookFault> {
+    let (from, to) = ("school_hours_from", "school_hours_to");
+    let (escalations, resolved) = ("escalations", "reopen_resolved_after_school_days");
+    let closed = "reopen_closed_within_school_days";
+    life.require_known(&[from, to, escalations, resolved, closed])?;
+    let SchoolHours { from: present_from, to: present_to } = book.school_hours;
+    book.school_hours = SchoolHours {
+        from: life.time(from)?.unwrap_or(present_from),
+        to: life.time(to)?.unwrap_or(present_to),
+    };
+    if book.school_hours.from >= book.school_hours.to {
+        return Err(life.fault_at(to, "must be later than school_hours_from"));
+    }
+    if let Some(number) = life.number(escalations, 0..=MAX_ESCALATIONS)? {
+        book.escalations = number;
+    }
+    if let Some(number) = life.number(resolved, 1..=MAX_NUMBER)? {
+        book.reopen_resolved_after_school_days = number;
+    }
+    if let Some(number) = life.number(closed, 1..=MAX_NUMBER)? {
+        book.reopen_closed_within_school_days = number;
+    }
+    Ok(())
+}
+
+fn parse_severity(section: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), RuleBookFault> {
+    let (minutes, days) = ("act_within_school_minutes", "act_within_school_days");
+    section.require_known(&[minutes, days])?;
+    let number = section.name().parse().ok().and_then(Severity::from_number);
+    let severity = number.ok_or_else(|| section.fault("is not a severity from 1 to 3"))?;
+    let within = match (section.number(minutes, 1..=MAX_NUMBER)?, section.number(days, 1..=MAX_NUMBER)?) {
+        (Some(minutes), None) => ActWithin::SchoolMinutes(minutes),
+        (None, Some(days)) => ActWithin::SchoolDays(days),
+        _ => return Err(section.fault(&format!("needs exactly one of {minutes} and {days}"))),
+    };
+    book.act_within.insert(severity, within);
+    Ok(())
+}
+
+fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleBookFault> {
+    section.require_known(&["from", "findings", "severity", "told", "parameters"])?;
+    let id = RuleId::parse(section.name()).ok_or_else(|| section.fault("is not a rule of this release"))?;
+    let severity = section.number("severity", 1..=3)?.and_then(|number| Severity::from_number(number.into()));
+    let told = section.texts("told")?.into_iter().map(|(name, span)| {
+        let found = Told::NAMES.iter().find(|(known, _)| *known == name);
+        let names = Told::NAMES.map(|(known, _)| known).join(", ");
+        found
+            .map(|(_, told)| *told)
+            .ok_or_else(|| section.fault_in(&span, "told", &format!("may hold {names}")))
+    });
+    let settings = RuleSettings {
+        from: section.date("from")?,
+        findings: section.texts("findings")?.into_iter().map(|(finding, _)| finding.to_owned()).collect(),
+        severity: severity.ok_or_else(|| section.fault("needs a severity"))?,
+        told: told.collect::<Result<_, _>>()?,
+        parameters: parse_parameters(id, section)?,
+    };
+    if settings.findings.is_empty() || settings.told.is_empty() {
+        return Err(section.fault("needs findings and told"));
+    }
+    Ok((id, settings))
+}
+
+/// Parses the parameters of a rule: exactly those that it declares.
+fn parse_parameters(
+    id: RuleId,
+    rule: &Section<'_, '_>,
+) -> Result<BTreeMap<String, Vec<(Date, u32)>>, RuleBookFault> {
+    let declared = rules::parameters(id);
+    let mut parameters = BTreeMap::new();
+    let section = rule.section("parameters")?;
+    if let Some(section) = &section {
+        section.require_known(declared)?;
+    }
+    for name in declared {
+        let values = section.as_ref().map_or(Ok(Vec::new()), |section| section.dated_numbers(name))?;
+        if values.is_empty() {
+            return Err(rule.fault(&format!("needs parameters.{name}, a list of {{ from, value }}")));
+        }
+        parameters.insert((*name).to_owned(), values);
+    }
+    Ok(parameters)
+}
+
+impl<'a, 'i> Section<'a, 'i> {
+    /// Returns the last part of the key.
+    fn name(&self) -> &str {
+        self.key.rsplit('.').next().unwrap_or_default()
+    }
+
+    fn child(&self, name: &str, value: &'a Value<'i>) -> Result<Self, RuleBookFault> {
+        let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
+        let table = value.get_ref().as_table();
+        let table = table.ok_or_else(|| fault(self.text, &value.span(), &key, "must be a table"))?;
+        Ok(Self { text: self.text, key, span: value.span(), table })
+    }
+
+    /// Returns a table of this one.
+    fn section(&self, name: &str) -> Result<Option<Self>, RuleBookFault> {
+        self.table.get(name).map(|value| self.child(name, value)).transpose()
+    }
+
+    /// Returns every table of this one.
+    fn sections(&self) -> Result<Vec<Self>, RuleBookFault> {
+        self.table.iter().map(|(name, value)| self.child(name.get_ref(), value)).collect()
+    }
+
+    fn require_known(&self, known: &[&str]) -> Result<(), RuleBookFault> {
+        for (name, _) in self.table {
+            if !known.contains(&name.get_ref().as_ref()) {
+                let key = if self.key.is_empty() {
+                    name.get_ref().to_string()
+                } else {
+                    format!("{}.{}", self.key, name.get_ref())
+                };
+                let message = format!("is unknown; known are {}", known.join(", "));
+                return Err(fault(self.text, &name.span(), &key, message.trim_end_matches("; known are ")));
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<u32>, RuleBookFault> {
+        let Some(value) = self.table.get(name) else { return Ok(None) };
+        let number = integer(value.get_ref()).filter(|number| range.contains(number));
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        let message = || format!("must be a whole number from {} to {}", range.start(), range.end());
+        number.map(Some).ok_or_else(|| self.fault_in(&value.span(), name, &message()))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<(&'a str, Range<usize>)>, RuleBookFault> {
+        let Some(value) = self.table.get(name) else { return Ok(None) };
+        let text = value.get_ref().as_str().map(|text| (text, value.span()));
+        text.map(Some).ok_or_else(|| self.fault_in(&value.span(), name, "must be a text"))
+    }
+
+    fn time(&self, name: &str) -> Result<Option<TimeOfDay>, RuleBookFault> {
+        let Some((text, span)) = self.text(name)? else { return Ok(None) };
+        let time = TimeOfDay::parse(text).map(Some);
+        time.map_err(|error| self.fault_in(&span, name, &format!("is {error}")))
+    }
+
+    /// Returns a day; an empty text is none, because nobody has published it.
+    fn date(&self, name: &str) -> Result<Option<Date>, RuleBookFault> {
+        let Some((text, span)) = self.text(name)? else { return Ok(None) };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Date::parse(text).map(Some).map_err(|error| self.fault_in(&span, name, &format!("is {error}")))
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<(&'a str, Range<usize>)>, RuleBookFault> {
+        let Some(value) = self.table.get(name) else { return Ok(Vec::new()) };
+        let texts = value.get_ref().as_array().map(|array| {
+            array.iter().map(|text| Some((text.get_ref().as_str()?, text.span()))).collect::<Option<Vec<_>>>()
+        });
+        texts.flatten().ok_or_else(|| self.fault_in(&value.span(), name, "must be a list of texts"))
+    }
+
+    /// Returns the values of a parameter with the days from which they hold.
+    fn dated_numbers(&self, name: &str) -> Result<Vec<(Date, u32)>, RuleBookFault> {
+        let Some(value) = self.table.get(name) else { return Ok(Vec::new()) };
+        let items = value.get_ref().as_array();
+        let items =
+            items.ok_or_else(|| self.fault_in(&value.span(), name, "must be a list of { from, value }"))?;
+        let mut values: Vec<(Date, u32)> = Vec::new();
+        for item in items.iter() {
+            let item = self.child(name, item)?;
+            item.require_known(&["from", "value"])?;
+            let (Some(from), Some(number)) = (item.date("from")?, item.number("value", 0..=MAX_NUMBER)?)
+            else {
+                return Err(item.fault("needs from and value"));
+            };
+            if values.last().is_some_and(|(earlier, _)| *earlier >= from) {
+                return Err(item.fault_at("from", "must be later than the one before"));
+            }
+            values.push((from, number));
+        }
+        Ok(values)
+    }
+
+    fn fault(&self, message: &str) -> RuleBookFault {
+        fault(self.text, &self.span, &self.key, message)
+    }
+
+    /// Makes a fault at a key of the table, or at the table if it lacks the key.
+    fn fault_at(&self, name: &str, message: &str) -> RuleBookFault {
+        let span = self.table.get(name).map_or_else(|| self.span.clone(), Spanned::span);
+        self.fault_in(&span, name, message)
+    }
+
+    fn fault_in(&self, span: &Range<usize>, name: &str, message: &str) -> RuleBookFault {
+        fault(self.text, span, &format!("{}.{name}", self.key), message)
+    }
+}
+
+fn fault(text: &str, span: &Range<usize>, key: &str, message: &str) -> RuleBookFault {
+    let before = text.get(..span.start).unwrap_or_default();
+    RuleBookFault { line: before.matches('\n').count() + 1, what: format!("{key} {message}") }
+}
+
+/// Returns the value as an integer, or `None` beyond 64 bits.
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault_of(text: &str) -> (usize, String) {
+        let fault = RuleBook::with_overrides(text).unwrap_err();
+        (fault.line, fault.what)
+    }
+
+    #[test]
+    fn the_embedded_file_is_valid_and_holds_every_rule() {
+        let book = parse(super::super::EMBEDDED, RuleBook::without_rules()).unwrap();
+        assert_eq!(book, *RuleBook::embedded());
+        let ids: Vec<RuleId> = book.rules().map(|(id, _)| id).collect();
+        let mut all = RuleId::ALL.to_vec();
+        all.sort_unstable();
+        assert_eq!(ids, all);
+        for severity in Severity::ALL {
+            assert!(book.act_within.contains_key(&severity), "{severity:?}");
+        }
+        assert_eq!(book.escalations, 2);
+    }
+
+    #[test]
+    fn a_file_replaces_the_keys_that_it_holds() {
+        let text = "[severity.3]\nact_within_school_days = 5\n[rules.OPEN_ITEM_OVERDUE]\nfrom = \"\"\n\
+                    findings = [\"IC7\"]\nseverity = 2\ntold = [\"commissioner\"]\n";
+        let (book, embedded) = (RuleBook::with_overrides(text).unwrap(), RuleBook::embedded());
+        assert_eq!(book.act_within(Severity::Three), ActWithin::SchoolDays(5));
+        assert_eq!(book.act_within(Severity::Two), embedded.act_within(Severity::Two));
+        assert_eq!(
+            book.running(RuleId::OpenItemOverdue, Date::MAX),
+            None,
+            "a rule without a date does not run"
+        );
+        let from = Date::parse("2026-09-01").unwrap();
+        let running = |day: Date| embedded.running(RuleId::OpenItemOverdue, day).is_some();
+        assert!(running(from) && !running(from.plus_days(-1)));
+        assert_eq!(RuleBook::with_overrides("").unwrap(), embedded);
+    }
+
+    #[test]
+    fn a_fault_names_its_line_and_key() {
+        let rule =
+            "[rules.OPEN_ITEM_OVERDUE]\nfindings = [\"IC7\"]\nseverity = 3\ntold = [\"commissioner\"]\n";
+        for (text, line, what) in [
+            ("[life\n", 1, "the file"),
+            ("[live]\n", 1, "live is unknown"),
+            ("\n[rules.UNHEARD_OF]\nseverity = 1\n", 2, "rules.UNHEARD_OF is not a rule"),
+            ("[severity.4]\nact_within_school_days = 1\n", 1, "severity.4 is not a severity"),
+            ("[severity.1]\n", 1, "severity.1 needs exactly one"),
+            ("[life]\nescalations = 3\n", 2, "life.escalations must be a whole number from 0 to 2"),
+            ("[life]\nschool_hours_to = \"08:00\"\n", 2, "life.school_hours_to must be later"),
+            ("[life]\nschool_hours_to = \"8\"\n", 2, "life.school_hours_to is not a time"),
+            (&format!("{rule}from = \"2026-02-30\"\n"), 5, "rules.OPEN_ITEM_OVERDUE.from is no such day"),
+            (&format!("{rule}escalate = 1\n"), 5, "rules.OPEN_ITEM_OVERDUE.escalate is unknown"),
+            (&rule.replace("commissioner", "everybody"), 4, "rules.OPEN_ITEM_OVERDUE.told may hold"),
+            (&rule.replace("3", "4"), 3, "rules.OPEN_ITEM_OVERDUE.severity must be"),
+            (&rule.replace("\"IC7\"", ""), 1, "rules.OPEN_ITEM_OVERDUE needs findings and told"),
+            (
+                &format!("{rule}[rules.OPEN_ITEM_OVERDUE.parameters]\nschool_days = []\n"),
+                6,
+                "rules.OPEN_ITEM_OVERDUE.parameters.school_days is unknown",
+            ),
+        ] {
+            let (at, said) = fault_of(text);
+            assert!(at == line && said.starts_with(what), "{text}: line {at}: {said}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Moments: the instants at which the gateway must evaluate something by itself. Each subject has at most one that is due:
+//! the exchange of a fact sets it, and the exchange that evaluates the subject replaces it, with the next instant if there
+//! is one. The subject's key is the guard of both, so a moment is evaluated once, on whatever node.
+
+use super::position::Revision;
+use super::proposal::Guard;
+use super::snapshot::Snapshot;
+use super::sql::{Row, StoreError, Value};
+use super::version_key::{KeyFamily, VersionKey};
+use crate::clock::Instant;
+use crate::{record, select};
+
+record! {
+    /// A version of a subject's moment.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct MomentRow in "moments" as m, 44, Committed, NoChild {
+        /// What is evaluated: its kind, a slash, its id.
+        pub subject: String,
+        /// Version, from 1.
+        pub version: Revision,
+        /// When it is evaluated; `None` once nothing is due any more.
+        pub due: Option<Instant>,
+    }
+    written {
+        version_key: VersionKey = |row| key(&row.subject);
+    }
+    versions = |row| vec![(key(&row.subject), row.version)];
+}
+
+impl MomentRow {
+    /// Makes the next version of a subject's moment, and the guard under which it is written.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn schedule(
+        snapshot: &mut Snapshot,
+        subject: String,
+        due: Option<Instant>,
+    ) -> Result<(Guard, Self), StoreError> {
+        let (key, version) = (key(&subject), snapshot.current_version(&key(&subject)).await?);
+        Ok((Guard { key, version }, Self { subject, version: version.next(), due }))
+    }
+
+    /// Makes the version of the moment that follows this one, and the guard under which it is written.
+    #[must_use]
+    pub fn followed_by(&self, due: Option<Instant>) -> (Guard, Self) {
+        let guard = Guard { key: key(&self.subject), version: self.version };
+        (guard, Self { subject: self.subject.clone(), version: self.version.next(), due })
+    }
+}
+
+/// Returns the key of a subject's moment.
+#[must_use]
+pub fn key(subject: &str) -> VersionKey {
+    VersionKey::new(KeyFamily::Moment).text(subject)
+}
+
+/// A position in a list of moments.
+#[derive(Clone, Copy, Debug)]
+pub struct MomentPosition {
+    /// When the moment is due, in microseconds since 1970 UTC.
+    pub due: i64,
+    /// The index of its entry.
+    pub index: i64,
+    /// Its ordinal.
+    pub ordinal: i64,
+}
+
+/// Lists moments that are due after one instant and until another, with their positions, in the order of their
+/// instants, behind a position, at most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_due(
+    snapshot: &mut Snapshot,
+    after: MomentPosition,
+    until: Instant,
+    limit: i64,
+) -> Result<Vec<(MomentPosition, String)>, StoreError> {
+    let sql = select!(
+        MomentRow,
+        "JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx AND v.ordinal = m.ordinal \
+         WHERE m.due <= $1 AND (m.due, m.idx, m.ordinal) > ($2, $3, $4) ORDER BY m.due, m.idx, m.ordinal LIMIT $5"
+    );
+    let arguments =
+        vec![until.micros().into(), after.due.into(), after.index.into(), after.ordinal.into(), limit.into()];
+    read_positions(snapshot, sql, arguments).await
+}
+
+/// Lists moments that were set behind a position of the log and are due until an instant, in the order of the log, at
+/// most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_set(
+    snapshot: &mut Snapshot,
+    after: MomentPosition,
+    until: Instant,
+    limit: i64,
+) -> Result<Vec<(MomentPosition, String)>, StoreError> {
+    let sql = select!(
+        MomentRow,
+        "JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx AND v.ordinal = m.ordinal \
+         WHERE m.due <= $1 AND (m.idx, m.ordinal) > ($2, $3) ORDER BY m.idx, m.ordinal LIMIT $4"
+    );
+    let arguments = vec![until.micros().into(), after.index.into(), after.ordinal.into(), limit.into()];
+    read_positions(snapshot, sql, arguments).await
+}
+
+async fn read_positions(
+    snapshot: &mut Snapshot,
+    sql: &'static str,
+    arguments: Vec<Value>,
+) -> Result<Vec<(MomentPosition, String)>, StoreError> {
+    let rows = snapshot.fetch(sql, arguments).await?;
+    rows.iter().map(|row| Ok((MomentPosition::read(row)?, row.get("subject")?))).collect()
+}
+
+impl MomentPosition {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { due: row.get("due")?, index: row.get("idx")?, ordinal: row.get("ordinal")? })
+    }
+}
