@@ -71,7 +71,10 @@ pub fn summary_line(delivery: &Delivery) -> String {
             let by = if alert.resolved_by.is_empty() { "" } else { " by " };
             format!(
                 "{} of placement {}, due {}: {state}{by}{}",
-                alert.item, alert.placement_id, alert.due_date, alert.resolved_by
+                if alert.item.is_empty() { &alert.rule } else { &alert.item },
+                alert.placement_id,
+                alert.due_date,
+                alert.resolved_by
             )
         }
         Some(Content::ExpectedAbsence(content)) => format!("{} sessions", content.absences.len()),

@@ -30,6 +30,7 @@ impl From<StartError> for Failure {
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)
+            | StartError::Rules { .. }
             | StartError::KeyRing { .. }
             | StartError::Database { .. }
             | StartError::Signer(_)

@@ -33,6 +33,16 @@ pub enum StartError {
         /// The defect of the file.
         source: SecretFileError,
     },
+    /// The rules of oversight have a fault.
+    #[error("oversight.rules ({}) line {line}: {what}", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key and its fault.
+        what: String,
+    },
     /// The file is not a SQLite database.
     #[error("database.sqlite ({}): it is not a SQLite database", .0.display())]
     NotSqlite(PathBuf),
@@ -215,14 +225,12 @@ pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
 /// Reads the rules of oversight: the embedded ones, with what the configured file replaces.
 ///
 /// # Errors
-/// [`StartError::Config`] with the line and the key of the file.
+/// [`StartError::File`]; [`StartError::Rules`] for a fault of the text.
 pub fn rule_book(config: &Config) -> Result<Arc<RuleBook>, StartError> {
     let Some(path) = &config.oversight.rules else { return Ok(RuleBook::embedded()) };
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
-    let faulty = |fault: RuleBookFault| ConfigError::Malformed {
-        path: path.clone(),
-        line: fault.line,
-        what: fault.what,
-    };
-    Ok(RuleBook::with_overrides(&text).map_err(faulty)?)
+    let unreadable = |cause| SecretFileError::Io { doing: "read it", cause };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(unreadable).map_err(StartError::file("oversight.rules", path))?;
+    let faulty = |RuleBookFault { line, what }| StartError::Rules { path: path.clone(), line, what };
+    RuleBook::with_overrides(&text).map_err(faulty)
 }

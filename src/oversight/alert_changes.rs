@@ -8,8 +8,10 @@ use super::alerts::{self, AlertRow};
 use super::life::{self, OnRaise};
 use super::rule::{Grounds, NewAlert, Rule};
 use super::rule_book::{RuleBook, RuleSettings};
+use super::rule_id::RuleId;
 use super::subject::Subject;
-use super::told;
+use super::{cause, recipients};
+use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, LeafInput, Permit, RecordRef, Refusal, RequestContext};
@@ -30,29 +32,46 @@ pub(super) async fn raise_alerts(
     let Some(raise) = rule.decide(&mut cx, subject).await? else { return Ok(None) };
     let (grounds, mut rows) = (raise.grounds, raise.rows);
     let start = grounds.placement.as_ref().and_then(|placement| placement.start_date);
-    let (mut change, mut raised) = (cx.change(&permit), Vec::new());
+    let recipients = recipients::list_parties(&settings.recipients, grounds.placement.as_ref());
+    let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
-        let opened = open_alert(&mut cx, (rule, book, settings), (subject, &grounds), new).await?;
-        let Some(alert) = opened else { continue };
+        let opening = Opening { rule: rule.id(), settings, book, at: cx.now };
+        let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), new).await? else { continue };
         change = schedule_moment(&mut cx, change, &alert).await?;
-        raised.push(alert);
+        rows.push(row_write(&alert));
+        notices.push(Notice { kind: DeliveryKind::Alert, alert, recipients: recipients.clone() });
     }
-    rows.extend(raised.iter().map(row_write));
-    let told = told::list_parties(&settings.told, grounds.placement.as_ref());
-    Ok(Some(write_and_deliver(change, &grounds, (DeliveryKind::Alert, &raised, &told), rows)))
+    Ok(Some(write_and_deliver(change, &grounds, &notices, rows)))
+}
+
+/// A version of an alert, and to whom it is delivered.
+pub(super) struct Notice {
+    pub(super) kind: DeliveryKind,
+    pub(super) alert: AlertRow,
+    pub(super) recipients: Vec<OrganisationId>,
+}
+
+/// The rule that opens an alert, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Opening<'a> {
+    pub(super) rule: RuleId,
+    pub(super) settings: &'a RuleSettings,
+    pub(super) book: &'a RuleBook,
+    /// The instant from which somebody has time to act.
+    pub(super) at: Instant,
 }
 
 /// Creates an open alert, or opens the rule's newest about the subject again. `None`: that one still stands.
-async fn open_alert(
+pub(super) async fn open_alert(
     cx: &mut RequestContext,
-    (rule, book, settings): (&dyn Rule, &RuleBook, &RuleSettings),
+    Opening { rule, settings, book, at }: Opening<'_>,
     (subject, grounds): (&Subject, &Grounds),
     new: &NewAlert,
 ) -> Result<Option<AlertRow>, Refusal> {
     let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
-    let act_by = act_by(cx.now, book.act_within(settings.severity), book.school_hours, &calendar);
-    if let Some(newest) = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, new.item).await? {
-        match life::on_raise((newest.state, newest.ended_at()), cx.now, book, &calendar) {
+    let act_by = act_by(at, book.act_within(settings.severity), book.school_hours, &calendar);
+    if let Some(newest) = alerts::newest_about(&mut cx.snapshot, rule, subject, new.item).await? {
+        match life::on_raise((newest.state, newest.ended_at()), at, book, &calendar) {
             OnRaise::Keep => return Ok(None),
             OnRaise::Reopen => {
                 cx.snapshot.record_read(alerts::key(newest.id), newest.version);
@@ -64,7 +83,7 @@ async fn open_alert(
     Ok(Some(AlertRow {
         id: cx.random.uuid_v7(cx.now),
         version: Revision::FIRST,
-        rule: rule.id(),
+        rule,
         subject: subject.clone(),
         placement: grounds.child.as_ref().map(|record| record.placement),
         child: grounds.child.as_ref().map(|record| record.child),
@@ -84,7 +103,7 @@ async fn open_alert(
 }
 
 /// Sets the moment at which somebody must have acted on an alert that was opened.
-async fn schedule_moment(
+pub(super) async fn schedule_moment(
     cx: &mut RequestContext,
     change: Change,
     alert: &AlertRow,
@@ -103,38 +122,44 @@ pub(super) fn alert_subject(alert: Uuid) -> String {
 pub(super) async fn close_alert(
     mut cx: RequestContext,
     permit: Permit,
-    rule: &dyn Rule,
+    book: &RuleBook,
     alert: &AlertRow,
 ) -> Result<Option<Change>, Refusal> {
     let newest = alerts::by_id(&mut cx.snapshot, alert.id).await?;
     let Some(newest) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
-    let Some(cause) = rule.find_cause(&mut cx, &newest).await? else { return Ok(None) };
+    let Some(cause) = cause::find(&mut cx, &newest, book).await? else { return Ok(None) };
     if cause.holds {
         return Ok(None);
     }
-    let told = alerts::list_told(&mut cx.snapshot, newest.id).await?;
     let change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
-    let (version, ended) = (newest.version.next(), Some(cx.now.micros()));
-    let next = [AlertRow { version, ended, state: AlertState::Closed, ..newest }];
-    let rows = next.iter().map(row_write).collect();
-    Ok(Some(write_and_deliver(change, &cause.grounds, (DeliveryKind::AlertEnded, &next, &told), rows)))
+    let notice = closing(&mut cx, newest).await?;
+    let rows = vec![row_write(&notice.alert)];
+    Ok(Some(write_and_deliver(change, &cause.grounds, &[notice], rows)))
+}
+
+/// Makes the version of an alert that is closed now, for all who were told.
+pub(super) async fn closing(cx: &mut RequestContext, alert: AlertRow) -> Result<Notice, Refusal> {
+    let recipients = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
+    let (version, ended) = (alert.version.next(), Some(cx.now.micros()));
+    let alert = AlertRow { version, ended, state: AlertState::Closed, ..alert };
+    Ok(Notice { kind: DeliveryKind::AlertEnded, alert, recipients })
 }
 
 /// Writes the rows under the guards of the grounds, and delivers the alerts to the recipients.
 pub(super) fn write_and_deliver(
     change: Change,
     grounds: &Grounds,
-    (kind, alerts, recipients): (DeliveryKind, &[AlertRow], &[OrganisationId]),
+    notices: &[Notice],
     rows: Vec<RowWrite>,
 ) -> Change {
     let versions = grounds.versions_read.iter();
     let mut change = versions.fold(change, |change, (key, version)| change.guard(key.clone(), *version));
-    for alert in alerts {
+    for Notice { kind, alert, recipients } in notices {
         for recipient in recipients {
-            change = change.deliver(recipient, kind, alert.id, alert.placement);
+            change = change.deliver(recipient, *kind, alert.id, alert.placement);
         }
     }
-    let alert = alerts.first().map(|alert| (alert.id, alert.version));
+    let alert = notices.first().map(|notice| (notice.alert.id, notice.alert.version));
     let part = grounds.child.as_ref().map(|child| LeafInput {
         placement: child.placement,
         role: LeafRole::Submitted,

@@ -62,17 +62,20 @@ impl AlertPosition {
             let numbers = [row.get("severity")?, -level, row.get("act_by")?, row.get("raised")?];
             Ok(Self { numbers, id: row.get("id")? })
         } else {
-            Ok(Self { numbers: [row.get("told_idx")?, row.get("told_ordinal")?, 0, 0], id: Uuid::nil() })
+            Ok(Self {
+                numbers: [row.get("received_idx")?, row.get("received_ordinal")?, 0, 0],
+                id: Uuid::nil(),
+            })
         }
     }
 }
 
 /// Selects the alerts of which an organisation was told, each with the position of its first delivery.
-macro_rules! told {
+macro_rules! received {
     ($order:literal) => {
         select!(
             AlertRow,
-            and "t.idx AS told_idx, t.ordinal AS told_ordinal",
+            and "t.idx AS received_idx, t.ordinal AS received_ordinal",
             concat!(
                 "JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
                  JOIN parties t ON t.object = a.id AND t.organisation = $1 AND t.kind = 22 AND t.idx = \
@@ -89,7 +92,7 @@ macro_rules! told {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn list_for_told(
+pub async fn list_for_recipient(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     wanted: &AlertFilter,
@@ -115,13 +118,13 @@ pub async fn list_for_told(
     let [first, second, third, fourth] = after.numbers;
     let sql = if wanted.order == AlertOrder::Urgency {
         arguments.extend([first.into(), second.into(), third.into(), fourth.into(), after.id.into()]);
-        told!(
+        received!(
             "(a.severity, -a.level, a.act_by, a.raised, a.id) > ($10, $11, $12, $13, $14) \
              ORDER BY a.severity, -a.level, a.act_by, a.raised, a.id LIMIT $15"
         )
     } else {
         arguments.extend([first.into(), second.into()]);
-        told!("(t.idx, t.ordinal) > ($10, $11) ORDER BY t.idx, t.ordinal LIMIT $12")
+        received!("(t.idx, t.ordinal) > ($10, $11) ORDER BY t.idx, t.ordinal LIMIT $12")
     };
     arguments.push(limit.into());
     let rows = snapshot.fetch(sql, arguments).await?;

@@ -28,6 +28,7 @@ pub(super) async fn alert_message(
 ) -> Result<Alert, Refusal> {
     let item = match alert.rule {
         RuleId::OpenItemOverdue => Some(alert.overdue_item()?),
+        _ => alert.item,
     };
     let time = |micros: i64| Instant::from_micros(micros).ok().map(Instant::to_proto);
     let mut message = Alert {

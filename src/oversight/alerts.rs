@@ -1,5 +1,5 @@
-//! Rows of alerts: one row per version, the newest named by `current_versions`. Whom an alert was told is read from the
-//! deliveries of the kind ALERT.
+//! Rows of alerts: one row per version, the newest named by `current_versions`. The recipients of an alert are
+//! read from the deliveries of the kind ALERT.
 
 use uuid::Uuid;
 
@@ -141,7 +141,10 @@ pub async fn newest_about(
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn list_told(snapshot: &mut Snapshot, alert: Uuid) -> Result<Vec<OrganisationId>, StoreError> {
+pub async fn list_recipients(
+    snapshot: &mut Snapshot,
+    alert: Uuid,
+) -> Result<Vec<OrganisationId>, StoreError> {
     let sql =
         "SELECT DISTINCT organisation FROM parties WHERE object = $1 AND kind = 22 ORDER BY organisation";
     let rows = snapshot.fetch(sql, vec![alert.into()]).await?;
@@ -168,7 +171,7 @@ pub type PlacementAlert = (Uuid, AlertRow);
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn by_id_for_told(
+pub async fn by_id_for_recipient(
     snapshot: &mut Snapshot,
     alert: Uuid,
     organisation: &OrganisationId,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
-use super::moment_changes;
-use super::{alerts, rules};
+use super::subject::Subject;
+use super::{alerts, moment_changes, placement_changes};
 use crate::clock::Instant;
 use crate::exchange::Refusal;
 use crate::store::moment::{self, MomentPosition, MomentRow};
@@ -100,18 +100,53 @@ impl CheckContext {
     /// Evaluates the moment of a subject, if it is still due. Returns when the subject is evaluated next.
     async fn evaluate_moment(&self, subject: &str, now: Instant) -> Result<Option<Instant>, Refusal> {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        let unreadable = || StoreError::corrupt("moments", "subject");
-        let id =
-            subject.strip_prefix("alert/").and_then(|id| Uuid::parse_str(id).ok()).ok_or_else(unreadable)?;
-        let alert = alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?;
-        let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
+        let evaluated = EvaluatedSubject::parse(subject).ok_or_else(unreadable)?;
+        let about = match evaluated {
+            EvaluatedSubject::Alert(id) => {
+                alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject
+            }
+            EvaluatedSubject::Placement(id) => Subject::Placement(id),
+        };
+        let Some(controller) = about.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);
-        let rule = rules::by_id(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
-        let decide =
-            |cx, permit| moment_changes::evaluate_alert(cx, permit, (rule, &self.book), (id, subject, now));
-        self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+        let (book, pipeline) = (&*self.book, &self.pipeline);
+        match evaluated {
+            EvaluatedSubject::Alert(id) => {
+                let decide =
+                    |cx, permit| moment_changes::evaluate_alert(cx, permit, book, (id, subject, now));
+                pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+            }
+            EvaluatedSubject::Placement(id) => {
+                let decide =
+                    |cx, permit| placement_changes::evaluate_placement(cx, permit, book, (id, subject, now));
+                pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+            }
+        }
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let newest: Option<MomentRow> = snapshot.newest(&moment::key(subject)).await?;
         Ok(newest.and_then(|moment| moment.due))
     }
+}
+
+/// What a moment evaluates.
+#[derive(Clone, Copy)]
+enum EvaluatedSubject {
+    Alert(Uuid),
+    Placement(Uuid),
+}
+
+impl EvaluatedSubject {
+    fn parse(subject: &str) -> Option<Self> {
+        let (kind, id) = subject.split_once('/')?;
+        let id = Uuid::parse_str(id).ok()?;
+        match kind {
+            "alert" => Some(Self::Alert(id)),
+            "placement" => Some(Self::Placement(id)),
+            _ => None,
+        }
+    }
+}
+
+fn unreadable() -> StoreError {
+    StoreError::corrupt("moments", "subject")
 }

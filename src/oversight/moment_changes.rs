@@ -3,10 +3,11 @@
 
 use uuid::Uuid;
 
-use super::alert_changes::write_and_deliver;
+use super::alert_changes::{Notice, write_and_deliver};
 use super::alerts::{self, AlertRow};
+use super::cause;
 use super::life::{self, AlertFacts, Step};
-use super::rule::{Cause, Rule};
+use super::rule::Cause;
 use super::rule_book::RuleBook;
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
@@ -19,7 +20,7 @@ use crate::store::moment::{self, MomentRow};
 pub(super) async fn evaluate_alert(
     mut cx: RequestContext,
     permit: Permit,
-    (rule, book): (&dyn Rule, &RuleBook),
+    book: &RuleBook,
     (alert, subject, now): (Uuid, &str, Instant),
 ) -> Result<Option<Change>, Refusal> {
     let moment: Option<MomentRow> = cx.snapshot.newest(&moment::key(subject)).await?;
@@ -29,7 +30,7 @@ pub(super) async fn evaluate_alert(
     let Some(alert) = alerts::by_id(&mut cx.snapshot, alert).await?.filter(|_| at <= now) else {
         return Ok(None);
     };
-    let cause = rule.find_cause(&mut cx, &alert).await?;
+    let cause = cause::find(&mut cx, &alert, book).await?;
     let facts = AlertFacts {
         state: alert.state,
         severity: alert.severity,
@@ -55,7 +56,7 @@ async fn apply(
     (step, at): (Step, Instant),
     (alert, cause): (AlertRow, &Cause),
 ) -> Result<Change, Refusal> {
-    let mut told = alerts::list_told(&mut cx.snapshot, alert.id).await?;
+    let mut recipients = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
     let (kind, next) = match step {
         Step::Keep => return Ok(change),
         Step::Escalate(act_by) => (DeliveryKind::AlertEscalated, alert.escalated(at, act_by)),
@@ -63,10 +64,11 @@ async fn apply(
     };
     let commissioner = cause.grounds.placement.as_ref().map(|placement| &placement.commissioner);
     if kind == DeliveryKind::AlertEscalated
-        && let Some(commissioner) = commissioner.filter(|commissioner| !told.contains(commissioner))
+        && let Some(commissioner) = commissioner.filter(|commissioner| !recipients.contains(commissioner))
     {
-        told.push(commissioner.clone());
+        recipients.push(commissioner.clone());
     }
     let rows = vec![row_write(&next)];
-    Ok(write_and_deliver(change, &cause.grounds, (kind, &[next], &told), rows))
+    let notice = Notice { kind, alert: next, recipients };
+    Ok(write_and_deliver(change, &cause.grounds, &[notice], rows))
 }

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::alert_changes;
 use super::alerts::{self, AlertRow};
+use super::cause;
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
 use super::rule_id::RuleId;
-use super::rules;
 use crate::exchange::Refusal;
 use crate::store::version_key::VersionKey;
-use crate::store::{LogPosition, Revision, Row, Snapshot, StoreError};
+use crate::store::{LogPosition, Revision, Row, Snapshot};
 
 /// Open alerts as the last check found them.
 pub(super) struct OpenAlerts {
@@ -90,17 +90,16 @@ impl CheckContext {
         &self,
         alert: &AlertRow,
     ) -> Result<Option<Vec<(VersionKey, Revision)>>, Refusal> {
-        let rule = rules::by_id(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);
         let mut view = self.pipeline.system_read_context(ALERT_METHOD, &controller);
-        let Some(cause) = rule.find_cause(&mut view, alert).await? else { return Ok(None) };
+        let Some(cause) = cause::find(&mut view, alert, &self.book).await? else { return Ok(None) };
         drop(view);
         if cause.holds {
             return Ok(Some(cause.grounds.versions_read));
         }
-        let decide = |cx, permit| alert_changes::close_alert(cx, permit, rule, alert);
+        let decide = |cx, permit| alert_changes::close_alert(cx, permit, &self.book, alert);
         self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
         Ok(None)
     }

@@ -40,14 +40,14 @@ pub struct RuleSettings {
     /// Severity of its alerts.
     pub severity: Severity,
     /// Who is told.
-    pub told: Vec<Told>,
+    pub recipients: Vec<PartyRole>,
     /// Its thresholds by name, each the values with the days from which they hold, in the order of the days.
     pub parameters: BTreeMap<String, Vec<(Date, u32)>>,
 }
 
 /// A party that is told of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Told {
+pub enum PartyRole {
     /// The organisation that arranges and pays.
     Commissioner,
     /// The organisation that teaches the child.
@@ -58,7 +58,7 @@ pub enum Told {
     Residence,
 }
 
-impl Told {
+impl PartyRole {
     const NAMES: [(&'static str, Self); 4] = [
         ("commissioner", Self::Commissioner),
         ("provider", Self::Provider),
@@ -98,6 +98,12 @@ impl RuleBook {
     #[must_use]
     pub fn running(&self, rule: RuleId, today: Date) -> Option<&RuleSettings> {
         self.rules.get(&rule).filter(|settings| settings.from.is_some_and(|from| from <= today))
+    }
+
+    /// Returns the settings of a rule, also if it does not run.
+    #[must_use]
+    pub fn settings(&self, rule: RuleId) -> Option<&RuleSettings> {
+        self.rules.get(&rule)
     }
 
     /// Returns the settings of all rules, in the order of their ids.

@@ -25,6 +25,12 @@ macro_rules! rule_ids {
 rule_ids! {
     /// An item that the start of a placement left open was not supplied by its due day.
     OpenItemOverdue = "OPEN_ITEM_OVERDUE",
+    /// A placement is active after its planned end.
+    PastEnd = "PAST_END",
+    /// A placement is active and its provider has not acknowledged the newest passport.
+    StartWithoutPassport = "START_WITHOUT_PASSPORT",
+    /// A day of review has passed, and nothing speaks of it.
+    ReviewDatePassed = "REVIEW_DATE_PASSED",
 }
 
 impl RuleId {
@@ -39,6 +45,7 @@ impl RuleId {
     pub const fn alert_kind(self) -> AlertKind {
         match self {
             Self::OpenItemOverdue => AlertKind::OpenItemOverdue,
+            Self::PastEnd | Self::StartWithoutPassport | Self::ReviewDatePassed => AlertKind::Rule,
         }
     }
 }

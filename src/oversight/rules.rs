@@ -1,33 +1,90 @@
-//! The rules of oversight. Each rule is one file and one line of [`RULES`].
+//! The rules of oversight. Each rule is one file, one line of [`RULES`] or [`PLACEMENT_RULES`], and one row of
+//! `rules.toml`.
 
 mod open_item_overdue;
+mod past_end;
+mod review_date_passed;
+mod start_without_passport;
 
+use super::placement_rule::PlacementRule;
 use super::rule::Rule;
 use super::rule_id::RuleId;
 
-/// All rules.
+/// Name of a parameter: a number of school days.
+const SCHOOL_DAYS: &str = "school_days";
+
+/// The rules that list what is due by themselves.
 pub const RULES: &[&dyn Rule] = &[&open_item_overdue::OpenItemOverdue];
+
+/// The rules about a placement, which are evaluated at its moments.
+pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
+    &past_end::PastEnd,
+    &start_without_passport::StartWithoutPassport,
+    &review_date_passed::ReviewDatePassed,
+];
+
+/// A rule of either kind.
+#[derive(Clone, Copy)]
+pub enum AnyRule {
+    /// It lists what is due by itself.
+    Listed(&'static dyn Rule),
+    /// It is evaluated at the moments of a placement.
+    OfPlacement(&'static dyn PlacementRule),
+}
 
 /// Returns the rule of an id. A test holds that there is one for each.
 #[must_use]
-pub fn by_id(id: RuleId) -> Option<&'static dyn Rule> {
-    RULES.iter().copied().find(|rule| rule.id() == id)
+pub fn by_id(id: RuleId) -> Option<AnyRule> {
+    let listed = RULES.iter().find(|rule| rule.id() == id).map(|rule| AnyRule::Listed(*rule));
+    let of_placement = PLACEMENT_RULES.iter().find(|rule| rule.id() == id);
+    listed.or(of_placement.map(|rule| AnyRule::OfPlacement(*rule)))
 }
 
 /// Returns the names of a rule's parameters.
 #[must_use]
 pub fn parameters(id: RuleId) -> &'static [&'static str] {
-    by_id(id).map_or(&[], Rule::parameters)
+    match by_id(id) {
+        Some(AnyRule::Listed(rule)) => rule.parameters(),
+        Some(AnyRule::OfPlacement(rule)) => rule.parameters(),
+        None => &[],
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rule_book::{RuleBook, RuleSettings};
     use super::*;
+    use crate::calendar::{Date, Period, SchoolCalendar};
+    use crate::clock::Instant;
+
+    /// Returns the embedded settings of a rule.
+    pub(super) fn settings(rule: RuleId) -> RuleSettings {
+        RuleBook::embedded().settings(rule).unwrap().clone()
+    }
+
+    /// Adds microseconds to an instant.
+    pub(super) fn shift(at: Instant, micros: i64) -> Instant {
+        Instant::from_micros(at.micros() + micros).unwrap()
+    }
+
+    /// Returns a calendar with a half-term, an inset day (Friday 20 November) and a closure (Tuesday 24 November).
+    pub(super) fn calendar() -> SchoolCalendar {
+        let date = |text: &str| Date::parse(text).unwrap();
+        let period = |first: &str, last: &str| Period::new(date(first), date(last)).unwrap();
+        SchoolCalendar {
+            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
+            half_terms: vec![period("2026-10-26", "2026-10-30")],
+            inset_days: [date("2026-11-20")].into(),
+            closures: vec![period("2026-11-24", "2026-11-24")],
+            ..SchoolCalendar::default()
+        }
+    }
 
     #[test]
     fn each_id_has_one_rule() {
-        for id in RuleId::ALL {
-            assert_eq!(RULES.iter().filter(|rule| rule.id() == *id).count(), 1, "{id:?}");
-        }
+        let listed = RULES.iter().map(|rule| rule.id());
+        let mut ids: Vec<RuleId> = listed.chain(PLACEMENT_RULES.iter().map(|rule| rule.id())).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, RuleId::ALL);
     }
 }

@@ -90,7 +90,8 @@ async fn load_page(
     let caller = cx.caller.organisation.clone();
     let (mut page, mut seen, mut scanned) = (Vec::new(), after, 0);
     while scanned < MAX_SCANNED_ALERTS {
-        let found = alert_list::list_for_told(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
+        let found =
+            alert_list::list_for_recipient(&mut cx.snapshot, &caller, wanted, seen, ROWS_PER_STEP).await?;
         if found.is_empty() {
             return Ok((page, None));
         }
@@ -137,7 +138,7 @@ pub(super) async fn resolve_alert(
 ) -> Result<Decided<ResolveAlertResponse>, Refusal> {
     let (id, officer, note) = wire::check_resolve(&m)?;
     let by = cx.caller.organisation.clone();
-    let alert = alerts::by_id_for_told(&mut cx.snapshot, id, &by).await?;
+    let alert = alerts::by_id_for_recipient(&mut cx.snapshot, id, &by).await?;
     let placement = match &alert {
         Some((placement, _)) => placements::by_id(&mut cx.snapshot, *placement).await?,
         None => None,
@@ -166,8 +167,8 @@ pub(super) async fn resolve_alert(
     };
     next.resolution =
         Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer: cx.attest(officer), note })?);
-    let told = alerts::list_told(&mut cx.snapshot, id).await?;
-    for party in told.iter().filter(|party| **party != by) {
+    let recipients = alerts::list_recipients(&mut cx.snapshot, id).await?;
+    for party in recipients.iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
     }
     let response = ResolveAlertResponse { state: next.state as i32, receipt: None };

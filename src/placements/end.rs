@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::children;
 use super::draft::{self, Draft};
+use super::moments;
 use super::open_items;
 use super::rules::{self, Transition};
 use super::wire::{self, ParsedEnd};
@@ -53,6 +54,7 @@ pub(super) async fn end_placement(
     draft.detail.end_note = end.note;
     let mut change = draft.seal(&cx, &permit)?;
     change = draft::deliver(change, &cx, &placement, DeliveryKind::End, &placement.parties());
+    change = moments::evaluate_today(&mut cx, change, placement.id).await?;
     // The leaf is salted by the key of (caller, child).
     let sender = cx.caller.organisation.clone();
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;

@@ -11,6 +11,7 @@ mod decision;
 mod delivered;
 mod draft;
 mod end;
+mod moments;
 pub mod open_item_code;
 pub mod open_items;
 pub mod parties;
@@ -39,6 +40,7 @@ pub use draft::{can_read, can_read_on, check_etag, granted_access};
 pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
 
 use crate::exchange::method::methods;
+use crate::store::moment::MomentRow;
 use crate::store::{Record, Table};
 
 /// The tables of placements and of the senders' records of children.
@@ -49,6 +51,7 @@ pub const TABLES: &[&Table] = &[
     rows::PartyRow::TABLE,
     rows::Placement::TABLE,
     plan::PlanRow::TABLE,
+    MomentRow::TABLE,
 ];
 
 methods! {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::children::{self, seal_refusal};
 use super::draft::{self, Draft};
+use super::moments;
 use super::rows::Placement;
 use super::rules::{self, Transition};
 use super::wire;
@@ -181,6 +182,9 @@ pub(super) async fn put_plan(
         draft::bump_facts(cx.change(&permit).guard(placement.key(), placement.version), &placement)
     };
     change = change.guard(key(placement.id), previous);
+    if placement.state == PlacementState::Active {
+        change = moments::evaluate_today(&mut cx, change, placement.id).await?;
+    }
     let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
     let open_items = rules::plan_open_items(&put.plan).into_iter();

@@ -29,7 +29,7 @@ pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> VersionKey 
 const SAFETY_NOT_ACKNOWLEDGED: &str = OpenItemCode::SafetyNotAcknowledged.as_str();
 
 /// The acknowledgement of a placement's safety items, with the versions that were read to find it.
-pub(super) struct SafetyAcknowledgement {
+pub struct SafetyAcknowledgement {
     /// Whether the newest passport of one of the senders is acknowledged.
     pub acknowledged: bool,
     /// Per sender the newest and the acknowledged version, the commissioner's first.
@@ -77,7 +77,10 @@ impl SafetyAcknowledgement {
 }
 
 /// Reads the acknowledgement of the passports of all possible senders: the commissioner, and the schools on roll.
-pub(super) async fn load(
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn load(
     cx: &mut RequestContext,
     placement: &Placement,
 ) -> Result<SafetyAcknowledgement, StoreError> {

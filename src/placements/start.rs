@@ -4,6 +4,7 @@
 use prost::Message;
 
 use super::draft::{self, Draft};
+use super::moments;
 use super::open_item_code::OpenItemCode;
 use super::open_items::OpenItemRow;
 use super::plan;
@@ -51,6 +52,7 @@ pub(super) async fn start_placement(
     let change = draft.seal(&cx, &permit)?.guard(plan::key(placement.id), planned_version);
     let mut change = safety.guard(change);
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Start, &placement.parties());
+    change = moments::evaluate_today(&mut cx, change, placement.id).await?;
     let response = StartPlacementResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,

@@ -2,8 +2,6 @@
 
 use uuid::Uuid;
 
-use super::moment::MomentRow;
-use super::record::Record;
 use super::sql::{Column, NO_VERSIONS, RecordSubject, Table, TableClass};
 use super::version_key::VersionKey;
 use crate::clock::Instant;
@@ -22,7 +20,6 @@ pub const TABLES: &[&Table] = &[
     &NODES,
     &ACTIVATED_KEYS,
     &MIGRATIONS,
-    MomentRow::TABLE,
 ];
 
 /// Log entries, one row an exchange.

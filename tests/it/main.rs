@@ -73,6 +73,7 @@ mod passports;
 mod person_commands;
 mod persons;
 mod placement_ends;
+mod placement_rules;
 mod postgres;
 mod postgres_connections;
 mod power_loss;

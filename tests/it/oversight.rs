@@ -182,8 +182,8 @@ async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
     let raised_by_gateway = audit::list_all_exchanges(&la).await.unwrap().into_iter();
     let raised_by_gateway: Vec<_> =
         raised_by_gateway.filter(|exchange| exchange.method == oversight::ALERT_METHOD.path).collect();
-    // The fixtures have started two more.
-    let (of_world, of_stage, of_these) = (5, 2, 2);
+    // Each alert of the world was escalated twice in autumn, and its ten placements were evaluated. The fixtures have started two more.
+    let (of_world, of_stage, of_these) = (25, 2, 2);
     assert_eq!(raised_by_gateway.len(), of_world + of_stage + of_these);
     assert!(
         raised_by_gateway
@@ -218,13 +218,6 @@ async fn end_placement(world: &World, placement_id: &str, end: EndPlacementReque
     la.call(placement_service::END_PLACEMENT, &end).await.unwrap();
 }
 
-/// Acts on one of the alerts of la-a and provider-c, so that it is not escalated.
-async fn an_alert_that_was_acted_on(world: &World) {
-    let provider = world.client("provider-c").await;
-    let placement = world.placements("la-a", "provider-c").remove(0);
-    act_on(&provider, &deliveries_of_kind(&provider, DeliveryKind::Alert, &placement).await[0]).await;
-}
-
 /// Checks an alert that was resolved on Tuesday 1 December and was due for a check when the node was down.
 async fn a_resolved_alert_whose_cause_holds_is_opened_again(world: &World, late: &str) {
     let (la, riverside) = (world.client("la-a").await, world.client("provider-a").await);
@@ -234,9 +227,9 @@ async fn a_resolved_alert_whose_cause_holds_is_opened_again(world: &World, late:
     // The check was due when Tuesday 8 December ended; ten school days after Wednesday is the 23rd.
     assert_eq!(again.act_by_time.unwrap().seconds, end_of("2026-12-23"));
     for client in [&la, &riverside] {
-        let told = deliveries_of_kind(client, DeliveryKind::Alert, late).await;
-        assert_eq!(told.len(), 2);
-        assert_eq!(told[1].content, Some(Content::Alert(again.clone())));
+        let received = deliveries_of_kind(client, DeliveryKind::Alert, late).await;
+        assert_eq!(received.len(), 2);
+        assert_eq!(received[1].content, Some(Content::Alert(again.clone())));
     }
     assert_eq!(deliveries_of_kind(&la, DeliveryKind::AlertEnded, late).await.len(), 1);
 }
@@ -258,34 +251,41 @@ async fn wait_for_level(client: &Client, placement: &str, level: i32) -> Alert {
     panic!("no alert is of level {level}");
 }
 
-/// Checks alerts that were raised on Friday 20 November with ten school days to act: both escalations are due at their
-/// own instants, the first while the node was down.
-async fn alerts_on_which_nobody_acts_are_escalated_twice(world: &World, later: &str) {
-    let (la, provider) = (world.client("la-a").await, world.client("provider-c").await);
-    let [acted_on, ignored] = &world.placements("la-a", "provider-c")[..] else { panic!("two placements") };
-    let once = wait_for_level(&la, ignored, 1).await;
-    assert_eq!((&*once.rule, once.severity, once.times_raised), ("OPEN_ITEM_OVERDUE", 3, 1));
-    assert_eq!(once.subject, format!("placement/{ignored}"));
+/// Checks two alerts that were raised on Wednesday 9 December with ten school days to act. Somebody acts on one; the other
+/// is escalated at its own instants, the second time while the node is down.
+async fn an_alert_on_which_nobody_acts_is_escalated_twice(
+    world: World,
+    (acted_on, ignored): (&str, &str),
+) -> World {
+    let (la, provider) = (world.client("la-a").await, world.client("provider-a").await);
+    act_on(&provider, &deliveries_of_kind(&provider, DeliveryKind::Alert, acted_on).await[0]).await;
+    let raised = wait_for_level(&la, ignored, 0).await;
+    assert_eq!((&*raised.rule, raised.severity, raised.times_raised), ("OPEN_ITEM_OVERDUE", 3, 1));
+    assert_eq!((raised.subject, raised.escalated_time), (format!("placement/{ignored}"), None));
+    assert_eq!(raised.act_by_time.unwrap().seconds, end_of("2026-12-23"));
     let times = |alert: &Alert| (alert.escalated_time.unwrap().seconds, alert.act_by_time.unwrap().seconds);
-    assert_eq!(times(&once), (end_of("2026-12-04"), end_of("2026-12-18")));
-    world.advance("2026-12-19T00:00:30Z");
+    world.advance("2026-12-24T00:00:30Z");
+    let once = wait_for_level(&la, ignored, 1).await;
+    assert_eq!(times(&once), (end_of("2026-12-23"), end_of("2027-01-12")));
+    drop((la, provider));
+    let world = world.restart_at("2027-01-20T09:00:00Z").await;
+    let (la, provider) = (world.client("la-a").await, world.client("provider-a").await);
     let twice = wait_for_level(&provider, ignored, 2).await;
-    assert_eq!(times(&twice), (end_of("2026-12-18"), end_of("2027-01-06")));
-    // Nothing is due on the last day: an alert is escalated twice at most.
-    world.advance("2027-01-20T09:00:00Z");
-    wait_for_level(&la, later, 2).await;
+    assert_eq!(times(&twice), (end_of("2027-01-12"), end_of("2027-01-27")));
+    world.advance("2027-02-10T09:00:00Z");
     for client in [&la, &provider] {
-        let told = deliveries_of_kind(client, DeliveryKind::AlertEscalated, ignored).await;
-        let contents: Vec<_> = told.into_iter().map(|one| (one.needs_action, one.content)).collect();
+        let received = deliveries_of_kind(client, DeliveryKind::AlertEscalated, ignored).await;
+        let contents: Vec<_> = received.into_iter().map(|one| (one.needs_action, one.content)).collect();
         let expected = [&once, &twice].map(|alert| (true, Some(Content::Alert(alert.clone()))));
         assert_eq!(contents, expected);
         assert!(deliveries_of_kind(client, DeliveryKind::AlertEscalated, acted_on).await.is_empty());
     }
     assert_eq!(list_alerts(&la, acted_on).await[0].level, 0);
-    for stranger in ["la-b", "school", "provider-a"] {
+    for stranger in ["la-b", "school", "provider-c"] {
         let client = world.client(stranger).await;
         assert!(deliveries_of_kind(&client, DeliveryKind::AlertEscalated, ignored).await.is_empty());
     }
+    world
 }
 
 /// Checks the order of urgency page by page, and the filters.
@@ -335,8 +335,8 @@ async fn all(world: World) -> TempDir {
     let late = an_overdue_item_raises_one_alert(&world, &mut stage).await;
     an_alert_is_acknowledged_and_resolved(&world, &late).await;
     an_alert_closes_when_its_cause_is_gone(&world).await;
-    an_alert_that_was_acted_on(&world).await;
     let later = start_without_acknowledgement(&mut stage).await;
+    let acted_on = start_without_acknowledgement(&mut stage).await;
     let over = start_without_acknowledgement(&mut stage).await;
     drop(stage);
     let end = EndPlacementRequest { end_date: "2026-12-01".to_owned(), ..EndPlacementRequest::default() };
@@ -353,7 +353,7 @@ async fn all(world: World) -> TempDir {
     assert_eq!(wait_for_alert(&la, &later, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(deliveries_of_kind(&la, DeliveryKind::Alert, &later).await.len(), 1);
     a_resolved_alert_whose_cause_holds_is_opened_again(&world, &late).await;
-    alerts_on_which_nobody_acts_are_escalated_twice(&world, &later).await;
+    let world = an_alert_on_which_nobody_acts_is_escalated_twice(world, (&acted_on, &later)).await;
     alerts_are_listed_by_urgency(&world).await;
     world.stop().await
 }
@@ -370,7 +370,8 @@ async fn alerts_are_watched() {
         printed.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let (lines, json) = (watch("provider-c", &[]), watch("provider-c", &["--json"]));
-    assert_eq!((lines.len(), json.len()), (2, 2));
+    // Each alert, and its two escalations.
+    assert_eq!((lines.len(), json.len()), (6, 6));
     for placement in world.placements("la-a", "provider-c") {
         let expected = format!("SAFETY_NOT_ACKNOWLEDGED of placement {placement}, due 2026-09-08: open");
         assert!(lines.iter().any(|line| line.contains("  ALERT ") && line.ends_with(&expected)), "{lines:?}");

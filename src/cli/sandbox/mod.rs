@@ -185,6 +185,9 @@ async fn serve_on(
     let config = load_config(dir)?;
     let tls = gateway::tls(&config)?;
     let node = Node::open(config, environment(clock, random)).await?;
+    // What has fallen due since the folder was left is done before the first call, so that the same folder gives the same
+    // log.
+    node.raise_alerts_once(Arc::clone(&tls)).await;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::write_profiles(dir, address)?;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{RuleBook, RuleSettings, Told};
+use super::{PartyRole, RuleBook, RuleSettings};
 use crate::calendar::{Date, TimeOfDay};
 use crate::oversight::act_by::{ActWithin, SchoolHours};
 use crate::oversight::rule_id::RuleId;
@@ -103,25 +103,25 @@ fn parse_severity(section: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), 
 }
 
 fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleBookFault> {
-    section.require_known(&["from", "findings", "severity", "told", "parameters"])?;
+    section.require_known(&["from", "findings", "severity", "recipients", "parameters"])?;
     let id = RuleId::parse(section.name()).ok_or_else(|| section.fault("is not a rule of this release"))?;
     let severity = section.number("severity", 1..=3)?.and_then(|number| Severity::from_number(number.into()));
-    let told = section.texts("told")?.into_iter().map(|(name, span)| {
-        let found = Told::NAMES.iter().find(|(known, _)| *known == name);
-        let names = Told::NAMES.map(|(known, _)| known).join(", ");
+    let recipients = section.texts("recipients")?.into_iter().map(|(name, span)| {
+        let found = PartyRole::NAMES.iter().find(|(known, _)| *known == name);
+        let names = PartyRole::NAMES.map(|(known, _)| known).join(", ");
         found
-            .map(|(_, told)| *told)
-            .ok_or_else(|| section.fault_in(&span, "told", &format!("may hold {names}")))
+            .map(|(_, recipients)| *recipients)
+            .ok_or_else(|| section.fault_in(&span, "recipients", &format!("may hold {names}")))
     });
     let settings = RuleSettings {
         from: section.date("from")?,
         findings: section.texts("findings")?.into_iter().map(|(finding, _)| finding.to_owned()).collect(),
         severity: severity.ok_or_else(|| section.fault("needs a severity"))?,
-        told: told.collect::<Result<_, _>>()?,
+        recipients: recipients.collect::<Result<_, _>>()?,
         parameters: parse_parameters(id, section)?,
     };
-    if settings.findings.is_empty() || settings.told.is_empty() {
-        return Err(section.fault("needs findings and told"));
+    if settings.findings.is_empty() || settings.recipients.is_empty() {
+        return Err(section.fault("needs findings and recipients"));
     }
     Ok((id, settings))
 }
@@ -229,7 +229,7 @@ impl<'a, 'i> Section<'a, 'i> {
         let items =
             items.ok_or_else(|| self.fault_in(&value.span(), name, "must be a list of { from, value }"))?;
         let mut values: Vec<(Date, u32)> = Vec::new();
-        for item in items.iter() {
+        for item in items {
             let item = self.child(name, item)?;
             item.require_known(&["from", "value"])?;
             let (Some(from), Some(number)) = (item.date("from")?, item.number("value", 0..=MAX_NUMBER)?)
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_file_replaces_the_keys_that_it_holds() {
         let text = "[severity.3]\nact_within_school_days = 5\n[rules.OPEN_ITEM_OVERDUE]\nfrom = \"\"\n\
-                    findings = [\"IC7\"]\nseverity = 2\ntold = [\"commissioner\"]\n";
+                    findings = [\"IC7\"]\nseverity = 2\nrecipients = [\"commissioner\"]\n";
         let (book, embedded) = (RuleBook::with_overrides(text).unwrap(), RuleBook::embedded());
         assert_eq!(book.act_within(Severity::Three), ActWithin::SchoolDays(5));
         assert_eq!(book.act_within(Severity::Two), embedded.act_within(Severity::Two));
@@ -313,8 +313,7 @@ mod tests {
 
     #[test]
     fn a_fault_names_its_line_and_key() {
-        let rule =
-            "[rules.OPEN_ITEM_OVERDUE]\nfindings = [\"IC7\"]\nseverity = 3\ntold = [\"commissioner\"]\n";
+        let rule = "[rules.OPEN_ITEM_OVERDUE]\nfindings = [\"IC7\"]\nseverity = 3\nrecipients = [\"commissioner\"]\n";
         for (text, line, what) in [
             ("[life\n", 1, "the file"),
             ("[live]\n", 1, "live is unknown"),
@@ -326,9 +325,9 @@ mod tests {
             ("[life]\nschool_hours_to = \"8\"\n", 2, "life.school_hours_to is not a time"),
             (&format!("{rule}from = \"2026-02-30\"\n"), 5, "rules.OPEN_ITEM_OVERDUE.from is no such day"),
             (&format!("{rule}escalate = 1\n"), 5, "rules.OPEN_ITEM_OVERDUE.escalate is unknown"),
-            (&rule.replace("commissioner", "everybody"), 4, "rules.OPEN_ITEM_OVERDUE.told may hold"),
-            (&rule.replace("3", "4"), 3, "rules.OPEN_ITEM_OVERDUE.severity must be"),
-            (&rule.replace("\"IC7\"", ""), 1, "rules.OPEN_ITEM_OVERDUE needs findings and told"),
+            (&rule.replace("commissioner", "everybody"), 4, "rules.OPEN_ITEM_OVERDUE.recipients may hold"),
+            (&rule.replace('3', "4"), 3, "rules.OPEN_ITEM_OVERDUE.severity must be"),
+            (&rule.replace("\"IC7\"", ""), 1, "rules.OPEN_ITEM_OVERDUE needs findings and recipients"),
             (
                 &format!("{rule}[rules.OPEN_ITEM_OVERDUE.parameters]\nschool_days = []\n"),
                 6,

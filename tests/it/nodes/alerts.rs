@@ -1,4 +1,5 @@
-//! Two nodes find the same overdue items at the same time: each alert is raised once.
+//! Two nodes find the same overdue items and the same moments at the same time: each alert is raised once, and each of its
+//! escalations is done once.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{NODE_NAMES, Nodes};
 const STARTED_PLACEMENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_nodes_one_raises_an_alert() {
+async fn of_two_nodes_one_raises_and_escalates_an_alert() {
     let nodes = Nodes::new(Postgres::start());
     let server = Process::serve(&nodes.dir(NODE_NAMES[0]));
     let mut stage = Fixtures::create(&nodes.dir(NODE_NAMES[0]), Randomness::system()).await;
@@ -25,28 +26,37 @@ async fn of_two_nodes_one_raises_an_alert() {
     }
     drop(stage);
     drop(server);
-    let raised = "SELECT COUNT(*) AS alerts, COUNT(DISTINCT placement) AS placements FROM alerts WHERE version = 1 \
-                  AND idx > (SELECT MIN(idx) FROM open_items WHERE due_date > '2026-11-20')";
-    let count = async || {
-        let row = nodes.query(raised).await.remove(0);
+    let count = async |condition: &str| {
+        let sql = format!(
+            "SELECT COUNT(*) AS alerts, COUNT(DISTINCT placement) AS placements FROM alerts WHERE {condition} \
+             AND idx > (SELECT MIN(idx) FROM open_items WHERE due_date > '2026-11-20')"
+        );
+        let row = nodes.query(sql.leak()).await.remove(0);
         (row.get::<i64>("alerts").unwrap(), row.get::<i64>("placements").unwrap())
     };
-    assert_eq!(count().await, (0, 0));
-    let node = async |name: &str| {
+    assert_eq!(count("version = 1").await, (0, 0));
+    let node = async |name: &str, at: &str| {
         let config = Config::load(&nodes.dir(name).join("gateway.toml")).unwrap();
         let tls = gateway::tls(&config).unwrap();
-        let clock = Arc::new(ManualClock::new("2026-12-01T06:00:00Z".parse().unwrap()));
+        let clock = Arc::new(ManualClock::new(at.parse().unwrap()));
         let environment =
             Environment { clock, system_clock: Arc::new(SystemClock), random: Randomness::system() };
         (Node::open(config, environment).await.unwrap(), tls)
     };
-    let [(one, tls), (two, other)] = [node(NODE_NAMES[0]).await, node(NODE_NAMES[1]).await];
-    tokio::join!(one.raise_alerts_once(tls), two.raise_alerts_once(other));
-    for node in [one, two] {
-        node.close().await;
-    }
     // The placements started here, and the active one of the fixtures, which lacks a plan as well.
     let placements = i64::try_from(STARTED_PLACEMENTS).unwrap() + 1;
-    assert_eq!(count().await, (placements + 1, placements));
+    // The second time is a Sunday, two escalations later: neither is lost or done twice.
+    for (at, raised, escalated) in [
+        ("2026-12-01T06:00:00Z", (placements + 1, placements), (0, 0)),
+        ("2027-01-17T06:00:00Z", (placements + 1, placements), (2 * (placements + 1), placements)),
+    ] {
+        let [(one, tls), (two, other)] = [node(NODE_NAMES[0], at).await, node(NODE_NAMES[1], at).await];
+        tokio::join!(one.raise_alerts_once(tls), two.raise_alerts_once(other));
+        for node in [one, two] {
+            node.close().await;
+        }
+        assert_eq!(count("version = 1").await, raised, "{at}");
+        assert_eq!(count("version > 1").await, escalated, "{at}");
+    }
     nodes.assert_log_verifies(STARTED_PLACEMENTS).await;
 }

@@ -1,0 +1,44 @@
+//! Whether the cause of an alert still holds, by the rule that raised it.
+
+use super::alerts::AlertRow;
+use super::placement_facts;
+use super::rule::{Cause, ChildRecord, Grounds};
+use super::rule_book::RuleBook;
+use super::rules::{self, AnyRule};
+use super::subject::Subject;
+use crate::exchange::{Refusal, RequestContext};
+use crate::store::StoreError;
+
+/// Reads whether the cause of an alert holds. `None`: this cannot be decided, because the child's record was erased.
+///
+/// # Errors
+/// As the rule; [`Reason::Failed`](crate::exchange::Reason::Failed) for an alert of a rule without settings.
+pub(super) async fn find(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    book: &RuleBook,
+) -> Result<Option<Cause>, Refusal> {
+    let corrupt = || StoreError::corrupt("alerts", "rule");
+    let rule = match rules::by_id(alert.rule).ok_or_else(corrupt)? {
+        AnyRule::Listed(rule) => return rule.find_cause(cx, alert).await,
+        AnyRule::OfPlacement(rule) => rule,
+    };
+    let Subject::Placement(placement) = &alert.subject;
+    let Some(loaded) = placement_facts::load(cx, *placement).await? else { return Ok(None) };
+    let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
+    let holds = rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some();
+    Ok(Some(Cause { holds, grounds: loaded.into_grounds() }))
+}
+
+impl placement_facts::LoadedFacts {
+    /// Returns what a decision from the facts rests on, and whom it concerns.
+    pub(super) fn into_grounds(self) -> Grounds {
+        let child = ChildRecord {
+            placement: self.placement.id,
+            child: self.placement.child,
+            sender: self.placement.commissioner.clone(),
+            key: self.key,
+        };
+        Grounds { versions_read: self.versions_read, child: Some(child), placement: Some(self.placement) }
+    }
+}

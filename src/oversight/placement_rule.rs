@@ -1,0 +1,43 @@
+//! The interface of a rule about a placement: a pure function of what is known of the placement, an instant and the
+//! rule's settings. The facts are loaded once for all rules.
+
+use super::placement_facts::PlacementFacts;
+use super::rule_book::RuleSettings;
+use super::rule_id::RuleId;
+use crate::calendar::Date;
+use crate::clock::Instant;
+
+/// A rule about a placement.
+pub trait PlacementRule: Send + Sync {
+    /// Returns its id, which is stored with its alerts.
+    fn id(&self) -> RuleId;
+
+    /// Returns the names of its parameters, which the rule book must hold.
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Decides whether the rule's cause holds at an instant, and when the answer may change although no fact does.
+    fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation;
+}
+
+/// What a rule finds at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// The day by which the cause should have been gone, if it holds.
+    pub cause: Option<Date>,
+    /// When the rule may find something else, if no fact changes before.
+    pub next: Option<Instant>,
+}
+
+impl Evaluation {
+    /// The cause does not hold, and time alone does not change that.
+    pub const CLEAR: Self = Self { cause: None, next: None };
+
+    /// The cause holds since the end of a day, or will hold then.
+    #[must_use]
+    pub fn due_on(day: Date, at: Instant) -> Self {
+        let due = day.end_of_day();
+        if due <= at { Self { cause: Some(day), next: None } } else { Self { cause: None, next: Some(due) } }
+    }
+}
