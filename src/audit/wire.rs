@@ -118,6 +118,7 @@ pub fn exchange_record(
             .unwrap_or_default(),
         role: proto::role_code(&entry.role).map_or(0, i32::from),
         break_glass: entry.break_glass,
+        break_glass_over_limit: entry.break_glass_over_limit,
         bases: part.bases(),
         subjects: match subjects {
             SubjectScope::All => part.subjects(None, None),

@@ -77,6 +77,13 @@ pub fn summary_line(delivery: &Delivery) -> String {
                 alert.resolved_by
             )
         }
+        Some(Content::BreakGlass(content)) if content.placement_id.is_empty() => {
+            format!("more emergencies than the limit of a day by {}", content.organisation)
+        }
+        Some(Content::BreakGlass(content)) => format!(
+            "passport {} of placement {} read in an emergency: a DSL acts by {}",
+            content.etag, content.placement_id, content.due_date
+        ),
         Some(Content::ExpectedAbsence(content)) => format!("{} sessions", content.absences.len()),
         None => "no content for this organisation any more".to_owned(),
     };

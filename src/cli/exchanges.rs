@@ -142,7 +142,7 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
         RecordKind::from_str_name(&enum_name("RECORD_KIND", name)).ok_or_else(|| {
             Failure::usage(
                 "--kind is one of placement, plan, passport, withholding, attendance, statement, progress, alert, \
-                 acknowledgement, expected-return",
+                 acknowledgement, expected-return, break-glass",
             )
         })
     });
@@ -210,14 +210,17 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 9] {
     ]
 }
 
-/// Returns role and pseudonym of the person who acted, such as `dsl 1f6c08a2`; empty for a system.
+/// Returns role and pseudonym of the person who acted, such as `dsl 1f6c08a2`, and whether it broke the glass; empty for a
+/// system.
 fn person_text(exchange: &ExchangeRecord) -> String {
-    if exchange.practitioner.is_empty() {
-        return String::new();
-    }
     let short: String = exchange.practitioner.chars().take(8).collect();
-    let glass = if exchange.break_glass { " BREAK-GLASS" } else { "" };
-    format!("{} {short}{glass}", proto::role_name(exchange.role()))
+    let glass = match (exchange.break_glass, exchange.break_glass_over_limit) {
+        (_, true) => " BREAK-GLASS OVER-LIMIT",
+        (true, false) => " BREAK-GLASS",
+        (false, false) => "",
+    };
+    let role = if short.is_empty() { String::new() } else { proto::role_name(exchange.role()) };
+    format!("{role} {short}{glass}").trim().to_owned()
 }
 
 /// Returns the records that the exchange was about, such as `read passport 2 of la/330 (MEDICAL META)`.
@@ -262,10 +265,15 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 23] {
         yes(exchange.identity_claimed),
         exchange.practitioner.clone(),
         Some(exchange.role).filter(|role| *role != 0).map(role_text).unwrap_or_default(),
-        yes(exchange.break_glass),
+        break_glass_text(exchange),
         exchange.exchange_id.clone(),
         exchange.index.to_string(),
     ]
+}
+
+fn break_glass_text(exchange: &ExchangeRecord) -> String {
+    let beyond = if exchange.break_glass_over_limit { ", over the limit of the day" } else { "" };
+    yes(exchange.break_glass) + beyond
 }
 
 fn yes(is_so: bool) -> String {

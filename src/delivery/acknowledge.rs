@@ -8,15 +8,16 @@ use uuid::Uuid;
 use super::collected_digests::CollectedDigests;
 use super::rows::{self, AcknowledgementRow, MailboxPosition, StoredDelivery, acknowledgement_key};
 use super::wire;
+use crate::codes::organisation::OrganisationKind;
 use crate::exchange::change::row_write;
 use crate::exchange::{
-    CallerRole, Change, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
+    CallerRole, Change, Decided, LeafInput, Permit, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
 };
 use crate::passports::{self, SafetyUpdate};
 use crate::placements::{children, rows as placed, safety_acknowledgement};
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, AcknowledgeDeliveryResponse, DeliveryKind, DeliveryStage, LeafRole, Officer,
-    RecordKind,
+    RecordKind, RoleCode,
 };
 use crate::returns;
 use crate::seal::{ChildKey, ColumnAddress, OrganisationKey};
@@ -49,6 +50,9 @@ pub async fn acknowledge(
     let mut placements = BTreeSet::new();
     for (header, digest) in headers {
         let header = header.ok_or(Reason::NotFound)?;
+        if stage == DeliveryStage::ActedOn && header.kind == DeliveryKind::BreakGlass as i32 {
+            require_safeguarding_lead(&cx, &permit, request.officer.as_ref())?;
+        }
         if let Some(digest) = digest
             && !collected.contains(&mut cx, &header, digest).await?
         {
@@ -96,6 +100,21 @@ pub async fn acknowledge(
     let parts: Vec<_> = concerned.iter().map(|(placement, key)| part((*placement, key))).collect();
     let rows = rows.iter().map(row_write).collect();
     Ok(change.append_children_rows(&parts, rows).with_reply(&response))
+}
+
+/// Requires the officer who acts on a break-glass to be a designated safeguarding lead, whom the call's token names. The
+/// gateway's operators have no persons.
+fn require_safeguarding_lead(
+    cx: &RequestContext,
+    permit: &Permit,
+    officer: Option<&Officer>,
+) -> Result<(), Refusal> {
+    if cx.caller.kind() == OrganisationKind::Operator {
+        return Ok(());
+    }
+    let person = cx.require_person(permit)?;
+    let attested = officer.is_some_and(|officer| officer.attested);
+    if attested && person.role == RoleCode::Dsl { Ok(()) } else { Err(Reason::PersonRequired.into()) }
 }
 
 /// Returns the placements that a delivery is about. A delivery about several children has them in the rows that its

@@ -8,7 +8,8 @@ use crate::{oversight, passports, placements, register, returns};
 pub struct Kind {
     /// The kind in the protocol.
     pub number: DeliveryKind,
-    /// Whether a named person must act on it: answer a referral, acknowledge a passport, or resolve an alert.
+    /// Whether a named person must act on it: answer a referral, acknowledge a passport, resolve an alert, or
+    /// see to a break-glass.
     pub needs_action: bool,
     /// Reads its content for a recipient.
     pub read: ReadContent,
@@ -45,6 +46,7 @@ kinds! {
     Issuer => register::register_content;
     Passport => passports::passport_content [needs_action];
     Alert => oversight::alert_content [needs_action];
+    BreakGlass => passports::break_glass_content [needs_action];
     AlertEnded => oversight::alert_content;
     AlertEscalated => oversight::alert_content [needs_action];
 }

@@ -6,7 +6,10 @@ use super::wire::{self, cursor_from_position};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, Decided, PolicyFacts, Refusal, RequestContext};
-use crate::proto::v1::{DeliveryStage, DeliveryStatus, GetDeliveryStatusRequest, GetDeliveryStatusResponse};
+use crate::passports;
+use crate::proto::v1::{
+    DeliveryKind, DeliveryStage, DeliveryStatus, GetDeliveryStatusRequest, GetDeliveryStatusResponse,
+};
 use crate::store::StoreError;
 
 /// Time in microseconds, after a delivery is stored, by which a system should have collected and acknowledged it: a
@@ -46,18 +49,15 @@ async fn delivery_status(
     at: MailboxPosition,
     kind: i32,
     accepted: i64,
-) -> Result<DeliveryStatus, StoreError> {
+) -> Result<DeliveryStatus, Refusal> {
     let collected = collected_time(cx, recipient, at, kind).await?;
     let acknowledged = acknowledged_time(cx, recipient, at, DeliveryStage::Acknowledged).await?;
     let acted_on = acknowledged_time(cx, recipient, at, DeliveryStage::ActedOn).await?;
     let (stage, due) = match (collected, acknowledged, acted_on) {
         (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
-        (_, Some(_), None) => (
-            DeliveryStage::Acknowledged,
-            kinds::by_number(kind)
-                .is_some_and(|known| known.needs_action)
-                .then_some(accepted + PERSON_DEADLINE_US),
-        ),
+        (_, Some(_), None) => {
+            (DeliveryStage::Acknowledged, person_deadline(cx, recipient, at, (kind, accepted)).await?)
+        }
         (Some(_), None, None) => (DeliveryStage::Collected, Some(accepted + SYSTEM_DEADLINE_US)),
         (None, None, None) => (DeliveryStage::Accepted, Some(accepted + SYSTEM_DEADLINE_US)),
     };
@@ -74,6 +74,22 @@ async fn delivery_status(
         acted_on_time: time(acted_on),
         due_time: time(due),
     })
+}
+
+/// Returns the time by which a person should have acted on a delivery, in microseconds since 1970 UTC: the end of the next
+/// school day for a break-glass, otherwise [`PERSON_DEADLINE_US`] after it was stored. `None` if nobody must act.
+async fn person_deadline(
+    cx: &mut RequestContext,
+    recipient: &OrganisationId,
+    at: MailboxPosition,
+    (kind, accepted): (i32, i64),
+) -> Result<Option<i64>, Refusal> {
+    if kind == DeliveryKind::BreakGlass as i32 {
+        let due = passports::break_glass_due_date(cx, at.index, recipient).await?;
+        return Ok(due.map(|due| due.end_of_day().micros()));
+    }
+    let needs_action = kinds::by_number(kind).is_some_and(|known| known.needs_action);
+    Ok(needs_action.then_some(accepted + PERSON_DEADLINE_US))
 }
 
 /// Returns the time at which the delivery was first sent, in microseconds since 1970 UTC.

@@ -128,6 +128,7 @@ pub struct Change {
     pub(super) parties: Vec<Party>,
     pub(super) leaves: Vec<OpenedLeaf>,
     pub(super) bases: Vec<OpenedBasis>,
+    pub(super) is_over_break_glass_limit: bool,
 }
 
 /// A change and its reply: the return value of a capability.
@@ -178,6 +179,7 @@ impl Change {
             parties: Vec::new(),
             leaves: Vec::new(),
             bases: Vec::new(),
+            is_over_break_glass_limit: false,
         }
     }
 
@@ -317,6 +319,26 @@ impl Change {
                 None => party.deliveries.push(DeliveryHeader { kind, object, placement }),
             }
         })
+    }
+
+    /// Adds a delivery about a placement that does not share its child: of the exchange's leaves, the recipient sees those
+    /// of the records that it sent itself. No other delivery of the exchange may have the same kind and object.
+    #[must_use]
+    pub fn deliver_own_part(
+        self,
+        to: &OrganisationId,
+        kind: DeliveryKind,
+        object: Uuid,
+        placement: Uuid,
+    ) -> Self {
+        let header = DeliveryHeader { kind: kind as i32, object, placement: Some(placement) };
+        self.with_party(to, |party| party.deliveries.push(header))
+    }
+
+    /// Marks the entry as a break-glass beyond the organisation's limit of the day.
+    #[must_use]
+    pub fn over_break_glass_limit(self) -> Self {
+        Self { is_over_break_glass_limit: true, ..self }
     }
 
     fn with_party(mut self, organisation: &OrganisationId, edit: impl FnOnce(&mut Party)) -> Self {

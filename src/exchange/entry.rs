@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::call::Call;
 use super::caller::Caller;
 use super::change::Change;
+use super::emergency;
 use super::refusal::Reason;
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
@@ -165,6 +166,7 @@ pub fn log_replaced_proposal(
 fn apply_change(proposal: &mut Proposal, entry: &mut AuditEntry, change: Change) {
     entry.set_outcome(Entered::Ok);
     entry.reply_commitment = to_bytes(commitment(&proposal.salts.reply, &proposal.reply).as_bytes());
+    entry.break_glass_over_limit = change.is_over_break_glass_limit;
     proposal.guards = change.guards;
     proposal.bumps = change.bumps;
     proposal.rows = change.rows;
@@ -181,6 +183,7 @@ fn entry_of_call(call: &Call, salts: &CommitmentSalts) -> AuditEntry {
         certificate_sha256: to_bytes(&call.peer.fingerprint()),
         method: call.method.path.to_owned(),
         identity_claimed: call.identity_claimed,
+        break_glass: emergency::is_break_glass(call),
         trace_id: call.trace_id.chars().take(MAX_TRACE_ID_CHARS).collect(),
         request_commitment: to_bytes(commitment(&salts.request, &call.message).as_bytes()),
         ..AuditEntry::default()

@@ -15,6 +15,7 @@ mod context;
 mod deadline;
 mod decision;
 mod delivered_content;
+mod emergency;
 mod entry;
 mod error_details;
 mod headers;

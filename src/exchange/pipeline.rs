@@ -16,6 +16,7 @@ use super::caller::{Caller, CallerCache, IdentifyCaller};
 use super::codec::{self, CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::{DecisionBounds, decision_timed_out, run_handler};
+use super::emergency::{self, BREAK_GLASS_ATTEMPTS};
 use super::entry::{self, EntryOutcome};
 use super::identification::RefusedIdentity;
 use super::method::MethodTable;
@@ -160,6 +161,8 @@ impl ExchangePipeline {
         let mut identified = None;
         // A read needs a snapshot in any case.
         let attempts = ATTEMPT_CACHE_USE.into_iter().skip(usize::from(!call.method.is_mutating()));
+        let further = if emergency::is_break_glass(call) { BREAK_GLASS_ATTEMPTS } else { 0 };
+        let attempts = attempts.chain(std::iter::repeat_n(UseCache(false), further));
         for use_cache in attempts {
             let attempt = self.attempt_once(call, decide, (use_cache, bounds), &mut identified);
             if let Some(answered) = attempt.await {

@@ -25,8 +25,8 @@ pub struct PolicyFacts {
 /// Legal basis of an exchange of data, as the openings of its log entry record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharingBasis {
-    /// The sharing agreement.
-    pub agreement: uuid::Uuid,
+    /// The sharing agreement; `None` for a break-glass, which needs none.
+    pub agreement: Option<uuid::Uuid>,
     /// The purpose of the sharing.
     pub purpose: Purpose,
     /// Condition of UK GDPR Article 6(1).
@@ -46,7 +46,9 @@ impl SharingBasis {
     #[must_use]
     pub fn to_opened(&self) -> OpenedBasis {
         OpenedBasis {
-            agreement_id: Bytes::copy_from_slice(self.agreement.as_bytes()),
+            agreement_id: self
+                .agreement
+                .map_or_else(Bytes::new, |agreement| Bytes::copy_from_slice(agreement.as_bytes())),
             purpose: self.purpose.into(),
             article_6: self.article_6.into(),
             article_9: self.article_9.map_or(0, i32::from),

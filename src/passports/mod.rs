@@ -2,10 +2,12 @@
 //!
 //! Owns the blocks, their versions, the shares of a version, and the decisions to withhold. A passport belongs to its
 //! sender; each block is sealed separately under the key of (sender, child). Invariant: a restricted block is never
-//! returned to a system, each reader gets what [`need_to_know`] gives it, and nothing is returned to a provider without a live placement and an agreement that covers
-//! passports (UK GDPR Article 9). A decision not to share is a record too (Children Act 2004 s.16LA).
+//! returned to a system, each reader gets what [`need_to_know`] gives it, and nothing is returned to a provider without a
+//! live placement and an agreement that covers passports (UK GDPR Article 9), but to a person who breaks the glass. A
+//! decision not to share is a record too (Children Act 2004 s.16LA).
 
 mod acknowledgement;
+mod break_glass;
 mod content;
 pub mod need_to_know;
 mod primary_need;
@@ -20,6 +22,7 @@ mod wire;
 mod withhold;
 
 pub use acknowledgement::{SafetyUpdate, acknowledgement_update};
+pub use break_glass::{break_glass_content, due_date as break_glass_due_date};
 pub use content::passport_content;
 pub use primary_need::load_semh_primary_need;
 
@@ -27,7 +30,12 @@ use crate::exchange::method::methods;
 use crate::store::{Record, Table};
 
 /// The tables of passports.
-pub const TABLES: &[&Table] = &[rows::BlockRow::TABLE, rows::ShareRow::TABLE, rows::WithholdingRow::TABLE];
+pub const TABLES: &[&Table] = &[
+    break_glass::BreakGlassRow::TABLE,
+    rows::BlockRow::TABLE,
+    rows::ShareRow::TABLE,
+    rows::WithholdingRow::TABLE,
+];
 
 methods! {
     // The commissioner, and a school on whose roll the child is, each keep a passport of their own.

@@ -43,6 +43,13 @@ impl Part {
         }
     }
 
+    /// Returns whether an emergency opens the part: what keeps the child safe, but neither its address nor what its sender
+    /// kept for some persons.
+    #[must_use]
+    pub const fn is_opened_in_emergency(self) -> bool {
+        matches!(self, Self::ProvisionCritical | Self::Health | Self::Safeguarding | Self::NoContact)
+    }
+
     /// Returns whether only persons read the part.
     #[must_use]
     pub const fn is_restricted(self) -> bool {
@@ -82,6 +89,8 @@ pub enum ReadingRight {
     Sender,
     /// The passport was shared with it: it provides the placement, which is live, under an agreement in force.
     Recipient(AgreementTerms),
+    /// It provides the placement, or has the child on its roll, and a person of it breaks the glass.
+    Emergency,
     /// None: the placement has ended, or no agreement in force covers passports.
     None,
 }
@@ -120,6 +129,10 @@ impl Reader {
     pub fn visibility(&self, part: Part, share_with: &[RoleCode]) -> Visibility {
         if self.right == ReadingRight::None {
             return Visibility::Absent;
+        }
+        if self.right == ReadingRight::Emergency {
+            let is_opened = self.may_break_glass() && part.is_opened_in_emergency();
+            return if is_opened { Visibility::Content } else { Visibility::Absent };
         }
         if self.reads_content(part, share_with) {
             return Visibility::Content;
@@ -181,9 +194,20 @@ impl Reader {
         let agreed = match &self.right {
             ReadingRight::Sender => true,
             ReadingRight::Recipient(terms) => terms.purposes.contains(&purpose),
+            ReadingRight::Emergency => self.may_break_glass(),
             ReadingRight::None => false,
         };
         agreed && for_purpose && role_reads_passports(role)
+    }
+
+    /// Returns whether the reader is a person in a role and for a purpose that may break the glass.
+    #[must_use]
+    pub fn may_break_glass(&self) -> bool {
+        use RoleCode::{Dsl, Head, Health, PlacementLead};
+        self.person.is_some_and(|(role, purpose)| {
+            matches!(role, Dsl | Head | PlacementLead | Health)
+                && matches!(purpose, Purpose::Safeguarding | Purpose::EducationProvision)
+        })
     }
 
     fn reads_content(&self, part: Part, share_with: &[RoleCode]) -> bool {
@@ -204,7 +228,7 @@ impl Reader {
             ReadingRight::Recipient(terms) => {
                 terms.covers_restricted && (part != Part::YouthJustice || terms.has_article_10_condition)
             }
-            ReadingRight::None => false,
+            ReadingRight::Emergency | ReadingRight::None => false,
         }
     }
 

@@ -2,13 +2,14 @@
 
 use prost::Message;
 
+use super::break_glass;
 use super::content;
 use super::need_to_know::{Part, Reader, ReadingRight, Visibility};
 use super::reader;
 use super::rows::{self, BlockRow};
 use super::rules::{self, BlockKinds};
 use super::sender::{self, can_send};
-use super::wire;
+use super::wire::{self, CheckedGet};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
@@ -27,7 +28,10 @@ pub async fn get_passport(
     mut cx: RequestContext,
     m: GetPassportRequest,
 ) -> Result<Decided<GetPassportResponse>, Refusal> {
-    let (id, named) = wire::check_get(&m)?;
+    let (id, named, wanted) = match wire::check_get(&m)? {
+        CheckedGet::Ordinary { placement, sender, version } => (placement, sender, version),
+        CheckedGet::Emergency(asked) => return break_glass::read_in_emergency(cx, asked).await,
+    };
     let (placement, permit, sender, reader) = authorise_read(&mut cx, id, named).await?;
     let own = sender == cx.caller.organisation;
     let share = rows::latest_share(&mut cx.snapshot, &sender, placement.id).await?;
@@ -37,6 +41,7 @@ pub async fn get_passport(
         share.as_ref().map_or(Revision::ABSENT, |share| share.version)
     };
     let decision = rows::latest_withholding(&mut cx.snapshot, &sender, placement.id).await?;
+    let version = if wanted.is_empty() { version } else { own_version(own, version, &wanted)? };
     let shown_decision = decision.as_ref().filter(|_| own && reader.reads_passports());
     if version == Revision::ABSENT && shown_decision.is_none() {
         return Err(Reason::NotFound.into());
@@ -56,12 +61,20 @@ pub async fn get_passport(
         notices: view.notices,
         shared_etag: etag(share.map_or(Revision::ABSENT, |share| share.version)),
         withholding: shown_decision.map(|row| rows::open_decision(&key, row)).transpose()?,
-        receipt: None,
+        ..GetPassportResponse::default()
     };
     let reply = response.encode_to_vec();
     let part =
         LeafInput { placement: id, role: LeafRole::Read, record, sender: &sender, key: &key, reply: &reply };
     Ok(read_change(&cx, &permit, &placement, &part).with_reply(&response))
+}
+
+/// Returns the version that its own sender asks for, if there is one up to the newest. To a recipient it is as if there
+/// were none, because it reads no version but the one that was shared with it.
+fn own_version(own: bool, newest: Revision, wanted: &str) -> Result<Revision, Reason> {
+    let found = wanted.parse().ok().map(Revision::new).filter(|version| version.to_string() == wanted);
+    let found = found.filter(|version| own && (Revision::FIRST..=newest).contains(version));
+    found.ok_or(Reason::NotFound)
 }
 
 /// Returns the placement, the permit to read, the passport's sender (the caller, or one that shared with the caller), and

@@ -22,6 +22,11 @@ const MAX_KINDS: usize = 13;
 /// Maximum number of roles with which a block is shared: the number of role codes.
 const MAX_ROLES: usize = 22;
 
+/// Minimum number of code points of the reason of an emergency: a reason and not a word.
+const MIN_EMERGENCY_REASON_CHARS: usize = 20;
+/// Maximum number of code points of the reason of an emergency.
+const MAX_EMERGENCY_REASON_CHARS: usize = 500;
+
 /// A checked `PutPassportRequest`.
 pub struct CheckedPut {
     pub placement: Uuid,
@@ -48,6 +53,27 @@ pub struct CheckedWithholding {
     pub blocks: Vec<Kind>,
     pub reason: String,
     pub officer: Option<Officer>,
+}
+
+/// A checked `GetPassportRequest`.
+pub enum CheckedGet {
+    /// The passport of one sender; the caller's or the commissioner's if none is named.
+    Ordinary {
+        placement: Uuid,
+        sender: Option<OrganisationId>,
+        /// The etag of the version, as it was sent; empty for the newest.
+        version: String,
+    },
+    /// The passports of all senders, in an emergency.
+    Emergency(CheckedEmergency),
+}
+
+/// A checked request to read in an emergency.
+pub struct CheckedEmergency {
+    pub placement: Uuid,
+    pub reason: String,
+    pub life_at_risk: bool,
+    pub request_id: Option<Uuid>,
 }
 
 /// Checks a request to put a version.
@@ -172,13 +198,41 @@ pub fn check_withhold(m: &WithholdInformationRequest) -> Result<CheckedWithholdi
     Ok(CheckedWithholding { placement: placement.ok_or(Reason::Malformed)?, blocks, reason, officer })
 }
 
-/// Checks a request to read: the placement, and the sender if one is named.
-pub fn check_get(m: &GetPassportRequest) -> Result<(Uuid, Option<OrganisationId>), Refusal> {
+/// Checks a request to read: the placement, and the sender if one is named; or an emergency.
+pub fn check_get(m: &GetPassportRequest) -> Result<CheckedGet, Refusal> {
     let mut check = Check::new();
     let placement = check.uuid("placement_id", &m.placement_id);
     let sender = check.optional_organisation("sender", &m.sender);
+    if m.emergency_reason.is_empty() {
+        for (field, is_sent) in [("life_at_risk", m.life_at_risk), ("request_id", !m.request_id.is_empty())] {
+            expect_absent(&mut check, field, is_sent);
+        }
+        check.finish()?;
+        let placement = placement.ok_or(Reason::Malformed)?;
+        return Ok(CheckedGet::Ordinary { placement, sender, version: m.version.clone() });
+    }
+    for (field, is_sent) in [("sender", sender.is_some()), ("version", !m.version.is_empty())] {
+        expect_absent(&mut check, field, is_sent);
+    }
+    let rule = TextRule::notes(MAX_EMERGENCY_REASON_CHARS).required();
+    let reason = check.text("emergency_reason", &m.emergency_reason, rule);
+    if reason.as_ref().is_some_and(|reason| reason.trim().chars().count() < MIN_EMERGENCY_REASON_CHARS) {
+        check.add_violation("emergency_reason", ViolationReason::FieldTooShort);
+    }
+    if !m.request_id.is_empty() {
+        check.request_id(&m.request_id);
+    }
     check.finish()?;
-    Ok((placement.ok_or(Reason::Malformed)?, sender))
+    let (placement, reason) = placement.zip(reason).ok_or(Reason::Malformed)?;
+    let request_id = Uuid::try_parse(&m.request_id).ok();
+    let life_at_risk = m.life_at_risk;
+    Ok(CheckedGet::Emergency(CheckedEmergency { placement, reason, life_at_risk, request_id }))
+}
+
+fn expect_absent(check: &mut Check, field: &'static str, is_sent: bool) {
+    if is_sent {
+        check.add_violation(field, ViolationReason::FieldNotExpected);
+    }
 }
 
 /// Checks a request to list versions: the placement and the page size.

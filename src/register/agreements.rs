@@ -138,7 +138,7 @@ pub async fn basis_or_lapsed(
 ) -> Result<Option<SharingBasis>, StoreError> {
     let row = begun(snapshot, agreement, parties, class, today).await?;
     Ok(row.map(|row| SharingBasis {
-        agreement,
+        agreement: Some(agreement),
         purpose: purpose(class, &row.purposes),
         lapsed: is_lapsed(&row, today),
         article_6: row.article_6,

@@ -19,7 +19,7 @@ use crate::proto::v1::{
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
-pub use rows::{OrganisationRow, by_id, key, list_names};
+pub use rows::{OrganisationRow, by_id, key, list_names, list_operators};
 
 /// Registers an organisation with its first certificate.
 pub(super) async fn register(

@@ -60,6 +60,10 @@ pub enum KeyFamily {
     Alert = b'A',
     /// The moment at which a subject is evaluated next.
     Moment = b'M',
+    /// An organisation's break-glasses of a day. The version counts them up to the limit of a day.
+    BreakGlassDay = b'b',
+    /// An organisation's break-glasses under a request id.
+    BreakGlassRequest = b'd',
     /// An organisation's issuer of tokens, by its name.
     Issuer = b'i',
     /// An organisation's practitioner, by key id and pseudonym.

@@ -88,6 +88,7 @@ ENTRY = {
     32: Field("row_root", hexadecimal),
     33: Field("openings_commitment", hexadecimal),
     34: Field("tree_size", str, VARINT),
+    35: Field("break_glass_over_limit", flag, VARINT),
 }
 
 

@@ -139,7 +139,11 @@ async fn a_passport_leaves_with_its_school(world: &World) {
         ..Default::default()
     };
     school.call(passport_service::SHARE_PASSPORT, &request).await.unwrap();
-    let get = GetPassportRequest { placement_id: id_of.clone(), sender: "school/134567".to_owned() };
+    let get = GetPassportRequest {
+        placement_id: id_of.clone(),
+        sender: "school/134567".to_owned(),
+        ..GetPassportRequest::default()
+    };
     riverside.call(passport_service::GET_PASSPORT, &get).await.unwrap();
     let before = current_etag(&commissioner, &id_of).await;
     update_parties(&commissioner, &id_of, &before, (&[OTHER_SCHOOL], "la/330", "2026-11-16")).await.unwrap();

@@ -17,6 +17,7 @@ mod background;
 mod bad_input;
 mod baselines;
 mod bounds;
+mod break_glass;
 mod bundles;
 mod call_limits;
 mod canaries;

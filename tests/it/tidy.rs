@@ -75,7 +75,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("exchange", "violation_reason clock calendar codes tlog proto seal identity store"),
     ("register", "violation_reason clock calendar codes tlog proto seal identity store exchange"),
     ("placements", "violation_reason clock calendar codes proto seal store exchange register"),
-    ("passports", "violation_reason clock codes proto seal store exchange register placements"),
+    ("passports", "violation_reason clock calendar codes proto seal store exchange register placements"),
     (
         "returns",
         "violation_reason clock calendar codes proto seal store exchange register placements passports",

@@ -212,3 +212,33 @@ fn a_safeguarding_block_is_cut_to_the_parts_that_the_reader_gets() {
     assert_eq!(cut(RoleCode::Head, &of_yjs), None);
     assert_eq!(cut(RoleCode::Dsl, &PassportSafeguarding::default()), None);
 }
+
+#[test]
+fn an_emergency_opens_four_parts_to_persons_of_four_roles() {
+    let mut opened = BTreeMap::new();
+    for purpose in PURPOSES {
+        for role in roles() {
+            let reader = Reader { right: ReadingRight::Emergency, person: Some((role, purpose)) };
+            let parts: Vec<Part> = PARTS
+                .into_iter()
+                .filter(|part| reader.visibility(*part, &[role]) == Visibility::Content)
+                .collect();
+            let rest = PARTS.into_iter().filter(|part| !parts.contains(part));
+            assert!(rest.map(|part| reader.visibility(part, &[role])).all(|view| view == Visibility::Absent));
+            if !parts.is_empty() {
+                opened.insert((purpose.as_str_name(), role.as_str_name()), parts);
+            }
+        }
+    }
+    let parts = vec![Part::ProvisionCritical, Part::Health, Part::Safeguarding, Part::NoContact];
+    let roles = [RoleCode::Dsl, RoleCode::Head, RoleCode::PlacementLead, RoleCode::Health];
+    let expected = [Purpose::Safeguarding, Purpose::EducationProvision].into_iter().flat_map(|purpose| {
+        let parts = parts.clone();
+        roles.map(|role| ((purpose.as_str_name(), role.as_str_name()), parts.clone()))
+    });
+    assert_eq!(opened, expected.collect());
+    for part in PARTS {
+        let system = Reader::system(ReadingRight::Emergency);
+        assert_eq!(system.visibility(part, &roles), Visibility::Absent);
+    }
+}

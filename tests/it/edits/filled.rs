@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ap_gateway::clock::Randomness;
 use ap_gateway::proto;
 use ap_gateway::proto::v1::{
-    DeliveryStage, GetPlacementRequest, ListPlacementsRequest, Session, placement_service,
+    DeliveryStage, GetPassportRequest, GetPlacementRequest, ListPlacementsRequest, Session, passport_service,
+    placement_service,
 };
 use ap_gateway::store::Database;
 use prost::Message;
@@ -13,9 +14,10 @@ use prost_reflect::DynamicMessage;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::super::break_glass;
 use super::super::documents::{acknowledge, put_passport, share_passport};
 use super::super::example_requests::EXAMPLE_REQUESTS;
-use super::super::exchange_semantics::{mark, submission, submit};
+use super::super::exchange_semantics::{mark, new_id, submission, submit};
 use super::super::fixtures::{Fixtures, find_example, method_descriptor, method_path, parse_request};
 use super::super::support::{Postgres, World, gateway, run};
 use super::super::upload::{Upload, marks, part};
@@ -29,6 +31,7 @@ pub const KINDS: &[(&str, &str, &[i64])] = &[
     ("acknowledgements", "stage", &[3, 4]),
     ("agreements", "state", &[1, 2, 3]),
     ("alerts", "state", &[1, 2, 3]),
+    ("break_glass", "over_limit", &[0, 1]),
     ("certificates", "state", &[1, 2]),
     ("closures", "withdrawn", &[0, 1]),
     ("entries", "outcome", &[1, 2, 3, 4]),
@@ -39,7 +42,7 @@ pub const KINDS: &[(&str, &str, &[i64])] = &[
     ("open_items", "is_checked", &[0, 1]),
     ("open_items", "is_raised", &[0, 1]),
     ("organisations", "state", &[1, 2]),
-    ("parties", "kind", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 33, 36]),
+    ("parties", "kind", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 32, 33, 36]),
     ("placements", "state", &[1, 2, 3, 4, 5, 6, 7]),
     ("plans", "version", &[1, 2]),
     ("practitioners", "ended", &[0, 1]),
@@ -78,6 +81,7 @@ impl FilledDatabase {
             Some(postgres) => World::with_postgres(postgres).await,
         };
         submit_by_processor(&world).await;
+        break_the_glass(&world).await;
         let random = Randomness::seeded(b"the callers of the filled database");
         for round in 0..ROUNDS - 1 {
             drop(send_round(&world, round, &random).await);
@@ -220,6 +224,15 @@ async fn reach_other_states(stage: &mut Fixtures, round: usize) {
     stage.create_placement(1).await;
     let reject = example("DecidePlacement").replace(r#""approved": true"#, r#""approved": false"#);
     send(stage, "la-a", "DecidePlacement", &reject).await;
+}
+
+/// Reads the passport of a child in an emergency, once more than the limit of a day.
+async fn break_the_glass(world: &World) {
+    let dsl = break_glass::person(world, "provider-a", "dsl").await;
+    let placement = world.placements("la-a", "provider-a").remove(0);
+    let request = GetPassportRequest { request_id: new_id(), ..break_glass::emergency(&placement) };
+    dsl.call(passport_service::GET_PASSPORT, &request).await.unwrap();
+    assert_eq!(break_glass::break_at_once(&[dsl], &placement, 10).await, 1);
 }
 
 /// Submits marks by a processor, while it has a grant.
