@@ -5,6 +5,7 @@ use prost_reflect::DynamicMessage;
 
 use super::args::{GetPassportArgs, ProfileArgs, SharePassportArgs, WithholdArgs};
 use super::{Failure, exchanges, json_request, output, print_line, profile};
+use crate::clock::Randomness;
 use crate::proto::v1::{
     GetPassportRequest, Officer, PassportBlockKind, SharePassportRequest, WithholdInformationRequest,
 };
@@ -20,6 +21,11 @@ pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
     let request = GetPassportRequest {
         placement_id: args.placement.clone(),
         sender: args.sender.clone().unwrap_or_default(),
+        version: args.version.clone().unwrap_or_default(),
+        emergency_reason: args.emergency_reason.clone().unwrap_or_default(),
+        life_at_risk: args.life_at_risk,
+        // So that the senders are told once, however often the client retries.
+        request_id: args.emergency_reason.as_ref().map_or_else(String::new, |_| new_request_id()),
     };
     let reply = call("GetPassport", &request, &args.connection).await?;
     json_request::print_reply(&reply, args.connection.json)
@@ -66,6 +72,10 @@ pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
         blocks => format!("withheld from the provider: {}", blocks.join(", ")),
     };
     print_result(&reply, &args.connection, &text)
+}
+
+fn new_request_id() -> String {
+    Randomness::system().uuid_v4().hyphenated().to_string()
 }
 
 fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {

@@ -1,13 +1,13 @@
 //! Break-glass: a person reads the passports of a child in an emergency, shared or not and without an agreement. A child
 //! in danger waits for no agreement and no counter; in return each sender is told at once, and the log says so.
 
-mod content;
+mod delivered;
 mod rows;
 
 use prost::Message;
 
-use super::content::{self as content_of_passports, VisibleBlocks};
-use super::need_to_know::{Reader, ReadingRight};
+use super::content::{self, VisibleBlocks};
+use super::need_to_know::ReadingRight;
 use super::reader;
 use super::rows::BlockRow;
 use super::rules::BlockKinds;
@@ -25,7 +25,7 @@ use crate::proto::v1::{
 use crate::register::{organisations, terms};
 use crate::seal::ChildKey;
 use crate::store::Revision;
-pub use content::{break_glass_content, due_date};
+pub use delivered::{break_glass_content, due_date};
 pub use rows::BreakGlassRow;
 
 /// Number of times that an organisation may break the glass on a day in London before operators and senders are told
@@ -129,7 +129,7 @@ fn emergency_basis(life_at_risk: bool) -> SharingBasis {
 /// Returns the caller's person, if its role and purpose permit a break-glass.
 fn require_role<'a>(cx: &'a RequestContext, permit: &Permit) -> Result<&'a Person, Refusal> {
     let person = cx.require_person(permit)?;
-    let reader: Reader = reader::of_call(cx, ReadingRight::Emergency);
+    let reader = reader::of_call(cx, ReadingRight::Emergency);
     reader.may_break_glass().then_some(person).ok_or_else(|| Reason::PersonRequired.into())
 }
 
@@ -167,10 +167,10 @@ async fn load_opened(
     let withheld = if *sender == cx.caller.organisation {
         BlockKinds::empty()
     } else {
-        content_of_passports::withheld_kinds(cx, sender, placement.id).await?
+        content::withheld_kinds(cx, sender, placement.id).await?
     };
     let reader = reader::of_call(cx, ReadingRight::Emergency);
-    content_of_passports::visible_blocks(cx, key, (sender, placement.child, version), withheld, &reader).await
+    content::visible_blocks(cx, key, (sender, placement.child, version), withheld, &reader).await
 }
 
 /// Makes what is stored of a break-glass: who, why, and whose passports, each with the next school day of its sender.

@@ -6,9 +6,7 @@ use bitflags::bitflags;
 
 use super::need_to_know::Part;
 use crate::proto::v1::passport_block::Content;
-use crate::proto::v1::{
-    BlockNotice, PassportBlock, PassportBlockKind as Kind, PassportSafeguarding, Sensitivity,
-};
+use crate::proto::v1::{BlockNotice, PassportBlock, PassportBlockKind as Kind, Sensitivity};
 use crate::stored_flags;
 use crate::violation_reason::ViolationReason;
 

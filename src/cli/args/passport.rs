@@ -23,6 +23,15 @@ pub struct GetPassportArgs {
     /// Organisation that sent the passport; by default this one or, for a provider, the commissioner.
     #[arg(long)]
     pub sender: Option<String>,
+    /// Version of this organisation's own passport; by default the newest.
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Break the glass: read the passports of all senders for this reason, of 20 to 500 characters. Each sender is told.
+    #[arg(long, value_name = "REASON", requires = "token", conflicts_with_all = ["sender", "version"])]
+    pub emergency_reason: Option<String>,
+    /// A person's life is at risk: the legal basis that is recorded is vital interests.
+    #[arg(long, requires = "emergency_reason")]
+    pub life_at_risk: bool,
     /// The connection.
     #[command(flatten)]
     pub connection: ProfileArgs,
