@@ -69,7 +69,7 @@ fn has_request_id(request: &DynamicMessage) -> bool {
     id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty()))
 }
 
-/// Calls a method; sets a new request id if the request has none.
+/// Calls a method; sets a new request id if the method changes something and the request has none.
 ///
 /// # Errors
 /// The client's.
@@ -78,7 +78,8 @@ pub async fn call(
     method: &MethodDescriptor,
     mut request: DynamicMessage,
 ) -> Result<Reply<DynamicMessage>, Failure> {
-    let mut id = request.get_field_by_name("request_id").and_then(|id| Some(id.as_str()?.to_owned()));
+    let field = request.get_field_by_name("request_id").filter(|_| proto::is_mutating(method));
+    let mut id = field.and_then(|id| Some(id.as_str()?.to_owned()));
     if let Some(id) = id.as_mut().filter(|id| id.is_empty()) {
         *id = Randomness::system().uuid_v4().hyphenated().to_string();
         request.set_field_by_name("request_id", Value::String(id.clone()));

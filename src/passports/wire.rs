@@ -204,9 +204,7 @@ pub fn check_get(m: &GetPassportRequest) -> Result<CheckedGet, Refusal> {
     let placement = check.uuid("placement_id", &m.placement_id);
     let sender = check.optional_organisation("sender", &m.sender);
     if m.emergency_reason.is_empty() {
-        for (field, is_sent) in [("life_at_risk", m.life_at_risk), ("request_id", !m.request_id.is_empty())] {
-            expect_absent(&mut check, field, is_sent);
-        }
+        expect_absent(&mut check, "life_at_risk", m.life_at_risk);
         check.finish()?;
         let placement = placement.ok_or(Reason::Malformed)?;
         return Ok(CheckedGet::Ordinary { placement, sender, version: m.version.clone() });

@@ -400,7 +400,6 @@ async fn send(wire: &Wire, request: &GetPassportRequest, token: Option<&str>) ->
 async fn the_request_is_checked(wire: &Wire, placement: &str) {
     let with_reason =
         |reason: String| GetPassportRequest { emergency_reason: reason, ..emergency(placement) };
-    let ordinary = with_reason(String::new());
     for (request, field) in [
         (with_reason("too short a reason ".to_owned()), "emergency_reason"),
         (with_reason("x".repeat(501)), "emergency_reason"),
@@ -408,8 +407,7 @@ async fn the_request_is_checked(wire: &Wire, placement: &str) {
         (GetPassportRequest { sender: "la/330".to_owned(), ..emergency(placement) }, "sender"),
         (GetPassportRequest { version: "1".to_owned(), ..emergency(placement) }, "version"),
         (GetPassportRequest { request_id: "1".to_owned(), ..emergency(placement) }, "request_id"),
-        (GetPassportRequest { life_at_risk: true, ..ordinary.clone() }, "life_at_risk"),
-        (GetPassportRequest { request_id: new_id(), ..ordinary }, "request_id"),
+        (GetPassportRequest { life_at_risk: true, ..with_reason(String::new()) }, "life_at_risk"),
     ] {
         let answer = send(wire, &request, None).await;
         let fault = answer.reason();
