@@ -3,6 +3,8 @@
 //! indistinguishable. Cold: each id is requested once from a server that has just started. Warm: one id is
 //! requested repeatedly.
 //!
+//! The same of invalid tokens: whether the time of a refusal distinguishes one fault from the others.
+//!
 //! `cargo bench --bench refusals`
 
 #![expect(
@@ -18,15 +20,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ap_gateway::cli::sandbox::ClockMode;
+use ap_gateway::cli::token::{TokenContent, TokenSigner};
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError};
-use ap_gateway::clock::Randomness;
+use ap_gateway::clock::{Clock, Randomness, SystemClock};
 use ap_gateway::proto::Rpc;
 use ap_gateway::proto::v1::{
-    ChildIdentity, CreateReferralRequest, GetAttendanceRequest, GetExchangeRequest, GetPlacementRequest,
-    LegalBasis, Officer, PlacementReason, audit_service, placement_service, returns_service,
+    ChildIdentity, CreateReferralRequest, GetAttendanceRequest, GetExchangeRequest, GetOrganisationRequest,
+    GetPlacementRequest, LegalBasis, Officer, PlacementReason, audit_service, placement_service,
+    register_service, returns_service,
 };
 use prost::Message;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 /// Calls of each method, half of them with another's id.
 const CALLS: usize = 2_000;
@@ -62,6 +68,88 @@ async fn measure() {
             served.stop().await.unwrap();
         }
         println!("{method:<16} {:>6.3} {:>6.3}", areas[0], areas[1]);
+    }
+    compare_tokens(folder.path()).await;
+}
+
+/// Compares the refusals of tokens with each fault to those of all others, in random order. Cold: another token in each
+/// call. Warm: one token of each fault.
+async fn compare_tokens(dir: &Path) {
+    let served = serve(dir).await;
+    let client = profile::connect(&sandbox::profile_path(dir, "provider-a")).await.unwrap();
+    let faulty = faulty_tokens(dir);
+    let mut areas = vec![[0.0; 2]; faulty.len()];
+    for (column, warm) in [false, true].into_iter().enumerate() {
+        let mut times = vec![Vec::new(); faulty.len()];
+        for call in 0..CALLS / 2 {
+            let mut order: Vec<usize> = (0..faulty.len()).collect();
+            shuffle(&mut order);
+            for fault in order {
+                let token = &faulty[fault].1[if warm { 0 } else { call }];
+                let caller = client.clone().with_token(token).unwrap();
+                let request = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
+                let refused = tonic::Code::Unauthenticated;
+                times[fault]
+                    .push(time_call(&caller, register_service::GET_ORGANISATION, &request, refused).await);
+            }
+        }
+        for (fault, area) in areas.iter_mut().enumerate() {
+            let others = (0..faulty.len()).filter(|other| *other != fault);
+            let others: Vec<Duration> = others.flat_map(|other| times[other].iter().copied()).collect();
+            area[column] = roc_area(&times[fault], &others);
+        }
+    }
+    println!("\n{:<24} {:>6} {:>6}", "AUC of invalid tokens", "cold", "warm");
+    for ((fault, _), [cold, warm]) in faulty.iter().zip(areas) {
+        println!("{fault:<24} {cold:>6.3} {warm:>6.3}");
+    }
+    drop(client);
+    served.stop().await.unwrap();
+}
+
+/// Returns tokens with each fault, half as many as there are calls.
+fn faulty_tokens(dir: &Path) -> [(&'static str, Vec<String>); 4] {
+    let random = Randomness::system();
+    let load_signer = |name: &str| TokenSigner::load(&dir.join(format!("certs/{name}-issuer.key"))).unwrap();
+    let certificate =
+        |name: &str| CertificateDer::from_pem_file(dir.join(format!("certs/{name}.pem"))).unwrap();
+    let (own, other) = (load_signer("provider-a"), load_signer("la-a"));
+    let (bound, stolen) = (certificate("provider-a"), certificate("provider-a-old"));
+    let tokens = |signer: &TokenSigner, issuer: &str, certificate: &[u8]| -> Vec<String> {
+        let content = TokenContent {
+            issuer,
+            subject: "jo.example",
+            name: "Jo Example",
+            role: "dsl",
+            purpose: "safeguarding",
+            organisation: "provider/riverside",
+            audience: "https://sandbox.ap.example",
+            certificate,
+            now: SystemClock.now(),
+            minutes: 15,
+        };
+        (0..CALLS / 2).map(|_| signer.sign(&content, &random).unwrap()).collect()
+    };
+    let issuer = "https://provider-a.sandbox.ap.example";
+    let forged = tokens(&own, issuer, &bound).into_iter().map(|token| {
+        // Another signature of the same length.
+        let (content, signature) = token.rsplit_once('.').unwrap();
+        format!("{content}.{}{}", if signature.starts_with('B') { "A" } else { "B" }, &signature[1..])
+    });
+    [
+        ("unknown issuer", tokens(&own, "https://provider-x.sandbox.ap.example", &bound)),
+        ("unknown key", tokens(&other, issuer, &bound)),
+        ("bad signature", forged.collect()),
+        ("wrong certificate", tokens(&own, issuer, &stolen)),
+    ]
+}
+
+/// Shuffles a few numbers (Fisher-Yates; the bias of a byte's remainder does not matter here).
+fn shuffle(order: &mut [usize]) {
+    let mut bytes = [0; 8];
+    Randomness::system().fill(&mut bytes);
+    for last in (1..order.len()).rev() {
+        order.swap(last, usize::from(bytes[last]) % (last + 1));
     }
 }
 
@@ -133,8 +221,8 @@ async fn time_refusal(client: &Client, method: &str, id: &str) -> Duration {
     let id = id.to_owned();
     match method {
         "GetPlacement" => {
-            time_call(client, placement_service::GET_PLACEMENT, &GetPlacementRequest { placement_id: id })
-                .await
+            let request = GetPlacementRequest { placement_id: id };
+            time_call(client, placement_service::GET_PLACEMENT, &request, tonic::Code::NotFound).await
         }
         "GetAttendance" => {
             let request = GetAttendanceRequest {
@@ -143,9 +231,12 @@ async fn time_refusal(client: &Client, method: &str, id: &str) -> Duration {
                 to_date: "2026-11-20".to_owned(),
                 ..GetAttendanceRequest::default()
             };
-            time_call(client, returns_service::GET_ATTENDANCE, &request).await
+            time_call(client, returns_service::GET_ATTENDANCE, &request, tonic::Code::NotFound).await
         }
-        _ => time_call(client, audit_service::GET_EXCHANGE, &GetExchangeRequest { exchange_id: id }).await,
+        _ => {
+            let request = GetExchangeRequest { exchange_id: id };
+            time_call(client, audit_service::GET_EXCHANGE, &request, tonic::Code::NotFound).await
+        }
     }
 }
 
@@ -153,11 +244,12 @@ async fn time_call<Req: Message, Resp: Message + Default + std::fmt::Debug>(
     client: &Client,
     rpc: Rpc<Req, Resp>,
     request: &Req,
+    refused: tonic::Code,
 ) -> Duration {
     let began = Instant::now();
     let answer = client.call(rpc, request).await;
     let took = began.elapsed();
-    assert!(matches!(answer, Err(ClientError::Refused(status)) if status.code() == tonic::Code::NotFound));
+    assert!(matches!(answer, Err(ClientError::Refused(status)) if status.code() == refused));
     took
 }
 

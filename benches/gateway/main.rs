@@ -1,7 +1,7 @@
 //! Throughput and latency of the gateway, compared with baselines of the machine and with PostgreSQL as the
 //! alternative, in one run: `cargo bench --bench gateway`. With `quick` each part runs for a short time only; with
 //! `growth` it measures an empty database and one with ten million marks instead
-//! (`cargo bench --bench gateway -- growth`).
+//! (`cargo bench --bench gateway -- growth`), and with `tokens` what the token of a person costs.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,6 +24,7 @@ mod postgres;
 mod reference;
 mod results;
 mod rows_baseline;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +76,7 @@ fn main() {
             runtime.block_on(echo_baseline::serve(Path::new(argument(1).unwrap()), argument(2).unwrap()));
         }
         Some("growth") => runtime.block_on(growth::run()),
+        Some("tokens") => runtime.block_on(tokens::run()),
         Some("quick") => runtime.block_on(run(Scale::QUICK)),
         _ => runtime.block_on(run(Scale::FULL)),
     }

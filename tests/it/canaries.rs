@@ -12,6 +12,8 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::proto;
 use ap_gateway::proto::v1::Mark;
 use ap_gateway::store::{Database, DatabaseLocation};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage, Value};
 
 use super::example_requests::EXAMPLE_REQUESTS;
@@ -20,6 +22,7 @@ use super::fixtures::{Fixtures, find_example};
 use super::process::Process;
 use super::support::{Postgres, gateway};
 use super::tokens;
+use super::wire::{Wire, frame};
 
 /// The invented text of each personal field, by the field's name. It occurs nowhere else.
 const CANARY_BY_FIELD: [(&str, &str); 5] = [
@@ -47,13 +50,25 @@ fn canary_for(field: &str) -> Option<String> {
 
 /// Returns the canaries in a text: as text, in hexadecimal, or as a list of numbers.
 fn canaries_in(text: &str) -> Vec<&'static str> {
-    let canaries =
-        CANARY_BY_FIELD.iter().map(|(_, canary)| *canary).chain(CANARY_TEXT.split(' ')).chain([tokens::NAME]);
+    let canaries = CANARY_BY_FIELD
+        .iter()
+        .map(|(_, canary)| *canary)
+        .chain(CANARY_TEXT.split(' '))
+        .chain([tokens::NAME, tokens::SUBJECT]);
     let all = canaries.filter(|canary| {
         let bytes = canary.as_bytes();
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
-        text.contains(canary) || text.contains(&hex.concat()) || text.contains(&numbers.join(", "))
+        // A token holds its claims in base64, at any of three alignments.
+        let mut encoded = (0..3).map(|skipped| {
+            let padded = [&b"\0\0"[..skipped], bytes].concat();
+            let whole = URL_SAFE_NO_PAD.encode(padded);
+            whole.get(if skipped == 0 { 0 } else { 4 }..whole.len() - 2).unwrap_or(&whole).to_owned()
+        });
+        text.contains(canary)
+            || text.contains(&hex.concat())
+            || text.contains(&numbers.join(", "))
+            || encoded.any(|encoded| text.contains(&encoded))
     });
     all.collect()
 }
@@ -90,6 +105,45 @@ async fn send_everything(dir: &Path) {
         read += &String::from_utf8_lossy(&answer.message);
     }
     assert_eq!(canaries_in(&read).len(), CANARY_BY_FIELD.len() + 2, "{:?}", canaries_in(&read));
+}
+
+/// Sends tokens with a canary in name and subject: valid ones in exchanges that are done and refused, by a stream, and
+/// faulty ones. No answer but the list of practitioners repeats them.
+async fn send_tokens(dir: &Path) {
+    let issuer = tokens::TestIssuer::load(dir, "provider-a");
+    let good = issuer.token(dir, "provider-a", |_| {});
+    let (header, claims) = (issuer.header(), tokens::claims(dir, "provider-a"));
+    let of = |name: &str, value: serde_json::Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        issuer.sign(&header, &claims)
+    };
+    let faulty = [
+        of("exp", "soon".into()),
+        of("role", format!("role of {}", tokens::NAME).into()),
+        of("purpose", format!("purpose of {}", tokens::SUBJECT).into()),
+        of("name", format!("{}\u{202e}", tokens::NAME).into()),
+        of("x", tokens::NAME.repeat(1_000).into()),
+        good.replace('.', ".."),
+        format!("{} {}", tokens::NAME, tokens::SUBJECT),
+    ];
+    let wire = Wire::connect(dir, "provider-a").await;
+    for (at, token) in [&good].into_iter().chain(&faulty).enumerate() {
+        for (path, message) in [
+            (tokens::GET_ORGANISATION, tokens::own_registration(dir, "provider-a")),
+            ("/apgateway.v1.PlacementService/GetPlacement", Vec::new()),
+            ("/apgateway.v1.DeliveryService/WatchDeliveries", Vec::new()),
+        ] {
+            let header = format!("Bearer {token}");
+            let sent = wire.send(path, &[("authorization", &header)], frame(&message)).await;
+            let answer = sent.unwrap();
+            assert_eq!(answer.reason() == "TOKEN_INVALID", at > 0, "{path} {at}");
+            let shown = format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.message));
+            assert_eq!(canaries_in(&shown), [""; 0], "{path} {at}");
+        }
+    }
+    let listed = wire.call("/apgateway.v1.RegisterService/ListPractitioners", &[]).await;
+    assert_eq!(canaries_in(&String::from_utf8_lossy(&listed.message)), [tokens::NAME, tokens::SUBJECT]);
 }
 
 /// Returns whether a message has a field that takes a canary, in itself or in a message inside it.
@@ -174,6 +228,7 @@ async fn no_canary_is_in_a_log_or_in_sqlite() {
     let (dir, log) = (folder.path().join("world"), folder.path().join("log"));
     let process = serve_with_trace_log(&dir, None, &log);
     send_everything(&dir).await;
+    send_tokens(&dir).await;
     provoke_an_error(&dir, &DatabaseLocation::Sqlite(dir.join("gateway.sqlite"))).await;
     let log = stop_and_read_log(process, &log);
     assert_eq!(canaries_in(&log), [""; 0]);
@@ -192,6 +247,7 @@ async fn no_canary_is_in_a_log_or_in_postgresql_s_own() {
     let postgres = Postgres::with("-c log_statement=all -c log_error_verbosity=verbose");
     let process = serve_with_trace_log(&dir, Some(&postgres.url_file), &log);
     send_everything(&dir).await;
+    send_tokens(&dir).await;
     let url = std::fs::read_to_string(&postgres.url_file).unwrap();
     provoke_an_error(&dir, &DatabaseLocation::Postgres(url)).await;
     let log = stop_and_read_log(process, &log);
@@ -210,6 +266,9 @@ fn every_form_of_a_canary_is_found() {
         "{\"a\":\"Quokkamarsh\"}",
         "\\x00ab51756f6b6b616d6172736800",
         "[81, 117, 111, 107, 107, 97, 109, 97, 114, 115, 104]",
+        &URL_SAFE_NO_PAD.encode("{\"name\":\"Quokkamarsh\"}"),
+        &URL_SAFE_NO_PAD.encode("{\"name\": \"Quokkamarsh\"}"),
+        &URL_SAFE_NO_PAD.encode("{\"names\": \"Quokkamarsh\"}"),
     ] {
         assert_eq!(canaries_in(text), ["Quokkamarsh"]);
     }

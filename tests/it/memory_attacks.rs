@@ -11,11 +11,11 @@ use prost::bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::attack_pack::attacks::REGISTERED;
-use super::attack_pack::connection::{Attacking, DATA, Target, request_head, stream_ids};
+use super::attack_pack::connection::{Attacking, DATA, Target, request_fields, request_head, stream_ids};
 use super::attack_pack::limited_gateway;
 use super::fixtures::current_validity;
 use super::large_answer;
-use super::listener::{END_STREAM, RST_STREAM, http2_frame, read_frame};
+use super::listener::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, http2_frame, read_frame};
 use super::serve_process::{LIST_PLACEMENTS, ServeFolder, ServeProcess};
 use super::wire::{Wire, frame, tls};
 
@@ -25,10 +25,13 @@ const STRANGER: &str = "stranger";
 /// Streams of a connection, which the gateway allows.
 const STREAMS: u32 = 100;
 const CANCEL: u32 = 8;
+const CONTINUATION: u8 = 9;
 const DEFAULT_ATTACKERS: usize = 20;
 /// Maximum memory that an attack may add, in MiB.
 const MAX_ADDED: u64 = 160;
 
+/// The same for headers, which would be 60 MiB.
+const MAX_ADDED_BY_HEADERS: u64 = 50;
 /// The same for answers of reflection, of which only a share of 8 MiB may be held; all would be more than 200 MiB.
 const MAX_ADDED_BY_REFLECTION: u64 = 100;
 
@@ -121,6 +124,45 @@ async fn memory_is_not_reserved_by_what_is_declared() {
         let attack = async || attacked.attack(who, 65_535, path, (&body, 0)).await;
         let (_open, added) = attacked.measure(name, attack).await;
         assert!(added <= MAX_ADDED, "{name}: {added} MiB were added");
+    }
+}
+
+/// Encodes a field whose value is a number of bytes, at least 127.
+fn long_field(name: &str, bytes: usize) -> Vec<u8> {
+    let mut field = [&[0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &[0x7f]].concat();
+    let mut rest = bytes - 127;
+    while rest >= 0x80 {
+        field.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    field.push(u8::try_from(rest).unwrap());
+    field.resize(field.len() + bytes, b'x');
+    field
+}
+
+/// Checks that headers as long as a connection takes them are not held while a call waits for its body.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_headers_are_not_held() {
+    let attacked = Attacked::start("requests_per_second = 1000000\nrequest_burst = 1000000");
+    for who in [STRANGER, REGISTERED] {
+        let attack = async || {
+            let mut stream = attacked.target.connect_raw(Ipv4Addr::LOCALHOST, who, None).await.unwrap();
+            for id in stream_ids(STREAMS) {
+                let fields = [
+                    request_fields(LIST_PLACEMENTS),
+                    long_field("authorization", 15 << 10),
+                    long_field("x-long", 15 << 10),
+                ];
+                let fields = fields.concat();
+                let (first, rest) = fields.split_at(16 << 10);
+                let head =
+                    [http2_frame(HEADERS, 0, id, first), http2_frame(CONTINUATION, END_HEADERS, id, rest)];
+                stream.write_all(&head.concat()).await.unwrap();
+            }
+            stream
+        };
+        let (_open, added) = attacked.measure(&format!("{who}: headers of 30 KiB"), attack).await;
+        assert!(added <= MAX_ADDED_BY_HEADERS, "{added} MiB were added");
     }
 }
 

@@ -1,11 +1,12 @@
 //! Persons over the wire: who acted is in the entry, a token is bound to its certificate, and what ends an issuer, a
 //! person or a key ends its tokens with the next exchange.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ap_gateway::cli::{audit, sandbox};
 use ap_gateway::client::{Client, ClientError, reason};
-use ap_gateway::clock::{Clock, Randomness, SystemClock};
+use ap_gateway::clock::{Clock, Instant, SystemClock};
 use ap_gateway::identity::pki::SandboxAuthority;
 use ap_gateway::proto::v1::{
     AuditEntry, EndIssuerRequest, EndPractitionerRequest, GetPlacementRequest, IssuerKey,
@@ -20,10 +21,9 @@ use serde_json::{Value, json};
 
 use super::ended_rights::{assert_revoked, get_riverside, revocation_request, set_riverside_state};
 use super::exchange_semantics::{mark, new_id, submission, submit};
-use super::fixtures::{Fixtures, find_example, method_descriptor, method_path};
 use super::support::World;
 use super::tokens::{self, NAME, SUBJECT, TestIssuer, entry_of, get_with};
-use super::wire::{Wire, frame};
+use super::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_in_the_entry_by_a_pseudonym_that_only_the_organisation_can_resolve() {
@@ -186,7 +186,13 @@ async fn what_ends_an_issuer_a_person_or_a_certificate_ends_its_tokens() {
 /// A key whose end passes in the middle of a stream ends it before its next message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_the_key_of_its_token_does() {
-    let world = World::sqlite().await;
+    for world in [World::sqlite().await, World::postgres().await] {
+        watch_beyond_the_end_of_a_key(&world).await;
+        world.stop().await;
+    }
+}
+
+async fn watch_beyond_the_end_of_a_key(world: &World) {
     let dir = world.dir.path();
     let system = world.client("la-a").await;
     let der = PrivateKeyDer::from_pem_slice(SandboxAuthority::new_key().unwrap().as_bytes()).unwrap();
@@ -206,7 +212,7 @@ async fn a_stream_ends_when_the_key_of_its_token_does() {
     };
     system.call(register_service::REGISTER_ISSUER, &register).await.unwrap();
     let token = issuer.token(dir, "la-a", |claims| claims["iss"] = json!("https://short.example"));
-    let client = token_client(&world, "la-a", &token).await;
+    let client = token_client(world, "la-a", &token).await;
     let watch = WatchDeliveriesRequest::default();
     let mut stream = client.open_stream(delivery_service::WATCH_DELIVERIES, &watch).await.unwrap();
     tokio::time::sleep(Duration::from_millis(3_200)).await;
@@ -229,7 +235,6 @@ async fn a_stream_ends_when_the_key_of_its_token_does() {
         "never".to_owned()
     });
     assert_eq!(ended.await.unwrap(), "TOKEN_INVALID");
-    world.stop().await;
 }
 
 /// A request id is bound to the person: another person's repetition is another request.
@@ -269,47 +274,72 @@ async fn a_processor_s_token_is_of_the_organisation_and_of_its_own_certificate()
     let unbound = token_client(&world, "processor", &issuer.token(dir, "provider-a", |_| {})).await;
     let refused = submit(&unbound, &submission(vec![mark(&placement, "2026-11-03", "I")])).await;
     assert_eq!(refusal(&refused.unwrap_err()), "TOKEN_INVALID");
+    // The organisation reads of it in its own log.
+    let known = audit::list_all_exchanges(&world.client("provider-a").await).await.unwrap();
+    let known: Vec<_> = known.iter().filter(|exchange| exchange.reason == "TOKEN_INVALID").collect();
+    assert_eq!(known.len(), 1);
+    assert_eq!(
+        (&*known[0].organisation, &*known[0].processor),
+        ("provider/riverside", "processor/registerworks")
+    );
+    assert_eq!((&*known[0].practitioner, known[0].role), ("", 0));
     world.stop().await;
 }
 
-/// A token attests the officer whom the request names; another name is kept and not attested.
+/// Who was refused, and when each person was last seen, is told to the organisation.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_attests_a_named_officer_of_the_same_name() {
-    let world = World::sqlite().await;
-    let dir = world.dir.path();
-    let mut stage = Fixtures::create(dir, Randomness::system()).await;
-    let issuer = TestIssuer::load(dir, "la-a");
-    let mut read = Vec::new();
-    for named in ["Alex Example", "Sam Example"] {
-        // The newest placement that was accepted and not decided.
-        stage.create_placement(1).await;
-        let token = issuer.token(dir, "la-a", |claims| {
-            claims["name"] = json!(named);
-            claims["role"] = json!("ap_lead");
+async fn a_refused_person_is_known_and_each_was_last_seen_with_its_newest_exchange() {
+    for world in [World::sqlite().await, World::postgres().await] {
+        let dir = world.dir.path();
+        let (issuer, system) = (TestIssuer::load(dir, "provider-a"), world.client("provider-a").await);
+        let placement = world.placements("la-a", "provider-c").remove(0);
+        let mut pseudonyms = Vec::new();
+        for (subject, instants) in [
+            ("first", &["2026-11-20T16:05:00Z"][..]),
+            ("second", &["2026-11-20T16:10:00Z", "2026-11-21T09:00:00Z"]),
+        ] {
+            for instant in instants {
+                world.advance(instant);
+                let token = issuer.token(dir, "provider-a", |claims| claims["sub"] = json!(subject));
+                let person = token_client(&world, "provider-a", &token).await;
+                // Another provider's placement.
+                let request = GetPlacementRequest { placement_id: placement.clone() };
+                let refused = person.call(placement_service::GET_PLACEMENT, &request).await.unwrap_err();
+                assert_eq!(refusal(&refused), "NOT_FOUND");
+            }
+        }
+        world.advance("2026-11-22T09:00:00Z");
+        get_riverside(&system).await.unwrap();
+        for exchange in audit::list_all_exchanges(&system).await.unwrap() {
+            if exchange.reason == "NOT_FOUND" && !pseudonyms.contains(&exchange.practitioner) {
+                pseudonyms.push(exchange.practitioner);
+            }
+        }
+        // The index of persons is written behind the commit.
+        let seen = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                let request = ListPractitionersRequest::default();
+                let known =
+                    system.call(register_service::LIST_PRACTITIONERS, &request).await.unwrap().message;
+                let seen = known.practitioners.iter().map(|it| {
+                    let time =
+                        it.last_seen_time.as_ref().map(|time| Instant::from_proto(time).unwrap().to_string());
+                    (it.subject.clone(), time.unwrap_or_default())
+                });
+                let seen: BTreeMap<_, _> = seen.collect();
+                assert!(known.practitioners.iter().all(|it| pseudonyms.contains(&it.practitioner)));
+                if seen.values().all(|time| !time.is_empty()) && seen["second"].starts_with("2026-11-21") {
+                    return seen;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         });
-        let request = stage.request(find_example("DecidePlacement").unwrap(), false);
-        let (path, body) =
-            (method_path(&method_descriptor("DecidePlacement")), frame(&request.encode_to_vec()));
-        let header = format!("Bearer {token}");
-        let wire = stage.connection("la-a").await;
-        let decided = wire.send(&path, &[("authorization", &header)], body).await.unwrap();
-        assert_eq!(decided.reason(), "OK");
-        let request = GetPlacementRequest { placement_id: stage.names["accepted"].clone() };
-        let client = world.client("la-a").await;
-        let placement = client.call(placement_service::GET_PLACEMENT, &request).await.unwrap().message;
-        let officer = placement.placement.unwrap().detail.unwrap().decision.unwrap().decided_by.unwrap();
-        read.push((officer.name.clone(), officer.role.clone(), officer.role_code(), officer.attested));
+        let seen = seen.await.unwrap();
+        assert_eq!(pseudonyms.len(), 2);
+        assert!(seen["first"].starts_with("2026-11-20T16:05:00"), "{seen:?}");
+        assert!(seen["second"].starts_with("2026-11-21T09:00:00"), "{seen:?}");
+        world.stop().await;
     }
-    let officer = |role, attested| ("Alex Example".to_owned(), "panel chair".to_owned(), role, attested);
-    assert_eq!(read, [officer(RoleCode::ApLead, true), officer(RoleCode::Unspecified, false)]);
-    // Nobody attests by saying so.
-    let mut request = stage.request(find_example("WithholdInformation").unwrap(), true);
-    let mut officer = request.get_field_by_name("officer").unwrap().as_message().unwrap().clone();
-    officer.set_field_by_name("attested", prost_reflect::Value::Bool(true));
-    request.set_field_by_name("officer", prost_reflect::Value::Message(officer));
-    let answer = stage.call("la-a", "WithholdInformation", &request).await;
-    assert!(answer.reason().starts_with("INVALID_REQUEST officer.attested"), "{}", answer.reason());
-    world.stop().await;
 }
 
 /// The names of this test's person are in no stored byte and in no answer but the list of practitioners.

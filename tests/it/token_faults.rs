@@ -93,21 +93,9 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
         let shown: String = text.chars().take(40).collect();
         add(format!("claim {name} {shown}"), issuer.sign(&header, &with(claims.clone(), name, value)));
     }
-    for name in ["iss", "sub", "jti", "organisation", "aud", "iat", "exp", "cnf", "role", "purpose", "name"] {
-        let mut without = claims.clone();
-        without.as_object_mut().unwrap().remove(name);
-        add(format!("no {name}"), issuer.sign(&header, &without));
+    for (what, token) in missing_or_twice(&issuer, &header, &claims) {
+        add(what, token);
     }
-    for name in ["alg", "typ", "kid"] {
-        let mut without = header.clone();
-        without.as_object_mut().unwrap().remove(name);
-        add(format!("no {name}"), issuer.sign(&without, &claims));
-    }
-    let twice = |json: &Value, member: &str| format!("{{{member},{}", &json.to_string()[1..]);
-    let header_text = header.to_string();
-    add("two alg".to_owned(), issuer.sign_text(&twice(&header, r#""alg":"none""#), &claims.to_string()));
-    add("two exp".to_owned(), issuer.sign_text(&header_text, &twice(&claims, &format!(r#""exp":{now}"#))));
-    add("claims that are no object".to_owned(), issuer.sign_text(&header_text, "[]"));
     let public = issuer.jwk.clone();
     let hmac = jsonwebtoken::EncodingKey::from_secret(serde_json::to_string(&public).unwrap().as_bytes());
     let hs256 = jsonwebtoken::Header { kid: Some(issuer.key_id.clone()), ..Default::default() };
@@ -123,6 +111,33 @@ fn faulty_headers(world: &World) -> Vec<(String, Vec<String>)> {
     add("something else".to_owned(), "a.b.c".to_owned());
     all.push(("two headers".to_owned(), vec![format!("Bearer {good}"), format!("Bearer {good}")]));
     all.push(("another scheme".to_owned(), vec![format!("Basic {good}")]));
+    all
+}
+
+/// Returns tokens without one of their members, and with one of them twice.
+fn missing_or_twice(issuer: &TestIssuer, header: &Value, claims: &Value) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for name in ["iss", "sub", "jti", "organisation", "aud", "iat", "exp", "cnf", "role", "purpose", "name"] {
+        let mut without = claims.clone();
+        without.as_object_mut().unwrap().remove(name);
+        all.push((format!("no {name}"), issuer.sign(header, &without)));
+    }
+    for name in ["alg", "typ", "kid"] {
+        let mut without = header.clone();
+        without.as_object_mut().unwrap().remove(name);
+        all.push((format!("no {name}"), issuer.sign(&without, claims)));
+    }
+    let twice = |json: &Value, member: &str| format!("{{{member},{}", &json.to_string()[1..]);
+    let header_text = header.to_string();
+    all.push((
+        "two alg".to_owned(),
+        issuer.sign_text(&twice(header, r#""alg":"none""#), &claims.to_string()),
+    ));
+    all.push((
+        "two exp".to_owned(),
+        issuer.sign_text(&header_text, &twice(claims, &format!(r#""exp":{}"#, claims["exp"]))),
+    ));
+    all.push(("claims that are no object".to_owned(), issuer.sign_text(&header_text, "[]")));
     all
 }
 

@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::super::sandbox::{self, files};
+use super::super::token::{TokenContent, TokenSigner};
 use super::super::{Failure, profile};
 use crate::client::{CheckpointStore, Client, Profile};
 use crate::clock::{Clock, Randomness, SystemClock};
@@ -15,9 +18,10 @@ use crate::identity::pki::{SandboxAuthority, Validity};
 use crate::proto::v1::respond_to_referral_request::Answer;
 use crate::proto::v1::{
     Acceptance, Agreement, Article6, Article9, ChildIdentity, CountersignAgreementRequest,
-    CreateReferralRequest, DataClass, DecidePlacementRequest, Decision, LegalBasis, MissingItem, Officer,
-    PlacementReason, ProposeAgreementRequest, Purpose, RegisterOrganisationRequest, RespondToReferralRequest,
-    StartPlacementRequest, placement_service as placement, register_service as register,
+    CreateReferralRequest, DataClass, DecidePlacementRequest, Decision, IssuerKey, LegalBasis, MissingItem,
+    Officer, PlacementReason, ProposeAgreementRequest, Purpose, RegisterIssuerRequest,
+    RegisterOrganisationRequest, RespondToReferralRequest, StartPlacementRequest,
+    placement_service as placement, register_service as register,
 };
 
 /// Maximum number of providers that are created concurrently.
@@ -84,6 +88,54 @@ pub async fn connect(dir: &Path, name: &str, seen: &Arc<CheckpointStore>) -> Res
         ..template
     };
     Ok(Client::connect(&profile, Arc::clone(seen)).await?.without_retries())
+}
+
+/// Connects as [`connect`] does, for a person of the provider: each call has the person's token. The provider registers
+/// an issuer with the first connection.
+///
+/// # Errors
+/// Errors of the client.
+pub async fn connect_person(dir: &Path, name: &str, seen: &Arc<CheckpointStore>) -> Result<Client, Failure> {
+    let client = connect(dir, name, seen).await?;
+    let (issuer, random) = (format!("https://{name}.ap.example"), Randomness::system());
+    let key = dir.join(format!("fleet/{name}-issuer.key"));
+    let is_new = !key.exists();
+    if is_new {
+        let made = SandboxAuthority::new_key().map_err(|error| Failure::bug("a key", error))?;
+        files::write_file(&dir.join("fleet"), &format!("{name}-issuer.key"), &made)?;
+    }
+    let signer = TokenSigner::load(&key)?;
+    if is_new {
+        let key = IssuerKey {
+            key_id: signer.key_id().to_owned(),
+            algorithm: signer.algorithm().into(),
+            jwk: signer.public_jwk()?,
+            ..IssuerKey::default()
+        };
+        let request = RegisterIssuerRequest {
+            request_id: random.uuid_v4().hyphenated().to_string(),
+            issuer: issuer.clone(),
+            keys: vec![key],
+            ..RegisterIssuerRequest::default()
+        };
+        client.call(register::REGISTER_ISSUER, &request).await?;
+    }
+    let (profile, _) = profile::load(&sandbox::profile_path(dir, "la-a"))?;
+    let certificate = CertificateDer::from_pem_file(dir.join(format!("fleet/{name}.pem")))
+        .map_err(|_| Failure::configuration("the folder has no certificate of the provider"))?;
+    let content = TokenContent {
+        issuer: &issuer,
+        subject: "1",
+        name: "Jo Example",
+        role: "attendance_officer",
+        purpose: "attendance",
+        organisation: &format!("provider/{name}"),
+        audience: &profile.token_audience.unwrap_or_default(),
+        certificate: &certificate,
+        now: SystemClock.now(),
+        minutes: 15,
+    };
+    Ok(client.with_token(&signer.sign(&content, &random)?)?)
 }
 
 fn join_result(

@@ -98,23 +98,45 @@ impl SenderPool {
         connections: usize,
         answer: AnswerCheck,
     ) -> Result<Arc<Self>, Failure> {
-        let (seen, kept) = (Arc::new(CheckpointStore::default()), dir.join("fleet-sent.json"));
-        let sent = load_progress(&kept);
-        let mut each = Vec::with_capacity(connections);
+        let seen = Arc::new(CheckpointStore::default());
+        let mut clients = Vec::with_capacity(connections);
         for provider in fleet.iter().cycle().take(connections) {
-            each.push(Sender {
-                client: fleet::connect(dir, &provider.name, &seen).await?,
-                next_mark: AtomicU64::new(sent.get(&provider.name).copied().unwrap_or(0)),
-                provider: provider.clone(),
-            });
+            clients.push((provider.clone(), fleet::connect(dir, &provider.name, &seen).await?));
         }
-        Ok(Arc::new(Self {
-            senders: each,
+        Ok(Self::new(dir, clients, answer))
+    }
+
+    /// Opens connections as [`SenderPool::connect`] does, whose calls have the token of a person each.
+    ///
+    /// # Errors
+    /// Errors of the client.
+    pub async fn connect_persons(
+        dir: &Path,
+        fleet: &[FleetProvider],
+        connections: usize,
+    ) -> Result<Arc<Self>, Failure> {
+        let seen = Arc::new(CheckpointStore::default());
+        let mut clients = Vec::with_capacity(connections);
+        for provider in fleet.iter().cycle().take(connections) {
+            clients.push((provider.clone(), fleet::connect_person(dir, &provider.name, &seen).await?));
+        }
+        Ok(Self::new(dir, clients, AnswerCheck::VerifyReceipt))
+    }
+
+    fn new(dir: &Path, clients: Vec<(FleetProvider, Client)>, answer_check: AnswerCheck) -> Arc<Self> {
+        let progress_file = dir.join("fleet-sent.json");
+        let sent = load_progress(&progress_file);
+        let senders = clients.into_iter().map(|(provider, client)| {
+            let next_mark = AtomicU64::new(sent.get(&provider.name).copied().unwrap_or(0));
+            Sender { client, provider, next_mark }
+        });
+        Arc::new(Self {
+            senders: senders.collect(),
             next_sender: AtomicUsize::new(0),
-            answer_check: answer,
+            answer_check,
             random: Randomness::system(),
-            progress_file: kept,
-        }))
+            progress_file,
+        })
     }
 
     /// Stores the number of each provider's next mark.

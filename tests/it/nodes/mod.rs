@@ -4,6 +4,7 @@ mod alerts;
 mod durability;
 mod failover;
 mod rotation;
+mod tokens;
 mod two_nodes;
 
 use std::path::{Path, PathBuf};
