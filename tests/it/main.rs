@@ -69,6 +69,7 @@ mod officers;
 mod operators_log;
 mod oversight;
 mod parties;
+mod passport_commands;
 mod passport_readers;
 mod passport_traces;
 mod passports;

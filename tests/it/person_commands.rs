@@ -1,5 +1,5 @@
-//! The commands about persons, run as people run them: `token`, `issuer`, `practitioner`, `passport` and `audit list`,
-//! with their refusals and with an output that cannot be written.
+//! The commands about persons, run as people run them: `token`, `issuer`, `practitioner` and `audit list`, with their
+//! refusals and with an output that cannot be written.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,16 +13,16 @@ use super::tokens::TestIssuer;
 use super::watch_command::{UnwritableOutput, run_with_output};
 
 const ISS: &str = "https://mis.la-a.example";
-const RESPONSE_LOST: &str = "the gateway has responded, but the response could not be written";
+pub const RESPONSE_LOST: &str = "the gateway has responded, but the response could not be written";
 const TOKEN_ADVICE: &str = "the gateway does not say what is wrong with a token";
 
 /// Runs commands in the folder of a sandbox.
-struct Shell<'a> {
-    dir: &'a Path,
+pub struct Shell<'a> {
+    pub dir: &'a Path,
 }
 
 impl Shell<'_> {
-    fn command(&self, profile: &str, words: &[&str]) -> Command {
+    pub fn command(&self, profile: &str, words: &[&str]) -> Command {
         let mut command = gateway();
         command.args(words).arg("--profile").arg(sandbox::profile_path(self.dir, profile));
         command.current_dir(self.dir);
@@ -30,18 +30,18 @@ impl Shell<'_> {
     }
 
     /// Runs a command that succeeds; returns its output.
-    fn succeed(&self, profile: &str, words: &[&str]) -> String {
+    pub fn succeed(&self, profile: &str, words: &[&str]) -> String {
         run(&mut self.command(profile, words))
     }
 
     /// Runs a command that succeeds; returns each line of its output as JSON.
-    fn json(&self, profile: &str, words: &[&str]) -> Vec<Value> {
+    pub fn json(&self, profile: &str, words: &[&str]) -> Vec<Value> {
         let printed = self.succeed(profile, &[words, &["--json"]].concat());
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Runs a command that fails with an exit code and prints nothing to standard output; returns its message.
-    fn fail(&self, profile: &str, words: &[&str], code: i32) -> String {
+    pub fn fail(&self, profile: &str, words: &[&str], code: i32) -> String {
         let Output { status, stdout, stderr } = output(&mut self.command(profile, words));
         let message = String::from_utf8(stderr).unwrap();
         assert_eq!((status.code(), stdout.len()), (Some(code), 0), "{words:?}: {message}");
@@ -49,7 +49,7 @@ impl Shell<'_> {
     }
 
     /// Writes the token of a person to a file, and returns the file's name.
-    fn token(&self, profile: &str, (key, iss): (&str, &str), [subject, name, role]: [&str; 3]) -> String {
+    pub fn token(&self, profile: &str, (key, iss): (&str, &str), [subject, name, role]: [&str; 3]) -> String {
         let words = ["token", "--issuer-key", key, "--iss", iss, "--subject", subject, "--name", name];
         let file = format!("{subject}-{role}.token");
         let token =
@@ -59,7 +59,7 @@ impl Shell<'_> {
     }
 
     /// Writes the token of a person of the sandbox's own issuer.
-    fn sandbox_token(&self, name: &str, person: [&str; 3]) -> String {
+    pub fn sandbox_token(&self, name: &str, person: [&str; 3]) -> String {
         self.token(name, (&format!("certs/{name}-issuer.key"), &sandbox_issuer(name)), person)
     }
 
@@ -208,64 +208,6 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
         assert!(message.contains(&format!("{file}: not a file with a token")), "{message}");
     }
     assert_eq!(shell.json("provider-a", &["practitioner", "list"]), Vec::<Value>::new());
-    world.stop().await;
-}
-
-/// Shares a passport and withholds a block of it for a person, whose token attests the decision.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
-    let world = World::sqlite().await;
-    let shell = Shell { dir: world.dir.path() };
-    let placement = world.placements("la-a", "provider-a").remove(0);
-    let token = shell.sandbox_token("la-a", ["sam", "Sam Example", "ap_lead"]);
-    let words = ["passport", "share", &placement, "--token", &token, "--version"];
-    let share = |version: &'static str| [&words[..], &[version]].concat();
-    assert!(shell.fail("la-a", &share("7"), 1).contains("REVISION_MISMATCH"));
-    assert_eq!(shell.succeed("la-a", &share("1")), "shared version 1 of the passport\n");
-    assert!(
-        shell
-            .fail("provider-b", &["passport", "share", &placement, "--version", "1"], 1)
-            .contains("NOT_FOUND")
-    );
-    let reason = ["--reason", "a parent may read it", "--officer-role", "AP lead"];
-    let words = [&["passport", "withhold", &placement, "--token", &token], &reason[..]].concat();
-    let withhold = |more: &[&'static str]| [&words[..], more].concat();
-    let get = |name: &str| shell.json(name, &["passport", "get", &placement]).remove(0);
-    let has_medical = |passport: &Value| {
-        passport["blocks"].as_array().unwrap().iter().any(|it| it.get("medical").is_some())
-    };
-    assert!(has_medical(&get("provider-a")));
-    let named = ["--officer", "Sam Example"];
-    let done = shell.succeed(
-        "la-a",
-        &withhold(&[&named[..], &["--block", "medical", "--block", "safeguarding"]].concat()),
-    );
-    assert_eq!(done, "withheld from the provider: medical, safeguarding\n");
-    let own = get("la-a");
-    assert_eq!(own["withholding"]["decided_by"]["attested"], true, "{own}");
-    assert_eq!(own["withholding"]["decided_by"]["role_code"], "ROLE_CODE_AP_LEAD", "{own}");
-    assert!(has_medical(&own) && !has_medical(&get("provider-a")));
-    // The same request sent again is the same decision; another person's name is kept and not attested.
-    let id = ["--request-id", "6f1c2a34-0000-4000-8000-00000000000a"];
-    let lift = [&["--officer", "Kit Example", "--lift"], &id[..]].concat();
-    for _ in 0..2 {
-        assert_eq!(shell.json("la-a", &withhold(&lift))[0]["etag"], "2");
-    }
-    assert_eq!(get("la-a")["withholding"]["decided_by"].get("attested"), None);
-    assert!(has_medical(&get("provider-a")));
-    // Usage: kinds that do not exist, nothing to withhold, both at once.
-    let message = shell.fail("la-a", &withhold(&[&named[..], &["--block", "diary"]].concat()), 2);
-    assert!(
-        message.contains("--block is one of identity, voice, ") && message.contains("safeguarding"),
-        "{message}"
-    );
-    shell.fail("la-a", &withhold(&named), 2);
-    shell.fail("la-a", &withhold(&[&named[..], &["--block", "medical", "--lift"]].concat()), 2);
-    let message = shell.fail("la-a", &withhold(&["--officer", "", "--lift"]), 1);
-    assert!(message.contains("officer.name"), "{message}");
-    let listed =
-        shell.json("auditor", &["audit", "list", "--role", "ap_lead", "--method", "WithholdInformation"]);
-    assert_eq!(listed.iter().filter(|exchange| exchange["outcome"] == "OUTCOME_OK").count(), 2);
     world.stop().await;
 }
 

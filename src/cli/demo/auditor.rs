@@ -70,7 +70,8 @@ fn ensure_persons_are_named(found: &[ExchangeRecord]) -> Result<(), Failure> {
                 && exchange.practitioner.len() == 64
         })
     };
-    let is_complete = by(RoleCode::Dsl, false) && by(RoleCode::PlacementLead, false);
+    let is_complete =
+        by(RoleCode::Dsl, false) && by(RoleCode::PlacementLead, false) && by(RoleCode::PlacementLead, true);
     ensure(is_complete, "a person who read the passport is missing from the log")
 }
 

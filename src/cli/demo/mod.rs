@@ -90,7 +90,7 @@ async fn run_steps(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     registers::send_brightwater(dir, clients, &mut mailbox).await?;
     passport::show(dir, clients, &placement).await?;
     progress::show(dir, clients, &mut mailbox, &placement).await?;
-    persons::show(dir, clients, &placement).await?;
+    persons::show(dir, clients, &mut mailbox, &placement).await?;
     revoke_certificate(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
