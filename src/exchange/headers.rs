@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use crate::identity::MAX_TOKEN_BYTES;
 
@@ -60,8 +60,13 @@ pub(super) fn has_identity_header(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Removes every header that tonic does not read, because headers are held as long as the call waits for its body.
-pub fn keep_only_grpc(headers: &mut HeaderMap) {
+/// Removes every header that tonic does not read, because headers are held as long as the call waits for its body. The
+/// address is copied, because what h2 makes of it is a slice of all headers.
+pub fn keep_only_grpc<B>(request: &mut Request<B>) {
+    if let Ok(address) = request.uri().to_string().parse() {
+        *request.uri_mut() = address;
+    }
+    let headers = request.headers_mut();
     let names = ["content-type", "te", "grpc-encoding", "grpc-accept-encoding"];
     let kept = names.iter().filter_map(|name| {
         let value = headers.get(*name)?;

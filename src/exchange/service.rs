@@ -159,7 +159,7 @@ impl ExchangeService {
         mut request: Request<Body>,
     ) -> Response<Body> {
         let (pipeline, call, entered) = (Arc::clone(&self.pipeline), call.clone(), Arc::clone(entered));
-        headers::keep_only_grpc(request.headers_mut());
+        headers::keep_only_grpc(&mut request);
         pipeline.note_registration(&call.peer, &call.memory).await;
         let Some(route) = route else {
             drain_body(request.into_body(), self.limits.max_request_bytes).await;

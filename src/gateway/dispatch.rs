@@ -91,7 +91,7 @@ impl UnauditedService {
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, Box<http::Response<Body>>> {
         let mut request = gateway.admit_unaudited(request).await?;
-        keep_only_grpc(request.headers_mut());
+        keep_only_grpc(&mut request);
         let memory = request.extensions().get::<CallMemory>().cloned().unwrap_or_else(CallMemory::unlimited);
         let (parts, body) = request.into_parts();
         let mut body = MessageBody::new(body, memory.clone(), MAX_UNAUDITED_MESSAGE_BYTES);

@@ -30,8 +30,8 @@ const DEFAULT_ATTACKERS: usize = 20;
 /// Maximum memory that an attack may add, in MiB.
 const MAX_ADDED: u64 = 160;
 
-/// The same for headers, which would be 60 MiB.
-const MAX_ADDED_BY_HEADERS: u64 = 50;
+/// The same for headers.
+const MAX_ADDED_BY_HEADERS: u64 = 100;
 /// The same for answers of reflection, of which only a share of 8 MiB may be held; all would be more than 200 MiB.
 const MAX_ADDED_BY_REFLECTION: u64 = 100;
 
