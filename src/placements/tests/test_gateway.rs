@@ -205,7 +205,7 @@ async fn register(conn: &mut Conn, certificates: &[Arc<PeerCertificate>]) {
     let key = VersionKey::new(KeyFamily::Agreement).id(AGREEMENT);
     conn.execute(head, vec![key.as_bytes().into(), (-99_i64).into()]).await.unwrap();
     let row = "INSERT INTO agreements VALUES (-99, 0, $1, 1, $2, $3, $3, '1,2,3', '1', 4, 4, '6', \
-               '2026-09-01', '2027-08-31', '2027-08-31')";
+               '2026-09-01', '2027-08-31', '2027-08-31', '')";
     let parties = "la/330,provider/riverside,school/123456,school/123457";
     let state = AgreementState::InForce as i32;
     let values = vec![AGREEMENT.into(), state.into(), parties.into()];
