@@ -56,6 +56,20 @@ impl Caller {
     }
 }
 
+/// Refusal of a call's identity.
+pub(super) struct RefusedIdentity {
+    /// Why.
+    pub refusal: Refusal,
+    /// The caller, if only its person was refused: the refusal is the organisation's, which is acted for.
+    pub caller: Option<Box<Caller>>,
+}
+
+impl<T: Into<Refusal>> From<T> for RefusedIdentity {
+    fn from(refusal: T) -> Self {
+        Self { refusal: refusal.into(), caller: None }
+    }
+}
+
 /// Maximum number of callers in the cache. When it is full it is emptied, and callers are read from the register again.
 const MAX_CACHED_CALLERS: usize = 20_000;
 

@@ -103,8 +103,8 @@ mod tests {
             headers.insert(name, HeaderValue::from_str(&format!("Bearer {}", "t".repeat(bytes))).unwrap());
             headers
         };
-        let longest = with("authorization", MAX_TOKEN_BYTES);
-        assert_eq!(bearer_token(&longest).map(|token| token.len()), Some(MAX_TOKEN_BYTES));
+        let just_fits = with("authorization", MAX_TOKEN_BYTES);
+        assert_eq!(bearer_token(&just_fits).map(|token| token.len()), Some(MAX_TOKEN_BYTES));
         let too_long = with("authorization", MAX_TOKEN_BYTES + 1);
         assert_eq!(bearer_token(&too_long).as_deref(), Some(""));
         assert!(!are_too_large(&with("authorization", 2 * MAX_HEADER_BYTES)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::call::{Call, UseCache};
-use super::caller::{Caller, CallerClaims};
+use super::caller::{Caller, CallerClaims, RefusedIdentity};
 use super::context::RequestContext;
 use super::person::{IdentifiedPerson, PersonClaims, VerifiedPerson};
 use super::pipeline::{ExchangePipeline, unavailable};
@@ -15,20 +15,6 @@ use crate::calendar::Date;
 use crate::identity::{CertificateStatus, PeerCertificate};
 use crate::store::Snapshot;
 use crate::store::proposal::RowWrite;
-
-/// Refusal of a call's identity.
-pub(super) struct RefusedIdentity {
-    /// Why.
-    pub refusal: Refusal,
-    /// The caller, if only its person was refused: the refusal is the organisation's, which is acted for.
-    pub caller: Option<Box<Caller>>,
-}
-
-impl<T: Into<Refusal>> From<T> for RefusedIdentity {
-    fn from(refusal: T) -> Self {
-        Self { refusal: refusal.into(), caller: None }
-    }
-}
 
 impl ExchangePipeline {
     /// Checks whether a certificate is neither expired nor revoked. A certificate whose revocation list has

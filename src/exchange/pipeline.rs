@@ -12,13 +12,12 @@ use tonic::Status;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
 use super::call_limiter::CallLimiter;
-use super::caller::{Caller, CallerCache, IdentifyCaller};
+use super::caller::{Caller, CallerCache, IdentifyCaller, RefusedIdentity};
 use super::codec::{self, CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::{DecisionBounds, decision_timed_out, run_handler};
 use super::emergency::{self, BREAK_GLASS_ATTEMPTS};
 use super::entry::{self, EntryOutcome};
-use super::identification::RefusedIdentity;
 use super::method::MethodTable;
 use super::person::{IdentifyPerson, PersonCache};
 use super::refusal::{Reason, Refusal};
