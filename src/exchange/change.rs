@@ -324,13 +324,7 @@ impl Change {
     /// Adds a delivery about a placement that does not share its child: of the exchange's leaves, the recipient sees those
     /// of the records that it sent itself. No other delivery of the exchange may have the same kind and object.
     #[must_use]
-    pub fn deliver_own_part(
-        self,
-        to: &OrganisationId,
-        kind: DeliveryKind,
-        object: Uuid,
-        placement: Uuid,
-    ) -> Self {
+    pub fn deliver_own(self, to: &OrganisationId, kind: DeliveryKind, object: Uuid, placement: Uuid) -> Self {
         let header = DeliveryHeader { kind: kind as i32, object, placement: Some(placement) };
         self.with_party(to, |party| party.deliveries.push(header))
     }

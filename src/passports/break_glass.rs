@@ -241,7 +241,7 @@ async fn record(
     change = change.append_child(&part, std::slice::from_ref(&row));
     for recipient in &statement.recipients {
         let recipient = OrganisationId::parse(&recipient.sender).map_err(|_| Reason::Failed)?;
-        change = change.deliver_own_part(&recipient, DeliveryKind::BreakGlass, row.id, placement.id);
+        change = change.deliver_own(&recipient, DeliveryKind::BreakGlass, row.id, placement.id);
     }
     if over_limit {
         for operator in organisations::list_operators(&mut cx.snapshot).await? {

@@ -15,9 +15,9 @@ use ap_gateway::proto::v1::{
 };
 use prost::Message;
 use serde_json::json;
-use tokio::task::JoinSet;
 use tonic::Code;
 
+use super::break_glass_count::the_request_is_checked;
 use super::documents::withhold;
 use super::exchange_semantics::new_id;
 use super::fixtures::{Fixtures, find_example};
@@ -27,9 +27,7 @@ use super::wire::{Answer, Wire, frame};
 
 const GET_PASSPORT: &str = "/apgateway.v1.PassportService/GetPassport";
 /// The reason of the emergencies; it occurs nowhere else.
-const REASON: &str = "A quokka bit the child and nobody at home answers.";
-/// Number of break-glasses of a day that are within the limit.
-const LIMIT: usize = 10;
+pub const REASON: &str = "A quokka bit the child and nobody at home answers.";
 
 /// Returns a client of a person in a role.
 pub async fn person(world: &World, caller: &str, role: &str) -> Client {
@@ -47,7 +45,7 @@ pub fn emergency(placement: &str) -> GetPassportRequest {
     }
 }
 
-async fn try_break(client: &Client, request: &GetPassportRequest) -> Result<GetPassportResponse, String> {
+pub async fn try_break(client: &Client, request: &GetPassportRequest) -> Result<GetPassportResponse, String> {
     let answer = client.call(passport_service::GET_PASSPORT, request).await;
     answer.map(|answer| answer.message).map_err(|error| match error {
         ClientError::Refused(status) => reason(&status),
@@ -69,7 +67,7 @@ pub async fn put(sender: &Client, placement: &str, more: Vec<PassportBlock>) {
     sender.call(passport_service::PUT_PASSPORT, &request).await.unwrap();
 }
 
-fn safety(summary: &str) -> PassportBlock {
+pub fn safety(summary: &str) -> PassportBlock {
     block(Block::Safety(PassportSafety { risk_summary: summary.to_owned(), ..PassportSafety::default() }))
 }
 
@@ -117,12 +115,12 @@ fn kinds(passport: &EmergencyPassport) -> Vec<&'static str> {
     passport.blocks.iter().map(name).collect()
 }
 
-async fn broken_glasses(client: &Client) -> Vec<ExchangeRecord> {
+pub async fn broken_glasses(client: &Client) -> Vec<ExchangeRecord> {
     let request = ListExchangesRequest { break_glass: true, page_size: 1_000, ..Default::default() };
     client.call(audit_service::LIST_EXCHANGES, &request).await.unwrap().message.exchanges
 }
 
-async fn told(client: &Client) -> Vec<(Delivery, BreakGlassContent)> {
+pub async fn break_glass_deliveries(client: &Client) -> Vec<(Delivery, BreakGlassContent)> {
     let found = deliveries(client).await.into_iter();
     let found = found.filter(|delivery| delivery.kind() == DeliveryKind::BreakGlass);
     let content = |delivery: Delivery| match delivery.content.clone() {
@@ -176,7 +174,7 @@ async fn an_emergency_opens_what_keeps_the_child_safe_and_each_sender_is_told(wo
     let bases: Vec<_> =
         record.bases.iter().map(|it| (it.article_6(), it.article_9(), &*it.schedule_1)).collect();
     assert_eq!(bases, [(Article6::VitalInterests, Article9::VitalInterests, "")]);
-    assert_eq!(told(&world.client("school").await).await.len(), 2);
+    assert_eq!(break_glass_deliveries(&world.client("school").await).await.len(), 2);
 }
 
 /// Checks the entries: all to the caller, each sender's own part to the sender and its auditor, nothing to others.
@@ -231,11 +229,11 @@ async fn the_log_shows_it(world: &World, exchange: &str) {
 /// Checks the deliveries: to each sender about its own passport, and that only its DSL acts on it.
 async fn the_senders_act(world: &World, placement: &str, exchange: &str) {
     for stranger in ["la-b", "provider-a", "provider-b", "operator"] {
-        assert_eq!(told(&world.client(stranger).await).await.len(), 0, "{stranger}");
+        assert_eq!(break_glass_deliveries(&world.client(stranger).await).await.len(), 0, "{stranger}");
     }
     for sender in ["la-a", "school"] {
         let system = world.client(sender).await;
-        let (delivery, content) = told(&system).await.remove(0);
+        let (delivery, content) = break_glass_deliveries(&system).await.remove(0);
         assert!(delivery.needs_action && delivery.placement_id == placement);
         assert_eq!((&*delivery.sender, &*delivery.object_id), ("provider/riverside", exchange));
         let officer = content.officer.clone().unwrap();
@@ -380,7 +378,7 @@ async fn an_emergency_in_every_state() {
     assert_eq!(entered.len(), placements.len() * 7);
     let given = entered.iter().filter(|record| record.outcome() == Outcome::Ok).count();
     assert_eq!(given, 2 * 4);
-    assert_eq!(told(&la).await.len(), given);
+    assert_eq!(break_glass_deliveries(&la).await.len(), given);
     the_request_is_checked(&stage.connection("provider-a").await, &stage.names["active"]).await;
     world.stop().await;
 }
@@ -391,135 +389,8 @@ async fn change(stage: &mut Fixtures, caller: &str, method: &str, json: &str) {
     assert_eq!(stage.call(caller, method, &request).await.reason(), "OK", "{method}");
 }
 
-async fn send(wire: &Wire, request: &GetPassportRequest, token: Option<&str>) -> Answer {
+/// Sends a request to read a passport, with a header `authorization` if it is given.
+pub async fn send(wire: &Wire, request: &GetPassportRequest, token: Option<&str>) -> Answer {
     let headers: Vec<(&str, &str)> = token.map(|token| ("authorization", token)).into_iter().collect();
     wire.send(GET_PASSPORT, &headers, frame(&request.encode_to_vec())).await.unwrap()
-}
-
-/// Checks the bounds of the reason, and which fields go together.
-async fn the_request_is_checked(wire: &Wire, placement: &str) {
-    let with_reason =
-        |reason: String| GetPassportRequest { emergency_reason: reason, ..emergency(placement) };
-    for (request, field) in [
-        (with_reason("too short a reason ".to_owned()), "emergency_reason"),
-        (with_reason("x".repeat(501)), "emergency_reason"),
-        (with_reason(" ".repeat(30)), "emergency_reason"),
-        (GetPassportRequest { sender: "la/330".to_owned(), ..emergency(placement) }, "sender"),
-        (GetPassportRequest { version: "1".to_owned(), ..emergency(placement) }, "version"),
-        (GetPassportRequest { request_id: "1".to_owned(), ..emergency(placement) }, "request_id"),
-        (GetPassportRequest { life_at_risk: true, ..with_reason(String::new()) }, "life_at_risk"),
-    ] {
-        let answer = send(wire, &request, None).await;
-        let fault = answer.reason();
-        assert!(fault.starts_with(&format!("INVALID_REQUEST {field}:")), "{field}: {fault}");
-    }
-    let longest = with_reason("x".repeat(500));
-    assert_eq!(send(wire, &longest, None).await.reason(), "PERSON_REQUIRED");
-}
-
-/// Breaks the glass many times at once, with clients taken in turn. Returns how many were beyond the limit.
-pub async fn break_at_once(clients: &[Client], placement: &str, times: usize) -> usize {
-    let mut calls = JoinSet::new();
-    for number in 0..times {
-        let (client, request) = (clients[number % clients.len()].clone(), emergency(placement));
-        calls.spawn(async move { try_break(&client, &request).await.unwrap() });
-    }
-    let answers = calls.join_all().await;
-    assert!(answers.iter().all(|answer| answer.emergency_passports.len() == 1));
-    answers.iter().filter(|answer| answer.over_daily_limit).count()
-}
-
-/// Checks the count: exact although many come at once, beyond it marked and told, and new on the next day.
-async fn the_eleventh_of_a_day_is_given_and_told(world: &World) {
-    let placement = world.placements("la-a", "provider-a").remove(1);
-    let (la, operator) = (world.client("la-a").await, world.client("operator").await);
-    put(&la, &placement, vec![safety("climbs")]).await;
-    let clients = [
-        person(world, "provider-a", "dsl").await,
-        person(world, "provider-a", "head").await,
-        person(world, "provider-a", "dsl").await,
-    ];
-    // A retry is neither counted nor delivered again.
-    let request = GetPassportRequest { request_id: new_id(), ..emergency(&placement) };
-    for _ in 0..3 {
-        assert!(!try_break(&clients[0], &request).await.unwrap().over_daily_limit);
-    }
-    assert_eq!(told(&la).await.len(), 1);
-    // Another person or reason under the same id is another emergency.
-    try_break(&clients[1], &request).await.unwrap();
-    let other = GetPassportRequest { emergency_reason: format!("{REASON} Again."), ..request.clone() };
-    try_break(&clients[0], &other).await.unwrap();
-    assert_eq!(told(&la).await.len(), 3);
-    assert_eq!(break_at_once(&clients, &placement, 15).await, 15 - (LIMIT - 3));
-    let over = 15 - (LIMIT - 3);
-    let mut marks: Vec<bool> = told(&la).await.iter().map(|(_, it)| it.over_daily_limit).collect();
-    assert_eq!((marks.len(), marks.iter().filter(|over| **over).count()), (18, over));
-    marks.drain(..LIMIT);
-    assert!(marks.iter().all(|over| *over), "the first ten are within the limit");
-    let to_operator = told(&operator).await;
-    assert_eq!(to_operator.len(), over);
-    let expected = BreakGlassContent {
-        organisation: "provider/riverside".to_owned(),
-        over_daily_limit: true,
-        ..BreakGlassContent::default()
-    };
-    assert!(to_operator.iter().all(|(it, content)| *content == expected && it.placement_id.is_empty()));
-    let entered = broken_glasses(&world.client("provider-a").await).await;
-    assert_eq!(entered.iter().filter(|record| record.break_glass_over_limit).count(), over);
-    assert_eq!(entered.len(), 18 + 2);
-    // An operator has no persons.
-    let (delivery, _) = &to_operator[0];
-    let acted = AcknowledgeDeliveryRequest {
-        request_id: new_id(),
-        deliveries: vec![Acknowledged { cursor: delivery.cursor.clone(), ..Acknowledged::default() }],
-        stage: DeliveryStage::ActedOn.into(),
-        officer: Some(Officer { name: "Kit Example".to_owned(), ..Officer::default() }),
-        ..AcknowledgeDeliveryRequest::default()
-    };
-    operator.call(delivery_service::ACKNOWLEDGE_DELIVERY, &acted).await.unwrap();
-    // A retry that comes late reads again, so it is another emergency; and the day in London is another.
-    world.advance("2026-11-21T00:00:00Z");
-    assert!(!try_break(&clients[0], &request).await.unwrap().over_daily_limit);
-    assert_eq!(told(&la).await.len(), 19);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_eleventh_of_a_day_on_sqlite() {
-    let world = World::sqlite().await;
-    the_eleventh_of_a_day_is_given_and_told(&world).await;
-    world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_eleventh_of_a_day_on_postgresql() {
-    let world = World::postgres().await;
-    the_eleventh_of_a_day_is_given_and_told(&world).await;
-    world.stop().await;
-}
-
-/// Checks that the sender reads any version of its own passport, and that a recipient chooses none.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sender_reads_its_versions() {
-    let world = World::sqlite().await;
-    let placement = world.placements("la-a", "provider-a").remove(1);
-    let (la, provider) = (world.client("la-a").await, world.client("provider-a").await);
-    let first = super::documents::put_passport(&la, &placement, "").await.unwrap().etag;
-    super::documents::share_passport(&la, &placement, &first).await.unwrap();
-    let second = super::documents::put_passport(&la, &placement, &first).await.unwrap().etag;
-    let read = async |client: &Client, version: &str| {
-        let version = version.to_owned();
-        let request = GetPassportRequest { placement_id: placement.clone(), version, ..Default::default() };
-        try_break(client, &request).await.map(|answer| answer.etag)
-    };
-    for (version, expected) in [("", &second), ("2", &second), ("1", &first)] {
-        assert_eq!(read(&la, version).await.as_ref(), Ok(expected), "{version}");
-    }
-    for version in ["0", "3", "01", "-1", "one", "99999999999999999999"] {
-        assert_eq!(read(&la, version).await.unwrap_err(), "NOT_FOUND", "{version}");
-    }
-    assert_eq!(read(&provider, "").await.as_ref(), Ok(&first));
-    for version in ["1", "2", "3"] {
-        assert_eq!(read(&provider, version).await.unwrap_err(), "NOT_FOUND", "{version}");
-    }
-    world.stop().await;
 }

@@ -18,6 +18,7 @@ mod bad_input;
 mod baselines;
 mod bounds;
 mod break_glass;
+mod break_glass_count;
 mod bundles;
 mod call_limits;
 mod canaries;

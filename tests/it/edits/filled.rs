@@ -14,7 +14,6 @@ use prost_reflect::DynamicMessage;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::super::break_glass;
 use super::super::documents::{acknowledge, put_passport, share_passport};
 use super::super::example_requests::EXAMPLE_REQUESTS;
 use super::super::exchange_semantics::{mark, new_id, submission, submit};
@@ -22,6 +21,7 @@ use super::super::fixtures::{Fixtures, find_example, method_descriptor, method_p
 use super::super::support::{Postgres, World, gateway, run};
 use super::super::upload::{Upload, marks, part};
 use super::super::wire::{Answer, Wire, frame};
+use super::super::{break_glass, break_glass_count};
 
 /// Minimum number of entries.
 pub const MIN_ENTRIES: i64 = 2_000;
@@ -232,7 +232,7 @@ async fn break_the_glass(world: &World) {
     let placement = world.placements("la-a", "provider-a").remove(0);
     let request = GetPassportRequest { request_id: new_id(), ..break_glass::emergency(&placement) };
     dsl.call(passport_service::GET_PASSPORT, &request).await.unwrap();
-    assert_eq!(break_glass::break_at_once(&[dsl], &placement, 10).await, 1);
+    assert_eq!(break_glass_count::break_at_once(&[dsl], &placement, 10).await, 1);
 }
 
 /// Submits marks by a processor, while it has a grant.

@@ -1,6 +1,7 @@
 //! Several nodes on one PostgreSQL, each in its own process.
 
 mod alerts;
+mod break_glass;
 mod durability;
 mod failover;
 mod rotation;
