@@ -71,6 +71,7 @@ mod operators_log;
 mod oversight;
 mod parties;
 mod passport_commands;
+mod passport_fixtures;
 mod passport_readers;
 mod passport_traces;
 mod passports;
