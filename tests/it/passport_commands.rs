@@ -117,9 +117,9 @@ async fn a_person_reads_what_its_role_needs_and_more_in_an_emergency() {
         assert_eq!(code, Some(69), "{message}");
         assert!(message.contains(RESPONSE_LOST) && !message.contains(REASON), "{message}");
     }
-    let told = shell.json("la-a", &["watch", "deliveries", "--once", "--all"]);
-    let told = told.iter().filter(|delivery| delivery["kind"] == "DELIVERY_KIND_BREAK_GLASS");
-    assert_eq!(told.map(|one| &one["break_glass"]["reason"]).collect::<Vec<_>>(), [REASON; 3]);
+    let received = shell.json("la-a", &["watch", "deliveries", "--once", "--all"]);
+    let received = received.iter().filter(|delivery| delivery["kind"] == "DELIVERY_KIND_BREAK_GLASS");
+    assert_eq!(received.map(|one| &one["break_glass"]["reason"]).collect::<Vec<_>>(), [REASON; 3]);
     // The auditor of the sender sees who, in which role, and that it was an emergency.
     let listed = shell.json("auditor", &["audit", "list", "--break-glass", "--outcome", "ok"]);
     let roles: Vec<_> = listed.iter().map(|exchange| exchange["role"].as_str().unwrap()).collect();
