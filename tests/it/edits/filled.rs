@@ -227,7 +227,7 @@ async fn reach_other_states(stage: &mut Fixtures, round: usize) {
 }
 
 /// Reads the passport of a child in an emergency, once more than the limit of a day.
-async fn break_the_glass(world: &World) {
+pub async fn break_the_glass(world: &World) {
     let dsl = break_glass::person(world, "provider-a", "dsl").await;
     let placement = world.placements("la-a", "provider-a").remove(0);
     let request = GetPassportRequest { request_id: new_id(), ..break_glass::emergency(&placement) };

@@ -5,7 +5,7 @@ use ap_gateway::seal::KeyRing;
 use ap_gateway::store::DatabaseLocation;
 
 use super::super::edits::filled::{
-    FilledDatabase, announce_ended_nodes, send_parts, send_round, supply_a_missing_item,
+    FilledDatabase, announce_ended_nodes, break_the_glass, send_parts, send_round, supply_a_missing_item,
 };
 use super::super::support::{Postgres, World, gateway, run};
 
@@ -23,6 +23,7 @@ pub async fn create(seed: &[u8], postgres: Option<Postgres>) -> FilledDatabase {
     drop(stage);
     supply_a_missing_item(&world).await;
     send_parts(&world).await;
+    break_the_glass(&world).await;
     let (config, ring) = (world.dir.path().join("gateway.toml"), world.dir.path().join("key-ring"));
     let (dir, postgres) = {
         announce_ended_nodes(&world).await;
