@@ -19,7 +19,9 @@ fn mask_pseudonyms(text: &str) -> String {
     for part in rest.split(PSEUDONYM) {
         let (digits, rest) = part.split_at(8);
         assert!(digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{part}");
-        masked.push_str(&format!("{PSEUDONYM}########{rest}"));
+        masked += PSEUDONYM;
+        masked += "########";
+        masked += rest;
     }
     masked
 }
