@@ -10,7 +10,7 @@ use crate::proto::v1::{PassportBlockKind as Kind, PassportSafeguarding, Purpose,
 pub enum Part {
     /// A block of sensitivity OPEN.
     Open,
-    /// A block of sensitivity PROVISION_CRITICAL.
+    /// A block of sensitivity `PROVISION_CRITICAL`.
     ProvisionCritical,
     /// A block that its sender raised to RESTRICTED.
     Raised,

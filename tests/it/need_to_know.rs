@@ -132,9 +132,9 @@ fn view_of(answer: Option<&GetPassportResponse>, part: &str, is_shared_with: boo
     let Some(answer) = answer else { return "absent" };
     let contents = || answer.blocks.iter().filter_map(|block| block.content.as_ref());
     let has = |is_it: fn(&Block) -> bool| contents().any(is_it);
-    let notice = |kind| match answer.notices.iter().any(|notice| notice.kind() == kind) {
-        true => "notice",
-        false => "absent",
+    let notice = |kind| {
+        let is_noticed = answer.notices.iter().any(|notice| notice.kind() == kind);
+        if is_noticed { "notice" } else { "absent" }
     };
     let content_or = |is_content: bool, otherwise| if is_content { "content" } else { otherwise };
     let of_safeguarding = |is_there: fn(&PassportSafeguarding) -> bool| {
@@ -200,10 +200,8 @@ impl Parties {
             is_it != purpose.ends_with(" not named")
         };
         let purposes: Vec<_> = PURPOSES.into_iter().filter(named).collect();
-        let classes = match covers.contains("RESTRICTED") {
-            true => &[DataClass::Passport, DataClass::Restricted][..],
-            false => &[DataClass::Passport],
-        };
+        let both = [DataClass::Passport, DataClass::Restricted];
+        let classes = if covers.contains("RESTRICTED") { &both[..] } else { &both[..1] };
         let article_10 = if covers.contains("Article 10") { "10" } else { "" };
         let agreement = agree(&self.la, &self.riverside, classes, article_10, &purposes).await;
         self.agreements.insert(known, agreement.clone());

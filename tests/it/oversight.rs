@@ -353,7 +353,7 @@ async fn all(world: World) -> TempDir {
     assert_eq!(wait_for_alert(&la, &later, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(deliveries_of_kind(&la, DeliveryKind::Alert, &later).await.len(), 1);
     a_resolved_alert_whose_cause_holds_is_opened_again(&world, &late).await;
-    let world = an_alert_on_which_nobody_acts_is_escalated_twice(world, (&acted_on, &later)).await;
+    let world = Box::pin(an_alert_on_which_nobody_acts_is_escalated_twice(world, (&acted_on, &later))).await;
     alerts_are_listed_by_urgency(&world).await;
     world.stop().await
 }
@@ -383,11 +383,11 @@ async fn alerts_are_watched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_are_told_on_sqlite() {
-    let dir = all(World::sqlite().await).await;
+    let dir = Box::pin(all(World::sqlite().await)).await;
     assert_verifies(dir.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_are_told_on_postgresql() {
-    all(World::postgres().await).await;
+    Box::pin(all(World::postgres().await)).await;
 }

@@ -21,8 +21,10 @@ use super::passport_fixtures::{
 };
 use super::support::World;
 
-/// Restricted parts: blocks with the part and without it, a role that gets it, and one that gets all but it.
-fn parts() -> Vec<(&'static str, Vec<PassportBlock>, Vec<PassportBlock>, &'static str, &'static str)> {
+/// A restricted part: its name, blocks with it and without it, a role that gets it, and one that gets all but it.
+type RestrictedPart = (&'static str, Vec<PassportBlock>, Vec<PassportBlock>, &'static str, &'static str);
+
+fn parts() -> Vec<RestrictedPart> {
     let part = |name, with: PassportSafeguarding, without: Option<PassportSafeguarding>, gets, not| {
         let blocks = |part: Option<PassportSafeguarding>| {
             [meta(), emergency()].into_iter().chain(part.map(|it| block(Block::Safeguarding(it)))).collect()

@@ -25,8 +25,8 @@ async fn put_short_plan(stage: &Fixtures, la: &Client, placement: &str, etag: St
     let mut put = put.transcode_to::<PutPlanRequest>().unwrap();
     (put.request_id, put.placement_id, put.etag) = (new_id(), placement.to_owned(), etag);
     let plan = put.plan.as_mut().unwrap();
-    plan.start_date = "2026-11-20".to_owned();
-    plan.planned_end_date = "2026-11-24".to_owned();
+    "2026-11-20".clone_into(&mut plan.start_date);
+    "2026-11-24".clone_into(&mut plan.planned_end_date);
     plan.review_dates = vec!["2026-11-23".to_owned()];
     la.call(placement_service::PUT_PLAN, &put).await.unwrap().message.etag
 }

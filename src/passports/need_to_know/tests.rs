@@ -66,7 +66,7 @@ fn code(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_ascii_lowercase()
 }
 
-/// A line of the table: part, party, state, agreement, purpose, share_with; then the system's and the persons' view.
+/// A line of the table: part, party, state, agreement, purpose, `share_with`; then the system's and the persons' view.
 type Line = [String; 8];
 
 fn line_of(
