@@ -132,6 +132,7 @@ violation_reasons! {
     SensitivityTooLow "SENSITIVITY_TOO_LOW" "the sensitivity is lower than a block of this kind requires";
     ShareWithNotRaised "SHARE_WITH_NOT_RAISED" "roles are named only on a block of a kind that is not RESTRICTED by itself and that is sent as RESTRICTED";
     RoleReadsNoPassport "ROLE_READS_NO_PASSPORT" "nobody in this role reads a passport";
+    PartNotRead "PART_NOT_READ" "a person in this role, for this purpose, does not read this part of a passport, so does not change it: keep the block";
     PlanVersionUnknown "PLAN_VERSION_UNKNOWN" "the placement's plan has no such version";
     OutcomeUnknown "OUTCOME_UNKNOWN" "that version of the plan has no such outcome";
     MetaRequired "META_REQUIRED" "a passport must name its author: a block META is required";

@@ -57,6 +57,7 @@ pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
     let request = WithholdInformationRequest {
         request_id: args.request_id.clone().unwrap_or_default(),
         placement_id: args.placement.clone(),
+        etag: args.etag.clone().unwrap_or_default(),
         blocks: blocks.into_iter().map(Into::into).collect(),
         reason: args.reason.clone(),
         officer: Some(Officer {

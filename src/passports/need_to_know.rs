@@ -163,26 +163,28 @@ impl Reader {
         (cut != PassportSafeguarding::default()).then_some(cut)
     }
 
-    /// Completes a SAFEGUARDING block that the reader sends by those parts of the block before it that the reader does not
-    /// get and did not send. Otherwise who puts back what was read would lose them unseen.
-    pub fn keep_unread_parts(&self, sent: &mut PassportSafeguarding, before: &PassportSafeguarding) {
-        let unread = |part| self.visibility(part, &[]) != Visibility::Content;
-        if unread(Part::NoContact) && sent.no_contact.is_empty() {
-            sent.no_contact.clone_from(&before.no_contact);
-        }
-        if unread(Part::Address) && sent.address.is_empty() {
-            sent.address.clone_from(&before.address);
-        }
-        if unread(Part::YouthJustice) && sent.youth_justice.is_empty() {
-            sent.youth_justice.clone_from(&before.youth_justice);
-        }
-        let is_empty =
-            !(sent.child_protection || sent.child_in_need || sent.looked_after) && sent.detail.is_empty();
-        if unread(Part::Safeguarding) && is_empty {
-            (sent.child_protection, sent.child_in_need) = (before.child_protection, before.child_in_need);
-            sent.looked_after = before.looked_after;
-            sent.detail.clone_from(&before.detail);
-        }
+    /// Returns whether the reader writes a part: a system, because it holds its organisation's record, or a person who
+    /// reads the part. This depends on the token alone, so that a refusal does not reveal what the passport holds.
+    #[must_use]
+    pub fn writes(&self, part: Part) -> bool {
+        self.person.is_none() || self.visibility(part, &[]) == Visibility::Content
+    }
+
+    /// Returns whether the reader decides what is withheld. A person who does must read HEALTH and SAFEGUARDING.
+    #[must_use]
+    pub fn decides_withholding(&self) -> bool {
+        self.writes(Part::Health) && self.writes(Part::Safeguarding)
+    }
+
+    /// Sets the parts of a SAFEGUARDING block that the reader does not write to those of the block before it. A reader
+    /// who puts back what was read would otherwise remove them.
+    pub fn keep_unwritten_parts(&self, sent: &mut PassportSafeguarding, before: &PassportSafeguarding) {
+        let mut kept = if self.writes(Part::Safeguarding) { sent.clone() } else { before.clone() };
+        let source = |part| if self.writes(part) { &*sent } else { before };
+        kept.no_contact.clone_from(&source(Part::NoContact).no_contact);
+        kept.address.clone_from(&source(Part::Address).address);
+        kept.youth_justice.clone_from(&source(Part::YouthJustice).youth_justice);
+        *sent = kept;
     }
 
     /// Returns whether the reader may read passports at all: a system, or a person in a role and for a purpose that

@@ -12,7 +12,7 @@ use crate::proto::v1::{PassportBlockKind as Kind, PassportNeeds};
 
 /// The child's primary need in the commissioner's passport.
 pub struct SemhPrimaryNeed {
-    /// Whether it is SEMH.
+    /// Whether it is SEMH, in a block that systems read.
     pub is_semh: bool,
     /// Whether the placement's provider may read it. A rule must not use a fact against a provider that cannot read it.
     pub provider_may_read: bool,
@@ -34,13 +34,14 @@ pub async fn load_semh_primary_need(
         return Ok(primary);
     };
     for row in rows::list_blocks(&mut cx.snapshot, commissioner, child, newest).await? {
-        if row.kind != Kind::Needs {
+        // A raised block concerns no flag, because the flag is shown to systems and persons who do not read the block.
+        if row.kind != Kind::Needs || !rules::is_read_by_systems(row.kind, row.sensitivity) {
             continue;
         }
         let block = rows::open_block(&key, &row)?;
         primary.is_semh = matches!(&block.content, Some(Content::Needs(needs)) if is_semh(needs));
         let withheld = withheld_kinds(cx, commissioner, placement.id).await?;
-        let shown = rules::is_read_by_systems(row.kind, row.sensitivity) && !withheld.includes(row.kind);
+        let shown = !withheld.includes(row.kind);
         if let Some(share) = rows::latest_share(&mut cx.snapshot, commissioner, placement.id).await? {
             let agreed = sender::sharing_basis(cx, placement, commissioner, share.agreement).await?.is_some();
             // After the end the provider reads no passport, so a later version must not affect what it receives.

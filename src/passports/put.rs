@@ -24,7 +24,8 @@ pub async fn put_passport(
     mut cx: RequestContext,
     m: PutPassportRequest,
 ) -> Result<Decided<PutPassportResponse>, Refusal> {
-    let mut put = wire::check_put(&m)?;
+    let writer = reader::of_call(&cx, ReadingRight::Sender);
+    let mut put = wire::check_put(&m, &writer)?;
     let (placement, permit) = sender::authorise_sender(&mut cx, put.placement, None).await?;
     let (sender, child) = (cx.caller.organisation.clone(), placement.child);
     let head = safety_acknowledgement::passport_key(&sender, child);
@@ -38,7 +39,7 @@ pub async fn put_passport(
     let open_items = rules::open_items(&put.blocks, &put.keep).into_iter().map(str::to_owned).collect();
     let kinds = readable_kinds(&put.blocks);
     let before = rows::list_blocks(&mut cx.snapshot, &sender, child, previous).await?;
-    keep_unread_parts(&reader::of_call(&cx, ReadingRight::Sender), &key, &before, &mut put.blocks)?;
+    keep_unwritten_parts(&writer, &key, &before, &mut put.blocks)?;
     let kept = retained_blocks(&key, &before, &put)?;
     let mut rows = Vec::with_capacity(put.blocks.len() + kept.len());
     for block in put.blocks.into_iter().chain(kept) {
@@ -61,10 +62,10 @@ fn readable_kinds(blocks: &[PassportBlock]) -> BlockKinds {
     blocks.iter().filter_map(rules::readable_kind).collect()
 }
 
-/// Completes the SAFEGUARDING block that a person sends by the parts of the previous one that the person may not read. A
-/// system holds its organisation's record, and replaces the block as a whole.
-fn keep_unread_parts(
-    reader: &Reader,
+/// Completes the SAFEGUARDING block that a person sends by the parts of the previous one that the person does not write. A
+/// system replaces the block as a whole.
+fn keep_unwritten_parts(
+    writer: &Reader,
     key: &ChildKey,
     before: &[BlockRow],
     sent: &mut [PassportBlock],
@@ -75,10 +76,10 @@ fn keep_unread_parts(
     });
     let before = before.iter().find(|row| row.kind == Kind::Safeguarding);
     if let Some((sent, before)) = sent.zip(before)
-        && reader.person.is_some()
+        && writer.person.is_some()
         && let Some(Content::Safeguarding(before)) = rows::open_block(key, before)?.content
     {
-        reader.keep_unread_parts(sent, &before);
+        writer.keep_unwritten_parts(sent, &before);
     }
     Ok(())
 }

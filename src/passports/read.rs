@@ -10,6 +10,7 @@ use super::rows::{self, BlockRow};
 use super::rules::{self, BlockKinds};
 use super::sender::{self, can_send};
 use super::wire::{self, CheckedGet};
+use super::withhold::cut_decision;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
@@ -42,14 +43,19 @@ pub async fn get_passport(
     };
     let decision = rows::latest_withholding(&mut cx.snapshot, &sender, placement.id).await?;
     let version = if wanted.is_empty() { version } else { own_version(own, version, &wanted)? };
-    let shown_decision = decision.as_ref().filter(|_| own && reader.reads_passports());
-    if version == Revision::ABSENT && shown_decision.is_none() {
+    let own_decision = decision.as_ref().filter(|_| own);
+    if version == Revision::ABSENT && own_decision.is_none() {
         return Err(Reason::NotFound.into());
     }
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;
     let withheld = decision.as_ref().filter(|_| !own).map_or(BlockKinds::empty(), |decision| decision.kinds);
     let stored = (&sender, placement.child, version);
     let view = content::visible_blocks(&mut cx, &key, stored, withheld, &reader).await?;
+    let opened = own_decision.map(|row| rows::open_decision(&key, row)).transpose()?;
+    let withholding = opened.and_then(|decision| cut_decision(&reader, &view.notices, decision));
+    if version == Revision::ABSENT && withholding.is_none() {
+        return Err(Reason::NotFound.into());
+    }
     let record = RecordRef::new(RecordKind::Passport, id, version);
     let record = record.with_blocks(view.logged_kinds.bits().into());
     let etag =
@@ -60,7 +66,7 @@ pub async fn get_passport(
         blocks: view.blocks,
         notices: view.notices,
         shared_etag: etag(share.map_or(Revision::ABSENT, |share| share.version)),
-        withholding: shown_decision.map(|row| rows::open_decision(&key, row)).transpose()?,
+        withholding,
         ..GetPassportResponse::default()
     };
     let reply = response.encode_to_vec();

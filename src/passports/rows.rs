@@ -178,11 +178,12 @@ pub fn seal_decision(
     key.seal(decision_column(&row), &decision.encode_to_vec(), &fill).map_err(seal_refusal)
 }
 
-/// Opens a decision not to share.
+/// Opens a decision not to share, with its etag.
 pub fn open_decision(key: &ChildKey, row: &WithholdingRow) -> Result<Withholding, Refusal> {
     let row_id = decision_row_id((row.placement, row.number));
     let plain = key.open(decision_column(&row_id), &row.decision).map_err(seal_refusal)?;
-    Withholding::decode(&plain[..]).map_err(|_| Reason::Failed.into())
+    let decision = Withholding::decode(&plain[..]).map_err(|_| Reason::Failed)?;
+    Ok(Withholding { etag: row.number.to_string(), ..decision })
 }
 
 fn block_row_id((child, version, kind): (Uuid, Revision, Kind)) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! Checks of `PassportService` requests. A refusal names every fault of a message at once, by its path.
 
 mod blocks;
+mod unread;
 
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::need_to_know::role_reads_passports;
+use super::need_to_know::{Reader, role_reads_passports};
 use super::rules;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::{Check, MAX_NOTE_CHARS, TextRule};
@@ -50,6 +51,8 @@ pub struct CheckedShare {
 /// A checked `WithholdInformationRequest`.
 pub struct CheckedWithholding {
     pub placement: Uuid,
+    /// The etag of the decision that is replaced, as it was sent; empty for the first.
+    pub etag: String,
     pub blocks: Vec<Kind>,
     pub reason: String,
     pub officer: Option<Officer>,
@@ -76,8 +79,8 @@ pub struct CheckedEmergency {
     pub request_id: Option<Uuid>,
 }
 
-/// Checks a request to put a version.
-pub fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
+/// Checks a request to put a version, which may change no part that its writer does not read.
+pub fn check_put(m: &PutPassportRequest, writer: &Reader) -> Result<CheckedPut, Refusal> {
     let mut check = Check::new();
     check.request_id(&m.request_id);
     let placement = check.uuid("placement_id", &m.placement_id);
@@ -86,6 +89,7 @@ pub fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
     if check.list_len("blocks", m.blocks.len(), MAX_KINDS) {
         for (at, sent) in m.blocks.iter().enumerate() {
             let mut check = check.enter("blocks").index(at);
+            unread::check_written(&mut check, sent, writer);
             let Some(block) = check_block(&mut check, sent) else { continue };
             if let Some(content) = &block.content
                 && !kinds.insert(rules::kind_of(content))
@@ -100,6 +104,7 @@ pub fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
     }
     let keep = check_kinds(&mut check, "keep", &m.keep, &mut kinds);
     let remove = check_kinds(&mut check, "remove", &m.remove, &mut kinds);
+    unread::check_removed(&mut check, &m.remove, writer);
     // This uses the message alone, so that the refusal does not reveal what the passport holds.
     if !m.etag.is_empty() {
         for (_, field) in rules::UNREADABLE_KINDS.into_iter().filter(|(kind, _)| !kinds.contains(kind)) {
@@ -195,7 +200,8 @@ pub fn check_withhold(m: &WithholdInformationRequest) -> Result<CheckedWithholdi
     let reason = check.text_or_empty("reason", &m.reason, TextRule::notes(MAX_NOTE_CHARS).required());
     let officer = check.officer("officer", m.officer.as_ref());
     check.finish()?;
-    Ok(CheckedWithholding { placement: placement.ok_or(Reason::Malformed)?, blocks, reason, officer })
+    let placement = placement.ok_or(Reason::Malformed)?;
+    Ok(CheckedWithholding { placement, etag: m.etag.clone(), blocks, reason, officer })
 }
 
 /// Checks a request to read: the placement, and the sender if one is named; or an emergency.

@@ -74,6 +74,7 @@ mod passport_commands;
 mod passport_fixtures;
 mod passport_readers;
 mod passport_traces;
+mod passport_writers;
 mod passports;
 mod person_commands;
 mod persons;

@@ -87,7 +87,7 @@ async fn act_and_read(stage: &mut Fixtures, of_token: impl Fn(&str) -> String) -
         let token =
             TestIssuer::load(&stage.dir, example.caller).token(&stage.dir, example.caller, |claims| {
                 claims["name"] = json!(of_token(method));
-                claims["role"] = json!("senco");
+                claims["role"] = json!("head");
             });
         let header = format!("Bearer {token}");
         let body = stage.request_body(method, &request);
@@ -99,7 +99,7 @@ async fn act_and_read(stage: &mut Fixtures, of_token: impl Fn(&str) -> String) -
         let receipt = reply.get_field_by_name("receipt").unwrap();
         let receipt: Receipt = receipt.as_message().unwrap().transcode_to().unwrap();
         let entry = AuditEntry::decode(receipt.entry).unwrap();
-        assert_eq!((entry.practitioner.len(), &*entry.role), (32, "senco"), "{method}");
+        assert_eq!((entry.practitioner.len(), &*entry.role), (32, "head"), "{method}");
         if method == "CreateReferral" {
             stage
                 .names
@@ -132,7 +132,7 @@ async fn a_token_attests_the_officer_of_every_method_that_names_one() {
         for (method, _) in ACTING.into_iter().filter(|(method, _)| *method != "AcknowledgeDelivery") {
             let mut found = Vec::new();
             collect_officers(&read, &officer_of(method), &mut found);
-            let role = if attested { "ROLE_CODE_SENCO" } else { "" };
+            let role = if attested { "ROLE_CODE_HEAD" } else { "" };
             assert!(!found.is_empty(), "{method}");
             assert!(
                 found.iter().all(|officer| *officer == (role.to_owned(), attested)),

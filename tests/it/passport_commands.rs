@@ -20,7 +20,7 @@ async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
     let world = World::sqlite().await;
     let shell = Shell { dir: world.dir.path() };
     let placement = world.placements("la-a", "provider-a").remove(0);
-    let token = shell.sandbox_token("la-a", ["sam", "Sam Example", "ap_lead"]);
+    let token = shell.sandbox_token("la-a", ["sam", "Sam Example", "dsl"]);
     let words = ["passport", "share", &placement, "--token", &token, "--version"];
     let share = |version: &'static str| [&words[..], &[version]].concat();
     assert!(shell.fail("la-a", &share("7"), 1).contains("REVISION_MISMATCH"));
@@ -44,17 +44,24 @@ async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
         &withhold(&[&named[..], &["--block", "medical", "--block", "safeguarding"]].concat()),
     );
     assert_eq!(done, "withheld from the provider: medical, safeguarding\n");
-    let own = get("la-a");
+    // The system does not read all that is withheld, so it gets neither reason nor officer.
+    assert_eq!(get("la-a")["withholding"], json!({ "blocks": ["PASSPORT_BLOCK_KIND_MEDICAL"] }));
+    let own_words = ["passport", "get", &placement, "--token", &token];
+    let get_own = || shell.json("la-a", &own_words).remove(0);
+    let own = get_own();
     assert_eq!(own["withholding"]["decided_by"]["attested"], true, "{own}");
-    assert_eq!(own["withholding"]["decided_by"]["role_code"], "ROLE_CODE_AP_LEAD", "{own}");
+    assert_eq!(own["withholding"]["decided_by"]["role_code"], "ROLE_CODE_DSL", "{own}");
     assert!(has_medical(&own) && !has_medical(&get("provider-a")));
     // The same request sent again is the same decision; another person's name is kept and not attested.
     let id = ["--request-id", "6f1c2a34-0000-4000-8000-00000000000a"];
-    let lift = [&["--officer", "Kit Example", "--lift"], &id[..]].concat();
+    let lift = [&["--officer", "Kit Example", "--lift", "--etag", "1"], &id[..]].concat();
+    let unread = ["--officer", "Kit Example", "--lift"];
+    assert!(shell.fail("la-a", &withhold(&unread), 1).contains("REVISION_MISMATCH"));
     for _ in 0..2 {
         assert_eq!(shell.json("la-a", &withhold(&lift))[0]["etag"], "2");
     }
-    assert_eq!(get("la-a")["withholding"]["decided_by"].get("attested"), None);
+    assert_eq!(get_own()["withholding"]["decided_by"]["name"], "Kit Example");
+    assert_eq!(get_own()["withholding"]["decided_by"].get("attested"), None);
     assert!(has_medical(&get("provider-a")));
     // Usage: kinds that do not exist, nothing to withhold, both at once.
     let message = shell.fail("la-a", &withhold(&[&named[..], &["--block", "diary"]].concat()), 2);
@@ -67,7 +74,7 @@ async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
     let message = shell.fail("la-a", &withhold(&["--officer", "", "--lift"]), 1);
     assert!(message.contains("officer.name"), "{message}");
     let listed =
-        shell.json("auditor", &["audit", "list", "--role", "ap_lead", "--method", "WithholdInformation"]);
+        shell.json("auditor", &["audit", "list", "--role", "dsl", "--method", "WithholdInformation"]);
     assert_eq!(listed.iter().filter(|exchange| exchange["outcome"] == "OUTCOME_OK").count(), 2);
     world.stop().await;
 }

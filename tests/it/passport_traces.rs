@@ -317,33 +317,6 @@ async fn a_stream_and_the_log_follow_the_reader(world: &World) {
     assert_eq!(read.blocks.last().unwrap().content, Some(Block::Safeguarding(of_dsl)));
 }
 
-/// Checks that a person who puts back a part of a block loses none of the rest, and that a system replaces it.
-async fn a_person_who_puts_back_what_was_read_loses_nothing(world: &World) {
-    let la = world.client("la-a").await;
-    let placement = &world.placements("la-a", "provider-a")[1];
-    put_blocks(&la, placement, "", vec![meta(), block(Block::Safeguarding(safeguarding()))]).await;
-    let dsl = person(world, "la-a", "dsl", "safeguarding").await;
-    let stored = async || match get_passport(&dsl, placement).await.unwrap().blocks.pop().unwrap().content {
-        Some(Block::Safeguarding(found)) => found,
-        other => panic!("{other:?}"),
-    };
-    let head = person(world, "la-a", "head", "safeguarding").await;
-    let back = get_passport(&head, placement).await.unwrap().blocks;
-    put_blocks(&head, placement, "1", back.clone()).await;
-    assert_eq!(stored().await, safeguarding());
-    let tutor = person(world, "la-a", "tutor", "education_provision").await;
-    let only = PassportSafeguarding { address: "2 Example Street".to_owned(), ..Default::default() };
-    put_blocks(&tutor, placement, "2", vec![meta(), block(Block::Safeguarding(only))]).await;
-    let moved = PassportSafeguarding { address: "2 Example Street".to_owned(), ..safeguarding() };
-    assert_eq!(stored().await, moved);
-    // The lead reads all of it, so what the lead leaves out goes; and so does what a system leaves out.
-    let cleared = PassportSafeguarding { youth_justice: String::new(), ..moved };
-    put_blocks(&dsl, placement, "3", vec![meta(), block(Block::Safeguarding(cleared.clone()))]).await;
-    assert_eq!(stored().await, cleared);
-    put_blocks(&la, placement, "4", back).await;
-    assert_eq!(stored().await.address, "");
-}
-
 macro_rules! on_both_databases {
     ($($test:ident)+) => {$(
         mod $test {
@@ -370,5 +343,4 @@ on_both_databases! {
     a_restricted_part_leaves_no_trace
     a_withheld_part_leaves_no_trace
     a_stream_and_the_log_follow_the_reader
-    a_person_who_puts_back_what_was_read_loses_nothing
 }

@@ -67,6 +67,9 @@ pub struct WithholdArgs {
     /// Withhold nothing any more.
     #[arg(long, conflicts_with = "blocks")]
     pub lift: bool,
+    /// Number of the decision that this one replaces, which a person must have read; `withholding` of `passport get` has it.
+    #[arg(long, value_name = "ETAG")]
+    pub etag: Option<String>,
     /// Reason of the decision.
     #[arg(long)]
     pub reason: String,

@@ -1,12 +1,18 @@
 //! Tests of the checks of passport requests.
 
 use super::*;
+use crate::passports::need_to_know::ReadingRight;
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{
     Contact, PassportEmergency, PassportIdentity, PassportLearning, PassportMedical, PassportMeta,
     PassportNeeds, PassportRegulation, PassportSafeguarding, PassportSafety, PassportTeam, PassportVoice,
     PlanQualification, RoleCode, SpecialNeed,
 };
+
+/// Checks a version that a system sends.
+fn check_put(m: &PutPassportRequest) -> Result<CheckedPut, Refusal> {
+    super::check_put(m, &Reader::system(ReadingRight::Sender))
+}
 
 const ID: &str = "0b6c7c4e-53a1-4d0b-9d0e-0c7a1f6b2a11";
 
