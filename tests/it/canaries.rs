@@ -113,17 +113,17 @@ async fn send_tokens(dir: &Path) {
     let issuer = tokens::TestIssuer::load(dir, "provider-a");
     let good = issuer.token(dir, "provider-a", |_| {});
     let (header, claims) = (issuer.header(), tokens::claims(dir, "provider-a"));
-    let of = |name: &str, value: serde_json::Value| {
+    let with = |name: &str, value: serde_json::Value| {
         let mut claims = claims.clone();
         claims[name] = value;
         issuer.sign(&header, &claims)
     };
     let faulty = [
-        of("exp", "soon".into()),
-        of("role", format!("role of {}", tokens::NAME).into()),
-        of("purpose", format!("purpose of {}", tokens::SUBJECT).into()),
-        of("name", format!("{}\u{202e}", tokens::NAME).into()),
-        of("x", tokens::NAME.repeat(1_000).into()),
+        with("exp", "soon".into()),
+        with("role", format!("role of {}", tokens::NAME).into()),
+        with("purpose", format!("purpose of {}", tokens::SUBJECT).into()),
+        with("name", format!("{}\u{202e}", tokens::NAME).into()),
+        with("x", tokens::NAME.repeat(1_000).into()),
         good.replace('.', ".."),
         format!("{} {}", tokens::NAME, tokens::SUBJECT),
     ];
