@@ -41,7 +41,7 @@ macro_rules! violation_reasons {
 violation_reasons! {
     FieldRequired "FIELD_REQUIRED" "the field is required";
     FieldLength "FIELD_LENGTH" "the text is longer than the field allows";
-    FieldTooShort "FIELD_TOO_SHORT" "the text is shorter than the field needs";
+    ReasonTooShort "REASON_TOO_SHORT" "a reason has at least 20 characters, of which 10 are letters; a run of spaces counts as one";
     FieldNotExpected "FIELD_NOT_EXPECTED" "the field has no meaning in this request; leave it empty";
     CommissionerOnly "COMMISSIONER_ONLY" "only the commissioner of the placement may do this";
     KeepOrRemove "KEEP_OR_REMOVE" "a system may not read blocks of this kind: send one, or name the kind in keep or remove";

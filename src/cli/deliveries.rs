@@ -5,8 +5,8 @@ use prost::Message;
 use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, AlertState, Cursor, Delivery, DeliveryKind, DeliveryStage,
-    MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
+    AcknowledgeDeliveryRequest, Acknowledged, AlertState, BreakGlassContent, Cursor, Delivery, DeliveryKind,
+    DeliveryStage, MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
 };
 
 /// Makes the message that requests the next batch of a stream, after the batch in `message`.
@@ -60,7 +60,8 @@ pub fn summary_line(delivery: &Delivery) -> String {
         Some(Content::Progress(content)) => {
             format!("progress of placement {}, revision {}", content.placement_id, content.revision)
         }
-        Some(Content::Register(content)) => content.method.clone(),
+        Some(Content::Register(content)) if content.issuer.is_empty() => content.method.clone(),
+        Some(Content::Register(content)) => format!("{} {}", content.method, content.issuer),
         Some(Content::Confirmation(content)) => {
             let sessions: usize = content.children.iter().map(|child| child.confirmations.len()).sum();
             format!("{sessions} sessions of {} children, as a register holds them", content.children.len())
@@ -80,12 +81,77 @@ pub fn summary_line(delivery: &Delivery) -> String {
         Some(Content::BreakGlass(content)) if content.placement_id.is_empty() => {
             format!("more emergencies than the limit of a day by {}", content.organisation)
         }
-        Some(Content::BreakGlass(content)) => format!(
-            "passport {} of placement {} read in an emergency: a DSL acts by {}",
-            content.etag, content.placement_id, content.due_date
-        ),
+        Some(Content::BreakGlass(content)) => break_glass_text(content),
         Some(Content::ExpectedAbsence(content)) => format!("{} sessions", content.absences.len()),
         None => "no content for this organisation any more".to_owned(),
     };
-    format!("{index:>8}  {kind:<12}  from {}  {about}", delivery.sender)
+    format!("{index:>8}  {kind:<16}  from {}  {about}", delivery.sender)
+}
+
+/// Returns who read a passport in an emergency. The reason is left out, because its words may name the child.
+fn break_glass_text(content: &BreakGlassContent) -> String {
+    let officer = content.officer.clone().unwrap_or_default();
+    let role = officer.role_code().as_str_name().trim_start_matches("ROLE_CODE_").to_lowercase();
+    let life = if content.life_at_risk { ", life at risk" } else { "" };
+    let over = if content.over_daily_limit { ", more than the limit of a day" } else { "" };
+    format!(
+        "passport {} of placement {} read in an emergency by {}, {role}{life}{over}: a DSL acts by {}",
+        content.etag, content.placement_id, officer.name, content.due_date
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1::{RegisterContent, RoleCode};
+
+    fn line(kind: DeliveryKind, content: Content) -> String {
+        let sender = "provider/riverside".to_owned();
+        summary_line(&Delivery { kind: kind.into(), content: Some(content), sender, ..Delivery::default() })
+    }
+
+    #[test]
+    fn an_emergency_names_the_person_and_not_the_reason() {
+        let officer = Officer {
+            name: "Jo Example".to_owned(),
+            role_code: RoleCode::PlacementLead.into(),
+            ..Officer::default()
+        };
+        let content = BreakGlassContent {
+            organisation: "provider/riverside".to_owned(),
+            placement_id: "7".to_owned(),
+            etag: "2".to_owned(),
+            officer: Some(officer),
+            reason: "Robin collapsed".to_owned(),
+            due_date: "2026-11-23".to_owned(),
+            ..BreakGlassContent::default()
+        };
+        let all = BreakGlassContent { life_at_risk: true, over_daily_limit: true, ..content.clone() };
+        let of = |content| line(DeliveryKind::BreakGlass, Content::BreakGlass(content));
+        assert_eq!(
+            [of(content), of(all)],
+            ["", ", life at risk, more than the limit of a day"].map(|marks| format!(
+                "       0  BREAK_GLASS       from provider/riverside  passport 2 of placement 7 read in an \
+                 emergency by Jo Example, placement_lead{marks}: a DSL acts by 2026-11-23"
+            ))
+        );
+    }
+
+    #[test]
+    fn an_issuer_is_named() {
+        let issuer = "https://mis.example".to_owned();
+        let content =
+            RegisterContent { method: "EndIssuer".to_owned(), issuer, ..RegisterContent::default() };
+        let printed = line(DeliveryKind::Issuer, Content::Register(content));
+        assert!(printed.ends_with("  EndIssuer https://mis.example"), "{printed}");
+    }
+
+    #[test]
+    fn the_column_of_kinds_holds_each_kind() {
+        let kinds = (0..100).filter_map(|number| DeliveryKind::try_from(number).ok());
+        let columns = kinds
+            .map(|kind| line(kind, Content::Register(RegisterContent::default())).find("  from ").unwrap());
+        let columns: std::collections::BTreeSet<_> = columns.filter(|at| *at > 0).collect();
+        assert_eq!(columns.len(), 1, "{columns:?}");
+    }
 }

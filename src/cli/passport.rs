@@ -1,34 +1,55 @@
 //! `passport get|share|withhold`: a child's passport, read and shared by a system or for the person of a token.
 
 use prost::Message;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 
 use super::args::{GetPassportArgs, ProfileArgs, SharePassportArgs, WithholdArgs};
 use super::{Failure, exchanges, json_request, output, print_line, profile};
+use crate::client::{self, ClientError};
 use crate::clock::Randomness;
+use crate::exchange::Reason;
 use crate::proto::v1::{
     GetPassportRequest, Officer, PassportBlockKind, SharePassportRequest, WithholdInformationRequest,
 };
 
 /// Prefix of the names of kinds of blocks.
 const KIND_PREFIX: &str = "PASSPORT_BLOCK_KIND";
+/// Advice if the person of a token may not read in an emergency.
+const EMERGENCY_ROLES: &str = "an emergency needs the token of a person in the role dsl, head, placement_lead or health, for \
+                               the purpose safeguarding or education_provision";
 
 /// Prints a passport, as far as the caller may read it.
 ///
 /// # Errors
 /// The client's.
 pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
+    // With an id the senders are told once, however often the client retries.
+    let emergency_id =
+        args.emergency_reason.as_ref().map(|_| args.request_id.clone().unwrap_or_else(new_request_id));
     let request = GetPassportRequest {
         placement_id: args.placement.clone(),
         sender: args.sender.clone().unwrap_or_default(),
         version: args.version.clone().unwrap_or_default(),
         emergency_reason: args.emergency_reason.clone().unwrap_or_default(),
         life_at_risk: args.life_at_risk,
-        // So that the senders are told once, however often the client retries.
-        request_id: args.emergency_reason.as_ref().map_or_else(String::new, |_| new_request_id()),
+        request_id: emergency_id.clone().unwrap_or_default(),
     };
-    let reply = call("GetPassport", &request, &args.connection).await?;
-    json_request::print_reply(&reply, args.connection.json)
+    let (method, request) = dynamic_request("GetPassport", &request)?;
+    let client = profile::connect_from_args(&args.connection).await?;
+    let answer = client.call_dynamic(&method, &request).await;
+    let Some(id) = emergency_id else {
+        return json_request::print_reply(&answer?.message, args.connection.json);
+    };
+    let repeat_advice = format!(
+        "sent with request_id {id}: repeated with --request-id within 10 minutes, it is no second emergency"
+    );
+    let reply = answer.map_err(|error| {
+        let is_role = matches!(&error, ClientError::Refused(status)
+            if client::reason(status) == Reason::PersonRequired.name());
+        Failure::from(error).with_advice(if is_role { EMERGENCY_ROLES } else { &repeat_advice })
+    })?;
+    json_request::print_reply(&reply.message, args.connection.json)
+        .map_err(|failure| failure.with_advice(&repeat_advice))
 }
 
 /// Shares the newest version of a passport.
@@ -90,15 +111,24 @@ fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {
     })
 }
 
+/// Returns a method and its request.
+fn dynamic_request(
+    method: &str,
+    request: &impl Message,
+) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
+    let method = json_request::method_by_name(method)?;
+    let mut dynamic = DynamicMessage::new(method.input());
+    dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
+    Ok((method, dynamic))
+}
+
 /// Calls a method as the arguments say.
 async fn call(
     method: &str,
     request: &impl Message,
     connection: &ProfileArgs,
 ) -> Result<DynamicMessage, Failure> {
-    let method = json_request::method_by_name(method)?;
-    let mut dynamic = DynamicMessage::new(method.input());
-    dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
+    let (method, dynamic) = dynamic_request(method, request)?;
     let client = profile::connect_from_args(connection).await?;
     Ok(json_request::call(&client, &method, dynamic).await?.message)
 }

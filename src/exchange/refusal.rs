@@ -81,7 +81,7 @@ reasons! {
     RevocationListExpired "REVOCATION_LIST_EXPIRED" Unavailable Operator 60000 "the revocation list of this certificate's issuer has expired; its issuer must publish a new one";
     OrganisationSuspended "ORG_SUSPENDED" PermissionDenied Operator 0 "this organisation is suspended";
     TokenInvalid "TOKEN_INVALID" Unauthenticated Client 0 "the token in the authorization header is not valid for this call";
-    PersonRequired "PERSON_REQUIRED" PermissionDenied People 0 "this needs a person in a role that may do it: send a token that names one";
+    PersonRequired "PERSON_REQUIRED" PermissionDenied People 0 "this needs the token of a person in a role and for a purpose that may do it; where an officer is named, of that person";
     MethodNotAllowed "METHOD_NOT_ALLOWED" PermissionDenied Client 0 "an organisation of this kind may not call this method";
     GrantRequired "GRANT_REQUIRED" PermissionDenied People 0 "no grant in force covers this";
     NotAppointed "NOT_APPOINTED" PermissionDenied People 0 "the caller may not read this organisation's exchanges: it has not appointed the caller as its auditor for today";

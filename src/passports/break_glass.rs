@@ -157,18 +157,21 @@ async fn load_passports(
     Ok(passports)
 }
 
-/// Reads what an emergency opens of a version. What a sender withholds stays closed to all but itself.
+/// Reads what an emergency opens of a version. What a sender withholds from the placement's provider stays closed to all
+/// but the sender, in whichever placement of the child it decided so. Otherwise a further placement would open it.
 async fn load_opened(
     cx: &mut RequestContext,
     placement: &Placement,
     key: &ChildKey,
     (sender, version): (&OrganisationId, Revision),
 ) -> Result<VisibleBlocks, Refusal> {
-    let withheld = if *sender == cx.caller.organisation {
-        BlockKinds::empty()
-    } else {
-        content::withheld_kinds(cx, sender, placement.id).await?
-    };
+    let mut withheld = BlockKinds::empty();
+    if *sender != cx.caller.organisation {
+        let (provider, child) = (&placement.provider, placement.child);
+        for id in placements::rows::list_ids_of_child(&mut cx.snapshot, provider, child).await? {
+            withheld |= content::withheld_kinds(cx, sender, id).await?;
+        }
+    }
     let reader = reader::of_call(cx, ReadingRight::Emergency);
     content::visible_blocks(cx, key, (sender, placement.child, version), withheld, &reader).await
 }

@@ -23,8 +23,11 @@ const MAX_KINDS: usize = 13;
 /// Maximum number of roles with which a block is shared: the number of role codes.
 const MAX_ROLES: usize = 22;
 
-/// Minimum number of code points of the reason of an emergency: a reason and not a word.
+/// Minimum number of code points of the reason of an emergency, where a run of white space counts as one: a reason and
+/// not a word.
 const MIN_EMERGENCY_REASON_CHARS: usize = 20;
+/// Minimum number of letters among them, because dots or digits are no reason.
+const MIN_EMERGENCY_REASON_LETTERS: usize = 10;
 /// Maximum number of code points of the reason of an emergency.
 const MAX_EMERGENCY_REASON_CHARS: usize = 500;
 
@@ -220,8 +223,8 @@ pub fn check_get(m: &GetPassportRequest) -> Result<CheckedGet, Refusal> {
     }
     let rule = TextRule::notes(MAX_EMERGENCY_REASON_CHARS).required();
     let reason = check.text("emergency_reason", &m.emergency_reason, rule);
-    if reason.as_ref().is_some_and(|reason| reason.trim().chars().count() < MIN_EMERGENCY_REASON_CHARS) {
-        check.add_violation("emergency_reason", ViolationReason::FieldTooShort);
+    if reason.as_ref().is_some_and(|reason| !is_long_enough(reason)) {
+        check.add_violation("emergency_reason", ViolationReason::ReasonTooShort);
     }
     if !m.request_id.is_empty() {
         check.request_id(&m.request_id);
@@ -231,6 +234,13 @@ pub fn check_get(m: &GetPassportRequest) -> Result<CheckedGet, Refusal> {
     let request_id = Uuid::try_parse(&m.request_id).ok();
     let life_at_risk = m.life_at_risk;
     Ok(CheckedGet::Emergency(CheckedEmergency { placement, reason, life_at_risk, request_id }))
+}
+
+/// Returns whether the reason of an emergency can be one.
+fn is_long_enough(reason: &str) -> bool {
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    let letters = reason.chars().filter(|letter| letter.is_alphabetic()).count();
+    words.join(" ").chars().count() >= MIN_EMERGENCY_REASON_CHARS && letters >= MIN_EMERGENCY_REASON_LETTERS
 }
 
 fn expect_absent(check: &mut Check, field: &'static str, is_sent: bool) {

@@ -274,6 +274,20 @@ pub async fn has_live_placement(
     Ok(placements.iter().any(|placement| placement.role_status() == RoleStatus::Live))
 }
 
+/// Lists the ids of all placements of a child with a provider, also of those that are over.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_ids_of_child(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+    child: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    let sql = "SELECT DISTINCT p.id FROM placements p WHERE p.provider = $1 AND p.child = $2 ORDER BY p.id";
+    let rows = snapshot.fetch(sql, vec![provider.as_str().into(), child.into()]).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
 /// Reads the version of a placement that the exchange at a log index wrote, if it wrote one.
 ///
 /// # Errors

@@ -102,7 +102,7 @@ async fn put_passports(world: &World, placement: &str) {
     put(&school, placement, vec![safety("runs"), block(Block::Safeguarding(address))]).await;
 }
 
-fn kinds(passport: &EmergencyPassport) -> Vec<&'static str> {
+pub fn kinds(passport: &EmergencyPassport) -> Vec<&'static str> {
     let name = |block: &PassportBlock| match block.content.as_ref().unwrap() {
         Block::Emergency(_) => "EMERGENCY",
         Block::Medical(_) => "MEDICAL",

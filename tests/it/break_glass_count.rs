@@ -2,17 +2,20 @@
 //! a passport that its sender reads. On both databases.
 
 use ap_gateway::client::Client;
+use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, BreakGlassContent, DeliveryStage, GetPassportRequest, Officer,
-    delivery_service,
+    PassportBlockKind as Kind, delivery_service,
 };
 use tokio::task::JoinSet;
 
 use super::break_glass::{
-    REASON, break_glass_deliveries, broken_glasses, emergency, person, put, safety, send, try_break,
+    REASON, break_glass_deliveries, broken_glasses, emergency, kinds, person, put, safety, send, try_break,
 };
-use super::documents::{put_passport, share_passport};
+use super::documents::{put_passport, share_passport, withhold};
 use super::exchange_semantics::new_id;
+use super::multiple_placements::{child_identity, end_placement, place_again};
+use super::passport_fixtures::{block, safeguarding};
 use super::support::World;
 use super::wire::Wire;
 
@@ -127,6 +130,42 @@ async fn a_sender_reads_its_versions() {
     world.stop().await;
 }
 
+/// Checks that a further placement of the child with the same provider opens nothing that the sender withholds from it.
+async fn a_further_placement_opens_nothing_withheld(world: &World) {
+    let (la, dsl) = (world.client("la-a").await, person(world, "provider-a", "dsl").await);
+    let first = world.placements("la-a", "provider-a").remove(1);
+    put(&la, &first, vec![safety("climbs"), block(Block::Safeguarding(safeguarding()))]).await;
+    withhold(&la, &first, &[Kind::Safeguarding]).await.unwrap();
+    end_placement(&la, &first, "2026-11-16").await;
+    let second = place_again(world, "la-a", child_identity(&la, &first).await, "RV-AGAIN").await;
+    let opened = async || {
+        let answer = try_break(&dsl, &emergency(&second)).await.unwrap();
+        answer.emergency_passports.iter().flat_map(kinds).collect::<Vec<_>>()
+    };
+    assert_eq!(opened().await, ["SAFETY"]);
+    // The decisions of both placements hold, and each is lifted by itself, also once its placement is over.
+    withhold(&la, &second, &[Kind::Safety]).await.unwrap();
+    assert_eq!(opened().await, [""; 0]);
+    withhold(&la, &first, &[]).await.unwrap();
+    assert_eq!(opened().await, ["SAFEGUARDING"]);
+    withhold(&la, &second, &[]).await.unwrap();
+    assert_eq!(opened().await, ["SAFETY", "SAFEGUARDING"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_placement_opens_nothing_withheld_on_sqlite() {
+    let world = World::sqlite().await;
+    a_further_placement_opens_nothing_withheld(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_placement_opens_nothing_withheld_on_postgresql() {
+    let world = World::postgres().await;
+    a_further_placement_opens_nothing_withheld(&world).await;
+    world.stop().await;
+}
+
 /// Checks the bounds of the reason, and which fields go together.
 pub async fn the_request_is_checked(wire: &Wire, placement: &str) {
     let with_reason =
@@ -135,6 +174,9 @@ pub async fn the_request_is_checked(wire: &Wire, placement: &str) {
         (with_reason("too short a reason ".to_owned()), "emergency_reason"),
         (with_reason("x".repeat(501)), "emergency_reason"),
         (with_reason(" ".repeat(30)), "emergency_reason"),
+        (with_reason(".".repeat(20)), "emergency_reason"),
+        (with_reason(format!("a{}b", " ".repeat(18))), "emergency_reason"),
+        (with_reason(format!("ninewords{}", "1".repeat(20))), "emergency_reason"),
         (GetPassportRequest { sender: "la/330".to_owned(), ..emergency(placement) }, "sender"),
         (GetPassportRequest { version: "1".to_owned(), ..emergency(placement) }, "version"),
         (GetPassportRequest { request_id: "1".to_owned(), ..emergency(placement) }, "request_id"),
@@ -144,6 +186,9 @@ pub async fn the_request_is_checked(wire: &Wire, placement: &str) {
         let fault = answer.reason();
         assert!(fault.starts_with(&format!("INVALID_REQUEST {field}:")), "{field}: {fault}");
     }
-    let at_limit = with_reason("x".repeat(500));
-    assert_eq!(send(wire, &at_limit, None).await.reason(), "PERSON_REQUIRED");
+    for reason in
+        ["x".repeat(500), "tenletters  tencharac".to_owned(), format!("tenletters{}", "1".repeat(10))]
+    {
+        assert_eq!(send(wire, &with_reason(reason), None).await.reason(), "PERSON_REQUIRED");
+    }
 }

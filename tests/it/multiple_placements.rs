@@ -55,7 +55,7 @@ async fn create_referral(
 }
 
 /// Places the child again from 2 November, without a plan.
-async fn place_again(world: &World, commissioner: &str, child: ChildIdentity, reference: &str) -> String {
+pub async fn place_again(world: &World, commissioner: &str, child: ChildIdentity, reference: &str) -> String {
     let (riverside, client) = (world.client("provider-a").await, world.client(commissioner).await);
     let (placement_id, etag) = create_referral(world, commissioner, "provider-a", child).await;
     let accept = RespondToReferralRequest {
@@ -103,7 +103,7 @@ async fn put_plan(client: &Client, other: &str, placement_id: &str) {
     client.call(placement_service::PUT_PLAN, &request).await.unwrap();
 }
 
-async fn end_placement(client: &Client, placement_id: &str, date: &str) {
+pub async fn end_placement(client: &Client, placement_id: &str, date: &str) {
     let request = EndPlacementRequest {
         request_id: new_id(),
         placement_id: placement_id.to_owned(),
@@ -138,7 +138,7 @@ async fn submit_valid(client: &Client, marks: Vec<Mark>) -> Vec<MarkResult> {
 }
 
 /// Returns the child of a placement in the commissioner's record, for a referral by any organisation.
-async fn child_identity(client: &Client, placement_id: &str) -> ChildIdentity {
+pub async fn child_identity(client: &Client, placement_id: &str) -> ChildIdentity {
     let child = get_placement(client, placement_id).await.placement.unwrap().child.unwrap();
     ChildIdentity { child_id: String::new(), ..child }
 }

@@ -111,7 +111,15 @@ async fn a_person_reads_what_its_role_needs_and_more_in_an_emergency() {
     let message = shell.fail("provider-a", &[&emergency(&["help"])[..], &["--token", &lead]].concat(), 1);
     assert!(message.contains("emergency_reason") && !message.contains("help"), "{message}");
     let message = shell.fail("provider-a", &[&emergency(&[REASON])[..], &["--token", &senco]].concat(), 1);
-    assert!(message.contains("PERSON_REQUIRED"), "{message}");
+    assert!(
+        message.contains("PERSON_REQUIRED") && message.contains("dsl, head, placement_lead"),
+        "{message}"
+    );
+    // An empty value is no ordinary read.
+    for option in ["--emergency-reason", "--version", "--sender"] {
+        shell.fail("provider-a", &[&get[..], &[option, "", "--token", &lead]].concat(), 2);
+    }
+    shell.fail("provider-a", &[&get[..], &["--request-id", "1", "--token", &lead]].concat(), 2);
     let words = [&emergency(&[REASON, "--life-at-risk"])[..], &["--token", &lead]].concat();
     let opened = shell.json("provider-a", &words).remove(0);
     let passport = &opened["emergency_passports"][0];
@@ -123,6 +131,9 @@ async fn a_person_reads_what_its_role_needs_and_more_in_an_emergency() {
         let (code, message) = run_with_output(&mut shell.command("provider-a", &words), out);
         assert_eq!(code, Some(69), "{message}");
         assert!(message.contains(RESPONSE_LOST) && !message.contains(REASON), "{message}");
+        // Repeated under the id that it names, it is no second emergency.
+        let id = message.split_once("sent with request_id ").unwrap().1.split_once(':').unwrap().0;
+        shell.succeed("provider-a", &[&words[..], &["--request-id", id]].concat());
     }
     let received = shell.json("la-a", &["watch", "deliveries", "--once", "--all"]);
     let received = received.iter().filter(|delivery| delivery["kind"] == "DELIVERY_KIND_BREAK_GLASS");
@@ -130,12 +141,12 @@ async fn a_person_reads_what_its_role_needs_and_more_in_an_emergency() {
     // The auditor of the sender sees who, in which role, and that it was an emergency.
     let listed = shell.json("auditor", &["audit", "list", "--break-glass", "--outcome", "ok"]);
     let roles: Vec<_> = listed.iter().map(|exchange| exchange["role"].as_str().unwrap()).collect();
-    assert_eq!(roles, ["ROLE_CODE_PLACEMENT_LEAD"; 3]);
+    assert_eq!(roles, ["ROLE_CODE_PLACEMENT_LEAD"; 5]);
     let pseudonym = listed[0]["practitioner"].as_str().unwrap();
     let table =
         shell.succeed("auditor", &["audit", "list", "--practitioner", pseudonym, "--role", "placement-lead"]);
-    assert_eq!(table.matches(&format!("placement_lead {}", &pseudonym[..8])).count(), 4, "{table}");
-    assert_eq!(table.matches(" BREAK-GLASS").count(), 3, "{table}");
+    assert_eq!(table.matches(&format!("placement_lead {}", &pseudonym[..8])).count(), 6, "{table}");
+    assert_eq!(table.matches(" BREAK-GLASS").count(), 5, "{table}");
     let listed = shell.json("auditor", &["audit", "list", "--role", "dsl"]);
     assert_eq!(listed.len(), 1, "{listed:?}");
     world.stop().await;

@@ -1,5 +1,6 @@
 //! Arguments of `passport`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::ProfileArgs;
@@ -21,17 +22,32 @@ pub struct GetPassportArgs {
     /// UUID of the child's placement.
     pub placement: String,
     /// Organisation that sent the passport; by default this one or, for a provider, the commissioner.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub sender: Option<String>,
     /// Version of this organisation's own passport; by default the newest.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub version: Option<String>,
+    // Empty values are refused, because the gateway takes an empty reason for an ordinary read.
     /// Break the glass: read the passports of all senders for this reason, of 20 to 500 characters. Each sender is told.
-    #[arg(long, value_name = "REASON", requires = "token", conflicts_with_all = ["sender", "version"])]
+    #[arg(
+        long,
+        value_name = "REASON",
+        value_parser = NonEmptyStringValueParser::new(),
+        requires = "token",
+        conflicts_with_all = ["sender", "version"]
+    )]
     pub emergency_reason: Option<String>,
     /// A person's life is at risk: the legal basis that is recorded is vital interests.
     #[arg(long, requires = "emergency_reason")]
     pub life_at_risk: bool,
+    /// UUID of this emergency, if it is sent again.
+    #[arg(
+        long,
+        value_name = "UUID",
+        value_parser = NonEmptyStringValueParser::new(),
+        requires = "emergency_reason"
+    )]
+    pub request_id: Option<String>,
     /// The connection.
     #[command(flatten)]
     pub connection: ProfileArgs,
