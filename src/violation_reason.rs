@@ -103,7 +103,7 @@ violation_reasons! {
     KeyDuplicate "KEY_DUPLICATE" "two keys have this id";
     OrganisationKind "ORGANISATION_KIND" "an organisation of this kind cannot be named here";
     MethodUnknown "METHOD_UNKNOWN" "no method has this name";
-    MethodNotGrantable "METHOD_NOT_GRANTABLE" "no grant covers this method, because it changes who may do what";
+    MethodNotGrantable "METHOD_NOT_GRANTABLE" "no grant covers this method, because it changes who may do what, or names who did";
     BasisNotOpenToPublicAuthority "BASIS_NOT_OPEN_TO_PUBLIC_AUTHORITY" "a local authority cannot rest on legitimate interests";
     Article9Required "ARTICLE_9_REQUIRED" "attendance and passports, also their restricted parts, are special-category data and need an Article 9 condition";
     Schedule1Required "SCHEDULE_1_REQUIRED" "Article 9(2)(g) needs paragraph 6, 8 or 18 of Schedule 1";

@@ -44,12 +44,21 @@ impl EntryOutcome<'_> {
     }
 
     /// Returns the row that records who the person is, if it is new. It is left out when the database refused the rows of
-    /// this exchange, because it was one of them.
+    /// this exchange, because it was one of them, and when the exchange itself writes the person, because a person who
+    /// ends itself under a new name would not be ended.
     fn person_record(&self) -> Option<RowWrite> {
         if matches!(self, Self::Refused(_, Reason::Failed)) {
             return None;
         }
-        self.caller()?.person_record.clone()
+        let record = self.caller()?.person_record.clone()?;
+        let is_written = |row: &RowWrite| {
+            let mut keys = row.versioned_keys.iter().map(|(key, _)| key);
+            keys.any(|key| record.versioned_keys.iter().any(|(own, _)| own == key))
+        };
+        match self {
+            Self::Done(_, change) if change.rows.iter().any(is_written) => None,
+            _ => Some(record),
+        }
     }
 
     /// Returns the organisation whose exchange it is: the one acted for, or else that of the certificate.

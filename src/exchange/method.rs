@@ -88,6 +88,8 @@ impl Condition {
 pub enum Effect {
     /// Reads only.
     Reads,
+    /// Reads what only the organisation itself is told, such as who acted for it. No grant covers such a method.
+    ReadsOwn,
     /// Changes records.
     Changes,
     /// Changes rights. No grant covers such a method, because a processor could give itself further rights.
@@ -128,13 +130,13 @@ impl Method {
     /// is one, `validate_only` (AIP-155, AIP-163).
     #[must_use]
     pub fn is_mutating(&self) -> bool {
-        self.effect != Effect::Reads
+        !matches!(self.effect, Effect::Reads | Effect::ReadsOwn)
     }
 
     /// Returns whether a grant can let a processor call the method.
     #[must_use]
     pub fn is_grantable(&self) -> bool {
-        self.effect != Effect::Governs
+        !matches!(self.effect, Effect::Governs | Effect::ReadsOwn)
     }
 
     /// Applies the policy rule: whether a role in a record permits the method. The golden table prints its result

@@ -78,7 +78,7 @@ methods! {
         Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
     }
     register_service::LIST_PRACTITIONERS => unary(practitioners::list) {
-        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+        ReadsOwn, callers: AGREEMENT_PARTIES, access: [Owner: Always]
     }
     register_service::END_PRACTITIONER => unary(practitioners::end) {
         Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]

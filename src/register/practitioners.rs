@@ -31,12 +31,17 @@ pub(super) async fn list(
     let rows = rows::list_after(&mut cx.snapshot, &organisation, after, page_size).await?;
     let is_full = i64::try_from(rows.len()) == Ok(page_size);
     let next = rows.last().filter(|_| is_full).map(|row| row.practitioner.clone());
+    let seen = rows::seen_last(&mut cx.snapshot, &organisation).await?;
     let mut practitioners = Vec::with_capacity(rows.len());
     for row in rows {
         let identity = row.open(&cx.vault.ring())?;
-        let last_seen = rows::last_seen(&mut cx.snapshot, &row).await?;
+        let pseudonym = row.pseudonym()?;
+        let last_seen = match seen.get(pseudonym.as_bytes().as_slice()) {
+            Some(time) => Some(*time),
+            None => rows::last_indexed(&mut cx.snapshot, &row).await?,
+        };
         practitioners.push(Practitioner {
-            practitioner: row.pseudonym()?.to_string(),
+            practitioner: pseudonym.to_string(),
             issuer: identity.issuer,
             subject: identity.subject,
             name: identity.name,

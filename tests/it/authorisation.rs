@@ -113,7 +113,7 @@ async fn what_goes_on_without_an_agreement_is_entered_with_its_basis_and_flagged
 
 /// Checks that no grant covers these methods, also if a grant from an earlier release names them.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_grant_lets_a_processor_change_who_may_do_what() {
+async fn no_grant_lets_a_processor_change_who_may_do_what_or_learn_who_acted() {
     let world = World::sqlite().await;
     let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let governing = [
@@ -125,6 +125,10 @@ async fn no_grant_lets_a_processor_change_who_may_do_what() {
         "ProposeAgreement",
         "CountersignAgreement",
         "EndAgreement",
+        "RegisterIssuer",
+        "EndIssuer",
+        "EndPractitioner",
+        "ListPractitioners",
     ];
     let named = serde_json::json!({ "methods": governing }).to_string();
     let reasons = stage

@@ -24,6 +24,7 @@ fn table() -> String {
     for action in gateway::METHODS.iter().filter(|method| !method.access.is_empty()) {
         let kinds: Vec<_> = action.callers.iter().map(|kind| kind.as_str()).collect();
         let does = if action.is_mutating() { "changes" } else { "reads" };
+        let does = if action.is_grantable() { does.to_owned() } else { format!("{does}, itself only") };
         writeln!(out, "{} {does} · {}", action.name(), kinds.join(" ")).unwrap();
         for part in PARTS {
             let cases = [

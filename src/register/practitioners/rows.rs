@@ -1,14 +1,21 @@
 //! Practitioners as they are stored: one row a version.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
+use crate::proto::v1::AuditEntry;
 use crate::seal::{ColumnAddress, KeyRing, KeyedDigest, OrganisationKey, SealError};
+use crate::store::log_indexer::practitioner_of;
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Revision, Snapshot, StoreError};
 use crate::tlog::Hash;
 use crate::{record, select};
+
+/// Number of the newest entries in which practitioners are looked for, at most. Fewer are usually not indexed.
+const MAX_UNINDEXED_ENTRIES: i64 = 1_024;
 
 record! {
     /// A version of a practitioner.
@@ -129,11 +136,11 @@ pub async fn list_after(
     snapshot.select(sql, vec![organisation.as_str().into(), after.into(), page_size.into()]).await
 }
 
-/// Returns the time of the practitioner's newest exchange that is indexed.
+/// Returns the time of the practitioner's newest exchange that is indexed. Newer ones are those of [`seen_last`].
 ///
 /// # Errors
 /// [`StoreError`] when the query fails or a stored value is corrupt.
-pub async fn last_seen(
+pub async fn last_indexed(
     snapshot: &mut Snapshot,
     row: &PractitionerRow,
 ) -> Result<Option<Instant>, StoreError> {
@@ -142,4 +149,28 @@ pub async fn last_seen(
     let pseudonym = row.pseudonym()?;
     let newest = snapshot.fetch_one(sql, vec![pseudonym.as_bytes().as_slice().into()]).await?;
     newest.map(|row| row.get("time")).transpose()
+}
+
+/// Returns the times of the newest exchanges of an organisation's practitioners that are in no index yet, by pseudonym.
+/// Of an indexer that is far behind, the newest entries are read.
+///
+/// # Errors
+/// [`StoreError`] when the query fails or a stored value is corrupt.
+pub async fn seen_last(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+) -> Result<BTreeMap<Vec<u8>, Instant>, StoreError> {
+    let sql = "SELECT e.time, e.bytes FROM entries e WHERE e.caller = $1 AND e.idx >= $2 \
+               AND e.idx > (SELECT MAX(n.idx) FROM entries n) - $3 ORDER BY e.idx";
+    let indexed = snapshot.indexed_up_to().await?;
+    let arguments = vec![organisation.as_str().into(), indexed.into(), MAX_UNINDEXED_ENTRIES.into()];
+    let mut seen = BTreeMap::new();
+    for row in snapshot.fetch(sql, arguments).await? {
+        let entry = AuditEntry::decode(row.get_bytes("bytes")?);
+        let entry = entry.map_err(|_| StoreError::corrupt("entries", "bytes"))?;
+        if let Some(practitioner) = practitioner_of(&entry) {
+            seen.insert(practitioner, row.get("time")?);
+        }
+    }
+    Ok(seen)
 }
