@@ -19,6 +19,24 @@ const UNKNOWN_P256: (&str, &str) =
 /// A point of Ed25519 whose private key nobody has.
 const UNKNOWN_ED25519: &str = "IENPPJNX2GDT2IpHkrInuPw_rvKTXcUsPbwHOW1kp-8";
 
+/// The `y` of the eight points of Ed25519 whose order is small, little-endian and without the sign of `x`: of the orders
+/// 1, 2, 4, and twice 8. Under such a key one signature is valid for many texts, or for all.
+const SMALL_ORDER_ED25519: [[u8; 32]; 5] = [
+    bytes_of(0x01, 0x00, 0x00),
+    bytes_of(0xec, 0xff, 0x7f),
+    bytes_of(0x00, 0x00, 0x00),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+/// The prime of the field of Ed25519, 2^255 - 19, little-endian.
+const PRIME_25519: [u8; 32] = bytes_of(0xed, 0xff, 0x7f);
+
 /// Algorithms of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenAlgorithm {
@@ -77,6 +95,8 @@ struct Jwk {
     kty: String,
     kid: Option<String>,
     alg: Option<String>,
+    #[serde(rename = "use")]
+    intended_use: Option<String>,
     crv: Option<String>,
     x: Option<String>,
     y: Option<String>,
@@ -95,7 +115,8 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// Parses a public JWK of at most [`MAX_JWK_BYTES`]. Its `kid` and `alg`, if it has them, must be the given ones.
+    /// Parses a public JWK of at most [`MAX_JWK_BYTES`]. Its `kid` and `alg`, if it has them, must be the given ones, and
+    /// its `use` signatures. `alg` may be the newer name of `EdDSA` with Ed25519 (RFC 9864).
     ///
     /// # Errors
     /// [`JwkError`].
@@ -111,7 +132,9 @@ impl TokenKey {
         let jwk: Jwk = serde_json::from_str(json).map_err(|_| JwkError::Format)?;
         let is_other =
             |named: &Option<String>, wanted: &str| named.as_ref().is_some_and(|name| name != wanted);
-        if is_other(&jwk.kid, key_id) || is_other(&jwk.alg, algorithm.name()) {
+        let is_new_name = algorithm == TokenAlgorithm::EdDsa && jwk.alg.as_deref() == Some("Ed25519");
+        let is_other_algorithm = is_other(&jwk.alg, algorithm.name()) && !is_new_name;
+        if is_other(&jwk.kid, key_id) || is_other_algorithm || is_other(&jwk.intended_use, "sig") {
             return Err(JwkError::Format);
         }
         match algorithm {
@@ -184,11 +207,31 @@ fn p256_key(jwk: &Jwk) -> Option<TokenKey> {
 fn ed25519_key(jwk: &Jwk) -> Option<TokenKey> {
     let x = decode(jwk.x.as_ref())?;
     let named = jwk.kty == "OKP" && jwk.crv.as_deref() == Some("Ed25519");
-    if !named || ParsedPublicKey::new(&ED25519, x).is_err() {
+    if !named || !is_strong_ed25519(&x) || ParsedPublicKey::new(&ED25519, x).is_err() {
         return None;
     }
     let key = DecodingKey::from_ed_components(jwk.x.as_ref()?).ok()?;
     Some(TokenKey { algorithm: TokenAlgorithm::EdDsa, key, signature_bytes: 64, is_registered: true })
+}
+
+/// Returns whether the encoding of a point is the one that RFC 8032 has for it, and its order is not small. The library
+/// checks neither.
+fn is_strong_ed25519(encoded: &[u8]) -> bool {
+    let Ok(mut y) = <[u8; 32]>::try_from(encoded) else {
+        return false;
+    };
+    // The top bit is the sign of x.
+    y[31] &= 0x7f;
+    let is_canonical = y.iter().rev().lt(PRIME_25519.iter().rev());
+    is_canonical && !SMALL_ORDER_ED25519.contains(&y)
+}
+
+/// Returns 32 bytes of which all but the first and the last are the same.
+const fn bytes_of(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
 }
 
 fn rsa_key(jwk: &Jwk) -> Option<TokenKey> {

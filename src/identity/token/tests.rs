@@ -235,3 +235,53 @@ fn only_public_keys_of_the_three_kinds_are_taken() {
     let shared = json!({"kty": "oct", "k": "AAAA"});
     assert_eq!(parse(&shared, TokenAlgorithm::Es256), Some(JwkError::Private));
 }
+
+#[test]
+fn a_jwk_for_another_use_is_refused_and_ed25519_has_two_names() {
+    let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key_raw())});
+    let parse = |name: &str, value: &str, algorithm| {
+        TokenKey::from_jwk(&with(okp.clone(), name, json!(value)).to_string(), "k1", algorithm).err()
+    };
+    for (name, value, fault) in [
+        ("use", "sig", None),
+        ("use", "enc", Some(JwkError::Format)),
+        ("use", "", Some(JwkError::Format)),
+        ("alg", "EdDSA", None),
+        ("alg", "Ed25519", None),
+        ("alg", "Ed448", Some(JwkError::Format)),
+    ] {
+        assert_eq!(parse(name, value, TokenAlgorithm::EdDsa), fault, "{name} {value}");
+    }
+    let p256 = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let point = p256.public_key_raw();
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+    let named = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "Ed25519"}).to_string();
+    assert_eq!(TokenKey::from_jwk(&named, "k1", TokenAlgorithm::Es256).err(), Some(JwkError::Format));
+}
+
+/// Under a point of small order one signature is valid for any claims, so it is no key; nor is a point in a form that
+/// RFC 8032 does not have.
+#[test]
+fn a_point_of_small_order_or_of_another_form_is_no_key() {
+    let least = |first: u8| std::array::from_fn(|at| if at == 0 { first } else { 0 });
+    let most = |first: u8| std::array::from_fn(|at| [first, 0xff, 0x7f][usize::from(at > 0) + at / 31]);
+    let of_order_8 =
+        ["JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU", "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o"];
+    let of_order_8: [[u8; 32]; 2] =
+        of_order_8.map(|text| URL_SAFE_NO_PAD.decode(text).unwrap().try_into().unwrap());
+    let mut points: Vec<[u8; 32]> = vec![least(0), least(1)];
+    points.extend(of_order_8);
+    // p - 1, and all from p on.
+    points.extend((0xec..=0xff).map(most));
+    for point in points {
+        for sign in [0, 0x80] {
+            let mut encoded = point;
+            encoded[31] |= sign;
+            let x = URL_SAFE_NO_PAD.encode(encoded);
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x}).to_string();
+            let fault = TokenKey::from_jwk(&jwk, "k1", TokenAlgorithm::EdDsa).err();
+            assert_eq!(fault, Some(JwkError::Format), "{x}");
+        }
+    }
+}
