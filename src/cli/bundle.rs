@@ -30,10 +30,8 @@ pub struct BundleError(String);
 impl BundleError {
     /// Makes an error; control characters are escaped, and a long message is cut.
     pub(super) fn new(message: &str) -> Self {
-        let plain = message.chars().take(MAX_MESSAGE_CHARS);
-        Self(
-            plain.flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),
-        )
+        let plain: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        Self(output::escape_control(&plain))
     }
 }
 

@@ -117,20 +117,59 @@ pub fn print_progress(text: &str) {
     }
 }
 
-/// Prints a table with a heading; each column is as wide as its widest cell.
+/// Prints a table with a heading; each column is as wide as its widest cell. Control characters are escaped, because
+/// cells hold what others sent.
 pub fn print_table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
-    let mut widths = heading.map(|cell| cell.chars().count());
-    for row in rows {
+    for line in table_lines(heading, rows) {
+        print_line(&line);
+    }
+}
+
+/// Returns the lines of a table.
+fn table_lines<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let cells: Vec<[String; N]> = std::iter::once(heading.map(str::to_owned))
+        .chain(rows.iter().map(|row| row.each_ref().map(|cell| escape_control(cell))))
+        .collect();
+    let mut widths = [0; N];
+    for row in &cells {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        print_line(padded.collect::<Vec<_>>().join("  ").trim_end());
+    let line = |row: &[String; N]| {
+        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    line(heading);
-    for row in rows {
-        line(row.each_ref().map(String::as_str));
+    cells.iter().map(line).collect()
+}
+
+/// Escapes the characters that would move a terminal's cursor, break a line or turn the direction of a text.
+#[must_use]
+pub fn escape_control(text: &str) -> String {
+    let is_escaped = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_escaped(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_cannot_write_to_the_terminal_or_begin_a_line() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned);
+        let rows = [row(["Zoë", "a\u{1b}[2J"]), row(["two\nlines", "\u{202e}b\u{9b}"])];
+        let lines = table_lines(["NAME", "SUBJECT"], &rows);
+        assert_eq!(lines, ["NAME        SUBJECT", r"Zoë         a\u{1b}[2J", r"two\nlines  \u{202e}b\u{9b}"]);
     }
 }

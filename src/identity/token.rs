@@ -57,7 +57,8 @@ pub struct Claims {
     pub role: String,
     /// Purpose in lower case.
     pub purpose: String,
-    jti: String,
+    /// Id of the token.
+    pub jti: String,
     organisation: String,
     aud: Audience,
     iat: i64,

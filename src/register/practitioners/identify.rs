@@ -9,15 +9,14 @@ use crate::exchange::check::TextRule;
 use crate::exchange::check::text::check_text;
 use crate::exchange::person::{IdentifiedPerson, PersonClaims, VerifiedPerson};
 use crate::exchange::{Person, Reason, Refusal};
-use crate::identity::{Claims, Expected, InvalidToken, TokenKey, UnverifiedToken};
+use crate::identity::{
+    Claims, Expected, InvalidToken, MAX_ID_CHARS, MAX_NAME_CHARS, TokenKey, UnverifiedToken,
+};
 use crate::proto::{self, v1::IssuerKey};
 use crate::register::issuers;
 use crate::seal::KeyedDigest;
 use crate::store::proposal::Guard;
 use crate::store::{Revision, Snapshot};
-
-/// Longest name, in characters.
-const MAX_NAME_CHARS: usize = 200;
 
 impl From<InvalidToken> for Refusal {
     fn from(_: InvalidToken) -> Self {
@@ -90,8 +89,12 @@ async fn find_person(
     let organisation = claims.organisation.clone();
     let role = proto::role_code(&verified.role).ok_or_else(invalid)?;
     let purpose = proto::purpose(&verified.purpose).ok_or_else(invalid)?;
-    let name = check_text(&verified.name, TextRule::line(MAX_NAME_CHARS).required());
-    let name = name.ok().flatten().ok_or_else(invalid)?;
+    let line = |text: &str, most| check_text(text, TextRule::line(most).required()).ok().flatten();
+    let name = line(&verified.name, MAX_NAME_CHARS).ok_or_else(invalid)?;
+    // These are kept as they are: composed, they would be another person's.
+    for id in [&verified.sub, &verified.jti] {
+        line(id, MAX_ID_CHARS).ok_or_else(invalid)?;
+    }
     let ring = claims.vault.ring();
     let digests = ring.practitioner_digests(organisation.as_str(), &verified.iss, &verified.sub);
     let keys: Vec<_> = digests.iter().map(|digest| rows::key(&organisation, digest)).collect();
