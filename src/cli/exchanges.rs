@@ -210,17 +210,17 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 9] {
     ]
 }
 
-/// Returns role and pseudonym of the person who acted, such as `dsl 1f6c08a2`, and whether it broke the glass; empty for a
-/// system.
+/// Returns role and pseudonym of the person who acted, and whether it broke the glass; empty for a system. The pseudonym is
+/// whole, because `--practitioner` takes no part of one.
 fn person_text(exchange: &ExchangeRecord) -> String {
-    let short: String = exchange.practitioner.chars().take(8).collect();
+    let pseudonym = &exchange.practitioner;
     let glass = match (exchange.break_glass, exchange.break_glass_over_limit) {
         (_, true) => " BREAK-GLASS OVER-LIMIT",
         (true, false) => " BREAK-GLASS",
         (false, false) => "",
     };
-    let role = if short.is_empty() { String::new() } else { proto::role_name(exchange.role()) };
-    format!("{role} {short}{glass}").trim().to_owned()
+    let role = if pseudonym.is_empty() { String::new() } else { proto::role_name(exchange.role()) };
+    format!("{role} {pseudonym}{glass}").trim().to_owned()
 }
 
 /// Returns the records that the exchange was about, such as `read passport 2 of la/330 (MEDICAL META)`.

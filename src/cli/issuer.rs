@@ -2,24 +2,34 @@
 
 use super::args::{EndIssuerArgs, ProfileArgs, RegisterIssuerArgs};
 use super::token::TokenSigner;
-use super::{Failure, output, print_line, profile};
-use crate::clock::Randomness;
+use super::{Failure, key_files, output, print_line, profile};
+use crate::clock::{Clock, Instant, Randomness, SystemClock};
+use crate::identity;
 use crate::proto::v1::{
     EndIssuerRequest, IssuerKey, ListIssuersRequest, ListIssuersResponse, RegisterIssuerRequest,
-    register_service,
+    TokenAlgorithm, register_service,
 };
 
-/// Registers an issuer with the public parts of the given private keys.
+/// Registers an issuer with the given public keys, or with the public parts of the given private keys.
 ///
 /// # Errors
 /// Exit code 64 for a key file; or the client's.
 pub async fn register(args: &RegisterIssuerArgs) -> Result<(), Failure> {
-    let keys = args.keys.iter().map(|file| key_of(&TokenSigner::load(file)?));
+    let mut keys = match &args.jwk {
+        Some(file) => key_files::read_public_keys(file)?.into_iter().map(public_key).collect(),
+        None => {
+            args.keys.iter().map(|file| key_of(&TokenSigner::load(file)?)).collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    for key in &mut keys {
+        key.from_time = args.from.map(Instant::to_proto);
+        key.to_time = args.to.map(Instant::to_proto);
+    }
     let request = RegisterIssuerRequest {
         request_id: new_request_id(),
         validate_only: false,
         issuer: args.iss.clone(),
-        keys: keys.collect::<Result<_, Failure>>()?,
+        keys,
         etag: args.etag.clone().unwrap_or_default(),
     };
     let client = profile::connect_from_args(&args.connection).await?;
@@ -50,6 +60,15 @@ pub fn key_of(signer: &TokenSigner) -> Result<IssuerKey, Failure> {
         jwk: signer.public_jwk()?,
         ..IssuerKey::default()
     })
+}
+
+fn public_key(key: key_files::PublicKey) -> IssuerKey {
+    let algorithm = match key.algorithm {
+        identity::TokenAlgorithm::Es256 => TokenAlgorithm::Es256,
+        identity::TokenAlgorithm::EdDsa => TokenAlgorithm::Eddsa,
+        identity::TokenAlgorithm::Ps256 => TokenAlgorithm::Ps256,
+    };
+    IssuerKey { key_id: key.key_id, algorithm: algorithm.into(), jwk: key.jwk, ..IssuerKey::default() }
 }
 
 /// Ends an issuer.
@@ -84,21 +103,40 @@ pub async fn list(args: &ProfileArgs) -> Result<(), Failure> {
 }
 
 fn print_table(reply: &ListIssuersResponse) {
+    // Tokens are checked at real time, also by a sandbox whose clock stands.
+    let now = SystemClock.now();
     let mut rows = Vec::new();
     for issuer in &reply.issuers {
-        let state = if issuer.ended { "ended" } else { "in force" };
         for key in &issuer.keys {
+            let (from, to) = (instant(key.from_time.as_ref()), instant(key.to_time.as_ref()));
+            let shown = |at: Option<Instant>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
             let algorithm = key.algorithm().as_str_name().trim_start_matches("TOKEN_ALGORITHM_");
             rows.push([
                 issuer.issuer.clone(),
                 issuer.etag.clone(),
-                state.to_owned(),
+                key_state(issuer.ended, from, to, now).to_owned(),
+                shown(from),
+                shown(to),
                 algorithm.to_owned(),
                 key.key_id.clone(),
             ]);
         }
     }
-    output::print_table(["ISSUER", "VERSION", "STATE", "ALGORITHM", "KEY"], &rows);
+    output::print_table(["ISSUER", "VERSION", "STATE", "FROM", "TO", "ALGORITHM", "KEY"], &rows);
+}
+
+fn instant(time: Option<&prost_types::Timestamp>) -> Option<Instant> {
+    time.and_then(|time| Instant::from_proto(time).ok())
+}
+
+/// Returns the state of a key, as the gateway decides it: from the beginning on, and before the end.
+fn key_state(is_ended: bool, from: Option<Instant>, to: Option<Instant>, now: Instant) -> &'static str {
+    match () {
+        () if is_ended => "ended",
+        () if to.is_some_and(|to| to <= now) => "expired",
+        () if from.is_some_and(|from| now < from) => "not yet",
+        () => "in force",
+    }
 }
 
 /// Returns a new request id.

@@ -20,6 +20,7 @@ mod init;
 pub mod issuer;
 mod json_decode;
 mod json_request;
+mod key_files;
 mod log_writer;
 mod operator;
 pub(crate) mod output;

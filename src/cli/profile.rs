@@ -7,11 +7,9 @@ use rustls::pki_types::pem::PemObject;
 
 use super::Failure;
 use super::args::ProfileArgs;
+use super::key_files::read_token;
 use crate::client::{CheckpointStore, Client, ClientError, Profile};
 use crate::identity::PeerCertificate;
-
-/// Largest file of a token, in bytes: the gateway takes tokens of 8 KiB.
-const MAX_TOKEN_FILE_BYTES: u64 = 9 * 1_024;
 
 /// Connects with the profile that the arguments name.
 ///
@@ -32,21 +30,6 @@ pub async fn connect_with_token(profile: &Path, token: Option<&Path>) -> Result<
         None => Ok(client),
         Some(token) => client.with_token(&token).map_err(|_| Failure::input("the token is not one line")),
     }
-}
-
-fn read_token(file: &Path) -> Result<String, Failure> {
-    let unusable = || {
-        let what = "not a file with a token of at most 8 KiB, in one line";
-        Failure::input(format!("{}: {what}", file.display()))
-    };
-    let size = std::fs::metadata(file).map_err(|_| unusable())?.len();
-    if size > MAX_TOKEN_FILE_BYTES {
-        return Err(unusable());
-    }
-    let text = std::fs::read_to_string(file).map_err(|_| unusable())?;
-    let token = text.trim();
-    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_token { Ok(token.to_owned()) } else { Err(unusable()) }
 }
 
 /// Connects with a profile file.

@@ -12,8 +12,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
 use super::args::TokenArgs;
-use super::{Failure, output, print_line, profile};
+use super::{Failure, key_files, output, print_line, profile};
 use crate::clock::{Clock, Instant, Randomness, SystemClock};
+use crate::exchange::check::TextRule;
+use crate::exchange::check::text::check_text;
 use crate::identity::{MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::proto;
 use crate::proto::v1::TokenAlgorithm;
@@ -54,26 +56,24 @@ pub struct TokenContent<'a> {
 }
 
 impl TokenSigner {
-    /// Reads a private key: P-256 or Ed25519 as PKCS#8, RSA as PKCS#1 (PEM).
+    /// Reads a private key in PEM: P-256, Ed25519 or RSA as PKCS#8, or RSA as PKCS#1.
     ///
     /// # Errors
-    /// Exit code 64 if the file holds no such key.
+    /// Exit code 64 if the file cannot be read or holds no such key.
     pub fn load(path: &Path) -> Result<Self, Failure> {
-        let unusable = || {
-            Failure::input(format!(
-                "{}: not a private key of P-256 or Ed25519 (PKCS#8) or RSA from 2,048 bits (PKCS#1)",
-                path.display()
-            ))
-        };
-        let key = PrivateKeyDer::from_pem_file(path).map_err(|_| unusable())?;
+        let key = key_files::read_private_key(path)?;
+        let rsa = |der: &[u8]| (EncodingKey::from_rsa_der(der), Algorithm::PS256);
         let candidates = match &key {
-            PrivateKeyDer::Pkcs8(der) => vec![
-                (EncodingKey::from_ec_der(der.secret_pkcs8_der()), Algorithm::ES256),
-                (EncodingKey::from_ed_der(der.secret_pkcs8_der()), Algorithm::EdDSA),
-            ],
-            PrivateKeyDer::Pkcs1(der) => {
-                vec![(EncodingKey::from_rsa_der(der.secret_pkcs1_der()), Algorithm::PS256)]
+            PrivateKeyDer::Pkcs8(der) => {
+                let der = der.secret_pkcs8_der();
+                let mut candidates = vec![
+                    (EncodingKey::from_ec_der(der), Algorithm::ES256),
+                    (EncodingKey::from_ed_der(der), Algorithm::EdDSA),
+                ];
+                candidates.extend(key_files::unwrap_pkcs8(der).map(|der| rsa(&der)));
+                candidates
             }
+            PrivateKeyDer::Pkcs1(der) => vec![rsa(der.secret_pkcs1_der())],
             _ => Vec::new(),
         };
         let usable = |(key, algorithm): (EncodingKey, Algorithm)| {
@@ -82,6 +82,7 @@ impl TokenSigner {
             let key_id = jwk.thumbprint(ThumbprintHash::SHA256).ok()?;
             Some(Self { key, algorithm, jwk, key_id })
         };
+        let unusable = || Failure::input(format!("{}: {}", path.display(), key_files::UNUSABLE_KEY));
         candidates.into_iter().find_map(usable).ok_or_else(unusable)
     }
 
@@ -166,6 +167,11 @@ pub fn make(args: &TokenArgs) -> Result<String, Failure> {
         if !(1..=most).contains(&text.chars().count()) {
             return Err(Failure::usage(format!("{flag} must have 1 to {most} characters")));
         }
+    }
+    if !matches!(check_text(&args.name, TextRule::line(MAX_NAME_CHARS).required()), Ok(Some(_))) {
+        return Err(Failure::usage(
+            "--name must be one line with a letter, without tabs, control characters and invisible characters",
+        ));
     }
     let signer = TokenSigner::load(&args.issuer_key)?;
     let (profile, _) = profile::load(&args.profile)?;

@@ -55,6 +55,17 @@ impl TokenAlgorithm {
         [Self::Es256, Self::EdDsa, Self::Ps256].into_iter().find(|known| known.name() == name)
     }
 
+    /// Returns the one algorithm that a key of a type (`kty`) and a curve (`crv`) is registered for.
+    #[must_use]
+    pub fn of_key(key_type: Option<&str>, curve: Option<&str>) -> Option<Self> {
+        match (key_type?, curve) {
+            ("EC", Some("P-256")) => Some(Self::Es256),
+            ("OKP", Some("Ed25519")) => Some(Self::EdDsa),
+            ("RSA", _) => Some(Self::Ps256),
+            _ => None,
+        }
+    }
+
     /// Returns the name in headers and JWKs.
     #[must_use]
     pub fn name(self) -> &'static str {

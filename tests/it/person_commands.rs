@@ -83,13 +83,14 @@ async fn an_organisation_registers_an_issuer_and_ends_it_and_its_persons() {
         .args(["genrsa", "-traditional", "-out"])
         .arg(shell.dir.join("rsa.key"))
         .arg("2048"));
-    let keys = ["p256.key", "ed25519.key", "rsa.key"];
+    shell.make_key("rsa8.key", &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
+    let keys = ["p256.key", "ed25519.key", "rsa.key", "rsa8.key"];
     let with_keys: Vec<&str> = keys.iter().flat_map(|key| ["--issuer-key", key]).collect();
     let register = [&["issuer", "register", "--iss", ISS], &with_keys[..]].concat();
     let registered = shell.succeed("la-a", &register);
     assert!(registered.ends_with(&format!("registered {ISS}, version 1\n")), "{registered}");
     let algorithms: Vec<_> = registered.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(algorithms[..3], ["ES256", "EDDSA", "PS256"]);
+    assert_eq!(algorithms[..4], ["ES256", "EDDSA", "PS256", "PS256"]);
     // A registration that exists is replaced under its version only.
     assert!(shell.fail("la-a", &register, 1).contains("ALREADY_EXISTS"));
     let stale = [&register[..], &["--etag", "7"]].concat();
@@ -97,7 +98,7 @@ async fn an_organisation_registers_an_issuer_and_ends_it_and_its_persons() {
     let replaced = shell.json("la-a", &[&register[..], &["--etag", "1"]].concat());
     assert_eq!(replaced[0]["etag"], "2");
     let listed = shell.succeed("la-a", &["issuer", "list"]);
-    assert_eq!(listed.matches(ISS).count(), 3, "{listed}");
+    assert_eq!(listed.matches(ISS).count(), 4, "{listed}");
     assert_eq!(shell.json("la-a", &["issuer", "list"])[0]["issuers"].as_array().unwrap().len(), 2);
     // A token by each key is the same person.
     for (key, role) in keys.iter().zip(["senco", "dsl", "head"]) {
@@ -119,7 +120,7 @@ async fn an_organisation_registers_an_issuer_and_ends_it_and_its_persons() {
     assert_eq!(count("auditor", &["--role", "senco", "--practitioner", pseudonym]), 1);
     assert_eq!(count("auditor", &["--role", "senco", "--break-glass"]), 0);
     let table = shell.succeed("auditor", &["audit", "list", "--practitioner", pseudonym]);
-    assert!(table.contains(&format!("senco {}", &pseudonym[..8])) && !table.contains("Ash"), "{table}");
+    assert!(table.contains(&format!("senco {pseudonym}")) && !table.contains("Ash"), "{table}");
     assert!(shell.fail("auditor", &["practitioner", "list"], 1).contains("METHOD_NOT_ALLOWED"));
     // A person ends alone, an issuer with all its persons.
     assert_eq!(shell.succeed("la-a", &["practitioner", "end", pseudonym]), format!("ended {pseudonym}\n"));
@@ -131,13 +132,88 @@ async fn an_organisation_registers_an_issuer_and_ends_it_and_its_persons() {
     assert_eq!(shell.fail("la-a", &["placements", "list", "--token", &other], 1), refused);
     assert!(shell.fail("la-a", &["issuer", "end", "--iss", ISS], 1).contains("STATE_INVALID"));
     let listed = shell.succeed("la-a", &["issuer", "list"]);
-    assert_eq!((listed.matches("ended").count(), listed.matches("in force").count()), (3, 1), "{listed}");
+    assert_eq!((listed.matches("ended").count(), listed.matches("in force").count()), (4, 1), "{listed}");
     let people = shell.succeed("la-a", &["practitioner", "list"]);
     let line = |person: &Value| {
         people.lines().find(|line| line.starts_with(person["practitioner"].as_str().unwrap()))
     };
     assert!(line(ash).unwrap().contains("Ash Example  u-1"), "{people}");
     assert!(line(ash).unwrap().contains("ended") && line(kit).unwrap().contains("in force"), "{people}");
+    world.stop().await;
+}
+
+/// Registers an identity provider by its public keys, which are all that an organisation has of it, and lists keys before,
+/// in and after their time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_provider_is_registered_by_its_public_keys() {
+    let world = World::sqlite().await;
+    let shell = Shell { dir: world.dir.path() };
+    let register = |iss: &str, more: &[&str]| {
+        shell.succeed("la-a", &[&["issuer", "register", "--iss", iss, "--jwk", "keys.json"], more].concat())
+    };
+    let write = |content: &Value| std::fs::write(shell.dir.join("keys.json"), content.to_string()).unwrap();
+    // The keys of the sandbox's issuers, as an identity provider publishes them.
+    let published = |names: &[&str]| -> Vec<Value> {
+        let listed = |name: &&str| shell.json(name, &["issuer", "list"])[0]["issuers"][0]["keys"][0].clone();
+        let keys = names.iter().map(listed).map(|key| {
+            let mut jwk: Value = serde_json::from_str(key["jwk"].as_str().unwrap()).unwrap();
+            jwk["kid"] = key["key_id"].clone();
+            jwk["use"] = json!("sig");
+            jwk["x5c"] = json!(["A".repeat(5_000)]);
+            jwk
+        });
+        keys.collect()
+    };
+    let keys = published(&["la-a", "school"]);
+    let encryption = json!({"kty": "RSA", "use": "enc", "kid": "e", "n": "AQAB", "e": "AQAB"});
+    write(&json!({"keys": [keys[0], encryption, keys[1]]}));
+    assert!(register(ISS, &[]).ends_with(&format!("registered {ISS}, version 1\n")));
+    let token = shell.token("la-a", ("certs/la-a-issuer.key", ISS), ["u-1", "Ash Example", "dsl"]);
+    shell.succeed("la-a", &["placements", "list", "--token", &token]);
+    write(&keys[0]);
+    let mut states = Vec::new();
+    for (name, span) in [
+        ("expired", ["--from", "2020-01-01T01:00:00+01:00", "--to", "2020-02-01T00:00:00Z"]),
+        ("not-yet", ["--from", "9000-01-01T00:00:00Z", "--to", "9000-02-01T00:00:00Z"]),
+        ("in-force", ["--from", "2020-01-01T00:00:00Z", "--to", "9000-02-01T00:00:00Z"]),
+    ] {
+        let iss = format!("{ISS}/{name}");
+        register(&iss, &span);
+        let listed = shell.succeed("la-a", &["issuer", "list"]);
+        let line = listed.lines().find(|line| line.starts_with(&iss)).unwrap().to_owned();
+        assert!(line.contains(span[1]), "{line}");
+        states.push(line.replace(&iss, ""));
+    }
+    for (line, state) in states.iter().zip(["expired", "not yet", "in force"]) {
+        assert!(line.contains(state), "{line}");
+    }
+    let fault = |content: &Value, code: i32| {
+        write(content);
+        shell.fail("la-a", &["issuer", "register", "--iss", ISS, "--jwk", "keys.json"], code)
+    };
+    let changed = |name: &str, value: Value| {
+        let mut jwk = keys[0].clone();
+        jwk[name] = value;
+        jwk
+    };
+    for (content, words) in [
+        (json!([]), "neither a JWK nor a JWK set"),
+        (json!({"keys": []}), "0 keys for signatures"),
+        (json!({"keys": vec![keys[0].clone(); 9]}), "9 keys for signatures"),
+        (changed("kid", Value::Null), "key 1: no kid"),
+        (changed("kty", json!("oct")), "key 1: not a public JWK"),
+        (changed("alg", json!("RS256")), "key 1: its alg is another than "),
+        (changed("d", json!("c2VjcmV0")), "key 1: the JWK holds a private key"),
+    ] {
+        let message = fault(&content, 64);
+        assert!(message.contains(&format!("keys.json: {words}")), "{message}");
+        assert!(!message.contains("c2VjcmV0"), "{message}");
+    }
+    let both = ["issuer", "register", "--iss", ISS, "--jwk", "keys.json", "--issuer-key", "k.key"];
+    assert!(shell.fail("la-a", &both, 2).contains("cannot be used with"));
+    assert!(shell.fail("la-a", &["issuer", "register", "--iss", ISS], 2).contains("--issuer-key"));
+    let no_instant = ["issuer", "register", "--iss", ISS, "--jwk", "keys.json", "--to", "tomorrow"];
+    assert!(shell.fail("la-a", &no_instant, 2).contains("--to"));
     world.stop().await;
 }
 
@@ -166,9 +242,26 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
         shell.fail("provider-a", &[&["token"], &words[..]].concat(), code)
     };
     std::fs::write(shell.dir.join("empty.key"), "").unwrap();
-    for file in ["missing.key", "empty.key", "ca.pem", "certs"] {
+    std::fs::write(shell.dir.join("text.key"), "no key").unwrap();
+    let one = std::fs::read_to_string(shell.dir.join("certs/provider-a-issuer.key")).unwrap();
+    std::fs::write(shell.dir.join("two.key"), one.repeat(2)).unwrap();
+    let locked = ["genpkey", "-algorithm", "ED25519", "-aes256", "-pass", "pass:example"];
+    shell.make_key("locked.key", &locked);
+    shell.make_key("sec1.key", &["ecparam", "-name", "prime256v1", "-genkey", "-noout"]);
+    shell.make_key("small.key", &["genrsa", "1024"]);
+    for (file, fault) in [
+        ("missing.key", "No such file or directory"),
+        ("certs", "Is a directory"),
+        ("empty.key", "an empty file"),
+        ("ca.pem", "a certificate, not a private key"),
+        ("locked.key", "an encrypted private key"),
+        ("two.key", "several private keys"),
+        ("text.key", "not a private key of P-256"),
+        ("sec1.key", "not a private key of P-256"),
+        ("small.key", "not a private key of P-256"),
+    ] {
         let message = token(&[("--issuer-key", file)], 64);
-        assert!(message.contains(&format!("{file}: not a private key of P-256")), "{message}");
+        assert!(message.contains(&format!("{file}: {fault}")), "{message}");
     }
     for (flag, value) in [
         ("--minutes", "0"),
@@ -179,6 +272,9 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
         ("--subject", ""),
         ("--subject", "long"),
         ("--name", "long"),
+        ("--name", "Jo\tExample"),
+        ("--name", "Jo\nExample"),
+        ("--name", "  "),
     ] {
         let message = token(&[(flag, value)], 2);
         assert!(message.contains(&format!("{flag} must ")), "{message}");
@@ -201,11 +297,32 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
     std::fs::write(shell.dir.join("expired.token"), expired).unwrap();
     assert_eq!(placed("expired.token", 1), refused);
     // A file that holds no token is refused before anything is sent.
-    std::fs::write(shell.dir.join("large.token"), "x".repeat(10_000)).unwrap();
-    std::fs::write(shell.dir.join("lines.token"), "one\ntwo\n").unwrap();
-    for file in ["missing.token", "empty.key", "large.token", "lines.token", "certs"] {
+    let header = "eyJhbGciOiJFUzI1NiJ9";
+    for (file, content) in [
+        ("large.token", format!("{header}.e30.{}", "A".repeat(9_000))),
+        ("huge.token", "x".repeat(20_000)),
+        ("lines.token", format!("{header}.e30.AAAA\n{header}.e30.AAAA\n")),
+        ("word.token", "correct-horse\n".to_owned()),
+        ("words.token", "correct.horse.battery\n".to_owned()),
+        ("two.token", format!("{header}.e30\n")),
+        ("unsigned.token", format!("{header}.e30.\n")),
+    ] {
+        std::fs::write(shell.dir.join(file), content).unwrap();
+    }
+    for (file, fault) in [
+        ("missing.token", "No such file or directory"),
+        ("certs", "Is a directory"),
+        ("empty.key", "an empty file"),
+        ("large.token", "longer than a token"),
+        ("huge.token", "longer than "),
+        ("lines.token", "several lines"),
+        ("word.token", "not a token"),
+        ("words.token", "not a token"),
+        ("two.token", "not a token"),
+        ("unsigned.token", "not a token"),
+    ] {
         let message = placed(file, 64);
-        assert!(message.contains(&format!("{file}: not a file with a token")), "{message}");
+        assert!(message.contains(&format!("{file}: {fault}")) && !message.contains("horse"), "{message}");
     }
     assert_eq!(shell.json("provider-a", &["practitioner", "list"]), Vec::<Value>::new());
     world.stop().await;

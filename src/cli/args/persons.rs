@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::ProfileArgs;
+use crate::clock::Instant;
 
 /// Commands of `issuer`.
 #[derive(Debug, Subcommand)]
@@ -24,8 +25,17 @@ pub struct RegisterIssuerArgs {
     #[arg(long)]
     pub iss: String,
     /// Private key of the issuer (PEM file), of which the public part is registered; up to eight.
-    #[arg(long = "issuer-key", required = true)]
+    #[arg(long = "issuer-key", value_name = "FILE", required_unless_present = "jwk")]
     pub keys: Vec<PathBuf>,
+    /// Public keys of the issuer, such as an identity provider's: a JWK, or a JWK set of up to eight keys.
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    pub jwk: Option<PathBuf>,
+    /// Instant from which tokens by these keys are valid, such as 2026-11-02T09:00:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    pub from: Option<Instant>,
+    /// Instant from which they are no longer valid.
+    #[arg(long, value_name = "INSTANT")]
+    pub to: Option<Instant>,
     /// Version of the registration that is replaced.
     #[arg(long)]
     pub etag: Option<String>,
