@@ -11,12 +11,12 @@ use super::{query, wire};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    Caller, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
 };
 use crate::proto::v1::{
     AuditEntry, ExchangeRecord, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
     GetConsistencyProofResponse, GetExchangeRequest, GetExchangeResponse, GetInclusionProofRequest,
-    GetInclusionProofResponse, ListExchangesRequest, ListExchangesResponse, NamedOrganisation,
+    GetInclusionProofResponse, ListExchangesRequest, ListExchangesResponse, NamedOrganisation, Outcome,
 };
 use crate::register::organisations;
 use crate::store::{CommitmentSalts, StoreError, evidence};
@@ -69,8 +69,11 @@ pub async fn get_exchange(
     let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
     let record = wire::exchange_record(&found, &readers, SubjectScope::All).ok_or(Reason::NotFound)?;
     let evidence = evidence::load_evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;
-    let is_caller = found.entry.organisation == cx.caller.organisation.as_str();
-    let salts = if is_caller { load_salts(&mut cx, found.index).await? } else { None };
+    let salts = if is_own_exchange(&cx.caller, &found.entry) {
+        load_salts(&mut cx, found.index).await?
+    } else {
+        None
+    };
     let exchange_receipt = Some(evidence::build_receipt(exchange, found.index, evidence, salts.as_ref()));
     let read = OrganisationId::parse(&found.entry.organisation).ok();
     let change = cx.change(&permit);
@@ -127,6 +130,20 @@ pub async fn get_consistency_proof(
 async fn tree_size(cx: &mut RequestContext) -> Result<u64, StoreError> {
     let row = cx.snapshot.fetch_one("SELECT MAX(size) AS size FROM checkpoints", vec![]).await?;
     row.map_or(Ok(0), |row| Ok(row.get::<i64>("size")?.unsigned_abs()))
+}
+
+/// Returns whether the exchange was the caller's own: that of the same person, or of a system if the call is without one.
+/// With the salts of another's exchange one could find out by guesses what a person read or sent. A processor is given
+/// those of what it did itself. A refusal may have come before the person was known, so one whose entry names no person
+/// is nobody's.
+fn is_own_exchange(caller: &Caller, entry: &AuditEntry) -> bool {
+    let is_of_processor =
+        caller.processor.as_ref().is_none_or(|processor| entry.processor == processor.as_str());
+    let is_of_reader = match &caller.person {
+        Some(person) => entry.practitioner[..] == person.practitioner,
+        None => entry.practitioner.is_empty() && matches!(entry.outcome(), Outcome::Ok | Outcome::Replayed),
+    };
+    entry.organisation == caller.organisation.as_str() && is_of_processor && is_of_reader
 }
 
 /// Loads the commitment salts of an entry, if they are stored.

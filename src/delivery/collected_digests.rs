@@ -1,14 +1,17 @@
 //! Digests of the content that was sent to recipients. A recipient acknowledges a delivery with the digest that it
 //! received, even if the content has been reduced since.
 //!
-//! A digest is stored as an HMAC, because a plain hash of the content could be compared with guesses about a child.
+//! A digest is stored as an HMAC, because a plain hash of the content could be compared with guesses about a child. For
+//! the same reason the digest of a content that is cut to its reader is bound to that reader: another one who sends a
+//! guess must not learn from the answer what was sent to whom.
 
 use std::collections::HashSet;
 
+use super::content::PreparedDelivery;
+use super::kinds;
 use super::rows::{MailboxPosition, StoredDelivery};
-use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Reason, Refusal, RequestContext};
-use crate::seal::{KeyRing, KeyedDigest};
+use crate::exchange::{Caller, Reason, Refusal, RequestContext};
+use crate::seal::KeyedDigest;
 use crate::store::{EntryIndex, Ordinal, Row};
 
 /// Bytes of one encoded digest: index, ordinal, HMAC.
@@ -19,16 +22,15 @@ const MAX_SEARCHED_BATCHES: i64 = 1_000;
 const MAX_COMPARED_BATCHES: i64 = 20;
 
 /// Encodes the digests of a batch for its row.
-pub fn encode_digests(
-    ring: &KeyRing,
-    recipient: &OrganisationId,
-    batch: impl Iterator<Item = (MailboxPosition, [u8; 32])>,
-) -> Vec<u8> {
-    let record = |(at, sha256): (MailboxPosition, [u8; 32])| {
-        let digest = ring.delivery_digest(&digest_message(recipient, at, &sha256));
+pub fn encode_digests(cx: &RequestContext, batch: &[PreparedDelivery]) -> Vec<u8> {
+    let ring = cx.vault.ring();
+    let record = |sent: &PreparedDelivery| {
+        let at = sent.position;
+        let message = digest_message(&cx.caller, at, sent.delivery.kind, &sent.content_sha256);
+        let digest = ring.delivery_digest(&message);
         [&at.index.to_be_bytes()[..], &at.ordinal.to_be_bytes(), &digest.to_bytes()].concat()
     };
-    batch.flat_map(record).collect()
+    batch.iter().flat_map(record).collect()
 }
 
 /// The digests that were loaded for one acknowledgement request.
@@ -38,7 +40,8 @@ pub struct CollectedDigests {
 }
 
 impl CollectedDigests {
-    /// Returns whether the delivery was sent to the caller with this digest, at any time.
+    /// Returns whether the delivery was sent to the caller with this digest, at any time. A content that is cut to its
+    /// reader must have been sent to the same person or, without one, to a system.
     ///
     /// # Errors
     /// [`Reason::KeyUnavailable`] when a stored digest of the delivery is under a key that this node does not hold;
@@ -49,11 +52,8 @@ impl CollectedDigests {
         header: &StoredDelivery,
         sha256: &[u8; 32],
     ) -> Result<bool, Refusal> {
-        let digests = cx.vault.ring().delivery_digests(&digest_message(
-            &cx.caller.organisation,
-            header.position,
-            sha256,
-        ));
+        let message = digest_message(&cx.caller, header.position, header.kind, sha256);
+        let digests = cx.vault.ring().delivery_digests(&message);
         let MailboxPosition { index, ordinal } = header.position;
         let found =
             |known: &HashSet<_>| digests.iter().any(|digest| known.contains(&(index, ordinal, *digest)));
@@ -124,7 +124,14 @@ const SELECT_NEXT: &str = "SELECT c.digests FROM \
      WHERE (c.from_idx, c.from_ordinal) < ($2, $3) AND (c.kinds >> CAST($4 AS INTEGER)) & 1 = 1 \
      ORDER BY c.to_idx, c.to_ordinal LIMIT $6";
 
-fn digest_message(recipient: &OrganisationId, at: MailboxPosition, sha256: &[u8; 32]) -> Vec<u8> {
-    let recipient = recipient.as_str().as_bytes();
-    [&at.index.to_be_bytes()[..], &at.ordinal.to_be_bytes(), sha256, recipient].concat()
+/// Returns what the HMAC of a digest is over. No organisation's id has a zero byte, so what was sent to a person never
+/// equals what was sent to a system.
+fn digest_message(caller: &Caller, at: MailboxPosition, kind: i32, sha256: &[u8; 32]) -> Vec<u8> {
+    let recipient = caller.organisation.as_str().as_bytes();
+    let mut message = [&at.index.to_be_bytes()[..], &at.ordinal.to_be_bytes(), sha256, recipient].concat();
+    if let Some(person) = caller.person.as_ref().filter(|_| kinds::is_cut_to_reader(kind)) {
+        message.push(0);
+        message.extend_from_slice(&person.practitioner);
+    }
+    message
 }

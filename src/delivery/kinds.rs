@@ -56,6 +56,11 @@ pub fn by_number(number: i32) -> Option<&'static Kind> {
     KINDS.iter().find(|known| known.number as i32 == number)
 }
 
+/// Returns whether the content of a kind is cut to the person or system that reads it, and not to the organisation alone.
+pub fn is_cut_to_reader(number: i32) -> bool {
+    number == DeliveryKind::Passport as i32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

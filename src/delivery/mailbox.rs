@@ -144,8 +144,7 @@ async fn read_batch(cx: &mut RequestContext, from: MailboxQuery) -> Result<Mailb
         return Ok(MailboxRead::Nothing { read: Some(to.position), more: to.more });
     }
     let more = more || to.more;
-    let batch = sent.iter().map(|sent| (sent.position, sent.content_sha256));
-    let digests = collected_digests::encode_digests(&cx.vault.ring(), &organisation, batch);
+    let digests = collected_digests::encode_digests(cx, &sent);
     let row = CollectionRow {
         organisation,
         from_idx: from.after.index,

@@ -6,13 +6,16 @@ use ap_gateway::clock::Randomness;
 use ap_gateway::proto::v1::delivery::Content;
 use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, ChildIdentity, CreateReferralRequest, Delivery, DeliveryKind,
-    DeliveryStage, delivery_service, placement_service,
+    AcknowledgeDeliveryRequest, Acknowledged, ChildIdentity, CreateReferralRequest, DataClass, Delivery,
+    DeliveryKind, DeliveryStage, Purpose, delivery_service, placement_service,
 };
 
 use super::documents::{deliveries_of_kind, put_passport, refusal_reason, share_passport, withhold};
 use super::exchange_semantics::new_id;
 use super::fixtures::{Fixtures, find_example};
+use super::passport_fixtures::{
+    agree, block, emergency, meta, person_named, put_blocks, safeguarding, share_under,
+};
 use super::support::{World, deliveries};
 use ap_gateway::proto::v1::PassportBlockKind as Kind;
 use prost::Message;
@@ -96,10 +99,55 @@ async fn a_content_that_is_cut_is_acknowledged_by_either_digest(world: &World) {
     assert_eq!(acknowledge(&la, &ours, &whole.content_sha256).await, Err("DIGEST_MISMATCH".to_owned()));
 }
 
+/// Checks that a digest is accepted from the reader to whom it was sent, and tells nobody else that it was sent: who sends
+/// a guess at what another reads gets the answer to a wrong one.
+async fn a_passport_is_acknowledged_by_its_reader_s_digest_alone(world: &World) {
+    let (la, system) = (world.client("la-a").await, world.client("provider-a").await);
+    let placement = world.placements("la-a", "provider-a").remove(2);
+    let classes = [DataClass::Passport, DataClass::Restricted];
+    let agreement = agree(&la, &system, &classes, "10", &[Purpose::Safeguarding]).await;
+    let blocks = vec![meta(), emergency(), block(Block::Safeguarding(safeguarding()))];
+    let etag = put_blocks(&la, &placement, "", blocks).await.etag;
+    share_under(&la, &placement, &etag, &agreement).await;
+    let person = async |subject: &str, role: &str| {
+        person_named(world, "provider-a", subject, role, "safeguarding").await
+    };
+    let (dsl, tutor) = (person("lead", "dsl").await, person("tutor", "tutor").await);
+    let dco = person("officer", "dco").await;
+    let same_person = person("lead", "tutor").await;
+    let mut sent = Vec::new();
+    for reader in [&system, &dsl, &tutor, &dco] {
+        let newest = deliveries_of_kind(reader, DeliveryKind::Passport, &placement).await.pop().unwrap();
+        sent.push((reader, newest));
+    }
+    // The lead reads more than the system, the officer less, and the tutor the same.
+    let digest = |at: usize| &sent[at].1.content_sha256;
+    assert!(digest(0) != digest(1) && digest(0) == digest(2) && digest(0) != digest(3));
+    for (at, (reader, own)) in sent.iter().enumerate() {
+        for (other, (_, delivery)) in sent.iter().enumerate() {
+            let known = own.content_sha256 == delivery.content_sha256;
+            let expected = if known { Ok(1) } else { Err("DIGEST_MISMATCH".to_owned()) };
+            let answer = acknowledge(reader, own, &delivery.content_sha256).await;
+            assert_eq!(answer, expected, "reader {at}, digest of {other}");
+        }
+    }
+    assert_eq!(acknowledge(&same_person, &sent[1].1, digest(1)).await, Ok(1));
+    // A person to whom nothing was sent has no digest, not even one that the person would be sent.
+    let late = person("another", "dsl").await;
+    for (_, delivery) in &sent {
+        let answer = acknowledge(&late, delivery, &delivery.content_sha256).await;
+        assert_eq!(answer, Err("DIGEST_MISMATCH".to_owned()));
+    }
+    // What is the same for every reader is acknowledged by a person as the system collected it.
+    let plan = deliveries_of_kind(&system, DeliveryKind::Plan, &placement).await.pop().unwrap();
+    assert_eq!(acknowledge(&late, &plan, &plan.content_sha256).await, Ok(1));
+}
+
 async fn all(world: World) {
     let stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     a_record_that_grows_moves_no_digest(&world, &stage).await;
     a_content_that_is_cut_is_acknowledged_by_either_digest(&world).await;
+    a_passport_is_acknowledged_by_its_reader_s_digest_alone(&world).await;
     drop(stage);
     world.stop().await;
 }

@@ -94,6 +94,7 @@ mod restricted_codes;
 mod revocation;
 mod roles;
 mod rollback;
+mod salts;
 mod schema;
 mod schema_versions;
 mod serve_process;

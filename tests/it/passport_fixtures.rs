@@ -13,7 +13,7 @@ use serde_json::json;
 use super::documents::refusal_reason;
 use super::exchange_semantics::new_id;
 use super::support::World;
-use super::tokens::TestIssuer;
+use super::tokens::{SUBJECT, TestIssuer};
 
 pub fn block(content: Block) -> PassportBlock {
     PassportBlock { content: Some(content), ..PassportBlock::default() }
@@ -130,10 +130,16 @@ pub async fn get_passport(client: &Client, placement: &str) -> Result<GetPasspor
     answer.map(|reply| reply.message).map_err(refusal_reason)
 }
 
-/// A client whose calls have a token.
+/// A client whose calls have a token, of the same person whatever the role.
 pub async fn person(world: &World, caller: &str, role: &str, purpose: &str) -> Client {
+    person_named(world, caller, SUBJECT, role, purpose).await
+}
+
+/// A client whose calls have a token of the person with this subject.
+pub async fn person_named(world: &World, caller: &str, subject: &str, role: &str, purpose: &str) -> Client {
     let dir = world.dir.path();
     let token = TestIssuer::load(dir, caller).token(dir, caller, |claims| {
+        claims["sub"] = json!(subject);
         claims["role"] = json!(role);
         claims["purpose"] = json!(purpose);
     });
