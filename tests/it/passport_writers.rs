@@ -3,9 +3,9 @@
 use ap_gateway::client::Client;
 use ap_gateway::proto::v1::passport_block::Content as Block;
 use ap_gateway::proto::v1::{
-    GetProgressRequest, Officer, PassportBlock, PassportBlockKind as Kind, PassportHealth, PassportNeeds,
-    PassportSafeguarding, PutPassportRequest, SpecialNeed, WithholdInformationRequest, Withholding,
-    passport_service, returns_service,
+    GetProgressRequest, Officer, PassportBlock, PassportBlockKind as Kind, PassportHealth, PassportLearning,
+    PassportNeeds, PassportSafeguarding, PutPassportRequest, SpecialNeed, WithholdInformationRequest,
+    Withholding, passport_service, returns_service,
 };
 
 use super::documents::{progress_request, refusal_reason, withhold};
@@ -101,7 +101,7 @@ async fn a_person_changes_only_what_the_person_reads(world: &World) {
             _ => None,
         })
     };
-    // Whoever reads a part changes it, and the rest stays.
+    // A person changes what the person reads, and the rest stays.
     let tutor = person(world, "la-a", "tutor", "education_provision").await;
     let kept = Parts { keep: vec![Kind::Health, Kind::Safeguarding], ..Parts::default() };
     put(&tutor, with, "1", kept).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_decision_tells_of_no_kind_that_is_not_read(world: &World) {
     use Kind::{Health, Learning, Medical, Safeguarding, Voice};
     let la = world.client("la-a").await;
     let placement = &world.placements("la-a", "provider-a")[1];
-    let learning = raised(Block::Learning(Default::default()), &[]);
+    let learning = raised(Block::Learning(PassportLearning::default()), &[]);
     let etag = get_passport(&la, placement).await.unwrap().etag;
     put_blocks(&la, placement, &etag, vec![meta(), learning]).await;
     let mut readers = vec![world.client("la-a").await];
@@ -174,9 +174,8 @@ async fn a_decision_tells_of_no_kind_that_is_not_read(world: &World) {
             [voice.clone(), voice.clone(), voice.clone(), none(), voice, both.clone(), both.clone(), both]
         }),
         (vec![Medical, Learning], {
-            let medical = (vec![Medical], false);
-            let of = || medical.clone();
-            [of(), of(), of(), none(), of(), of(), of(), (vec![Medical, Learning], true)]
+            let one = || (vec![Medical], false);
+            [one(), one(), one(), none(), one(), one(), one(), (vec![Medical, Learning], true)]
         }),
         (vec![], [none(), none(), none(), none(), none(), none(), (vec![], true), (vec![], true)]),
     ];
