@@ -127,9 +127,9 @@ mod tests {
             ..BreakGlassContent::default()
         };
         let all = BreakGlassContent { life_at_risk: true, over_daily_limit: true, ..content.clone() };
-        let of = |content| line(DeliveryKind::BreakGlass, Content::BreakGlass(content));
+        let print = |content| line(DeliveryKind::BreakGlass, Content::BreakGlass(content));
         assert_eq!(
-            [of(content), of(all)],
+            [print(content), print(all)],
             ["", ", life at risk, more than the limit of a day"].map(|marks| format!(
                 "       0  BREAK_GLASS       from provider/riverside  passport 2 of placement 7 read in an \
                  emergency by Jo Example, placement_lead{marks}: a DSL acts by 2026-11-23"
