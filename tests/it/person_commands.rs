@@ -217,10 +217,9 @@ async fn an_identity_provider_is_registered_by_its_public_keys() {
     world.stop().await;
 }
 
-/// Checks that every fault of the arguments of `token` is named, and that the gateway refuses every other fault of a token
-/// with one text and one exit code.
+/// Checks that every fault of the arguments of `token` is named.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
+async fn a_token_that_nobody_could_use_is_not_made() {
     let world = World::sqlite().await;
     let shell = Shell { dir: world.dir.path() };
     let token = |changes: &[(&str, &str)], code: i32| {
@@ -279,6 +278,16 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
         let message = token(&[(flag, value)], 2);
         assert!(message.contains(&format!("{flag} must ")), "{message}");
     }
+    world.stop().await;
+}
+
+/// Checks that a file without a token is refused before anything is sent, and that the gateway refuses every fault of a
+/// token with one text and one exit code.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
+    let world = World::sqlite().await;
+    let shell = Shell { dir: world.dir.path() };
+    std::fs::write(shell.dir.join("empty.token"), "").unwrap();
     let placed =
         |token: &str, code: i32| shell.fail("provider-a", &["placements", "list", "--token", token], code);
     let person = ["jo", "Jo Example", "dsl"];
@@ -312,7 +321,7 @@ async fn a_token_is_refused_by_the_command_or_by_the_gateway() {
     for (file, fault) in [
         ("missing.token", "No such file or directory"),
         ("certs", "Is a directory"),
-        ("empty.key", "an empty file"),
+        ("empty.token", "an empty file"),
         ("large.token", "longer than a token"),
         ("huge.token", "longer than "),
         ("lines.token", "several lines"),
