@@ -120,6 +120,12 @@ impl Method {
         Self { path, effect: Effect::Changes, callers: &[], access: &[] }
     }
 
+    /// Returns the full name of the method's service.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.path.split('/').nth(1).unwrap_or_default()
+    }
+
     /// Returns the method's name without its service.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use super::caller::Caller;
 use super::method::{CallerRole, Method, RoleStatus};
 use super::refusal::{Reason, Refusal};
-use crate::proto::v1::{Article6, Article9, OpenedBasis, Purpose};
+use crate::proto::v1::{Article6, Article9, OpenedBasis, Purpose, RoleCode};
 use crate::store::proposal::Guard;
+
+/// Services that show no child, whoever calls: passports are cut to what the person's role reads.
+const SERVICES_WITHOUT_CHILDREN: [&str; 3] =
+    ["apgateway.v1.AuditService", "apgateway.v1.PassportService", "apgateway.v1.RegisterService"];
 
 /// Facts that a policy decision rests on.
 #[derive(Clone, Debug)]
@@ -123,13 +127,19 @@ pub fn authorise(caller: &Caller, method: &Method, facts: &PolicyFacts) -> Resul
 /// Checks whether the caller may call the method at all, whatever its role in a record.
 ///
 /// # Errors
-/// [`Reason::MethodNotAllowed`] for its kind; [`Reason::GrantRequired`] for a processor where no grant can cover it.
+/// [`Reason::MethodNotAllowed`] for its kind; [`Reason::GrantRequired`] for a processor where no grant can cover it;
+/// [`Reason::PersonRequired`] for a person in a role that never reads a child.
 pub(super) fn check_may_call(caller: &Caller, method: &Method) -> Result<(), Reason> {
     if !method.callers.contains(&caller.kind()) {
         return Err(Reason::MethodNotAllowed);
     }
     if caller.processor.is_some() && !method.is_grantable() {
         return Err(Reason::GrantRequired);
+    }
+    // A designated clinical officer reads figures, and never a child.
+    let reads_no_child = caller.person.as_ref().is_some_and(|person| person.role == RoleCode::Dco);
+    if reads_no_child && !SERVICES_WITHOUT_CHILDREN.contains(&method.service()) {
+        return Err(Reason::PersonRequired);
     }
     Ok(())
 }

@@ -113,10 +113,10 @@ async fn a_passport_is_acknowledged_by_its_reader_s_digest_alone(world: &World) 
         person_named(world, "provider-a", subject, role, "safeguarding").await
     };
     let (dsl, tutor) = (person("lead", "dsl").await, person("tutor", "tutor").await);
-    let dco = person("officer", "dco").await;
+    let quality = person("officer", "quality_officer").await;
     let same_person = person("lead", "tutor").await;
     let mut sent = Vec::new();
-    for reader in [&system, &dsl, &tutor, &dco] {
+    for reader in [&system, &dsl, &tutor, &quality] {
         let newest = deliveries_of_kind(reader, DeliveryKind::Passport, &placement).await.pop().unwrap();
         sent.push((reader, newest));
     }

@@ -170,7 +170,7 @@ async fn a_restricted_part_leaves_no_trace(world: &World) {
         etag.clone_from(&put[0].etag);
         let mut readers = vec![world.client("la-a").await, world.client("provider-a").await];
         for caller in ["la-a", "provider-a"] {
-            for role in [other_role, "tutor", "dco"] {
+            for role in [other_role, "tutor", "quality_officer"] {
                 readers.push(person(world, caller, role, "safeguarding").await);
             }
             readers.push(person(world, caller, role, "attendance").await);
