@@ -380,19 +380,8 @@ async fn a_command_with_an_effect_says_so_when_its_output_fails() {
 pub fn repeatable_commands(dir: &Path) -> Vec<(Vec<String>, PathBuf)> {
     let profile = |name: &str| sandbox::profile_path(dir, name);
     let key = dir.join("certs/la-a-issuer.key");
-    let token = [
-        "token",
-        "--iss",
-        ISS,
-        "--subject",
-        "u",
-        "--name",
-        "Ash",
-        "--role",
-        "dsl",
-        "--purpose",
-        "safeguarding",
-    ];
+    let person = ["token", "--iss", ISS, "--subject", "u", "--name", "Ash"];
+    let token = [&person[..], &["--role", "dsl", "--purpose", "safeguarding"]].concat();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     vec![
         (words(&[&token[..], &["--issuer-key", key.to_str().unwrap()]].concat()), profile("la-a")),
