@@ -164,7 +164,7 @@ pub async fn start_http2(listener: &TestListener) -> (TlsStream<TcpStream>, Vec<
 async fn streams_headers_and_windows_are_bounded() {
     let listener = TestListener::start(LIMITS).await;
     let (_, settings) = start_http2(&listener).await;
-    for setting in [(3, 100), (4, 64 * 1024), (6, 16 * 1024)] {
+    for setting in [(3, 100), (4, 64 * 1024), (6, 32 * 1024)] {
         assert!(settings.contains(&setting), "{setting:?} is not among {settings:?}");
     }
 }
