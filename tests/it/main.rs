@@ -77,6 +77,7 @@ mod passport_traces;
 mod passport_writers;
 mod passports;
 mod person_commands;
+mod person_roles;
 mod persons;
 mod placement_ends;
 mod placement_rules;

@@ -217,27 +217,6 @@ async fn a_person_who_ends_itself_under_a_new_name_is_ended() {
 
 /// A key whose end passes in the middle of a stream ends it before its next message.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clinical_officer_reads_no_child() {
-    let world = World::sqlite().await;
-    let placement_id = world.placements("la-a", "provider-a").remove(0);
-    let dir = world.dir.path();
-    let issuer = TestIssuer::load(dir, "provider-a");
-    let token = issuer.token(dir, "provider-a", |claims| claims["role"] = json!("dco"));
-    let officer = token_client(&world, "provider-a", &token).await;
-    let known = GetPlacementRequest { placement_id };
-    let unknown = GetPlacementRequest { placement_id: new_id() };
-    for request in [known, unknown] {
-        let refused = officer.call(placement_service::GET_PLACEMENT, &request).await.unwrap_err();
-        assert_eq!(refusal(&refused), "PERSON_REQUIRED");
-    }
-    let watched = WatchDeliveriesRequest::default();
-    let refused = officer.open_stream(delivery_service::WATCH_DELIVERIES, &watched).await.err().unwrap();
-    assert_eq!(refusal(&refused), "PERSON_REQUIRED");
-    officer.call(register_service::LIST_ISSUERS, &ListIssuersRequest::default()).await.unwrap();
-    world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_the_key_of_its_token_does() {
     for world in [World::sqlite().await, World::postgres().await] {
         watch_beyond_the_end_of_a_key(&world).await;
