@@ -1,63 +1,41 @@
 //! Codes of open items: what a placement or its plan lacks. A code is the same on the wire and in the tables.
 
 use crate::proto::v1::MissingItem;
-use crate::store::{ColumnKind, ColumnType, Value};
+use crate::stored_texts;
 
-macro_rules! open_item_codes {
-    ($($(#[$meta:meta])* $code:ident = $text:literal,)*) => {
-        /// What a placement or its plan lacks.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum OpenItemCode { $($(#[$meta])* $code,)* }
-
-        impl OpenItemCode {
-            /// All codes.
-            pub const ALL: &'static [Self] = &[$(Self::$code),*];
-
-            /// Returns the code as it is sent and stored.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$code => $text,)* }
-            }
-        }
-    };
-}
-
-open_item_codes! {
-    /// The start had no plan.
-    PlanMissing = "PLAN_MISSING",
-    /// The start had no decision of the commissioner.
-    DecisionMissing = "DECISION_MISSING",
-    /// The provider has not acknowledged emergency contact, medical and safety items.
-    SafetyNotAcknowledged = "SAFETY_NOT_ACKNOWLEDGED",
-    /// The plan has no measurable outcome.
-    NoOutcome = "NO_OUTCOME",
-    /// The plan has no planned end.
-    NoEnd = "NO_END",
-    /// The plan has no success criteria.
-    NoSuccessCriteria = "NO_SUCCESS_CRITERIA",
-    /// The plan has no exit route.
-    NoExitRoute = "NO_EXIT_ROUTE",
-    /// The plan has no review in time.
-    NoReview = "NO_REVIEW",
-    /// The plan lacks the lead of the commissioner or of the provider.
-    NoLead = "NO_LEAD",
-    /// A duty of the plan has nobody who is responsible or accountable for it.
-    DutyWithoutOwner = "DUTY_WITHOUT_OWNER",
-    /// An outcome is due after the planned end.
-    OutcomeAfterEnd = "OUTCOME_AFTER_END",
-    /// A part-time timetable is not agreed, not reviewed or has no end.
-    PartTimeNotAgreed = "PART_TIME_NOT_AGREED",
-    /// The checks of the staff of a site are not confirmed.
-    StaffChecksUnconfirmed = "STAFF_CHECKS_UNCONFIRMED",
+stored_texts! {
+    /// What a placement or its plan lacks.
+    OpenItemCode {
+        /// The start had no plan.
+        PlanMissing = "PLAN_MISSING",
+        /// The start had no decision of the commissioner.
+        DecisionMissing = "DECISION_MISSING",
+        /// The provider has not acknowledged emergency contact, medical and safety items.
+        SafetyNotAcknowledged = "SAFETY_NOT_ACKNOWLEDGED",
+        /// The plan has no measurable outcome.
+        NoOutcome = "NO_OUTCOME",
+        /// The plan has no planned end.
+        NoEnd = "NO_END",
+        /// The plan has no success criteria.
+        NoSuccessCriteria = "NO_SUCCESS_CRITERIA",
+        /// The plan has no exit route.
+        NoExitRoute = "NO_EXIT_ROUTE",
+        /// The plan has no review in time.
+        NoReview = "NO_REVIEW",
+        /// The plan lacks the lead of the commissioner or of the provider.
+        NoLead = "NO_LEAD",
+        /// A duty of the plan has nobody who is responsible or accountable for it.
+        DutyWithoutOwner = "DUTY_WITHOUT_OWNER",
+        /// An outcome is due after the planned end.
+        OutcomeAfterEnd = "OUTCOME_AFTER_END",
+        /// A part-time timetable is not agreed, not reviewed or has no end.
+        PartTimeNotAgreed = "PART_TIME_NOT_AGREED",
+        /// The checks of the staff of a site are not confirmed.
+        StaffChecksUnconfirmed = "STAFF_CHECKS_UNCONFIRMED",
+    }
 }
 
 impl OpenItemCode {
-    /// Parses a code.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == text)
-    }
-
     /// Returns the code of an item that is missing at a start; `None` for the unspecified item.
     #[must_use]
     pub const fn from_missing_item(item: MissingItem) -> Option<Self> {
@@ -67,18 +45,5 @@ impl OpenItemCode {
             MissingItem::SafetyAcknowledgement => Some(Self::SafetyNotAcknowledged),
             MissingItem::Unspecified => None,
         }
-    }
-}
-
-impl ColumnType for OpenItemCode {
-    const KIND: ColumnKind = ColumnKind::Text;
-
-    fn to_value(&self) -> Value {
-        self.as_str().into()
-    }
-
-    fn from_value(value: &Value) -> Option<Self> {
-        let Value::Text(Some(text)) = value else { return None };
-        Self::parse(text)
     }
 }

@@ -128,6 +128,46 @@ macro_rules! stored_enums {
     )*};
 }
 
+/// Declares an enumeration whose values are stored, and sent, as texts.
+#[macro_export]
+macro_rules! stored_texts {
+    ($(#[$of_type:meta])* $type:ident { $($(#[$meta:meta])* $name:ident = $text:literal,)* }) => {
+        $(#[$of_type])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $type { $($(#[$meta])* $name,)* }
+
+        impl $type {
+            /// All values.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns the value as it is sent and stored.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Parses a value.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+        }
+
+        impl $crate::store::ColumnType for $type {
+            const KIND: $crate::store::ColumnKind = $crate::store::ColumnKind::Text;
+
+            fn to_value(&self) -> $crate::store::Value {
+                self.as_str().into()
+            }
+
+            fn from_value(value: &$crate::store::Value) -> Option<Self> {
+                let $crate::store::Value::Text(Some(text)) = value else { return None };
+                Self::parse(text)
+            }
+        }
+    };
+}
+
 /// Declares that flags (of the crate `bitflags`) are stored as one integer, the sum of their bits.
 #[macro_export]
 macro_rules! stored_flags {
