@@ -14,7 +14,7 @@ use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
 use crate::proto::v1::DeliveryKind;
 use crate::register::terms;
-use crate::store::moment::{self, MomentRow};
+use crate::store::moment::MomentRow;
 
 /// Evaluates the moment of an alert. `None`: the moment is no longer due, because another node evaluated it.
 pub(super) async fn evaluate_alert(
@@ -23,13 +23,9 @@ pub(super) async fn evaluate_alert(
     book: &RuleBook,
     (alert, subject, now): (Uuid, &str, Instant),
 ) -> Result<Option<Change>, Refusal> {
-    let moment: Option<MomentRow> = cx.snapshot.newest(&moment::key(subject)).await?;
-    let Some((moment, at)) = moment.and_then(|moment| moment.due.map(|due| (moment, due))) else {
-        return Ok(None);
-    };
-    let Some(alert) = alerts::by_id(&mut cx.snapshot, alert).await?.filter(|_| at <= now) else {
-        return Ok(None);
-    };
+    let due = MomentRow::read_due(&mut cx.snapshot, subject, now).await?;
+    let Some((moment, at)) = due else { return Ok(None) };
+    let Some(alert) = alerts::by_id(&mut cx.snapshot, alert).await? else { return Ok(None) };
     let cause = cause::find(&mut cx, &alert, book).await?;
     let facts = AlertFacts {
         state: alert.state,

@@ -17,7 +17,7 @@ use crate::clock::Instant;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
 use crate::proto::v1::{AlertState, DeliveryKind};
-use crate::store::moment::{self, MomentRow};
+use crate::store::moment::MomentRow;
 
 /// Evaluates the moment of a placement. `None`: the moment is no longer due, because another node evaluated it.
 pub(super) async fn evaluate_placement(
@@ -26,13 +26,8 @@ pub(super) async fn evaluate_placement(
     book: &RuleBook,
     (placement, subject, now): (Uuid, &str, Instant),
 ) -> Result<Option<Change>, Refusal> {
-    let moment: Option<MomentRow> = cx.snapshot.newest(&moment::key(subject)).await?;
-    let Some((moment, at)) = moment.and_then(|moment| moment.due.map(|due| (moment, due))) else {
-        return Ok(None);
-    };
-    if at > now {
-        return Ok(None);
-    }
+    let due = MomentRow::read_due(&mut cx.snapshot, subject, now).await?;
+    let Some((moment, at)) = due else { return Ok(None) };
     let Some(loaded) = placement_facts::load(&mut cx, placement).await? else {
         let (guard, moment) = moment.followed_by(None);
         return Ok(Some(cx.change(&permit).guard(guard.key, guard.version).append(&moment)));

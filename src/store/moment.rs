@@ -28,6 +28,20 @@ record! {
 }
 
 impl MomentRow {
+    /// Reads the moment of a subject if it is due at an instant, with the instant since when. `None`: nothing is due, for
+    /// example because another node evaluated it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn read_due(
+        snapshot: &mut Snapshot,
+        subject: &str,
+        now: Instant,
+    ) -> Result<Option<(Self, Instant)>, StoreError> {
+        let newest: Option<Self> = snapshot.newest(&key(subject)).await?;
+        Ok(newest.and_then(|moment| moment.due.filter(|due| *due <= now).map(|due| (moment, due))))
+    }
+
     /// Makes the next version of a subject's moment, and the guard under which it is written.
     ///
     /// # Errors
