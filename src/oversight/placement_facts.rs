@@ -60,7 +60,8 @@ pub(super) async fn load(cx: &mut RequestContext, id: Uuid) -> Result<Option<Loa
     let mut versions_read = safety.versions_read;
     versions_read.extend([(placement.key(), placement.version), (plan::key(id), plan_version)]);
     let dates = plan.iter().flat_map(|(_, plan)| &plan.review_dates);
-    let mut review_dates: Vec<Date> = dates.filter_map(|date| date.parse().ok()).collect();
+    let dates = dates.map(|date| date.parse().map_err(|_| StoreError::corrupt("plans", "review_dates")));
+    let mut review_dates = dates.collect::<Result<Vec<Date>, _>>()?;
     review_dates.sort_unstable();
     let facts = PlacementFacts {
         is_active: placement.state == PlacementState::Active,

@@ -78,7 +78,8 @@ pub async fn due_date(
     recipient: &OrganisationId,
 ) -> Result<Option<Date>, Refusal> {
     let Some(opened) = open_written_at(cx, index).await? else { return Ok(None) };
-    Ok(opened.part_of(recipient).and_then(|part| Date::parse(&part.due_date).ok()))
+    let due_date = opened.part_of(recipient).map(|part| Date::parse(&part.due_date));
+    due_date.transpose().map_err(|_| Reason::Failed.into())
 }
 
 /// Reads and opens the break-glass that the exchange at an index wrote; `None` when the child's record is erased.
