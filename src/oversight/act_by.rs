@@ -58,29 +58,9 @@ fn add_school_minutes(from: Instant, minutes: u32, hours: SchoolHours, calendar:
 mod tests {
     use super::*;
     use crate::calendar::Period;
+    use crate::oversight::fixtures::{at, calendar, date};
 
     const HOURS: (&str, &str) = ("09:00", "15:30");
-
-    fn date(text: &str) -> Date {
-        Date::parse(text).unwrap()
-    }
-
-    fn calendar() -> SchoolCalendar {
-        let period = |first: &str, last: &str| Period::new(date(first), date(last)).unwrap();
-        SchoolCalendar {
-            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
-            half_terms: vec![period("2026-10-26", "2026-10-30")],
-            inset_days: [date("2026-11-20")].into(),
-            closures: vec![period("2026-11-24", "2026-11-24")],
-            ..SchoolCalendar::default()
-        }
-    }
-
-    /// Returns the instant of a time in London, written as `2026-11-18 14:00`.
-    fn at(text: &str) -> Instant {
-        let (day, time) = text.split_once(' ').unwrap();
-        TimeOfDay::parse(time).unwrap().instant_on(date(day)).unwrap()
-    }
 
     fn two_hours_after(from: &str) -> Instant {
         let time = |text: &str| TimeOfDay::parse(text).unwrap();

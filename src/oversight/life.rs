@@ -109,25 +109,7 @@ pub fn on_raise(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calendar::{Date, Period, TimeOfDay};
-
-    fn date(text: &str) -> Date {
-        Date::parse(text).unwrap()
-    }
-
-    /// Returns the instant of a time in London, written as `2026-11-18 14:00`.
-    fn at(text: &str) -> Instant {
-        let (day, time) = text.split_once(' ').unwrap();
-        TimeOfDay::parse(time).unwrap().instant_on(date(day)).unwrap()
-    }
-
-    fn calendar() -> SchoolCalendar {
-        let period = |first: &str, last: &str| Period::new(date(first), date(last)).unwrap();
-        SchoolCalendar {
-            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
-            ..SchoolCalendar::default()
-        }
-    }
+    use crate::oversight::fixtures::{at, date, two_terms};
 
     fn open(act_by: Instant) -> AlertFacts {
         AlertFacts {
@@ -142,7 +124,7 @@ mod tests {
     }
 
     fn step(alert: &AlertFacts, now: Instant) -> (Step, Option<Instant>) {
-        decide(alert, now, &RuleBook::embedded(), &calendar())
+        decide(alert, now, &RuleBook::embedded(), &two_terms())
     }
 
     #[test]
@@ -184,7 +166,7 @@ mod tests {
     #[test]
     fn a_cause_that_holds_again_soon_opens_the_alert_again() {
         let raise = |state, ended: Option<&str>, now: &str| {
-            on_raise((state, ended.map(at)), at(now), &RuleBook::embedded(), &calendar())
+            on_raise((state, ended.map(at)), at(now), &RuleBook::embedded(), &two_terms())
         };
         assert_eq!(raise(AlertState::Open, None, "2026-11-18 10:00"), OnRaise::Keep);
         let ended = Some("2026-09-07 10:00");

@@ -17,6 +17,8 @@ mod cause;
 mod check_context;
 mod due_moments;
 mod failures;
+#[cfg(test)]
+mod fixtures;
 mod life;
 mod moment_changes;
 mod open_alerts;

@@ -52,33 +52,7 @@ pub fn parameters(id: RuleId) -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule_book::{RuleBook, RuleSettings};
     use super::*;
-    use crate::calendar::{Date, Period, SchoolCalendar};
-    use crate::clock::Instant;
-
-    /// Returns the embedded settings of a rule.
-    pub(super) fn settings(rule: RuleId) -> RuleSettings {
-        RuleBook::embedded().settings(rule).unwrap().clone()
-    }
-
-    /// Adds microseconds to an instant.
-    pub(super) fn shift(at: Instant, micros: i64) -> Instant {
-        Instant::from_micros(at.micros() + micros).unwrap()
-    }
-
-    /// Returns a calendar with a half-term, an inset day (Friday 20 November) and a closure (Tuesday 24 November).
-    pub(super) fn calendar() -> SchoolCalendar {
-        let date = |text: &str| Date::parse(text).unwrap();
-        let period = |first: &str, last: &str| Period::new(date(first), date(last)).unwrap();
-        SchoolCalendar {
-            terms: vec![period("2026-09-02", "2026-12-18"), period("2027-01-05", "2027-03-25")],
-            half_terms: vec![period("2026-10-26", "2026-10-30")],
-            inset_days: [date("2026-11-20")].into(),
-            closures: vec![period("2026-11-24", "2026-11-24")],
-            ..SchoolCalendar::default()
-        }
-    }
 
     #[test]
     fn each_id_has_one_rule() {

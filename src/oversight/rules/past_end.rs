@@ -27,7 +27,7 @@ impl PlacementRule for PastEnd {
 mod tests {
     use super::*;
     use crate::calendar::Date;
-    use crate::oversight::rules::tests::{settings, shift};
+    use crate::oversight::fixtures::{settings, shift};
 
     #[test]
     fn the_alert_is_due_when_the_planned_last_day_ends() {

@@ -34,11 +34,7 @@ impl PlacementRule for ReviewDatePassed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oversight::rules::tests::{settings, shift};
-
-    fn date(text: &str) -> Date {
-        Date::parse(text).unwrap()
-    }
+    use crate::oversight::fixtures::{date, settings, shift};
 
     fn evaluate(facts: &PlacementFacts, at: Instant) -> Evaluation {
         ReviewDatePassed.evaluate(facts, at, &settings(RuleId::ReviewDatePassed))

@@ -36,7 +36,7 @@ impl PlacementRule for StartWithoutPassport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oversight::rules::tests::{calendar, settings, shift};
+    use crate::oversight::fixtures::{calendar, settings, shift};
 
     fn evaluate(facts: &PlacementFacts, at: Instant) -> Evaluation {
         StartWithoutPassport.evaluate(facts, at, &settings(RuleId::StartWithoutPassport))
