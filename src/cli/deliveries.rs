@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::clock::Randomness;
+use super::sent_requests::new_request_id;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
     AcknowledgeDeliveryRequest, Acknowledged, AlertState, BreakGlassContent, Cursor, Delivery, DeliveryKind,
@@ -27,7 +27,7 @@ pub fn acknowledge_request(batch: &[Delivery], officer: Option<Officer>) -> Ackn
     });
     let stage = if officer.is_some() { DeliveryStage::ActedOn } else { DeliveryStage::Acknowledged };
     AcknowledgeDeliveryRequest {
-        request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
+        request_id: new_request_id(),
         deliveries: acknowledged.collect(),
         stage: stage as i32,
         officer,

@@ -1,9 +1,10 @@
 //! `issuer register|end|list`: the issuers of tokens for the persons of an organisation.
 
 use super::args::{EndIssuerArgs, ProfileArgs, RegisterIssuerArgs};
+use super::sent_requests::new_request_id;
 use super::token::TokenSigner;
 use super::{Failure, key_files, output, print_line, profile};
-use crate::clock::{Clock, Instant, Randomness, SystemClock};
+use crate::clock::{Clock, Instant, SystemClock};
 use crate::identity;
 use crate::proto::v1::{
     EndIssuerRequest, IssuerKey, ListIssuersRequest, ListIssuersResponse, RegisterIssuerRequest,
@@ -137,10 +138,4 @@ fn key_state(is_ended: bool, from: Option<Instant>, to: Option<Instant>, now: In
         () if from.is_some_and(|from| now < from) => "not yet",
         () => "in force",
     }
-}
-
-/// Returns a new request id.
-#[must_use]
-pub fn new_request_id() -> String {
-    Randomness::system().uuid_v4().hyphenated().to_string()
 }

@@ -5,10 +5,9 @@ use std::path::Path;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
 use super::args::{PushFileArgs, RequestFileArgs};
-use super::sent_requests::{SendStatus, SentRequests};
+use super::sent_requests::{SendStatus, SentRequests, new_request_id};
 use super::{Failure, json_decode, output, print_line, profile};
 use crate::client::{Client, Reply};
-use crate::clock::Randomness;
 use crate::proto;
 
 /// Largest request file, in bytes: the gateway's limit for a message.
@@ -81,7 +80,7 @@ pub async fn call(
     let field = request.get_field_by_name("request_id").filter(|_| proto::is_mutating(method));
     let mut id = field.and_then(|id| Some(id.as_str()?.to_owned()));
     if let Some(id) = id.as_mut().filter(|id| id.is_empty()) {
-        *id = Randomness::system().uuid_v4().hyphenated().to_string();
+        *id = new_request_id();
         request.set_field_by_name("request_id", Value::String(id.clone()));
     }
     client.call_dynamic(method, &request).await.map_err(|error| match id {

@@ -4,9 +4,9 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 
 use super::args::{GetPassportArgs, ProfileArgs, SharePassportArgs, WithholdArgs};
+use super::sent_requests::new_request_id;
 use super::{Failure, exchanges, json_request, output, print_line, profile};
 use crate::client::{self, ClientError};
-use crate::clock::Randomness;
 use crate::exchange::Reason;
 use crate::proto::v1::{
     GetPassportRequest, Officer, PassportBlockKind, SharePassportRequest, WithholdInformationRequest,
@@ -94,10 +94,6 @@ pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
         blocks => format!("withheld from the provider: {}", blocks.join(", ")),
     };
     print_result(&reply, &args.connection, &text)
-}
-
-fn new_request_id() -> String {
-    Randomness::system().uuid_v4().hyphenated().to_string()
 }
 
 fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {

@@ -1,7 +1,8 @@
 //! `practitioner list|end`: the persons who acted for an organisation with a token.
 
 use super::args::{EndPractitionerArgs, ProfileArgs};
-use super::{Failure, issuer, output, print_line, profile};
+use super::sent_requests::new_request_id;
+use super::{Failure, output, print_line, profile};
 use crate::clock::Instant;
 use crate::proto::v1::{
     EndPractitionerRequest, ListPractitionersRequest, Practitioner, register_service as register,
@@ -58,7 +59,7 @@ fn table_row(person: Practitioner) -> [String; 6] {
 /// The client's.
 pub async fn end(args: &EndPractitionerArgs) -> Result<(), Failure> {
     let request = EndPractitionerRequest {
-        request_id: issuer::new_request_id(),
+        request_id: new_request_id(),
         validate_only: false,
         practitioner: args.practitioner.clone(),
     };

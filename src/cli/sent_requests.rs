@@ -102,7 +102,7 @@ impl SentRequests {
             };
             return Ok((id.clone(), known));
         }
-        let id = Randomness::system().uuid_v4().hyphenated().to_string();
+        let id = new_request_id();
         let request = SentRequest { digest: self.digest.clone(), id: id.clone(), exchange: String::new() };
         self.requests.push(request);
         let surplus = self.requests.len().saturating_sub(MAX_STORED_REQUESTS);
@@ -157,6 +157,12 @@ fn parse_line(line: &str) -> Option<SentRequest> {
     let are_ids = Uuid::try_parse(id).is_ok() && (exchange.is_empty() || Uuid::try_parse(exchange).is_ok());
     let [digest, id, exchange] = [digest, id, exchange].map(str::to_owned);
     (is_digest && are_ids).then_some(SentRequest { digest, id, exchange })
+}
+
+/// Returns a new request id (AIP-155).
+#[must_use]
+pub fn new_request_id() -> String {
+    Randomness::system().uuid_v4().hyphenated().to_string()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use super::args::DemoArgs;
 use super::sandbox::ClockMode;
+use super::sent_requests::new_request_id;
 use super::{Failure, print_line, profile, sandbox};
 use crate::client::{Client, ClientError, reason};
 use crate::clock::Randomness;
@@ -103,7 +104,7 @@ async fn revoke_certificate(dir: &Path, clients: &Clients) -> Result<(), Failure
     let world = sandbox::world::load(dir)?;
     let member = world.organisations.iter().find(|member| member.name == "provider-a-old");
     let request = RevokeCertificateRequest {
-        request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
+        request_id: new_request_id(),
         certificate_sha256: member.map(|member| member.certificate_sha256.clone()).unwrap_or_default(),
         ..RevokeCertificateRequest::default()
     };

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
+use super::super::sent_requests::new_request_id;
 use super::super::{Failure, print_line};
 use super::document::Document;
 use super::mailbox::{acknowledge, collect_deliveries};
 use super::{Clients, ensure};
 use crate::client::{Client, ClientError, reason};
-use crate::clock::Randomness;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
     Delivery, DeliveryKind, DeliveryStage, GetDeliveryStatusRequest, GetPassportRequest, Officer,
@@ -24,7 +24,7 @@ pub async fn show(dir: &Path, clients: &Clients, placement: &str) -> Result<(), 
     print_line("6. Local authority A sends the person passport of one of Riverside's children");
     let etag = put_passport(dir, &clients.la, placement).await?;
     let share = SharePassportRequest {
-        request_id: Randomness::system().uuid_v4().hyphenated().to_string(),
+        request_id: new_request_id(),
         placement_id: placement.to_owned(),
         etag,
         ..SharePassportRequest::default()
