@@ -238,6 +238,11 @@ async fn a_return_is_incomplete_until_its_last_part(world: &World) {
     );
 }
 
+/// Returns the number of entries with an answer. That of an abandoned stream has none, and may come late.
+fn answered(entries: &[ExchangeRecord]) -> usize {
+    entries.iter().filter(|entry| entry.outcome() == Outcome::Ok).count()
+}
+
 /// Checks that a part number is used once, also under concurrency, and that a part occupies a slot of its
 /// organisation's in-flight exchanges from its header on.
 async fn a_part_has_its_number_and_its_place(world: &World) {
@@ -256,6 +261,7 @@ async fn a_part_has_its_number_and_its_place(world: &World) {
     assert_eq!(sent.await.unwrap().unwrap().next_part, 2);
     assert_eq!(refusal_reason(also.await.unwrap()), "SEQUENCE_GAP");
     let riverside = world.client("provider-a").await;
+    let before = answered(&entered(&riverside).await);
     let (mut upload, again) = Upload::start(&wire, id).await;
     assert_eq!(again.next_part, 2);
     let occupied = world.occupy_slots("provider/riverside");
@@ -266,6 +272,7 @@ async fn a_part_has_its_number_and_its_place(world: &World) {
     assert!(upload.part(&rest).await.unwrap().complete);
     let entries = entered(&riverside).await;
     assert!(entries.iter().all(|entry| entry.reason != "TOO_MANY_IN_FLIGHT"), "overload is not entered");
+    assert_eq!(answered(&entries), before + 3, "two starts and a part");
 }
 
 /// Checks that another's return and an invented id get the same response.
