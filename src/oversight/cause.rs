@@ -24,7 +24,7 @@ pub(super) async fn find(
         AnyRule::OfPlacement(rule) => rule,
     };
     let Subject::Placement(placement) = &alert.subject;
-    let Some(loaded) = placement_facts::load(cx, *placement).await? else { return Ok(None) };
+    let Some(loaded) = placement_facts::load_one(cx, *placement).await? else { return Ok(None) };
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
     let holds = rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some();
     Ok(Some(Cause { holds, grounds: loaded.into_grounds() }))

@@ -11,7 +11,7 @@ use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP}
 use super::rule_id::RuleId;
 use crate::exchange::Refusal;
 use crate::store::version_key::VersionKey;
-use crate::store::{LogPosition, Revision, Row, Snapshot};
+use crate::store::{LogPosition, Revision, Snapshot};
 
 /// Open alerts as the last check found them.
 pub(super) struct OpenAlerts {
@@ -32,7 +32,8 @@ impl OpenAlerts {
     pub(super) async fn close_obsolete(&mut self, context: &mut CheckContext) -> Result<(), Refusal> {
         let mut snapshot = Snapshot::new(context.pipeline.log.database());
         let (mut from, mut oldest) = (self.oldest, None);
-        let now = load_versions(&mut snapshot, self.versions.values().flatten()).await?;
+        let keys: BTreeSet<&VersionKey> = self.versions.values().flatten().map(|(key, _)| key).collect();
+        let now = snapshot.current_versions(keys).await?;
         drop(snapshot);
         let mut seen = HashMap::new();
         for _ in 0..MAX_STEPS {
@@ -103,16 +104,4 @@ impl CheckContext {
         self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
         Ok(None)
     }
-}
-
-/// Reads the current version of each key.
-async fn load_versions(
-    snapshot: &mut Snapshot,
-    keys: impl Iterator<Item = &(VersionKey, Revision)>,
-) -> Result<HashMap<VersionKey, Revision>, Refusal> {
-    let keys: BTreeSet<&VersionKey> = keys.map(|(key, _)| key).collect();
-    let sql = "SELECT v.key, v.version FROM current_versions v WHERE v.key";
-    let rows = snapshot.fetch_by_keys(sql, keys).await?;
-    let version = |row: &Row| Ok((row.get("key")?, row.get("version")?));
-    rows.iter().map(version).collect()
 }

@@ -28,7 +28,7 @@ pub(super) async fn evaluate_placement(
 ) -> Result<Option<Change>, Refusal> {
     let due = MomentRow::read_due(&mut cx.snapshot, subject, now).await?;
     let Some((moment, at)) = due else { return Ok(None) };
-    let Some(loaded) = placement_facts::load(&mut cx, placement).await? else {
+    let Some(loaded) = placement_facts::load_one(&mut cx, placement).await? else {
         let (guard, moment) = moment.followed_by(None);
         return Ok(Some(cx.change(&permit).guard(guard.key, guard.version).append(&moment)));
     };

@@ -1,16 +1,19 @@
 //! What the rules about placements need to know of one.
 
+use std::collections::{BTreeMap, HashMap};
+
 use uuid::Uuid;
 
 use crate::calendar::{Date, SchoolCalendar};
-use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
-use crate::placements::{self, Placement, children, plan, safety_acknowledgement};
+use crate::placements::plan::{self, NewestPlan};
+use crate::placements::{self, Placement, children, safety_acknowledgement};
 use crate::proto::v1::PlacementState;
 use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::version_key::VersionKey;
-use crate::store::{Revision, Snapshot, StoreError};
+use crate::store::{Revision, Snapshot, StoreError, ValueSet};
 
 /// Facts of a placement.
 #[derive(Clone, Debug, Default)]
@@ -45,55 +48,99 @@ pub(super) struct LoadedFacts {
     pub versions_read: Vec<(VersionKey, Revision)>,
 }
 
-/// Loads the facts of a placement. `None`: it does not exist, or the child's record was erased.
+/// Loads the facts of placements of one commissioner, at most 200, by the placement's id. One that does not
+/// exist, or of which the child's record was erased, is left out.
+///
+/// The number of queries does not depend on that of the placements, except that each provider's calendar is read by itself.
 ///
 /// # Errors
-/// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
-pub(super) async fn load(cx: &mut RequestContext, id: Uuid) -> Result<Option<LoadedFacts>, Refusal> {
+/// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored of one of them does not open.
+pub(super) async fn load(
+    cx: &mut RequestContext,
+    commissioner: &OrganisationId,
+    ids: &[Uuid],
+) -> Result<BTreeMap<Uuid, LoadedFacts>, Refusal> {
+    let mut placements = placements::rows::by_ids(&mut cx.snapshot, ids).await?;
+    for placement in &placements {
+        // A record that is found by another's key would leave its own moment as it is.
+        if !ids.contains(&placement.id) || placement.commissioner != *commissioner {
+            return Err(StoreError::corrupt("placements", "id").into());
+        }
+        cx.snapshot.record_read(placement.key(), placement.version);
+    }
+    let children = placements.iter().map(|placement| placement.child);
+    let keys = children::load_keys(cx, commissioner, children).await?;
+    placements.retain(|placement| keys.contains_key(&placement.child));
+    let key_of = |placement: &Placement| keys.get(&placement.child);
+    let snapshot = &mut cx.snapshot;
+    let mut safety = safety_acknowledgement::load_all(snapshot, &placements).await?;
+    let keyed = placements.iter().filter_map(|placement| Some((placement.id, key_of(placement)?)));
+    let mut plans = plan::load_newest_of(snapshot, keyed).await?;
+    let progress = load_progress(snapshot, &placements).await?;
+    let calendars = load_calendars(snapshot, &placements).await?;
+    let mut loaded = BTreeMap::new();
+    for placement in placements {
+        let id = placement.id;
+        let (Some(key), Some(safety)) = (keys.get(&placement.child), safety.remove(&id)) else { continue };
+        let plan = plans.remove(&id);
+        let mut versions_read = safety.versions_read;
+        let plan_version = plan.as_ref().map_or(Revision::ABSENT, |plan| plan.version);
+        versions_read.extend([(placement.key(), placement.version), (plan::key(id), plan_version)]);
+        let facts = PlacementFacts {
+            is_active: placement.state == PlacementState::Active,
+            start: placement.start_date,
+            planned_end: placement.planned_end_date,
+            passport_acknowledged: safety.acknowledged,
+            review_dates: plan.as_ref().map(review_dates).transpose()?.unwrap_or_default(),
+            plan_put: plan.as_ref().map(|plan| plan.put),
+            progress_received: progress.get(&id).copied(),
+            provider_days: calendars.get(&placement.provider).cloned().unwrap_or_default(),
+        };
+        loaded.insert(id, LoadedFacts { placement, key: key.clone(), facts, versions_read });
+    }
+    Ok(loaded)
+}
+
+/// Loads the facts of one placement. `None`: it does not exist, or the child's record was erased.
+///
+/// # Errors
+/// As [`load`].
+pub(super) async fn load_one(cx: &mut RequestContext, id: Uuid) -> Result<Option<LoadedFacts>, Refusal> {
     let Some(placement) = placements::by_id(&mut cx.snapshot, id).await? else { return Ok(None) };
-    let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
-        return Ok(None);
-    };
-    let safety = safety_acknowledgement::load(cx, &placement).await?;
-    let plan = plan::load_newest(cx, &placement).await?;
-    let plan_version = plan.as_ref().map_or(Revision::ABSENT, |(version, _)| *version);
-    let mut versions_read = safety.versions_read;
-    versions_read.extend([(placement.key(), placement.version), (plan::key(id), plan_version)]);
-    let dates = plan.iter().flat_map(|(_, plan)| &plan.review_dates);
+    Ok(load(cx, &placement.commissioner, &[id]).await?.remove(&id))
+}
+
+fn review_dates(newest: &NewestPlan) -> Result<Vec<Date>, StoreError> {
+    let dates = newest.plan.review_dates.iter();
     let dates = dates.map(|date| date.parse().map_err(|_| StoreError::corrupt("plans", "review_dates")));
-    let mut review_dates = dates.collect::<Result<Vec<Date>, _>>()?;
-    review_dates.sort_unstable();
-    let facts = PlacementFacts {
-        is_active: placement.state == PlacementState::Active,
-        start: placement.start_date,
-        planned_end: placement.planned_end_date,
-        passport_acknowledged: safety.acknowledged,
-        review_dates,
-        plan_put: put_on(&mut cx.snapshot, id).await?,
-        progress_received: progress_received(&mut cx.snapshot, id).await?,
-        provider_days: terms::load_calendar(&mut cx.snapshot, &placement.provider).await?,
-    };
-    Ok(Some(LoadedFacts { placement, key, facts, versions_read }))
+    let mut dates = dates.collect::<Result<Vec<Date>, _>>()?;
+    dates.sort_unstable();
+    Ok(dates)
 }
 
-/// Returns the day on which the newest plan was put.
-async fn put_on(snapshot: &mut Snapshot, placement: Uuid) -> Result<Option<Date>, StoreError> {
-    let sql =
-        "SELECT MAX(e.time) AS time FROM plans p JOIN entries e ON e.idx = p.idx WHERE p.placement = $1";
-    day(snapshot, sql, placement).await
-}
-
-/// Returns the day on which the newest progress return was received.
-async fn progress_received(snapshot: &mut Snapshot, placement: Uuid) -> Result<Option<Date>, StoreError> {
-    day(snapshot, "SELECT MAX(received) AS time FROM progress WHERE placement = $1", placement).await
-}
-
-async fn day(
+/// Returns the days on which the placements' newest progress returns were received.
+async fn load_progress(
     snapshot: &mut Snapshot,
-    sql: &'static str,
-    placement: Uuid,
-) -> Result<Option<Date>, StoreError> {
-    let row = snapshot.fetch_one(sql, vec![placement.into()]).await?;
-    let time: Option<Option<Instant>> = row.map(|row| row.get("time")).transpose()?;
-    Ok(time.flatten().map(Date::in_london))
+    placements: &[Placement],
+) -> Result<HashMap<Uuid, Date>, StoreError> {
+    let sql =
+        "SELECT placement, MAX(received) AS time FROM progress WHERE placement IN SET GROUP BY placement";
+    let ids = ValueSet::of_ids(placements.iter().map(|placement| &placement.id));
+    let rows = snapshot.fetch_in_set(sql, Vec::new(), ids).await?;
+    rows.iter().map(|row| Ok((row.get("placement")?, Date::in_london(row.get("time")?)))).collect()
+}
+
+/// Returns the school days of the placements' providers.
+async fn load_calendars(
+    snapshot: &mut Snapshot,
+    placements: &[Placement],
+) -> Result<HashMap<OrganisationId, SchoolCalendar>, StoreError> {
+    let mut calendars = HashMap::new();
+    for placement in placements {
+        if !calendars.contains_key(&placement.provider) {
+            let calendar = terms::load_calendar(snapshot, &placement.provider).await?;
+            calendars.insert(placement.provider.clone(), calendar);
+        }
+    }
+    Ok(calendars)
 }

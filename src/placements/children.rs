@@ -1,6 +1,8 @@
 //! Senders' records of children: the identity that a sender sent, sealed under the key of (sender, child), and that
 //! key, wrapped. There is no list of all children, and no search across senders.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use uuid::Uuid;
 
@@ -148,6 +150,40 @@ pub async fn load_key(
     };
     let wrapped = WrappedKey { kek_id: row.get("kek_id")?, bytes: row.get("wrapped")? };
     cx.vault.unwrap_key(sender.as_str(), child.as_bytes(), &wrapped).map(Some).map_err(seal_refusal)
+}
+
+/// Reads and unwraps a sender's keys of children, by the child, as [`load_key`] does one. A child without a key is left out.
+///
+/// # Errors
+/// As [`load_key`].
+pub async fn load_keys(
+    cx: &mut RequestContext,
+    sender: &OrganisationId,
+    children: impl IntoIterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, ChildKey>, Refusal> {
+    let heads: HashMap<VersionKey, Uuid> =
+        children.into_iter().map(|child| (child_key_row_key(sender, child), child)).collect();
+    let sql = "SELECT h.key, k.kek_id, k.wrapped, h.version FROM current_versions h \
+               JOIN child_keys k ON k.idx = h.idx AND k.ordinal = h.ordinal WHERE h.key";
+    let rows = cx.snapshot.fetch_by_keys(sql, heads.keys()).await?;
+    let mut keys = HashMap::new();
+    for row in &rows {
+        let head: VersionKey = row.get("key")?;
+        let child = *heads.get(&head).ok_or_else(|| StoreError::corrupt("child_keys", "child"))?;
+        let wrapped = WrappedKey { kek_id: row.get("kek_id")?, bytes: row.get("wrapped")? };
+        let key = cx.vault.unwrap_key(sender.as_str(), child.as_bytes(), &wrapped).map_err(seal_refusal)?;
+        cx.snapshot.record_read(head, row.get("version")?);
+        keys.insert(child, key);
+    }
+    let destroyed: Vec<_> = heads.into_iter().filter(|(_, child)| !keys.contains_key(child)).collect();
+    // As above: the version remains after a key is destroyed.
+    let versions = cx.snapshot.current_versions(destroyed.iter().map(|(head, _)| head)).await?;
+    for (head, child) in destroyed {
+        let version = versions.get(&head).copied().unwrap_or(Revision::ABSENT);
+        cx.snapshot.record_read(head, version);
+        cx.vault.evict(sender.as_str(), child.as_bytes());
+    }
+    Ok(keys)
 }
 
 /// Reads the key of (sender, child), and refuses an exchange that is impossible without it.

@@ -1,6 +1,8 @@
 //! `PutPlan`: the placement plan, a document with versions of its own that belongs to a placement. What it lacks
 //! (Arranging Alternative Provision, DfE 2025: objectives, dates, exit route) is returned as open items, never refused.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use uuid::Uuid;
 
@@ -19,7 +21,7 @@ use crate::proto::v1::{
 };
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Record as _, Revision, Value};
+use crate::store::{EntryIndex, Record as _, Revision, Snapshot, StoreError, Value};
 use crate::{record, select};
 
 pub use super::rules::plan_open_items;
@@ -54,6 +56,42 @@ pub async fn load_newest(
     let row: Option<PlanRow> = cx.snapshot.newest(&key(placement.id)).await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some((row.version, open_row(cx, placement, (row.version, &row.plan)).await?)))
+}
+
+/// The newest plan of a placement.
+pub struct NewestPlan {
+    /// Its version.
+    pub version: Revision,
+    /// The plan.
+    pub plan: Plan,
+    /// The day on which it was put.
+    pub put: Date,
+}
+
+/// Reads the newest plans of placements, by the placement's id. Each placement is given with the commissioner's key of the
+/// child.
+///
+/// # Errors
+/// [`Reason::Failed`] when what is stored does not open; otherwise see [`StoreError`].
+pub async fn load_newest_of<'a>(
+    snapshot: &mut Snapshot,
+    placements: impl IntoIterator<Item = (Uuid, &'a ChildKey)>,
+) -> Result<HashMap<Uuid, NewestPlan>, Refusal> {
+    let child_keys: HashMap<Uuid, &ChildKey> = placements.into_iter().collect();
+    let keys: Vec<VersionKey> = child_keys.keys().map(|placement| key(*placement)).collect();
+    let sql = "SELECT p.placement, p.version, p.plan, e.time FROM current_versions v \
+               JOIN plans p ON p.idx = v.idx AND p.ordinal = v.ordinal JOIN entries e ON e.idx = v.idx \
+               WHERE v.key";
+    let mut plans = HashMap::new();
+    for row in snapshot.fetch_by_keys(sql, &keys).await? {
+        let (placement, version): (Uuid, Revision) = (row.get("placement")?, row.get("version")?);
+        let child_key =
+            child_keys.get(&placement).ok_or_else(|| StoreError::corrupt("plans", "placement"))?;
+        let plan = open(child_key, placement, version, row.get_bytes("plan")?)?;
+        let put = Date::in_london(row.get("time")?);
+        plans.insert(placement, NewestPlan { version, plan, put });
+    }
+    Ok(plans)
 }
 
 /// Reads the version of a placement's plan that the exchange at a log index wrote.
@@ -149,7 +187,11 @@ async fn open_row(
     (version, sealed): (Revision, &[u8]),
 ) -> Result<Plan, Refusal> {
     let child_key = children::load_required_key(cx, &placement.commissioner, placement.child).await?;
-    let row_id = draft::sealed_row_id(placement.id, version);
+    open(&child_key, placement.id, version, sealed)
+}
+
+fn open(child_key: &ChildKey, placement: Uuid, version: Revision, sealed: &[u8]) -> Result<Plan, Refusal> {
+    let row_id = draft::sealed_row_id(placement, version);
     let opened = child_key.open(sealed_column(&row_id), sealed).map_err(seal_refusal)?;
     Ok(Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?)
 }

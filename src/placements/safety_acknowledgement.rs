@@ -1,6 +1,8 @@
 //! The provider's acknowledgement of the newest passport's emergency contact, medical and safety items, which a start
 //! needs. The two keys are defined here because `passports`, which writes them, imports this module.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::open_item_code::OpenItemCode;
@@ -9,7 +11,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Refusal, RequestContext};
 use crate::proto::v1::OpenItem;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Revision, StoreError};
+use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
 
 /// Returns the key of a sender's passport of a child, whose version is the passport's etag.
@@ -84,14 +86,36 @@ pub async fn load(
     cx: &mut RequestContext,
     placement: &Placement,
 ) -> Result<SafetyAcknowledgement, StoreError> {
-    let mut safety = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
-    for sender in [&placement.commissioner].into_iter().chain(&placement.schools) {
-        let newest = passport_key(sender, placement.child);
-        let acknowledged = acknowledged_key(sender, placement.id);
-        let versions =
-            (cx.snapshot.current_version(&newest).await?, cx.snapshot.current_version(&acknowledged).await?);
-        safety.acknowledged |= versions.0 != Revision::ABSENT && versions.0 == versions.1;
-        safety.versions_read.extend([(newest, versions.0), (acknowledged, versions.1)]);
-    }
-    Ok(safety)
+    let loaded = load_all(&mut cx.snapshot, std::slice::from_ref(placement)).await?;
+    let none = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
+    Ok(loaded.into_values().next().unwrap_or(none))
+}
+
+/// Reads the acknowledgements of placements, as [`load`] does of one, by the placement's id.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn load_all(
+    snapshot: &mut Snapshot,
+    placements: &[Placement],
+) -> Result<HashMap<Uuid, SafetyAcknowledgement>, StoreError> {
+    let keys = |placement: &Placement| {
+        let senders = [&placement.commissioner].into_iter().chain(&placement.schools);
+        let keys = |sender| (passport_key(sender, placement.child), acknowledged_key(sender, placement.id));
+        senders.map(keys).collect::<Vec<_>>()
+    };
+    let all: Vec<VersionKey> =
+        placements.iter().flat_map(keys).flat_map(|(newest, acknowledged)| [newest, acknowledged]).collect();
+    let current = snapshot.current_versions(&all).await?;
+    let version = |key: &VersionKey| current.get(key).copied().unwrap_or(Revision::ABSENT);
+    let load = |placement: &Placement| {
+        let mut safety = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
+        for (newest, acknowledged) in keys(placement) {
+            let versions = (version(&newest), version(&acknowledged));
+            safety.acknowledged |= versions.0 != Revision::ABSENT && versions.0 == versions.1;
+            safety.versions_read.extend([(newest, versions.0), (acknowledged, versions.1)]);
+        }
+        (placement.id, safety)
+    };
+    Ok(placements.iter().map(load).collect())
 }

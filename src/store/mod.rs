@@ -63,7 +63,7 @@ pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, ShownTree, Snapshot};
 pub use sql::{
     Column, ColumnKind, ColumnType, Database, DatabaseLocation, NO_VERSIONS, RecordSubject, Row,
-    SchemaMismatch, StoreError, Table, TableClass, Value,
+    SchemaMismatch, StoreError, Table, TableClass, Value, ValueSet,
 };
 pub use tables::{ENTRIES, ENTRY_COLUMNS, TABLES};
 pub use task_progress::{BackgroundTask, TaskProgress};

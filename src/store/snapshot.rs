@@ -11,7 +11,7 @@ use super::log_indexer;
 use super::position::{EntryIndex, Revision};
 use super::proposal::Guard;
 use super::record::Record;
-use super::sql::{Conn, Database, GATEWAY, Row, SchemaDifferences, StoreError, Table, Value};
+use super::sql::{Conn, Database, GATEWAY, Row, SchemaDifferences, StoreError, Table, Value, ValueSet};
 use super::version_key::VersionKey;
 use crate::tlog::{Hash, TileId};
 
@@ -193,6 +193,24 @@ impl Snapshot {
         Ok(rows)
     }
 
+    /// Returns the rows of a query about the members of a set, which stands where `sql` has `IN SET`
+    /// (`… WHERE p.placement IN SET GROUP BY p.placement`). The arguments are `$1` and so on.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn fetch_in_set(
+        &mut self,
+        sql: &'static str,
+        arguments: Vec<Value>,
+        set: ValueSet,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.budget.begin_statement()?;
+        let rows = self.conn().await?.fetch_in_set(sql, arguments, set).await;
+        let rows = self.check_failure(rows)?;
+        self.budget.count_rows(rows.len())?;
+        Ok(rows)
+    }
+
     /// Returns the rows that the entries from `from` (inclusive) to `to` (exclusive) wrote to a table of records, with
     /// every column in the order of the declaration.
     ///
@@ -285,5 +303,18 @@ impl Snapshot {
         let sql = "SELECT version FROM current_versions WHERE key = $1";
         let row = self.fetch_one(sql, vec![key.as_bytes().into()]).await?;
         row.map_or(Ok(Revision::ABSENT), |row| row.get("version"))
+    }
+
+    /// Returns the current versions of those of the keys that have one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn current_versions<'a>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'a VersionKey>,
+    ) -> Result<HashMap<VersionKey, Revision>, StoreError> {
+        let sql = "SELECT v.key, v.version FROM current_versions v WHERE v.key";
+        let rows = self.fetch_by_keys(sql, keys).await?;
+        rows.iter().map(|row| Ok((row.get("key")?, row.get("version")?))).collect()
     }
 }

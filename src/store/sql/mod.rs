@@ -20,6 +20,7 @@ mod postgres_start;
 mod rights;
 mod schema;
 mod schema_objects;
+mod set_query;
 mod sqlite_writer;
 mod table_scan;
 mod timeouts;
@@ -33,6 +34,7 @@ pub use database::{Database, DatabaseLocation};
 pub use error::StoreError;
 pub use schema::SchemaMismatch;
 pub use schema_objects::SchemaDifferences;
+pub use set_query::ValueSet;
 pub use sqlite_writer::{SqliteWalCheckpointer, UnsyncedCommit};
 pub use value::{
     Column, ColumnKind, ColumnType, NO_VERSIONS, RecordSubject, Row, RowVersions, Table, TableClass, Value,
