@@ -6,6 +6,7 @@ use std::fmt;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::de::StrRead;
 use serde_json::{Map, Value as Json, json};
 
 /// Parses a message from its JSON.
@@ -18,19 +19,51 @@ pub fn parse(text: &str, message: &MessageDescriptor) -> Result<DynamicMessage, 
     decode(json, message, "", duplicates)
 }
 
+/// Parses the messages of a text, one after the other.
+///
+/// # Errors
+/// Every invalid field of every message, each by the number of its message, if there are several, and its path.
+pub fn parse_all(text: &str, message: &MessageDescriptor) -> Result<Vec<DynamicMessage>, Vec<String>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    while reader.end().is_err() {
+        let (json, duplicates) = parse_next(&mut reader).map_err(|error| vec![error])?;
+        found.push(decode(json, message, "", duplicates));
+    }
+    let is_one = found.len() == 1;
+    let mut messages = Vec::with_capacity(found.len());
+    for (at, found) in found.into_iter().enumerate() {
+        match found {
+            Ok(message) => messages.push(message),
+            Err(of_one) if is_one => faults.extend(of_one),
+            Err(of_one) => faults.extend(of_one.iter().map(|fault| format!("message {}: {fault}", at + 1))),
+        }
+    }
+    if faults.is_empty() { Ok(messages) } else { Err(faults) }
+}
+
 /// Parses JSON; returns it with a line for each member that an object has twice.
 ///
 /// # Errors
 /// What is wrong, with its line and column.
 pub fn parse_json(text: &str) -> Result<(Json, Vec<String>), String> {
-    let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_str(text);
-    let json = JsonAtPath { path: String::new(), duplicates: &duplicates }.deserialize(&mut reader);
-    let json = json.and_then(|json| reader.end().map(|()| json)).map_err(|error| {
-        let fault = if error.is_eof() { "the JSON ends too early" } else { "not JSON" };
-        format!("line {}, column {}: {fault}", error.line(), error.column())
-    })?;
-    Ok((json, duplicates.into_inner()))
+    let found = parse_next(&mut reader)?;
+    reader.end().map_err(|error| json_fault(&error))?;
+    Ok(found)
+}
+
+/// Parses the next value of a text as [`parse_json`] does.
+fn parse_next(reader: &mut serde_json::Deserializer<StrRead<'_>>) -> Result<(Json, Vec<String>), String> {
+    let duplicates = RefCell::new(Vec::new());
+    let json = JsonAtPath { path: String::new(), duplicates: &duplicates }.deserialize(reader);
+    Ok((json.map_err(|error| json_fault(&error))?, duplicates.into_inner()))
+}
+
+fn json_fault(error: &serde_json::Error) -> String {
+    let fault = if error.is_eof() { "the JSON ends too early" } else { "not JSON" };
+    format!("line {}, column {}: {fault}", error.line(), error.column())
 }
 
 /// Decodes a message from the JSON at `path`; `faults` are those found before.

@@ -6,7 +6,7 @@ use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
 use super::args::{PushFileArgs, RequestFileArgs};
 use super::sent_requests::{SendStatus, SentRequests, new_request_id};
-use super::{Failure, json_decode, output, print_line, profile};
+use super::{Failure, input, json_decode, output, print_line, profile};
 use crate::client::{Client, Reply};
 use crate::proto;
 
@@ -37,10 +37,11 @@ pub async fn send(method: &str, args: &RequestFileArgs) -> Result<(), Failure> {
 /// As [`send`]; exit code 2 for `--again` with a file that has a request id, 69 if the id cannot be stored.
 pub async fn push(method: &str, args: &PushFileArgs) -> Result<(), Failure> {
     let (method, mut request) = read_request(method, &args.file)?;
-    if has_request_id(&request) {
+    // Next to standard input no id can be stored.
+    if has_request_id(&request) || input::is_standard_input(&args.file) {
         if args.again {
             return Err(Failure::usage(
-                "the file has a request_id: change it there to send the request again",
+                "--again is for a file without a request_id: in a file that has one, change it there",
             ));
         }
         let client = profile::connect_from_args(&args.connection).await?;
@@ -123,13 +124,8 @@ pub fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
 /// Exit code 64 if the file is invalid, with every invalid field.
 pub fn read_request(method: &str, file: &Path) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
     let method = method_by_name(method)?;
-    let file_failure = |what: &str| Failure::input(format!("{}: {what}", file.display()));
-    let size = std::fs::metadata(file).map_err(|_| file_failure("the file cannot be read"))?.len();
-    if size > MAX_REQUEST_FILE_BYTES {
-        return Err(file_failure("the file is larger than 1 MiB"));
-    }
-    let text = std::fs::read_to_string(file).map_err(|_| file_failure("the file is not UTF-8 text"))?;
-    let request =
-        json_decode::parse(&text, &method.input()).map_err(|faults| file_failure(&faults.join("\n  ")))?;
+    let text = input::read_text(file, MAX_REQUEST_FILE_BYTES)?;
+    let request = json_decode::parse(&text, &method.input())
+        .map_err(|faults| Failure::input(format!("{}: {}", input::name_of(file), faults.join("\n  "))))?;
     Ok((method, request))
 }

@@ -6,6 +6,7 @@ pub mod audit;
 #[cfg(feature = "world")]
 pub mod bench;
 pub mod bundle;
+pub mod call;
 #[cfg(test)]
 mod catalogue;
 mod cursor;
@@ -17,6 +18,7 @@ pub mod exchanges;
 mod failure;
 mod files;
 mod init;
+mod input;
 pub mod issuer;
 mod json_decode;
 mod json_request;
@@ -122,6 +124,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Practitioner(PractitionerCommand::End(args)) => practitioner::end(&args).await,
         Command::Token(args) => token::print(&args),
         Command::Placements(ListCommand::List(args)) => placements::list(&args).await,
+        Command::Call(args) => call::run(&args).await,
         Command::Audit(AuditCommand::List(args)) => exchanges::list(&args).await,
         Command::Audit(AuditCommand::Head(args)) => audit::print_newest_checkpoint(&args).await,
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(&args).await,

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::Failure;
 use crate::proto;
@@ -99,9 +100,37 @@ pub fn to_json(name: &str, message: &impl Message) -> Result<serde_json::Value, 
 /// # Errors
 /// Exit code 70 if the message cannot be converted, which is a bug.
 pub fn dynamic_to_json(message: &DynamicMessage) -> Result<serde_json::Value, Failure> {
-    let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
-    let value = message.serialize_with_options(serde_json::value::Serializer, &options);
+    let value = message.serialize_with_options(serde_json::value::Serializer, &json_options());
     value.map_err(|error| Failure::bug("a message as JSON", error))
+}
+
+/// Converts a dynamic message to one line of protobuf JSON, in the order of its fields.
+///
+/// # Errors
+/// Exit code 70 if the message cannot be converted, which is a bug.
+pub fn compact_json(message: &DynamicMessage) -> Result<String, Failure> {
+    write_json(message, CompactFormatter)
+}
+
+/// Converts a dynamic message to protobuf JSON for people, in the order of its fields.
+///
+/// # Errors
+/// As [`compact_json`].
+pub fn pretty_json(message: &DynamicMessage) -> Result<String, Failure> {
+    write_json(message, PrettyFormatter::new())
+}
+
+fn write_json(message: &DynamicMessage, formatter: impl Formatter) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    message
+        .serialize_with_options(&mut writer, &json_options())
+        .map_err(|error| Failure::bug("a message as JSON", error))?;
+    String::from_utf8(text).map_err(|error| Failure::bug("a message as JSON", error))
+}
+
+fn json_options() -> SerializeOptions {
+    SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true)
 }
 
 /// Writes a line for people to standard error, separate from the command's output.

@@ -16,16 +16,21 @@ use crate::identity::PeerCertificate;
 /// # Errors
 /// Exit code 78 if the profile is invalid, 69 if the gateway cannot be reached.
 pub async fn connect_from_args(args: &ProfileArgs) -> Result<Client, Failure> {
-    connect_with_token(&args.profile, args.token.as_deref()).await
+    connect_with_token(&args.profile, args.endpoint.as_deref(), args.token.as_deref()).await
 }
 
-/// Connects with a profile file, and sends the token in a file, if there is one, with every call.
+/// Connects with a profile file, to another address than the profile's if one is given, and sends the token in a file, if
+/// there is one, with every call.
 ///
 /// # Errors
 /// As [`connect_from_args`]; exit code 64 if the file holds no token.
-pub async fn connect_with_token(profile: &Path, token: Option<&Path>) -> Result<Client, Failure> {
+pub async fn connect_with_token(
+    profile: &Path,
+    endpoint: Option<&str>,
+    token: Option<&Path>,
+) -> Result<Client, Failure> {
     let token = token.map(read_token).transpose()?;
-    let client = connect(profile).await?;
+    let client = connect_to(profile, endpoint).await?;
     match token {
         None => Ok(client),
         Some(token) => client.with_token(&token).map_err(|_| Failure::input("the token is not one line")),
@@ -37,7 +42,14 @@ pub async fn connect_with_token(profile: &Path, token: Option<&Path>) -> Result<
 /// # Errors
 /// As [`connect_from_args`].
 pub async fn connect(path: &Path) -> Result<Client, Failure> {
-    let (profile, seen) = load(path)?;
+    connect_to(path, None).await
+}
+
+async fn connect_to(path: &Path, endpoint: Option<&str>) -> Result<Client, Failure> {
+    let (mut profile, seen) = load(path)?;
+    if let Some(endpoint) = endpoint {
+        endpoint.clone_into(&mut profile.endpoint);
+    }
     let seen =
         CheckpointStore::open_folder(&seen).map_err(|error| Failure::configuration(error.to_string()))?;
     Ok(Client::connect(&profile, seen).await?)

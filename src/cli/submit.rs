@@ -61,7 +61,8 @@ pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
             print_diagnostics(&register.diagnostics, args.json)?.join("\n")
         )));
     }
-    let client = profile::connect_with_token(profile, args.token.as_deref()).await?;
+    let client =
+        profile::connect_with_token(profile, args.endpoint.as_deref(), args.token.as_deref()).await?;
     let reason = args.correction_reason.as_deref().unwrap_or_default();
     let CheckedRegister { accepted: good, diagnostics: findings } =
         check_register(&client, &register, reason).await?;

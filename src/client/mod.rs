@@ -14,6 +14,7 @@ mod consistency;
 mod contradiction;
 mod explain;
 mod log_replacements;
+mod part_stream;
 mod profile;
 mod receipt;
 mod retry;
@@ -37,6 +38,7 @@ pub use codec::BytesCodec;
 pub use consistency::ConsistencyReport;
 pub use contradiction::{Contradiction, Inconsistency};
 pub use explain::{explain, reason};
+pub use part_stream::PartStream;
 pub use profile::{Profile, ProfileFile};
 pub use receipt::{ReceiptError, VerifiedReply};
 pub use retry::ClientLimits;
@@ -190,11 +192,9 @@ impl Client {
         method: &MethodDescriptor,
         request: &DynamicMessage,
     ) -> Result<Reply<DynamicMessage>, ClientError> {
-        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        let path = PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)?;
         self.check_folder().await?;
         let sent: Bytes = request.encode_to_vec().into();
-        let received = self.send_with_retries(path, sent.clone()).await?;
+        let received = self.send_with_retries(path_of(method)?, sent.clone()).await?;
         let VerifiedReply { reply, receipt } =
             receipt::verify(&sent, &received, &self.log_key, &self.checkpoints)?;
         self.check_received(&receipt.checkpoint).await?;
@@ -215,6 +215,19 @@ impl Client {
             .send_with_retries(PathAndQuery::from_static(rpc.path()), request.encode_to_vec().into())
             .await?;
         Resp::decode(received).map_err(|_| ClientError::Malformed)
+    }
+
+    /// Sends a request as [`Client::call_without_receipt`] does, for a method that is given by its descriptor only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call_dynamic_without_receipt(
+        &self,
+        method: &MethodDescriptor,
+        request: &DynamicMessage,
+    ) -> Result<DynamicMessage, ClientError> {
+        let received = self.send_with_retries(path_of(method)?, request.encode_to_vec().into()).await?;
+        DynamicMessage::decode(method.output(), received).map_err(|_| ClientError::Malformed)
     }
 
     /// Opens a stream of replies.
@@ -273,7 +286,7 @@ impl Client {
         Ok(grpc)
     }
 
-    fn build_request(&self, path: &PathAndQuery, message: Bytes) -> tonic::Request<Bytes> {
+    fn build_request<T>(&self, path: &PathAndQuery, message: T) -> tonic::Request<T> {
         let mut metadata = MetadataMap::new();
         // A processor asks for hashes of the log in its own name, because no grant covers them.
         let is_about_log =
@@ -299,6 +312,12 @@ impl Client {
         let message = Resp::decode(reply).map_err(|_| ClientError::Malformed)?;
         Ok(Reply { message, receipt })
     }
+}
+
+/// Returns the path of a method.
+fn path_of(method: &MethodDescriptor) -> Result<PathAndQuery, ClientError> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    PathAndQuery::try_from(path).map_err(|_| ClientError::Malformed)
 }
 
 /// Repeats an operation until it succeeds, fails permanently, or reaches the limits.

@@ -20,6 +20,7 @@ mod bounds;
 mod break_glass;
 mod break_glass_count;
 mod bundles;
+mod call_command;
 mod call_limits;
 mod canaries;
 mod checkpoint_release;
