@@ -275,10 +275,17 @@ impl Node {
         tasks
     }
 
+    /// Creates an alert scheduler that its caller ticks. It may run beside that of the serving node, because what both
+    /// find due is done once.
+    #[must_use]
+    pub fn alert_scheduler(&self, tls: Arc<Tls>) -> AlertScheduler {
+        let (_sender, stopping) = watch::channel(false);
+        AlertScheduler::new(self.exchange_pipeline(tls, stopping), Arc::clone(&self.rules))
+    }
+
     /// Raises and closes alerts once, as a serving node does when the date has changed.
     pub async fn raise_alerts_once(&self, tls: Arc<Tls>) {
-        let (_sender, stopping) = watch::channel(false);
-        AlertScheduler::new(self.exchange_pipeline(tls, stopping), Arc::clone(&self.rules)).tick().await;
+        self.alert_scheduler(tls).tick().await;
     }
 
     /// Closes a node that does not serve.

@@ -1,5 +1,6 @@
 //! Command-line arguments of every command (clap).
 
+mod alerts;
 mod audit;
 mod call;
 mod passport;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use alerts::{AlertsCommand, ListAlertsArgs, ResolveAlertArgs};
 pub use audit::{
     AuditCommand, CheckBundleArgs, CompareArgs, ExportArgs, ListExchangesArgs, ProveArgs, VerifyArgs,
 };
@@ -71,6 +73,9 @@ pub enum Command {
     /// Follow the deliveries to this organisation.
     #[command(subcommand)]
     Watch(WatchCommand),
+    /// Alerts of which this organisation was told.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Placements to which this organisation is a party.
     #[command(subcommand)]
     Placements(ListCommand),

@@ -70,10 +70,14 @@ pub fn summary_line(delivery: &Delivery) -> String {
             let state = AlertState::try_from(alert.state).unwrap_or_default().as_str_name();
             let state = state.trim_start_matches("ALERT_STATE_").to_lowercase();
             let by = if alert.resolved_by.is_empty() { "" } else { " by " };
+            let about = match &*alert.placement_id {
+                "" => alert.subject.clone(),
+                placement => format!("placement {placement}"),
+            };
+            let escalated = if alert.level > 0 { format!(", level {}", alert.level) } else { String::new() };
             format!(
-                "{} of placement {}, due {}: {state}{by}{}",
+                "{} of {about}, due {}: {state}{by}{}{escalated}",
                 if alert.item.is_empty() { &alert.rule } else { &alert.item },
-                alert.placement_id,
                 alert.due_date,
                 alert.resolved_by
             )

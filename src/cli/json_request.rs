@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
-use super::args::{PushFileArgs, RequestFileArgs};
+use super::args::{ProfileArgs, PushFileArgs, RequestFileArgs};
 use super::sent_requests::{SendStatus, SentRequests, new_request_id};
 use super::{Failure, input, json_decode, output, print_line, profile};
 use crate::client::{Client, Reply};
@@ -90,6 +91,46 @@ pub async fn call(
         )),
         None => error.into(),
     })
+}
+
+/// Calls a method with a message, as the arguments say; sets a new request id as [`call`] does.
+///
+/// # Errors
+/// The client's.
+pub async fn call_message(
+    method: &str,
+    request: &impl Message,
+    connection: &ProfileArgs,
+) -> Result<Reply<DynamicMessage>, Failure> {
+    let (method, request) = dynamic_request(method, request)?;
+    let client = profile::connect_from_args(connection).await?;
+    call(&client, &method, request).await
+}
+
+/// Returns a method and its request.
+///
+/// # Errors
+/// Exit code 70 if the message is not that of the method, which is a bug.
+pub fn dynamic_request(
+    method: &str,
+    request: &impl Message,
+) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
+    let method = method_by_name(method)?;
+    let mut dynamic = DynamicMessage::new(method.input());
+    dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
+    Ok((method, dynamic))
+}
+
+/// Prints a reply as JSON, or else this text.
+///
+/// # Errors
+/// Exit code 69 if it cannot be written.
+pub fn print_result(reply: &DynamicMessage, connection: &ProfileArgs, text: &str) -> Result<(), Failure> {
+    if connection.json {
+        return print_reply(reply, true);
+    }
+    print_line(text);
+    output::check_response_written()
 }
 
 /// Returns the method of a name.

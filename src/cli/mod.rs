@@ -1,6 +1,7 @@
 //! Command-line interface. Its commands, flags and exit codes are stable, because scripts rely on them. Exit codes:
 //! 0 success, 1 refused, 2 usage, 64 bad input file, 69 unavailable, 70 bug, 78 configuration.
 
+mod alerts;
 mod args;
 pub mod audit;
 #[cfg(feature = "world")]
@@ -46,8 +47,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use args::{
-    Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand, PractitionerCommand,
-    PushCommand, SubmitCommand, WatchCommand,
+    AlertsCommand, Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand,
+    PractitionerCommand, PushCommand, SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
 use log_writer::LogWriter;
@@ -117,6 +118,8 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Passport(PassportCommand::Withhold(args)) => passport::withhold(&args).await,
         Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
         Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
+        Command::Alerts(AlertsCommand::List(args)) => alerts::list(&args).await,
+        Command::Alerts(AlertsCommand::Resolve(args)) => alerts::resolve(&args).await,
         Command::Issuer(IssuerCommand::Register(args)) => issuer::register(&args).await,
         Command::Issuer(IssuerCommand::End(args)) => issuer::end(&args).await,
         Command::Issuer(IssuerCommand::List(args)) => issuer::list(&args).await,

@@ -1,11 +1,8 @@
 //! `passport get|share|withhold`: a child's passport, read and shared by a system or for the person of a token.
 
-use prost::Message;
-use prost_reflect::{DynamicMessage, MethodDescriptor};
-
-use super::args::{GetPassportArgs, ProfileArgs, SharePassportArgs, WithholdArgs};
+use super::args::{GetPassportArgs, SharePassportArgs, WithholdArgs};
 use super::sent_requests::new_request_id;
-use super::{Failure, exchanges, json_request, output, print_line, profile};
+use super::{Failure, exchanges, json_request, profile};
 use crate::client::{self, ClientError};
 use crate::exchange::Reason;
 use crate::proto::v1::{
@@ -34,7 +31,7 @@ pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
         life_at_risk: args.life_at_risk,
         request_id: emergency_id.clone().unwrap_or_default(),
     };
-    let (method, request) = dynamic_request("GetPassport", &request)?;
+    let (method, request) = json_request::dynamic_request("GetPassport", &request)?;
     let client = profile::connect_from_args(&args.connection).await?;
     let answer = client.call_dynamic(&method, &request).await;
     let Some(id) = emergency_id else {
@@ -64,9 +61,9 @@ pub async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
         agreement_id: args.agreement.clone().unwrap_or_default(),
         ..SharePassportRequest::default()
     };
-    let reply = call("SharePassport", &request, &args.connection).await?;
+    let reply = json_request::call_message("SharePassport", &request, &args.connection).await?;
     let text = format!("shared version {} of the passport", args.version);
-    print_result(&reply, &args.connection, &text)
+    json_request::print_result(&reply.message, &args.connection, &text)
 }
 
 /// Records or lifts a decision not to share blocks.
@@ -88,12 +85,12 @@ pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
         }),
         ..WithholdInformationRequest::default()
     };
-    let reply = call("WithholdInformation", &request, &args.connection).await?;
+    let reply = json_request::call_message("WithholdInformation", &request, &args.connection).await?;
     let text = match &args.blocks[..] {
         [] => "nothing is withheld any more".to_owned(),
         blocks => format!("withheld from the provider: {}", blocks.join(", ")),
     };
-    print_result(&reply, &args.connection, &text)
+    json_request::print_result(&reply.message, &args.connection, &text)
 }
 
 fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {
@@ -105,35 +102,4 @@ fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {
         });
         Failure::usage(format!("--block is one of {}", names.collect::<Vec<_>>().join(", ")))
     })
-}
-
-/// Returns a method and its request.
-fn dynamic_request(
-    method: &str,
-    request: &impl Message,
-) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
-    let method = json_request::method_by_name(method)?;
-    let mut dynamic = DynamicMessage::new(method.input());
-    dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
-    Ok((method, dynamic))
-}
-
-/// Calls a method as the arguments say.
-async fn call(
-    method: &str,
-    request: &impl Message,
-    connection: &ProfileArgs,
-) -> Result<DynamicMessage, Failure> {
-    let (method, dynamic) = dynamic_request(method, request)?;
-    let client = profile::connect_from_args(connection).await?;
-    Ok(json_request::call(&client, &method, dynamic).await?.message)
-}
-
-/// Prints the reply as JSON, or else this text.
-fn print_result(reply: &DynamicMessage, connection: &ProfileArgs, text: &str) -> Result<(), Failure> {
-    if connection.json {
-        return json_request::print_reply(reply, true);
-    }
-    print_line(text);
-    output::check_response_written()
 }

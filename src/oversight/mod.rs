@@ -17,6 +17,7 @@ mod cause;
 mod check_context;
 mod due_moments;
 mod failures;
+pub mod findings;
 #[cfg(test)]
 mod fixtures;
 mod life;

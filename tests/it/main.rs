@@ -8,6 +8,7 @@
     reason = "a test fails at the first unexpected result"
 )]
 
+mod alert_commands;
 mod attack_pack;
 mod attendance;
 mod attendance_files;
@@ -50,6 +51,7 @@ mod edits;
 mod ended_rights;
 mod example_requests;
 mod faults;
+mod findings;
 mod fixtures;
 mod formats;
 mod former_parties;
@@ -99,6 +101,7 @@ mod rollback;
 mod salts;
 mod schema;
 mod schema_versions;
+mod school_month;
 mod serve_process;
 mod silent_sockets;
 mod simulated_disk;

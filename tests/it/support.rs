@@ -52,7 +52,8 @@ impl World {
         Self::start(dir, postgres, NOW, &Randomness::seeded(seed)).await
     }
 
-    async fn start(dir: TempDir, postgres: Option<Postgres>, clock: &str, random: &Randomness) -> Self {
+    /// Starts a sandbox whose clock stands at an instant.
+    pub async fn start(dir: TempDir, postgres: Option<Postgres>, clock: &str, random: &Randomness) -> Self {
         limits::watch();
         let url = postgres.as_ref().map(|postgres| postgres.url_file.clone());
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -81,6 +82,20 @@ impl World {
     pub async fn restart_at(self, clock: &str) -> Self {
         self.served.stop().await.unwrap();
         Self::start(self.dir, self.postgres, clock, &Randomness::system()).await
+    }
+
+    /// Restarts the sandbox at this instant with a rule book in place of the embedded one.
+    pub async fn with_rules(self, rules: &str, clock: &str) -> Self {
+        let (settings, file) = (self.dir.path().join("gateway.toml"), self.dir.path().join("rules.toml"));
+        std::fs::write(file, rules).unwrap();
+        let text = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(&settings, text + "\n[oversight]\nrules = \"rules.toml\"\n").unwrap();
+        self.restart_at(clock).await
+    }
+
+    /// Runs what is due of oversight, as the node does every second.
+    pub async fn run_oversight(&self) {
+        self.served.alerts.lock().await.tick().await;
     }
 
     pub async fn client(&self, name: &str) -> Client {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ap_gateway::violation_reason::ViolationReason;
 
-fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+/// Returns the files of a folder and of its folders with an extension, each with its text.
+pub fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut found) = (vec![root.join(folder)], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -95,7 +96,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("client", "clock tlog proto"),
     (
         "cli",
-        "violation_reason clock calendar codes tlog proto seal identity store exchange register audit config gateway client",
+        "violation_reason clock calendar codes tlog proto seal identity store exchange register oversight audit config gateway client",
     ),
 ];
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::args::SandboxArgs;
@@ -22,6 +22,7 @@ use crate::clock::{Clock, Instant, ManualClock, OffsetClock, Randomness, SystemC
 use crate::config::{Config, LimitsConfig};
 use crate::exchange::UNLIMITED;
 use crate::gateway::{self, Environment, Node, StartError};
+use crate::oversight::AlertScheduler;
 use crate::store::{Committer, FatalError};
 
 /// Time at which the world is created: before the school year, so that everything in it can be in the past.
@@ -40,6 +41,8 @@ pub struct RunningSandbox {
     pub clock: Option<ManualClock>,
     /// Committer. Tests hold its queue to fill a commit group.
     pub committer: Committer,
+    /// A second alert scheduler. Tests tick it instead of waiting for that of the node.
+    pub alerts: Box<Mutex<AlertScheduler>>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), FatalError>>,
 }
@@ -187,7 +190,8 @@ async fn serve_on(
     let node = Node::open(config, environment(clock, random)).await?;
     // What has fallen due since the folder was left is done before the first call, so that the same folder gives the same
     // log.
-    node.raise_alerts_once(Arc::clone(&tls)).await;
+    let mut alerts = node.alert_scheduler(Arc::clone(&tls));
+    alerts.tick().await;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::write_profiles(dir, address)?;
@@ -200,7 +204,14 @@ async fn serve_on(
         std::future::pending()
     };
     let serving = tokio::spawn(node.serve(listener, tls, controls, when_stopped));
-    Ok(RunningSandbox { address, clock: held, committer, stop, serving })
+    Ok(RunningSandbox {
+        address,
+        clock: held,
+        committer,
+        alerts: Box::new(Mutex::new(alerts)),
+        stop,
+        serving,
+    })
 }
 
 /// Loads the sandbox's configuration, and lifts the limits on callers.
