@@ -32,14 +32,14 @@ pub(super) async fn raise_alerts(
     let Some(raise) = rule.decide(&mut cx, subject).await? else { return Ok(None) };
     let (grounds, mut rows) = (raise.grounds, raise.rows);
     let start = grounds.placement.as_ref().and_then(|placement| placement.start_date);
-    let recipients = recipients::list_parties(&settings.recipients, grounds.placement.as_ref());
     let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
         let opening = Opening { rule: rule.id(), settings, book, at: cx.now };
         let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), new).await? else { continue };
-        change = schedule_moment(&mut cx, change, &alert).await?;
-        rows.push(row_write(&alert));
-        notices.push(Notice { kind: DeliveryKind::Alert, alert, recipients: recipients.clone() });
+        let notice = opening_notice(&mut cx, opening, alert, &grounds).await?;
+        change = schedule_moment(&mut cx, change, opening, &notice.alert).await?;
+        rows.push(row_write(&notice.alert));
+        notices.push(notice);
     }
     Ok(Some(write_and_deliver(change, &grounds, &notices, rows)))
 }
@@ -75,7 +75,7 @@ pub(super) async fn open_alert(
             OnRaise::Keep => return Ok(None),
             OnRaise::Reopen => {
                 cx.snapshot.record_read(alerts::key(newest.id), newest.version);
-                return Ok(Some(newest.reopened(act_by)));
+                return Ok(Some(newest.reopened(at, act_by)));
             }
             OnRaise::New => {}
         }
@@ -92,6 +92,7 @@ pub(super) async fn open_alert(
         severity: settings.severity,
         state: AlertState::Open,
         raised: cx.now.micros(),
+        opened: at,
         times_raised: 1,
         level: 0,
         act_by,
@@ -102,14 +103,36 @@ pub(super) async fn open_alert(
     }))
 }
 
-/// Sets the moment at which somebody must have acted on an alert that was opened.
+/// Makes the notice of an alert that was opened, for those who are told at once. Those who were told when it was open
+/// before are told at once too, because they can list it.
+pub(super) async fn opening_notice(
+    cx: &mut RequestContext,
+    Opening { settings, at, .. }: Opening<'_>,
+    alert: AlertRow,
+    grounds: &Grounds,
+) -> Result<Notice, Refusal> {
+    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
+    let mut recipients =
+        recipients::list_parties(&settings.recipients, grounds.placement.as_ref(), (at, at, &calendar));
+    if alert.times_raised > 1 {
+        let notified = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
+        recipients::add_each_once(&mut recipients, &notified);
+    }
+    Ok(Notice { kind: DeliveryKind::Alert, alert, recipients })
+}
+
+/// Sets the moment at which another party is told of an alert that was opened, or somebody must have acted on it.
 pub(super) async fn schedule_moment(
     cx: &mut RequestContext,
     change: Change,
+    Opening { settings, at, .. }: Opening<'_>,
     alert: &AlertRow,
 ) -> Result<Change, Refusal> {
+    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
+    let telling = recipients::next_telling(&settings.recipients, (at, at, &calendar));
+    let due = telling.map_or(alert.act_by, |telling| telling.min(alert.act_by));
     let subject = alert_subject(alert.id);
-    let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(alert.act_by)).await?;
+    let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;
     Ok(change.guard(guard.key, guard.version).append(&moment))
 }
 
@@ -140,8 +163,7 @@ pub(super) async fn close_alert(
 /// Makes the version of an alert that is closed now, for all who were told.
 pub(super) async fn closing(cx: &mut RequestContext, alert: AlertRow) -> Result<Notice, Refusal> {
     let recipients = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
-    let (version, ended) = (alert.version.next(), Some(cx.now.micros()));
-    let alert = AlertRow { version, ended, state: AlertState::Closed, ..alert };
+    let alert = AlertRow { ended: Some(cx.now.micros()), state: AlertState::Closed, ..alert.next() };
     Ok(Notice { kind: DeliveryKind::AlertEnded, alert, recipients })
 }
 

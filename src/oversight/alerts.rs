@@ -43,6 +43,8 @@ record! {
         pub state: AlertState,
         /// Time at which it was raised, microseconds UTC since 1970.
         pub raised: i64,
+        /// When it was last opened. Delays of those who are told later count from then.
+        pub opened: Instant,
         /// How often it was raised: 1, and one more for each time it was opened again.
         pub times_raised: u32,
         /// How often it was escalated since it was opened.
@@ -79,10 +81,11 @@ impl AlertRow {
         self.ended.and_then(|ended| Instant::from_micros(ended).ok())
     }
 
-    /// Returns the version that is open again, until somebody must act on it.
+    /// Returns the version that was opened again at an instant, until somebody must act on it.
     #[must_use]
-    pub fn reopened(self, act_by: Instant) -> Self {
+    pub fn reopened(self, opened: Instant, act_by: Instant) -> Self {
         Self {
+            opened,
             version: self.version.next(),
             state: AlertState::Open,
             times_raised: self.times_raised.saturating_add(1),
@@ -99,8 +102,14 @@ impl AlertRow {
     /// Returns the version that was escalated at an instant.
     #[must_use]
     pub fn escalated(self, at: Instant, act_by: Instant) -> Self {
-        let (version, level) = (self.version.next(), self.level.saturating_add(1));
-        Self { version, level, act_by, escalated: Some(at), ..self }
+        let level = self.level.saturating_add(1);
+        Self { level, act_by, escalated: Some(at), ..self.next() }
+    }
+
+    /// Returns the next version, which is as this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { version: self.version.next(), ..self }
     }
 }
 
@@ -159,7 +168,8 @@ pub async fn is_acted_on(snapshot: &mut Snapshot, alert: Uuid) -> Result<bool, S
     let sql = "SELECT 1 FROM parties p JOIN acknowledgements k ON k.organisation = p.organisation \
                AND k.delivery_idx = p.idx AND k.delivery_ordinal = p.ordinal \
                WHERE p.object = $1 AND p.kind IN (22, 35) AND k.stage = 4 AND p.idx >= \
-               (SELECT MAX(o.idx) FROM alerts o WHERE o.id = $1 AND o.state = 1 AND o.level = 0) LIMIT 1";
+               (SELECT MIN(o.idx) FROM alerts o WHERE o.id = $1 AND o.times_raised = \
+               (SELECT MAX(n.times_raised) FROM alerts n WHERE n.id = $1)) LIMIT 1";
     Ok(snapshot.fetch_one(sql, vec![alert.into()]).await?.is_some())
 }
 

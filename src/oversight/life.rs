@@ -29,6 +29,10 @@ pub struct AlertFacts {
     pub is_acted_on: bool,
     /// Whether its cause holds.
     pub cause_holds: bool,
+    /// Whether a party is to be told by now that was not told.
+    pub is_telling_due: bool,
+    /// When a further party is to be told.
+    pub next_telling: Option<Instant>,
 }
 
 /// What is done with an alert at a moment.
@@ -36,6 +40,8 @@ pub struct AlertFacts {
 pub enum Step {
     /// Nothing.
     Keep,
+    /// Those who are told later, and whose time has come, are told.
+    Tell,
     /// It goes up by a level, with a new instant by which somebody must act.
     Escalate(Instant),
     /// It is open again, with the instant by which somebody must act.
@@ -51,14 +57,19 @@ pub fn decide(
     calendar: &SchoolCalendar,
 ) -> (Step, Option<Instant>) {
     let new_act_by = || act_by(at, book.act_within(alert.severity), book.school_hours, calendar);
+    let earliest = |act_by: Option<Instant>| [alert.next_telling, act_by].into_iter().flatten().min();
     match (alert.state, alert.ended) {
-        (AlertState::Open, _) if at < alert.act_by => (Step::Keep, Some(alert.act_by)),
+        (AlertState::Open, _) if alert.is_telling_due && alert.cause_holds && !alert.is_acted_on => {
+            (Step::Tell, earliest(Some(alert.act_by).filter(|act_by| *act_by >= at)))
+        }
+        (AlertState::Open, _) if at < alert.act_by => (Step::Keep, earliest(Some(alert.act_by))),
         (AlertState::Open, _)
             if alert.cause_holds && !alert.is_acted_on && alert.level < book.escalations =>
         {
             let act_by = new_act_by();
-            (Step::Escalate(act_by), (alert.level + 1 < book.escalations).then_some(act_by))
+            (Step::Escalate(act_by), earliest((alert.level + 1 < book.escalations).then_some(act_by)))
         }
+        (AlertState::Open, _) => (Step::Keep, alert.next_telling),
         (AlertState::Resolved, Some(ended)) => {
             let check = end_of_school_days(ended, book.reopen_resolved_after_school_days, calendar);
             if at < check {
@@ -120,6 +131,8 @@ mod tests {
             ended: None,
             is_acted_on: false,
             cause_holds: true,
+            is_telling_due: false,
+            next_telling: None,
         }
     }
 
@@ -141,6 +154,24 @@ mod tests {
         assert_eq!(step(&AlertFacts { level: 2, ..open(third) }, third), (Step::Keep, None));
         assert_eq!(step(&AlertFacts { is_acted_on: true, ..open(act_by) }, act_by), (Step::Keep, None));
         assert_eq!(step(&AlertFacts { cause_holds: false, ..open(act_by) }, act_by), (Step::Keep, None));
+    }
+
+    #[test]
+    fn those_who_are_told_later_are_told_while_the_alert_is_open() {
+        let (act_by, telling) = (at("2026-11-20 12:00"), at("2026-11-19 12:00"));
+        let waiting = AlertFacts { next_telling: Some(telling), ..open(act_by) };
+        assert_eq!(step(&waiting, at("2026-11-19 11:59")), (Step::Keep, Some(telling)));
+        let due = AlertFacts { is_telling_due: true, ..open(act_by) };
+        assert_eq!(step(&due, telling), (Step::Tell, Some(act_by)));
+        for spared in [AlertFacts { cause_holds: false, ..due }, AlertFacts { is_acted_on: true, ..due }] {
+            assert_eq!(step(&spared, telling), (Step::Keep, Some(act_by)));
+        }
+        // At the same instant they are told first; the escalation, which is due still, follows.
+        assert_eq!(step(&due, act_by), (Step::Tell, Some(act_by)));
+        assert_eq!(step(&due, at("2026-11-23 12:00")), (Step::Tell, None));
+        let later =
+            AlertFacts { is_acted_on: true, next_telling: Some(at("2026-11-24 12:00")), ..open(act_by) };
+        assert_eq!(step(&later, act_by), (Step::Keep, Some(at("2026-11-24 12:00"))));
     }
 
     #[test]

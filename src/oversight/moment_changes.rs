@@ -7,9 +7,11 @@ use super::alert_changes::{Notice, write_and_deliver};
 use super::alerts::{self, AlertRow};
 use super::cause;
 use super::life::{self, AlertFacts, Step};
+use super::recipients;
 use super::rule::Cause;
 use super::rule_book::RuleBook;
 use crate::clock::Instant;
+use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
 use crate::proto::v1::DeliveryKind;
@@ -27,6 +29,12 @@ pub(super) async fn evaluate_alert(
     let Some((moment, at)) = due else { return Ok(None) };
     let Some(alert) = alerts::by_id(&mut cx.snapshot, alert).await? else { return Ok(None) };
     let cause = cause::find(&mut cx, &alert, book).await?;
+    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
+    let recipients = book.settings(alert.rule).map_or(&[][..], |settings| &settings.recipients);
+    let placement = cause.as_ref().and_then(|cause| cause.grounds.placement.as_ref());
+    let mut late = recipients::list_parties(recipients, placement, (alert.opened, at, &calendar));
+    let notified = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
+    late.retain(|organisation| !notified.contains(organisation));
     let facts = AlertFacts {
         state: alert.state,
         severity: alert.severity,
@@ -35,28 +43,29 @@ pub(super) async fn evaluate_alert(
         ended: alert.ended_at(),
         is_acted_on: alerts::is_acted_on(&mut cx.snapshot, alert.id).await?,
         cause_holds: cause.as_ref().is_some_and(|cause| cause.holds),
+        is_telling_due: !late.is_empty(),
+        next_telling: recipients::next_telling(recipients, (alert.opened, at, &calendar)),
     };
-    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let (step, next) = life::decide(&facts, at, book, &calendar);
     let (guard, moment) = moment.followed_by(next);
     let change = cx.change(&permit).guard(guard.key, guard.version).append(&moment);
     let change = change.guard(alerts::key(alert.id), alert.version);
     let Some(cause) = cause else { return Ok(Some(change)) };
-    apply(&mut cx, change, (step, at), (alert, &cause)).await.map(Some)
+    Ok(Some(apply(change, (step, at), (notified, late), (alert, &cause))))
 }
 
 /// Writes and delivers what a step makes of an alert. An escalation goes to all who were told, and to the commissioner.
-async fn apply(
-    cx: &mut RequestContext,
+fn apply(
     change: Change,
     (step, at): (Step, Instant),
+    (notified, late): (Vec<OrganisationId>, Vec<OrganisationId>),
     (alert, cause): (AlertRow, &Cause),
-) -> Result<Change, Refusal> {
-    let mut recipients = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
-    let (kind, next) = match step {
-        Step::Keep => return Ok(change),
-        Step::Escalate(act_by) => (DeliveryKind::AlertEscalated, alert.escalated(at, act_by)),
-        Step::Reopen(act_by) => (DeliveryKind::Alert, alert.reopened(act_by)),
+) -> Change {
+    let (kind, next, mut recipients) = match step {
+        Step::Keep => return change,
+        Step::Tell => (DeliveryKind::Alert, alert.next(), late),
+        Step::Escalate(act_by) => (DeliveryKind::AlertEscalated, alert.escalated(at, act_by), notified),
+        Step::Reopen(act_by) => (DeliveryKind::Alert, alert.reopened(at, act_by), notified),
     };
     let commissioner = cause.grounds.placement.as_ref().map(|placement| &placement.commissioner);
     if kind == DeliveryKind::AlertEscalated
@@ -66,5 +75,5 @@ async fn apply(
     }
     let rows = vec![row_write(&next)];
     let notice = Notice { kind, alert: next, recipients };
-    Ok(write_and_deliver(change, &cause.grounds, &[notice], rows))
+    write_and_deliver(change, &cause.grounds, &[notice], rows)
 }

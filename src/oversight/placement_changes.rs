@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::alert_changes::{self, Notice, Opening};
 use super::alerts;
 use super::placement_facts::{self, LoadedFacts};
-use super::recipients;
 use super::rule::{Grounds, NewAlert};
 use super::rule_book::RuleBook;
 use super::rules::PLACEMENT_RULES;
@@ -48,7 +47,7 @@ pub(super) async fn evaluate_placement(
         let notice = decide_alert(&mut cx, opening, (&subject, &grounds), found.cause).await?;
         if let Some(notice) = notice {
             if notice.kind == DeliveryKind::Alert {
-                change = alert_changes::schedule_moment(&mut cx, change, &notice.alert).await?;
+                change = alert_changes::schedule_moment(&mut cx, change, opening, &notice.alert).await?;
             }
             notices.push(notice);
         }
@@ -72,9 +71,8 @@ async fn decide_alert(
     if let Some(due_date) = cause {
         let new = NewAlert { item: None, due_date };
         let alert = alert_changes::open_alert(cx, opening, (subject, grounds), &new).await?;
-        let recipients =
-            || recipients::list_parties(&opening.settings.recipients, grounds.placement.as_ref());
-        return Ok(alert.map(|alert| Notice { kind: DeliveryKind::Alert, alert, recipients: recipients() }));
+        let Some(alert) = alert else { return Ok(None) };
+        return alert_changes::opening_notice(cx, opening, alert, grounds).await.map(Some);
     }
     let newest = alerts::newest_about(&mut cx.snapshot, opening.rule, subject, None).await?;
     let Some(open) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };

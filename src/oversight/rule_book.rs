@@ -2,6 +2,7 @@
 //! the keys that it holds.
 
 mod parse;
+mod recipient;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -12,6 +13,7 @@ use super::severity::Severity;
 use crate::calendar::{Date, TimeOfDay};
 
 pub use parse::RuleBookFault;
+pub use recipient::{Delay, PartyRole, Recipient};
 
 const EMBEDDED: &str = include_str!("rules.toml");
 
@@ -39,32 +41,10 @@ pub struct RuleSettings {
     pub findings: Vec<String>,
     /// Severity of its alerts.
     pub severity: Severity,
-    /// Who is told.
-    pub recipients: Vec<PartyRole>,
+    /// Who is told, and when.
+    pub recipients: Vec<Recipient>,
     /// Its thresholds by name, each the values with the days from which they hold, in the order of the days.
     pub parameters: BTreeMap<String, Vec<(Date, u32)>>,
-}
-
-/// A party that is told of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PartyRole {
-    /// The organisation that arranges and pays.
-    Commissioner,
-    /// The organisation that teaches the child.
-    Provider,
-    /// The schools on whose roll the child is.
-    Schools,
-    /// The LA where the child lives.
-    Residence,
-}
-
-impl PartyRole {
-    const NAMES: [(&'static str, Self); 4] = [
-        ("commissioner", Self::Commissioner),
-        ("provider", Self::Provider),
-        ("schools", Self::Schools),
-        ("residence", Self::Residence),
-    ];
 }
 
 impl RuleBook {

@@ -14,6 +14,8 @@ stored_texts! {
         StartWithoutPassport = "START_WITHOUT_PASSPORT",
         /// A day of review has passed, and nothing speaks of it.
         ReviewDatePassed = "REVIEW_DATE_PASSED",
+        /// No progress return was received for half a term.
+        ProgressMissing = "PROGRESS_MISSING",
     }
 }
 
@@ -23,7 +25,7 @@ impl RuleId {
     pub const fn alert_kind(self) -> AlertKind {
         match self {
             Self::OpenItemOverdue => AlertKind::OpenItemOverdue,
-            Self::PastEnd | Self::StartWithoutPassport | Self::ReviewDatePassed => AlertKind::Rule,
+            _ => AlertKind::Rule,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod open_item_overdue;
 mod past_end;
+mod progress_missing;
 mod review_date_passed;
 mod start_without_passport;
 
@@ -21,6 +22,7 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
     &past_end::PastEnd,
     &start_without_passport::StartWithoutPassport,
     &review_date_passed::ReviewDatePassed,
+    &progress_missing::ProgressMissing,
 ];
 
 /// A rule of either kind.

@@ -159,11 +159,10 @@ pub(super) async fn resolve_alert(
     let change = change.guard(guard.key, guard.version).append(&moment);
     let (key, mut change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
     let mut next = AlertRow {
-        version: alert.version.next(),
         state: AlertState::Resolved,
         ended: Some(cx.now.micros()),
         resolved_by: Some(by.clone()),
-        ..alert
+        ..alert.next()
     };
     next.resolution =
         Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer: cx.attest(officer), note })?);

@@ -60,6 +60,7 @@ mod init_steps;
 mod key_ring_checks;
 mod key_rotation;
 mod large_answer;
+mod late_recipients;
 mod library_defaults;
 mod limits;
 mod listener;

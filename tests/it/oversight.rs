@@ -130,7 +130,7 @@ async fn an_overdue_item_raises_one_alert(world: &World, stage: &mut Fixtures) -
 }
 
 /// Acknowledges a delivery as acted on by a named person.
-async fn act_on(client: &Client, delivery: &Delivery) {
+pub async fn act_on(client: &Client, delivery: &Delivery) {
     let (cursor, content_sha256) = (delivery.cursor.clone(), delivery.content_sha256.clone());
     let request = AcknowledgeDeliveryRequest {
         request_id: new_id(),

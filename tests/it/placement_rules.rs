@@ -32,7 +32,7 @@ async fn put_short_plan(stage: &Fixtures, la: &Client, placement: &str, etag: St
 }
 
 /// Starts a placement under such a plan; returns its id and the plan's etag.
-async fn start_short_placement(stage: &mut Fixtures, la: &Client) -> (String, String) {
+pub async fn start_short_placement(stage: &mut Fixtures, la: &Client) -> (String, String) {
     stage.create_placement(2).await;
     let placement = stage.names["approved"].clone();
     let plan = put_short_plan(stage, la, &placement, String::new()).await;
@@ -44,14 +44,14 @@ async fn start_short_placement(stage: &mut Fixtures, la: &Client) -> (String, St
 }
 
 /// Lists the alerts of a rule about a placement.
-async fn list_alerts(client: &Client, placement: &str, rule: &str) -> Vec<Alert> {
+pub async fn list_alerts(client: &Client, placement: &str, rule: &str) -> Vec<Alert> {
     let (placement_id, rule) = (placement.to_owned(), rule.to_owned());
     let request = ListAlertsRequest { placement_id, rule, ..ListAlertsRequest::default() };
     client.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts
 }
 
 /// Waits until the alert of a rule about a placement is in this state.
-async fn wait_for_alert(client: &Client, placement: &str, rule: &str, state: AlertState) -> Alert {
+pub async fn wait_for_alert(client: &Client, placement: &str, rule: &str, state: AlertState) -> Alert {
     for _ in 0..MAX_POLLS {
         let mut found = list_alerts(client, placement, rule).await;
         assert!(found.len() < 2, "a rule raises one alert about a placement: {found:#?}");

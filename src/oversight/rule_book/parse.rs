@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{PartyRole, RuleBook, RuleSettings};
+use super::{Delay, PartyRole, Recipient, RuleBook, RuleSettings};
 use crate::calendar::{Date, TimeOfDay};
 use crate::oversight::act_by::{ActWithin, SchoolHours};
 use crate::oversight::rule_id::RuleId;
@@ -106,24 +106,45 @@ fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleB
     section.require_known(&["from", "findings", "severity", "recipients", "parameters"])?;
     let id = RuleId::parse(section.name()).ok_or_else(|| section.fault("is not a rule of this release"))?;
     let severity = section.number("severity", 1..=3)?.and_then(|number| Severity::from_number(number.into()));
-    let recipients = section.texts("recipients")?.into_iter().map(|(name, span)| {
-        let found = PartyRole::NAMES.iter().find(|(known, _)| *known == name);
-        let names = PartyRole::NAMES.map(|(known, _)| known).join(", ");
-        found
-            .map(|(_, recipients)| *recipients)
-            .ok_or_else(|| section.fault_in(&span, "recipients", &format!("may hold {names}")))
-    });
     let settings = RuleSettings {
         from: section.date("from")?,
         findings: section.texts("findings")?.into_iter().map(|(finding, _)| finding.to_owned()).collect(),
         severity: severity.ok_or_else(|| section.fault("needs a severity"))?,
-        recipients: recipients.collect::<Result<_, _>>()?,
+        recipients: parse_recipients(section)?,
         parameters: parse_parameters(id, section)?,
     };
     if settings.findings.is_empty() || settings.recipients.is_empty() {
         return Err(section.fault("needs findings and recipients"));
     }
     Ok((id, settings))
+}
+
+/// Parses who is told: the name of a party, or a table with it and a delay.
+fn parse_recipients(rule: &Section<'_, '_>) -> Result<Vec<Recipient>, RuleBookFault> {
+    let key = "recipients";
+    let names = PartyRole::NAMES.map(|(known, _)| known).join(", ");
+    let message = format!("may hold {names}, each also as {{ party, after_minutes or after_school_days }}");
+    let party = |name: &str| PartyRole::NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| *role);
+    let mut recipients = Vec::new();
+    for item in rule.list(key)? {
+        let unknown = || rule.fault_in(&item.span(), key, &message);
+        if let Some(name) = item.get_ref().as_str() {
+            recipients.push(Recipient { party: party(name).ok_or_else(unknown)?, after: None });
+            continue;
+        }
+        let delayed = rule.child(key, item)?;
+        let (minutes, days) = ("after_minutes", "after_school_days");
+        delayed.require_known(&["party", minutes, days])?;
+        let name = delayed.text("party")?.map(|(name, _)| name);
+        let after = match (delayed.number(minutes, 1..=MAX_NUMBER)?, delayed.number(days, 1..=MAX_NUMBER)?) {
+            (Some(minutes), None) => Delay::Minutes(minutes),
+            (None, Some(days)) => Delay::SchoolDays(days),
+            _ => return Err(delayed.fault(&format!("needs exactly one of {minutes} and {days}"))),
+        };
+        let party = name.and_then(party).ok_or_else(unknown)?;
+        recipients.push(Recipient { party, after: Some(after) });
+    }
+    Ok(recipients)
 }
 
 /// Parses the parameters of a rule: exactly those that it declares.
@@ -212,6 +233,12 @@ impl<'a, 'i> Section<'a, 'i> {
             return Ok(None);
         }
         Date::parse(text).map(Some).map_err(|error| self.fault_in(&span, name, &format!("is {error}")))
+    }
+
+    fn list(&self, name: &str) -> Result<&'a [Value<'i>], RuleBookFault> {
+        let Some(value) = self.table.get(name) else { return Ok(&[]) };
+        let items = value.get_ref().as_array().map(|items| &items[..]);
+        items.ok_or_else(|| self.fault_in(&value.span(), name, "must be a list"))
     }
 
     fn texts(&self, name: &str) -> Result<Vec<(&'a str, Range<usize>)>, RuleBookFault> {
@@ -326,6 +353,26 @@ mod tests {
             (&format!("{rule}from = \"2026-02-30\"\n"), 5, "rules.OPEN_ITEM_OVERDUE.from is no such day"),
             (&format!("{rule}escalate = 1\n"), 5, "rules.OPEN_ITEM_OVERDUE.escalate is unknown"),
             (&rule.replace("commissioner", "everybody"), 4, "rules.OPEN_ITEM_OVERDUE.recipients may hold"),
+            (
+                &rule.replace("\"commissioner\"", "{ party = \"all\", after_minutes = 5 }"),
+                4,
+                "rules.OPEN_ITEM_OVERDUE.recipients may hold",
+            ),
+            (
+                &rule.replace("\"commissioner\"", "{ party = \"provider\", after_minutes = 0 }"),
+                4,
+                "rules.OPEN_ITEM_OVERDUE.recipients.after_minutes must be",
+            ),
+            (
+                &rule.replace("\"commissioner\"", "{ party = \"provider\", after_weeks = 1 }"),
+                4,
+                "rules.OPEN_ITEM_OVERDUE.recipients.after_weeks is unknown",
+            ),
+            (
+                &rule.replace("\"commissioner\"", "{ party = \"provider\" }"),
+                4,
+                "rules.OPEN_ITEM_OVERDUE.recipients needs exactly one of after_minutes",
+            ),
             (&rule.replace('3', "4"), 3, "rules.OPEN_ITEM_OVERDUE.severity must be"),
             (&rule.replace("\"IC7\"", ""), 1, "rules.OPEN_ITEM_OVERDUE needs findings and recipients"),
             (

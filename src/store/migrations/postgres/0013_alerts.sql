@@ -31,6 +31,7 @@ CREATE TABLE alerts (
   severity    BIGINT NOT NULL,     -- 1 to 3; 1 is the most urgent
   state       BIGINT NOT NULL,     -- apgateway.v1.AlertState
   raised      BIGINT NOT NULL,     -- microseconds UTC
+  opened      BIGINT NOT NULL,     -- microseconds UTC; when it was last opened
   times_raised BIGINT NOT NULL,    -- 1, and one more for each time it was opened again
   level       BIGINT NOT NULL,     -- how often it was escalated since it was opened
   act_by      BIGINT NOT NULL,     -- microseconds UTC; until when somebody must act on it

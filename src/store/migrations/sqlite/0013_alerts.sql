@@ -31,6 +31,7 @@ CREATE TABLE alerts (
   severity    INTEGER NOT NULL,     -- 1 to 3; 1 is the most urgent
   state       INTEGER NOT NULL,     -- apgateway.v1.AlertState
   raised      INTEGER NOT NULL,     -- microseconds UTC
+  opened      INTEGER NOT NULL,     -- microseconds UTC; when it was last opened
   times_raised INTEGER NOT NULL,    -- 1, and one more for each time it was opened again
   level       INTEGER NOT NULL,     -- how often it was escalated since it was opened
   act_by      INTEGER NOT NULL,     -- microseconds UTC; until when somebody must act on it

@@ -1,0 +1,90 @@
+//! Who is told of an alert: a party of the placement, at once or after a delay.
+
+use crate::calendar::SchoolCalendar;
+use crate::clock::Instant;
+use crate::oversight::act_by::end_of_school_days;
+
+/// A party that is told of an alert, at once or after a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The party.
+    pub party: PartyRole,
+    /// How long after the alert was opened it is told, if the alert is still open then and nobody acted on it; `None`:
+    /// at once.
+    pub after: Option<Delay>,
+}
+
+/// A delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// Minutes, also outside school hours.
+    Minutes(u32),
+    /// School days of the commissioner after the day; until the last of them ends.
+    SchoolDays(u32),
+}
+
+impl Recipient {
+    /// Returns when the party is told of an alert that was opened at an instant.
+    #[must_use]
+    pub fn told_at(&self, opened: Instant, calendar: &SchoolCalendar) -> Instant {
+        match self.after {
+            None => opened,
+            Some(Delay::SchoolDays(days)) => end_of_school_days(opened, days, calendar),
+            Some(Delay::Minutes(minutes)) => {
+                Instant::from_micros(opened.micros().saturating_add(i64::from(minutes) * 60_000_000))
+                    .unwrap_or(Instant::MAX)
+            }
+        }
+    }
+}
+
+/// A party that is told of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartyRole {
+    /// The organisation that arranges and pays.
+    Commissioner,
+    /// The organisation that teaches the child.
+    Provider,
+    /// The schools on whose roll the child is.
+    Schools,
+    /// The LA where the child lives.
+    Residence,
+}
+
+impl PartyRole {
+    /// The names in `rules.toml`.
+    pub(super) const NAMES: [(&'static str, Self); 4] = [
+        ("commissioner", Self::Commissioner),
+        ("provider", Self::Provider),
+        ("schools", Self::Schools),
+        ("residence", Self::Residence),
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oversight::fixtures::{at, calendar, date};
+
+    fn told_at(after: Option<Delay>, opened: &str) -> Instant {
+        Recipient { party: PartyRole::Commissioner, after }.told_at(at(opened), &calendar())
+    }
+
+    #[test]
+    fn minutes_run_by_the_clock_and_school_days_by_the_calendar() {
+        for opened in ["2026-11-18 10:00", "2026-10-25 00:45", "2027-03-28 00:45", "2026-11-21 23:45"] {
+            assert_eq!(told_at(None, opened), at(opened));
+            let elapsed = told_at(Some(Delay::Minutes(30)), opened).micros() - at(opened).micros();
+            assert_eq!(elapsed, 30 * 60_000_000, "{opened}");
+        }
+        for (opened, days, last) in [
+            ("2026-11-18 10:00", 1, "2026-11-19"),
+            // Friday 20 November is an inset day, Tuesday 24 a closure.
+            ("2026-11-19 10:00", 2, "2026-11-25"),
+            ("2026-10-22 10:00", 5, "2026-11-05"),
+            ("2026-12-17 10:00", 5, "2027-01-08"),
+        ] {
+            assert_eq!(told_at(Some(Delay::SchoolDays(days)), opened), date(last).end_of_day(), "{opened}");
+        }
+    }
+}
