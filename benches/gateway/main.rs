@@ -1,7 +1,8 @@
 //! Throughput and latency of the gateway, compared with baselines of the machine and with PostgreSQL as the
 //! alternative, in one run: `cargo bench --bench gateway`. With `quick` each part runs for a short time only; with
 //! `growth` it measures an empty database and one with ten million marks instead
-//! (`cargo bench --bench gateway -- growth`), and with `tokens` what the token of a person costs.
+//! (`cargo bench --bench gateway -- growth`), with `tokens` what the token of a person costs, and with `oversight` the rules
+//! of 100,000 placements when a Friday ends.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@ mod latency_and_memory;
 mod limits;
 mod machine;
 mod nodes;
+mod oversight;
 #[path = "../../tests/it/postgres.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod postgres;
@@ -77,6 +79,10 @@ fn main() {
         }
         Some("growth") => runtime.block_on(growth::run()),
         Some("tokens") => runtime.block_on(tokens::run()),
+        Some("oversight") => runtime.block_on(oversight::run()),
+        Some(oversight::EVALUATE) => {
+            runtime.block_on(oversight::evaluate(argument(1).unwrap(), argument(2).unwrap()));
+        }
         Some("quick") => runtime.block_on(run(Scale::QUICK)),
         _ => runtime.block_on(run(Scale::FULL)),
     }

@@ -11,6 +11,7 @@ use super::rule_book::{RuleBook, RuleSettings};
 use super::rule_id::RuleId;
 use super::subject::Subject;
 use super::{cause, recipients};
+use crate::calendar::SchoolCalendar;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
@@ -32,10 +33,12 @@ pub(super) async fn raise_alerts(
     let Some(raise) = rule.decide(&mut cx, subject).await? else { return Ok(None) };
     let (grounds, mut rows) = (raise.grounds, raise.rows);
     let start = grounds.placement.as_ref().and_then(|placement| placement.start_date);
+    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
-        let opening = Opening { rule: rule.id(), settings, book, at: cx.now };
-        let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), new).await? else { continue };
+        let opening = Opening { rule: rule.id(), settings, book, at: cx.now, calendar: &calendar };
+        let newest = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, new.item).await?;
+        let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), (new, newest)) else { continue };
         let notice = opening_notice(&mut cx, opening, alert, &grounds).await?;
         change = schedule_moment(&mut cx, change, opening, &notice.alert).await?;
         rows.push(row_write(&notice.alert));
@@ -59,28 +62,29 @@ pub(super) struct Opening<'a> {
     pub(super) book: &'a RuleBook,
     /// The instant from which somebody has time to act.
     pub(super) at: Instant,
+    /// The school days of the subject's controller.
+    pub(super) calendar: &'a SchoolCalendar,
 }
 
 /// Creates an open alert, or opens the rule's newest about the subject again. `None`: that one still stands.
-pub(super) async fn open_alert(
+pub(super) fn open_alert(
     cx: &mut RequestContext,
-    Opening { rule, settings, book, at }: Opening<'_>,
+    Opening { rule, settings, book, at, calendar }: Opening<'_>,
     (subject, grounds): (&Subject, &Grounds),
-    new: &NewAlert,
-) -> Result<Option<AlertRow>, Refusal> {
-    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
-    let act_by = act_by(at, book.act_within(settings.severity), book.school_hours, &calendar);
-    if let Some(newest) = alerts::newest_about(&mut cx.snapshot, rule, subject, new.item).await? {
-        match life::on_raise((newest.state, newest.ended_at()), at, book, &calendar) {
-            OnRaise::Keep => return Ok(None),
+    (new, newest): (&NewAlert, Option<AlertRow>),
+) -> Option<AlertRow> {
+    let act_by = || act_by(at, book.act_within(settings.severity), book.school_hours, calendar);
+    if let Some(newest) = newest {
+        match life::on_raise((newest.state, newest.ended_at()), at, book, calendar) {
+            OnRaise::Keep => return None,
             OnRaise::Reopen => {
                 cx.snapshot.record_read(alerts::key(newest.id), newest.version);
-                return Ok(Some(newest.reopened(at, act_by)));
+                return Some(newest.reopened(at, act_by()));
             }
             OnRaise::New => {}
         }
     }
-    Ok(Some(AlertRow {
+    Some(AlertRow {
         id: cx.random.uuid_v7(cx.now),
         version: Revision::FIRST,
         rule,
@@ -95,25 +99,24 @@ pub(super) async fn open_alert(
         opened: at,
         times_raised: 1,
         level: 0,
-        act_by,
+        act_by: act_by(),
         escalated: None,
         ended: None,
         resolved_by: None,
         resolution: None,
-    }))
+    })
 }
 
 /// Makes the notice of an alert that was opened, for those who are told at once. Those who were told when it was open
 /// before are told at once too, because they can list it.
 pub(super) async fn opening_notice(
     cx: &mut RequestContext,
-    Opening { settings, at, .. }: Opening<'_>,
+    Opening { settings, at, calendar, .. }: Opening<'_>,
     alert: AlertRow,
     grounds: &Grounds,
 ) -> Result<Notice, Refusal> {
-    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let mut recipients =
-        recipients::list_parties(&settings.recipients, grounds.placement.as_ref(), (at, at, &calendar));
+        recipients::list_parties(&settings.recipients, grounds.placement.as_ref(), (at, at, calendar));
     if alert.times_raised > 1 {
         let notified = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
         recipients::add_each_once(&mut recipients, &notified);
@@ -125,11 +128,10 @@ pub(super) async fn opening_notice(
 pub(super) async fn schedule_moment(
     cx: &mut RequestContext,
     change: Change,
-    Opening { settings, at, .. }: Opening<'_>,
+    Opening { settings, at, calendar, .. }: Opening<'_>,
     alert: &AlertRow,
 ) -> Result<Change, Refusal> {
-    let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
-    let telling = recipients::next_telling(&settings.recipients, (at, at, &calendar));
+    let telling = recipients::next_telling(&settings.recipients, (at, at, calendar));
     let due = telling.map_or(alert.act_by, |telling| telling.min(alert.act_by));
     let subject = alert_subject(alert.id);
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;

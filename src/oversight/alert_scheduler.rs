@@ -1,5 +1,6 @@
 //! The alert scheduler: runs the rules of which a moment has occurred, raises the alerts that are due, closes alerts whose
-//! cause is gone, and evaluates the moments that are due. It runs every second. Each write is a system exchange on behalf of the subject's controller.
+//! cause is gone, and evaluates the moments that are due. It runs every second, and evaluates moments also when a commit
+//! sets one to now. Each write is a system exchange on behalf of the subject's controller.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::alert_changes;
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
-use super::due_moments::DueMoments;
+use super::due_moments::{DueMoments, Scope};
 use super::failures::Failures;
 use super::open_alerts::OpenAlerts;
 use super::rule::{DuePosition, Moment, MomentState, Rule};
@@ -20,6 +21,10 @@ use crate::store::{FatalError, Snapshot, TaskProgress};
 
 /// Interval between two ticks.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// From the start of one check of open alerts to that of the next, in times of what the first took.
+const CLOSE_PAUSE: u32 = 10;
+/// Interval after a commit was looked at, in which further commits wait for each other.
+const WAKE_INTERVAL: Duration = Duration::from_millis(50);
 /// Moments at which the cause of an alert may end. A rule finds a cause by the versions of keys, which only commits
 /// change.
 const CLOSES_ON: &[Moment] = &[Moment::Commit];
@@ -32,6 +37,8 @@ pub struct AlertScheduler {
     raised: HashMap<RuleId, MomentState>,
     /// The state of things when the open alerts were last checked.
     closed: Option<MomentState>,
+    /// When they may be checked again. The check reads all of them, so it takes longer the more there are.
+    close_from: tokio::time::Instant,
     open_alerts: OpenAlerts,
     due_moments: DueMoments,
 }
@@ -45,6 +52,7 @@ impl AlertScheduler {
             context: CheckContext { pipeline, failures, progress, book },
             raised: HashMap::new(),
             closed: None,
+            close_from: tokio::time::Instant::now(),
             open_alerts: OpenAlerts::default(),
             due_moments: DueMoments::default(),
         }
@@ -57,16 +65,32 @@ impl AlertScheduler {
         self
     }
 
-    /// Runs a tick every second until the node stops. It uses the monotonic clock, so changes of the system time do not
-    /// affect the interval.
+    /// Runs a tick every second until the node stops, and evaluates a moment that a commit sets to now at once. It uses
+    /// the monotonic clock, so changes of the system time do not affect the intervals.
     ///
     /// # Errors
     /// None: it never returns.
     pub async fn run(mut self) -> Result<(), FatalError> {
         let mut interval = tokio::time::interval(TICK_INTERVAL);
+        let mut head = self.context.pipeline.committer.head();
         loop {
-            interval.tick().await;
-            self.tick().await;
+            tokio::select! {
+                biased;
+                _ = interval.tick() => self.tick().await,
+                Ok(()) = head.changed() => {
+                    self.evaluate_set_moments().await;
+                    tokio::time::sleep(WAKE_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// Evaluates the moments that were set since the last tick and are due, because a fact that matters now is to be seen
+    /// within half a second.
+    async fn evaluate_set_moments(&mut self) {
+        self.context.progress.mark();
+        if let Err(refusal) = self.due_moments.evaluate(&mut self.context, Scope::Set, false).await {
+            log_failure(&refusal);
         }
     }
 
@@ -87,7 +111,7 @@ impl AlertScheduler {
             return;
         }
         // After alerts were closed, because one whose cause is gone is not escalated.
-        if let Err(refusal) = self.due_moments.evaluate(&mut self.context, retry).await {
+        if let Err(refusal) = self.due_moments.evaluate(&mut self.context, Scope::Due, retry).await {
             log_failure(&refusal);
         }
     }
@@ -108,11 +132,16 @@ impl AlertScheduler {
 
     /// Closes the alerts whose cause is gone, if a cause may have ended since it did so last, or a retry is due.
     async fn close_if_due(&mut self, retry: bool) -> Result<(), Refusal> {
-        let present = self.context.moment_state();
-        if retry || present.has_passed(CLOSES_ON, self.closed.as_ref()) {
+        let (present, begun) = (self.context.moment_state(), tokio::time::Instant::now());
+        if retry {
+            // Also if it is not yet time for the next check.
+            self.closed = None;
+        }
+        if begun >= self.close_from && present.has_passed(CLOSES_ON, self.closed.as_ref()) {
             self.closed = None;
             self.open_alerts.close_obsolete(&mut self.context).await?;
             self.closed = Some(present);
+            self.close_from = begun + begun.elapsed() * CLOSE_PAUSE;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Rows of alerts: one row per version, the newest named by `current_versions`. The recipients of an alert are
 //! read from the deliveries of the kind ALERT.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::rule_id::RuleId;
@@ -12,7 +14,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::placements::open_item_code::OpenItemCode;
 use crate::proto::v1::AlertState;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Located, LogPosition, Record, Revision, Row, Snapshot, StoreError};
+use crate::store::{Located, LogPosition, Record, Revision, Row, Snapshot, StoreError, ValueSet};
 use crate::{record, select, stored_enums};
 
 stored_enums! { AlertState }
@@ -144,6 +146,28 @@ pub async fn newest_about(
     let item = item.map_or("", OpenItemCode::as_str);
     let arguments = vec![subject.to_string().into(), rule.as_str().into(), item.into()];
     snapshot.fetch_one(sql, arguments).await?.as_ref().map(AlertRow::read).transpose()
+}
+
+/// Reads the newest alert of each rule about each of some subjects. Of a rule about items it is that of any item.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn newest_about_each(
+    snapshot: &mut Snapshot,
+    subjects: impl Iterator<Item = Subject>,
+) -> Result<HashMap<(Subject, RuleId), AlertRow>, StoreError> {
+    let sql = select!(
+        AlertRow,
+        "JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
+         WHERE a.subject IN SET ORDER BY a.idx, a.ordinal"
+    );
+    let subjects = ValueSet::Texts(subjects.map(|subject| subject.to_string()).collect());
+    let mut newest = HashMap::new();
+    for row in snapshot.fetch_in_set(sql, Vec::new(), subjects).await? {
+        let alert = AlertRow::read(&row)?;
+        newest.insert((alert.subject.clone(), alert.rule), alert);
+    }
+    Ok(newest)
 }
 
 /// Lists the organisations that were told of an alert, in the order of their ids.

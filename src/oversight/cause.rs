@@ -1,7 +1,7 @@
 //! Whether the cause of an alert still holds, by the rule that raised it.
 
 use super::alerts::AlertRow;
-use super::placement_facts;
+use super::placement_facts::{self, PlacementFacts};
 use super::rule::{Cause, ChildRecord, Grounds};
 use super::rule_book::RuleBook;
 use super::rules::{self, AnyRule};
@@ -26,19 +26,20 @@ pub(super) async fn find(
     let Subject::Placement(placement) = &alert.subject;
     let Some(loaded) = placement_facts::load_one(cx, *placement).await? else { return Ok(None) };
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
-    let holds = rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some();
-    Ok(Some(Cause { holds, grounds: loaded.into_grounds() }))
+    let (facts, grounds) = loaded.into_facts_and_grounds();
+    Ok(Some(Cause { holds: rule.evaluate(&facts, cx.now, settings).cause.is_some(), grounds }))
 }
 
 impl placement_facts::LoadedFacts {
-    /// Returns what a decision from the facts rests on, and whom it concerns.
-    pub(super) fn into_grounds(self) -> Grounds {
+    /// Returns the facts, and what a decision from them rests on and whom it concerns.
+    pub(super) fn into_facts_and_grounds(self) -> (PlacementFacts, Grounds) {
         let child = ChildRecord {
             placement: self.placement.id,
             child: self.placement.child,
             sender: self.placement.commissioner.clone(),
             key: self.key,
         };
-        Grounds { versions_read: self.versions_read, child: Some(child), placement: Some(self.placement) }
+        let (child, placement) = (Some(child), Some(self.placement));
+        (self.facts, Grounds { versions_read: self.versions_read, child, placement })
     }
 }

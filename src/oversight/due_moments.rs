@@ -1,7 +1,9 @@
-//! The evaluation of moments that are due: each is one system exchange, in the order of their instants. It is decided
-//! from the moment's own instant, so a node that was down does what it missed as if it had been there.
+//! The evaluation of moments that are due, in the order of their instants. Each is decided from its own instant, so a node
+//! that was down does what it missed as if it had been there. The moment of an alert is one system exchange; those of one
+//! commissioner's placements that are due at the same instant are one together, because a commit for each would take too
+//! long when a day ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -9,12 +11,19 @@ use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP}
 use super::subject::Subject;
 use super::{alerts, moment_changes, placement_changes};
 use crate::clock::Instant;
-use crate::exchange::Refusal;
+use crate::codes::organisation::OrganisationId;
+use crate::exchange::{Reason, Refusal};
+use crate::placements::rows;
 use crate::store::moment::{self, MomentPosition, MomentRow};
 use crate::store::{Snapshot, StoreError};
 
 /// What failures of moments are counted under.
 const MOMENTS: &str = "moments";
+/// Maximum number of placements whose moments are evaluated in one exchange.
+const MAX_GROUP: usize = 200;
+
+/// Subjects whose moments are due: the instant, in microseconds since 1970 UTC, and the subject.
+type DueSubjects = BTreeSet<(i64, String)>;
 
 /// How far the moments were evaluated.
 pub(super) struct DueMoments {
@@ -23,7 +32,7 @@ pub(super) struct DueMoments {
     /// All moments that were set up to this index, and were due by then, were evaluated, except those that failed.
     set_until: i64,
     /// Moments that failed: the instant and the subject.
-    failed: BTreeSet<(i64, String)>,
+    failed: DueSubjects,
 }
 
 impl Default for DueMoments {
@@ -37,33 +46,48 @@ const fn position(due: i64, index: i64) -> MomentPosition {
     MomentPosition { due, index, ordinal: i64::MAX }
 }
 
+/// Which moments are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All that are due.
+    Due,
+    /// Those that were set since the last evaluation and are due.
+    Set,
+}
+
 impl DueMoments {
     /// Evaluates the moments that are due, the earliest first.
-    pub(super) async fn evaluate(&mut self, context: &mut CheckContext, retry: bool) -> Result<(), Refusal> {
+    pub(super) async fn evaluate(
+        &mut self,
+        context: &mut CheckContext,
+        scope: Scope,
+        retry: bool,
+    ) -> Result<(), Refusal> {
         let now = context.pipeline.clock.now();
         let size = context.pipeline.committer.head().borrow().size;
         let set_until = i64::try_from(size).unwrap_or(i64::MAX) - 1;
-        let mut due = self.list(context, (now, set_until)).await?;
+        let mut due = self.list(context, scope, (now, set_until)).await?;
         if retry {
             due.append(&mut self.failed);
         }
-        for _ in 0..MAX_STEPS * usize::try_from(ROWS_PER_STEP).unwrap_or(1) {
-            let Some((_, subject)) = due.pop_first() else { break };
-            context.progress.mark();
-            match context.evaluate_moment(&subject, now).await {
-                Ok(next) => {
-                    context.failures.clear(MOMENTS, &subject);
-                    due.extend(next.filter(|next| *next <= now).map(|next| (next.micros(), subject)));
-                }
-                Err(refusal) => {
-                    context.failures.record(MOMENTS, &subject, refusal)?;
-                    self.failed.insert((now.micros(), subject));
-                }
-            }
+        let mut left = MAX_STEPS * usize::try_from(ROWS_PER_STEP).unwrap_or(1);
+        while left > 0
+            && let Some((at, evaluated)) = pop_together(&mut due)
+        {
+            left = left.saturating_sub(evaluated.len());
+            let done = match evaluated {
+                Evaluated::Placements(placements) => context.evaluate_placements(placements, at).await?,
+                Evaluated::One(subject) => context.evaluate_one(subject, now).await?,
+            };
+            due.extend(done.next.into_iter().filter(|(next, _)| *next <= now.micros()));
+            self.failed.extend(done.failed.into_iter().map(|subject| (at.micros(), subject)));
         }
         // What is left because there was too much is found by the next tick.
         if due.is_empty() {
-            (self.until, self.set_until) = (position(now.micros(), i64::MAX), set_until);
+            if scope == Scope::Due {
+                self.until = position(now.micros(), i64::MAX);
+            }
+            self.set_until = set_until;
         }
         Ok(())
     }
@@ -72,12 +96,14 @@ impl DueMoments {
     async fn list(
         &self,
         context: &CheckContext,
+        scope: Scope,
         (now, set_until): (Instant, i64),
-    ) -> Result<BTreeSet<(i64, String)>, Refusal> {
-        let mut due = BTreeSet::new();
+    ) -> Result<DueSubjects, Refusal> {
+        let (mut due, set) = (BTreeSet::new(), position(i64::MIN, self.set_until));
         let mut snapshot = Snapshot::new(context.pipeline.log.database());
-        let (mut after, mut is_by_due) = (self.until, true);
+        let (mut after, mut is_by_due) = if scope == Scope::Due { (self.until, true) } else { (set, false) };
         for _ in 0..MAX_STEPS {
+            context.progress.mark();
             let found = if is_by_due {
                 moment::list_due(&mut snapshot, after, now, ROWS_PER_STEP).await?
             } else if self.set_until < set_until {
@@ -87,7 +113,7 @@ impl DueMoments {
             };
             match found.last() {
                 Some((last, _)) => after = *last,
-                None if is_by_due => (after, is_by_due) = (position(i64::MIN, self.set_until), false),
+                None if is_by_due => (after, is_by_due) = (set, false),
                 None => break,
             }
             due.extend(found.into_iter().map(|(position, subject)| (position.due, subject)));
@@ -96,32 +122,143 @@ impl DueMoments {
     }
 }
 
+/// What is evaluated together.
+enum Evaluated {
+    /// One subject.
+    One(String),
+    /// Placements whose moments are due at the same instant.
+    Placements(Vec<Uuid>),
+}
+
+impl Evaluated {
+    const fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Placements(placements) => placements.len(),
+        }
+    }
+}
+
+/// Takes the earliest subject, and if it is a placement the others that are due at the same instant.
+fn pop_together(due: &mut DueSubjects) -> Option<(Instant, Evaluated)> {
+    let (micros, subject) = due.pop_first()?;
+    let at = Instant::from_micros(micros).unwrap_or(Instant::MAX);
+    let Some(first) = placement_of(&subject) else { return Some((at, Evaluated::One(subject))) };
+    let mut placements = vec![first];
+    while let Some(next) = due.first().filter(|(due, _)| *due == micros)
+        && let Some(placement) = placement_of(&next.1)
+    {
+        due.pop_first();
+        placements.push(placement);
+    }
+    Some((at, Evaluated::Placements(placements)))
+}
+
+fn placement_of(subject: &str) -> Option<Uuid> {
+    match EvaluatedSubject::parse(subject)? {
+        EvaluatedSubject::Placement(id) => Some(id),
+        EvaluatedSubject::Alert(_) => None,
+    }
+}
+
+/// What came of an evaluation.
+#[derive(Default)]
+struct Done {
+    /// When subjects are due next.
+    next: Vec<(i64, String)>,
+    /// Subjects that could not be evaluated.
+    failed: Vec<String>,
+}
+
 impl CheckContext {
+    /// Evaluates the moment of one subject.
+    async fn evaluate_one(&mut self, subject: String, now: Instant) -> Result<Done, Refusal> {
+        self.progress.mark();
+        let mut done = Done::default();
+        match self.evaluate_moment(&subject, now).await {
+            Ok(next) => {
+                self.failures.clear(MOMENTS, &subject);
+                done.next.extend(next.map(|next| (next.micros(), subject)));
+            }
+            Err(refusal) => {
+                self.failures.record(MOMENTS, &subject, refusal)?;
+                done.failed.push(subject);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Evaluates the moments of placements that are due at one instant, those of one commissioner together. A group that
+    /// cannot be evaluated is halved, so that a placement that is damaged or busy keeps no other.
+    async fn evaluate_placements(&mut self, placements: Vec<Uuid>, at: Instant) -> Result<Done, Refusal> {
+        let (mut done, mut by_commissioner) = (Done::default(), BTreeMap::<OrganisationId, Vec<Uuid>>::new());
+        for some in placements.chunks(usize::try_from(ROWS_PER_STEP).unwrap_or(1)) {
+            let mut snapshot = Snapshot::new(self.pipeline.log.database());
+            for (placement, commissioner) in rows::commissioners_of(&mut snapshot, some).await? {
+                match commissioner {
+                    Ok(commissioner) => by_commissioner.entry(commissioner).or_default().push(placement),
+                    Err(error) => self.fail(&mut done, placement, error.into())?,
+                }
+            }
+        }
+        for (commissioner, placements) in by_commissioner {
+            let mut groups: Vec<&[Uuid]> = placements.chunks(MAX_GROUP).rev().collect();
+            while let Some(group) = groups.pop() {
+                self.progress.mark();
+                match self.evaluate_group(&commissioner, group, at).await {
+                    Ok(next) => {
+                        for placement in group {
+                            self.failures.clear(MOMENTS, &Subject::Placement(*placement));
+                        }
+                        done.next.extend(next);
+                    }
+                    Err(refusal) if refusal.reason == Reason::LogUnavailable => return Err(refusal),
+                    Err(refusal) => match group {
+                        [placement] => self.fail(&mut done, *placement, refusal)?,
+                        group => {
+                            let (first, second) = group.split_at(group.len() / 2);
+                            groups.extend([second, first]);
+                        }
+                    },
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn fail(&mut self, done: &mut Done, placement: Uuid, refusal: Refusal) -> Result<(), Refusal> {
+        let subject = Subject::Placement(placement);
+        self.failures.record(MOMENTS, &subject, refusal)?;
+        done.failed.push(subject.to_string());
+        Ok(())
+    }
+
+    /// Evaluates the moments of placements of one commissioner in one exchange. Returns when they are evaluated next.
+    async fn evaluate_group(
+        &self,
+        commissioner: &OrganisationId,
+        placements: &[Uuid],
+        at: Instant,
+    ) -> Result<Vec<(i64, String)>, Refusal> {
+        let book = &*self.book;
+        let decide = |cx, permit| placement_changes::evaluate_placements(cx, permit, book, (placements, at));
+        self.pipeline.submit_system_exchange(ALERT_METHOD, commissioner, decide).await?;
+        let mut snapshot = Snapshot::new(self.pipeline.log.database());
+        let moments = placement_changes::load_moments(&mut snapshot, placements).await?;
+        Ok(moments.into_values().filter_map(|moment| Some((moment.due?.micros(), moment.subject))).collect())
+    }
+
     /// Evaluates the moment of a subject, if it is still due. Returns when the subject is evaluated next.
     async fn evaluate_moment(&self, subject: &str, now: Instant) -> Result<Option<Instant>, Refusal> {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        let evaluated = EvaluatedSubject::parse(subject).ok_or_else(unreadable)?;
-        let about = match evaluated {
-            EvaluatedSubject::Alert(id) => {
-                alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject
-            }
-            EvaluatedSubject::Placement(id) => Subject::Placement(id),
+        let Some(EvaluatedSubject::Alert(id)) = EvaluatedSubject::parse(subject) else {
+            return Err(unreadable().into());
         };
+        let about = alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject;
         let Some(controller) = about.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);
-        let (book, pipeline) = (&*self.book, &self.pipeline);
-        match evaluated {
-            EvaluatedSubject::Alert(id) => {
-                let decide =
-                    |cx, permit| moment_changes::evaluate_alert(cx, permit, book, (id, subject, now));
-                pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
-            }
-            EvaluatedSubject::Placement(id) => {
-                let decide =
-                    |cx, permit| placement_changes::evaluate_placement(cx, permit, book, (id, subject, now));
-                pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
-            }
-        }
+        let decide = |cx, permit| moment_changes::evaluate_alert(cx, permit, &self.book, (id, subject, now));
+        self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let newest: Option<MomentRow> = snapshot.newest(&moment::key(subject)).await?;
         Ok(newest.and_then(|moment| moment.due))

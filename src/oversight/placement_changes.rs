@@ -1,40 +1,95 @@
-//! The change of a system exchange that evaluates the moment of a placement: every rule about placements is evaluated at
-//! the moment's instant, raises or closes its alert, and says when it is to be evaluated next. The moment's key is the
-//! guard, so it is done once, on whatever node.
+//! The change of a system exchange that evaluates the moments of placements: every rule about placements is evaluated at
+//! the moments' instant, raises or closes its alert, and says when it is to be evaluated next. The moments' keys are the
+//! guards, so each is done once, on whatever node.
+
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
 use super::alert_changes::{self, Notice, Opening};
-use super::alerts;
+use super::alerts::{self, AlertRow};
 use super::placement_facts::{self, LoadedFacts};
 use super::rule::{Grounds, NewAlert};
 use super::rule_book::RuleBook;
+use super::rule_id::RuleId;
 use super::rules::PLACEMENT_RULES;
 use super::subject::Subject;
-use crate::calendar::Date;
+use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
 use crate::proto::v1::{AlertState, DeliveryKind};
-use crate::store::moment::MomentRow;
+use crate::register::terms;
+use crate::store::moment::{self, MomentRow};
+use crate::store::version_key::VersionKey;
+use crate::store::{Snapshot, StoreError};
 
-/// Evaluates the moment of a placement. `None`: the moment is no longer due, because another node evaluated it.
-pub(super) async fn evaluate_placement(
+/// The newest alert of each rule about each placement.
+type NewestAlerts = HashMap<(Subject, RuleId), AlertRow>;
+
+/// Evaluates the moments of placements of one commissioner that are due at one instant, at most 200. `None`: none of them
+/// is due at that instant any more, because another node evaluated them or a fact moved them.
+pub(super) async fn evaluate_placements(
     mut cx: RequestContext,
     permit: Permit,
     book: &RuleBook,
-    (placement, subject, now): (Uuid, &str, Instant),
+    (placements, at): (&[Uuid], Instant),
 ) -> Result<Option<Change>, Refusal> {
-    let due = MomentRow::read_due(&mut cx.snapshot, subject, now).await?;
-    let Some((moment, at)) = due else { return Ok(None) };
-    let Some(loaded) = placement_facts::load_one(&mut cx, placement).await? else {
-        let (guard, moment) = moment.followed_by(None);
-        return Ok(Some(cx.change(&permit).guard(guard.key, guard.version).append(&moment)));
+    let mut moments = load_moments(&mut cx.snapshot, placements).await?;
+    moments.retain(|_, moment| moment.due == Some(at));
+    if moments.is_empty() {
+        return Ok(None);
+    }
+    let commissioner = cx.caller.organisation.clone();
+    let ids: Vec<Uuid> = moments.keys().copied().collect();
+    let mut loaded = placement_facts::load(&mut cx, &commissioner, &ids).await?;
+    let subjects = loaded.keys().map(|id| Subject::Placement(*id));
+    let mut newest = alerts::newest_about_each(&mut cx.snapshot, subjects).await?;
+    let calendar = terms::load_calendar(&mut cx.snapshot, &commissioner).await?;
+    let mut change = cx.change(&permit);
+    for (id, moment) in moments {
+        // Of a child whose record was erased nothing is evaluated any more.
+        let mut next = None;
+        if let Some(loaded) = loaded.remove(&id) {
+            let evaluation = (book, at, &calendar);
+            (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, &mut newest)).await?;
+        }
+        let (guard, moment) = moment.followed_by(next);
+        change = change.guard(guard.key, guard.version).append(&moment);
+    }
+    Ok(Some(change))
+}
+
+/// Reads the moments of placements.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Corrupt`] for a moment that is found by another's key.
+pub(super) async fn load_moments(
+    snapshot: &mut Snapshot,
+    placements: &[Uuid],
+) -> Result<BTreeMap<Uuid, MomentRow>, StoreError> {
+    let subjects: HashMap<String, Uuid> =
+        placements.iter().map(|id| (Subject::Placement(*id).to_string(), *id)).collect();
+    let keys: Vec<VersionKey> = subjects.keys().map(|subject| moment::key(subject)).collect();
+    let rows: Vec<MomentRow> = snapshot.newest_by_keys(&keys).await?;
+    let by_id = |row: MomentRow| {
+        let id = subjects.get(&row.subject).ok_or_else(|| StoreError::corrupt("moments", "subject"))?;
+        Ok((*id, row))
     };
-    let LoadedFacts { ref facts, ref placement, .. } = loaded;
-    let (facts, placement) = (facts.clone(), placement.clone());
-    let grounds = loaded.into_grounds();
-    let (mut change, mut notices, mut next) = (cx.change(&permit), Vec::new(), None::<Instant>);
+    rows.into_iter().map(by_id).collect()
+}
+
+/// Evaluates the rules about one placement. Returns when it is evaluated next.
+async fn evaluate_one(
+    cx: &mut RequestContext,
+    mut change: Change,
+    (book, at, calendar): (&RuleBook, Instant, &SchoolCalendar),
+    (loaded, newest): (LoadedFacts, &mut NewestAlerts),
+) -> Result<(Change, Option<Instant>), Refusal> {
+    let (facts, grounds) = loaded.into_facts_and_grounds();
+    let subject =
+        Subject::Placement(grounds.placement.as_ref().map_or(Uuid::nil(), |placement| placement.id));
+    let (mut notices, mut next) = (Vec::new(), None::<Instant>);
     let today = Date::in_london(at);
     for rule in PLACEMENT_RULES {
         let Some(settings) = book.running(rule.id(), today).filter(|rule| rule.covers(facts.start)) else {
@@ -42,23 +97,22 @@ pub(super) async fn evaluate_placement(
         };
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
-        let opening = Opening { rule: rule.id(), settings, book, at };
-        let subject = Subject::Placement(placement.id);
-        let notice = decide_alert(&mut cx, opening, (&subject, &grounds), found.cause).await?;
-        if let Some(notice) = notice {
-            if notice.kind == DeliveryKind::Alert {
-                change = alert_changes::schedule_moment(&mut cx, change, opening, &notice.alert).await?;
-            }
-            notices.push(notice);
+        let opening = Opening { rule: rule.id(), settings, book, at, calendar };
+        let known = newest.remove(&(subject.clone(), rule.id()));
+        let Some(notice) = decide_alert(cx, opening, (&subject, &grounds), (found.cause, known)).await?
+        else {
+            continue;
+        };
+        if notice.kind == DeliveryKind::Alert {
+            change = alert_changes::schedule_moment(cx, change, opening, &notice.alert).await?;
         }
+        notices.push(notice);
     }
-    let (guard, moment) = moment.followed_by(next);
-    let change = change.guard(guard.key, guard.version).append(&moment);
     let rows = notices.iter().map(|notice| row_write(&notice.alert)).collect::<Vec<_>>();
-    if rows.is_empty() {
-        return Ok(Some(change));
+    if !rows.is_empty() {
+        change = alert_changes::write_and_deliver(change, &grounds, &notices, rows);
     }
-    Ok(Some(alert_changes::write_and_deliver(change, &grounds, &notices, rows)))
+    Ok((change, next))
 }
 
 /// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone. `None`: neither.
@@ -66,15 +120,15 @@ async fn decide_alert(
     cx: &mut RequestContext,
     opening: Opening<'_>,
     (subject, grounds): (&Subject, &Grounds),
-    cause: Option<Date>,
+    (cause, newest): (Option<Date>, Option<AlertRow>),
 ) -> Result<Option<Notice>, Refusal> {
     if let Some(due_date) = cause {
         let new = NewAlert { item: None, due_date };
-        let alert = alert_changes::open_alert(cx, opening, (subject, grounds), &new).await?;
-        let Some(alert) = alert else { return Ok(None) };
+        let Some(alert) = alert_changes::open_alert(cx, opening, (subject, grounds), (&new, newest)) else {
+            return Ok(None);
+        };
         return alert_changes::opening_notice(cx, opening, alert, grounds).await.map(Some);
     }
-    let newest = alerts::newest_about(&mut cx.snapshot, opening.rule, subject, None).await?;
     let Some(open) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
     cx.snapshot.record_read(alerts::key(open.id), open.version);
     alert_changes::closing(cx, open).await.map(Some)

@@ -1,5 +1,7 @@
 //! Rows of placements and of their parties: one row per version, the newest named by `current_versions`.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::party_periods::PartyPeriod;
@@ -205,6 +207,25 @@ pub async fn by_ids(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<Vec<Placeme
     let mut placements: Vec<Placement> = snapshot.newest_by_keys(&keys).await?;
     placements.sort_unstable_by_key(|placement| placement.id);
     Ok(placements)
+}
+
+/// Reads the commissioners of placements, in the order of the placements' ids. One that cannot be read is an error in its
+/// place in the list; one that does not exist is not in it.
+///
+/// # Errors
+/// See [`StoreError`]; damaged rows are in the list instead.
+pub async fn commissioners_of(
+    snapshot: &mut Snapshot,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, Result<OrganisationId, StoreError>)>, StoreError> {
+    let by_key: BTreeMap<VersionKey, Uuid> = ids.iter().map(|id| (key(*id), *id)).collect();
+    let sql = "SELECT v.key, p.commissioner FROM current_versions v \
+               JOIN placements p ON p.idx = v.idx AND p.ordinal = v.ordinal WHERE v.key";
+    let rows = snapshot.fetch_by_keys(sql, by_key.keys()).await?;
+    let read = |row: &Row| Some((*by_key.get(&row.get::<VersionKey>("key").ok()?)?, row.get("commissioner")));
+    let mut found: Vec<_> = rows.iter().filter_map(read).collect();
+    found.sort_unstable_by_key(|(id, _)| *id);
+    Ok(found)
 }
 
 /// Reads the newest version of a placement, without a check of the caller's rights. The placement is added to the

@@ -119,6 +119,7 @@ mod image;
 mod json_commands;
 mod log_completeness;
 mod log_watch;
+mod moments_in_groups;
 mod multiple_placements;
 mod nightly_submission;
 mod structure;
