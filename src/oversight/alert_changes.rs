@@ -79,7 +79,7 @@ pub(super) fn open_alert(
             OnRaise::Keep => return None,
             OnRaise::Reopen => {
                 cx.snapshot.record_read(alerts::key(newest.id), newest.version);
-                return Some(newest.reopened(at, act_by()));
+                return Some(AlertRow { due_date: new.due_date, ..newest.reopened(at, act_by()) });
             }
             OnRaise::New => {}
         }

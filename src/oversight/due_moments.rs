@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
 use super::subject::Subject;
-use super::{alerts, moment_changes, placement_changes};
+use super::{agreement_changes, alerts, moment_changes, placement_changes};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Refusal};
 use crate::placements::rows;
+use crate::register::agreements::AgreementPage;
 use crate::store::moment::{self, MomentPosition, MomentRow};
 use crate::store::{Snapshot, StoreError};
 
@@ -157,7 +158,7 @@ fn pop_together(due: &mut DueSubjects) -> Option<(Instant, Evaluated)> {
 fn placement_of(subject: &str) -> Option<Uuid> {
     match EvaluatedSubject::parse(subject)? {
         EvaluatedSubject::Placement(id) => Some(id),
-        EvaluatedSubject::Alert(_) => None,
+        EvaluatedSubject::Alert(_) | EvaluatedSubject::Agreement(_) => None,
     }
 }
 
@@ -251,14 +252,25 @@ impl CheckContext {
     /// Evaluates the moment of a subject, if it is still due. Returns when the subject is evaluated next.
     async fn evaluate_moment(&self, subject: &str, now: Instant) -> Result<Option<Instant>, Refusal> {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        let Some(EvaluatedSubject::Alert(id)) = EvaluatedSubject::parse(subject) else {
-            return Err(unreadable().into());
-        };
-        let about = alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject;
-        let Some(controller) = about.controller(&mut snapshot).await? else { return Ok(None) };
-        drop(snapshot);
-        let decide = |cx, permit| moment_changes::evaluate_alert(cx, permit, &self.book, (id, subject, now));
-        self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+        match EvaluatedSubject::parse(subject) {
+            Some(EvaluatedSubject::Alert(id)) => {
+                let about = alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject;
+                let Some(controller) = about.controller(&mut snapshot).await? else { return Ok(None) };
+                drop(snapshot);
+                let decide =
+                    |cx, permit| moment_changes::evaluate_alert(cx, permit, &self.book, (id, subject, now));
+                self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+            }
+            Some(EvaluatedSubject::Agreement(page)) => {
+                let party = agreement_changes::party_of(&mut snapshot, page).await?;
+                let Some(controller) = party else { return Ok(None) };
+                drop(snapshot);
+                let decide =
+                    |cx, permit| agreement_changes::evaluate_agreement(cx, permit, (page, subject, now));
+                self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+            }
+            Some(EvaluatedSubject::Placement(_)) | None => return Err(unreadable().into()),
+        }
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let newest: Option<MomentRow> = snapshot.newest(&moment::key(subject)).await?;
         Ok(newest.and_then(|moment| moment.due))
@@ -270,15 +282,16 @@ impl CheckContext {
 enum EvaluatedSubject {
     Alert(Uuid),
     Placement(Uuid),
+    Agreement(AgreementPage),
 }
 
 impl EvaluatedSubject {
     fn parse(subject: &str) -> Option<Self> {
         let (kind, id) = subject.split_once('/')?;
-        let id = Uuid::parse_str(id).ok()?;
         match kind {
-            "alert" => Some(Self::Alert(id)),
-            "placement" => Some(Self::Placement(id)),
+            "alert" => Uuid::parse_str(id).ok().map(Self::Alert),
+            "placement" => Uuid::parse_str(id).ok().map(Self::Placement),
+            "agreement" => AgreementPage::parse(id).map(Self::Agreement),
             _ => None,
         }
     }

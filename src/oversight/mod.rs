@@ -8,6 +8,7 @@
 //! too late (domain PC4).
 
 mod act_by;
+mod agreement_changes;
 mod alert_changes;
 mod alert_list;
 mod alert_message;
@@ -26,6 +27,7 @@ mod open_alerts;
 mod placement_changes;
 pub mod placement_facts;
 pub mod placement_rule;
+pub mod plan_facts;
 mod recipients;
 pub mod rule;
 pub mod rule_book;

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use crate::calendar::{Date, SchoolCalendar};
+use super::plan_facts::{self, PlanFacts};
+use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Refusal, RequestContext};
-use crate::placements::plan::{self, NewestPlan};
+use crate::exchange::{Refusal, RequestContext, RoleStatus};
+use crate::placements::plan;
+use crate::placements::plan_history::{self, PlanVersion};
 use crate::placements::{self, Placement, children, safety_acknowledgement};
 use crate::proto::v1::PlacementState;
+use crate::register::agreements::Agreements;
 use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::version_key::VersionKey;
@@ -20,12 +23,16 @@ use crate::store::{Revision, Snapshot, StoreError, ValueSet};
 pub struct PlacementFacts {
     /// Whether it is active.
     pub is_active: bool,
+    /// Whether it is live: referred, decided or active.
+    pub is_live: bool,
     /// First day.
     pub start: Option<Date>,
     /// Planned last day.
     pub planned_end: Option<Date>,
     /// Whether the provider has acknowledged the newest passport of one of the senders.
     pub passport_acknowledged: bool,
+    /// The last day on which a passport that the provider had acknowledged was replaced by one that it has not.
+    pub passport_replaced: Option<Date>,
     /// Days of reviews that the plan names, in order.
     pub review_dates: Vec<Date>,
     /// The day on which the newest plan was put.
@@ -34,6 +41,10 @@ pub struct PlacementFacts {
     pub progress_received: Option<Date>,
     /// The provider's school days.
     pub provider_days: SchoolCalendar,
+    /// What its plans, its child's record and its progress returns hold.
+    pub plan: PlanFacts,
+    /// When agreements between its commissioner and its provider are in force, in the order of their first days.
+    pub agreements: Vec<Period>,
 }
 
 /// Facts of a placement with what they were read from.
@@ -75,26 +86,34 @@ pub(super) async fn load(
     let snapshot = &mut cx.snapshot;
     let mut safety = safety_acknowledgement::load_all(snapshot, &placements).await?;
     let keyed = placements.iter().filter_map(|placement| Some((placement.id, key_of(placement)?)));
-    let mut plans = plan::load_newest_of(snapshot, keyed).await?;
+    let plans = plan_history::load_newest_versions(snapshot, keyed).await?;
     let progress = load_progress(snapshot, &placements).await?;
     let calendars = load_calendars(snapshot, &placements).await?;
+    let agreed = placements.iter().map(|placement| placement.agreement);
+    let agreements = Agreements::load(snapshot, commissioner, agreed, cx.today).await?;
+    let mut plan_facts = plan_facts::load(cx, commissioner, (&placements, &keys), &plans).await?;
     let mut loaded = BTreeMap::new();
     for placement in placements {
         let id = placement.id;
         let (Some(key), Some(safety)) = (keys.get(&placement.child), safety.remove(&id)) else { continue };
-        let plan = plans.remove(&id);
+        let plan = plans.get(&id).and_then(|versions| versions.last());
         let mut versions_read = safety.versions_read;
-        let plan_version = plan.as_ref().map_or(Revision::ABSENT, |plan| plan.version);
+        let plan_version = plan.map_or(Revision::ABSENT, |plan| plan.version);
         versions_read.extend([(placement.key(), placement.version), (plan::key(id), plan_version)]);
+        versions_read.push(agreements.version_read(placement.agreement));
         let facts = PlacementFacts {
             is_active: placement.state == PlacementState::Active,
+            is_live: placement.role_status() == RoleStatus::Live,
             start: placement.start_date,
             planned_end: placement.planned_end_date,
             passport_acknowledged: safety.acknowledged,
-            review_dates: plan.as_ref().map(review_dates).transpose()?.unwrap_or_default(),
-            plan_put: plan.as_ref().map(|plan| plan.put),
+            passport_replaced: safety.replaced_on,
+            review_dates: plan.map(review_dates).transpose()?.unwrap_or_default(),
+            plan_put: plan.map(|plan| plan.put),
             progress_received: progress.get(&id).copied(),
             provider_days: calendars.get(&placement.provider).cloned().unwrap_or_default(),
+            plan: plan_facts.remove(&id).unwrap_or_default(),
+            agreements: agreements.periods(placement.agreement, &placement.provider),
         };
         loaded.insert(id, LoadedFacts { placement, key: key.clone(), facts, versions_read });
     }
@@ -110,7 +129,7 @@ pub(super) async fn load_one(cx: &mut RequestContext, id: Uuid) -> Result<Option
     Ok(load(cx, &placement.commissioner, &[id]).await?.remove(&id))
 }
 
-fn review_dates(newest: &NewestPlan) -> Result<Vec<Date>, StoreError> {
+fn review_dates(newest: &PlanVersion) -> Result<Vec<Date>, StoreError> {
     let dates = newest.plan.review_dates.iter();
     let dates = dates.map(|date| date.parse().map_err(|_| StoreError::corrupt("plans", "review_dates")));
     let mut dates = dates.collect::<Result<Vec<Date>, _>>()?;

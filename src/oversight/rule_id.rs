@@ -6,7 +6,7 @@ use crate::stored_texts;
 stored_texts! {
     /// A rule of oversight.
     RuleId {
-        /// An item that the start of a placement left open was not supplied by its due day.
+        /// An item that the start of a placement left open, or that its plan lacks, was not supplied by its due day.
         OpenItemOverdue = "OPEN_ITEM_OVERDUE",
         /// A placement is active after its planned end.
         PastEnd = "PAST_END",
@@ -16,6 +16,14 @@ stored_texts! {
         ReviewDatePassed = "REVIEW_DATE_PASSED",
         /// No progress return was received for half a term.
         ProgressMissing = "PROGRESS_MISSING",
+        /// The plan gives the child too few hours of education for too many weeks.
+        HoursLow = "HOURS_LOW",
+        /// A child of year 10 or 11 works towards no qualification.
+        NoQualification = "NO_QUALIFICATION",
+        /// A child has been placed outside schools for too long with too many sessions.
+        LongNonSchool = "LONG_NON_SCHOOL",
+        /// The agreement of a live placement has ended or ends soon.
+        NoAgreement = "NO_AGREEMENT",
     }
 }
 

@@ -1,6 +1,10 @@
 //! The rules of oversight. Each rule is one file, one line of [`RULES`] or [`PLACEMENT_RULES`], and one row of
 //! `rules.toml`.
 
+mod hours_low;
+mod long_non_school;
+mod no_agreement;
+mod no_qualification;
 mod open_item_overdue;
 mod past_end;
 mod progress_missing;
@@ -23,6 +27,10 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
     &start_without_passport::StartWithoutPassport,
     &review_date_passed::ReviewDatePassed,
     &progress_missing::ProgressMissing,
+    &hours_low::HoursLow,
+    &no_qualification::NoQualification,
+    &long_non_school::LongNonSchool,
+    &no_agreement::NoAgreement,
 ];
 
 /// A rule of either kind.

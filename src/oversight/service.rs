@@ -1,5 +1,5 @@
-//! `ListAlerts` and `ResolveAlert`: the commissioner of a placement, and its provider while it is live, read and
-//! resolve the alerts of which they were told.
+//! `ListAlerts` and `ResolveAlert`: the parties of a placement read the alerts of which they were told, the provider while
+//! it is live. The commissioner, and the provider while it is live, resolve them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +11,6 @@ use super::alert_list::{self, AlertFilter, AlertPosition};
 use super::alert_message::{alert_message, seal_resolution};
 use super::alerts::{self, AlertRow};
 use super::wire;
-use crate::codes::organisation::OrganisationId;
 use crate::exchange::{
     CallerRole, Decided, LeafInput, NextActor, PageTokens, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext, WrongState,
@@ -106,7 +105,8 @@ async fn load_page(
             }
         }
         for (at, (id, alert)) in found {
-            let read = match placements.get(&id).filter(|placement| can_read(placement, &caller)) {
+            let read = match placements.get(&id).filter(|placement| placements::can_read(placement, &caller))
+            {
                 Some(_) if page.len() == size => return Ok((page, Some(seen))),
                 Some(placement) => load_listed_alert(cx, &alert, placement).await,
                 None if damaged.contains(&id) => Err(Reason::Failed.into()),
@@ -123,12 +123,6 @@ async fn load_page(
         }
     }
     Ok((page, Some(seen)))
-}
-
-/// Returns whether an organisation may read the alerts of a placement: if it may resolve them.
-fn can_read(placement: &Placement, organisation: &OrganisationId) -> bool {
-    let part = placement.role_of(organisation);
-    super::RESOLVE_ALERT.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Resolves an open alert with the note of a named officer.

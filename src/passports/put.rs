@@ -11,7 +11,7 @@ use super::rules::BlockKinds;
 use super::wire::CheckedPut;
 use super::{reader, rules, sender, wire};
 use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
-use crate::placements::{self, children, safety_acknowledgement};
+use crate::placements::{self, children, moments, safety_acknowledgement};
 use crate::proto::v1::passport_block::Content;
 use crate::proto::v1::{
     LeafRole, PassportBlock, PassportBlockKind as Kind, PutPassportRequest, PutPassportResponse, RecordKind,
@@ -36,6 +36,7 @@ pub async fn put_passport(
     let version = previous.next();
     let change = cx.change(&permit).guard(head, previous);
     let (key, change) = children::load_or_generate_key(&mut cx, change, &sender, child).await?;
+    let change = moments::evaluate_active_today(&mut cx, change, &placement).await?;
     let open_items = rules::open_items(&put.blocks, &put.keep).into_iter().map(str::to_owned).collect();
     let kinds = readable_kinds(&put.blocks);
     let before = rows::list_blocks(&mut cx.snapshot, &sender, child, previous).await?;

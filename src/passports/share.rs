@@ -6,7 +6,7 @@ use prost::Message;
 use super::rows::{ShareRow, share_key};
 use super::{sender, wire};
 use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestContext};
-use crate::placements::{self, children, safety_acknowledgement};
+use crate::placements::{self, children, moments, safety_acknowledgement};
 use crate::proto::v1::{DeliveryKind, LeafRole, RecordKind, SharePassportRequest, SharePassportResponse};
 use crate::register::{agreements, organisations};
 use crate::store::Revision;
@@ -47,6 +47,7 @@ pub async fn share_passport(
         version,
         agreement,
     };
+    change = moments::evaluate_active_today(&mut cx, change, &placement).await?;
     change = change.deliver(&placement.provider, DeliveryKind::Passport, placement.id, Some(placement.id));
     let response = SharePassportResponse { etag: version.to_string(), receipt: None };
     let reply = response.encode_to_vec();

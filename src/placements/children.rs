@@ -292,7 +292,7 @@ async fn open_placement_child(
 }
 
 /// Opens the sealed identity of a row.
-fn open_identity(key: &ChildKey, row: &ChildRow) -> Result<ChildIdentity, Refusal> {
+pub(super) fn open_identity(key: &ChildKey, row: &ChildRow) -> Result<ChildIdentity, Refusal> {
     let row_id = sealed_row_id(row.child, row.version);
     let plain = key.open(sealed_column(&row_id), &row.identity).map_err(seal_refusal)?;
     ChildIdentity::decode(&plain[..]).map_err(|_| Reason::Failed.into())

@@ -5,21 +5,24 @@
 //! names a child outside a sealed column, or refuse a fact because a form is missing.
 //! Serves Education Act 1996 s.19, Education Act 2002 s.29A, Children and Families Act 2014 s.61.
 
+pub mod child_identities;
 pub mod children;
 mod damaged;
 mod decision;
 mod delivered;
 mod draft;
 mod end;
-mod moments;
+pub mod moments;
 pub mod open_item_code;
 pub mod open_items;
 pub mod parties;
 pub mod party_periods;
 pub mod plan;
+pub mod plan_history;
 pub mod read;
 pub mod recorded_end;
 mod referral;
+pub mod remaining_items;
 mod response;
 pub mod rows;
 pub mod rules;

@@ -1,9 +1,14 @@
-//! The moment of a placement: when the rules of oversight evaluate it next. Start, end and plan set it.
+//! The moment of a placement: when the rules of oversight evaluate it next. Start, end, plan and passport set it to
+//! the end of the day; what can raise or close an alert at once sets it to now.
+
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::rows::Placement;
 use crate::clock::Instant;
 use crate::exchange::{Change, RequestContext};
+use crate::proto::v1::PlacementState;
 use crate::store::StoreError;
 use crate::store::moment::{self, MomentRow};
 
@@ -20,6 +25,52 @@ pub(super) async fn evaluate_today(
     }
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;
     Ok(change.guard(guard.key, guard.version).append(&moment))
+}
+
+/// Has a placement evaluated when the day ends, if it is active: before its start no rule alerts what its parties share.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn evaluate_active_today(
+    cx: &mut RequestContext,
+    change: Change,
+    placement: &Placement,
+) -> Result<Change, StoreError> {
+    if placement.state == PlacementState::Active {
+        evaluate_today(cx, change, placement.id).await
+    } else {
+        Ok(change)
+    }
+}
+
+/// Has placements evaluated now. A moment that is due already keeps its instant, because it was missed; it gets a new
+/// version all the same, so that an evaluation that has not seen this change is decided again.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn evaluate_now(
+    cx: &mut RequestContext,
+    mut change: Change,
+    placements: &[Uuid],
+) -> Result<Change, StoreError> {
+    if placements.is_empty() {
+        return Ok(change);
+    }
+    let keys: Vec<_> = placements.iter().map(|placement| moment::key(&subject(*placement))).collect();
+    let present: Vec<MomentRow> = cx.snapshot.newest_by_keys(&keys).await?;
+    let present: HashMap<&str, &MomentRow> =
+        present.iter().map(|moment| (moment.subject.as_str(), moment)).collect();
+    for placement in placements {
+        let subject = subject(*placement);
+        let (guard, moment) = match present.get(subject.as_str()) {
+            Some(present) => {
+                present.followed_by(Some(present.due.map_or(cx.now, |missed| missed.min(cx.now))))
+            }
+            None => MomentRow::first(subject, Some(cx.now)),
+        };
+        change = change.guard(guard.key, guard.version).append(&moment);
+    }
+    Ok(change)
 }
 
 /// Returns the subject of a placement's moments.

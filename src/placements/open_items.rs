@@ -1,31 +1,31 @@
-//! Rows of items that a start left open: one row per item, with its due day, and another once the gateway has checked
-//! after that day whether the item was supplied.
+//! Rows of open items, what a start left open and what the plan of an active placement lacks: one row per item, with its
+//! due day, and another once the gateway has checked after that day whether the item was supplied.
+
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::open_item_code::OpenItemCode;
-use super::rows::Placement;
-use super::{children, draft, plan, rules, safety_acknowledgement};
 use crate::calendar::Date;
-use crate::exchange::{Refusal, RequestContext};
-use crate::proto::v1::MissingItem;
-use crate::seal::ChildKey;
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{
     DamagedRow, Located, LogPosition, Record, Revision, Row, Snapshot, StoreError, read_located,
 };
 use crate::{record, select};
 
+/// School days within which an item must be supplied, after the start or the plan that left it open.
+pub(super) const DUE_SCHOOL_DAYS: u32 = 5;
+
 record! {
-    /// A version of an item that a start left open.
+    /// A version of an open item.
     #[derive(Clone, Debug)]
     pub struct OpenItemRow in "open_items" as o, 37, Committed, PlacementChild {
         /// The placement.
         pub placement: Uuid,
         /// The missing item.
         pub item: OpenItemCode,
-        /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end that makes it due
-        /// again.
+        /// Version, 1 when the item is opened. Each check adds one, and so does each withdrawn end and each plan that make
+        /// it due again.
         pub version: Revision,
         /// The last day on which it can be supplied in time.
         pub due_date: Date,
@@ -41,7 +41,13 @@ record! {
 }
 
 impl OpenItemRow {
-    /// Returns the item's key. A placement starts once, so each of its items is opened once.
+    /// Makes the first version of an item.
+    #[must_use]
+    pub const fn opened(placement: Uuid, item: OpenItemCode, due_date: Date) -> Self {
+        Self { placement, item, version: Revision::FIRST, due_date, is_checked: false, is_raised: false }
+    }
+
+    /// Returns the item's key.
     #[must_use]
     pub fn key(&self) -> VersionKey {
         key(self.placement, self.item)
@@ -68,6 +74,46 @@ fn key(placement: Uuid, item: OpenItemCode) -> VersionKey {
 async fn fetch_newest(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<Row>, StoreError> {
     let keys: Vec<VersionKey> = OpenItemCode::ALL.iter().map(|item| key(placement, *item)).collect();
     snapshot.fetch_by_keys(OpenItemRow::SELECT_NEWEST_BY_KEYS, &keys).await
+}
+
+/// Lists the rows that a plan of an active placement writes: an item that it lacks and its former plan did not is due on a
+/// day of its own, and one that the former plan lacked too keeps its day. Each row is given with the version before it,
+/// which the caller guards.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn list_opened_by_plan(
+    snapshot: &mut Snapshot,
+    placement: Uuid,
+    (former_lacks, lacks): (&[OpenItemCode], &[OpenItemCode]),
+    due_date: Date,
+) -> Result<Vec<(Revision, OpenItemRow)>, StoreError> {
+    let rows = fetch_newest(snapshot, placement).await?;
+    let rows = rows.iter().map(OpenItemRow::read).collect::<Result<Vec<_>, _>>()?;
+    let mut opened = Vec::new();
+    for item in lacks {
+        match rows.iter().find(|row| row.item == *item) {
+            None => opened.push((Revision::ABSENT, OpenItemRow::opened(placement, *item, due_date))),
+            Some(row) if !former_lacks.contains(item) => {
+                let again = OpenItemRow { due_date, ..row.clone().reopened() };
+                opened.push((row.version, again));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(opened)
+}
+
+/// Reads the due days of a placement's items.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn load_due_dates(
+    snapshot: &mut Snapshot,
+    placement: Uuid,
+) -> Result<HashMap<OpenItemCode, Date>, StoreError> {
+    let rows = fetch_newest(snapshot, placement).await?;
+    rows.iter().map(|row| OpenItemRow::read(row).map(|row| (row.item, row.due_date))).collect()
 }
 
 /// Lists the items of a placement that were checked without an alert because the placement had ended by then.
@@ -132,41 +178,4 @@ pub async fn list_overdue(
     let damaged = |row: &Row, error| DamagedRow::new(row.get("placement"), error);
     let items = rows.iter().map(|row| OpenItemRow::read(row).map_err(|error| damaged(row, error)));
     Ok((items.collect(), last))
-}
-
-/// The items that a start left open and that are still missing.
-pub struct RemainingItems {
-    /// The items.
-    pub items: Vec<OpenItemCode>,
-    /// The keys and versions that were read to find them.
-    pub versions_read: Vec<(VersionKey, Revision)>,
-    /// The commissioner's key of the child.
-    pub key: ChildKey,
-}
-
-/// Reads the items of a start that are still missing, as `GetPlacement` shows them. `None`: the child's record was
-/// erased.
-///
-/// # Errors
-/// As [`children::load_key`]; [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
-pub async fn load_remaining(
-    cx: &mut RequestContext,
-    placement: &Placement,
-) -> Result<Option<RemainingItems>, Refusal> {
-    let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
-        return Ok(None);
-    };
-    let detail = draft::open_detail(&key, placement)?;
-    let missing: Vec<MissingItem> = detail.missing_items().collect();
-    let planned = cx.snapshot.current_version(&plan::key(placement.id)).await?;
-    let safety = safety_acknowledgement::load(cx, placement).await?;
-    let open = rules::still_open_items(
-        &missing,
-        planned != Revision::ABSENT,
-        detail.decision.is_some(),
-        safety.acknowledged,
-    );
-    let mut seen = safety.versions_read;
-    seen.extend([(placement.key(), placement.version), (plan::key(placement.id), planned)]);
-    Ok(Some(RemainingItems { items: open, versions_read: seen, key }))
 }

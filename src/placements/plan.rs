@@ -1,14 +1,14 @@
 //! `PutPlan`: the placement plan, a document with versions of its own that belongs to a placement. What it lacks
 //! (Arranging Alternative Provision, DfE 2025: objectives, dates, exit route) is returned as open items, never refused.
 
-use std::collections::HashMap;
-
 use prost::Message;
 use uuid::Uuid;
 
 use super::children::{self, seal_refusal};
 use super::draft::{self, Draft};
 use super::moments;
+use super::open_item_code::OpenItemCode;
+use super::open_items::{self, OpenItemRow};
 use super::rows::Placement;
 use super::rules::{self, Transition};
 use super::wire;
@@ -19,9 +19,10 @@ use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestCon
 use crate::proto::v1::{
     DeliveryKind, LeafRole, PlacementState, Plan, PutPlanRequest, PutPlanResponse, RecordKind,
 };
+use crate::register::terms;
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Record as _, Revision, Snapshot, StoreError, Value};
+use crate::store::{EntryIndex, Record as _, Revision, Value};
 use crate::{record, select};
 
 pub use super::rules::plan_open_items;
@@ -56,42 +57,6 @@ pub async fn load_newest(
     let row: Option<PlanRow> = cx.snapshot.newest(&key(placement.id)).await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some((row.version, open_row(cx, placement, (row.version, &row.plan)).await?)))
-}
-
-/// The newest plan of a placement.
-pub struct NewestPlan {
-    /// Its version.
-    pub version: Revision,
-    /// The plan.
-    pub plan: Plan,
-    /// The day on which it was put.
-    pub put: Date,
-}
-
-/// Reads the newest plans of placements, by the placement's id. Each placement is given with the commissioner's key of the
-/// child.
-///
-/// # Errors
-/// [`Reason::Failed`] when what is stored does not open; otherwise see [`StoreError`].
-pub async fn load_newest_of<'a>(
-    snapshot: &mut Snapshot,
-    placements: impl IntoIterator<Item = (Uuid, &'a ChildKey)>,
-) -> Result<HashMap<Uuid, NewestPlan>, Refusal> {
-    let child_keys: HashMap<Uuid, &ChildKey> = placements.into_iter().collect();
-    let keys: Vec<VersionKey> = child_keys.keys().map(|placement| key(*placement)).collect();
-    let sql = "SELECT p.placement, p.version, p.plan, e.time FROM current_versions v \
-               JOIN plans p ON p.idx = v.idx AND p.ordinal = v.ordinal JOIN entries e ON e.idx = v.idx \
-               WHERE v.key";
-    let mut plans = HashMap::new();
-    for row in snapshot.fetch_by_keys(sql, &keys).await? {
-        let (placement, version): (Uuid, Revision) = (row.get("placement")?, row.get("version")?);
-        let child_key =
-            child_keys.get(&placement).ok_or_else(|| StoreError::corrupt("plans", "placement"))?;
-        let plan = open(child_key, placement, version, row.get_bytes("plan")?)?;
-        let put = Date::in_london(row.get("time")?);
-        plans.insert(placement, NewestPlan { version, plan, put });
-    }
-    Ok(plans)
 }
 
 /// Reads the version of a placement's plan that the exchange at a log index wrote.
@@ -190,7 +155,13 @@ async fn open_row(
     open(&child_key, placement.id, version, sealed)
 }
 
-fn open(child_key: &ChildKey, placement: Uuid, version: Revision, sealed: &[u8]) -> Result<Plan, Refusal> {
+/// Opens a sealed plan with the commissioner's key of the child.
+pub(super) fn open(
+    child_key: &ChildKey,
+    placement: Uuid,
+    version: Revision,
+    sealed: &[u8],
+) -> Result<Plan, Refusal> {
     let row_id = draft::sealed_row_id(placement, version);
     let opened = child_key.open(sealed_column(&row_id), sealed).map_err(seal_refusal)?;
     Ok(Plan::decode(&opened[..]).map_err(|_| Reason::Failed)?)
@@ -224,13 +195,17 @@ pub(super) async fn put_plan(
         draft::bump_facts(cx.change(&permit).guard(placement.key(), placement.version), &placement)
     };
     change = change.guard(key(placement.id), previous);
+    let lacks = rules::plan_open_items(&put.plan);
     if placement.state == PlacementState::Active {
         change = moments::evaluate_today(&mut cx, change, placement.id).await?;
+        for (before, item) in list_opened_items(&mut cx, &placement, &lacks).await? {
+            change = change.guard(item.key(), before);
+            rows.push(row_write(&item));
+        }
     }
     let to: Vec<_> = [&placement.provider].into_iter().chain(&placement.schools).cloned().collect();
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Plan, &to);
-    let open_items = rules::plan_open_items(&put.plan).into_iter();
-    let open_items: Vec<_> = open_items.map(|item| item.as_str().to_owned()).collect();
+    let open_items: Vec<_> = lacks.iter().map(|item| item.as_str().to_owned()).collect();
     let active = open_items.is_empty();
     let warnings =
         if permit.has_agreement_in_force() { Vec::new() } else { vec!["AGREEMENT_LAPSED".to_owned()] };
@@ -240,6 +215,20 @@ pub(super) async fn put_plan(
     let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
     let part = LeafInput { placement: placement.id, role, record, sender, key: &draft.key, reply: &reply };
     Ok(change.append_child_rows(&part, rows).with_reply(&response))
+}
+
+/// Lists the open items of an active placement that a plan opens, each with the version before.
+async fn list_opened_items(
+    cx: &mut RequestContext,
+    placement: &Placement,
+    lacks: &[OpenItemCode],
+) -> Result<Vec<(Revision, OpenItemRow)>, Refusal> {
+    let former = load_newest(cx, placement).await?;
+    let former_lacks = former.map(|(_, plan)| rules::plan_open_items(&plan)).unwrap_or_default();
+    let school_days = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
+    let due = school_days.add_school_days(cx.today, open_items::DUE_SCHOOL_DAYS);
+    let lacks = (&*former_lacks, lacks);
+    Ok(open_items::list_opened_by_plan(&mut cx.snapshot, placement.id, lacks, due).await?)
 }
 
 fn seal(

@@ -1,12 +1,16 @@
 //! `GetPlacement` and `ListPlacements`: reads by the parties to a placement. A provider reads only while the referral
 //! or placement is live. No method searches all children, and a list never names a child.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use uuid::Uuid;
 
 use super::children;
 use super::damaged::by_ids_with_damaged;
 use super::draft;
+use super::open_item_code::OpenItemCode;
+use super::open_items;
 use super::parties::Access;
 use super::party_periods::PartyPeriod;
 use super::plan;
@@ -48,8 +52,9 @@ pub(super) async fn get_placement(
             response.plan.as_ref().is_some_and(|plan| rules::plan_open_items(plan).is_empty());
         let safety = safety_acknowledgement::load(&mut cx, &placement).await?;
         let detail = response.placement.as_ref().and_then(|placement| placement.detail.as_ref());
-        response.open_items =
-            open_item_messages(&placement, detail, response.plan.as_ref(), safety.acknowledged);
+        let due_dates = open_items::load_due_dates(&mut cx.snapshot, id).await?;
+        let plan = response.plan.as_ref();
+        response.open_items = open_item_messages(&placement, detail, (plan, safety.acknowledged), &due_dates);
         if placement.commissioner == cx.caller.organisation {
             safety.add_versions_to_items(&mut response.open_items);
         }
@@ -74,12 +79,12 @@ fn read_leaf<'a>(placement: &'a Placement, key: &'a ChildKey, reply: &'a [u8]) -
 fn open_item_messages(
     placement: &Placement,
     detail: Option<&PlacementDetail>,
-    plan: Option<&Plan>,
-    acknowledged: bool,
+    (plan, acknowledged): (Option<&Plan>, bool),
+    due_dates: &HashMap<OpenItemCode, Date>,
 ) -> Vec<OpenItem> {
     let missing: Vec<MissingItem> = detail.map(|detail| detail.missing_items().collect()).unwrap_or_default();
     let decided = detail.is_some_and(|detail| detail.decision.is_some());
-    let due_date = detail.map(|detail| detail.open_items_due.clone()).unwrap_or_default();
+    let due_date = |item| due_dates.get(&item).map(ToString::to_string).unwrap_or_default();
     let start_items = rules::still_open_items(&missing, plan.is_some(), decided, acknowledged).into_iter();
     let before_start = rules::start_blockers(placement.state, plan.is_some(), acknowledged);
     let start_items = before_start.into_iter().chain(start_items);
@@ -87,7 +92,7 @@ fn open_item_messages(
     items
         .map(|item| OpenItem {
             item: item.as_str().to_owned(),
-            due_date: due_date.clone(),
+            due_date: due_date(item),
             ..OpenItem::default()
         })
         .collect()

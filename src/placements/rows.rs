@@ -279,6 +279,22 @@ pub async fn list_started_by_provider(
     Ok(rows.iter().map(|row| Placement::read(row).map_err(|error| damaged(row, error))).collect())
 }
 
+/// Lists the ids of all placements with a provider, in order, those greater than `after`, at most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_ids_by_provider(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let sql =
+        "SELECT DISTINCT p.id FROM placements p WHERE p.provider = $1 AND p.id > $2 ORDER BY p.id LIMIT $3";
+    let rows = snapshot.fetch(sql, vec![provider.as_str().into(), after.into(), limit.into()]).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
 /// Reports whether a commissioner has a live referral or placement of its child with a provider.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::open_item_code::OpenItemCode;
 use super::rows::Placement;
+use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Refusal, RequestContext};
 use crate::proto::v1::OpenItem;
@@ -31,9 +32,12 @@ pub fn acknowledged_key(sender: &OrganisationId, placement: Uuid) -> VersionKey 
 const SAFETY_NOT_ACKNOWLEDGED: &str = OpenItemCode::SafetyNotAcknowledged.as_str();
 
 /// The acknowledgement of a placement's safety items, with the versions that were read to find it.
+#[derive(Default)]
 pub struct SafetyAcknowledgement {
     /// Whether the newest passport of one of the senders is acknowledged.
     pub acknowledged: bool,
+    /// The last day on which a sender replaced a passport that was acknowledged, so that the newest is not.
+    pub replaced_on: Option<Date>,
     /// Per sender the newest and the acknowledged version, the commissioner's first.
     pub versions_read: Vec<(VersionKey, Revision)>,
 }
@@ -87,8 +91,7 @@ pub async fn load(
     placement: &Placement,
 ) -> Result<SafetyAcknowledgement, StoreError> {
     let loaded = load_all(&mut cx.snapshot, std::slice::from_ref(placement)).await?;
-    let none = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
-    Ok(loaded.into_values().next().unwrap_or(none))
+    Ok(loaded.into_values().next().unwrap_or_default())
 }
 
 /// Reads the acknowledgements of placements, as [`load`] does of one, by the placement's id.
@@ -108,14 +111,31 @@ pub async fn load_all(
         placements.iter().flat_map(keys).flat_map(|(newest, acknowledged)| [newest, acknowledged]).collect();
     let current = snapshot.current_versions(&all).await?;
     let version = |key: &VersionKey| current.get(key).copied().unwrap_or(Revision::ABSENT);
+    let is_replaced = |(newest, acknowledged): &(VersionKey, VersionKey)| {
+        let acknowledged = version(acknowledged);
+        acknowledged != Revision::ABSENT && acknowledged != version(newest)
+    };
+    let replaced = placements.iter().flat_map(keys).filter(is_replaced).map(|(newest, _)| newest);
+    let put = load_days(snapshot, &replaced.collect::<Vec<_>>()).await?;
     let load = |placement: &Placement| {
-        let mut safety = SafetyAcknowledgement { acknowledged: false, versions_read: Vec::new() };
+        let mut safety = SafetyAcknowledgement::default();
         for (newest, acknowledged) in keys(placement) {
             let versions = (version(&newest), version(&acknowledged));
             safety.acknowledged |= versions.0 != Revision::ABSENT && versions.0 == versions.1;
+            safety.replaced_on = safety.replaced_on.max(put.get(&newest).copied());
             safety.versions_read.extend([(newest, versions.0), (acknowledged, versions.1)]);
         }
         (placement.id, safety)
     };
     Ok(placements.iter().map(load).collect())
+}
+
+/// Returns the days on which the newest versions of keys were written.
+async fn load_days(
+    snapshot: &mut Snapshot,
+    keys: &[VersionKey],
+) -> Result<HashMap<VersionKey, Date>, StoreError> {
+    let sql = "SELECT v.key, e.time FROM current_versions v JOIN entries e ON e.idx = v.idx WHERE v.key";
+    let rows = snapshot.fetch_by_keys(sql, keys).await?;
+    rows.iter().map(|row| Ok((row.get("key")?, Date::in_london(row.get("time")?)))).collect()
 }

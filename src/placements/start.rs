@@ -6,7 +6,7 @@ use prost::Message;
 use super::draft::{self, Draft};
 use super::moments;
 use super::open_item_code::OpenItemCode;
-use super::open_items::OpenItemRow;
+use super::open_items::{self, OpenItemRow};
 use super::plan;
 use super::rules::{self, Transition};
 use super::safety_acknowledgement;
@@ -20,9 +20,6 @@ use crate::proto::v1::{
 use crate::register::terms;
 use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
-
-/// School days within which the items that a start left open must be supplied.
-const OPEN_ITEMS_DUE_SCHOOL_DAYS: u32 = 5;
 
 /// Starts a placement.
 pub(super) async fn start_placement(
@@ -41,10 +38,10 @@ pub(super) async fn start_placement(
     require_all_waived(&items.not_waived).map_err(|refusal| safety.add_versions_to_refusal(refusal))?;
     let planned_version = plan.as_ref().map_or(Revision::ABSENT, |(version, _)| *version);
     draft.next.start_date = Some(start.date);
-    draft.next.planned_end_date = plan.and_then(|(_, plan)| plan.planned_end_date.parse().ok());
+    draft.next.planned_end_date = plan.as_ref().and_then(|(_, plan)| plan.planned_end_date.parse().ok());
     let open_items: Vec<i32> = items.left_open.iter().map(|item| *item as i32).collect();
     let school_days = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
-    let due = school_days.add_school_days(start.date.max(cx.today), OPEN_ITEMS_DUE_SCHOOL_DAYS);
+    let due = school_days.add_school_days(start.date.max(cx.today), open_items::DUE_SCHOOL_DAYS);
     draft.detail.open_items_due = due.to_string();
     draft.detail.started_by = cx.attest(start.officer);
     draft.detail.missing_items.clone_from(&open_items);
@@ -63,15 +60,9 @@ pub(super) async fn start_placement(
     let record = RecordRef::new(RecordKind::Placement, placement.id, draft.next.version);
     let (role, sender) = (LeafRole::Submitted, &placement.commissioner);
     let part = LeafInput { placement: placement.id, role, record, sender, key: &draft.key, reply: &reply };
-    let codes = items.left_open.iter().copied().filter_map(OpenItemCode::from_missing_item);
-    let item_rows = codes.map(|item| OpenItemRow {
-        placement: placement.id,
-        item,
-        version: Revision::FIRST,
-        due_date: due,
-        is_checked: false,
-        is_raised: false,
-    });
+    let left_open = items.left_open.iter().copied().filter_map(OpenItemCode::from_missing_item);
+    let lacks = plan.iter().flat_map(|(_, plan)| rules::plan_open_items(plan));
+    let item_rows = left_open.chain(lacks).map(|item| OpenItemRow::opened(placement.id, item, due));
     let rows =
         std::iter::once(row_write(&draft.next)).chain(item_rows.map(|item| row_write(&item))).collect();
     Ok(change.append_child_rows(&part, rows).with_reply(&response))

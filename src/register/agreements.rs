@@ -1,6 +1,8 @@
 //! Sharing agreements: the data classes, purposes and legal basis under which two or more organisations share. Only the
 //! parties propose, countersign and end an agreement (ICO data sharing code; UK GDPR Articles 6 and 9).
 
+mod coverage;
+mod moments;
 mod rows;
 mod rules;
 mod wire;
@@ -21,7 +23,9 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, Snapshot, StoreError};
-pub use rows::{AgreementRow, key};
+pub use coverage::Agreements;
+pub use moments::AgreementPage;
+pub use rows::{AgreementRow, by_id, key};
 
 /// Proposes an agreement. The proposal counts as the proposer's signature.
 pub(super) async fn propose(
@@ -70,12 +74,13 @@ pub(super) async fn countersign(
         let next_actor = NextActor::OtherParty;
         return Err(WrongState { current: "COUNTERSIGNED", required: needed(), next_actor }.into());
     }
-    let change = cx.change(&permit).guard(key(row.id), row.version);
+    let mut change = cx.change(&permit).guard(key(row.id), row.version);
     row.version = row.version.next();
     row.countersigned_by.push(cx.caller.organisation.clone());
     row.countersigned_by.sort();
     if row.parties.iter().all(|party| row.countersigned_by.contains(party)) {
         row.state = AgreementState::InForce;
+        change = moments::evaluate_placements(&mut cx, change, &row).await?;
     }
     let reply = CountersignAgreementResponse {
         etag: row.version.to_string(),
@@ -101,7 +106,10 @@ pub(super) async fn end_agreement(
         let present = row.state.as_str_name();
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
-    let change = cx.change(&permit).guard(key(row.id), row.version);
+    let mut change = cx.change(&permit).guard(key(row.id), row.version);
+    if row.state == AgreementState::InForce {
+        change = moments::evaluate_placements(&mut cx, change, &row).await?;
+    }
     row.version = row.version.next();
     row.state = AgreementState::Ended;
     let reply = EndAgreementResponse { etag: row.version.to_string(), receipt: None };

@@ -55,6 +55,13 @@ impl MomentRow {
         Ok((Guard { key, version }, Self { subject, version: version.next(), due }))
     }
 
+    /// Makes the first version of a subject's moment, and the guard under which it is written.
+    #[must_use]
+    pub fn first(subject: String, due: Option<Instant>) -> (Guard, Self) {
+        let guard = Guard { key: key(&subject), version: Revision::ABSENT };
+        (guard, Self { subject, version: Revision::FIRST, due })
+    }
+
     /// Makes the version of the moment that follows this one, and the guard under which it is written.
     #[must_use]
     pub fn followed_by(&self, due: Option<Instant>) -> (Guard, Self) {

@@ -67,8 +67,8 @@ async fn a_plan_that_lacks_things_is_not_active(world: &World) {
     let read = get_placement(&riverside, &id_of).await;
     assert!(!read.plan_active);
     let due = read.open_items.iter().filter(|open| lacks.contains(&open.item));
-    // The sandbox's placements start on 1 September, after a bank holiday and a day before term.
-    assert_eq!(due.map(|open| open.due_date.as_str()).collect::<Vec<_>>(), ["2026-09-08"; 2]);
+    // The plan is put on Friday 20 November, and the placement started before.
+    assert_eq!(due.map(|open| open.due_date.as_str()).collect::<Vec<_>>(), ["2026-11-27"; 2]);
     let newest = deliveries_of_kind(&riverside, DeliveryKind::Plan, &id_of).await.pop().unwrap();
     let Some(Content::Placement(content)) = newest.content else { panic!("no plan") };
     assert_eq!((content.plan_active, &content.plan_open_items[..]), (false, &lacks[..]));

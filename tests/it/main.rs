@@ -85,6 +85,7 @@ mod person_roles;
 mod persons;
 mod placement_ends;
 mod placement_rules;
+mod plan_rules;
 mod postgres;
 mod postgres_connections;
 mod power_loss;

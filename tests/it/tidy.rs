@@ -81,7 +81,10 @@ const IMPORTS: &[(&str, &str)] = &[
         "returns",
         "violation_reason clock calendar codes proto seal store exchange register placements passports",
     ),
-    ("oversight", "violation_reason clock calendar codes proto seal store exchange register placements"),
+    (
+        "oversight",
+        "violation_reason clock calendar codes proto seal store exchange register placements returns",
+    ),
     (
         "delivery",
         "violation_reason clock codes proto seal store exchange register placements passports returns oversight",

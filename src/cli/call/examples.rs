@@ -140,7 +140,9 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
             "measure": "attendance", "target": "90 %", "target_date": "2026-12-11"}],
             "success_criteria": "90 % over six weeks", "exit_route": "back to school in January",
             "commissioner_lead": {"name": "Sam Example", "role": "AP officer"},
-            "provider_lead": {"name": "Jo Example", "role": "head of centre"}}}"#,
+            "provider_lead": {"name": "Jo Example", "role": "head of centre"},
+            "duties": [{"duty": "calls home", "responsible": {"name": "Jo Example", "role": "head of centre"},
+                        "accountable": {"name": "Sam Example", "role": "AP officer"}}]}}"#,
     ),
     example(
         "StartPlacement",

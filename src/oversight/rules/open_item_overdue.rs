@@ -1,5 +1,5 @@
-//! `OPEN_ITEM_OVERDUE`: an item that the start of a placement left open was not supplied by its due day. The alert ends
-//! when the item is supplied.
+//! `OPEN_ITEM_OVERDUE`: an item that the start of a placement left open, or that its plan lacks, was not supplied by its
+//! due day. The alert ends when the item is supplied.
 
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -11,7 +11,8 @@ use crate::oversight::rule::{
 };
 use crate::oversight::rule_id::RuleId;
 use crate::oversight::subject::{DamagedSubject, Subject};
-use crate::placements::open_items::{self, RemainingItems};
+use crate::placements::open_items;
+use crate::placements::remaining_items::{self, RemainingItems};
 use crate::placements::{self, Placement};
 use crate::store::{DamagedRow, Snapshot};
 
@@ -110,7 +111,7 @@ async fn load(
 ) -> Result<Option<(Placement, RemainingItems)>, Refusal> {
     let Subject::Placement(id) = subject;
     let Some(placement) = placements::by_id(&mut cx.snapshot, *id).await? else { return Ok(None) };
-    let remaining = open_items::load_remaining(cx, &placement).await?;
+    let remaining = remaining_items::load_remaining(cx, &placement).await?;
     Ok(remaining.map(|remaining| (placement, remaining)))
 }
 

@@ -1,5 +1,6 @@
 //! `START_WITHOUT_PASSPORT`: a placement has been active for a school day, and its provider has not acknowledged the
-//! newest passport, or there is none. The alert ends with the acknowledgement or the placement.
+//! newest passport, or there is none. A passport that replaces an acknowledged one may be acknowledged within a school day,
+//! too. The alert ends with the acknowledgement or the placement.
 
 use super::SCHOOL_DAYS;
 use crate::calendar::Date;
@@ -26,7 +27,8 @@ impl PlacementRule for StartWithoutPassport {
         match facts.start.zip(days) {
             Some((start, days)) if facts.is_active && !facts.passport_acknowledged => {
                 // The first day counts if it is a school day.
-                Evaluation::due_on(facts.provider_days.nth_school_day(start, days), at)
+                let since = facts.passport_replaced.map_or(start, |replaced| replaced.max(start));
+                Evaluation::due_on(facts.provider_days.nth_school_day(since, days), at)
             }
             _ => Evaluation::CLEAR,
         }
@@ -74,6 +76,22 @@ mod tests {
         let over = PlacementFacts { is_active: false, ..started("2026-11-18") };
         for facts in [acknowledged, over] {
             assert_eq!(evaluate(&facts, Instant::MAX), Evaluation::CLEAR);
+        }
+    }
+
+    #[test]
+    fn a_passport_that_replaces_an_acknowledged_one_has_a_school_day_of_its_own() {
+        let replaced =
+            |day: &str| PlacementFacts { passport_replaced: Date::parse(day).ok(), ..started("2026-11-16") };
+        for (day, due) in [
+            ("2026-11-10", "2026-11-16"), // before the start
+            ("2026-11-18", "2026-11-18"),
+            ("2026-11-21", "2026-11-23"), // a Saturday
+            ("2026-12-19", "2027-01-05"), // the Christmas holidays
+        ] {
+            let due = Date::parse(due).unwrap().end_of_day();
+            assert_eq!(evaluate(&replaced(day), shift(due, -1)).cause, None, "{day}");
+            assert!(evaluate(&replaced(day), due).cause.is_some(), "{day}");
         }
     }
 

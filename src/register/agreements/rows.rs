@@ -54,6 +54,9 @@ pub fn key(id: Uuid) -> VersionKey {
 }
 
 /// Returns the newest version of an agreement, whoever its parties are.
+///
+/// # Errors
+/// See [`StoreError`].
 pub async fn by_id(snapshot: &mut Snapshot, id: Uuid) -> Result<Option<AgreementRow>, StoreError> {
     snapshot.newest(&key(id)).await
 }

@@ -166,7 +166,8 @@ impl Actors {
         let base = self.plans[&(placed.commissioner.clone(), placed.provider.clone())].clone();
         let start = if placement.start_date.is_empty() { step.day.to_string() } else { placement.start_date };
         let mut plan = Plan { start_date: start, planned_end_date: end.clone(), ..base };
-        plan.review_dates = word_after(&step.what, "review").map(str::to_owned).into_iter().collect();
+        // A review after the month, so that a plan lacks none.
+        plan.review_dates = vec![word_after(&step.what, "review").unwrap_or("2026-12-04").to_owned()];
         plan.extra_dates.clear();
         plan.outcomes.iter_mut().for_each(|outcome| outcome.target_date.clone_from(&end));
         let put = PutPlanRequest {

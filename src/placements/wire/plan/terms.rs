@@ -73,6 +73,7 @@ pub(super) fn parse_terms(check: &mut Check, sent: &Plan) -> Plan {
             NOTES_RULE,
         ),
         complaints: check.text_or_empty("complaints", &sent.complaints, NOTES_RULE),
+        rest_of_week_minutes: sent.rest_of_week_minutes,
         ..Plan::default()
     }
 }
@@ -82,6 +83,9 @@ fn codes_and_numbers(check: &mut Check, sent: &Plan) {
     let max_sessions = if pattern == Some(AttendancePattern::PartTime) { 9 } else { 10 };
     check.int_range("sessions_per_week", sent.sessions_per_week, 0..=max_sessions);
     check.minutes("minutes_per_week", sent.minutes_per_week, 0..=3_000);
+    if let Some(minutes) = sent.rest_of_week_minutes {
+        check.minutes("rest_of_week_minutes", minutes, 0..=3_000);
+    }
     check.optional_enum::<ReportingCycle>("reporting_cycle", sent.reporting_cycle);
     check.int_range("price_pence", sent.price_pence, 0..=MAX_PRICE_PENCE);
     check.optional_enum::<PriceUnit>("price_unit", sent.price_unit);
