@@ -30,6 +30,12 @@ pub trait Clock: Send + Sync {
     fn trusted_now(&self) -> Option<Instant> {
         Some(self.now())
     }
+
+    /// Returns by how many microseconds the clock below this one is ahead of what the time since the start of the
+    /// machine makes of its last trusted reading; 0 for a clock that makes no such comparison.
+    fn jump_micros(&self) -> i64 {
+        0
+    }
 }
 
 /// An instant: whole microseconds since 1970-01-01T00:00:00Z, between the years 1 and 9999.

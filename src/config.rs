@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::exchange::{CallLimits, ExchangeLimits, MemoryLimits};
+use crate::server::ManagementAddress;
 use crate::store::{DatabaseLocation, ReadLimits};
 
 /// Contents of `gateway.toml`.
@@ -37,6 +38,9 @@ pub struct Config {
     /// Oversight.
     #[serde(default)]
     pub oversight: OversightConfig,
+    /// Metrics and probes.
+    #[serde(default)]
+    pub management: ManagementConfig,
     /// Whether gRPC reflection is served. Off by default, because it shows strangers which methods exist.
     #[serde(default)]
     pub reflection: bool,
@@ -118,6 +122,17 @@ pub struct OversightConfig {
     /// TOML file of rules, which replaces the keys of the embedded `rules.toml` that it holds. All nodes must have the
     /// same.
     pub rules: Option<PathBuf>,
+}
+
+/// Metrics and probes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagementConfig {
+    /// Address on which `/livez`, `/readyz` and `/metrics` are served over HTTP: one of the loopback interface with its
+    /// port, or `unix:` and the path of a socket. Without it nothing is recorded.
+    pub listen: Option<ManagementAddress>,
+    /// File whose time of modification is when a backup was made last: have the job that makes backups touch it.
+    pub backup_stamp: Option<PathBuf>,
 }
 
 /// Limits on callers. A call beyond a limit is refused with `RESOURCE_EXHAUSTED`; a connection beyond a limit is
@@ -291,13 +306,17 @@ impl Config {
     }
 
     fn for_each_path(&mut self, mut with: impl FnMut(&mut PathBuf)) {
-        let Self { tls, database, log, oversight, .. } = self;
+        let Self { tls, database, log, oversight, management, .. } = self;
         let paths = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut log.anchor];
         let paths =
             paths.into_iter().chain([&mut log.signing_key, &mut log.key_ring, &mut log.commitment_key]);
         paths.chain(&mut tls.crls).for_each(&mut with);
         let files = database.sqlite.iter_mut().chain(&mut database.postgres_url_file);
-        files.chain(&mut oversight.rules).for_each(&mut with);
+        let files = files.chain(&mut oversight.rules).chain(&mut management.backup_stamp);
+        files.for_each(&mut with);
+        if let Some(ManagementAddress::Unix(path)) = &mut management.listen {
+            with(path);
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 //! module depends on all of them.
 
 mod dispatch;
+mod figures;
 mod files;
+mod log_check;
+mod management;
 mod start;
 
 use std::convert::Infallible;
@@ -23,25 +26,29 @@ use crate::exchange::{
     CallLimiter, ExchangePipeline, ExchangeService, MessageLimits, MethodTable, RefusalLog, Routes,
 };
 use crate::identity::{PeerCertificate, Tls};
+use crate::metrics::Metrics;
 use crate::oversight::{AlertScheduler, RuleBook};
 use crate::seal::Vault;
 use crate::server::{self, Connections, KeyRingFile, Tasks};
 use crate::store::log::TreeHead;
 use crate::store::nodes::KeyAnnouncer;
 use crate::store::{
-    self, Committer, FatalError, LogFollower, LogIndexer, LogReader, SchemaMismatch, SequencerHandle,
-    StoreError, Table, verification,
+    self, Committer, FatalError, LogFollower, LogIndexer, LogReader, SchemaMismatch, SequencerHandle, Table,
 };
 use crate::tlog::LogKeyHistory;
 use crate::{audit, delivery, oversight, passports, placements, register, returns};
 
-pub use crate::server::{notify_ready, notify_stopping, raise_descriptor_limit};
+pub use crate::server::{
+    ManagementAddress, ManagementStream, notify_ready, notify_stopping, raise_descriptor_limit,
+};
 pub use dispatch::UnauditedService;
 use dispatch::{Dispatch, MAX_UNAUDITED_MESSAGE_BYTES, unaudited_services};
 pub use files::{
     StartError, check_database_files, check_key_ring, commitment_key, is_other_than_sqlite, key_ring,
     rule_book, signer, tls,
 };
+use log_check::verify_log;
+use management::{FigureSources, Management};
 use start::check_contents;
 pub use start::{CheckedLog, check, create_database, open_database, schema_mismatch};
 
@@ -96,6 +103,9 @@ pub struct Node {
     keys: Arc<KeyAnnouncer>,
     key_ring: KeyRingFile,
     rules: Arc<RuleBook>,
+    /// `None` without a management listener: nothing is recorded then.
+    metrics: Option<Metrics>,
+    management: Option<Management>,
 }
 
 impl Node {
@@ -120,6 +130,7 @@ impl Node {
             store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
+        let metrics = management::metrics(&config)?;
         let fold_after = config.database.fold_after_pages;
         let (committer, sequencer) = Committer::new(
             database.clone(),
@@ -128,6 +139,7 @@ impl Node {
             anchor,
             Arc::clone(&environment.clock),
             fold_after,
+            &metrics.as_ref().map(|metrics| metrics.commits.clone()).unwrap_or_default(),
         );
         let real = Arc::clone(&environment.system_clock);
         let follower = LogFollower::new(database, committer.clone(), log_key.clone(), real);
@@ -152,7 +164,23 @@ impl Node {
             keys,
             key_ring: key_ring_file,
             rules,
+            metrics,
+            management: None,
         })
+    }
+
+    /// Opens the management listener, if one is configured.
+    ///
+    /// # Errors
+    /// [`StartError::Management`].
+    pub async fn open_management(&mut self) -> Result<(), StartError> {
+        let (Some(address), Some(metrics)) = (&self.config.management.listen, &self.metrics) else {
+            return Ok(());
+        };
+        let listener = address.listen().await;
+        let listener = listener.map_err(|error| StartError::Management(address.clone(), error))?;
+        self.management = Some(Management { listener, metrics: metrics.clone() });
+        Ok(())
     }
 
     /// Serves on a listener until `stop` completes, then drains; once the future that `stop` returned completes too, it
@@ -203,6 +231,17 @@ impl Node {
         tasks.spawn_supervised("rejected calls", MAX_RECORDING_TIME, |progress| {
             server::record_rejected_calls(limited, limited_connections, progress)
         });
+        if let Some(management) = self.management {
+            let sources = FigureSources {
+                committer: self.committer.clone(),
+                tls: Arc::clone(&tls),
+                clock: Arc::clone(&self.environment.clock),
+                system_clock: Arc::clone(&self.environment.system_clock),
+                stopping: stopping.subscribe(),
+                database: self.log.database().clone(),
+            };
+            management.start(&self.config, sources, &mut tasks);
+        }
         let indexer = LogIndexer::new(self.log.database().clone(), self.committer.clone());
         tasks.spawn_supervised("log index", MAX_INDEX_TIME, |progress| indexer.run(progress));
         tasks.spawn_supervised("log follower", MAX_FOLLOW_TIME, |progress| self.follower.run(progress));
@@ -228,7 +267,11 @@ impl Node {
             stall_timeout: Duration::from_secs(configured.answer_stall_seconds),
             memory: configured.memory_limits(),
         };
-        let serving = server::serve(listener, tls, service, limits, connections, stop);
+        let metrics = self
+            .metrics
+            .map(|metrics| server::ServerMetrics { calls: metrics.calls, connections: metrics.connections });
+        let metrics = metrics.unwrap_or_default();
+        let serving = server::serve(listener, tls, service, limits, connections, metrics, stop);
         tokio::pin!(serving);
         let mut sequencer = self.sequencer;
         let ended = tokio::select! {
@@ -317,6 +360,7 @@ impl Node {
             token_audience: self.config.token_audience.clone(),
             stopping,
             limits: self.config.limits.exchange_limits(),
+            metrics: self.metrics.as_ref().map(|metrics| metrics.exchanges.clone()).unwrap_or_default(),
         })
     }
 }
@@ -357,28 +401,4 @@ fn routes() -> Routes {
     let routes = delivery::routes(routes);
     let routes = oversight::routes(routes);
     audit::routes(routes)
-}
-
-/// Verifies the entries that start did not. If the log was altered, the node continues to write to it, because
-/// its entries are evidence too. The health service then returns `NOT_SERVING`, and the operator's log names the
-/// index.
-async fn verify_log(
-    log: LogReader,
-    size: u64,
-    key: LogKeyHistory,
-    committer: Committer,
-) -> Result<(), FatalError> {
-    match verification::verify_log(&log, size, &key).await {
-        Ok(None) => {
-            tracing::info!(log.size = size, "the whole log was verified");
-            return Ok(());
-        }
-        Ok(Some(finding)) => {
-            tracing::error!(log.index = finding.index, "the log was altered: {}", finding.message);
-        }
-        Err(error @ StoreError::Damaged { .. }) => return Err(FatalError::Damaged(error)),
-        Err(error) => tracing::error!(error = %error, "the log could not be verified"),
-    }
-    committer.condition().send_modify(|condition| condition.log_altered = true);
-    Ok(())
 }

@@ -29,6 +29,8 @@ mod golden;
 #[cfg(feature = "server")]
 pub mod identity;
 #[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
 pub mod oversight;
 #[cfg(feature = "server")]
 pub mod passports;

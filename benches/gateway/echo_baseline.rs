@@ -13,7 +13,7 @@ use ap_gateway::client::BytesCodec;
 use ap_gateway::config::Config;
 use ap_gateway::gateway;
 use ap_gateway::proto::v1::{MarkResult, Receipt, SubmitAttendanceResponse};
-use ap_gateway::server::{self, Connections, ListenerLimits};
+use ap_gateway::server::{self, Connections, ListenerLimits, ServerMetrics};
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio::net::TcpListener;
@@ -38,7 +38,8 @@ pub async fn serve(dir: &Path, marks: &str) {
         memory: config.limits.memory_limits(),
     };
     let echo = Echo(reply(marks.parse().unwrap()).into());
-    server::serve(listener, tls, echo, limits, Connections::default(), std::future::pending()).await;
+    let (connections, metrics) = (Connections::default(), ServerMetrics::default());
+    server::serve(listener, tls, echo, limits, connections, metrics, std::future::pending()).await;
 }
 
 /// A process of the echo server. It is killed when dropped.

@@ -1,8 +1,8 @@
 //! Throughput and latency of the gateway, compared with baselines of the machine and with PostgreSQL as the
 //! alternative, in one run: `cargo bench --bench gateway`. With `quick` each part runs for a short time only; with
 //! `growth` it measures an empty database and one with ten million marks instead
-//! (`cargo bench --bench gateway -- growth`), with `tokens` what the token of a person costs, and with `oversight` the rules
-//! of 100,000 placements when a Friday ends.
+//! (`cargo bench --bench gateway -- growth`), with `tokens` what the token of a person costs, with `metrics` what metrics
+//! cost, and with `oversight` the rules of 100,000 placements when a Friday ends.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod latency_and_memory;
 #[expect(dead_code, reason = "the tests use more of it")]
 mod limits;
 mod machine;
+mod metrics;
 mod nodes;
 mod oversight;
 #[path = "../../tests/it/postgres.rs"]
@@ -78,6 +79,7 @@ fn main() {
             runtime.block_on(echo_baseline::serve(Path::new(argument(1).unwrap()), argument(2).unwrap()));
         }
         Some("growth") => runtime.block_on(growth::run()),
+        Some("metrics") => runtime.block_on(metrics::run()),
         Some("tokens") => runtime.block_on(tokens::run()),
         Some("oversight") => runtime.block_on(oversight::run()),
         Some(oversight::EVALUATE) => {

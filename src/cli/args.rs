@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod call;
+mod health;
 mod passport;
 mod persons;
 #[cfg(feature = "world")]
@@ -17,6 +18,7 @@ pub use audit::{
     AuditCommand, CheckBundleArgs, CompareArgs, ExportArgs, ListExchangesArgs, ProveArgs, VerifyArgs,
 };
 pub use call::CallArgs;
+pub use health::HealthArgs;
 pub use passport::{GetPassportArgs, PassportCommand, SharePassportArgs, WithholdArgs};
 pub use persons::{
     EndIssuerArgs, EndPractitionerArgs, IssuerCommand, PractitionerCommand, RegisterIssuerArgs, TokenArgs,
@@ -55,6 +57,8 @@ pub enum Command {
     AcceptRollback(AcceptRollbackArgs),
     /// Serve; prints `READY host:port` once calls are accepted.
     Serve(ConfigArgs),
+    /// Ask a serving node on this machine whether it is ready; the exit code is for probes.
+    Health(HealthArgs),
     /// Create a gateway with example organisations and data in a folder, and serve it.
     #[cfg(feature = "world")]
     Sandbox(SandboxArgs),

@@ -56,6 +56,12 @@ impl Failure {
         Self::with_code(69, format!("{what}: {}", error_chain(&error)))
     }
 
+    /// Makes a failure with exit code 69: a peer does not answer.
+    #[must_use]
+    pub fn no_answer(message: &str) -> Self {
+        Self::with_code(69, message.to_owned())
+    }
+
     /// Makes a failure with exit code 70: a bug in the program.
     pub fn bug(what: &str, error: impl Error) -> Self {
         Self::with_code(70, format!("{what}: {}", error_chain(&error)))

@@ -18,6 +18,7 @@ mod entry_json;
 pub mod exchanges;
 mod failure;
 mod files;
+mod health;
 mod init;
 mod input;
 pub mod issuer;
@@ -45,6 +46,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{
     AlertsCommand, Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand,
@@ -103,6 +109,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Check(args) => operator::check(&args).await,
         Command::RotateKeys(args) => operator::rotate_keys(&args),
         Command::ActivateKey(args) => operator::activate_key(&args).await,
+        Command::Health(args) => health::health(&args).await,
         Command::Serve(args) => serve::serve(&args).await,
         #[cfg(feature = "world")]
         Command::Sandbox(args) => sandbox::run(&args).await,
@@ -151,9 +158,13 @@ pub fn init_logging() {
     let filter = asked_filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(DEFAULT_LOG_LEVELS));
     if let Ok(writer) = LogWriter::start() {
         // Modules are of use only to those who asked for more than the default.
-        let format = tracing_subscriber::fmt().json().flatten_event(true).with_target(with_modules);
-        let format = format.log_internal_errors(false).with_writer(writer);
-        format.with_env_filter(filter).try_init().ok();
+        // Spans are for an exporter, which is one more layer here. Only who asks for everything has them in the log.
+        let is_all = filter.max_level_hint() == Some(LevelFilter::TRACE);
+        let ends = if is_all { FmtSpan::CLOSE } else { FmtSpan::NONE };
+        let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(with_modules);
+        let format = format.with_current_span(is_all).with_span_list(is_all).with_span_events(ends);
+        let format = format.log_internal_errors(false).with_writer(writer).with_filter(filter);
+        tracing_subscriber::registry().with(format).try_init().ok();
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -172,10 +183,7 @@ pub fn init_logging() {
 fn log_filter(levels: &str) -> Option<tracing_subscriber::EnvFilter> {
     let is_known = |directive: &str| {
         let directive = directive.trim();
-        directive.contains('=')
-            || directive
-                .parse::<tracing_subscriber::filter::LevelFilter>()
-                .is_ok_and(|_| !directive.is_empty())
+        directive.contains('=') || directive.parse::<LevelFilter>().is_ok_and(|_| !directive.is_empty())
     };
     levels.split(',').all(is_known).then(|| tracing_subscriber::EnvFilter::try_new(levels).ok()).flatten()
 }

@@ -20,13 +20,14 @@ impl From<StartError> for Failure {
             StartError::Config(error) => error.into(),
             StartError::Store(error) => error.into(),
             StartError::Log(fatal) => fatal.into(),
-            StartError::Listen(..) | StartError::Descriptors(_) => {
+            StartError::Listen(..) | StartError::Management(..) | StartError::Descriptors(_) => {
                 Self::unavailable("could not start", error)
             }
             StartError::DatabaseDisk { source: StoreError::Disk(_), .. } => {
                 Self::bug("the database cannot be used", error)
             }
             StartError::DatabaseDisk { .. } => Self::unavailable("the database cannot be used", error),
+            StartError::Metrics(error) => Self::bug("could not start", error),
             StartError::Signals(error) => Self::bug("could not set up signals", error),
             StartError::File { .. }
             | StartError::NotSqlite(_)

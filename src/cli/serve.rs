@@ -33,7 +33,8 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), Failure> {
         let tls = gateway::tls(&config)?;
         let listen = config.listen;
         let environment = operator::serving_environment(&config);
-        let node = Node::open(config, environment).await?;
+        let mut node = Node::open(config, environment).await?;
+        node.open_management().await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
         let bound = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
         Ok::<_, Failure>((node, listener, bound, tls))

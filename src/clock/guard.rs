@@ -49,6 +49,10 @@ impl Clock for ClockGuard {
         let (now, is_trusted) = self.read();
         is_trusted.then_some(now)
     }
+
+    fn jump_micros(&self) -> i64 {
+        self.below.now().micros() - uptime_micros() - self.offset.load(Ordering::Relaxed)
+    }
 }
 
 /// Returns the time since the machine was started, in microseconds. While the machine is suspended it goes on, unlike
@@ -83,6 +87,8 @@ mod tests {
             set(jumped);
             assert_eq!(guard.trusted_now(), None);
             assert!(is_near(guard.now(), start), "it goes on from the last trusted reading");
+            let ahead = jumped.micros() - start.micros();
+            assert!((guard.jump_micros() - ahead).abs() < 20_000_000, "{}", guard.jump_micros());
         }
         let corrected = start.plus(Duration::from_secs(30));
         set(corrected);

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
+use crate::server::ManagementAddress;
 
 /// Bounds of every number, by key. A test compares the list with the configuration's struct.
 pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 20] = [
@@ -35,7 +36,7 @@ pub(super) const RANGES: [(&str, RangeInclusive<i64>, &str); 20] = [
 ];
 
 /// Keys that name one file or several.
-const PATH_KEYS: [&str; 11] = [
+const PATH_KEYS: [&str; 12] = [
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
@@ -47,6 +48,7 @@ const PATH_KEYS: [&str; 11] = [
     "log.key_ring",
     "log.commitment_key",
     "oversight.rules",
+    "management.backup_stamp",
 ];
 /// A text that has a form.
 struct TextForm {
@@ -56,11 +58,16 @@ struct TextForm {
     message: &'static str,
 }
 
-const TEXT_FORMS: [TextForm; 3] = [
+const TEXT_FORMS: [TextForm; 4] = [
     TextForm {
         key: "listen",
         is_valid: |address| address.parse::<SocketAddr>().is_ok(),
         message: "must be an IP address and a port, such as 127.0.0.1:8443",
+    },
+    TextForm {
+        key: "management.listen",
+        is_valid: |address| address.parse::<ManagementAddress>().is_ok(),
+        message: "must be a loopback address and a port, such as 127.0.0.1:9464, or unix: and the path of a socket",
     },
     TextForm {
         key: "trust_domain",

@@ -56,6 +56,24 @@ pub fn by_number(number: i32) -> Option<&'static Kind> {
     KINDS.iter().find(|known| known.number as i32 == number)
 }
 
+impl Kind {
+    /// Returns the name in the protocol, without its prefix.
+    fn name(&self) -> &'static str {
+        let name = self.number.as_str_name();
+        name.strip_prefix("DELIVERY_KIND_").unwrap_or(name)
+    }
+}
+
+/// Returns the name of a kind by its number in the protocol; `None` if no delivery has it.
+pub fn kind_name(number: i32) -> Option<&'static str> {
+    by_number(number).map(Kind::name)
+}
+
+/// Returns the names of all kinds.
+pub fn kind_names() -> Vec<&'static str> {
+    KINDS.iter().map(Kind::name).collect()
+}
+
 /// Returns whether the content of a kind is cut to the person or system that reads it, and not to the organisation alone.
 pub fn is_cut_to_reader(number: i32) -> bool {
     number == DeliveryKind::Passport as i32

@@ -5,6 +5,7 @@
 //! which it has.
 
 mod acknowledge;
+mod backlog;
 mod collected_digests;
 mod content;
 mod kinds;
@@ -12,6 +13,9 @@ mod mailbox;
 mod rows;
 mod status;
 mod wire;
+
+pub use backlog::Backlog;
+pub use kinds::{kind_name, kind_names};
 
 use crate::exchange::method::methods;
 use crate::store::{Record as _, Table};

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::caller::Caller;
 use super::change::Change;
 use super::emergency;
+use super::outcomes;
 use super::refusal::Reason;
 use crate::clock::{Instant, Randomness};
 use crate::codes::organisation::OrganisationId;
@@ -35,6 +36,15 @@ pub(super) enum EntryOutcome<'a> {
 }
 
 impl EntryOutcome<'_> {
+    /// Returns the number of the outcome, which the metrics count.
+    pub(super) fn number(&self) -> usize {
+        match self {
+            Self::Done(..) => outcomes::DONE,
+            Self::Refused(_, reason) => outcomes::number_of_refusal(*reason),
+            Self::Replayed(_) => outcomes::REPLAYED,
+        }
+    }
+
     /// Returns the caller, if its identity was established.
     fn caller(&self) -> Option<&Caller> {
         match self {

@@ -91,6 +91,7 @@ impl StreamingService<Bytes> for PartStreamService {
                 opened.into_item().ok_or_else(|| Refusal::from(Reason::Failed).status(call.exchange_id))?;
             to.try_send(Ok(answer)).ok();
             tokio::spawn(async move {
+                let _open = pipeline.metrics.open_stream();
                 let stream = PartStream { pipeline, call, receiver, max_part_bytes: most, responses: to };
                 // A caller that disconnected gets no status.
                 if let Err(status) = stream.receive(messages).await {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::call::{Call, Decision, ExchangeResult, Handler, NextItem, UseCache};
 use super::call_limiter::CallLimiter;
@@ -19,12 +20,15 @@ use super::decision::{DecisionBounds, decision_timed_out, run_handler};
 use super::emergency::{self, BREAK_GLASS_ATTEMPTS};
 use super::entry::{self, EntryOutcome};
 use super::method::MethodTable;
+use super::outcomes::number_of_refusal;
 use super::person::{IdentifyPerson, PersonCache};
 use super::refusal::{Reason, Refusal};
 use super::refusal_log::RefusalLog;
+use super::spans::exchange_span;
 use super::{policy, request_id};
 use crate::clock::{Clock, Randomness};
 use crate::identity::{CertificateStatus, PeerCertificate};
+use crate::metrics::ExchangeMetrics;
 use crate::seal::Vault;
 use crate::store::proposal::{CommitOutcome, IdempotencyRecord, Proposal, RequestKey};
 use crate::store::{CommitmentSalts, Committer, InFlightPermit, LogReader, ReadLimits};
@@ -89,6 +93,8 @@ pub struct ExchangePipeline {
     pub stopping: watch::Receiver<bool>,
     /// The limits of one exchange.
     pub limits: ExchangeLimits,
+    /// Counts outcomes and open streams.
+    pub metrics: ExchangeMetrics,
 }
 
 impl ExchangePipeline {
@@ -125,13 +131,15 @@ impl ExchangePipeline {
         let (pipeline, exchange) = (Arc::clone(self), call.exchange_id);
         // Dropped with this future, when nobody waits for the answer any more.
         let (_waiting, caller) = watch::channel(());
-        let running = tokio::spawn(async move {
+        let span = exchange_span(&call);
+        let exchanging = async move {
             let mut bounds = DecisionBounds::new(&call, pipeline.limits.max_duration, caller);
             let answered = pipeline.run_attempts(&call, &decide, &mut bounds).await;
             call.memory.end_exchange();
             drop(slot);
             answered
-        });
+        };
+        let running = tokio::spawn(exchanging.instrument(span));
         running.await.unwrap_or_else(|_| Err(Refusal::from(Reason::Failed).status(exchange)))
     }
 
@@ -139,11 +147,14 @@ impl ExchangePipeline {
     /// looked up, because the message may be cut short.
     pub(super) async fn record_abandoned(&self, call: &Call, refusal: Refusal) -> Status {
         // Only the caller is kept, because no snapshot is held while a commit is waited for.
-        let identified = self.request_context(call, UseCache(false)).await.map(|cx| cx.caller);
-        let refused = match identified {
-            Ok(caller) => self.record_refusal(call, Some(&caller), refusal, None).await,
-            Err(refused) => self.refuse_identity(call, refused).await,
+        let recorded = async {
+            let identified = self.request_context(call, UseCache(false)).await.map(|cx| cx.caller);
+            match identified {
+                Ok(caller) => self.record_refusal(call, Some(&caller), refusal, None).await,
+                Err(refused) => self.refuse_identity(call, refused).await,
+            }
         };
+        let refused = recorded.instrument(exchange_span(call)).await;
         match refused {
             Some(Err(status)) => status,
             Some(Ok(_)) | None => unavailable(call),
@@ -186,7 +197,8 @@ impl ExchangePipeline {
         (use_cache, bounds): (UseCache, &mut DecisionBounds),
         identified: &mut Option<Caller>,
     ) -> Option<ExchangeResult> {
-        let cx = match bounds.run(self.request_context(call, use_cache)).await {
+        let permitted = self.request_context(call, use_cache).instrument(tracing::info_span!("permit"));
+        let cx = match bounds.run(permitted).await {
             Ok(cx) => cx,
             Err(_) if use_cache.0 && bounds.has_time() => return None,
             Err(refused) if bounds.is_abandoned_batch() => {
@@ -201,7 +213,8 @@ impl ExchangePipeline {
             return self.record_refusal(call, Some(caller), reason.into(), None).await;
         }
         let request = self.request_key(call, caller);
-        let decided = bounds.run(run_handler(call, decide, cx)).await;
+        let deciding = run_handler(call, decide, cx).instrument(tracing::info_span!("decide"));
+        let decided = bounds.run(deciding).await;
         // The timeout cannot interrupt a decision that does not wait, so the time is checked again.
         let decided = if bounds.has_time() { decided } else { decision_timed_out() };
         let Decision { change, reply, position } = match decided {
@@ -335,10 +348,17 @@ impl ExchangePipeline {
         reply: Bytes,
         request: Option<RequestKey>,
     ) -> CommitOutcome {
-        match self.propose(call, outcome, reply, request) {
-            Some(proposal) => self.committer.commit(proposal).await,
-            None => CommitOutcome::Failed,
+        let number = outcome.number();
+        let Some(proposal) = self.propose(call, outcome, reply, request) else {
+            return CommitOutcome::Failed;
+        };
+        let committed = self.committer.commit(proposal).await;
+        match committed {
+            CommitOutcome::Committed { .. } => self.metrics.count(call.method.path, number),
+            CommitOutcome::Unavailable => self.count_refusal(call, Reason::LogUnavailable),
+            _ => {}
         }
+        committed
     }
 
     /// Builds the proposal of an exchange; `None` if its salts cannot be sealed.
@@ -354,6 +374,11 @@ impl ExchangePipeline {
         let sealed = salts.seal(&self.vault.ring(), organisation, call.exchange_id, &self.random).ok()?;
         let key = self.vault.commitment_key();
         Some(entry::exchange_proposal(call, outcome, reply, request, salts, sealed, key))
+    }
+
+    /// Counts a refusal that has no entry of its own.
+    pub(super) fn count_refusal(&self, call: &Call, reason: Reason) {
+        self.metrics.count(call.method.path, number_of_refusal(reason));
     }
 
     fn request_key(&self, call: &Call, caller: &Caller) -> Option<RequestKey> {

@@ -29,6 +29,7 @@ impl ExchangePipeline {
     /// Counts a rejected call, and returns its refusal.
     pub(super) fn reject(&self, call: &Call, reason: Reason) -> Refusal {
         self.refusal_log.add(call, call.exchange_id, reason);
+        self.count_refusal(call, reason);
         self.limiter.count_rejected(call, reason, || {
             self.propose(call, EntryOutcome::Refused(None, reason), Bytes::new(), None)
         });
@@ -46,6 +47,7 @@ impl ExchangePipeline {
     /// Refuses a call because memory is full. It has no entry, as other refusals for overload.
     pub(super) fn refuse_overload(&self, call: &Call) -> Status {
         self.refusal_log.add(call, call.exchange_id, Reason::BuffersFull);
+        self.count_refusal(call, Reason::BuffersFull);
         Refusal::from(Reason::BuffersFull).status(call.exchange_id)
     }
 
@@ -86,6 +88,7 @@ impl ExchangePipeline {
             }
             RefusalTurn::Repeat(first) => {
                 self.refusal_log.add(call, first, reason);
+                self.count_refusal(call, reason);
                 self.limiter.count_repeat(call, reason, || {
                     self.propose(call, EntryOutcome::Refused(None, reason), Bytes::new(), None)
                 });

@@ -14,6 +14,7 @@ use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 use super::call::{BoxFuture, Call, Handler, HashHandler};
 use super::codec::{self, ExchangeCodec, OutboundMessage};
@@ -24,6 +25,7 @@ use super::part_stream::{MAX_FRAME_BYTES, PartStreamService};
 use super::pipeline::ExchangePipeline;
 use super::refusal::{Reason, Refusal, reason_from_status};
 use super::routes::{Route, Routes};
+use super::spans::exchange_span;
 use super::watch::WatchService;
 use super::{deadline, headers};
 use crate::identity::PeerCertificate;
@@ -231,7 +233,8 @@ impl ExchangeService {
     /// Records a refusal by tonic, and returns it in the gateway's form. The header `grpc-accept-encoding` is
     /// kept.
     async fn record_refusal(&self, call: &Call, reason: Reason, headers: &HeaderMap) -> Response<Body> {
-        let Err(status) = self.pipeline.refuse_unidentified(call, reason.into()).await else {
+        let refused = self.pipeline.refuse_unidentified(call, reason.into());
+        let Err(status) = refused.instrument(exchange_span(call)).await else {
             return Status::internal("").into_http();
         };
         let mut response = status.into_http();
@@ -307,7 +310,8 @@ impl UnaryService<Bytes> for HashQuery {
         let (pipeline, handler) = (Arc::clone(&self.pipeline), Arc::clone(&self.handler));
         let call = Call { message: request.into_inner(), ..self.call.clone() };
         self.has_entry.store(true, Ordering::Release);
-        Box::pin(async move {
+        let span = exchange_span(&call);
+        let answering = async move {
             let to_status = |refusal: Refusal| refusal.status(call.exchange_id);
             let cx = pipeline.authorise_hash_query(&call).await?;
             let shown_tree = cx.snapshot.shown_tree();
@@ -317,6 +321,7 @@ impl UnaryService<Bytes> for HashQuery {
                 return Err(to_status(Reason::LogUnavailable.into()));
             }
             Ok(tonic::Response::new(OutboundMessage::Hashes(answer.map_err(to_status)?)))
-        })
+        };
+        Box::pin(answering.instrument(span))
     }
 }

@@ -2,6 +2,7 @@
 //! decided from a snapshot, under guards, and has an entry; it has no caller, no request and no response.
 
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::caller::Caller;
@@ -9,9 +10,11 @@ use super::change::Change;
 use super::context::RequestContext;
 use super::entry;
 use super::method::Method;
+use super::outcomes::DONE;
 use super::pipeline::ExchangePipeline;
 use super::policy::{self, Permit};
 use super::refusal::{Reason, Refusal};
+use super::spans::system_exchange_span;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::store::proposal::CommitOutcome;
@@ -52,7 +55,10 @@ impl ExchangePipeline {
             let exchange = self.random.uuid_v7(self.clock.now());
             let cx = self.system_context(method, organisation, exchange);
             let (read_set, budget) = (cx.snapshot.read_set(), cx.snapshot.budget());
-            let decided = timeout(self.limits.max_duration, decide(cx, policy::system_permit())).await;
+            let span = system_exchange_span(method, exchange);
+            let deciding =
+                decide(cx, policy::system_permit()).instrument(tracing::info_span!(parent: &span, "decide"));
+            let decided = timeout(self.limits.max_duration, deciding).await;
             let decided = decided.unwrap_or_else(|_| Err(Reason::DecisionTooLarge.into()));
             if budget.is_exceeded() {
                 return Err(Reason::DecisionTooLarge.into());
@@ -64,8 +70,11 @@ impl ExchangePipeline {
             let sealed = sealed.map_err(|_| Reason::Failed)?;
             let key = self.vault.commitment_key();
             let proposal = entry::system_proposal(method.path, organisation, change, salts, sealed, key);
-            match self.committer.commit(proposal).await {
-                CommitOutcome::Committed { .. } => return Ok(()),
+            match self.committer.commit(proposal).instrument(span).await {
+                CommitOutcome::Committed { .. } => {
+                    self.metrics.count(method.path, DONE);
+                    return Ok(());
+                }
                 CommitOutcome::Stale => {}
                 CommitOutcome::Duplicate(_) | CommitOutcome::Failed => return Err(Reason::Failed.into()),
                 CommitOutcome::Unavailable => return Err(Reason::LogUnavailable.into()),

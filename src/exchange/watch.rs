@@ -149,6 +149,7 @@ async fn run_feed(
     mut sent: Bytes,
     to: &mpsc::Sender<Result<OutboundMessage, Status>>,
 ) -> Result<(), Status> {
+    let _open = pipeline.metrics.open_stream();
     let lives = call.timeout.map_or(MAX_STREAM_LIFETIME, |asked| asked.min(MAX_STREAM_LIFETIME));
     let ends = Instant::now() + lives;
     // A processor that acts for another organisation waits for deliveries to that organisation.

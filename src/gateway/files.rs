@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, DatabaseConfig};
 use crate::identity::{Tls, TlsError, TlsFiles};
+use crate::metrics::MetricsError;
 use crate::oversight::RuleBook;
 use crate::oversight::rule_book::RuleBookFault;
 use crate::placements::children::probe_wrapped_keys;
 use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure_private, ensure_writable};
-use crate::server::TooFewDescriptors;
+use crate::server::{ManagementAddress, TooFewDescriptors};
 use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
 use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
@@ -98,6 +99,12 @@ pub enum StartError {
     /// Signal handlers cannot be installed.
     #[error("could not set up signals")]
     Signals(#[source] std::io::Error),
+    /// A metric is declared wrongly.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The management listener cannot be opened.
+    #[error("management.listen: could not listen on {0}")]
+    Management(ManagementAddress, #[source] std::io::Error),
     /// The address cannot be listened on.
     #[error("could not listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),

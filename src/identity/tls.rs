@@ -156,6 +156,12 @@ impl Tls {
         server_certificate::validity(&self.active.load().server_certificate)
     }
 
+    /// Returns when the first of the callers' authorities expires.
+    #[must_use]
+    pub fn first_authority_expiry(&self) -> Option<Instant> {
+        self.active.load().authorities.iter().map(|authority| authority.not_after).min()
+    }
+
     /// Reports whether the server's certificate names a host: a DNS name, or an IP address without brackets.
     #[must_use]
     pub fn is_server_name(&self, host: &str) -> bool {

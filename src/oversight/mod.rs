@@ -23,6 +23,7 @@ pub mod findings;
 mod fixtures;
 mod life;
 mod moment_changes;
+mod open_alert_counts;
 mod open_alerts;
 mod placement_changes;
 pub mod placement_facts;
@@ -41,6 +42,7 @@ mod wire;
 pub use alert_message::alert_content;
 pub use alert_scheduler::AlertScheduler;
 pub use check_context::ALERT_METHOD;
+pub use open_alert_counts::count_open_alerts;
 pub use rule_book::RuleBook;
 
 use crate::exchange::method::methods;

@@ -24,6 +24,7 @@ use super::host_check::{are_host_headers_own, is_own_authority};
 use super::metered_service::MeteredService;
 use crate::exchange::{ConnectionMemory, HostMismatch, MAX_HEADER_LIST_BYTES};
 use crate::identity::{PeerCertificate, Tls};
+use crate::metrics::CallMetrics;
 
 /// Time in which an idle connection can end by itself during a shutdown: its peer acknowledges the GOAWAY and reads the
 /// ends of its streams.
@@ -45,6 +46,7 @@ pub(super) struct ServedConnection {
     /// Time after which an answer of which nothing is sent ends its stream.
     pub stall_timeout: Duration,
     pub refusals: ConnectionRefusals,
+    pub metrics: CallMetrics,
 }
 
 /// How the service of a connection ended.
@@ -78,13 +80,23 @@ impl ServedConnection {
             + 'static,
         S::Future: Send,
     {
-        let Self { stream, address, peer, tls, mut handle, memory, preface_timeout, stall_timeout, refusals } =
-            self;
+        let Self {
+            stream,
+            address,
+            peer,
+            tls,
+            mut handle,
+            memory,
+            preface_timeout,
+            stall_timeout,
+            refusals,
+            metrics,
+        } = self;
         let progress = ConnectionProgress::new(stall_timeout);
         let calls = ActiveCalls::default();
         let (guarded, mut events) = GuardedStream::new(stream);
         let inner = with_identity(service, Arc::clone(&peer), tls);
-        let service = MeteredService { inner, memory: Arc::clone(&memory), calls: calls.clone() };
+        let service = MeteredService { inner, memory: Arc::clone(&memory), calls: calls.clone(), metrics };
         let record = |end: ConnectionEnd| {
             if let Some(reason) = end.reason() {
                 refusals.record(address.ip(), &ConnectionRefusal::of_certificate(reason, peer.der()));

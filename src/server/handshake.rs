@@ -16,6 +16,7 @@ use tokio_rustls::server::{StartHandshake, TlsStream};
 use tonic::body::Body;
 use tower::Service;
 
+use super::ServerMetrics;
 use super::closing::close_unserved;
 use super::connection::{ORGANISATION_FULL, ServedConnection};
 use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
@@ -42,7 +43,41 @@ pub(super) struct Reception {
     /// Becomes true when the node begins to shut down.
     pub stopping: watch::Receiver<bool>,
     pub refusals: ConnectionRefusals,
+    pub metrics: ServerMetrics,
 }
+
+/// Every result of a handshake, as the metrics count them: one of the first two, or the reason of a refusal.
+pub const HANDSHAKE_RESULTS: [&str; 29] = [
+    "ok",
+    "gone",
+    "full: connections",
+    "full: pending_connections",
+    "full: pending_connections_per_address",
+    "no ClientHello in time",
+    "the handshake took too long",
+    "the connection failed in its handshake",
+    "no client certificate",
+    "another TLS server name",
+    "another trust domain",
+    "unreadable certificate",
+    "not exactly one URI",
+    "the URI is not an identity",
+    "the URI is reserved",
+    "not for clientAuth",
+    "revoked",
+    "expired",
+    "not valid yet",
+    "unknown issuer",
+    "wrong signature",
+    "no revocation list",
+    "invalid certificate",
+    "no HTTP/2 offered (ALPN h2)",
+    "no TLS 1.3, or no common algorithm",
+    "the peer does not accept this gateway's certificate",
+    "the peer ended the handshake with an alert",
+    "not TLS",
+    "broken TLS",
+];
 
 /// Result of a handshake that was not refused.
 enum Arrival {
@@ -67,11 +102,18 @@ impl Reception {
             + 'static,
         S::Future: Send,
     {
-        let (stream, peer, _permit) = match self.admit(tcp, place).await {
+        let admitted = self.admit(tcp, place).await;
+        self.metrics.connections.count_handshake(match &admitted {
+            Ok(Arrival::Peer(..)) => "ok",
+            Ok(Arrival::Gone) => "gone",
+            Err(refusal) => refusal.reason,
+        });
+        let (stream, peer, _permit) = match admitted {
             Ok(Arrival::Peer(stream, peer, permit)) => (stream, peer, permit),
             Ok(Arrival::Gone) => return,
             Err(refusal) => return self.refusals.record(address.ip(), &refusal),
         };
+        let _open = self.metrics.connections.open();
         let handle = match self.connections.register(&peer, self.limits.connection_limits()) {
             Ok(handle) => handle,
             Err(RegisterError::ShuttingDown) => return close_unserved(stream).await,
@@ -94,6 +136,7 @@ impl Reception {
             preface_timeout,
             stall_timeout,
             refusals,
+            metrics: self.metrics.calls.clone(),
         };
         connection.serve(service).await;
     }
@@ -101,6 +144,7 @@ impl Reception {
     /// Logs a socket that got no place.
     pub fn record_full(&self, address: SocketAddr, bound: PendingBound) {
         let refusal = ConnectionRefusal::without_certificate(bound_reason(bound));
+        self.metrics.connections.count_handshake(refusal.reason);
         self.refusals.record(address.ip(), &refusal);
     }
 
@@ -234,5 +278,22 @@ fn certificate_reason(error: crate::identity::CertificateError) -> &'static str 
         Fault::NotSpiffe => "the URI is not an identity",
         Fault::ReservedSystem => "the URI is reserved",
         Fault::NotClientAuth => "not for clientAuth",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_in_the_list_of_results() {
+        let source = include_str!("handshake.rs").split("#[cfg(test)]").next().unwrap();
+        let code = source.split("];\n").nth(1).unwrap();
+        let literals = code.lines().filter(|line| line.contains("=> \"") || line.contains("refused(\""));
+        let literals: Vec<_> = literals.filter_map(|line| line.split('"').nth(1)).collect();
+        assert!(literals.len() > 20, "{literals:?}");
+        for literal in literals {
+            assert!(HANDSHAKE_RESULTS.contains(&literal), "{literal}");
+        }
     }
 }

@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http_body::Body as _;
 use tonic::body::Body;
 use tower::Service;
 
 use super::active_calls::ActiveCalls;
-use super::response_body::ResponseBody;
+use super::response_body::{ResponseBody, UNKNOWN_CODE, status_code};
 use crate::exchange::{AwaitedResponse, ConnectionMemory};
+use crate::metrics::CallMetrics;
 
 /// Wraps the service of a connection. Each request carries its memory as [`crate::exchange::CallMemory`].
 #[derive(Clone)]
@@ -22,6 +24,8 @@ pub struct MeteredService<S> {
     pub memory: Arc<ConnectionMemory>,
     /// The calls of the connection that are under way.
     pub calls: ActiveCalls,
+    /// Counts the calls by method and status.
+    pub metrics: CallMetrics,
 }
 
 impl<S, B> Service<http::Request<B>> for MeteredService<S>
@@ -38,6 +42,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let started = self.metrics.begin(request.uri().path());
         let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
         let memory = self.memory.call(headers.sum());
         request.extensions_mut().insert(memory.clone());
@@ -46,7 +51,20 @@ where
             let response = answered.await?;
             // A stream of responses is under way only until it has begun.
             let call = response.extensions().get::<AwaitedResponse>().map(|_| call);
-            Ok(response.map(|body| ResponseBody::new(body, memory, call)))
+            // The response to a refused call has its status in the headers.
+            let started = match status_code(response.headers()) {
+                Some(code) => {
+                    started.finish(code);
+                    None
+                }
+                // A body that is empty is not asked for its end.
+                None if response.body().is_end_stream() => {
+                    started.finish(UNKNOWN_CODE);
+                    None
+                }
+                None => Some(started),
+            };
+            Ok(response.map(|body| ResponseBody::new(body, memory, call).measured(started)))
         })
     }
 }

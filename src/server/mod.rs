@@ -21,6 +21,8 @@ mod health;
 mod host_check;
 mod listener_limits;
 mod maintenance;
+mod management;
+mod management_address;
 mod metered_service;
 mod pending_sockets;
 mod response_body;
@@ -46,15 +48,19 @@ pub use clock_watch::watch_clock;
 pub use connection_review::ConnectionReviewer;
 pub use connections::{Connections, Ending};
 pub use descriptors::{TooFewDescriptors, raise_descriptor_limit, sockets_that_fit};
+pub use handshake::HANDSHAKE_RESULTS;
 pub use health::report_health;
 pub use listener_limits::ListenerLimits;
 pub use maintenance::{KeyRingFile, maintenance_loop};
+pub use management::{Probes, serve_management};
+pub use management_address::{ManagementAddress, ManagementListener, ManagementStream};
 pub use revocation::RevocationReviewer;
 pub use service_manager::{feed_watchdog, notify_ready, notify_stopping};
 pub use tasks::Tasks;
 
 use crate::exchange::MemoryBudget;
 use crate::identity::Tls;
+use crate::metrics::{CallMetrics, ConnectionMetrics};
 use crate::store::FaultLog;
 use closing::MAX_CLOSE_TIME;
 use connection_refusals::ConnectionRefusals;
@@ -68,6 +74,15 @@ const DISPLACED_SOCKETS: usize = 16;
 /// Interval at which counted repeats of refusals are logged.
 const REFUSAL_COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The metrics of the listener. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ServerMetrics {
+    /// Counts calls.
+    pub calls: CallMetrics,
+    /// Counts handshakes and connections.
+    pub connections: ConnectionMetrics,
+}
+
 /// Serves until `stop` completes. Then closes every connection: idle ones at once, others when their calls have ended,
 /// and the rest at the drain limit. Each request carries its peer's certificate as `Arc<PeerCertificate>`.
 pub async fn serve<S>(
@@ -76,6 +91,7 @@ pub async fn serve<S>(
     service: S,
     limits: ListenerLimits,
     connections: Connections,
+    metrics: ServerMetrics,
     stop: impl Future<Output = ()>,
 ) where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
@@ -99,6 +115,7 @@ pub async fn serve<S>(
         memory: MemoryBudget::new(limits.memory),
         stopping,
         refusals: refusals.clone(),
+        metrics,
     });
     let sockets = Arc::new(Semaphore::new(limits.max_connections + limits.max_pending + DISPLACED_SOCKETS));
     let (mut tasks, mut tick) = (JoinSet::new(), tokio::time::interval(REFUSAL_COUNT_INTERVAL));

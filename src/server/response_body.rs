@@ -15,6 +15,7 @@ use tonic::body::Body;
 use super::active_calls::ActiveCall;
 use super::answer_progress::AnswerProgress;
 use crate::exchange::{CallMemory, Charge};
+use crate::metrics::StartedCall;
 
 /// Largest part that is given to hyper at once, in bytes: a frame of HTTP/2 at its initial size.
 const PART_BYTES: usize = 16 << 10;
@@ -22,6 +23,14 @@ const PART_BYTES: usize = 16 << 10;
 const MAX_UNSENT_BYTES: usize = 64 << 10;
 /// Bytes that may wait when the trailers are given and the stream ends for hyper. They make small answers one write.
 const MAX_UNSENT_AT_END: usize = PART_BYTES;
+
+/// Number of the status code of a response without one.
+pub const UNKNOWN_CODE: i32 = 2;
+
+/// Returns the number of the status code of a response, if its headers or trailers have one.
+pub fn status_code(headers: &HeaderMap) -> Option<i32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
 
 /// Response body of one call.
 pub struct ResponseBody {
@@ -34,6 +43,8 @@ pub struct ResponseBody {
     trailers: Option<HeaderMap>,
     /// The call that a shutdown waits for, unless the response is a stream, which may have no end.
     call: Option<Arc<ActiveCall>>,
+    /// The call whose end is counted with its status.
+    started: Option<StartedCall>,
 }
 
 /// Bytes of a response. They report their progress as they are written.
@@ -48,7 +59,22 @@ pub struct UnsentBytes {
 impl ResponseBody {
     /// Wraps the body of a call's response.
     pub fn new(inner: Body, memory: CallMemory, call: Option<Arc<ActiveCall>>) -> Self {
-        Self { inner, memory, progress: None, rest: Bytes::new(), charge: None, trailers: None, call }
+        Self {
+            inner,
+            memory,
+            progress: None,
+            rest: Bytes::new(),
+            charge: None,
+            trailers: None,
+            call,
+            started: None,
+        }
+    }
+
+    /// Has the end of a call counted with the status of this response.
+    #[must_use]
+    pub fn measured(self, started: Option<StartedCall>) -> Self {
+        Self { started, ..self }
     }
 
     fn take_part(&mut self, progress: &Arc<AnswerProgress>) -> UnsentBytes {
@@ -74,6 +100,9 @@ impl HttpBody for ResponseBody {
                     self.trailers = Some(trailers);
                     return Poll::Pending;
                 }
+                if let Some(started) = self.started.take() {
+                    started.finish(status_code(&trailers).unwrap_or(UNKNOWN_CODE));
+                }
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             if progress.is_above(MAX_UNSENT_BYTES - PART_BYTES, cx.waker()) {
@@ -83,6 +112,9 @@ impl HttpBody for ResponseBody {
                 return Poll::Ready(Some(Ok(Frame::data(self.take_part(&progress)))));
             }
             let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
+                if let Some(started) = self.started.take() {
+                    started.finish(UNKNOWN_CODE);
+                }
                 return Poll::Ready(None);
             };
             match frame.into_data() {

@@ -17,10 +17,12 @@ use super::queue::{InFlightPermit, PendingProposal, ProposalQueue};
 use super::sequencer::Sequencer;
 use super::sequencer_handle::SEQUENCER_THREAD;
 use super::sql::Database;
+use super::stage_timer::StageTimer;
 use super::task_progress::BackgroundTask;
 use super::wal_checkpointer::WalCheckpointer;
 use super::write_reporter::{WriteReporter, WriteTarget};
 use crate::clock::Clock;
+use crate::metrics::CommitMetrics;
 use crate::tlog::Signer;
 
 /// Maximum time for a group to be committed, and again to be made durable.
@@ -38,6 +40,7 @@ pub struct Committer {
     condition: watch::Sender<NodeCondition>,
     durability_waiter: DurabilityWaiter,
     tasks: Arc<[BackgroundTask]>,
+    metrics: CommitMetrics,
 }
 
 impl Committer {
@@ -51,6 +54,7 @@ impl Committer {
         anchor: Anchor,
         clock: Arc<dyn Clock>,
         fold_after: usize,
+        metrics: &CommitMetrics,
     ) -> (Self, Sequencer) {
         let queue = Arc::new(ProposalQueue::default());
         let (sender, head) = watch::channel(tree.head());
@@ -64,6 +68,7 @@ impl Committer {
         ];
         let anchor_writes = WriteReporter::new(WriteTarget::Anchor, condition.clone());
         let progress = durability_task.progress.clone();
+        let progress = (progress, metrics.clone());
         let durability = DurabilityWorker::new((anchor, anchor_writes), sender, notifier.clone(), progress);
         let durability_waiter = durability.waiter();
         let sequencer = Sequencer {
@@ -81,9 +86,14 @@ impl Committer {
             seen_head: seen,
             condition: condition.subscribe(),
             writes: WriteReporter::new(WriteTarget::Database, condition.clone()),
+            metrics: metrics.clone(),
         };
         let tasks = Arc::new([sequencer_task, durability_task, checkpoint_task]);
-        (Self { queue, head, notifier, seen_head: see, condition, durability_waiter, tasks }, sequencer)
+        let metrics = metrics.clone();
+        (
+            Self { queue, head, notifier, seen_head: see, condition, durability_waiter, tasks, metrics },
+            sequencer,
+        )
     }
 
     /// Reserves capacity for one exchange of the organisation; `None` when too many of its exchanges are in flight.
@@ -98,7 +108,7 @@ impl Committer {
     /// effect. Once the committer has ended, the outcome is [`CommitOutcome::Unavailable`], also for queued proposals.
     pub async fn commit(&self, proposal: Proposal) -> CommitOutcome {
         let (answer, outcome) = oneshot::channel();
-        self.queue.push(PendingProposal { proposal, reply_to: answer });
+        self.queue.push(PendingProposal { proposal, reply_to: answer, stages: StageTimer::start() });
         outcome.await.unwrap_or(CommitOutcome::Unavailable)
     }
 
@@ -147,6 +157,12 @@ impl Committer {
     #[must_use]
     pub fn tasks(&self) -> &[BackgroundTask] {
         &self.tasks
+    }
+
+    /// Returns the metrics of commits.
+    #[must_use]
+    pub fn metrics(&self) -> &CommitMetrics {
+        &self.metrics
     }
 
     /// Returns the queue. Tests pause it to fill a group.

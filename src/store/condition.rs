@@ -26,6 +26,51 @@ pub struct NodeCondition {
     pub task_stalled: bool,
 }
 
+impl NodeCondition {
+    /// Names of the causes for which a node is not ready, in the order of [`NodeCondition::causes`].
+    pub const CAUSES: [&'static str; 10] = [
+        "database_unreachable",
+        "database_unwritable",
+        "anchor_unwritable",
+        "clock_skewed",
+        "clock_jumped",
+        "not_durable",
+        "log_altered",
+        "revocation_unknown",
+        "key_missing",
+        "task_stalled",
+    ];
+
+    /// Returns each cause for which the node is not ready, and whether it holds.
+    pub fn causes(self) -> impl Iterator<Item = (&'static str, bool)> {
+        let Self {
+            database_unreachable,
+            database_unwritable,
+            anchor_unwritable,
+            clock_skewed,
+            clock_jumped,
+            not_durable,
+            log_altered,
+            revocation,
+            key_missing,
+            task_stalled,
+        } = self;
+        let holds = [
+            database_unreachable,
+            database_unwritable,
+            anchor_unwritable,
+            clock_skewed,
+            clock_jumped,
+            not_durable,
+            log_altered,
+            revocation == Revocation::Unknown,
+            key_missing,
+            task_stalled,
+        ];
+        Self::CAUSES.into_iter().zip(holds)
+    }
+}
+
 /// Whether the revocation status of certificates can be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Revocation {

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::anchor::Anchor;
 use super::durability_state::{DurabilityState, DurabilityWaiter};
@@ -22,6 +23,7 @@ use super::queue::PendingProposal;
 use super::sql::{StoreError, UnsyncedCommit};
 use super::task_progress::TaskProgress;
 use super::write_reporter::WriteReporter;
+use crate::metrics::{CommitMetrics, CommitStage};
 use crate::proto::v1::Receipt;
 
 /// Maximum number of committed groups that wait for a sync; the next transaction then waits too. A longer queue would
@@ -63,7 +65,7 @@ impl DurabilityWorker {
         (anchor, anchor_writes): (Anchor, WriteReporter),
         head: watch::Sender<TreeHead>,
         notifier: MailboxNotifier,
-        progress: TaskProgress,
+        (progress, metrics): (TaskProgress, CommitMetrics),
     ) -> Self {
         let (to, committed) = sync_channel(MAX_QUEUED_GROUPS);
         let (fail, failed) = oneshot::channel();
@@ -76,6 +78,7 @@ impl DurabilityWorker {
             state: state.clone(),
             unanchored: None,
             progress,
+            metrics,
         };
         let thread = std::thread::spawn(move || {
             if let Err(error) = answering.run(&committed) {
@@ -142,6 +145,7 @@ struct DurabilityThread {
     /// The newest checkpoint, while the anchor cannot be written.
     unanchored: Option<UnanchoredCheckpoint>,
     progress: TaskProgress,
+    metrics: CommitMetrics,
 }
 
 impl DurabilityThread {
@@ -169,10 +173,15 @@ impl DurabilityThread {
 
     /// Syncs, anchors and answers some groups. The newest covers those before it: one sync makes all of them durable,
     /// and its checkpoint includes their entries.
-    fn finish_groups(&mut self, groups: Vec<CommittedGroup>) -> Result<(), FatalError> {
+    fn finish_groups(&mut self, mut groups: Vec<CommittedGroup>) -> Result<(), FatalError> {
+        let synced_from = Instant::now();
         // Of several commits, one of another node may be the newest; it is synced already.
         let unsynced = groups.iter().rev().find(|group| !group.unsynced.is_synced());
         unsynced.map_or(Ok(()), |group| group.unsynced.sync()).map_err(FatalError::Disk)?;
+        self.metrics.observe(CommitStage::Sync, synced_from.elapsed());
+        for pending in groups.iter_mut().flat_map(|group| &mut group.members) {
+            pending.stages.enter(CommitStage::Anchor);
+        }
         // The groups are durable. A crash from here on loses outcomes, not exchanges: a retry gets the stored reply.
         // Streams are notified in any case, because nothing notifies them again once the anchor can be written.
         let members = groups.iter().flat_map(|group| &group.members);
@@ -183,8 +192,10 @@ impl DurabilityThread {
             outcomes.extend(members.into_iter().zip(receipts));
         }
         // The anchor is written before any outcome is sent, so no answered exchange is newer than the anchor.
+        let anchored_from = Instant::now();
         let is_anchored = self.write_anchor()?;
-        for (PendingProposal { proposal, reply_to }, receipt) in outcomes {
+        self.metrics.observe(CommitStage::Anchor, anchored_from.elapsed());
+        for (PendingProposal { proposal, reply_to, .. }, receipt) in outcomes {
             let committed = CommitOutcome::Committed { receipt: Box::new(receipt), reply: proposal.reply };
             reply_to.send(if is_anchored { committed } else { CommitOutcome::Unavailable }).ok();
         }
@@ -245,7 +256,12 @@ mod tests {
         let (published, notifier) = (watch::Sender::new(head(0, b"")), MailboxNotifier::default());
         let (anchor, progress) = (Anchor::open(&path).unwrap().0, TaskProgress::default());
         let writes = WriteReporter::new(WriteTarget::Anchor, watch::Sender::default());
-        let mut worker = DurabilityWorker::new((anchor, writes), published, notifier, progress);
+        let mut worker = DurabilityWorker::new(
+            (anchor, writes),
+            published,
+            notifier,
+            (progress, CommitMetrics::default()),
+        );
         let first = group(&worker, head(1, b"one log"), "first");
         worker.enqueue(first);
         assert!(worker.waiter().wait(1).await);

@@ -192,9 +192,10 @@ impl LogFollower {
     /// of this node's, so that the time of the query does not count as a difference.
     async fn is_clock_skewed(&self, conn: &mut Conn) -> Result<bool, StoreError> {
         let before = self.system_clock.now();
-        let clock = conn.clock().await?;
+        let Some(clock) = conn.clock().await? else { return Ok(false) };
         let after = self.system_clock.now();
-        Ok(clock
-            .is_some_and(|clock| clock.plus(MAX_CLOCK_SKEW) < before || clock.minus(MAX_CLOCK_SKEW) > after))
+        let ahead = before.since(clock).as_secs_f64() - clock.since(after).as_secs_f64();
+        self.committer.metrics().set_offset_from_database(ahead);
+        Ok(clock.plus(MAX_CLOCK_SKEW) < before || clock.minus(MAX_CLOCK_SKEW) > after)
     }
 }

@@ -36,6 +36,7 @@ mod sequencer;
 mod sequencer_handle;
 mod snapshot;
 pub mod sql;
+mod stage_timer;
 mod tables;
 mod task_progress;
 pub mod verification;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::proposal::{CommitOutcome, Proposal};
+use super::stage_timer::StageTimer;
+use crate::metrics::CommitStage;
 
 /// Maximum number of proposals of one group.
 pub const MAX_GROUP_PROPOSALS: usize = 256;
@@ -24,6 +26,8 @@ pub struct PendingProposal {
     pub proposal: Proposal,
     /// Where its outcome is sent. The receiver may be gone.
     pub reply_to: oneshot::Sender<CommitOutcome>,
+    /// The stage in which it is.
+    pub stages: StageTimer,
 }
 
 /// The queue. Any task adds proposals; only the committer takes them.
@@ -102,7 +106,8 @@ impl ProposalQueue {
     /// Puts proposals back at the front of their lanes, in their order.
     pub fn put_back(&self, deferred: Vec<PendingProposal>) {
         let mut lanes = self.lock();
-        for pending in deferred.into_iter().rev() {
+        for mut pending in deferred.into_iter().rev() {
+            pending.stages.enter(CommitStage::Queue);
             lanes.lane(pending.proposal.organisation()).proposals.push_front(pending);
         }
         drop(lanes);

@@ -17,6 +17,7 @@ use super::log_startup::{check_recent_entries, open_anchor};
 use super::proposal::Proposal;
 use super::queue::PendingProposal;
 use super::sql::{Conn, Database, StoreError};
+use super::stage_timer::StageTimer;
 use crate::clock::Instant;
 use crate::tlog::{Checkpoint, LogKeyHistory, LogKeyHistoryError, Signer};
 
@@ -103,7 +104,11 @@ impl Rollback {
         } else {
             // PostgreSQL's clock is used, because this machine's may be off.
             let now = conn.clock().await?.unwrap_or(now);
-            let members = [PendingProposal { proposal: first, reply_to: oneshot::channel().0 }];
+            let members = [PendingProposal {
+                proposal: first,
+                reply_to: oneshot::channel().0,
+                stages: StageTimer::start(),
+            }];
             let written =
                 group_writer::write_group(&mut conn, tree, &members, &HashMap::new(), signer, now).await?;
             conn.commit().await?;

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::condition::NodeCondition;
 use super::durability::{CommittedGroup, DurabilityWorker};
@@ -25,6 +26,7 @@ use super::wal_checkpointer::WalCheckpointer;
 use super::write_probe::{self, PROBE_INTERVAL};
 use super::write_reporter::WriteReporter;
 use crate::clock::Clock;
+use crate::metrics::{CommitMetrics, CommitStage};
 use crate::tlog::Signer;
 
 /// Maximum number of halvings until the one refused proposal of a group of 256 is alone.
@@ -52,6 +54,7 @@ pub struct Sequencer {
     pub(super) writes: WriteReporter,
     pub(super) wal_checkpointer: WalCheckpointer,
     pub(super) progress: TaskProgress,
+    pub(super) metrics: CommitMetrics,
 }
 
 /// The proposals of the next attempt.
@@ -166,7 +169,14 @@ impl Sequencer {
     /// Returns the proposals to commit now.
     fn members(&self, part: GroupSource) -> Vec<PendingProposal> {
         match part {
-            GroupSource::Waiting => self.queue.take_group(),
+            GroupSource::Waiting => {
+                let mut group = self.queue.take_group();
+                for pending in &mut group {
+                    let waited = pending.stages.enter(CommitStage::Transaction);
+                    self.metrics.observe(CommitStage::Queue, waited);
+                }
+                group
+            }
             GroupSource::Half(members) => members,
         }
     }
@@ -193,7 +203,7 @@ impl Sequencer {
             answer_unavailable(self.members(part));
             return Ok(Attempt::Done);
         }
-        let begun = self.begin().await;
+        let (begun, locked_at) = (self.begin().await, Instant::now());
         // Take the group only after the lock is held: more proposals arrive while another node holds it.
         let group = self.members(part);
         let mut conn = match begun {
@@ -208,7 +218,7 @@ impl Sequencer {
                 return self.handle_failed_write(group, error);
             }
         };
-        let (GroupPlan { members, answered, deferred }, versions) = group_plan::plan_group(group, held);
+        let (GroupPlan { mut members, answered, deferred }, versions) = group_plan::plan_group(group, held);
         for (pending, outcome) in answered {
             pending.reply_to.send(outcome).ok();
         }
@@ -245,6 +255,11 @@ impl Sequencer {
         };
         drop(conn);
         self.writes.report_success();
+        self.metrics.observe(CommitStage::Transaction, locked_at.elapsed());
+        self.metrics.observe_group(members.len());
+        for pending in &mut members {
+            pending.stages.enter(CommitStage::Sync);
+        }
         let WrittenGroup { tree, note, receipts } = written;
         let weights = members.iter().map(|pending| pending.proposal.weight());
         self.wal_checkpointer.count_pages(PAGES_PER_GROUP + weights.sum::<usize>());

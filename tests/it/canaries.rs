@@ -19,6 +19,7 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage, Val
 use super::example_requests::EXAMPLE_REQUESTS;
 use super::exchange_semantics::{mark, refusal_status, submission, submit};
 use super::fixtures::{Fixtures, find_example};
+use super::management;
 use super::process::Process;
 use super::support::{Postgres, gateway};
 use super::tokens;
@@ -73,11 +74,13 @@ fn canaries_in(text: &str) -> Vec<&'static str> {
     all.collect()
 }
 
-/// Serves a sandbox with the binary, with its log at level trace in a file.
+/// Serves a sandbox with the binary, with metrics, and with its log at level trace, which has the spans, in a file.
 fn serve_with_trace_log(dir: &Path, url_file: Option<&Path>, log: &Path) -> Process {
+    let further = url_file.map(|file| ["--postgres-url-file".as_ref(), file.as_os_str()]);
+    drop(Process::start(gateway(), dir, further.as_ref().map_or(&[], |further| further)));
+    management::listen(dir);
     let mut command = gateway();
     command.env("AP_GATEWAY_LOG", "trace").stderr(File::create(log).unwrap());
-    let further = url_file.map(|file| ["--postgres-url-file".as_ref(), file.as_os_str()]);
     Process::start(command, dir, further.as_ref().map_or(&[], |further| further))
 }
 
@@ -212,11 +215,14 @@ async fn provoke_an_error(dir: &Path, location: &DatabaseLocation) {
     assert_eq!(reason(&status), "FAILED");
 }
 
-/// Terminates the process and returns its log.
-fn stop_and_read_log(process: Process, log: &Path) -> String {
+/// Checks the metrics, terminates the process and returns its log.
+fn stop_and_read_log(process: Process, dir: &Path, log: &Path) -> String {
+    let metrics = management::metrics(dir);
+    assert!(metrics.contains("SubmitAttendance"), "{metrics}");
+    assert_eq!(canaries_in(&metrics), [""; 0]);
     assert!(process.terminate().success());
     let log = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
-    for talker in ["\"h2::", "\"rustls", "\"sqlx::query", "the database refused"] {
+    for talker in ["\"h2::", "\"rustls", "\"sqlx::query", "the database refused", "\"exchange.id\":"] {
         assert!(log.contains(talker), "the log has no message of {talker}");
     }
     log
@@ -230,7 +236,7 @@ async fn no_canary_is_in_a_log_or_in_sqlite() {
     send_everything(&dir).await;
     send_tokens(&dir).await;
     provoke_an_error(&dir, &DatabaseLocation::Sqlite(dir.join("gateway.sqlite"))).await;
-    let log = stop_and_read_log(process, &log);
+    let log = stop_and_read_log(process, &dir, &log);
     assert_eq!(canaries_in(&log), [""; 0]);
     let mut bytes = String::new();
     for file in ["gateway.sqlite", "gateway.sqlite-wal", "anchor"] {
@@ -250,7 +256,7 @@ async fn no_canary_is_in_a_log_or_in_postgresql_s_own() {
     send_tokens(&dir).await;
     let url = std::fs::read_to_string(&postgres.url_file).unwrap();
     provoke_an_error(&dir, &DatabaseLocation::Postgres(url)).await;
-    let log = stop_and_read_log(process, &log);
+    let log = stop_and_read_log(process, &dir, &log);
     assert_eq!(canaries_in(&log), [""; 0]);
     let server_log = postgres.log();
     assert!(server_log.contains("INSERT INTO marks") && server_log.contains("violates check constraint"));

@@ -40,7 +40,7 @@ impl KeyKind {
         match kind {
             "PathBuf" => Self::File,
             "bool" => Self::Flag,
-            "String" | "SocketAddr" => Self::Text,
+            "String" | "SocketAddr" | "ManagementAddress" => Self::Text,
             "usize" | "u64" | "u32" | "u16" | "i64" => Self::Number,
             other => panic!(
                 "{TABLE}: say in tests/it/configuration_keys.rs which cases a key of type {other} needs"

@@ -187,7 +187,8 @@ async fn serve_on(
     gateway::raise_descriptor_limit().map_err(StartError::from)?;
     let config = load_config(dir)?;
     let tls = gateway::tls(&config)?;
-    let node = Node::open(config, environment(clock, random)).await?;
+    let mut node = Node::open(config, environment(clock, random)).await?;
+    node.open_management().await?;
     // What has fallen due since the folder was left is done before the first call, so that the same folder gives the same
     // log.
     let mut alerts = node.alert_scheduler(Arc::clone(&tls));

@@ -21,6 +21,7 @@ use crate::exchange::{
 };
 use crate::identity::pki::{SandboxAuthority, Validity};
 use crate::identity::{CertificateStatus, PeerCertificate};
+use crate::metrics::{CommitMetrics, ExchangeMetrics};
 use crate::proto::Rpc;
 use crate::proto::v1::{
     AgreementState, CreateReferralResponse, GetPlacementRequest, GetPlacementResponse, ListPlacementsRequest,
@@ -78,8 +79,15 @@ impl TestGateway {
         let clock: Arc<dyn Clock> =
             Arc::new(ManualClock::new(Instant::from_micros(1_795_190_400_000_000).unwrap()));
         let keys = signer.key_history().clone();
-        let (committer, sequencer) =
-            Committer::new(database.clone(), tree, signer, anchor, Arc::clone(&clock), 1_000);
+        let (committer, sequencer) = Committer::new(
+            database.clone(),
+            tree,
+            signer,
+            anchor,
+            Arc::clone(&clock),
+            1_000,
+            &CommitMetrics::default(),
+        );
         let sequencer = SequencerHandle::start(sequencer);
         let pipeline = ExchangePipeline {
             methods: MethodTable(&[crate::placements::METHODS]),
@@ -106,6 +114,7 @@ impl TestGateway {
             certificate_status: Arc::new(|_| CertificateStatus::Valid),
             stopping: tokio::sync::watch::channel(false).1,
             limits: crate::config::LimitsConfig::default().exchange_limits(),
+            metrics: ExchangeMetrics::default(),
         };
         let service = ExchangeService::new(
             crate::placements::routes(Routes::default()),
