@@ -169,20 +169,6 @@ impl Node {
         })
     }
 
-    /// Opens the management listener, if one is configured.
-    ///
-    /// # Errors
-    /// [`StartError::Management`].
-    pub async fn open_management(&mut self) -> Result<(), StartError> {
-        let (Some(address), Some(metrics)) = (&self.config.management.listen, &self.metrics) else {
-            return Ok(());
-        };
-        let listener = address.listen().await;
-        let listener = listener.map_err(|error| StartError::Management(address.clone(), error))?;
-        self.management = Some(Management { listener, metrics: metrics.clone() });
-        Ok(())
-    }
-
     /// Serves on a listener until `stop` completes, then drains; once the future that `stop` returned completes too, it
     /// closes every connection at once. `extra` answers paths that are not the gateway's
     /// own and precedes the exchange pipeline.

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::figures::read_figures;
-use super::{METHODS, StartError};
+use super::{METHODS, Node, StartError};
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::delivery;
@@ -47,6 +47,22 @@ pub(super) fn metrics(config: &Config) -> Result<Option<Metrics>, StartError> {
         has_backup_stamp: config.management.backup_stamp.is_some(),
     };
     Ok(Some(Metrics::new(&labels)?))
+}
+
+impl Node {
+    /// Opens the management listener, if one is configured.
+    ///
+    /// # Errors
+    /// [`StartError::Management`].
+    pub async fn open_management(&mut self) -> Result<(), StartError> {
+        let (Some(address), Some(metrics)) = (&self.config.management.listen, &self.metrics) else {
+            return Ok(());
+        };
+        let listener = address.listen().await;
+        let listener = listener.map_err(|error| StartError::Management(address.clone(), error))?;
+        self.management = Some(Management { listener, metrics: metrics.clone() });
+        Ok(())
+    }
 }
 
 /// The management listener before it serves.

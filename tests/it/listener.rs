@@ -11,7 +11,7 @@ use ap_gateway::clock::{Clock, SystemClock};
 use ap_gateway::exchange::MemoryLimits;
 use ap_gateway::identity::pki::{IssuedCertificate, SandboxAuthority};
 use ap_gateway::identity::{Tls, TlsFiles};
-use ap_gateway::server::{Connections, ListenerLimits, serve};
+use ap_gateway::server::{Connections, ListenerLimits, ServerMetrics, serve};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -103,7 +103,8 @@ impl TestListener {
             async { Ok::<_, Infallible>(response.await) }
         });
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, tls, service, limits, Connections::default(), async {
+        let (connections, metrics) = (Connections::default(), ServerMetrics::default());
+        let serving = tokio::spawn(serve(listener, tls, service, limits, connections, metrics, async {
             stopped.await.ok();
         }));
         Self { dir, address, stop, serving }
