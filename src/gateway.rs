@@ -130,7 +130,7 @@ impl Node {
             store::log_startup::open_log(&database, &config.log.anchor, signer.key_history()).await?;
         let log_key = signer.key_history().clone();
         let log = LogReader::new(database.clone());
-        let metrics = management::metrics(&config)?;
+        let metrics = management::metrics(&config, METHODS)?;
         let fold_after = config.database.fold_after_pages;
         let (committer, sequencer) = Committer::new(
             database.clone(),
@@ -167,6 +167,15 @@ impl Node {
             metrics,
             management: None,
         })
+    }
+
+    /// Opens the management listener, if one is configured.
+    ///
+    /// # Errors
+    /// [`StartError::Management`].
+    pub async fn open_management(&mut self) -> Result<(), StartError> {
+        self.management = Management::open(&self.config, self.metrics.as_ref()).await?;
+        Ok(())
     }
 
     /// Serves on a listener until `stop` completes, then drains; once the future that `stop` returned completes too, it

@@ -7,11 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::figures::read_figures;
-use super::{METHODS, Node, StartError};
+use super::files::StartError;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::delivery;
-use crate::exchange::outcome_labels;
+use crate::exchange::{MethodTable, outcome_labels};
 use crate::identity::Tls;
 use crate::metrics::{LabelValues, Metrics};
 use crate::oversight;
@@ -26,15 +26,15 @@ const WAL_PAGE_BYTES: u64 = 4_096 + 24;
 /// Methods of the health service, which have no entries.
 const HEALTH_METHODS: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
-/// Makes the metrics of a node; `None` without a management listener, and nothing is recorded then.
+/// Makes the metrics of a node with these methods; `None` without a management listener, and nothing is recorded then.
 ///
 /// # Errors
 /// [`StartError::Metrics`].
-pub(super) fn metrics(config: &Config) -> Result<Option<Metrics>, StartError> {
+pub(super) fn metrics(config: &Config, methods: MethodTable) -> Result<Option<Metrics>, StartError> {
     if config.management.listen.is_none() {
         return Ok(None);
     }
-    let methods: Vec<_> = METHODS.iter().map(|method| method.path).collect();
+    let methods: Vec<_> = methods.iter().map(|method| method.path).collect();
     let labels = LabelValues {
         exchanges: methods.iter().copied().chain([oversight::ALERT_METHOD.path]).collect(),
         calls: methods.into_iter().chain(HEALTH_METHODS).collect(),
@@ -47,22 +47,6 @@ pub(super) fn metrics(config: &Config) -> Result<Option<Metrics>, StartError> {
         has_backup_stamp: config.management.backup_stamp.is_some(),
     };
     Ok(Some(Metrics::new(&labels)?))
-}
-
-impl Node {
-    /// Opens the management listener, if one is configured.
-    ///
-    /// # Errors
-    /// [`StartError::Management`].
-    pub async fn open_management(&mut self) -> Result<(), StartError> {
-        let (Some(address), Some(metrics)) = (&self.config.management.listen, &self.metrics) else {
-            return Ok(());
-        };
-        let listener = address.listen().await;
-        let listener = listener.map_err(|error| StartError::Management(address.clone(), error))?;
-        self.management = Some(Management { listener, metrics: metrics.clone() });
-        Ok(())
-    }
 }
 
 /// The management listener before it serves.
@@ -82,6 +66,17 @@ pub(super) struct FigureSources {
 }
 
 impl Management {
+    /// Opens the listener, if one is configured.
+    ///
+    /// # Errors
+    /// [`StartError::Management`].
+    pub async fn open(config: &Config, metrics: Option<&Metrics>) -> Result<Option<Self>, StartError> {
+        let (Some(address), Some(metrics)) = (&config.management.listen, metrics) else { return Ok(None) };
+        let listener = address.listen().await;
+        let listener = listener.map_err(|error| StartError::Management(address.clone(), error))?;
+        Ok(Some(Self { listener, metrics: metrics.clone() }))
+    }
+
     /// Starts the tasks of the listener and of the figures.
     pub fn start(self, config: &Config, sources: FigureSources, tasks: &mut Tasks) {
         let Self { listener, metrics } = self;

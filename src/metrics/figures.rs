@@ -36,9 +36,9 @@ pub struct Figures {
 
 impl Figures {
     pub(super) fn new(registry: &Registry, labels: &LabelValues) -> Result<Self, prometheus::Error> {
-        let name = |name: &str| format!("{PREFIX}{name}");
-        let gauge = |of: &str, help: &str| register(registry, Gauge::new(name(of), help));
-        let int_gauge = |of: &str, help: &str| register(registry, IntGauge::new(name(of), help));
+        let gauge = |name: &str, help: &str| register(registry, Gauge::new(format!("{PREFIX}{name}"), help));
+        let int_gauge =
+            |name: &str, help: &str| register(registry, IntGauge::new(format!("{PREFIX}{name}"), help));
         let wal = labels.has_wal.then(|| {
             int_gauge(
                 "wal_pages",

@@ -35,6 +35,15 @@ const DURATION_BUCKETS: [f64; 13] =
 #[error("the metrics")]
 pub struct MetricsError(#[from] prometheus::Error);
 
+/// The metrics of the listener. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ServerMetrics {
+    /// Counts calls.
+    pub calls: CallMetrics,
+    /// Counts handshakes and connections.
+    pub connections: ConnectionMetrics,
+}
+
 /// The closed lists of label values.
 pub struct LabelValues {
     /// Paths of the methods that have exchanges, `/package.Service/Method`.

@@ -16,7 +16,6 @@ use tokio_rustls::server::{StartHandshake, TlsStream};
 use tonic::body::Body;
 use tower::Service;
 
-use super::ServerMetrics;
 use super::closing::close_unserved;
 use super::connection::{ORGANISATION_FULL, ServedConnection};
 use super::connection_refusals::{ConnectionRefusal, ConnectionRefusals};
@@ -25,6 +24,7 @@ use super::listener_limits::ListenerLimits;
 use super::pending_sockets::{PendingBound, PendingPlace, PendingSockets};
 use crate::exchange::MemoryBudget;
 use crate::identity::{PeerCertificate, Tls, with_refused_certificate};
+use crate::metrics::ServerMetrics;
 
 /// Time in which a handshake that is under way when the node begins to shut down can end, so that its peer gets
 /// `close_notify`.

@@ -58,9 +58,10 @@ pub use revocation::RevocationReviewer;
 pub use service_manager::{feed_watchdog, notify_ready, notify_stopping};
 pub use tasks::Tasks;
 
+pub use crate::metrics::ServerMetrics;
+
 use crate::exchange::MemoryBudget;
 use crate::identity::Tls;
-use crate::metrics::{CallMetrics, ConnectionMetrics};
 use crate::store::FaultLog;
 use closing::MAX_CLOSE_TIME;
 use connection_refusals::ConnectionRefusals;
@@ -73,15 +74,6 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const DISPLACED_SOCKETS: usize = 16;
 /// Interval at which counted repeats of refusals are logged.
 const REFUSAL_COUNT_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The metrics of the listener. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct ServerMetrics {
-    /// Counts calls.
-    pub calls: CallMetrics,
-    /// Counts handshakes and connections.
-    pub connections: ConnectionMetrics,
-}
 
 /// Serves until `stop` completes. Then closes every connection: idle ones at once, others when their calls have ended,
 /// and the rest at the drain limit. Each request carries its peer's certificate as `Arc<PeerCertificate>`.
