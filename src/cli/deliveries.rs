@@ -5,8 +5,8 @@ use prost::Message;
 use super::sent_requests::new_request_id;
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::{
-    AcknowledgeDeliveryRequest, Acknowledged, AlertState, BreakGlassContent, Cursor, Delivery, DeliveryKind,
-    DeliveryStage, MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
+    AcknowledgeDeliveryRequest, Acknowledged, Alert, AlertState, BreakGlassContent, Cursor, Delivery,
+    DeliveryKind, DeliveryStage, MarkHistory, Officer, WatchDeliveriesResponse, WatchPosition,
 };
 
 /// Makes the message that requests the next batch of a stream, after the batch in `message`.
@@ -70,14 +70,11 @@ pub fn summary_line(delivery: &Delivery) -> String {
             let state = AlertState::try_from(alert.state).unwrap_or_default().as_str_name();
             let state = state.trim_start_matches("ALERT_STATE_").to_lowercase();
             let by = if alert.resolved_by.is_empty() { "" } else { " by " };
-            let about = match &*alert.placement_id {
-                "" => alert.subject.clone(),
-                placement => format!("placement {placement}"),
-            };
             let escalated = if alert.level > 0 { format!(", level {}", alert.level) } else { String::new() };
             format!(
-                "{} of {about}, due {}: {state}{by}{}{escalated}",
+                "{} of {}, due {}: {state}{by}{}{escalated}",
                 if alert.item.is_empty() { &alert.rule } else { &alert.item },
+                alert_subject(alert),
                 alert.due_date,
                 alert.resolved_by
             )
@@ -90,6 +87,20 @@ pub fn summary_line(delivery: &Delivery) -> String {
         None => "no content for this organisation any more".to_owned(),
     };
     format!("{index:>8}  {kind:<16}  from {}  {about}", delivery.sender)
+}
+
+/// Returns what an alert is about: its placement, or its subject with its figures.
+fn alert_subject(alert: &Alert) -> String {
+    let Some(figures) = &alert.figures else { return format!("placement {}", alert.placement_id) };
+    let count = |count: u32, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {many}")),
+    };
+    let counts =
+        [count(figures.sessions, "session", "sessions"), count(figures.children, "child", "children")];
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    format!("{} ({})", alert.subject, counts.join(", "))
 }
 
 /// Returns who read a passport in an emergency. The reason is left out, because its words may name the child.
@@ -107,11 +118,33 @@ fn break_glass_text(content: &BreakGlassContent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1::{RegisterContent, RoleCode};
+    use crate::proto::v1::{AlertFigures, RegisterContent, RoleCode};
 
     fn line(kind: DeliveryKind, content: Content) -> String {
         let sender = "provider/riverside".to_owned();
         summary_line(&Delivery { kind: kind.into(), content: Some(content), sender, ..Delivery::default() })
+    }
+
+    #[test]
+    fn an_alert_names_its_placement_or_its_subject_with_the_figures() {
+        let alert = Alert {
+            rule: "RETURN_MISSING".to_owned(),
+            subject: "provider/provider/riverside/2026-11-23T10:00:00Z".to_owned(),
+            due_date: "2026-11-23".to_owned(),
+            state: AlertState::Open.into(),
+            ..Alert::default()
+        };
+        let figures = |sessions, children| AlertFigures { sessions, children, ..AlertFigures::default() };
+        for (figures, placement_id, about) in [
+            (Some(figures(3, 1)), "", format!("{} (3 sessions, 1 child)", alert.subject)),
+            (Some(figures(0, 2)), "", format!("{} (2 children)", alert.subject)),
+            (None, "7", "placement 7".to_owned()),
+        ] {
+            let alert = Alert { figures, placement_id: placement_id.to_owned(), ..alert.clone() };
+            let printed = line(DeliveryKind::Alert, Content::Alert(alert));
+            let expected = format!("RETURN_MISSING of {about}, due 2026-11-23: open");
+            assert!(printed.ends_with(&expected), "{printed}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The changes of system exchanges that raise and close alerts. Each is decided again from the exchange's own snapshot
 //! and committed under guards on what the rule read.
 
+use prost::Message;
 use uuid::Uuid;
 
 use super::act_by::act_by;
@@ -37,7 +38,7 @@ pub(super) async fn raise_alerts(
     let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
         let opening = Opening { rule: rule.id(), settings, book, at: cx.now, calendar: &calendar };
-        let newest = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, new.item).await?;
+        let newest = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, (new.item, None)).await?;
         let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), (new, newest)) else { continue };
         let notice = opening_notice(&mut cx, opening, alert, &grounds).await?;
         change = schedule_moment(&mut cx, change, opening, &notice.alert).await?;
@@ -69,9 +70,24 @@ pub(super) struct Opening<'a> {
 /// Creates an open alert, or opens the rule's newest about the subject again. `None`: that one still stands.
 pub(super) fn open_alert(
     cx: &mut RequestContext,
-    Opening { rule, settings, book, at, calendar }: Opening<'_>,
+    opening: Opening<'_>,
     (subject, grounds): (&Subject, &Grounds),
     (new, newest): (&NewAlert, Option<AlertRow>),
+) -> Option<AlertRow> {
+    let alert = open_or_reopen(cx, opening, (subject, new, newest))?;
+    let child = grounds.child.as_ref();
+    Some(AlertRow {
+        placement: child.map(|record| record.placement),
+        child: child.map(|record| record.child),
+        ..alert
+    })
+}
+
+/// Creates an open alert that is about no placement yet, or opens the newest again. `None`: that one still stands.
+pub(super) fn open_or_reopen(
+    cx: &mut RequestContext,
+    Opening { rule, settings, book, at, calendar }: Opening<'_>,
+    (subject, new, newest): (&Subject, &NewAlert, Option<AlertRow>),
 ) -> Option<AlertRow> {
     let act_by = || act_by(at, book.act_within(settings.severity), book.school_hours, calendar);
     if let Some(newest) = newest {
@@ -89,8 +105,10 @@ pub(super) fn open_alert(
         version: Revision::FIRST,
         rule,
         subject: subject.clone(),
-        placement: grounds.child.as_ref().map(|record| record.placement),
-        child: grounds.child.as_ref().map(|record| record.child),
+        placement: None,
+        organisation: None,
+        figures: None,
+        child: None,
         item: new.item,
         due_date: new.due_date,
         severity: settings.severity,
@@ -132,6 +150,8 @@ pub(super) async fn schedule_moment(
     alert: &AlertRow,
 ) -> Result<Change, Refusal> {
     let telling = recipients::next_telling(&settings.recipients, (at, at, calendar));
+    // Of an alert that is about no placement, others are told by alerts of their own.
+    let telling = telling.filter(|_| alert.organisation.is_none());
     let due = telling.map_or(alert.act_by, |telling| telling.min(alert.act_by));
     let subject = alert_subject(alert.id);
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;
@@ -143,7 +163,8 @@ pub(super) fn alert_subject(alert: Uuid) -> String {
     format!("alert/{}", alert.hyphenated())
 }
 
-/// Closes an alert, unless an officer has resolved it meanwhile or its cause holds again.
+/// Closes an alert, unless an officer has resolved it meanwhile or its cause holds again. If it holds with other figures,
+/// they are brought up to date.
 pub(super) async fn close_alert(
     mut cx: RequestContext,
     permit: Permit,
@@ -153,11 +174,17 @@ pub(super) async fn close_alert(
     let newest = alerts::by_id(&mut cx.snapshot, alert.id).await?;
     let Some(newest) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
     let Some(cause) = cause::find(&mut cx, &newest, book).await? else { return Ok(None) };
-    if cause.holds {
-        return Ok(None);
-    }
     let change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
-    let notice = closing(&mut cx, newest).await?;
+    let notice = if cause.holds {
+        let figures = cause.figures.as_ref().map(Message::encode_to_vec);
+        if figures == newest.figures {
+            return Ok(None);
+        }
+        let alert = AlertRow { figures, ..newest.next() };
+        Notice { kind: DeliveryKind::Alert, alert, recipients: Vec::new() }
+    } else {
+        closing(&mut cx, newest).await?
+    };
     let rows = vec![row_write(&notice.alert)];
     Ok(Some(write_and_deliver(change, &cause.grounds, &[notice], rows)))
 }

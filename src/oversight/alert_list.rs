@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::alerts::{AlertRow, PlacementAlert, read_of_placement};
+use super::alerts::AlertRow;
 use super::rule_id::RuleId;
 use super::severity::Severity;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AlertOrder, AlertState};
 use crate::select;
-use crate::store::{Row, Snapshot, StoreError, Value};
+use crate::store::{Record, Row, Snapshot, StoreError, Value};
 
 /// A filter of alerts.
 pub struct AlertFilter {
@@ -80,7 +80,7 @@ macro_rules! received {
                 "JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
                  JOIN parties t ON t.object = a.id AND t.organisation = $1 AND t.kind = 22 AND t.idx = \
                  (SELECT MIN(f.idx) FROM parties f WHERE f.organisation = $1 AND f.object = a.id AND f.kind = 22) \
-                 WHERE a.state BETWEEN $2 AND $3 AND a.placement BETWEEN $4 AND $5 AND a.rule BETWEEN $6 AND $7 \
+                 WHERE a.state BETWEEN $2 AND $3 AND COALESCE(a.placement, $10) BETWEEN $4 AND $5 AND a.rule BETWEEN $6 AND $7 \
                  AND a.severity BETWEEN $8 AND $9 AND ",
                 $order
             )
@@ -98,7 +98,7 @@ pub async fn list_for_recipient(
     wanted: &AlertFilter,
     after: AlertPosition,
     limit: i64,
-) -> Result<Vec<(AlertPosition, PlacementAlert)>, StoreError> {
+) -> Result<Vec<(AlertPosition, AlertRow)>, StoreError> {
     let states = wanted.state.map_or((0, i32::MAX), |state| (state as i32, state as i32));
     let placements = wanted.placement.map_or((Uuid::nil(), Uuid::max()), |placement| (placement, placement));
     // Ids are of A to Z and _, so all of them lie between these.
@@ -114,21 +114,23 @@ pub async fn list_for_recipient(
         rules.1.into(),
         severities.0.into(),
         severities.1.into(),
+        // An alert about no placement is among those of all placements.
+        Uuid::nil().into(),
     ];
     let [first, second, third, fourth] = after.numbers;
     let sql = if wanted.order == AlertOrder::Urgency {
         arguments.extend([first.into(), second.into(), third.into(), fourth.into(), after.id.into()]);
         received!(
-            "(a.severity, -a.level, a.act_by, a.raised, a.id) > ($10, $11, $12, $13, $14) \
-             ORDER BY a.severity, -a.level, a.act_by, a.raised, a.id LIMIT $15"
+            "(a.severity, -a.level, a.act_by, a.raised, a.id) > ($11, $12, $13, $14, $15) \
+             ORDER BY a.severity, -a.level, a.act_by, a.raised, a.id LIMIT $16"
         )
     } else {
         arguments.extend([first.into(), second.into()]);
-        received!("(t.idx, t.ordinal) > ($10, $11) ORDER BY t.idx, t.ordinal LIMIT $12")
+        received!("(t.idx, t.ordinal) > ($11, $12) ORDER BY t.idx, t.ordinal LIMIT $13")
     };
     arguments.push(limit.into());
     let rows = snapshot.fetch(sql, arguments).await?;
-    rows.iter().map(|row| Ok((AlertPosition::read(row, wanted.order)?, read_of_placement(row)?))).collect()
+    rows.iter().map(|row| Ok((AlertPosition::read(row, wanted.order)?, AlertRow::read(row)?))).collect()
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ record! {
         pub subject: Subject,
         /// The placement to whose parties it is shown; `None` if the subject belongs to no placement.
         pub placement: Option<Uuid>,
+        /// The organisation to which alone it is shown, if the subject belongs to no placement. Each organisation that is
+        /// told of such a subject has an alert of its own, so that none is moved by what another may know.
+        pub organisation: Option<OrganisationId>,
+        /// `AlertFigures`, of facts that the organisation may read; `None` for an alert about a placement.
+        pub figures: Option<Vec<u8>>,
         /// The child whose keys seal the resolution; `None` if the subject is about no child.
         pub child: Option<Uuid>,
         /// The open item, if the rule is about one.
@@ -59,7 +64,7 @@ record! {
         pub ended: Option<i64>,
         /// The organisation that resolved it.
         pub resolved_by: Option<OrganisationId>,
-        /// `StoredResolution`, sealed under that organisation's key of the child.
+        /// `StoredResolution`, sealed under that organisation's key of the child, or its own key if there is no child.
         pub resolution: Option<Vec<u8>>,
     }
     written {
@@ -108,6 +113,17 @@ impl AlertRow {
         Self { level, act_by, escalated: Some(at), ..self.next() }
     }
 
+    /// Returns the organisation on whose behalf the gateway escalates and closes it; `None` if its subject does not exist.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn controller(&self, snapshot: &mut Snapshot) -> Result<Option<OrganisationId>, StoreError> {
+        match &self.organisation {
+            Some(organisation) => Ok(Some(organisation.clone())),
+            None => self.subject.controller(snapshot).await,
+        }
+    }
+
     /// Returns the next version, which is as this one.
     #[must_use]
     pub fn next(self) -> Self {
@@ -129,7 +145,8 @@ pub async fn by_id(snapshot: &mut Snapshot, alert: Uuid) -> Result<Option<AlertR
     snapshot.newest(&key(alert)).await
 }
 
-/// Reads the newest alert that a rule raised about an item of a subject.
+/// Reads the newest alert that a rule raised about an item of a subject, for one organisation if the subject belongs to no
+/// placement.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -137,14 +154,16 @@ pub async fn newest_about(
     snapshot: &mut Snapshot,
     rule: RuleId,
     subject: &Subject,
-    item: Option<OpenItemCode>,
+    (item, organisation): (Option<OpenItemCode>, Option<&OrganisationId>),
 ) -> Result<Option<AlertRow>, StoreError> {
     let sql = select!(
         AlertRow,
-        "WHERE a.subject = $1 AND a.rule = $2 AND COALESCE(a.item, '') = $3 ORDER BY a.idx DESC, a.ordinal DESC LIMIT 1"
+        "WHERE a.subject = $1 AND a.rule = $2 AND COALESCE(a.item, '') = $3 AND COALESCE(a.organisation, '') = $4 \
+         ORDER BY a.idx DESC, a.ordinal DESC LIMIT 1"
     );
     let item = item.map_or("", OpenItemCode::as_str);
-    let arguments = vec![subject.to_string().into(), rule.as_str().into(), item.into()];
+    let organisation = organisation.map_or("", OrganisationId::as_str);
+    let arguments = vec![subject.to_string().into(), rule.as_str().into(), item.into(), organisation.into()];
     snapshot.fetch_one(sql, arguments).await?.as_ref().map(AlertRow::read).transpose()
 }
 
@@ -168,6 +187,26 @@ pub async fn newest_about_each(
         newest.insert((alert.subject.clone(), alert.rule), alert);
     }
     Ok(newest)
+}
+
+/// Lists the newest versions of a rule's alerts about subjects between two, that are open or ended at an instant or later.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_about(
+    snapshot: &mut Snapshot,
+    rule: RuleId,
+    (from, to): (&str, &str),
+    ended_since: Instant,
+) -> Result<Vec<AlertRow>, StoreError> {
+    let sql = select!(
+        AlertRow,
+        "JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
+         WHERE a.subject BETWEEN $1 AND $2 AND a.rule = $3 AND (a.state = 1 OR a.ended >= $4) \
+         ORDER BY a.idx, a.ordinal"
+    );
+    let arguments = vec![from.into(), to.into(), rule.as_str().into(), ended_since.micros().into()];
+    snapshot.select(sql, arguments).await
 }
 
 /// Lists the organisations that were told of an alert, in the order of their ids.
@@ -197,9 +236,6 @@ pub async fn is_acted_on(snapshot: &mut Snapshot, alert: Uuid) -> Result<bool, S
     Ok(snapshot.fetch_one(sql, vec![alert.into()]).await?.is_some())
 }
 
-/// An alert with the placement to whose parties it is shown.
-pub type PlacementAlert = (Uuid, AlertRow);
-
 /// Reads the newest version of an alert of which the organisation was told. An alert of others and one that does not
 /// exist end in the same query, so the time of a refusal does not reveal which it was.
 ///
@@ -209,22 +245,14 @@ pub async fn by_id_for_recipient(
     snapshot: &mut Snapshot,
     alert: Uuid,
     organisation: &OrganisationId,
-) -> Result<Option<PlacementAlert>, StoreError> {
+) -> Result<Option<AlertRow>, StoreError> {
     let sql = select!(
         AlertRow,
         "JOIN current_versions v ON v.idx = a.idx AND v.ordinal = a.ordinal WHERE v.key = $1 AND EXISTS \
          (SELECT 1 FROM parties t WHERE t.organisation = $2 AND t.object = a.id AND t.kind = 22)"
     );
     let arguments = vec![key(alert).as_bytes().into(), organisation.as_str().into()];
-    snapshot.fetch_one(sql, arguments).await?.as_ref().map(read_of_placement).transpose()
-}
-
-/// Reads an alert and its placement.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] names the column that cannot be read.
-pub(super) fn read_of_placement(row: &Row) -> Result<PlacementAlert, StoreError> {
-    Ok((row.get("placement")?, AlertRow::read(row)?))
+    snapshot.fetch_one(sql, arguments).await?.as_ref().map(AlertRow::read).transpose()
 }
 
 /// An open alert that cannot be read.

@@ -1,7 +1,10 @@
 //! Whether the cause of an alert still holds, by the rule that raised it.
 
 use super::alerts::AlertRow;
+use super::bundles;
 use super::placement_facts::{self, PlacementFacts};
+use super::provider_facts;
+use super::provider_rule::ProviderRule;
 use super::rule::{Cause, ChildRecord, Grounds};
 use super::rule_book::RuleBook;
 use super::rules::{self, AnyRule};
@@ -21,13 +24,37 @@ pub(super) async fn find(
     let corrupt = || StoreError::corrupt("alerts", "rule");
     let rule = match rules::by_id(alert.rule).ok_or_else(corrupt)? {
         AnyRule::Listed(rule) => return rule.find_cause(cx, alert).await,
+        AnyRule::OfProvider(rule) => return find_of_provider(cx, alert, (rule, book)).await.map(Some),
         AnyRule::OfPlacement(rule) => rule,
     };
-    let Subject::Placement(placement) = &alert.subject;
+    if alert.organisation.is_some() {
+        return bundles::find_cause(cx, alert, (rule, book)).await.map(Some);
+    }
+    let Subject::Placement(placement) = &alert.subject else {
+        return Err(StoreError::corrupt("alerts", "subject").into());
+    };
     let Some(loaded) = placement_facts::load_one(cx, *placement).await? else { return Ok(None) };
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
     let (facts, grounds) = loaded.into_facts_and_grounds();
-    Ok(Some(Cause { holds: rule.evaluate(&facts, cx.now, settings).cause.is_some(), grounds }))
+    let holds = rule.evaluate(&facts, cx.now, settings).cause.is_some();
+    Ok(Some(Cause { holds, figures: None, grounds }))
+}
+
+/// Reads whether the cause of an organisation's alert about a provider still holds for its children.
+async fn find_of_provider(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    (rule, book): (&dyn ProviderRule, &RuleBook),
+) -> Result<Cause, Refusal> {
+    let corrupt = |column| StoreError::corrupt("alerts", column);
+    let Subject::Provider(provider, cut_off) = &alert.subject else { return Err(corrupt("subject").into()) };
+    let organisation = alert.organisation.as_ref().ok_or_else(|| corrupt("organisation"))?;
+    let settings = book.settings(alert.rule).ok_or_else(|| corrupt("rule"))?;
+    let facts = provider_facts::load(cx, (provider, alert.due_date), (rule, settings)).await?;
+    let roles: Vec<_> = settings.recipients.iter().map(|recipient| recipient.party).collect();
+    let figures = rule.evaluate(&facts.sessions, *cut_off, (organisation, &roles));
+    let grounds = Grounds::without_placement(facts.versions_read);
+    Ok(Cause { holds: figures.is_some(), figures, grounds })
 }
 
 impl placement_facts::LoadedFacts {

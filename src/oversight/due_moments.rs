@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
+use super::rule_book::RuleBook;
 use super::subject::Subject;
-use super::{agreement_changes, alerts, moment_changes, placement_changes};
+use super::{agreement_changes, alerts, moment_changes, placement_changes, provider_changes};
+use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Reason, Refusal};
+use crate::exchange::{Change, Permit, Reason, Refusal, RequestContext};
 use crate::placements::rows;
 use crate::register::agreements::AgreementPage;
 use crate::store::moment::{self, MomentPosition, MomentRow};
@@ -158,7 +160,10 @@ fn pop_together(due: &mut DueSubjects) -> Option<(Instant, Evaluated)> {
 fn placement_of(subject: &str) -> Option<Uuid> {
     match EvaluatedSubject::parse(subject)? {
         EvaluatedSubject::Placement(id) => Some(id),
-        EvaluatedSubject::Alert(_) | EvaluatedSubject::Agreement(_) => None,
+        EvaluatedSubject::Alert(_)
+        | EvaluatedSubject::Agreement(_)
+        | EvaluatedSubject::Provider(_)
+        | EvaluatedSubject::ProviderDay(..) => None,
     }
 }
 
@@ -252,37 +257,62 @@ impl CheckContext {
     /// Evaluates the moment of a subject, if it is still due. Returns when the subject is evaluated next.
     async fn evaluate_moment(&self, subject: &str, now: Instant) -> Result<Option<Instant>, Refusal> {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        match EvaluatedSubject::parse(subject) {
-            Some(EvaluatedSubject::Alert(id)) => {
-                let about = alerts::by_id(&mut snapshot, id).await?.ok_or_else(unreadable)?.subject;
-                let Some(controller) = about.controller(&mut snapshot).await? else { return Ok(None) };
-                drop(snapshot);
-                let decide =
-                    |cx, permit| moment_changes::evaluate_alert(cx, permit, &self.book, (id, subject, now));
-                self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+        let evaluated = EvaluatedSubject::parse(subject).ok_or_else(unreadable)?;
+        let controller = match &evaluated {
+            EvaluatedSubject::Alert(id) => {
+                let alert = alerts::by_id(&mut snapshot, *id).await?.ok_or_else(unreadable)?;
+                alert.controller(&mut snapshot).await?
             }
-            Some(EvaluatedSubject::Agreement(page)) => {
-                let party = agreement_changes::party_of(&mut snapshot, page).await?;
-                let Some(controller) = party else { return Ok(None) };
-                drop(snapshot);
-                let decide =
-                    |cx, permit| agreement_changes::evaluate_agreement(cx, permit, (page, subject, now));
-                self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
+            EvaluatedSubject::Provider(provider) | EvaluatedSubject::ProviderDay(provider, _) => {
+                Some(provider.clone())
             }
-            Some(EvaluatedSubject::Placement(_)) | None => return Err(unreadable().into()),
-        }
+            EvaluatedSubject::Agreement(page) => agreement_changes::party_of(&mut snapshot, *page).await?,
+            // Placements are evaluated in groups.
+            EvaluatedSubject::Placement(_) => return Err(unreadable().into()),
+        };
+        drop(snapshot);
+        let Some(controller) = controller else { return Ok(None) };
+        let decide = |cx, permit| evaluate_in_exchange(cx, permit, &self.book, (&evaluated, subject, now));
+        self.pipeline.submit_system_exchange(ALERT_METHOD, &controller, decide).await?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
         let newest: Option<MomentRow> = snapshot.newest(&moment::key(subject)).await?;
         Ok(newest.and_then(|moment| moment.due))
     }
 }
 
+/// Decides the exchange that evaluates the moment of one subject, which is no placement.
+async fn evaluate_in_exchange(
+    cx: RequestContext,
+    permit: Permit,
+    book: &RuleBook,
+    (evaluated, subject, now): (&EvaluatedSubject, &str, Instant),
+) -> Result<Option<Change>, Refusal> {
+    match evaluated {
+        EvaluatedSubject::Alert(id) => {
+            moment_changes::evaluate_alert(cx, permit, book, (*id, subject, now)).await
+        }
+        EvaluatedSubject::Provider(provider) => {
+            provider_changes::evaluate_provider(cx, permit, book, (provider, subject, now)).await
+        }
+        EvaluatedSubject::ProviderDay(provider, day) => {
+            let evaluated = (provider, *day, subject, now);
+            provider_changes::evaluate_provider_day(cx, permit, book, evaluated).await
+        }
+        EvaluatedSubject::Agreement(page) => {
+            agreement_changes::evaluate_agreement(cx, permit, (*page, subject, now)).await
+        }
+        EvaluatedSubject::Placement(_) => Ok(None),
+    }
+}
+
 /// What a moment evaluates.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum EvaluatedSubject {
     Alert(Uuid),
     Placement(Uuid),
     Agreement(AgreementPage),
+    Provider(OrganisationId),
+    ProviderDay(OrganisationId, Date),
 }
 
 impl EvaluatedSubject {
@@ -292,6 +322,11 @@ impl EvaluatedSubject {
             "alert" => Uuid::parse_str(id).ok().map(Self::Alert),
             "placement" => Uuid::parse_str(id).ok().map(Self::Placement),
             "agreement" => AgreementPage::parse(id).map(Self::Agreement),
+            "provider" => id.parse().ok().map(Self::Provider),
+            "provider-day" => {
+                let (provider, day) = id.rsplit_once('/')?;
+                Some(Self::ProviderDay(provider.parse().ok()?, Date::parse(day).ok()?))
+            }
             _ => None,
         }
     }

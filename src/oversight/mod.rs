@@ -14,6 +14,7 @@ mod alert_list;
 mod alert_message;
 mod alert_scheduler;
 pub mod alerts;
+mod bundles;
 mod cause;
 mod check_context;
 mod due_moments;
@@ -25,10 +26,14 @@ mod life;
 mod moment_changes;
 mod open_alert_counts;
 mod open_alerts;
+mod organisation_alerts;
 mod placement_changes;
 pub mod placement_facts;
 pub mod placement_rule;
 pub mod plan_facts;
+mod provider_changes;
+mod provider_facts;
+pub mod provider_rule;
 mod recipients;
 pub mod rule;
 pub mod rule_book;
@@ -55,8 +60,8 @@ methods! {
     oversight_service::LIST_ALERTS => unary(service::list_alerts) {
         Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
     }
-    // The organisations that can remove the cause of the alert.
+    // The organisations that can remove the cause of the alert; the owner of one that is about no placement.
     oversight_service::RESOLVE_ALERT => unary(service::resolve_alert) {
-        Changes, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, Provider: WhileLive]
+        Changes, callers: PLACEMENT_PARTIES, access: [Owner: Always, Commissioner: Always, Provider: WhileLive]
     }
 }

@@ -44,7 +44,9 @@ pub(super) async fn evaluate_alert(
         is_acted_on: alerts::is_acted_on(&mut cx.snapshot, alert.id).await?,
         cause_holds: cause.as_ref().is_some_and(|cause| cause.holds),
         is_telling_due: !late.is_empty(),
-        next_telling: recipients::next_telling(recipients, (alert.opened, at, &calendar)),
+        // Of an alert that is about no placement, others are told by alerts of their own.
+        next_telling: recipients::next_telling(recipients, (alert.opened, at, &calendar))
+            .filter(|_| alert.organisation.is_none()),
     };
     let (step, next) = life::decide(&facts, at, book, &calendar);
     let (guard, moment) = moment.followed_by(next);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use prost::Message;
 use uuid::Uuid;
 
 use super::alert_changes;
@@ -92,12 +93,12 @@ impl CheckContext {
         alert: &AlertRow,
     ) -> Result<Option<Vec<(VersionKey, Revision)>>, Refusal> {
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        let Some(controller) = alert.subject.controller(&mut snapshot).await? else { return Ok(None) };
+        let Some(controller) = alert.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);
         let mut view = self.pipeline.system_read_context(ALERT_METHOD, &controller);
         let Some(cause) = cause::find(&mut view, alert, &self.book).await? else { return Ok(None) };
         drop(view);
-        if cause.holds {
+        if cause.holds && cause.figures.as_ref().map(Message::encode_to_vec) == alert.figures {
             return Ok(Some(cause.grounds.versions_read));
         }
         let decide = |cx, permit| alert_changes::close_alert(cx, permit, &self.book, alert);

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::alert_changes::{self, Notice, Opening};
 use super::alerts::{self, AlertRow};
+use super::bundles::{self, Findings};
 use super::placement_facts::{self, LoadedFacts};
 use super::rule::{Grounds, NewAlert};
 use super::rule_book::RuleBook;
@@ -46,18 +47,19 @@ pub(super) async fn evaluate_placements(
     let subjects = loaded.keys().map(|id| Subject::Placement(*id));
     let mut newest = alerts::newest_about_each(&mut cx.snapshot, subjects).await?;
     let calendar = terms::load_calendar(&mut cx.snapshot, &commissioner).await?;
-    let mut change = cx.change(&permit);
+    let (mut change, mut findings) = (cx.change(&permit), Findings::default());
     for (id, moment) in moments {
         // Of a child whose record was erased nothing is evaluated any more.
         let mut next = None;
         if let Some(loaded) = loaded.remove(&id) {
             let evaluation = (book, at, &calendar);
-            (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, &mut newest)).await?;
+            let known = (&mut newest, &mut findings);
+            (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, known)).await?;
         }
         let (guard, moment) = moment.followed_by(next);
         change = change.guard(guard.key, guard.version).append(&moment);
     }
-    Ok(Some(change))
+    bundles::decide(&mut cx, change, (book, at), findings).await.map(Some)
 }
 
 /// Reads the moments of placements.
@@ -84,7 +86,7 @@ async fn evaluate_one(
     cx: &mut RequestContext,
     mut change: Change,
     (book, at, calendar): (&RuleBook, Instant, &SchoolCalendar),
-    (loaded, newest): (LoadedFacts, &mut NewestAlerts),
+    (loaded, (newest, findings)): (LoadedFacts, (&mut NewestAlerts, &mut Findings)),
 ) -> Result<(Change, Option<Instant>), Refusal> {
     let (facts, grounds) = loaded.into_facts_and_grounds();
     let subject =
@@ -97,6 +99,10 @@ async fn evaluate_one(
         };
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
+        if settings.bundle.is_some() {
+            findings.add(rule.id(), &grounds, found.cause);
+            continue;
+        }
         let opening = Opening { rule: rule.id(), settings, book, at, calendar };
         let known = newest.remove(&(subject.clone(), rule.id()));
         let Some(notice) = decide_alert(cx, opening, (&subject, &grounds), (found.cause, known)).await?

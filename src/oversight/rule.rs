@@ -13,6 +13,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
 use crate::placements::Placement;
 use crate::placements::open_item_code::OpenItemCode;
+use crate::proto::v1::AlertFigures;
 use crate::seal::ChildKey;
 use crate::store::proposal::RowWrite;
 use crate::store::version_key::VersionKey;
@@ -131,6 +132,14 @@ pub struct Grounds {
     pub placement: Option<Placement>,
 }
 
+impl Grounds {
+    /// Returns the grounds of a decision that is about no placement.
+    #[must_use]
+    pub const fn without_placement(versions_read: Vec<(VersionKey, Revision)>) -> Self {
+        Self { versions_read, child: None, placement: None }
+    }
+}
+
 /// A child's record.
 pub struct ChildRecord {
     /// The placement.
@@ -165,6 +174,8 @@ pub struct NewAlert {
 pub struct Cause {
     /// Whether it still holds.
     pub holds: bool,
+    /// The present figures of an alert that is about no placement.
+    pub figures: Option<AlertFigures>,
     /// What that was decided from.
     pub grounds: Grounds,
 }

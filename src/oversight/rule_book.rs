@@ -13,7 +13,7 @@ use super::severity::Severity;
 use crate::calendar::{Date, TimeOfDay};
 
 pub use parse::RuleBookFault;
-pub use recipient::{Delay, PartyRole, Recipient};
+pub use recipient::{Bundle, Delay, PartyRole, Recipient};
 
 const EMBEDDED: &str = include_str!("rules.toml");
 
@@ -43,6 +43,8 @@ pub struct RuleSettings {
     pub severity: Severity,
     /// Who is told, and when.
     pub recipients: Vec<Recipient>,
+    /// The organisation whose placements share one alert a day; `None` if each placement has its own.
+    pub bundle: Option<Bundle>,
     /// Its thresholds by name, each the values with the days from which they hold, in the order of the days.
     pub parameters: BTreeMap<String, Vec<(Date, u32)>>,
 }

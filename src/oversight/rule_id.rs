@@ -24,6 +24,8 @@ stored_texts! {
         LongNonSchool = "LONG_NON_SCHOOL",
         /// The agreement of a live placement has ended or ends soon.
         NoAgreement = "NO_AGREEMENT",
+        /// At a cut-off, a provider owes marks that neither a closure nor a notice explains.
+        ReturnMissing = "RETURN_MISSING",
     }
 }
 

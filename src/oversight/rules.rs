@@ -8,10 +8,12 @@ mod no_qualification;
 mod open_item_overdue;
 mod past_end;
 mod progress_missing;
+mod return_missing;
 mod review_date_passed;
 mod start_without_passport;
 
 use super::placement_rule::PlacementRule;
+use super::provider_rule::ProviderRule;
 use super::rule::Rule;
 use super::rule_id::RuleId;
 
@@ -33,13 +35,18 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
     &no_agreement::NoAgreement,
 ];
 
-/// A rule of either kind.
+/// The rules about what a provider owes, which are evaluated at its cut-offs.
+pub const PROVIDER_RULES: &[&dyn ProviderRule] = &[&return_missing::ReturnMissing];
+
+/// A rule of any kind.
 #[derive(Clone, Copy)]
 pub enum AnyRule {
     /// It lists what is due by itself.
     Listed(&'static dyn Rule),
     /// It is evaluated at the moments of a placement.
     OfPlacement(&'static dyn PlacementRule),
+    /// It is evaluated at the cut-offs of a provider.
+    OfProvider(&'static dyn ProviderRule),
 }
 
 /// Returns the rule of an id. A test holds that there is one for each.
@@ -47,7 +54,9 @@ pub enum AnyRule {
 pub fn by_id(id: RuleId) -> Option<AnyRule> {
     let listed = RULES.iter().find(|rule| rule.id() == id).map(|rule| AnyRule::Listed(*rule));
     let of_placement = PLACEMENT_RULES.iter().find(|rule| rule.id() == id);
-    listed.or(of_placement.map(|rule| AnyRule::OfPlacement(*rule)))
+    let of_provider = PROVIDER_RULES.iter().find(|rule| rule.id() == id);
+    let found = listed.or(of_placement.map(|rule| AnyRule::OfPlacement(*rule)));
+    found.or(of_provider.map(|rule| AnyRule::OfProvider(*rule)))
 }
 
 /// Returns the names of a rule's parameters.
@@ -56,6 +65,7 @@ pub fn parameters(id: RuleId) -> &'static [&'static str] {
     match by_id(id) {
         Some(AnyRule::Listed(rule)) => rule.parameters(),
         Some(AnyRule::OfPlacement(rule)) => rule.parameters(),
+        Some(AnyRule::OfProvider(rule)) => rule.parameters(),
         None => &[],
     }
 }
@@ -67,7 +77,9 @@ mod tests {
     #[test]
     fn each_id_has_one_rule() {
         let listed = RULES.iter().map(|rule| rule.id());
-        let mut ids: Vec<RuleId> = listed.chain(PLACEMENT_RULES.iter().map(|rule| rule.id())).collect();
+        let of_placement = PLACEMENT_RULES.iter().map(|rule| rule.id());
+        let of_provider = PROVIDER_RULES.iter().map(|rule| rule.id());
+        let mut ids: Vec<RuleId> = listed.chain(of_placement).chain(of_provider).collect();
         ids.sort_unstable();
         assert_eq!(ids, RuleId::ALL);
     }

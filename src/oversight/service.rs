@@ -1,5 +1,6 @@
 //! `ListAlerts` and `ResolveAlert`: the parties of a placement read the alerts of which they were told, the provider while
-//! it is live. The commissioner, and the provider while it is live, resolve them.
+//! it is live. The commissioner, and the provider while it is live, resolve them. An alert about no placement is read and
+//! resolved by the organisation whose it is.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::alert_changes::alert_subject;
 use super::alert_list::{self, AlertFilter, AlertPosition};
-use super::alert_message::{alert_message, seal_resolution};
+use super::alert_message::{OwnAlert, alert_message, own_alert, placement_part, seal_resolution};
 use super::alerts::{self, AlertRow};
 use super::wire;
 use crate::exchange::{
@@ -45,13 +46,19 @@ pub(super) async fn list_alerts(
         response.next_page_token = pages.seal(&cx, &next.to_bytes())?;
     }
     let mut change = cx.change(&permit);
-    for ListedAlert { placement, key, message } in found {
-        let reply = message.encode_to_vec();
+    for ListedAlert { children, message } in found {
         let record =
             RecordRef::unversioned(RecordKind::Alert, Uuid::parse_str(&message.alert_id).unwrap_or_default());
-        let (id, role, sender) = (placement.id, LeafRole::Read, &placement.commissioner);
-        let part = LeafInput { placement: id, role, record, sender, key: &key, reply: &reply };
-        change = change.append_child(&part, &[] as &[AlertRow]).add_counterpart(&placement.commissioner);
+        for (placement, key) in children {
+            let reply = if message.placement_id.is_empty() {
+                placement_part(placement.id)
+            } else {
+                message.encode_to_vec()
+            };
+            let (id, role, sender) = (placement.id, LeafRole::Read, &placement.commissioner);
+            let part = LeafInput { placement: id, role, record, sender, key: &key, reply: &reply };
+            change = change.append_child(&part, &[] as &[AlertRow]).add_counterpart(&placement.commissioner);
+        }
         response.alerts.push(message);
     }
     Ok(change.with_reply(&response))
@@ -59,8 +66,8 @@ pub(super) async fn list_alerts(
 
 /// An alert of a list.
 struct ListedAlert {
-    placement: Placement,
-    key: ChildKey,
+    /// The placements that it names, each with the commissioner's key of the child.
+    children: Vec<(Placement, ChildKey)>,
     message: Alert,
 }
 
@@ -74,8 +81,8 @@ async fn load_listed_alert(
     let Some(key) = children::load_key(cx, &placement.commissioner, placement.child).await? else {
         return Ok(None);
     };
-    let message = alert_message(cx, alert, placement).await?;
-    Ok(Some(ListedAlert { placement: placement.clone(), key, message }))
+    let message = alert_message(cx, alert, Some(placement)).await?;
+    Ok(Some(ListedAlert { children: vec![(placement.clone(), key)], message }))
 }
 
 /// Reads a page of the alerts that the caller may read, each with its placement, and the position after which the next
@@ -95,7 +102,7 @@ async fn load_page(
             return Ok((page, None));
         }
         scanned += found.len();
-        let ids: BTreeSet<Uuid> = found.iter().map(|(_, (placement, _))| *placement).collect();
+        let ids: BTreeSet<Uuid> = found.iter().filter_map(|(_, alert)| alert.placement).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let (mut placements, mut damaged) = (HashMap::new(), BTreeSet::new());
         for placement in placements::by_ids_with_damaged(&mut cx.snapshot, &ids).await? {
@@ -104,10 +111,15 @@ async fn load_page(
                 Err(row) => drop(damaged.insert(row.placement)),
             }
         }
-        for (at, (id, alert)) in found {
-            let read = match placements.get(&id).filter(|placement| placements::can_read(placement, &caller))
-            {
-                Some(_) if page.len() == size => return Ok((page, Some(seen))),
+        for (at, alert) in found {
+            let (id, is_own) =
+                (alert.placement.unwrap_or_default(), alert.organisation.as_ref() == Some(&caller));
+            let placement = placements.get(&id).filter(|placement| placements::can_read(placement, &caller));
+            let read = match placement {
+                _ if page.len() == size && (is_own || placement.is_some()) => return Ok((page, Some(seen))),
+                _ if is_own => own_alert(cx, &alert)
+                    .await
+                    .map(|OwnAlert { message, children }| Some(ListedAlert { children, message })),
                 Some(placement) => load_listed_alert(cx, &alert, placement).await,
                 None if damaged.contains(&id) => Err(Reason::Failed.into()),
                 None => Ok(None),
@@ -133,15 +145,19 @@ pub(super) async fn resolve_alert(
     let (id, officer, note) = wire::check_resolve(&m)?;
     let by = cx.caller.organisation.clone();
     let alert = alerts::by_id_for_recipient(&mut cx.snapshot, id, &by).await?;
-    let placement = match &alert {
-        Some((placement, _)) => placements::by_id(&mut cx.snapshot, *placement).await?,
+    let placement = match alert.as_ref().and_then(|alert| alert.placement) {
+        Some(placement) => placements::by_id(&mut cx.snapshot, placement).await?,
         None => None,
     };
-    let facts = placement.as_ref().map_or(PolicyFacts::for_role(CallerRole::NoRole), |placement| {
-        PolicyFacts { status: placement.role_status(), ..PolicyFacts::for_role(placement.role_of(&by)) }
-    });
+    let is_own = alert.as_ref().is_some_and(|alert| alert.organisation.as_ref() == Some(&by));
+    let facts = match &placement {
+        Some(placement) => {
+            PolicyFacts { status: placement.role_status(), ..PolicyFacts::for_role(placement.role_of(&by)) }
+        }
+        None => PolicyFacts::for_role(if is_own { CallerRole::Owner } else { CallerRole::NoRole }),
+    };
     let permit = cx.permit(&facts)?;
-    let ((_, alert), placement) = alert.zip(placement).ok_or(Reason::NotFound)?;
+    let alert = alert.ok_or(Reason::NotFound)?;
     if alert.state != AlertState::Open {
         let (present, needed) = (alert.state.as_str_name(), vec![AlertState::Open.as_str_name()]);
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
@@ -151,20 +167,33 @@ pub(super) async fn resolve_alert(
     let due = Some(cx.today.end_of_day());
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, alert_subject(id), due).await?;
     let change = change.guard(guard.key, guard.version).append(&moment);
-    let (key, mut change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
+    let (key, mut change) = match &placement {
+        Some(placement) => {
+            let (key, change) = children::load_or_generate_key(&mut cx, change, &by, placement.child).await?;
+            (Some(key), change)
+        }
+        None => (None, change),
+    };
     let mut next = AlertRow {
         state: AlertState::Resolved,
         ended: Some(cx.now.micros()),
         resolved_by: Some(by.clone()),
         ..alert.next()
     };
-    next.resolution =
-        Some(seal_resolution(&cx, &key, &next, &StoredResolution { officer: cx.attest(officer), note })?);
+    next.resolution = Some(seal_resolution(
+        &cx,
+        key.as_ref(),
+        &next,
+        &StoredResolution { officer: cx.attest(officer), note },
+    )?);
     let recipients = alerts::list_recipients(&mut cx.snapshot, id).await?;
     for party in recipients.iter().filter(|party| **party != by) {
-        change = change.deliver(party, DeliveryKind::AlertEnded, id, Some(placement.id));
+        change = change.deliver(party, DeliveryKind::AlertEnded, id, next.placement);
     }
     let response = ResolveAlertResponse { state: next.state as i32, receipt: None };
+    let (Some(placement), Some(key)) = (placement, key) else {
+        return Ok(change.append(&next).with_reply(&response));
+    };
     let reply = response.encode_to_vec();
     let record = RecordRef::new(RecordKind::Alert, id, next.version);
     let (placement, role) = (placement.id, LeafRole::Submitted);

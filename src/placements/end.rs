@@ -16,6 +16,7 @@ use crate::proto::v1::{
     DeliveryKind, EarlierEnd, EndPlacementRequest, EndPlacementResponse, EndReason, LeafRole,
     PlacementDetail, RecordKind,
 };
+use crate::register::moments as register_moments;
 use crate::violation_reason::ViolationReason;
 
 /// Maximum number of earlier ends in a placement's detail; its versions hold all of them.
@@ -55,6 +56,7 @@ pub(super) async fn end_placement(
     let mut change = draft.seal(&cx, &permit)?;
     change = draft::deliver(change, &cx, &placement, DeliveryKind::End, &placement.parties());
     change = moments::evaluate_today(&mut cx, change, placement.id).await?;
+    change = register_moments::evaluate_provider(&mut cx, change, &placement.provider).await?;
     // The leaf is salted by the key of (caller, child).
     let sender = cx.caller.organisation.clone();
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;

@@ -40,7 +40,7 @@ mod tests;
 pub use damaged::by_ids_with_damaged;
 pub use delivered::placement_content;
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
-pub use rows::{Placement, by_id, by_id_for_party, list_started_by_provider};
+pub use rows::{Placement, by_id, by_id_for_party, list_lasting_by_provider, list_started_by_provider};
 
 use crate::exchange::method::methods;
 use crate::store::moment::MomentRow;

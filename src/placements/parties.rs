@@ -62,6 +62,15 @@ impl Placement {
         self.parties_on(day, CallerRole::SchoolOnRoll)
     }
 
+    /// Returns the LA of residence on a day; none on a day of which the placement knows none.
+    #[must_use]
+    pub fn residence_on(&self, day: Date) -> Vec<&OrganisationId> {
+        if self.party_periods.is_empty() {
+            return vec![&self.residence];
+        }
+        self.parties_on(day, CallerRole::Residence)
+    }
+
     /// Returns the periods of all schools on roll except one; `None` if no party has changed.
     #[must_use]
     pub fn school_periods_without(&self, school: &OrganisationId) -> Option<Vec<PartyPeriod>> {

@@ -19,7 +19,7 @@ use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestCon
 use crate::proto::v1::{
     DeliveryKind, LeafRole, PlacementState, Plan, PutPlanRequest, PutPlanResponse, RecordKind,
 };
-use crate::register::terms;
+use crate::register::{moments as register_moments, terms};
 use crate::seal::{ChildKey, ColumnAddress};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{EntryIndex, Record as _, Revision, Value};
@@ -198,6 +198,7 @@ pub(super) async fn put_plan(
     let lacks = rules::plan_open_items(&put.plan);
     if placement.state == PlacementState::Active {
         change = moments::evaluate_today(&mut cx, change, placement.id).await?;
+        change = register_moments::evaluate_provider_again(&mut cx, change, &placement.provider).await?;
         for (before, item) in list_opened_items(&mut cx, &placement, &lacks).await? {
             change = change.guard(item.key(), before);
             rows.push(row_write(&item));

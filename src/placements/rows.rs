@@ -295,6 +295,26 @@ pub async fn list_ids_by_provider(
     rows.iter().map(|row| row.get("id")).collect()
 }
 
+/// Lists the placements with a provider that have started and do not end before a day. A damaged row is an error in its
+/// place in the list.
+///
+/// # Errors
+/// See [`StoreError`]; damaged rows are in the list instead.
+pub async fn list_lasting_by_provider(
+    snapshot: &mut Snapshot,
+    provider: &OrganisationId,
+    day: Date,
+) -> Result<Vec<Result<Placement, DamagedRow>>, StoreError> {
+    let sql = select_newest!(
+        "WHERE p.provider = $1 AND p.state IN ($2, $3) AND COALESCE(p.end_date, $4) >= $4 ORDER BY p.id"
+    );
+    let (active, ended) = (PlacementState::Active as i32, PlacementState::Ended as i32);
+    let arguments = vec![provider.as_str().into(), active.into(), ended.into(), day.to_string().into()];
+    let rows = snapshot.fetch(sql, arguments).await?;
+    let damaged = |row: &Row, error| DamagedRow::new(row.get("id"), error);
+    Ok(rows.iter().map(|row| Placement::read(row).map_err(|error| damaged(row, error))).collect())
+}
+
 /// Reports whether a commissioner has a live referral or placement of its child with a provider.
 ///
 /// # Errors

@@ -2,17 +2,21 @@
 //! with it. They are methods of `RegisterService`, but only placements tell to whom a closure goes, and who may read
 //! another organisation's dates; `register` keeps both records.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::rows::{self, Placement};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
-use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus};
+use crate::exchange::{
+    CallerRole, Change, Decided, PolicyFacts, Reason, Refusal, RequestContext, RoleStatus,
+};
 use crate::proto::v1::{
     DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest, GetTermDatesResponse,
 };
 use crate::register::closures::{self, ClosureRow};
-use crate::register::terms;
+use crate::register::{moments, terms};
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, StoreError};
 
@@ -42,6 +46,7 @@ pub(super) async fn declare_closure(
     closure.version = before.next();
     let mut change = cx.change(&permit).guard(closures::key(closure.id), before).append(&closure);
     change = change.bump(VersionKey::facts(closure.organisation.as_str()));
+    change = evaluate_returns(&mut cx, change, &closure).await?;
     for recipient in list_recipients(&mut cx).await? {
         change = change.deliver(&recipient, DeliveryKind::Closure, closure.id, None);
     }
@@ -51,6 +56,20 @@ pub(super) async fn declare_closure(
         receipt: None,
     };
     Ok(change.with_reply(&reply))
+}
+
+/// Has the returns evaluated that a closure, or its withdrawal, may concern: those of today, and those of a past day on
+/// which it begins or ends, because a closure may be declared late.
+async fn evaluate_returns(
+    cx: &mut RequestContext,
+    change: Change,
+    closure: &ClosureRow,
+) -> Result<Change, StoreError> {
+    let mut change = moments::evaluate_provider_again(cx, change, &closure.organisation).await?;
+    for day in BTreeSet::from([closure.from_date, closure.to_date]) {
+        change = moments::evaluate_provider_day(cx, change, &closure.organisation, day).await?;
+    }
+    Ok(change)
 }
 
 /// Lists the recipients of a closure: commissioners and schools on roll of the live placements in which the caller is

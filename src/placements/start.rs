@@ -17,7 +17,7 @@ use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::proto::v1::{
     DeliveryKind, LeafRole, MissingItem, RecordKind, StartPlacementRequest, StartPlacementResponse,
 };
-use crate::register::terms;
+use crate::register::{moments as register_moments, terms};
 use crate::store::Revision;
 use crate::violation_reason::ViolationReason;
 
@@ -50,6 +50,7 @@ pub(super) async fn start_placement(
     let mut change = safety.guard(change);
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Start, &placement.parties());
     change = moments::evaluate_today(&mut cx, change, placement.id).await?;
+    change = register_moments::evaluate_provider(&mut cx, change, &placement.provider).await?;
     let response = StartPlacementResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,

@@ -9,6 +9,7 @@ pub mod closures;
 mod delivered;
 pub mod grants;
 pub mod issuers;
+pub mod moments;
 pub mod organisations;
 pub mod practitioners;
 pub mod state_change;

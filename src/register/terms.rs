@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::closures;
+use super::{closures, moments};
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -73,6 +73,7 @@ pub(super) async fn put(
     };
     let change = cx.change(&permit).guard(key(&row.organisation, row.academic_year), before);
     let change = change.append(&row).bump(VersionKey::facts(row.organisation.as_str()));
+    let change = moments::evaluate_provider_again(&mut cx, change, &row.organisation).await?;
     Ok(change.with_reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
 }
 

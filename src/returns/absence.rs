@@ -1,7 +1,7 @@
 //! `NotifyExpectedAbsence`: records a notice from the commissioner or home school that a child is not expected, and
 //! delivers it to the provider. The notice does not change the provider's mark.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use prost::Message;
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use crate::proto::v1::{
     DeliveryKind, LeafRole, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, RecordKind, Session,
     StoredExpectedAbsence,
 };
+use crate::register::moments;
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
@@ -119,6 +120,9 @@ pub async fn notify_expected_absence(
         let part = LeafInput { placement: placement_id, role, record, sender, key: &key, reply: &encoded };
         let kind = DeliveryKind::ExpectedAbsence;
         change = notify_parties(change.append_child(&part, &rows), &cx, (&placement, &rows), kind, object);
+        for day in rows.iter().map(|row| row.date).collect::<BTreeSet<_>>() {
+            change = moments::evaluate_provider_day(&mut cx, change, &placement.provider, day).await?;
+        }
     }
     Ok(change.with_reply(&reply))
 }

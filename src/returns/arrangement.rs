@@ -39,11 +39,26 @@ pub struct PlannedSession {
     pub slot: SessionSlot,
     /// When the session begins, if the plan has a time.
     start: Option<TimeOfDay>,
+    /// When the session ends.
+    pub end: SessionEnd,
     /// When the mark is due.
     pub cut_off: Option<TimeOfDay>,
     /// The place of education; empty if the plan has none.
     pub site: String,
     online_at_home: bool,
+}
+
+/// When a session of a plan ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// It is a morning without times.
+    Morning,
+    /// It is an afternoon without times.
+    Afternoon,
+    /// At a time.
+    At(TimeOfDay),
+    /// The plan names a day without a session.
+    Day,
 }
 
 impl Arrangement {
@@ -207,6 +222,22 @@ fn agreed_part_time_period(plan: &Plan) -> Option<Period> {
     Period::new(Date::parse(&sent.start_date).ok()?, Date::parse(&sent.end_date).ok()?)
 }
 
+/// Returns when a session ends: at its time; else, if it has a start, after its planned minutes.
+fn session_end(sent: &crate::proto::v1::TimetableSlot, slot: SessionSlot) -> SessionEnd {
+    if let Ok(end) = TimeOfDay::parse(&sent.end_time) {
+        return SessionEnd::At(end);
+    }
+    let planned = u16::try_from(sent.minutes_planned).unwrap_or(0);
+    let start = TimeOfDay::parse(&sent.start_time).ok();
+    let end = start.and_then(|start| TimeOfDay::from_minutes(start.minutes().checked_add(planned)?));
+    match (end, slot) {
+        (Some(end), _) => SessionEnd::At(end),
+        (None, SessionSlot::AM) => SessionEnd::Morning,
+        (None, SessionSlot::PM) => SessionEnd::Afternoon,
+        (None, _) => SessionEnd::Day,
+    }
+}
+
 fn planned_sessions(plan: &Plan) -> Vec<PlannedSession> {
     let read = |sent: &crate::proto::v1::TimetableSlot| {
         let slot = match sent.session() {
@@ -219,6 +250,7 @@ fn planned_sessions(plan: &Plan) -> Vec<PlannedSession> {
             weekday: i8::try_from(sent.weekday - 1).ok()?,
             slot,
             start: TimeOfDay::parse(&sent.start_time).ok(),
+            end: session_end(sent, slot),
             cut_off: TimeOfDay::parse(&sent.cut_off).ok(),
             site: sent.site.clone(),
             online_at_home: sent.online_at_home,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use prost::Message;
 use uuid::Uuid;
 
-use super::arrangement::Arrangement;
+use super::arrangement::{Arrangement, SessionEnd};
 use super::flags::MarkFlags;
 use super::parts;
 use super::register_statements::{self, StatementKind, StatementRow};
@@ -44,6 +44,10 @@ pub(super) struct ExpectedSession {
     pub slot: Option<SessionSlot>,
     /// When the mark is due.
     pub deadline: Instant,
+    /// Whether the plan has a cut-off.
+    pub has_cut_off: bool,
+    /// When the session ends.
+    pub end: SessionEnd,
     pub site: String,
     /// Whether the provider or the site is closed on the day.
     pub closed: bool,
@@ -69,13 +73,23 @@ pub(super) fn expected_sessions(
                     date,
                     slot: Some(session.slot),
                     deadline: cut_off_instant(date, session.cut_off),
+                    has_cut_off: session.cut_off.is_some(),
+                    end: session.end,
                     site: session.site.clone(),
                     closed: calendar.is_closed(date, &session.site),
                 });
             }
             if of_day.is_empty() && extra {
                 let (by, closed) = (cut_off_instant(date, None), calendar.is_closed(date, ""));
-                due.push(ExpectedSession { date, slot: None, deadline: by, site: String::new(), closed });
+                due.push(ExpectedSession {
+                    date,
+                    slot: None,
+                    deadline: by,
+                    has_cut_off: false,
+                    end: SessionEnd::Day,
+                    site: String::new(),
+                    closed,
+                });
             }
         }
     }
@@ -213,12 +227,10 @@ fn parse_request(cx: &RequestContext, m: &ListExpectedReturnsRequest) -> Result<
     Ok(Query { days, placement, states, size: size as usize, after, pages })
 }
 
-/// Returns whether the caller may list a placement's expected returns: it may read the placement's attendance, and is
-/// not merely the LA of residence.
+/// Returns whether the caller may list a placement's expected returns: it may read the placement's attendance.
 fn is_listed_for(placement: &Placement, caller: &OrganisationId) -> bool {
     let part = placement.reading_role_on_any_day(caller);
-    part != CallerRole::Residence
-        && super::GET_ATTENDANCE.verdict(part, placement.role_status(), false).is_ok()
+    super::GET_ATTENDANCE.verdict(part, placement.role_status(), false).is_ok()
 }
 
 /// Loads the caller's placements after an id. Also returns the id after which to continue, if there may be more.
@@ -328,7 +340,10 @@ async fn first_received_time(
 
 /// Finds the newest notice of expected absence for the session. Each organisation's newest revision counts, unless it
 /// withdraws the notice.
-fn find_absence<'a>(absences: &'a [StatementRow], due: &ExpectedSession) -> Option<&'a StatementRow> {
+pub(super) fn find_absence<'a>(
+    absences: &'a [StatementRow],
+    due: &ExpectedSession,
+) -> Option<&'a StatementRow> {
     let of_session = |row: &&StatementRow| row.date == due.date && Some(row.slot) == due.slot;
     let mut seen: Vec<&OrganisationId> = Vec::new();
     absences.iter().filter(of_session).find(|row| {

@@ -11,6 +11,7 @@ mod expected_returns;
 mod flags;
 mod parts;
 pub mod progress;
+pub mod provider_day;
 mod rates;
 mod read;
 mod register_statements;

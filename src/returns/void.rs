@@ -2,7 +2,7 @@
 //! is still current, its session gets a new revision. The revision restores the mark before the return, or is empty if
 //! there was none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use prost::Message;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::proto::v1::{
     VoidReturnResponse,
 };
 use crate::record;
+use crate::register::moments;
 use crate::seal::{ColumnAddress, OrganisationKey};
 use crate::store::version_key::VersionKey;
 use crate::store::{EntryIndex, LogPosition, Revision, Snapshot, StoreError};
@@ -88,7 +89,11 @@ pub async fn void_return(
     }
     let (results, change) =
         restore_marks(&mut cx, &permit, (return_id, index), &reason, &sent, &known).await?;
-    let change = notify_parties(&mut cx, change, index, return_id, (&known, &sent)).await?;
+    let mut change = notify_parties(&mut cx, change, index, return_id, (&known, &sent)).await?;
+    let provider = cx.caller.organisation.clone();
+    for day in sent.iter().map(|mark| mark.date).collect::<BTreeSet<_>>() {
+        change = moments::evaluate_provider_day(&mut cx, change, &provider, day).await?;
+    }
     let voided = results.iter().filter(|result| result.outcome() == MarkOutcome::Voided).count();
     let row = VoidRow {
         return_id,

@@ -62,6 +62,24 @@ impl MomentRow {
         (guard, Self { subject, version: Revision::FIRST, due })
     }
 
+    /// Makes the version of a subject's moment that is due at an instant, unless it is due before, and the guard under
+    /// which that holds.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn bring_forward(
+        snapshot: &mut Snapshot,
+        subject: String,
+        due: Instant,
+    ) -> Result<(Guard, Option<Self>), StoreError> {
+        let key = key(&subject);
+        let present: Option<Self> = snapshot.newest(&key).await?;
+        let version = present.as_ref().map_or(Revision::ABSENT, |present| present.version);
+        let is_before = present.and_then(|present| present.due).is_some_and(|present| present <= due);
+        let next = (!is_before).then(|| Self { subject, version: version.next(), due: Some(due) });
+        Ok((Guard { key, version }, next))
+    }
+
     /// Makes the version of the moment that follows this one, and the guard under which it is written.
     #[must_use]
     pub fn followed_by(&self, due: Option<Instant>) -> (Guard, Self) {

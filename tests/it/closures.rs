@@ -24,7 +24,7 @@ pub fn closure_request(day: &str, code: &str) -> DeclareClosureRequest {
     }
 }
 
-async fn declare_closure(
+pub async fn declare_closure(
     client: &Client,
     request: &DeclareClosureRequest,
 ) -> Result<DeclareClosureResponse, ClientError> {

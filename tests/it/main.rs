@@ -8,6 +8,7 @@
     reason = "a test fails at the first unexpected result"
 )]
 
+mod alert_bundles;
 mod alert_commands;
 mod attack_pack;
 mod attendance;
@@ -122,6 +123,7 @@ mod image;
 mod json_commands;
 mod log_completeness;
 mod log_watch;
+mod missing_returns;
 mod moments_in_groups;
 mod multiple_placements;
 mod nightly_submission;

@@ -258,14 +258,14 @@ async fn a_former_provider_learns_no_later_name(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_child_placed_twice_on_sqlite() {
-    let world = the_timetable_decides(World::sqlite().await).await;
+    let world = Box::pin(the_timetable_decides(World::sqlite().await)).await;
     a_former_provider_learns_no_later_name(&world).await;
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_child_placed_twice_on_postgresql() {
-    let world = the_timetable_decides(World::postgres().await).await;
+    let world = Box::pin(the_timetable_decides(World::postgres().await)).await;
     a_former_provider_learns_no_later_name(&world).await;
     world.stop().await;
 }

@@ -19,14 +19,19 @@ use super::support::World;
 /// Maximum number of polls, 50 ms apart.
 const MAX_POLLS: usize = 400;
 
-/// Puts a plan for a placement that starts on Friday 20 November, is reviewed on Monday and ends on Tuesday.
-async fn put_short_plan(stage: &Fixtures, la: &Client, placement: &str, etag: String) -> String {
+/// Puts a plan for a placement that starts on Friday 20 November, is reviewed on Monday and ends on this day.
+pub async fn put_short_plan(
+    stage: &Fixtures,
+    la: &Client,
+    placement: &str,
+    (etag, end): (String, &str),
+) -> String {
     let put = stage.request(find_example("PutPlan").unwrap(), false);
     let mut put = put.transcode_to::<PutPlanRequest>().unwrap();
     (put.request_id, put.placement_id, put.etag) = (new_id(), placement.to_owned(), etag);
     let plan = put.plan.as_mut().unwrap();
     "2026-11-20".clone_into(&mut plan.start_date);
-    "2026-11-24".clone_into(&mut plan.planned_end_date);
+    end.clone_into(&mut plan.planned_end_date);
     plan.review_dates = vec!["2026-11-23".to_owned()];
     la.call(placement_service::PUT_PLAN, &put).await.unwrap().message.etag
 }
@@ -35,7 +40,7 @@ async fn put_short_plan(stage: &Fixtures, la: &Client, placement: &str, etag: St
 pub async fn start_short_placement(stage: &mut Fixtures, la: &Client) -> (String, String) {
     stage.create_placement(2).await;
     let placement = stage.names["approved"].clone();
-    let plan = put_short_plan(stage, la, &placement, String::new()).await;
+    let plan = put_short_plan(stage, la, &placement, (String::new(), "2026-11-24")).await;
     let start = stage.request(find_example("StartPlacement").unwrap(), false);
     let mut start = start.transcode_to::<StartPlacementRequest>().unwrap();
     (start.request_id, start.start_date) = (new_id(), "2026-11-20".to_owned());
@@ -107,7 +112,7 @@ async fn a_review_of_which_nothing_speaks(
     let refused = riverside.call(oversight_service::RESOLVE_ALERT, &resolve).await;
     let Err(ClientError::Refused(status)) = refused else { panic!("resolved by one who was not received") };
     assert_eq!(reason(&status), "NOT_FOUND");
-    put_short_plan(stage, &la, placement, plan).await;
+    put_short_plan(stage, &la, placement, (plan, "2026-11-24")).await;
     wait_for_alert(&la, placement, rule, AlertState::Closed).await;
     assert!(deliveries_of_kind(&riverside, DeliveryKind::AlertEnded, placement).await.len() < 2);
 }

@@ -59,7 +59,7 @@ impl EntryRows<'_> {
     /// leaf has rows, and each row a leaf.
     pub fn check_leaves(&self, keys: Option<&ChildKeys<'_>>, report: &mut VerifyReport) {
         for TableRow { table, ordinal, row } in self.rows {
-            if self.is_under_row_root(table) {
+            if self.is_under_row_root(table, row) {
                 continue;
             }
             let mut leaves = self.submitted().filter(|leaf| covers(leaf, table, row)).peekable();
@@ -168,7 +168,7 @@ impl EntryRows<'_> {
         };
         let format = self.entry.format;
         for TableRow { table, ordinal, row } in self.rows {
-            if !self.is_under_row_root(table) {
+            if !self.is_under_row_root(table, row) {
                 continue;
             }
             bytes.clear();
@@ -252,9 +252,11 @@ impl EntryRows<'_> {
         self.openings.leaves.iter().filter(|leaf| leaf.role() == LeafRole::Submitted && leaf.table != 0)
     }
 
-    /// Returns whether the rows of a table are under the root over rows: they are about no child, or the exchange was.
-    fn is_under_row_root(&self, table: &Table) -> bool {
+    /// Returns whether a row of a table is under the root over rows: it is about no child, or the exchange was.
+    fn is_under_row_root(&self, table: &Table, row: &Row) -> bool {
+        let is_of_placement = || row.value("placement").is_some_and(|placement| !placement.is_null());
         table.subject == RecordSubject::NoChild
+            || (table.subject == RecordSubject::PlacementChild && !is_of_placement())
             || !self.submitted().any(|leaf| leaf.table == u32::from(table.number))
     }
 }

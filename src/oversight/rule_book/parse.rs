@@ -6,11 +6,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Delay, PartyRole, Recipient, RuleBook, RuleSettings};
+use super::{Bundle, Delay, PartyRole, Recipient, RuleBook, RuleSettings};
 use crate::calendar::{Date, TimeOfDay};
 use crate::oversight::act_by::{ActWithin, SchoolHours};
 use crate::oversight::rule_id::RuleId;
-use crate::oversight::rules;
+use crate::oversight::rules::{self, AnyRule};
 use crate::oversight::severity::Severity;
 
 /// Largest number in the file: school days, minutes, counts.
@@ -103,7 +103,7 @@ fn parse_severity(section: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), 
 }
 
 fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleBookFault> {
-    section.require_known(&["from", "findings", "severity", "recipients", "parameters"])?;
+    section.require_known(&["from", "findings", "severity", "recipients", "bundle", "parameters"])?;
     let id = RuleId::parse(section.name()).ok_or_else(|| section.fault("is not a rule of this release"))?;
     let severity = section.number("severity", 1..=3)?.and_then(|number| Severity::from_number(number.into()));
     let settings = RuleSettings {
@@ -111,10 +111,14 @@ fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleB
         findings: section.texts("findings")?.into_iter().map(|(finding, _)| finding.to_owned()).collect(),
         severity: severity.ok_or_else(|| section.fault("needs a severity"))?,
         recipients: parse_recipients(section)?,
+        bundle: parse_bundle(id, section)?,
         parameters: parse_parameters(id, section)?,
     };
     if settings.findings.is_empty() || settings.recipients.is_empty() {
         return Err(section.fault("needs findings and recipients"));
+    }
+    if settings.bundle.is_some() && settings.recipients.iter().any(|recipient| recipient.after.is_some()) {
+        return Err(section.fault_at("bundle", "tells everybody at once, so no recipient may have a delay"));
     }
     Ok((id, settings))
 }
@@ -145,6 +149,17 @@ fn parse_recipients(rule: &Section<'_, '_>) -> Result<Vec<Recipient>, RuleBookFa
         recipients.push(Recipient { party, after: Some(after) });
     }
     Ok(recipients)
+}
+
+/// Parses whose placements share an alert. Only a rule about a placement has it.
+fn parse_bundle(id: RuleId, rule: &Section<'_, '_>) -> Result<Option<Bundle>, RuleBookFault> {
+    let Some((name, span)) = rule.text("bundle")? else { return Ok(None) };
+    if !matches!(rules::by_id(id), Some(AnyRule::OfPlacement(_))) {
+        return Err(rule.fault_in(&span, "bundle", "is for rules about a placement"));
+    }
+    let found = Bundle::NAMES.iter().find(|(known, _)| *known == name).map(|(_, bundle)| Some(*bundle));
+    let names = Bundle::NAMES.map(|(known, _)| known).join(" or ");
+    found.ok_or_else(|| rule.fault_in(&span, "bundle", &format!("may be {names}")))
 }
 
 /// Parses the parameters of a rule: exactly those that it declares.
@@ -298,91 +313,4 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault_of(text: &str) -> (usize, String) {
-        let fault = RuleBook::with_overrides(text).unwrap_err();
-        (fault.line, fault.what)
-    }
-
-    #[test]
-    fn the_embedded_file_is_valid_and_holds_every_rule() {
-        let book = parse(super::super::EMBEDDED, RuleBook::without_rules()).unwrap();
-        assert_eq!(book, *RuleBook::embedded());
-        let ids: Vec<RuleId> = book.rules().map(|(id, _)| id).collect();
-        let mut all = RuleId::ALL.to_vec();
-        all.sort_unstable();
-        assert_eq!(ids, all);
-        for severity in Severity::ALL {
-            assert!(book.act_within.contains_key(&severity), "{severity:?}");
-        }
-        assert_eq!(book.escalations, 2);
-    }
-
-    #[test]
-    fn a_file_replaces_the_keys_that_it_holds() {
-        let text = "[severity.3]\nact_within_school_days = 5\n[rules.OPEN_ITEM_OVERDUE]\nfrom = \"\"\n\
-                    findings = [\"IC7\"]\nseverity = 2\nrecipients = [\"commissioner\"]\n";
-        let (book, embedded) = (RuleBook::with_overrides(text).unwrap(), RuleBook::embedded());
-        assert_eq!(book.act_within(Severity::Three), ActWithin::SchoolDays(5));
-        assert_eq!(book.act_within(Severity::Two), embedded.act_within(Severity::Two));
-        assert_eq!(
-            book.running(RuleId::OpenItemOverdue, Date::MAX),
-            None,
-            "a rule without a date does not run"
-        );
-        let from = Date::parse("2026-09-01").unwrap();
-        let running = |day: Date| embedded.running(RuleId::OpenItemOverdue, day).is_some();
-        assert!(running(from) && !running(from.plus_days(-1)));
-        assert_eq!(RuleBook::with_overrides("").unwrap(), embedded);
-    }
-
-    #[test]
-    fn a_fault_names_its_line_and_key() {
-        let rule = "[rules.OPEN_ITEM_OVERDUE]\nfindings = [\"IC7\"]\nseverity = 3\nrecipients = [\"commissioner\"]\n";
-        for (text, line, what) in [
-            ("[life\n", 1, "the file"),
-            ("[live]\n", 1, "live is unknown"),
-            ("\n[rules.UNHEARD_OF]\nseverity = 1\n", 2, "rules.UNHEARD_OF is not a rule"),
-            ("[severity.4]\nact_within_school_days = 1\n", 1, "severity.4 is not a severity"),
-            ("[severity.1]\n", 1, "severity.1 needs exactly one"),
-            ("[life]\nescalations = 3\n", 2, "life.escalations must be a whole number from 0 to 2"),
-            ("[life]\nschool_hours_to = \"08:00\"\n", 2, "life.school_hours_to must be later"),
-            ("[life]\nschool_hours_to = \"8\"\n", 2, "life.school_hours_to is not a time"),
-            (&format!("{rule}from = \"2026-02-30\"\n"), 5, "rules.OPEN_ITEM_OVERDUE.from is no such day"),
-            (&format!("{rule}escalate = 1\n"), 5, "rules.OPEN_ITEM_OVERDUE.escalate is unknown"),
-            (&rule.replace("commissioner", "everybody"), 4, "rules.OPEN_ITEM_OVERDUE.recipients may hold"),
-            (
-                &rule.replace("\"commissioner\"", "{ party = \"all\", after_minutes = 5 }"),
-                4,
-                "rules.OPEN_ITEM_OVERDUE.recipients may hold",
-            ),
-            (
-                &rule.replace("\"commissioner\"", "{ party = \"provider\", after_minutes = 0 }"),
-                4,
-                "rules.OPEN_ITEM_OVERDUE.recipients.after_minutes must be",
-            ),
-            (
-                &rule.replace("\"commissioner\"", "{ party = \"provider\", after_weeks = 1 }"),
-                4,
-                "rules.OPEN_ITEM_OVERDUE.recipients.after_weeks is unknown",
-            ),
-            (
-                &rule.replace("\"commissioner\"", "{ party = \"provider\" }"),
-                4,
-                "rules.OPEN_ITEM_OVERDUE.recipients needs exactly one of after_minutes",
-            ),
-            (&rule.replace('3', "4"), 3, "rules.OPEN_ITEM_OVERDUE.severity must be"),
-            (&rule.replace("\"IC7\"", ""), 1, "rules.OPEN_ITEM_OVERDUE needs findings and recipients"),
-            (
-                &format!("{rule}[rules.OPEN_ITEM_OVERDUE.parameters]\nschool_days = []\n"),
-                6,
-                "rules.OPEN_ITEM_OVERDUE.parameters.school_days is unknown",
-            ),
-        ] {
-            let (at, said) = fault_of(text);
-            assert!(at == line && said.starts_with(what), "{text}: line {at}: {said}");
-        }
-    }
-}
+mod tests;

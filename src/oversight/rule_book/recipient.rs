@@ -1,5 +1,7 @@
 //! Who is told of an alert: a party of the placement, at once or after a delay.
 
+use std::time::Duration;
+
 use crate::calendar::SchoolCalendar;
 use crate::clock::Instant;
 use crate::oversight::act_by::end_of_school_days;
@@ -30,10 +32,7 @@ impl Recipient {
         match self.after {
             None => opened,
             Some(Delay::SchoolDays(days)) => end_of_school_days(opened, days, calendar),
-            Some(Delay::Minutes(minutes)) => {
-                Instant::from_micros(opened.micros().saturating_add(i64::from(minutes) * 60_000_000))
-                    .unwrap_or(Instant::MAX)
-            }
+            Some(Delay::Minutes(minutes)) => opened.plus(Duration::from_secs(u64::from(minutes) * 60)),
         }
     }
 }
@@ -59,6 +58,22 @@ impl PartyRole {
         ("schools", Self::Schools),
         ("residence", Self::Residence),
     ];
+}
+
+/// Whose placements share one alert of a rule a day. Each party that is told of one of them has an alert of its own, with
+/// those of which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bundle {
+    /// Those of a commissioner.
+    Commissioner,
+    /// Those of a provider.
+    Provider,
+}
+
+impl Bundle {
+    /// The names in `rules.toml`.
+    pub(super) const NAMES: [(&'static str, Self); 2] =
+        [("commissioner", Self::Commissioner), ("provider", Self::Provider)];
 }
 
 #[cfg(test)]

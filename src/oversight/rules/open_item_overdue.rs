@@ -101,7 +101,7 @@ async fn find_cause(cx: &mut RequestContext, alert: &AlertRow) -> Result<Option<
     let item = alert.overdue_item()?;
     let Some((placement, remaining)) = load(cx, &alert.subject).await? else { return Ok(None) };
     let holds = remaining.items.contains(&item);
-    Ok(Some(Cause { holds, grounds: grounds(&placement, remaining) }))
+    Ok(Some(Cause { holds, figures: None, grounds: grounds(&placement, remaining) }))
 }
 
 /// Loads the placement and its open items. `None`: it does not exist, or the child's record was erased.
@@ -109,7 +109,7 @@ async fn load(
     cx: &mut RequestContext,
     subject: &Subject,
 ) -> Result<Option<(Placement, RemainingItems)>, Refusal> {
-    let Subject::Placement(id) = subject;
+    let Subject::Placement(id) = subject else { return Ok(None) };
     let Some(placement) = placements::by_id(&mut cx.snapshot, *id).await? else { return Ok(None) };
     let remaining = remaining_items::load_remaining(cx, &placement).await?;
     Ok(remaining.map(|remaining| (placement, remaining)))

@@ -25,6 +25,8 @@ CREATE TABLE alerts (
   rule        TEXT COLLATE "C" NOT NULL,     -- code of the rule that raised it: OPEN_ITEM_OVERDUE
   subject     TEXT COLLATE "C" NOT NULL,     -- kind and id: placement/UUID
   placement   BYTEA,              -- placement to whose parties it is shown
+  organisation TEXT COLLATE "C",              -- organisation to which alone it is shown, if it is about no placement
+  figures     BYTEA,              -- apgateway.v1.AlertFigures, if it is about no placement
   child       BYTEA,              -- child whose keys seal it
   item        TEXT COLLATE "C",              -- code of the open item
   due_date    TEXT COLLATE "C" NOT NULL,     -- ISO, by when the cause should have been gone

@@ -25,6 +25,8 @@ CREATE TABLE alerts (
   rule        TEXT NOT NULL,     -- code of the rule that raised it: OPEN_ITEM_OVERDUE
   subject     TEXT NOT NULL,     -- kind and id: placement/UUID
   placement   BLOB,              -- placement to whose parties it is shown
+  organisation TEXT,              -- organisation to which alone it is shown, if it is about no placement
+  figures     BLOB,              -- apgateway.v1.AlertFigures, if it is about no placement
   child       BLOB,              -- child whose keys seal it
   item        TEXT,              -- code of the open item
   due_date    TEXT NOT NULL,     -- ISO, by when the cause should have been gone
