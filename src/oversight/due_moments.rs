@@ -18,12 +18,16 @@ use crate::exchange::{Change, Permit, Reason, Refusal, RequestContext};
 use crate::placements::rows;
 use crate::register::agreements::AgreementPage;
 use crate::store::moment::{self, MomentPosition, MomentRow};
+use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
 
 /// What failures of moments are counted under.
 const MOMENTS: &str = "moments";
 /// Maximum number of placements whose moments are evaluated in one exchange.
 const MAX_GROUP: usize = 200;
+
+/// Subjects that one query reads when a node starts.
+const SUBJECTS_PER_STEP: i64 = 5_000;
 
 /// Subjects whose moments are due: the instant, in microseconds since 1970 UTC, and the subject.
 type DueSubjects = BTreeSet<(i64, String)>;
@@ -104,6 +108,9 @@ impl DueMoments {
     ) -> Result<DueSubjects, Refusal> {
         let (mut due, set) = (BTreeSet::new(), position(i64::MIN, self.set_until));
         let mut snapshot = Snapshot::new(context.pipeline.log.database());
+        if scope == Scope::Due && self.until.due == i64::MIN {
+            return list_present(context, &mut snapshot, now).await;
+        }
         let (mut after, mut is_by_due) = if scope == Scope::Due { (self.until, true) } else { (set, false) };
         for _ in 0..MAX_STEPS {
             context.progress.mark();
@@ -123,6 +130,23 @@ impl DueMoments {
         }
         Ok(due)
     }
+}
+
+/// Lists all moments that are due, for a node that has evaluated none yet.
+async fn list_present(
+    context: &CheckContext,
+    snapshot: &mut Snapshot,
+    now: Instant,
+) -> Result<DueSubjects, Refusal> {
+    let (mut due, mut after) = (BTreeSet::new(), VersionKey::new(KeyFamily::Moment));
+    for _ in 0..MAX_STEPS {
+        context.progress.mark();
+        let (found, last) = moment::list_present(snapshot, &after, now, SUBJECTS_PER_STEP).await?;
+        due.extend(found.into_iter().map(|(position, subject)| (position.due, subject)));
+        let Some(last) = last else { break };
+        after = last;
+    }
+    Ok(due)
 }
 
 /// What is evaluated together.
@@ -167,7 +191,7 @@ fn placement_of(subject: &str) -> Option<Uuid> {
     }
 }
 
-/// What came of an evaluation.
+/// The result of an evaluation.
 #[derive(Default)]
 struct Done {
     /// When subjects are due next.

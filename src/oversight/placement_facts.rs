@@ -62,7 +62,7 @@ pub(super) struct LoadedFacts {
 /// Loads the facts of placements of one commissioner, at most 200, by the placement's id. One that does not
 /// exist, or of which the child's record was erased, is left out.
 ///
-/// The number of queries does not depend on that of the placements, except that each provider's calendar is read by itself.
+/// The number of queries does not depend on that of the placements.
 ///
 /// # Errors
 /// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored of one of them does not open.
@@ -88,7 +88,8 @@ pub(super) async fn load(
     let keyed = placements.iter().filter_map(|placement| Some((placement.id, key_of(placement)?)));
     let plans = plan_history::load_newest_versions(snapshot, keyed).await?;
     let progress = load_progress(snapshot, &placements).await?;
-    let calendars = load_calendars(snapshot, &placements).await?;
+    let providers = placements.iter().map(|placement| placement.provider.clone());
+    let calendars = terms::load_calendars(snapshot, providers).await?;
     let agreed = placements.iter().map(|placement| placement.agreement);
     let agreements = Agreements::load(snapshot, commissioner, agreed, cx.today).await?;
     let mut plan_facts = plan_facts::load(cx, commissioner, (&placements, &keys), &plans).await?;
@@ -147,19 +148,4 @@ async fn load_progress(
     let ids = ValueSet::of_ids(placements.iter().map(|placement| &placement.id));
     let rows = snapshot.fetch_in_set(sql, Vec::new(), ids).await?;
     rows.iter().map(|row| Ok((row.get("placement")?, Date::in_london(row.get("time")?)))).collect()
-}
-
-/// Returns the school days of the placements' providers.
-async fn load_calendars(
-    snapshot: &mut Snapshot,
-    placements: &[Placement],
-) -> Result<HashMap<OrganisationId, SchoolCalendar>, StoreError> {
-    let mut calendars = HashMap::new();
-    for placement in placements {
-        if !calendars.contains_key(&placement.provider) {
-            let calendar = terms::load_calendar(snapshot, &placement.provider).await?;
-            calendars.insert(placement.provider.clone(), calendar);
-        }
-    }
-    Ok(calendars)
 }

@@ -10,7 +10,7 @@ use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal, RequestContext};
 use crate::proto::v1::{Closure, ClosureKind, DeclareClosureRequest};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{EntryIndex, Revision, Snapshot, StoreError};
+use crate::store::{EntryIndex, Record as _, Revision, Snapshot, StoreError, ValueSet};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select, stored_enums};
 
@@ -112,33 +112,41 @@ pub async fn written_at(
     Ok(snapshot.written_at(index).await?.into_iter().next())
 }
 
-/// Adds an organisation's closures to its school calendar.
+/// Lists the closures of organisations, in the order of each as [`list_closures`].
 ///
 /// # Errors
 /// [`StoreError`] when the query fails or a stored value is corrupt.
-pub async fn add_closures(
-    calendar: &mut SchoolCalendar,
+pub async fn list_closures_of(
     snapshot: &mut Snapshot,
-    organisation: &OrganisationId,
-) -> Result<(), StoreError> {
-    for closure in list_closures(snapshot, organisation).await? {
-        if closure.withdrawn {
-            continue;
-        }
-        // Y3 closes part of the premises. Without a named site it applies to no particular placement.
-        match (closure.site.is_empty(), closure.code.as_str()) {
-            (true, "Y3") => {}
-            (true, _) => calendar.closures.push(closure.days()?),
-            (false, _) => {
-                let days = closure.days()?;
-                calendar.site_closures.push((closure.site, days));
-            }
-        }
-    }
-    Ok(())
+    organisations: ValueSet,
+) -> Result<Vec<ClosureRow>, StoreError> {
+    let sql = select!(
+        ClosureRow,
+        "JOIN current_versions v ON v.key = c.version_key AND v.idx = c.idx AND v.ordinal = c.ordinal \
+         WHERE c.organisation IN SET ORDER BY c.from_date, c.id"
+    );
+    snapshot.fetch_in_set(sql, Vec::new(), organisations).await?.iter().map(ClosureRow::read).collect()
 }
 
 impl ClosureRow {
+    /// Adds the closure to its organisation's school calendar, unless it was withdrawn.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the last day is before the first.
+    pub fn add_to(self, calendar: &mut SchoolCalendar) -> Result<(), StoreError> {
+        // Y3 closes part of the premises. Without a named site it applies to no particular placement.
+        match (self.site.is_empty(), self.code.as_str()) {
+            _ if self.withdrawn => {}
+            (true, "Y3") => {}
+            (true, _) => calendar.closures.push(self.days()?),
+            (false, _) => {
+                let days = self.days()?;
+                calendar.site_closures.push((self.site, days));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the closed days.
     fn days(&self) -> Result<Period, StoreError> {
         Period::new(self.from_date, self.to_date).ok_or_else(|| StoreError::corrupt("closures", "to_date"))

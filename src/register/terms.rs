@@ -1,5 +1,7 @@
 //! Term dates of organisations, from which school days are counted. Each organisation puts its own.
 
+use std::collections::HashMap;
+
 use prost::Message;
 
 use super::{closures, moments};
@@ -9,7 +11,7 @@ use crate::exchange::check::Check;
 use crate::exchange::{CallerRole, Decided, PolicyFacts, Reason, Refusal, RequestContext};
 use crate::proto::v1::{self, PutTermDatesRequest, PutTermDatesResponse, TermDates};
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Revision, Snapshot, StoreError};
+use crate::store::{Record as _, Revision, Snapshot, StoreError, ValueSet};
 use crate::violation_reason::ViolationReason;
 use crate::{record, select};
 
@@ -32,6 +34,12 @@ record! {
     }
     written { version_key: VersionKey = |row| key(&row.organisation, row.academic_year); }
     versions = |row| vec![(key(&row.organisation, row.academic_year), row.version)];
+}
+
+impl TermsRow {
+    fn decode(&self) -> Result<TermDates, StoreError> {
+        TermDates::decode(&self.message[..]).map_err(|_| StoreError::corrupt("term_dates", "message"))
+    }
 }
 
 fn key(organisation: &OrganisationId, year: i32) -> VersionKey {
@@ -88,21 +96,60 @@ pub async fn load_calendar(
 ) -> Result<SchoolCalendar, StoreError> {
     let mut calendar = SchoolCalendar::default();
     for dates in list_term_dates(snapshot, organisation).await? {
-        for (periods, stored) in
-            [(&mut calendar.terms, &dates.terms), (&mut calendar.half_terms, &dates.half_terms)]
-        {
-            for sent in stored {
-                periods.push(parse_period(sent).ok_or_else(|| StoreError::corrupt("term_dates", "periods"))?);
-            }
-        }
-        for day in &dates.inset_days {
-            calendar
-                .inset_days
-                .insert(Date::parse(day).map_err(|_| StoreError::corrupt("term_dates", "periods"))?);
+        add_term_dates(&mut calendar, &dates)?;
+    }
+    for closure in closures::list_closures(snapshot, organisation).await? {
+        closure.add_to(&mut calendar)?;
+    }
+    Ok(calendar)
+}
+
+/// Loads the school calendars of organisations, each as [`load_calendar`] does one, with two queries.
+///
+/// # Errors
+/// As [`load_calendar`].
+pub async fn load_calendars(
+    snapshot: &mut Snapshot,
+    organisations: impl IntoIterator<Item = OrganisationId>,
+) -> Result<HashMap<OrganisationId, SchoolCalendar>, StoreError> {
+    let none = |organisation| (organisation, SchoolCalendar::default());
+    let mut calendars: HashMap<_, _> = organisations.into_iter().map(none).collect();
+    let set =
+        || ValueSet::Texts(calendars.keys().map(|organisation| organisation.as_str().to_owned()).collect());
+    let (of_terms, of_closures) = (set(), set());
+    let sql = select!(
+        TermsRow,
+        "JOIN current_versions v ON v.key = t.version_key AND v.idx = t.idx AND v.ordinal = t.ordinal \
+         WHERE t.organisation IN SET ORDER BY t.academic_year"
+    );
+    for row in snapshot.fetch_in_set(sql, Vec::new(), of_terms).await? {
+        let row = TermsRow::read(&row)?;
+        let dates = row.decode()?;
+        if let Some(calendar) = calendars.get_mut(&row.organisation) {
+            add_term_dates(calendar, &dates)?;
         }
     }
-    closures::add_closures(&mut calendar, snapshot, organisation).await?;
-    Ok(calendar)
+    for closure in closures::list_closures_of(snapshot, of_closures).await? {
+        if let Some(calendar) = calendars.get_mut(&closure.organisation) {
+            closure.add_to(calendar)?;
+        }
+    }
+    Ok(calendars)
+}
+
+fn add_term_dates(calendar: &mut SchoolCalendar, dates: &TermDates) -> Result<(), StoreError> {
+    let corrupt = || StoreError::corrupt("term_dates", "periods");
+    for (periods, stored) in
+        [(&mut calendar.terms, &dates.terms), (&mut calendar.half_terms, &dates.half_terms)]
+    {
+        for sent in stored {
+            periods.push(parse_period(sent).ok_or_else(corrupt)?);
+        }
+    }
+    for day in &dates.inset_days {
+        calendar.inset_days.insert(Date::parse(day).map_err(|_| corrupt())?);
+    }
+    Ok(())
 }
 
 /// Lists an organisation's term dates by academic year.
@@ -119,10 +166,7 @@ pub async fn list_term_dates(
          WHERE t.organisation = $1 ORDER BY t.academic_year"
     );
     let rows: Vec<TermsRow> = snapshot.select(sql, vec![organisation.as_str().into()]).await?;
-    let decode = |row: &TermsRow| {
-        TermDates::decode(&row.message[..]).map_err(|_| StoreError::corrupt("term_dates", "message"))
-    };
-    rows.iter().map(decode).collect()
+    rows.iter().map(TermsRow::decode).collect()
 }
 
 fn check_periods(check: &mut Check, field: &'static str, sent: &[v1::Period]) {

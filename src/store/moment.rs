@@ -126,6 +126,35 @@ pub async fn list_due(
     read_positions(snapshot, sql, arguments).await
 }
 
+/// Reads the present moments of subjects behind a key, in the order of their keys, at most `limit`; lists those that are due
+/// until an instant. Returns the last key that was read too, `None` if there is none. Unlike [`list_due`] it passes no
+/// version that was replaced, of which there are the more the longer the log is.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_present(
+    snapshot: &mut Snapshot,
+    after: &VersionKey,
+    until: Instant,
+    limit: i64,
+) -> Result<(Vec<(MomentPosition, String)>, Option<VersionKey>), StoreError> {
+    let sql = "SELECT v.key, m.due, m.idx, m.ordinal, m.subject FROM current_versions v \
+               JOIN moments m ON m.idx = v.idx AND m.ordinal = v.ordinal \
+               WHERE v.key > $1 AND v.key < $2 ORDER BY v.key LIMIT $3";
+    let end = VersionKey::new(KeyFamily::Moment).bytes(&[u8::MAX]);
+    let arguments = vec![after.as_bytes().into(), end.as_bytes().into(), limit.into()];
+    let rows = snapshot.fetch(sql, arguments).await?;
+    let mut found = Vec::new();
+    for row in &rows {
+        let due: Option<i64> = row.get("due")?;
+        if due.is_some_and(|due| due <= until.micros()) {
+            found.push((MomentPosition::read(row)?, row.get("subject")?));
+        }
+    }
+    let last = rows.last().map(|row| row.get("key")).transpose()?;
+    Ok((found, last))
+}
+
 /// Lists moments that were set behind a position of the log and are due until an instant, in the order of the log, at
 /// most `limit`.
 ///
