@@ -134,7 +134,7 @@ async fn each_is_told_at_its_time(world: &World, placements: &[&str]) {
     let raised = wait_for_alert(&provider, MORNING, (AlertState::Open, 1)).await;
     assert_eq!((raised.kind(), raised.severity, &*raised.due_date), (AlertKind::Rule, 2, "2026-11-23"));
     assert_eq!((&*raised.placement_id, &*raised.commissioner), ("", ""));
-    assert_eq!((&*raised.provider, raised.figures), ("provider/riverside", Some(figures(2, 2))));
+    assert_eq!((&*raised.provider, raised.figures.clone()), ("provider/riverside", Some(figures(2, 2))));
     world.advance("2026-11-23T10:29:59Z");
     wait_for_ticks().await;
     for client in [&la, &residence] {
