@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::codes::organisation::OrganisationId;
 use crate::placements::safety_acknowledgement;
 use crate::proto::v1::DeliveryStage;
-use crate::store::version_key::{KeyFamily, VersionKey};
+use crate::store::version_key::VersionKey;
 use crate::store::{EntryIndex, Ordinal, Revision, Row, Snapshot, StoreError};
 use crate::{record, stored_enums};
 
@@ -96,11 +96,7 @@ pub fn acknowledgement_key(
     delivery: MailboxPosition,
     stage: DeliveryStage,
 ) -> VersionKey {
-    VersionKey::new(KeyFamily::Acknowledgement)
-        .text(organisation.as_str())
-        .bytes(&delivery.index.to_be_bytes())
-        .bytes(&delivery.ordinal.to_be_bytes())
-        .bytes(&(stage as i32).to_be_bytes())
+    VersionKey::acknowledgement(organisation.as_str(), (delivery.index, delivery.ordinal), stage as i32)
 }
 
 /// The header of a delivery: its row of `parties`, without content.

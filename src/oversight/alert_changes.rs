@@ -12,7 +12,7 @@ use super::rule_book::{RuleBook, RuleSettings};
 use super::rule_id::RuleId;
 use super::subject::Subject;
 use super::{cause, recipients};
-use crate::calendar::SchoolCalendar;
+use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
@@ -37,7 +37,8 @@ pub(super) async fn raise_alerts(
     let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
-        let opening = Opening { rule: rule.id(), settings, book, at: cx.now, calendar: &calendar };
+        let (at, calendar) = (cx.now, &calendar);
+        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again: None };
         let newest = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, (new.item, None)).await?;
         let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), (new, newest)) else { continue };
         let notice = opening_notice(&mut cx, opening, alert, &grounds).await?;
@@ -65,6 +66,8 @@ pub(super) struct Opening<'a> {
     pub(super) at: Instant,
     /// The school days of the subject's controller.
     pub(super) calendar: &'a SchoolCalendar,
+    /// The parameter that says how soon the rule raises another alert; `None` if the life of alerts decides.
+    pub(super) not_again: Option<&'static str>,
 }
 
 /// Creates an open alert, or opens the rule's newest about the subject again. `None`: that one still stands.
@@ -86,12 +89,16 @@ pub(super) fn open_alert(
 /// Creates an open alert that is about no placement yet, or opens the newest again. `None`: that one still stands.
 pub(super) fn open_or_reopen(
     cx: &mut RequestContext,
-    Opening { rule, settings, book, at, calendar }: Opening<'_>,
+    Opening { rule, settings, book, at, calendar, not_again }: Opening<'_>,
     (subject, new, newest): (&Subject, &NewAlert, Option<AlertRow>),
 ) -> Option<AlertRow> {
     let act_by = || act_by(at, book.act_within(settings.severity), book.school_hours, calendar);
     if let Some(newest) = newest {
-        match life::on_raise((newest.state, newest.ended_at()), at, book, calendar) {
+        let on_raise = match not_again.and_then(|name| settings.parameter(name, Date::in_london(at))) {
+            Some(days) => life::on_raise_after((newest.state, newest.raised_at()), at, days, calendar),
+            None => life::on_raise((newest.state, newest.ended_at()), at, book, calendar),
+        };
+        match on_raise {
             OnRaise::Keep => return None,
             OnRaise::Reopen => {
                 cx.snapshot.record_read(alerts::key(newest.id), newest.version);

@@ -82,6 +82,12 @@ impl AlertRow {
         self.item.ok_or_else(|| StoreError::corrupt("alerts", "item"))
     }
 
+    /// Returns when it was raised first.
+    #[must_use]
+    pub fn raised_at(&self) -> Instant {
+        Instant::from_micros(self.raised).unwrap_or(Instant::MAX)
+    }
+
     /// Returns when it ended.
     #[must_use]
     pub fn ended_at(&self) -> Option<Instant> {

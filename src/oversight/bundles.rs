@@ -82,7 +82,8 @@ pub(super) async fn decide(
         }
         for (organisation, found) in groups {
             let calendar = terms::load_calendar(&mut cx.snapshot, &organisation).await?;
-            let opening = Opening { rule, settings, book, at, calendar: &calendar };
+            let calendar = &calendar;
+            let opening = Opening { rule, settings, book, at, calendar, not_again: None };
             let mut group = Group::load(cx, (opening, bundle), &organisation).await?;
             for one in &found {
                 group.add_or_remove(one, opening);
@@ -278,7 +279,9 @@ pub(super) async fn find_cause(
     let (mut remaining, mut versions_read) = (BTreeSet::new(), Vec::new());
     for (commissioner, ids) in by_commissioner {
         for ids in ids.chunks(PLACEMENTS_PER_LOAD) {
-            for (id, loaded) in placement_facts::load(cx, &commissioner, ids).await? {
+            let day = cx.today;
+            let loaded = placement_facts::load(cx, (book, day), &commissioner, ids);
+            for (id, loaded) in loaded.await? {
                 versions_read.extend(loaded.versions_read);
                 if rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some() {
                     remaining.insert(id);

@@ -33,7 +33,9 @@ pub(super) async fn find(
     let Subject::Placement(placement) = &alert.subject else {
         return Err(StoreError::corrupt("alerts", "subject").into());
     };
-    let Some(loaded) = placement_facts::load_one(cx, *placement).await? else { return Ok(None) };
+    let Some(loaded) = placement_facts::load_one(cx, (book, cx.today), *placement).await? else {
+        return Ok(None);
+    };
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
     let (facts, grounds) = loaded.into_facts_and_grounds();
     // A node whose clock is behind that of the one which raised the alert would find that it is not due yet, and close it.

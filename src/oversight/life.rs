@@ -117,6 +117,22 @@ pub fn on_raise(
     }
 }
 
+/// Decides the same for a rule that says itself how many school days after an alert it raises another one: the state of the
+/// newest, and when it was raised. It is not opened again; only a resolution whose cause still holds opens it again.
+#[must_use]
+pub fn on_raise_after(
+    (state, raised): (AlertState, Instant),
+    at: Instant,
+    days: u32,
+    calendar: &SchoolCalendar,
+) -> OnRaise {
+    if state == AlertState::Open || at <= end_of_school_days(raised, days, calendar) {
+        OnRaise::Keep
+    } else {
+        OnRaise::New
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,5 +227,17 @@ mod tests {
         ] {
             assert_eq!(raise(state, ended, now), expected, "{state:?} {now}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_says_when_raises_another_alert_after_its_school_days() {
+        let raise =
+            |state, now: &str| on_raise_after((state, at("2026-09-07 10:00")), at(now), 20, &two_terms());
+        for state in [AlertState::Closed, AlertState::Resolved] {
+            assert_eq!(raise(state, "2026-09-14 10:00"), OnRaise::Keep);
+            assert_eq!(raise(state, "2026-10-05 23:59"), OnRaise::Keep);
+            assert_eq!(raise(state, "2026-10-06 00:01"), OnRaise::New);
+        }
+        assert_eq!(raise(AlertState::Open, "2026-10-06 00:01"), OnRaise::Keep);
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::alert_changes::{self, Notice, Opening};
 use super::alerts::{self, AlertRow};
+use super::attendance_facts;
 use super::bundles::{self, Findings};
 use super::placement_facts::{self, LoadedFacts};
 use super::rule::{Grounds, NewAlert};
@@ -43,7 +44,7 @@ pub(super) async fn evaluate_placements(
     }
     let commissioner = cx.caller.organisation.clone();
     let ids: Vec<Uuid> = moments.keys().copied().collect();
-    let mut loaded = placement_facts::load(&mut cx, &commissioner, &ids).await?;
+    let mut loaded = placement_facts::load(&mut cx, (book, Date::in_london(at)), &commissioner, &ids).await?;
     let subjects = loaded.keys().map(|id| Subject::Placement(*id));
     let mut newest = alerts::newest_about_each(&mut cx.snapshot, subjects).await?;
     let calendar = terms::load_calendar(&mut cx.snapshot, &commissioner).await?;
@@ -91,19 +92,21 @@ async fn evaluate_one(
     let (facts, grounds) = loaded.into_facts_and_grounds();
     let subject =
         Subject::Placement(grounds.placement.as_ref().map_or(Uuid::nil(), |placement| placement.id));
-    let (mut notices, mut next) = (Vec::new(), None::<Instant>);
+    let (mut notices, mut next, mut is_covered) = (Vec::new(), None::<Instant>, false);
     let today = Date::in_london(at);
     for rule in PLACEMENT_RULES {
         let Some(settings) = book.running(rule.id(), today).filter(|rule| rule.covers(facts.start)) else {
             continue;
         };
+        is_covered = true;
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
         if settings.bundle.is_some() {
             findings.add(rule.id(), &grounds, found.cause);
             continue;
         }
-        let opening = Opening { rule: rule.id(), settings, book, at, calendar };
+        let not_again = rule.not_again_within();
+        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again };
         let known = newest.remove(&(subject.clone(), rule.id()));
         let Some(notice) = decide_alert(cx, opening, (&subject, &grounds), (found.cause, known)).await?
         else {
@@ -118,7 +121,9 @@ async fn evaluate_one(
     if !rows.is_empty() {
         change = alert_changes::write_and_deliver(change, &grounds, &notices, rows);
     }
-    Ok((change, next))
+    // A placement that a rule covers always has a moment: by that a mark finds out that it is evaluated.
+    let is_evaluated = is_covered && facts.is_active;
+    Ok((change, next.or_else(|| is_evaluated.then(|| attendance_facts::next_friday(today)))))
 }
 
 /// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone. `None`: neither.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
+use super::attendance_facts::{AttendanceFacts, AttendedPlacement};
+use super::attendance_loading;
 use super::plan_facts::{self, PlanFacts};
+use super::rule_book::RuleBook;
 use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext, RoleStatus};
@@ -14,6 +17,7 @@ use crate::placements::{self, Placement, children, safety_acknowledgement};
 use crate::proto::v1::PlacementState;
 use crate::register::agreements::Agreements;
 use crate::register::terms;
+use crate::returns::Arrangement;
 use crate::seal::ChildKey;
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, Snapshot, StoreError, ValueSet};
@@ -45,6 +49,8 @@ pub struct PlacementFacts {
     pub plan: PlanFacts,
     /// When agreements between its commissioner and its provider are in force, in the order of their first days.
     pub agreements: Vec<Period>,
+    /// Its attendance; empty unless it is active.
+    pub attendance: AttendanceFacts,
 }
 
 /// Facts of a placement with what they were read from.
@@ -59,8 +65,8 @@ pub(super) struct LoadedFacts {
     pub versions_read: Vec<(VersionKey, Revision)>,
 }
 
-/// Loads the facts of placements of one commissioner, at most 200, by the placement's id. One that does not
-/// exist, or of which the child's record was erased, is left out.
+/// Loads the facts of placements of one commissioner on a day, at most 200, by the placement's id. One that does not
+/// exist, or of which the child's record was erased, is left out. The rule book says how far back attendance is read.
 ///
 /// The number of queries does not depend on that of the placements.
 ///
@@ -68,6 +74,7 @@ pub(super) struct LoadedFacts {
 /// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored of one of them does not open.
 pub(super) async fn load(
     cx: &mut RequestContext,
+    (book, day): (&RuleBook, Date),
     commissioner: &OrganisationId,
     ids: &[Uuid],
 ) -> Result<BTreeMap<Uuid, LoadedFacts>, Refusal> {
@@ -93,6 +100,15 @@ pub(super) async fn load(
     let agreed = placements.iter().map(|placement| placement.agreement);
     let agreements = Agreements::load(snapshot, commissioner, agreed, cx.today).await?;
     let mut plan_facts = plan_facts::load(cx, commissioner, (&placements, &keys), &plans).await?;
+    let attended = placements.iter().filter(|placement| placement.state == PlacementState::Active);
+    let attended = attended.filter_map(|placement| {
+        let plan = plans.get(&placement.id).and_then(|versions| versions.last()).map(|newest| &newest.plan);
+        let (key, calendar) = (key_of(placement)?, calendars.get(&placement.provider)?);
+        Some(AttendedPlacement { placement, key, arrangement: Arrangement::new(placement, plan), calendar })
+    });
+    let attended: Vec<_> = attended.collect();
+    let mut attendance = attendance_loading::load(cx, book, &attended, day).await?;
+    drop(attended);
     let mut loaded = BTreeMap::new();
     for placement in placements {
         let id = placement.id;
@@ -100,6 +116,8 @@ pub(super) async fn load(
         let plan = plans.get(&id).and_then(|versions| versions.last());
         let mut versions_read = safety.versions_read;
         let plan_version = plan.map_or(Revision::ABSENT, |plan| plan.version);
+        let attendance = attendance.remove(&id).unwrap_or_default();
+        versions_read.extend(attendance.versions_read);
         versions_read.extend([(placement.key(), placement.version), (plan::key(id), plan_version)]);
         versions_read.push(agreements.version_read(placement.agreement));
         let facts = PlacementFacts {
@@ -115,19 +133,24 @@ pub(super) async fn load(
             provider_days: calendars.get(&placement.provider).cloned().unwrap_or_default(),
             plan: plan_facts.remove(&id).unwrap_or_default(),
             agreements: agreements.periods(placement.agreement, &placement.provider),
+            attendance: attendance.facts,
         };
         loaded.insert(id, LoadedFacts { placement, key: key.clone(), facts, versions_read });
     }
     Ok(loaded)
 }
 
-/// Loads the facts of one placement. `None`: it does not exist, or the child's record was erased.
+/// Loads the facts of one placement on a day. `None`: it does not exist, or the child's record was erased.
 ///
 /// # Errors
 /// As [`load`].
-pub(super) async fn load_one(cx: &mut RequestContext, id: Uuid) -> Result<Option<LoadedFacts>, Refusal> {
+pub(super) async fn load_one(
+    cx: &mut RequestContext,
+    book_and_day: (&RuleBook, Date),
+    id: Uuid,
+) -> Result<Option<LoadedFacts>, Refusal> {
     let Some(placement) = placements::by_id(&mut cx.snapshot, id).await? else { return Ok(None) };
-    Ok(load(cx, &placement.commissioner, &[id]).await?.remove(&id))
+    Ok(load(cx, book_and_day, &placement.commissioner, &[id]).await?.remove(&id))
 }
 
 fn review_dates(newest: &PlanVersion) -> Result<Vec<Date>, StoreError> {

@@ -17,6 +17,12 @@ pub trait PlacementRule: Send + Sync {
         &[]
     }
 
+    /// Returns the name of the parameter that holds how many school days must pass after an alert was raised before another
+    /// one is raised about the same subject; `None` if the life of alerts decides, as for most rules.
+    fn not_again_within(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Decides whether the rule's cause holds at an instant, and when the answer may change although no fact does.
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation;
 }

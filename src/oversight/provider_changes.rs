@@ -60,7 +60,8 @@ pub(super) async fn evaluate_provider_day(
     for (rule, settings) in with_settings(book) {
         let mut facts = provider_facts::load(&mut cx, (provider, day), (rule, settings)).await?;
         versions_read.append(&mut facts.versions_read);
-        let opening = Opening { rule: rule.id(), settings, book, at, calendar: &calendar };
+        let calendar = &calendar;
+        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again: None };
         for cut_off in facts.cut_offs() {
             if cut_off > at {
                 decision.evaluate_at(cut_off);

@@ -26,6 +26,20 @@ stored_texts! {
         NoAgreement = "NO_AGREEMENT",
         /// At a cut-off, a provider owes marks that neither a closure nor a notice explains.
         ReturnMissing = "RETURN_MISSING",
+        /// A child at risk is absent, and nobody has explained it.
+        AbsentAtRisk = "ABSENT_AT_RISK",
+        /// A child is absent for the third day, and nobody has explained it.
+        AbsentThirdDay = "ABSENT_THIRD_DAY",
+        /// A child attends far less than in the weeks before.
+        AttendanceDrop = "ATTENDANCE_DROP",
+        /// One-to-one tuition was missed, and nobody acted on it.
+        TuitionMissed = "TUITION_MISSED",
+        /// A child was ill on so many days of the school year that its authority arranges education.
+        Illness15 = "ILLNESS_15",
+        /// Leave by a part-time timetable to which the parents have not agreed, or that does not end.
+        C2Unplanned = "C2_UNPLANNED",
+        /// A child was present at two providers at the same time.
+        TwoPlaces = "TWO_PLACES",
     }
 }
 

@@ -1,7 +1,12 @@
 //! The rules of oversight. Each rule is one file, one line of [`RULES`] or [`PLACEMENT_RULES`], and one row of
 //! `rules.toml`.
 
+mod absent_at_risk;
+pub(super) mod absent_third_day;
+mod attendance_drop;
+mod c2_unplanned;
 mod hours_low;
+mod illness_15;
 mod long_non_school;
 mod no_agreement;
 mod no_qualification;
@@ -11,14 +16,14 @@ mod progress_missing;
 mod return_missing;
 mod review_date_passed;
 mod start_without_passport;
+mod tuition_missed;
+mod two_places;
 
+use super::parameter_names::SCHOOL_DAYS;
 use super::placement_rule::PlacementRule;
 use super::provider_rule::ProviderRule;
 use super::rule::Rule;
 use super::rule_id::RuleId;
-
-/// Name of a parameter: a number of school days.
-const SCHOOL_DAYS: &str = "school_days";
 
 /// The rules that list what is due by themselves.
 pub const RULES: &[&dyn Rule] = &[&open_item_overdue::OpenItemOverdue];
@@ -33,6 +38,13 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
     &no_qualification::NoQualification,
     &long_non_school::LongNonSchool,
     &no_agreement::NoAgreement,
+    &absent_at_risk::AbsentAtRisk,
+    &absent_third_day::AbsentThirdDay,
+    &attendance_drop::AttendanceDrop,
+    &tuition_missed::TuitionMissed,
+    &illness_15::Illness15,
+    &c2_unplanned::C2Unplanned,
+    &two_places::TwoPlaces,
 ];
 
 /// The rules about what a provider owes, which are evaluated at its cut-offs.

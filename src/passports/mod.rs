@@ -7,6 +7,7 @@
 //! decision not to share is a record too (Children Act 2004 s.16LA).
 
 mod acknowledgement;
+mod at_risk;
 mod break_glass;
 mod content;
 pub mod need_to_know;
@@ -22,6 +23,7 @@ mod wire;
 mod withhold;
 
 pub use acknowledgement::{SafetyUpdate, acknowledgement_update};
+pub use at_risk::is_at_risk;
 pub use break_glass::{break_glass_content, due_date as break_glass_due_date};
 pub use content::passport_content;
 pub use primary_need::load_semh_primary_need;

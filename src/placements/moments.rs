@@ -73,6 +73,28 @@ pub async fn evaluate_now(
     Ok(change)
 }
 
+/// Has those of some placements evaluated now that have a moment. One that a rule covers has one while it is active; a mark
+/// of any other, for example of one that started before the rules, costs no evaluation.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn evaluate_covered_now(
+    cx: &mut RequestContext,
+    mut change: Change,
+    placements: &[Uuid],
+) -> Result<Change, StoreError> {
+    if placements.is_empty() {
+        return Ok(change);
+    }
+    let keys: Vec<_> = placements.iter().map(|placement| moment::key(&subject(*placement))).collect();
+    let present: Vec<MomentRow> = cx.snapshot.newest_by_keys(&keys).await?;
+    for (moment, due) in present.iter().filter_map(|moment| Some((moment, moment.due?))) {
+        let (guard, moment) = moment.followed_by(Some(due.min(cx.now)));
+        change = change.guard(guard.key, guard.version).append(&moment);
+    }
+    Ok(change)
+}
+
 /// Returns the subject of a placement's moments.
 fn subject(placement: Uuid) -> String {
     format!("placement/{}", placement.hyphenated())

@@ -19,8 +19,8 @@ use crate::exchange::{
 };
 use crate::placements::{self, Placement, children, plan};
 use crate::proto::v1::{
-    DeliveryKind, LeafRole, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, RecordKind, Session,
-    StoredExpectedAbsence,
+    DeliveryKind, LeafRole, NotifyExpectedAbsenceRequest, NotifyExpectedAbsenceResponse, PlacementState,
+    RecordKind, Session, StoredExpectedAbsence,
 };
 use crate::register::moments;
 use crate::store::Revision;
@@ -122,6 +122,12 @@ pub async fn notify_expected_absence(
         change = notify_parties(change.append_child(&part, &rows), &cx, (&placement, &rows), kind, object);
         for day in rows.iter().map(|row| row.date).collect::<BTreeSet<_>>() {
             change = moments::evaluate_provider_day(&mut cx, change, &placement.provider, day).await?;
+        }
+        // A mark that is sent later finds the notice by itself.
+        let is_late = notice.sessions.iter().any(|(date, _)| *date <= cx.today);
+        if is_late && placement.state == PlacementState::Active {
+            let placement = [placement.id];
+            change = placements::moments::evaluate_covered_now(&mut cx, change, &placement).await?;
         }
     }
     Ok(change.with_reply(&reply))

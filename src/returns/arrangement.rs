@@ -10,7 +10,7 @@ use crate::codes::suggestion::{
 };
 use crate::placements::Placement;
 use crate::placements::party_periods::PartyPeriod;
-use crate::proto::v1::{Plan, SeenMark, Session};
+use crate::proto::v1::{Plan, SeenMark, Session, SettingType};
 
 /// Number of school days within which the reason of an absence (code N) must be established. After them the code is O.
 const MAX_SCHOOL_DAYS_WITHOUT_REASON: u32 = 5;
@@ -24,7 +24,10 @@ pub struct Arrangement {
     /// Periods on the rolls of schools other than the provider; None while no party has changed.
     roll_periods: Option<Vec<PartyPeriod>>,
     dual_registered: bool,
-    part_time_period: Option<Period>,
+    /// The days of a part-time timetable, to which the parents agreed and which ends.
+    pub part_time_period: Option<Period>,
+    /// Whether the placement is one-to-one tuition.
+    pub is_tuition: bool,
     /// The weekly timetable.
     pub sessions: Vec<PlannedSession>,
     /// Days of education in addition to the weekly timetable's school days.
@@ -74,12 +77,14 @@ impl Arrangement {
             roll_periods: placement.school_periods_without(provider),
             dual_registered: dual && provider.kind() == OrganisationKind::School,
             part_time_period: plan.and_then(agreed_part_time_period),
+            is_tuition: plan.is_some_and(|plan| plan.setting_type() == SettingType::OneOnOneTuition),
             sessions: plan.map(planned_sessions).unwrap_or_default(),
             extra_dates: dates.iter().filter_map(|date| Date::parse(date).ok()).collect(),
         }
     }
 
     /// Returns the plan's site for a session. If the session has none, returns the first site in the timetable.
+    #[must_use]
     pub fn site(&self, date: Date, slot: SessionSlot) -> &str {
         let planned = self.planned_session(date, slot).filter(|planned| !planned.site.is_empty());
         let any = || self.sessions.iter().find(|planned| !planned.site.is_empty());
@@ -87,6 +92,7 @@ impl Arrangement {
     }
 
     /// Returns warnings for a mark received at `now` (day and time in England) that differs from the arrangement.
+    #[must_use]
     pub fn warnings(
         &self,
         mark: &ParsedMark,
@@ -133,6 +139,7 @@ impl Arrangement {
     }
 
     /// Returns the code suggested for the home school's register, as of `today`.
+    #[must_use]
     pub fn suggestion(
         &self,
         mark: &ParsedMark,
@@ -173,6 +180,7 @@ impl Arrangement {
 
     /// Returns whether the session is expected: the weekly timetable contains it, or the day is an extra date on whose
     /// weekday the timetable has no session.
+    #[must_use]
     pub fn expects(&self, date: Date, slot: SessionSlot) -> bool {
         let weekday = date.days_since_monday();
         let mut of_day = self.sessions.iter().filter(|planned| planned.weekday == weekday).peekable();
@@ -188,6 +196,7 @@ impl Arrangement {
     }
 
     /// Returns whether a part-time timetable covers the day. It must be agreed with the parents and have an end.
+    #[must_use]
     pub fn is_part_time_agreed(&self, date: Date) -> bool {
         self.part_time_period.is_some_and(|period| period.contains(date))
     }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 use uuid::Uuid;
 
+use super::mark_meaning::MarkMeaning;
 use super::register_statements::{self, StatementKind, StatementRow};
 use super::rows::{self, MarkRow};
 use super::rules::SessionSlot;
@@ -20,10 +21,10 @@ use crate::exchange::{
     CallerRole, Change, Decided, LeafInput, PolicyFacts, Reason, RecordRef, Refusal, RequestContext,
     RoleStatus,
 };
-use crate::placements::{Placement, children, rows::by_ids};
+use crate::placements::{Placement, children, moments, rows::by_ids};
 use crate::proto::v1::{
     ConfirmMarksRequest, ConfirmMarksResponse, Confirmation, ConfirmationResult, DeliveryKind, LeafRole,
-    MarkOutcome, Officer, RecordKind, Session, StoredConfirmation,
+    MarkOutcome, Officer, PlacementState, RecordKind, Session, StoredConfirmation,
 };
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
@@ -329,6 +330,9 @@ impl PlacementConfirmations<'_> {
         if rows.is_empty() {
             return Ok(change);
         }
+        if self.placement.state == PlacementState::Active && rows.iter().any(|row| self.is_evaluated(row)) {
+            change = moments::evaluate_covered_now(cx, change, &[self.placement.id]).await?;
+        }
         let (placement, role) = (self.placement.id, LeafRole::Submitted);
         let record = RecordRef::unversioned(RecordKind::Statement, self.confirmation_id);
         let part = LeafInput { placement, role, record, sender: &sender, key: &key, reply: &reply };
@@ -340,5 +344,13 @@ impl PlacementConfirmations<'_> {
             DeliveryKind::Confirmation,
             self.confirmation_id,
         ))
+    }
+
+    /// Returns whether a confirmation can explain an absence, or is one of illness.
+    fn is_evaluated(&self, row: &StatementRow) -> bool {
+        let mark = self.stored.marks.get(&(row.placement, row.date, row.slot));
+        let meaning = mark.and_then(|mark| Some(MarkMeaning::of(&mark.statement().ok()?, mark.date)));
+        meaning == Some(MarkMeaning::Unexplained)
+            || row.code.as_deref() == Some(AttendanceCode::Illness.as_str())
     }
 }

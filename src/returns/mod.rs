@@ -9,6 +9,8 @@ mod confirm;
 mod delivered;
 mod expected_returns;
 mod flags;
+pub mod mark_facts;
+pub mod mark_meaning;
 mod parts;
 pub mod progress;
 pub mod provider_day;
@@ -25,9 +27,11 @@ mod view;
 mod void;
 mod wire;
 
+pub use arrangement::Arrangement;
 pub use delivered::{attendance_content, confirmation_content, expected_absence_content};
 pub use progress::progress_content;
 pub use rows::placements_at;
+pub use rules::SessionSlot;
 
 use crate::exchange::RequestContext;
 use crate::exchange::method::methods;

@@ -18,7 +18,7 @@ use crate::calendar::{Date, SchoolCalendar};
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Reason, Refusal, RequestContext, SharingBasis};
 use crate::placements::{self, Placement};
-use crate::proto::v1::DataClass;
+use crate::proto::v1::{DataClass, PlacementState};
 use crate::register::{agreements, terms};
 use crate::seal::ChildKey;
 use crate::store::proposal::Guard;
@@ -40,6 +40,11 @@ impl RosterEntry {
     /// Returns whether the agreement is in force.
     pub fn is_agreed(&self) -> bool {
         self.basis.as_ref().is_some_and(|basis| !basis.lapsed)
+    }
+
+    /// Returns whether the placement is active. Only then do rules of oversight find anything in its marks.
+    pub fn is_active(&self) -> bool {
+        self.placement.state == PlacementState::Active
     }
 }
 

@@ -26,16 +26,19 @@ impl SessionSlot {
     const TIMED_OFFSET: u16 = 16;
 
     /// Returns the timed session with this start.
+    #[must_use]
     pub fn timed(start: TimeOfDay) -> Self {
         Self(Self::TIMED_OFFSET + start.minutes())
     }
 
     /// Returns the stored number.
+    #[must_use]
     pub fn number(self) -> u16 {
         self.0
     }
 
     /// Decodes a stored number; None if no session has it.
+    #[must_use]
     pub fn from_number(number: i64) -> Option<Self> {
         let number = u16::try_from(number).ok()?;
         let timed = number.checked_sub(Self::TIMED_OFFSET).is_some_and(|minute| minute < 24 * 60);

@@ -7,6 +7,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::flags::MarkFlags;
+use super::mark_meaning::is_evaluated;
 use super::resolve::{ResolvedRow, SubmissionBatch, resolve_rows, row_violations};
 use super::roster::{RosterCache, RosterEntry};
 use super::rows::{self, MarkRow, ReturnRow, mark_key, seal_note};
@@ -18,6 +19,7 @@ use crate::exchange::{
     CallerRole, Change, Decided, LeafInput, PolicyFacts, RecordRef, Refusal, RequestContext,
     RoleStatus as Live,
 };
+use crate::placements::moments;
 use crate::proto::v1::{
     DeliveryKind, LeafRole, MarkOutcome, MarkResult, RecordKind, StoredMark, SubmitAttendanceRequest,
     SubmitAttendanceResponse,
@@ -86,6 +88,7 @@ pub async fn decide_marks(
     let stored = rows.iter().filter(|row| row.is_written()).count();
     let row = ReturnRow { stored: i64::try_from(stored).unwrap_or(i64::MAX), ..row };
     let mut change = cx.change(&permit).append(&row);
+    change = moments::evaluate_covered_now(cx, change, &placements_to_evaluate(&rows, &batch)).await?;
     for (known, indexes) in batch.entries.iter().zip(row_indexes_by_child(&rows, batch.entries.len())) {
         let of_child = indexes.iter().filter_map(|index| rows.get(*index));
         let marks = mark_rows(cx, of_child.clone(), known, &batch, return_id)?;
@@ -117,6 +120,22 @@ pub async fn decide_marks(
         }
     }
     Ok((change, results))
+}
+
+/// Lists the active placements of which a mark can raise or close an alert, each once.
+fn placements_to_evaluate(rows: &[SubmittedRow], batch: &SubmissionBatch) -> Vec<Uuid> {
+    let mut placements = Vec::new();
+    for row in rows.iter().filter(|row| row.is_written()) {
+        let SubmittedRow::Accepted { mark, at, standing, .. } = row else { continue };
+        let Some(known) = batch.entries.get(*at).filter(|known| known.is_active()) else { continue };
+        let before = standing.as_ref().map(|standing| &standing.statement);
+        if is_evaluated(before, &mark.statement, mark.date, known.arrangement.is_tuition)
+            && !placements.contains(&known.placement.id)
+        {
+            placements.push(known.placement.id);
+        }
+    }
+    placements
 }
 
 /// Compares each row with earlier rows of the batch and with the stored mark of its session.

@@ -8,6 +8,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::flags::MarkFlags;
+use super::mark_meaning::is_evaluated;
 use super::parts;
 use super::roster::{RosterEntry, load_entry};
 use super::rows::{self, MarkRow, return_key, seal_note};
@@ -161,7 +162,7 @@ async fn restore_marks(
         .filter(|(mark, _)| mark.is_after_restricted())
         .map(|(mark, _)| mark.placement)
         .collect();
-    let (mut change, mut results) = (cx.change(permit), Vec::new());
+    let (mut change, mut results, mut evaluated) = (cx.change(permit), Vec::new(), Vec::new());
     for known in known {
         let reason = RestoreReason::new(reason, &restricted, known.placement.id);
         let (mut rows, mut reply) = (Vec::new(), Vec::new());
@@ -184,6 +185,11 @@ async fn restore_marks(
                 let before = before.map(|before| before.mark);
                 change = change.guard(now.key(), now.revision);
                 let row = restoring_revision(cx, known, now, *position, before, &reason)?;
+                let (from, to, is_tuition) =
+                    (now.statement()?, row.statement()?, known.arrangement.is_tuition);
+                if known.is_active() && is_evaluated(Some(&from), &to, now.date, is_tuition) {
+                    evaluated.push(known.placement.id);
+                }
                 result.set_outcome(MarkOutcome::Voided);
                 result.revision = row.revision.to_u32();
                 rows.push(row);
@@ -197,6 +203,8 @@ async fn restore_marks(
         change = change.append_child_under(known.basis.as_ref(), &part, &rows);
     }
     results.sort_unstable_by_key(|result| result.index);
+    evaluated.dedup();
+    let change = placements::moments::evaluate_covered_now(cx, change, &evaluated).await?;
     Ok((results, change))
 }
 

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use super::position::{EntryIndex, Ordinal};
+
 /// The kind of thing that a key names. The letters are stored: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,6 +83,17 @@ impl VersionKey {
         let mut bytes = Vec::with_capacity(24);
         bytes.push(family as u8);
         Self(bytes)
+    }
+
+    /// Makes the key of a stage (`apgateway.v1.DeliveryStage`) of the delivery at a position of a mailbox. It has version 1
+    /// once the organisation has acknowledged the stage.
+    #[must_use]
+    pub fn acknowledgement(organisation: &str, (index, ordinal): (EntryIndex, Ordinal), stage: i32) -> Self {
+        Self::new(KeyFamily::Acknowledgement)
+            .text(organisation)
+            .bytes(&index.to_be_bytes())
+            .bytes(&ordinal.to_be_bytes())
+            .bytes(&stage.to_be_bytes())
     }
 
     /// Adds text, prefixed with its length.

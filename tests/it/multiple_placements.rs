@@ -54,10 +54,20 @@ async fn create_referral(
     (answer.placement_id, answer.etag)
 }
 
-/// Places the child again from 2 November, without a plan.
+/// Places the child again at Riverside from 2 November, without a plan.
 pub async fn place_again(world: &World, commissioner: &str, child: ChildIdentity, reference: &str) -> String {
-    let (riverside, client) = (world.client("provider-a").await, world.client(commissioner).await);
-    let (placement_id, etag) = create_referral(world, commissioner, "provider-a", child).await;
+    place_at(world, (commissioner, "provider-a"), child, reference).await
+}
+
+/// Places the child at a provider from 2 November, without a plan.
+pub async fn place_at(
+    world: &World,
+    (commissioner, provider): (&str, &str),
+    child: ChildIdentity,
+    reference: &str,
+) -> String {
+    let (teaching, client) = (world.client(provider).await, world.client(commissioner).await);
+    let (placement_id, etag) = create_referral(world, commissioner, provider, child).await;
     let accept = RespondToReferralRequest {
         request_id: new_id(),
         placement_id: placement_id.clone(),
@@ -65,7 +75,7 @@ pub async fn place_again(world: &World, commissioner: &str, child: ChildIdentity
         answer: Some(Answer::Accept(Acceptance { provider_reference: reference.to_owned() })),
         ..RespondToReferralRequest::default()
     };
-    let etag = riverside.call(placement_service::RESPOND_TO_REFERRAL, &accept).await.unwrap().message.etag;
+    let etag = teaching.call(placement_service::RESPOND_TO_REFERRAL, &accept).await.unwrap().message.etag;
     let missing = [MissingItem::Plan, MissingItem::Decision, MissingItem::SafetyAcknowledgement];
     let start = StartPlacementRequest {
         request_id: new_id(),

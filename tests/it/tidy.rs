@@ -84,7 +84,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "oversight",
-        "violation_reason clock calendar codes proto seal store exchange register placements returns",
+        "violation_reason clock calendar codes proto seal store exchange register placements passports returns",
     ),
     (
         "delivery",

@@ -21,6 +21,7 @@ pub fn check_written(check: &mut Check, block: &PassportBlock, writer: &Reader) 
             expect_written("safeguarding.child_protection", main, sent.child_protection);
             expect_written("safeguarding.child_in_need", main, sent.child_in_need);
             expect_written("safeguarding.looked_after", main, sent.looked_after);
+            expect_written("safeguarding.missing_before", main, sent.missing_before);
             expect_written("safeguarding.detail", main, !sent.detail.is_empty());
             expect_written("safeguarding.no_contact", Part::NoContact, !sent.no_contact.is_empty());
             expect_written("safeguarding.address", Part::Address, !sent.address.is_empty());

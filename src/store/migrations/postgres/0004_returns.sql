@@ -34,3 +34,5 @@ CREATE TABLE marks (
   prior_ordinal    BIGINT,
   PRIMARY KEY (idx, ordinal)
 );
+-- Finds the illness of a year without the marks of other codes.
+CREATE INDEX marks_illness ON marks (placement, date, slot) WHERE code = 'I';

@@ -52,6 +52,8 @@ CREATE TABLE placements (
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX placements_provider ON placements (provider, id);
+-- Finds the other placements of a child.
+CREATE INDEX placements_child ON placements (child);
 
 -- Organisations that are or were a party to a placement, one row each.
 CREATE TABLE placement_parties (

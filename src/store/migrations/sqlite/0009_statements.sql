@@ -18,3 +18,4 @@ CREATE TABLE statements (
   PRIMARY KEY (idx, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX statements_placement ON statements (placement, date);
+CREATE INDEX statements_illness ON statements (placement, date, slot) WHERE code = 'I' AND kind = 1;
