@@ -44,7 +44,9 @@ impl OrganisationKind {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    /// Returns the kind of a word; `None` for another word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "la" => Self::La,
             "school" => Self::School,

@@ -91,6 +91,7 @@ reasons! {
     StateInvalid "STATE_INVALID" FailedPrecondition People 0 "this cannot be done in its present state; the metadata names it, the states in which it can, and who acts next";
     AlreadyExists "ALREADY_EXISTS" AlreadyExists Client 0 "the organisation has created this before";
     RevisionMismatch "REVISION_MISMATCH" Aborted Client 0 "the etag is not that of the newest version";
+    TermsChanged "TERMS_CHANGED" FailedPrecondition People 0 "the terms are not those that were read; read the agreement again";
     DigestMismatch "DIGEST_MISMATCH" FailedPrecondition Client 0 "this delivery was never sent with this digest";
     RequestIdReused "IDEMPOTENCY_KEY_REUSED" AlreadyExists Client 0 "this request id was used for another request";
     StreamProtocol "STREAM_PROTOCOL" InvalidArgument Client 0 "the message is not allowed at this point of the stream";

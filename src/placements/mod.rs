@@ -40,7 +40,9 @@ mod tests;
 pub use damaged::by_ids_with_damaged;
 pub use delivered::placement_content;
 pub use draft::{can_read, can_read_on, check_etag, granted_access};
-pub use rows::{Placement, by_id, by_id_for_party, list_lasting_by_provider, list_started_by_provider};
+pub use rows::{
+    Placement, by_id, by_id_for_party, list_ids_for_party, list_lasting_by_provider, list_started_by_provider,
+};
 
 use crate::exchange::method::methods;
 use crate::store::moment::MomentRow;
@@ -86,6 +88,9 @@ methods! {
         Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
     }
     register_service::GET_TERM_DATES => unary(school_calendar::get_term_dates) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always, Party: Always]
+    }
+    register_service::LIST_CLOSURES => unary(school_calendar::list_closures) {
         Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always, Party: Always]
     }
     register_service::DECLARE_CLOSURE => unary(school_calendar::declare_closure) {

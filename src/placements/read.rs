@@ -268,6 +268,7 @@ fn matches_query(query: &ListQuery, placement: &Placement, access: Access) -> bo
     if let Access::Former(until) = access {
         let as_of_day = state_on_day(placement, until);
         return query.active_on.is_none_or(|day| day <= until)
+            && query.from.is_none_or(|from| from <= until)
             && matches_query(query, &as_of_day, Access::Full);
     }
     let active = |day| rules::is_active_on(placement.state, placement.start_date, placement.end_date, day);
@@ -275,4 +276,16 @@ fn matches_query(query: &ListQuery, placement: &Placement, access: Access) -> bo
         && query.provider.as_ref().is_none_or(|provider| *provider == placement.provider)
         && query.commissioner.as_ref().is_none_or(|commissioner| *commissioner == placement.commissioner)
         && query.active_on.is_none_or(active)
+        && was_active_between(placement, query.from, query.to)
+}
+
+/// Reports whether a placement was active on any of these days; without any, whether it belongs in a list of all.
+fn was_active_between(placement: &Placement, from: Option<Date>, to: Option<Date>) -> bool {
+    if from.is_none() && to.is_none() {
+        return true;
+    }
+    let is_or_was_active = matches!(placement.state, PlacementState::Active | PlacementState::Ended);
+    is_or_was_active
+        && placement.start_date.is_some_and(|start| to.is_none_or(|to| start <= to))
+        && from.is_none_or(|from| placement.end_date.is_none_or(|end| from <= end))
 }

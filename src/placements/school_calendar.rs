@@ -1,4 +1,4 @@
-//! `DeclareClosure` and `GetTermDates`: closures and term dates of an organisation, for those that share a placement
+//! `DeclareClosure`, `ListClosures` and `GetTermDates`: closures and term dates of an organisation, for those that share a placement
 //! with it. They are methods of `RegisterService`, but only placements tell to whom a closure goes, and who may read
 //! another organisation's dates; `register` keeps both records.
 
@@ -14,6 +14,7 @@ use crate::exchange::{
 };
 use crate::proto::v1::{
     DeclareClosureRequest, DeclareClosureResponse, DeliveryKind, GetTermDatesRequest, GetTermDatesResponse,
+    ListClosuresRequest, ListClosuresResponse,
 };
 use crate::register::closures::{self, ClosureRow};
 use crate::register::{moments, terms};
@@ -106,13 +107,7 @@ pub(super) async fn get_term_dates(
     let organisation = check.organisation("organisation", &m.organisation);
     check.finish()?;
     let organisation = organisation.ok_or(Reason::Malformed)?;
-    let part = if organisation == cx.caller.organisation {
-        CallerRole::Owner
-    } else if shares_placement(&mut cx, &organisation).await? {
-        CallerRole::Party
-    } else {
-        CallerRole::NoRole
-    };
+    let part = part_in(&mut cx, &organisation).await?;
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let closures = closures::list_closures(&mut cx.snapshot, &organisation).await?;
     let reply = GetTermDatesResponse {
@@ -123,6 +118,37 @@ pub(super) async fn get_term_dates(
     let change = cx.change(&permit);
     let change = if part == CallerRole::Party { change.add_counterpart(&organisation) } else { change };
     Ok(change.with_reply(&reply))
+}
+
+/// Lists the closures of the caller, or of an organisation with which it shares a placement.
+pub(super) async fn list_closures(
+    mut cx: RequestContext,
+    m: ListClosuresRequest,
+) -> Result<Decided<ListClosuresResponse>, Refusal> {
+    let mut check = Check::new();
+    let organisation = check.optional_organisation("organisation", &m.organisation);
+    let (from, to) = check.optional_days("from_date", &m.from_date, "to_date", &m.to_date);
+    check.finish()?;
+    let organisation = organisation.unwrap_or_else(|| cx.caller.organisation.clone());
+    let part = part_in(&mut cx, &organisation).await?;
+    let permit = cx.permit(&PolicyFacts::for_role(part))?;
+    let closures = closures::list_closures(&mut cx.snapshot, &organisation).await?;
+    let touches = |closure: &&ClosureRow| {
+        from.is_none_or(|from| closure.to_date >= from) && to.is_none_or(|to| closure.from_date <= to)
+    };
+    let closures = closures.iter().filter(touches).map(ClosureRow::to_proto).collect();
+    let change = cx.change(&permit);
+    let change = if part == CallerRole::Party { change.add_counterpart(&organisation) } else { change };
+    Ok(change.with_reply(&ListClosuresResponse { closures, receipt: None }))
+}
+
+/// Returns the caller's part in the calendar of an organisation.
+async fn part_in(cx: &mut RequestContext, organisation: &OrganisationId) -> Result<CallerRole, StoreError> {
+    if *organisation == cx.caller.organisation {
+        return Ok(CallerRole::Owner);
+    }
+    let is_shared = shares_placement(cx, organisation).await?;
+    Ok(if is_shared { CallerRole::Party } else { CallerRole::NoRole })
 }
 
 /// Reports whether caller and organisation are or were parties to the same placement.

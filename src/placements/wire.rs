@@ -99,6 +99,10 @@ pub(super) struct ListQuery {
     pub commissioner: Option<OrganisationId>,
     /// A day on which the placement was active.
     pub active_on: Option<Date>,
+    /// First of the days on one of which the placement was active.
+    pub from: Option<Date>,
+    /// Last of these days.
+    pub to: Option<Date>,
 }
 
 pub(super) fn respond(m: &RespondToReferralRequest) -> Result<(PlacementVersion, ReferralResponse), Refusal> {
@@ -239,7 +243,8 @@ pub(super) fn list(m: &ListPlacementsRequest) -> Result<ListQuery, Refusal> {
     let provider = check.optional_organisation("provider", &m.provider);
     let commissioner = check.optional_organisation("commissioner", &m.commissioner);
     let active_on = check.optional_date("active_on", &m.active_on);
-    let query = size.map(|size| ListQuery { size, state, provider, commissioner, active_on });
+    let (from, to) = check.optional_days("from_date", &m.from_date, "to_date", &m.to_date);
+    let query = size.map(|size| ListQuery { size, state, provider, commissioner, active_on, from, to });
     finish(check, query)
 }
 

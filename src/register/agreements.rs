@@ -3,12 +3,14 @@
 
 mod coverage;
 mod moments;
+mod read;
 mod rows;
 mod rules;
 mod wire;
 
 use uuid::Uuid;
 
+use super::certificates::parse_fingerprint;
 use super::organisations;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
@@ -23,9 +25,11 @@ use crate::proto::v1::{
 };
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, Snapshot, StoreError};
+use crate::violation_reason::ViolationReason;
 pub use coverage::Agreements;
 pub use moments::AgreementPage;
-pub use rows::{AgreementRow, by_id, key};
+pub(super) use read::{get, list};
+pub use rows::{AgreementRow, by_id, key, written_at};
 
 /// Proposes an agreement. The proposal counts as the proposer's signature.
 pub(super) async fn propose(
@@ -37,18 +41,33 @@ pub(super) async fn propose(
     let permit =
         cx.permit(&PolicyFacts::for_role(if party { CallerRole::Party } else { CallerRole::NoRole }))?;
     let mut row = agreement;
-    // An organisation that is not registered could never countersign. It is answered NOT_FOUND like any other object.
-    for party in &row.parties {
-        organisations::by_id(&mut cx.snapshot, party).await?.ok_or(Reason::NotFound)?;
-    }
+    check_registered(&mut cx, &m, &row.parties).await?;
     row.id = cx.random.uuid_v7(cx.now);
     row.countersigned_by = vec![cx.caller.organisation.clone()];
     let reply = ProposeAgreementResponse {
         agreement_id: row.id.hyphenated().to_string(),
         etag: row.version.to_string(),
+        terms_sha256: row.terms_sha256(),
         receipt: None,
     };
     Ok(write_version(&cx, cx.change(&permit).guard(key(row.id), Revision::ABSENT), &row).with_reply(&reply))
+}
+
+/// Checks that every party is registered, because another could never countersign. Who is registered is in the directory.
+async fn check_registered(
+    cx: &mut RequestContext,
+    m: &ProposeAgreementRequest,
+    parties: &[OrganisationId],
+) -> Result<(), Refusal> {
+    let registered =
+        organisations::list_names(&mut cx.snapshot, parties.iter().map(OrganisationId::as_str)).await?;
+    let mut check = Check::new();
+    let sent = m.agreement.iter().flat_map(|agreement| &agreement.parties).enumerate();
+    for (index, _) in sent.filter(|(_, sent)| !registered.iter().any(|(known, _)| known == *sent)) {
+        let mut at = check.enter("agreement");
+        at.enter("parties").index(index).add_violation("", ViolationReason::OrganisationUnknown);
+    }
+    Ok(check.finish()?)
 }
 
 /// Signs an agreement. The last signature puts it in force.
@@ -60,6 +79,8 @@ pub(super) async fn countersign(
     check.request_id(&m.request_id);
     let id = check.uuid("agreement_id", &m.agreement_id);
     check.required("etag", &m.etag);
+    let terms = check
+        .parsed("terms_sha256", &m.terms_sha256, |text| parse_fingerprint(text).map(|_| text.to_owned()));
     check.finish()?;
     let (permit, mut row) = authorise_party(&mut cx, id).await?;
     if m.etag != row.version.to_string() {
@@ -73,6 +94,9 @@ pub(super) async fn countersign(
     if row.countersigned_by.contains(&cx.caller.organisation) {
         let next_actor = NextActor::OtherParty;
         return Err(WrongState { current: "COUNTERSIGNED", required: needed(), next_actor }.into());
+    }
+    if terms.is_none_or(|terms| terms != row.terms_sha256()) {
+        return Err(Reason::TermsChanged.into());
     }
     let mut change = cx.change(&permit).guard(key(row.id), row.version);
     row.version = row.version.next();

@@ -1,13 +1,12 @@
 //! Identification of callers: certificate and organisation of a call as they are registered, and the grant of a processor
 //! that acts for another.
 
-use super::grants::GrantKind;
 use super::{certificates, organisations};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::caller::CallerClaims;
 use crate::exchange::{Caller, Reason, Refusal};
 use crate::identity::PeerCertificate;
-use crate::proto::v1::{CertificateState, OrganisationState};
+use crate::proto::v1::{CertificateState, GrantKind, OrganisationState};
 use crate::store::proposal::Guard;
 use crate::store::version_key::VersionKey;
 use crate::store::{ColumnType as _, Snapshot, StoreError};

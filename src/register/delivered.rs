@@ -1,7 +1,7 @@
-//! The content of a delivered change of the register: its subject, and the closure, change of state or issuer that it
-//! wrote.
+//! The content of a delivered change of the register: its subject, and the agreement with its terms, closure, change of
+//! state or issuer that it wrote.
 
-use super::{closures, issuers, state_change};
+use super::{agreements, closures, issuers, state_change};
 use crate::exchange::{DeliveredContent, DeliverySource, Refusal, RequestContext};
 use crate::proto::v1::RegisterContent;
 use crate::proto::v1::delivery::Content;
@@ -20,6 +20,7 @@ pub async fn register_content(
         method: source.method.rsplit('/').next().unwrap_or_default().to_owned(),
         closure: closure.map(|closure| closure.to_proto()),
         state_change: state_change::written_at(cx, source.index, source.object).await?,
+        agreement: agreements::written_at(&mut cx.snapshot, source.index).await?.map(|row| row.to_proto()),
         issuer: issuers::written_at(&mut cx.snapshot, source.index).await?.unwrap_or_default(),
     };
     Ok(DeliveredContent::new(content, Content::Register, Vec::new()))

@@ -8,11 +8,12 @@ use crate::calendar::Date;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::check::Check;
 use crate::exchange::{
-    CallerRole, Change, Decided, NextActor, PolicyFacts, Reason, Refusal, RequestContext, WrongState,
+    CallerRole, Change, Decided, NextActor, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
+    WrongState,
 };
 use crate::proto::v1::{
     AppointAuditorRequest, AppointAuditorResponse, AuthoriseProcessorRequest, AuthoriseProcessorResponse,
-    DeliveryKind, EndGrantRequest, EndGrantResponse,
+    DeliveryKind, EndGrantRequest, EndGrantResponse, Grant, GrantKind, ListGrantsRequest, ListGrantsResponse,
 };
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{ColumnType, Revision, Snapshot, StoreError};
@@ -21,16 +22,6 @@ use crate::{record, select, stored_enums};
 
 /// Maximum number of methods of one grant.
 const MAX_METHODS: usize = 60;
-
-/// The kind of organisation that a grant is given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum GrantKind {
-    /// A processor, which may call methods for the organisation.
-    Processor = 1,
-    /// An auditor, which may read the log of the organisation's exchanges.
-    Auditor = 2,
-}
 
 stored_enums! { GrantKind }
 
@@ -138,6 +129,53 @@ pub(super) async fn end_grant(
         .bump(VersionKey::authority(row.grantor.as_str()))
         .bump(VersionKey::authority(row.grantee.as_str()));
     Ok(notify_grantee(change, &row).with_reply(&EndGrantResponse { receipt: None }))
+}
+
+/// Lists the grants that the caller gave or was given, by id.
+pub(super) async fn list(
+    mut cx: RequestContext,
+    m: ListGrantsRequest,
+) -> Result<Decided<ListGrantsResponse>, Refusal> {
+    let mut check = Check::new();
+    let page_size = i64::from(check.page_size("page_size", m.page_size, 100, 1_000).unwrap_or(100));
+    check.finish()?;
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
+    let pages = PageTokens::for_query(&cx, &ListGrantsRequest::default());
+    let after = pages.start_position(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
+    let caller = cx.caller.organisation.clone();
+    let sql = select!(
+        GrantRow,
+        "JOIN current_versions v ON v.key = g.version_key AND v.idx = g.idx AND v.ordinal = g.ordinal \
+         WHERE (g.grantor = $1 OR g.grantee = $1) AND g.id > $2 ORDER BY g.id LIMIT $3"
+    );
+    let arguments = vec![caller.as_str().into(), after.into(), page_size.into()];
+    let rows: Vec<GrantRow> = cx.snapshot.select(sql, arguments).await?;
+    let is_full = i64::try_from(rows.len()) == Ok(page_size);
+    let next_page_token = match rows.last().filter(|_| is_full) {
+        None => String::new(),
+        Some(last) => pages.seal(&cx, last.id.as_bytes())?,
+    };
+    let others = rows.iter().map(|row| if row.grantor == caller { &row.grantee } else { &row.grantor });
+    let change = others.fold(cx.change(&permit), Change::add_counterpart);
+    let grants = rows.iter().map(GrantRow::to_proto).collect();
+    Ok(change.with_reply(&ListGrantsResponse { grants, next_page_token, receipt: None }))
+}
+
+impl GrantRow {
+    /// Returns the grant as a message.
+    fn to_proto(&self) -> Grant {
+        Grant {
+            grant_id: self.id.hyphenated().to_string(),
+            etag: self.version.to_string(),
+            kind: self.kind.into(),
+            grantor: self.grantor.to_string(),
+            grantee: self.grantee.to_string(),
+            methods: self.methods.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            from_date: self.from_date.to_string(),
+            to_date: self.to_date.map(|date| date.to_string()).unwrap_or_default(),
+            ended: self.ended,
+        }
+    }
 }
 
 /// Lists the organisations whose appointment of an auditor is in force on this day.

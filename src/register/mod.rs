@@ -7,6 +7,7 @@ pub mod callers;
 pub mod certificates;
 pub mod closures;
 mod delivered;
+mod directory;
 pub mod grants;
 pub mod issuers;
 pub mod moments;
@@ -68,6 +69,18 @@ methods! {
     }
     register_service::END_AGREEMENT => unary(agreements::end_agreement) {
         Governs, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::GET_AGREEMENT => unary(agreements::get) {
+        Reads, callers: AGREEMENT_PARTIES, access: [Party: Always]
+    }
+    register_service::LIST_AGREEMENTS => unary(agreements::list) {
+        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+    }
+    register_service::LIST_GRANTS => unary(grants::list) {
+        ReadsOwn, callers: ANYONE, access: [Owner: Always]
+    }
+    register_service::LIST_DIRECTORY => unary(directory::list) {
+        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
     }
     register_service::REGISTER_ISSUER => unary(issuers::register) {
         Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]

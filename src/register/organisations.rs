@@ -19,7 +19,7 @@ use crate::proto::v1::{
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, Snapshot, StoreError};
 use crate::violation_reason::ViolationReason;
-pub use rows::{OrganisationRow, by_id, key, list_names, list_operators};
+pub use rows::{OrganisationRow, by_id, key, list_after, list_names, list_operators};
 
 /// Registers an organisation with its first certificate.
 pub(super) async fn register(
@@ -136,7 +136,7 @@ pub(super) async fn list(
     check.finish()?;
     let permit = cx.permit(&PolicyFacts::for_role(operator_part(&cx)))?;
     let after = String::from_utf8(after.unwrap_or_default()).unwrap_or_default();
-    let rows = rows::list_after(&mut cx.snapshot, &after, page_size).await?;
+    let rows = rows::list_after(&mut cx.snapshot, (&after, ""), page_size).await?;
     let full = i64::try_from(rows.len()) == Ok(page_size);
     let mut organisations = Vec::with_capacity(rows.len());
     for row in rows {

@@ -9,6 +9,7 @@ mod confirm;
 mod delivered;
 mod expected_returns;
 mod flags;
+mod list;
 pub mod mark_facts;
 pub mod mark_meaning;
 mod parts;
@@ -87,6 +88,10 @@ methods! {
     }
     returns_service::GET_ATTENDANCE => unary(read::get_attendance) {
         Reads, callers: PLACEMENT_PARTIES, access: [Commissioner: Always, SchoolOnRoll: Always, Residence: Always, Provider: WhileLive]
+    }
+    // Each placement is read under the policy of GetAttendance.
+    returns_service::LIST_ATTENDANCE => unary(list::list_attendance) {
+        Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
     }
     returns_service::SUBMIT_PROGRESS => unary(progress::submit_progress) {
         Changes, callers: PROVIDERS, access: [Provider: Always]

@@ -107,6 +107,9 @@ impl Fixtures {
             let reply = stage.call_ok(method).await;
             let receipt = reply.get_field_by_name("receipt").unwrap().as_message().unwrap().clone();
             stage.names.insert(name.to_owned(), text_field(&reply, field));
+            if name == "proposed" {
+                stage.names.insert("proposed.terms".to_owned(), text_field(&reply, "terms_sha256"));
+            }
             stage.names.insert("exchange".to_owned(), text_field(&receipt, "exchange_id"));
             for (name, field) in [("mail", "index"), ("size", "tree_size")] {
                 let number = receipt.get_field_by_name(field).unwrap().as_u64().unwrap();

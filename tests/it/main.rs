@@ -98,6 +98,7 @@ mod read_guards;
 mod reader_parts;
 mod reader_shares;
 mod register_file_cases;
+mod register_reads;
 mod replays;
 mod restricted_codes;
 mod revocation;

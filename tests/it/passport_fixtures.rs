@@ -107,6 +107,7 @@ pub async fn agree(
         request_id: new_id(),
         agreement_id: proposed.agreement_id.clone(),
         etag: proposed.etag,
+        terms_sha256: proposed.terms_sha256,
         ..CountersignAgreementRequest::default()
     };
     riverside.call(register_service::COUNTERSIGN_AGREEMENT, &request).await.unwrap();

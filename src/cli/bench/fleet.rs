@@ -223,6 +223,7 @@ impl ProviderBuilder {
             request_id: self.new_request_id(),
             agreement_id: proposed.agreement_id.clone(),
             etag: proposed.etag,
+            terms_sha256: proposed.terms_sha256,
             ..CountersignAgreementRequest::default()
         };
         client.call(register::COUNTERSIGN_AGREEMENT, &request).await?;

@@ -10,7 +10,7 @@ use prost_reflect::DynamicMessage;
 use super::super::{Failure, json_decode, json_request, output, print_line};
 
 /// Values in place of `$name`; any other name of an object becomes [`SAMPLE_ID`].
-const SAMPLE_VALUES: [(&str, &str); 8] = [
+const SAMPLE_VALUES: [(&str, &str); 9] = [
     ("upn", "B801200005001"),
     ("reference", "WREN-1"),
     ("today", "2026-11-20"),
@@ -18,6 +18,7 @@ const SAMPLE_VALUES: [(&str, &str); 8] = [
     ("size", "8"),
     ("index", "7"),
     ("old", SAMPLE_DIGEST),
+    ("proposed.terms", SAMPLE_DIGEST),
     ("practitioner", SAMPLE_DIGEST),
 ];
 /// Id in an example.
@@ -79,7 +80,19 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
             "purposes": ["PURPOSE_EDUCATION_PROVISION"], "article_6": "ARTICLE6_PUBLIC_TASK",
             "from_date": "2026-11-01", "to_date": "2027-08-31", "review_by": "2027-07-01"}}"#,
     ),
-    example("CountersignAgreement", "provider-b", r#"{"agreement_id": "$proposed", "etag": "1"}"#),
+    example(
+        "CountersignAgreement",
+        "provider-b",
+        r#"{"agreement_id": "$proposed", "etag": "1", "terms_sha256": "$proposed.terms"}"#,
+    ),
+    example("GetAgreement", "provider-a", r#"{"agreement_id": "$agreement"}"#),
+    example("ListAgreements", "provider-a", r#"{"state": "AGREEMENT_STATE_IN_FORCE", "party": "la/330"}"#),
+    example("ListGrants", "provider-a", "{}"),
+    example(
+        "ListDirectory",
+        "provider-a",
+        r#"{"kind": "provider", "organisations": ["provider/riverside"]}"#,
+    ),
     example("EndAgreement", "la-a", r#"{"agreement_id": "$ending"}"#),
     example(
         "RegisterIssuer",
@@ -103,6 +116,11 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
         "provider-a",
         r##"{"site": "Unit 4", "from_date": "2026-11-23", "to_date": "2026-11-23",
             "kind": "CLOSURE_KIND_PLANNED", "reason_code": "#"}"##,
+    ),
+    example(
+        "ListClosures",
+        "la-a",
+        r#"{"organisation": "provider/riverside", "from_date": "2026-09-01", "to_date": "2026-12-18"}"#,
     ),
     example(
         "CreateReferral",
@@ -159,7 +177,7 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
             "la_of_residence": "la/330", "from_date": "2026-11-20", "reason": "moved within the area"}"#,
     ),
     example("GetPlacement", "provider-a", r#"{"placement_id": "$active"}"#),
-    example("ListPlacements", "provider-a", "{}"),
+    example("ListPlacements", "provider-a", r#"{"from_date": "2026-09-01", "to_date": "2026-11-20"}"#),
     example(
         "PutPassport",
         "la-a",
@@ -216,6 +234,11 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
         "GetAttendance",
         "provider-a",
         r#"{"placement_id": "$active", "from_date": "2026-09-01", "to_date": "2026-11-20"}"#,
+    ),
+    example(
+        "ListAttendance",
+        "provider-a",
+        r#"{"from_date": "2026-11-16", "to_date": "2026-11-20", "provider": "provider/riverside"}"#,
     ),
     example(
         "VoidReturn",

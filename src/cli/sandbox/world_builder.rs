@@ -224,6 +224,7 @@ impl WorldBuilder<'_> {
             request_id: self.new_request_id(),
             agreement_id: proposed.agreement_id.clone(),
             etag: proposed.etag,
+            terms_sha256: proposed.terms_sha256,
             ..CountersignAgreementRequest::default()
         };
         self.client(provider).await?.call(register::COUNTERSIGN_AGREEMENT, &request).await?;

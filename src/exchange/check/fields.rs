@@ -42,6 +42,21 @@ impl Check {
         if sent.is_empty() { None } else { self.parse_field(field, sent, date) }
     }
 
+    /// Reads two dates, each of which may be empty. A second date before the first is a violation by the second.
+    pub fn optional_days(
+        &mut self,
+        first: &'static str,
+        from: &str,
+        last: &'static str,
+        to: &str,
+    ) -> (Option<Date>, Option<Date>) {
+        let (from, to) = (self.optional_date(first, from), self.optional_date(last, to));
+        if from.zip(to).is_some_and(|(from, to)| to < from) {
+            self.add_violation(last, ViolationReason::DateOrder);
+        }
+        (from, to)
+    }
+
     /// Reads two dates as a period of at most `days` days. An invalid period is a violation by the second date.
     pub fn period(
         &mut self,

@@ -48,21 +48,22 @@ pub async fn by_id(
     snapshot.newest(&key(organisation)).await
 }
 
-/// Lists organisations after an id, in the order of their ids.
+/// Lists organisations after an id, in the order of their ids, of a kind or, if that is empty, of all.
 ///
 /// # Errors
 /// [`StoreError`] when the query fails or a stored value is corrupt.
 pub async fn list_after(
     snapshot: &mut Snapshot,
-    after: &str,
+    (after, kind): (&str, &str),
     page_size: i64,
 ) -> Result<Vec<OrganisationRow>, StoreError> {
     let sql = select!(
         OrganisationRow,
         "JOIN current_versions v ON v.key = o.version_key AND v.idx = o.idx AND v.ordinal = o.ordinal \
-         WHERE o.organisation > $1 ORDER BY o.organisation LIMIT $2"
+         WHERE o.organisation > $1 AND o.organisation LIKE $2 ORDER BY o.organisation LIMIT $3"
     );
-    snapshot.select(sql, vec![after.into(), page_size.into()]).await
+    let pattern = if kind.is_empty() { "%".to_owned() } else { format!("{kind}/%") };
+    snapshot.select(sql, vec![after.into(), pattern.into(), page_size.into()]).await
 }
 
 /// Lists the operators by id.
