@@ -1,11 +1,16 @@
 //! Command-line arguments of every command (clap).
 
+mod agreement;
 mod alerts;
 mod audit;
 mod call;
 mod health;
+mod org;
 mod passport;
 mod persons;
+mod placement;
+mod returns;
+mod tools;
 #[cfg(feature = "world")]
 mod world;
 
@@ -13,16 +18,36 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use agreement::{
+    AgreementArgs, AgreementCommand, ClosureCommand, DeclareClosureArgs, FilesArgs, ListAgreementsArgs,
+    ListClosuresArgs, SignAgreementArgs, TermsCommand,
+};
 pub use alerts::{AlertsCommand, ListAlertsArgs, ResolveAlertArgs};
 pub use audit::{
     AuditCommand, CheckBundleArgs, CompareArgs, ExportArgs, ListExchangesArgs, ProveArgs, VerifyArgs,
 };
 pub use call::CallArgs;
 pub use health::HealthArgs;
-pub use passport::{GetPassportArgs, PassportCommand, SharePassportArgs, WithholdArgs};
+pub use org::{
+    CertCommand, EndGrantArgs, GrantAuditorArgs, GrantCommand, GrantProcessorArgs, ListOrgsArgs, OrgArgs,
+    OrgCommand, OrgStateArgs, RegisterCertArgs, RegisterOrgArgs, RenameOrgArgs, RevokeCertArgs,
+};
+pub use passport::{
+    AcknowledgePassportArgs, GetPassportArgs, PassportCommand, SharePassportArgs, WithholdArgs,
+};
 pub use persons::{
     EndIssuerArgs, EndPractitionerArgs, IssuerCommand, PractitionerCommand, RegisterIssuerArgs, TokenArgs,
 };
+pub use placement::{
+    AcceptReferralArgs, DecidePlacementArgs, DeclineReferralArgs, EndPlacementArgs, ListPlacementsArgs,
+    PlacementArgs, PlacementCommand, PlanCommand, ReferralCommand, StartPlacementArgs, UpdatePartiesArgs,
+};
+pub use returns::{
+    AbsenceCommand, DaysArgs, DeliveriesCommand, DeliveryStatusArgs, ExpectAbsenceArgs, ListDeliveriesArgs,
+    ListReturnsArgs, MarksCommand, ProgressCommand, ReturnsCommand, ShowMarksArgs, ShowReturnsArgs,
+    VoidReturnArgs,
+};
+pub use tools::{CompletionsArgs, DoctorArgs, MakeProfileArgs, ManArgs, ProfileCommand};
 #[cfg(feature = "world")]
 pub use world::{BenchArgs, DemoArgs, SandboxArgs};
 
@@ -80,7 +105,49 @@ pub enum Command {
     /// Alerts of which this organisation was told.
     #[command(subcommand)]
     Alerts(AlertsCommand),
-    /// Placements to which this organisation is a party.
+    /// Organisations in the register.
+    #[command(subcommand)]
+    Org(OrgCommand),
+    /// Certificates of an organisation.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Sharing agreements.
+    #[command(subcommand)]
+    Agreement(AgreementCommand),
+    /// What processors and auditors may do for this organisation.
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Term dates.
+    #[command(subcommand)]
+    Terms(TermsCommand),
+    /// Days on which an organisation is closed.
+    #[command(subcommand)]
+    Closure(ClosureCommand),
+    /// Referrals, and the answers to them.
+    #[command(subcommand)]
+    Referral(ReferralCommand),
+    /// Placements, from the decision to the end.
+    #[command(subcommand)]
+    Placement(PlacementCommand),
+    /// Plans of placements.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Attendance returns: what was due, what came, what is missing.
+    #[command(subcommand)]
+    Returns(ReturnsCommand),
+    /// Attendance marks.
+    #[command(subcommand)]
+    Marks(MarksCommand),
+    /// Notices that a child is not expected.
+    #[command(subcommand)]
+    Absence(AbsenceCommand),
+    /// Progress returns.
+    #[command(subcommand)]
+    Progress(ProgressCommand),
+    /// The mailbox, and what became of what was sent.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
+    /// Placements to which this organisation is a party; `placement` has more.
     #[command(subcommand)]
     Placements(ListCommand),
     /// Issuers of tokens for the persons of this organisation.
@@ -94,6 +161,15 @@ pub enum Command {
     /// The log of exchanges.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Profiles of clients.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Examine a profile and the way to the gateway, and say what to do.
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell.
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command.
+    Man(ManArgs),
     /// Call any method of the gateway with requests as protobuf JSON, or print a filled request.
     Call(CallArgs),
     /// Measure the throughput of a sandbox under the load of many providers.
@@ -106,8 +182,8 @@ pub enum Command {
 pub enum SubmitCommand {
     /// A register or a tuition log, as a management information system writes it (CSV).
     Attendance(SubmitAttendanceArgs),
-    /// A progress return: `SubmitProgressRequest` as protobuf JSON.
-    Progress(RequestFileArgs),
+    /// Progress returns: `SubmitProgressRequest` as protobuf JSON.
+    Progress(FilesArgs),
 }
 
 /// Commands of `push`, each with a request as protobuf JSON. A request without a `request_id` gets one that is stored
@@ -135,7 +211,7 @@ pub enum WatchCommand {
 #[derive(Debug, Subcommand)]
 pub enum ListCommand {
     /// List the placements, one on each line.
-    List(ProfileArgs),
+    List(ListPlacementsArgs),
 }
 
 /// Arguments of a command that reads the server's configuration.
@@ -226,22 +302,24 @@ pub struct SubmitAttendanceArgs {
     pub token: Option<PathBuf>,
 }
 
-/// Arguments of a command that sends a request from a file.
+/// Officer whom a command names.
 #[derive(Debug, Args)]
-pub struct RequestFileArgs {
-    /// The file (JSON).
-    pub file: PathBuf,
-    /// The connection.
-    #[command(flatten)]
-    pub connection: ProfileArgs,
+pub struct OfficerArgs {
+    /// Name of the officer. The token of a person of this name attests it.
+    #[arg(long, value_name = "NAME")]
+    pub officer: String,
+    /// Role of the officer, in words.
+    #[arg(long, value_name = "ROLE")]
+    pub officer_role: String,
 }
 
-/// Arguments of a `push` command.
+/// Arguments of a command that sends requests from files, each of which takes effect once.
 #[derive(Debug, Args)]
 pub struct PushFileArgs {
-    /// The file (JSON).
-    pub file: PathBuf,
-    /// Send the file again under a new request id, even if it was sent before.
+    /// The files (JSON, each with one request); `-` is standard input.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Send each file again under a new request id, even if it was sent before.
     #[arg(long)]
     pub again: bool,
     /// The connection.

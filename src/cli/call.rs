@@ -8,6 +8,7 @@ use std::path::Path;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 
 use super::args::CallArgs;
+use super::verbs::by_method::verb_of;
 use super::{Failure, json_decode, json_request, output, profile};
 use crate::client::Client;
 use crate::proto;
@@ -66,11 +67,15 @@ async fn connect(args: &CallArgs) -> Result<Client, Failure> {
     profile::connect_with_token(profile, args.endpoint.as_deref(), args.token.as_deref()).await
 }
 
-/// Prints the name of every method, with the first sentence of its comment.
+/// Prints the name of every method, with the verb that serves it and the first sentence of its comment.
 fn list() -> Result<(), Failure> {
-    let rows: Vec<_> =
-        proto::methods().map(|method| [method.name().to_owned(), proto::summary(&method)]).collect();
-    output::print_table(["METHOD", "WHAT IT DOES"], &rows);
+    let rows: Vec<_> = proto::methods()
+        .map(|method| {
+            let verb = verb_of(method.name()).to_owned();
+            [method.name().to_owned(), verb, proto::summary(&method)]
+        })
+        .collect();
+    output::print_table(["METHOD", "VERB", "WHAT IT DOES"], &rows);
     output::check_written()
 }
 

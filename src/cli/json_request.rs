@@ -1,13 +1,13 @@
 //! `push` and `submit progress`: calls of a method by its descriptor, with a request in protobuf JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
 
-use super::args::{ProfileArgs, PushFileArgs, RequestFileArgs};
+use super::args::{ProfileArgs, PushFileArgs};
 use super::sent_requests::{SendStatus, SentRequests, new_request_id};
-use super::{Failure, input, json_decode, output, print_line, profile};
+use super::{Failure, input, json_decode, output, print_line, profile, session};
 use crate::client::{Client, Reply};
 use crate::proto;
 
@@ -21,48 +21,99 @@ const REPLAYED_NOTE: &str = "this file was sent before: nothing was done again, 
 const SENT_BEFORE_NOTE: &str = "this file was sent before under the same request id, without a response: it has taken \
                            effect once";
 
-/// Sends the request in a file to a method of the gateway, and prints the reply.
+/// Sends the request in each file to a method of the gateway, and prints the replies.
 ///
 /// # Errors
-/// Exit code 64 if the file is invalid, with every invalid field; or the client's.
-pub async fn send(method: &str, args: &RequestFileArgs) -> Result<(), Failure> {
-    let (method, request) = read_request(method, &args.file)?;
-    let client = profile::connect_from_args(&args.connection).await?;
-    print_reply(&call(&client, &method, request).await?.message, args.connection.json)
+/// Exit code 64 if a file is invalid, with every invalid field; or the client's.
+pub async fn send(method: &str, files: &[PathBuf], connection: &ProfileArgs) -> Result<(), Failure> {
+    // Every file is read before anything is sent.
+    let requests = files.iter().map(|file| read_request(method, file)).collect::<Result<Vec<_>, _>>()?;
+    let client = profile::connect_from_args(connection).await?;
+    for (method, request) in requests {
+        let reply = call(&client, &method, request).await?;
+        print_change(&client, &reply, connection.json).await?;
+    }
+    Ok(())
 }
 
-/// Sends the request in a file as [`send`] does, so that it takes effect once. If the file has no request id, an id is
+/// Sends the request in each file as [`send`] does, so that it takes effect once. If a file has no request id, an id is
 /// stored next to the file before the call; the same request gets the same id in later runs, unless `--again` is given.
 ///
 /// # Errors
 /// As [`send`]; exit code 2 for `--again` with a file that has a request id, 69 if the id cannot be stored.
 pub async fn push(method: &str, args: &PushFileArgs) -> Result<(), Failure> {
-    let (method, mut request) = read_request(method, &args.file)?;
+    let requests = args.files.iter().map(|file| read_request(method, file)).collect::<Result<Vec<_>, _>>()?;
     // Next to standard input no id can be stored.
-    if has_request_id(&request) || input::is_standard_input(&args.file) {
-        if args.again {
-            return Err(Failure::usage(
-                "--again is for a file without a request_id: in a file that has one, change it there",
-            ));
+    let has_own_id =
+        |file: &Path, request: &DynamicMessage| has_request_id(request) || input::is_standard_input(file);
+    let mut sent = Vec::with_capacity(requests.len());
+    for (file, (method, request)) in args.files.iter().zip(&requests) {
+        let own = has_own_id(file, request);
+        if own && args.again {
+            let what = "--again is for a file without a request_id: in a file that has one, change it there";
+            return Err(Failure::usage(what));
         }
-        let client = profile::connect_from_args(&args.connection).await?;
-        return print_reply(&call(&client, &method, request).await?.message, args.connection.json);
+        let stored = || SentRequests::load(file, &args.connection.profile, method, request);
+        sent.push(if own { None } else { Some(stored()?) });
     }
-    let mut sent = SentRequests::load(&args.file, &args.connection.profile, &method, &request)?;
     let client = profile::connect_from_args(&args.connection).await?;
-    let (id, status) = sent.request_id(args.again)?;
+    for ((method, request), sent) in requests.into_iter().zip(sent) {
+        let reply = match sent {
+            Some(sent) => call_once(&client, &method, request, (sent, args.again)).await?,
+            None => call(&client, &method, request).await?,
+        };
+        print_change(&client, &reply, args.connection.json).await?;
+    }
+    Ok(())
+}
+
+/// Makes a call under the request id that is stored for it.
+async fn call_once(
+    client: &Client,
+    method: &MethodDescriptor,
+    mut request: DynamicMessage,
+    (mut sent, again): (SentRequests, bool),
+) -> Result<Reply<DynamicMessage>, Failure> {
+    let (id, status) = sent.request_id(again)?;
     request.set_field_by_name("request_id", Value::String(id));
-    let Reply { message, receipt } = call(&client, &method, request).await?;
+    let reply = call(client, method, request).await?;
     let note = match status {
-        SendStatus::Answered(first) if first == receipt.exchange_id => REPLAYED_NOTE,
+        SendStatus::Answered(first) if first == reply.receipt.exchange_id => REPLAYED_NOTE,
         SendStatus::SentUnanswered => SENT_BEFORE_NOTE,
         SendStatus::Answered(_) | SendStatus::New => "",
     };
-    sent.record_answer(&receipt.exchange_id)?;
+    sent.record_answer(&reply.receipt.exchange_id)?;
     if !note.is_empty() {
         output::print_note(note);
     }
-    print_reply(&message, args.connection.json)
+    Ok(reply)
+}
+
+/// Prints the reply to a request that changed something; in words also who was told.
+async fn print_change(client: &Client, reply: &Reply<DynamicMessage>, json: bool) -> Result<(), Failure> {
+    print_reply(&reply.message, json)?;
+    if !json {
+        print_line(&format!("told: {}", session::told(client, &reply.receipt).await));
+    }
+    output::check_response_written()
+}
+
+/// Reads a message of `apgateway.v1` from a file as protobuf JSON.
+///
+/// # Errors
+/// Exit code 64 if the file is invalid, with every invalid field.
+pub fn read_message<T: Message + Default>(name: &str, file: &Path) -> Result<T, Failure> {
+    let bug = |what: String| Failure::bug(name, std::io::Error::other(what));
+    let described = proto::descriptor_pool().get_message_by_name(&format!("apgateway.v1.{name}"));
+    let described = described.ok_or_else(|| bug("not described".to_owned()))?;
+    let read = parse_file(file, &described)?;
+    read.transcode_to().map_err(|error| bug(error.to_string()))
+}
+
+fn parse_file(file: &Path, message: &MessageDescriptor) -> Result<DynamicMessage, Failure> {
+    let text = input::read_text(file, MAX_REQUEST_FILE_BYTES)?;
+    json_decode::parse(&text, message)
+        .map_err(|faults| Failure::input(format!("{}: {}", input::name_of(file), faults.join("\n  "))))
 }
 
 fn has_request_id(request: &DynamicMessage) -> bool {
@@ -165,8 +216,6 @@ pub fn print_reply(reply: &DynamicMessage, json: bool) -> Result<(), Failure> {
 /// Exit code 64 if the file is invalid, with every invalid field.
 pub fn read_request(method: &str, file: &Path) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
     let method = method_by_name(method)?;
-    let text = input::read_text(file, MAX_REQUEST_FILE_BYTES)?;
-    let request = json_decode::parse(&text, &method.input())
-        .map_err(|faults| Failure::input(format!("{}: {}", input::name_of(file), faults.join("\n  "))))?;
+    let request = parse_file(file, &method.input())?;
     Ok((method, request))
 }

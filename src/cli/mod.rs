@@ -11,9 +11,11 @@ pub mod call;
 #[cfg(test)]
 mod catalogue;
 mod cursor;
+mod definitions;
 mod deliveries;
 #[cfg(feature = "world")]
 mod demo;
+mod doctor;
 mod entry_json;
 pub mod exchanges;
 mod failure;
@@ -37,9 +39,11 @@ mod rollback;
 pub mod sandbox;
 mod sent_requests;
 mod serve;
+mod session;
 mod spreadsheet_writer;
 mod submit;
 pub mod token;
+mod verbs;
 mod watch;
 
 use std::process::ExitCode;
@@ -53,8 +57,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{
-    AlertsCommand, Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PassportCommand,
-    PractitionerCommand, PushCommand, SubmitCommand, WatchCommand,
+    AlertsCommand, Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PractitionerCommand,
+    PushCommand, SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
 use log_writer::LogWriter;
@@ -116,13 +120,27 @@ async fn run(verb: Command) -> Result<(), Failure> {
         #[cfg(feature = "world")]
         Command::Demo(args) => demo::run(&args).await,
         Command::Submit(SubmitCommand::Attendance(args)) => submit::attendance(&args).await,
-        Command::Submit(SubmitCommand::Progress(args)) => json_request::send("SubmitProgress", &args).await,
+        Command::Submit(SubmitCommand::Progress(args)) => {
+            json_request::send("SubmitProgress", &args.files, &args.connection).await
+        }
         Command::Push(PushCommand::Referral(args)) => json_request::push("CreateReferral", &args).await,
         Command::Push(PushCommand::Plan(args)) => json_request::push("PutPlan", &args).await,
         Command::Push(PushCommand::Passport(args)) => json_request::push("PutPassport", &args).await,
-        Command::Passport(PassportCommand::Get(args)) => passport::get(&args).await,
-        Command::Passport(PassportCommand::Share(args)) => passport::share(&args).await,
-        Command::Passport(PassportCommand::Withhold(args)) => passport::withhold(&args).await,
+        Command::Passport(command) => passport::run(&command).await,
+        Command::Org(command) => verbs::org::run(&command).await,
+        Command::Cert(command) => verbs::cert::run(&command).await,
+        Command::Agreement(command) => verbs::agreement::run(&command).await,
+        Command::Grant(command) => verbs::grant::run(&command).await,
+        Command::Terms(command) => verbs::terms::run(&command).await,
+        Command::Closure(command) => verbs::closure::run(&command).await,
+        Command::Referral(command) => verbs::referral::run(&command).await,
+        Command::Placement(command) => verbs::placement::run(&command).await,
+        Command::Plan(command) => verbs::plan::run(&command).await,
+        Command::Returns(command) => verbs::returns::run(&command).await,
+        Command::Marks(command) => verbs::marks::run(&command).await,
+        Command::Absence(command) => verbs::absence::run(&command).await,
+        Command::Progress(command) => verbs::progress::run(&command).await,
+        Command::Deliveries(command) => verbs::deliveries::run(&command).await,
         Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
         Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
         Command::Alerts(AlertsCommand::List(args)) => alerts::list(&args).await,
@@ -133,7 +151,11 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Practitioner(PractitionerCommand::List(args)) => practitioner::list(&args).await,
         Command::Practitioner(PractitionerCommand::End(args)) => practitioner::end(&args).await,
         Command::Token(args) => token::print(&args),
-        Command::Placements(ListCommand::List(args)) => placements::list(&args).await,
+        Command::Placements(ListCommand::List(args)) => verbs::placement::list(&args).await,
+        Command::Profile(command) => verbs::profile::run(&command),
+        Command::Completions(args) => definitions::print_completions(&args),
+        Command::Man(args) => definitions::write_man_pages(&args),
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Call(args) => call::run(&args).await,
         Command::Audit(AuditCommand::List(args)) => exchanges::list(&args).await,
         Command::Audit(AuditCommand::Head(args)) => audit::print_newest_checkpoint(&args).await,

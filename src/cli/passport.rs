@@ -1,25 +1,47 @@
 //! `passport get|share|withhold`: a child's passport, read and shared by a system or for the person of a token.
 
-use super::args::{GetPassportArgs, SharePassportArgs, WithholdArgs};
+use super::args::{
+    AcknowledgePassportArgs, GetPassportArgs, PassportCommand, PlacementArgs, SharePassportArgs, WithholdArgs,
+};
 use super::sent_requests::new_request_id;
-use super::{Failure, exchanges, json_request, profile};
+use super::session::{Session, officer, word};
+use super::verbs::time_text;
+use super::{Failure, deliveries, exchanges, json_request, output, profile};
 use crate::client::{self, ClientError};
 use crate::exchange::Reason;
 use crate::proto::v1::{
-    GetPassportRequest, Officer, PassportBlockKind, SharePassportRequest, WithholdInformationRequest,
+    DeliveryKind, GetPassportRequest, ListDeliveriesRequest, ListPassportVersionsRequest, Officer,
+    PassportBlockKind, SharePassportRequest, WithholdInformationRequest, delivery_service, passport_service,
 };
 
+/// Maximum number of batches of the mailbox that are read: a million deliveries.
+const MAX_BATCHES: usize = 10_000;
 /// Prefix of the names of kinds of blocks.
 const KIND_PREFIX: &str = "PASSPORT_BLOCK_KIND";
 /// Advice if the person of a token may not read in an emergency.
 const EMERGENCY_ROLES: &str = "an emergency needs the token of a person in the role dsl, head, placement_lead or health, for \
                                the purpose safeguarding or education_provision";
 
+/// Runs a command of `passport`.
+///
+/// # Errors
+/// The client's.
+pub async fn run(command: &PassportCommand) -> Result<(), Failure> {
+    match command {
+        PassportCommand::Put(args) => json_request::push("PutPassport", args).await,
+        PassportCommand::Get(args) => get(args).await,
+        PassportCommand::Share(args) => share(args).await,
+        PassportCommand::Withhold(args) => withhold(args).await,
+        PassportCommand::Acknowledge(args) => acknowledge(args).await,
+        PassportCommand::Versions(args) => list_versions(args).await,
+    }
+}
+
 /// Prints a passport, as far as the caller may read it.
 ///
 /// # Errors
 /// The client's.
-pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
+async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
     // With an id the senders are told once, however often the client retries.
     let emergency_id =
         args.emergency_reason.as_ref().map(|_| args.request_id.clone().unwrap_or_else(new_request_id));
@@ -53,7 +75,7 @@ pub async fn get(args: &GetPassportArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The client's.
-pub async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
+async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
     let request = SharePassportRequest {
         request_id: args.request_id.clone().unwrap_or_default(),
         placement_id: args.placement.clone(),
@@ -70,7 +92,7 @@ pub async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Exit code 2 for a kind of block that does not exist; or the client's.
-pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
+async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
     let blocks = args.blocks.iter().map(|name| block_kind(name)).collect::<Result<Vec<_>, _>>()?;
     let request = WithholdInformationRequest {
         request_id: args.request_id.clone().unwrap_or_default(),
@@ -91,6 +113,53 @@ pub async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
         blocks => format!("withheld from the provider: {}", blocks.join(", ")),
     };
     json_request::print_result(&reply.message, &args.connection, &text)
+}
+
+/// Acknowledges the newest passport of a placement in the mailbox, as acted on by a named person.
+async fn acknowledge(args: &AcknowledgePassportArgs) -> Result<(), Failure> {
+    let session = Session::open(&args.connection).await?;
+    let mut request = ListDeliveriesRequest {
+        kinds: vec![DeliveryKind::Passport.into()],
+        ..ListDeliveriesRequest::default()
+    };
+    let mut newest = None;
+    for _ in 0..MAX_BATCHES {
+        let reply = session.read(delivery_service::LIST_DELIVERIES, &request).await?;
+        let of_placement = reply.deliveries.into_iter().filter(|found| found.placement_id == args.placement);
+        newest = of_placement.last().or(newest);
+        request.cursor = reply.next.or(request.cursor);
+        if !reply.more {
+            break;
+        }
+    }
+    let newest = newest.ok_or_else(|| Failure::refused("no passport of this placement is in the mailbox"))?;
+    let request =
+        deliveries::acknowledge_request(std::slice::from_ref(&newest), Some(officer(&args.officer)));
+    let changed = session.change(delivery_service::ACKNOWLEDGE_DELIVERY, &request).await?;
+    let text = format!("{} acted on the passport of placement {}", args.officer.officer, args.placement);
+    session.report(&changed, &text).await
+}
+
+/// Lists the versions of the caller's own passport.
+async fn list_versions(args: &PlacementArgs) -> Result<(), Failure> {
+    let session = Session::open(&args.connection).await?;
+    let placement_id = args.placement.clone();
+    let request = ListPassportVersionsRequest { placement_id, ..ListPassportVersionsRequest::default() };
+    let pages = session.list(passport_service::LIST_PASSPORT_VERSIONS, &request).await?;
+    if session.is_json() {
+        return Ok(());
+    }
+    let versions = pages.into_iter().flat_map(|page| page.versions);
+    let rows: Vec<_> = versions
+        .map(|version| {
+            let kinds =
+                version.blocks.iter().map(|block| word(block.kind().as_str_name(), "PASSPORT_BLOCK_KIND_"));
+            let blocks = kinds.collect::<Vec<_>>().join(" ");
+            [version.etag, time_text(version.put_time.as_ref()), blocks]
+        })
+        .collect();
+    output::print_table(["VERSION", "PUT", "BLOCKS"], &rows);
+    output::check_written()
 }
 
 fn block_kind(name: &str) -> Result<PassportBlockKind, Failure> {

@@ -51,7 +51,7 @@ async fn io_with_timeout<T>(
     tokio::time::timeout(limit, step).await.map_err(timed_out)?
 }
 
-fn tls_config(profile: &Profile) -> Result<ClientConfig, ClientError> {
+pub(super) fn tls_config(profile: &Profile) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore::empty();
     for certificate in load_certificates(&profile.ca)? {
         roots.add(certificate).map_err(|_| unusable_file(&profile.ca))?;

@@ -15,6 +15,8 @@ mod contradiction;
 mod explain;
 mod log_replacements;
 mod part_stream;
+#[cfg(feature = "server")]
+mod probe;
 mod profile;
 mod receipt;
 mod retry;
@@ -39,6 +41,8 @@ pub use consistency::ConsistencyReport;
 pub use contradiction::{Contradiction, Inconsistency};
 pub use explain::{explain, reason};
 pub use part_stream::PartStream;
+#[cfg(feature = "server")]
+pub use probe::{ProbeError, ProbedServer, probe};
 pub use profile::{Profile, ProfileFile};
 pub use receipt::{ReceiptError, VerifiedReply};
 pub use retry::ClientLimits;

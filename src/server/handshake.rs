@@ -258,12 +258,16 @@ fn describe_error(error: &io::Error) -> Option<&'static str> {
         TlsError::NoCertificatesPresented => "no client certificate",
         TlsError::NoApplicationProtocol => "no HTTP/2 offered (ALPN h2)",
         TlsError::PeerIncompatible(_) => "no TLS 1.3, or no common algorithm",
-        TlsError::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown,
-        ) => "the peer does not accept this gateway's certificate",
+        TlsError::AlertReceived(AlertDescription::UnknownCA) => {
+            "the peer does not know the authority of this gateway's certificate"
+        }
+        // The gateway serves no certificate outside of its time.
+        TlsError::AlertReceived(AlertDescription::CertificateExpired) => {
+            "by the peer's clock this gateway's certificate is not valid"
+        }
+        TlsError::AlertReceived(AlertDescription::BadCertificate | AlertDescription::CertificateUnknown) => {
+            "the peer does not accept this gateway's certificate, or uses a name that is not in it"
+        }
         TlsError::AlertReceived(_) => "the peer ended the handshake with an alert",
         TlsError::InvalidMessage(_) => "not TLS",
         _ => "broken TLS",

@@ -3,11 +3,17 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
-use super::ProfileArgs;
+use super::{OfficerArgs, PlacementArgs, ProfileArgs, PushFileArgs};
 
 /// Commands of `passport`.
 #[derive(Debug, Subcommand)]
 pub enum PassportCommand {
+    /// Put passports of children: `PutPassportRequest`.
+    Put(PushFileArgs),
+    /// List the versions of this organisation's own passport of a child.
+    Versions(PlacementArgs),
+    /// Acknowledge that a named person of the provider acted on the newest passport that was shared.
+    Acknowledge(AcknowledgePassportArgs),
     /// Read a child's passport, as far as this organisation's system, or the person of `--token`, may.
     Get(GetPassportArgs),
     /// Share the newest version with the placement's provider.
@@ -48,6 +54,19 @@ pub struct GetPassportArgs {
         requires = "emergency_reason"
     )]
     pub request_id: Option<String>,
+    /// The connection.
+    #[command(flatten)]
+    pub connection: ProfileArgs,
+}
+
+/// Arguments of `passport acknowledge`.
+#[derive(Debug, Args)]
+pub struct AcknowledgePassportArgs {
+    /// UUID of the child's placement.
+    pub placement: String,
+    /// Who acted on it.
+    #[command(flatten)]
+    pub officer: OfficerArgs,
     /// The connection.
     #[command(flatten)]
     pub connection: ProfileArgs,

@@ -60,5 +60,5 @@ pub async fn list(
 /// Adds the other parties to those whom the exchange concerned.
 fn with_counterparts(cx: &RequestContext, change: Change, row: &rows::AgreementRow) -> Change {
     let others = row.parties.iter().filter(|party| **party != cx.caller.organisation);
-    others.fold(change, |change, party| change.add_counterpart(party))
+    others.fold(change, Change::add_counterpart)
 }

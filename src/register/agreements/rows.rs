@@ -9,6 +9,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{Agreement, AgreementState, Article6, Article9, DataClass, Purpose};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{EntryIndex, Revision, Snapshot, StoreError};
+use crate::tlog::Hash;
 use crate::{record, select, stored_enums};
 
 stored_enums! { AgreementState, Article6, Article9, DataClass, Purpose }
@@ -111,7 +112,7 @@ impl AgreementRow {
     #[must_use]
     pub fn terms_sha256(&self) -> String {
         let hash = digest(&SHA256, &self.terms().encode_to_vec());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        Hash::from(<[u8; 32]>::try_from(hash.as_ref()).unwrap_or_default()).to_string()
     }
 
     /// Returns the terms as a message, in which every other field is empty.
