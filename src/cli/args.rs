@@ -271,8 +271,9 @@ pub struct ProfileArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct SubmitAttendanceArgs {
-    /// The file.
-    pub file: PathBuf,
+    /// The files (CSV); `-` is standard input.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
     /// The profile: endpoint, CA, certificate, key (TOML).
     #[arg(long, env = PROFILE_VARIABLE, required_unless_present = "preview")]
     pub profile: Option<PathBuf>,

@@ -6,8 +6,9 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
 
 use super::args::{ProfileArgs, PushFileArgs};
+use super::names::list_told;
 use super::sent_requests::{SendStatus, SentRequests, new_request_id};
-use super::{Failure, input, json_decode, output, print_line, profile, session};
+use super::{Failure, input, json_decode, output, print_line, profile};
 use crate::client::{Client, Reply};
 use crate::proto;
 
@@ -93,7 +94,7 @@ async fn call_once(
 async fn print_change(client: &Client, reply: &Reply<DynamicMessage>, json: bool) -> Result<(), Failure> {
     print_reply(&reply.message, json)?;
     if !json {
-        print_line(&format!("told: {}", session::told(client, &reply.receipt).await));
+        print_line(&format!("told: {}", list_told(client, &reply.receipt).await));
     }
     output::check_response_written()
 }

@@ -28,6 +28,7 @@ mod json_decode;
 mod json_request;
 mod key_files;
 mod log_writer;
+mod names;
 mod operator;
 pub(crate) mod output;
 mod passport;

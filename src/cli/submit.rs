@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::args::SubmitAttendanceArgs;
 use super::files::{self, Diagnostic, FileMark, Register, Severity, fault_lines, preview, remark_lines};
-use super::{Failure, output, print_line, profile};
+use super::{Failure, input, output, print_line, profile};
 use crate::client::{Client, ClientError};
 use crate::clock::Randomness;
 use crate::proto::v1::returns_service as returns;
@@ -50,12 +50,13 @@ impl SubmitReplies {
 /// Exit code 64 if a row has a fault and nothing was sent, 1 if some rows were not sent or were rejected; or the
 /// client's.
 pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
-    let register = files::read_file(&args.file, args.mapping.as_deref())?;
+    let read = args.files.iter().map(|file| files::read_file(file, args.mapping.as_deref()));
+    let registers = read.collect::<Result<Vec<_>, _>>()?;
     let Some(profile) = args.profile.as_ref().filter(|_| !args.preview) else {
-        return preview::print_preview(&register, args.json);
+        return registers.iter().try_for_each(|register| preview::print_preview(register, args.json));
     };
-    // Nothing of a refused file is transmitted, not even for validation.
-    if register.is_refused() {
+    // Nothing of a refused file is transmitted, not even for validation, nor of those beside it.
+    for register in registers.iter().filter(|register| register.is_refused()) {
         return Err(Failure::input(format!(
             "nothing was sent:\n{}",
             print_diagnostics(&register.diagnostics, args.json)?.join("\n")
@@ -63,9 +64,23 @@ pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
     }
     let client =
         profile::connect_with_token(profile, args.endpoint.as_deref(), args.token.as_deref()).await?;
+    for (file, register) in args.files.iter().zip(&registers) {
+        let sent = submit_register(&client, args, register).await;
+        let subject = |failure: Failure| failure.with_subject(&input::name_of(file));
+        sent.map_err(|failure| if registers.len() > 1 { subject(failure) } else { failure })?;
+    }
+    Ok(())
+}
+
+/// Has the gateway check a register, and sends it as the arguments say.
+async fn submit_register(
+    client: &Client,
+    args: &SubmitAttendanceArgs,
+    register: &Register,
+) -> Result<(), Failure> {
     let reason = args.correction_reason.as_deref().unwrap_or_default();
     let CheckedRegister { accepted: good, diagnostics: findings } =
-        check_register(&client, &register, reason).await?;
+        check_register(client, register, reason).await?;
     let faults = print_diagnostics(&findings, args.json)?;
     let bad = !faults.is_empty();
     if args.validate_only || (bad && !args.accept_valid) {
@@ -76,8 +91,8 @@ pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
         print_line(&summary);
         return Ok(());
     }
-    let sent = submit_marks(&client, &good, reason).await?;
-    let rejections = rejected_marks(&register, &good, sent.results());
+    let sent = submit_marks(client, &good, reason).await?;
+    let rejections = rejected_marks(register, &good, sent.results());
     if args.json {
         print_replies(&good, &sent)?;
     } else {

@@ -170,6 +170,12 @@ impl Client {
         Ok(Self { token: Some(header), ..self })
     }
 
+    /// Returns the same connection, whose calls are made for no person.
+    #[must_use]
+    pub fn without_token(self) -> Self {
+        Self { token: None, ..self }
+    }
+
     /// Sends a request and returns the reply with its verified receipt.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ pub const PLACEMENT_PARTIES: &[OrganisationKind] = &[La, School, Provider];
 pub const COMMISSIONERS: &[OrganisationKind] = &[La, School];
 /// Kinds that can provide.
 pub const PROVIDERS: &[OrganisationKind] = &[Provider, School];
+/// Kinds that read who is registered under which name.
+pub const DIRECTORY_READERS: &[OrganisationKind] = &[La, School, Provider, Partner, Operator];
 /// The kind of the gateway's operator.
 pub const OPERATOR: &[OrganisationKind] = &[Operator];
 

@@ -80,7 +80,7 @@ methods! {
         ReadsOwn, callers: ANYONE, access: [Owner: Always]
     }
     register_service::LIST_DIRECTORY => unary(directory::list) {
-        Reads, callers: AGREEMENT_PARTIES, access: [Owner: Always]
+        Reads, callers: DIRECTORY_READERS, access: [Owner: Always]
     }
     register_service::REGISTER_ISSUER => unary(issuers::register) {
         Governs, callers: AGREEMENT_PARTIES, access: [Owner: Always]

@@ -259,14 +259,14 @@ fn describe_error(error: &io::Error) -> Option<&'static str> {
         TlsError::NoApplicationProtocol => "no HTTP/2 offered (ALPN h2)",
         TlsError::PeerIncompatible(_) => "no TLS 1.3, or no common algorithm",
         TlsError::AlertReceived(AlertDescription::UnknownCA) => {
-            "the peer does not know the authority of this gateway's certificate"
+            "the peer does not know the authority of the certificate of this gateway"
         }
         // The gateway serves no certificate outside of its time.
         TlsError::AlertReceived(AlertDescription::CertificateExpired) => {
-            "by the peer's clock this gateway's certificate is not valid"
+            "by the clock of the peer the certificate of this gateway is not valid"
         }
         TlsError::AlertReceived(AlertDescription::BadCertificate | AlertDescription::CertificateUnknown) => {
-            "the peer does not accept this gateway's certificate, or uses a name that is not in it"
+            "the peer does not accept the certificate of this gateway, or uses a name that is not in it"
         }
         TlsError::AlertReceived(_) => "the peer ended the handshake with an alert",
         TlsError::InvalidMessage(_) => "not TLS",

@@ -130,7 +130,7 @@ async fn faults_of_name_clock_and_keys_are_named() {
     folder.write("foreign-ca.pem", foreign.certificate_pem());
     let profile = write_profile(folder.path(), "ca", &endpoint, &[("ca", "../foreign-ca.pem")]);
     assert_names(&profile, "it is not signed by the profile's CA");
-    served.wait_for_log("does not know the authority of this gateway's certificate").await;
+    served.wait_for_log("does not know the authority of the certificate of this gateway").await;
     drop(served);
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     assert_names(&write_profile(folder.path(), "port", &unused, &[]), "accepts no connection");
@@ -216,7 +216,8 @@ async fn a_profile_is_made_by_a_verb() {
     };
     assert_eq!(make("made.toml", &[]).status.code(), Some(0));
     let listed = output(gateway().args(["org", "show"]).env("AP_GATEWAY_PROFILE", dir.join("made.toml")));
-    assert!(String::from_utf8(listed.stdout).unwrap().contains("organisation: la/330"));
+    let printed = String::from_utf8([listed.stdout, listed.stderr].concat()).unwrap();
+    assert!(printed.contains("organisation: la/330"), "{printed}");
     assert_eq!(make("made.toml", &[]).status.code(), Some(69));
     assert_eq!(make("made.toml", &["--replace"]).status.code(), Some(0));
     let shown = make("-", &["--on-behalf-of", "la/330"]);

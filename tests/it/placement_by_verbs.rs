@@ -92,6 +92,8 @@ async fn a_placement_by_verbs_is_its_golden_transcript() {
         &json!({ "placement_id": id, "blocks": [
             { "meta": { "authors": [{ "name": "Sam Example", "role": "AP officer" }], "review_by": "2026-12-18" } },
             { "identity": { "preferred_name": "Wren" } },
+            { "medical": { "allergies": "none known", "medication": "none" } },
+            { "safety": { "risk_summary": "none known" } },
             { "emergency": { "contacts": [{ "name": "Robin Kestrel", "role": "parent", "telephone": "01632 960001" }] } },
         ] }),
     );

@@ -117,7 +117,7 @@ async fn grants_are_of_their_two_ends(world: &World) {
     for (name, own, kinds) in [
         ("la-a", "la/330", vec![GrantKind::Auditor]),
         ("auditor", "auditor/northgate", vec![GrantKind::Auditor]),
-        ("processor", "processor/registerworks", vec![GrantKind::Processor]),
+        ("provider-a", "provider/riverside", vec![GrantKind::Processor]),
         ("la-b", "la/331", vec![]),
     ] {
         let client = world.client(name).await;
@@ -128,6 +128,10 @@ async fn grants_are_of_their_two_ends(world: &World) {
         let found: Vec<_> = listed.grants.iter().map(|grant| grant.kind()).collect();
         assert_eq!(found, kinds, "{name}");
     }
+    // A grant lets a processor act, and not read who else may.
+    let processor = world.client("processor").await;
+    let refused = processor.call(register::LIST_GRANTS, &ListGrantsRequest::default()).await;
+    assert_eq!(reason(&refusal_status(refused)), "GRANT_REQUIRED");
 }
 
 /// Checks that closures are listed by days, to those who share a placement with the organisation.

@@ -19,7 +19,6 @@ mod structure_checks;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use csv_reader::{CsvReader, CsvRecord};
@@ -28,7 +27,7 @@ use headings::Column;
 use layout::Layout;
 use mapping::{CHILD_IDENTIFIERS, Field, Mapping};
 
-use super::Failure;
+use super::{Failure, input};
 use crate::calendar::Date;
 use crate::codes::attendance::{AttendanceClass, AttendanceCode};
 use crate::proto::v1::Mark;
@@ -152,17 +151,9 @@ impl Register {
 /// # Errors
 /// Exit code 64 if the file is not a register, 78 if the mapping is invalid.
 pub fn read_file(file: &Path, mapping: Option<&Path>) -> Result<Register, Failure> {
-    let at_fault = |what: &str| Failure::input(format!("{}: {what}", file.display()));
     let mapping = mapping.map(Mapping::load).transpose()?;
-    // The size of a pipe or a device is not known in advance.
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file);
-    let read = opened.and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
-    let length = read.map_err(|error| at_fault(&format!("the file cannot be read: {error}")))?;
-    if length as u64 > MAX_FILE_BYTES {
-        return Err(at_fault("the file is larger than 64 MiB"));
-    }
-    parse(&bytes, mapping).map_err(|failure| failure.with_subject(&file.display().to_string()))
+    let bytes = input::read_bytes(file, MAX_FILE_BYTES)?;
+    parse(&bytes, mapping).map_err(|failure| failure.with_subject(&input::name_of(file)))
 }
 
 fn parse(bytes: &[u8], mapping: Option<Mapping>) -> Result<Register, Failure> {

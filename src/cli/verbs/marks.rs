@@ -75,7 +75,7 @@ async fn list(args: &ShowMarksArgs) -> Result<(), Failure> {
         let ids = || {
             [
                 placement.placement_id.clone(),
-                names.of(&placement.provider),
+                names.name_or_id(&placement.provider),
                 placement.provider_reference.clone(),
             ]
         };

@@ -104,8 +104,8 @@ pub async fn list(args: &ListPlacementsArgs) -> Result<(), Failure> {
             [
                 found.placement_id.clone(),
                 state_word(found),
-                names.of(&found.commissioner),
-                names.of(&found.provider),
+                names.name_or_id(&found.commissioner),
+                names.name_or_id(&found.provider),
                 found.start_date.clone(),
                 found.planned_end_date.clone(),
                 found.end_date.clone(),

@@ -67,6 +67,9 @@ const OWN_DATA_FILTERS: &[(&str, &str)] = &[
     ("ListExchanges", "counterpart"),
     // Organisations that share a placement may read them; the refusal to others is tested in closures.rs.
     ("GetTermDates", "organisation"),
+    // The refusal to others is tested in register_reads.rs.
+    ("ListClosures", "organisation"),
+    ("ListAttendance", "provider"),
 ];
 
 /// Returns the id fields of a request, each as its path of fields.
