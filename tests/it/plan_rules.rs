@@ -229,6 +229,7 @@ async fn agree(stage: &Stage, to_date: &str) {
         request_id: new_id(),
         agreement_id: proposed.agreement_id,
         etag: proposed.etag,
+        terms_sha256: proposed.terms_sha256,
         ..CountersignAgreementRequest::default()
     };
     let signed = stage.riverside.call(register_service::COUNTERSIGN_AGREEMENT, &request).await.unwrap();

@@ -33,7 +33,7 @@ pub struct MakeProfileArgs {
     /// Verifier key of the gateway's log, or a file that has it.
     #[arg(long)]
     pub log_key: String,
-    /// Folder of the checkpoints that the client keeps; by default `seen` beside the profile.
+    /// Folder of the checkpoints that the client keeps; by default `NAME-seen` beside the profile.
     #[arg(long, value_name = "FOLDER")]
     pub seen: Option<PathBuf>,
     /// Organisation for which a processor acts.

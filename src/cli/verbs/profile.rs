@@ -8,8 +8,8 @@ use super::super::bundle::read_log_key;
 use super::super::{Failure, input, output, print_line};
 use crate::client::ProfileFile;
 
-/// Folder of checkpoints beside a profile, if no other is named.
-const SEEN_FOLDER: &str = "seen";
+/// End of the name of the folder of checkpoints beside a profile, if no other is named.
+const SEEN_SUFFIX: &str = "-seen";
 
 /// Runs a command of `profile`.
 ///
@@ -22,14 +22,13 @@ pub fn run(command: &ProfileCommand) -> Result<(), Failure> {
 
 fn make(args: &MakeProfileArgs) -> Result<(), Failure> {
     let log_key = read_log_key(&args.log_key).map_err(|what| Failure::usage(format!("--log-key: {what}")))?;
-    let folder = args.out.parent().filter(|_| !input::is_standard_input(&args.out)).unwrap_or(Path::new("."));
     let file = ProfileFile {
         endpoint: args.endpoint.clone(),
         ca: readable(&args.ca)?,
         certificate: readable(&args.certificate)?,
         key: readable(&args.key)?,
         log_key: log_key.to_string(),
-        seen: absolute(args.seen.as_deref().unwrap_or(&folder.join(SEEN_FOLDER)))?,
+        seen: absolute(args.seen.as_deref().unwrap_or(&seen_beside(&args.out)))?,
         on_behalf_of: args.on_behalf_of.clone(),
         token_audience: args.token_audience.clone(),
     };
@@ -45,6 +44,13 @@ fn make(args: &MakeProfileArgs) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(unwritten)?;
     print_line(&format!("wrote {}; `doctor --profile {0}` tries it", args.out.display()));
     output::check_written()
+}
+
+/// Returns the folder of checkpoints beside a profile: one for each, because a folder belongs to one organisation.
+fn seen_beside(profile: &Path) -> PathBuf {
+    let mut folder = profile.with_extension("").into_os_string();
+    folder.push(SEEN_SUFFIX);
+    folder.into()
 }
 
 /// Returns the absolute path of a file that can be read.
