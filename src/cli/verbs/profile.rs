@@ -48,7 +48,8 @@ fn make(args: &MakeProfileArgs) -> Result<(), Failure> {
 
 /// Returns the folder of checkpoints beside a profile: one for each, because a folder belongs to one organisation.
 fn seen_beside(profile: &Path) -> PathBuf {
-    let mut folder = profile.with_extension("").into_os_string();
+    let named = if input::is_standard_input(profile) { Path::new("profile") } else { profile };
+    let mut folder = named.with_extension("").into_os_string();
     folder.push(SEEN_SUFFIX);
     folder.into()
 }
