@@ -56,7 +56,7 @@ pub async fn attendance(args: &SubmitAttendanceArgs) -> Result<(), Failure> {
         return registers.iter().try_for_each(|register| preview::print_preview(register, args.json));
     };
     // Nothing of a refused file is transmitted, not even for validation, nor of those beside it.
-    for register in registers.iter().filter(|register| register.is_refused()) {
+    if let Some(register) = registers.iter().find(|register| register.is_refused()) {
         return Err(Failure::input(format!(
             "nothing was sent:\n{}",
             print_diagnostics(&register.diagnostics, args.json)?.join("\n")
