@@ -313,12 +313,10 @@ impl Node {
         tasks
     }
 
-    /// Creates an alert scheduler that its caller ticks. It may run beside that of the serving node, because what both
-    /// find due is done once.
+    /// Creates a scheduler that its caller ticks, also beside that of the serving node: what both find is done once.
     #[must_use]
     pub fn alert_scheduler(&self, tls: Arc<Tls>) -> AlertScheduler {
-        let (_sender, stopping) = watch::channel(false);
-        AlertScheduler::new(self.exchange_pipeline(tls, stopping), Arc::clone(&self.rules))
+        AlertScheduler::new(self.exchange_pipeline(tls, watch::channel(false).1), Arc::clone(&self.rules))
     }
 
     /// Raises and closes alerts once, as a serving node does when the date has changed.
@@ -336,6 +334,8 @@ impl Node {
     fn exchange_pipeline(&self, tls: Arc<Tls>, stopping: watch::Receiver<bool>) -> Arc<ExchangePipeline> {
         let real = Arc::clone(&self.environment.system_clock);
         let system_clock = Arc::clone(&real);
+        let mut settings = http::Extensions::new();
+        settings.insert(Arc::clone(&self.rules));
         Arc::new(ExchangePipeline {
             methods: METHODS,
             log: self.log.clone(),
@@ -356,6 +356,7 @@ impl Node {
             stopping,
             limits: self.config.limits.exchange_limits(),
             metrics: self.metrics.as_ref().map(|metrics| metrics.exchanges.clone()).unwrap_or_default(),
+            settings: Arc::new(settings),
         })
     }
 }

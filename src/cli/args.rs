@@ -105,6 +105,9 @@ pub enum Command {
     /// Alerts of which this organisation was told.
     #[command(subcommand)]
     Alerts(AlertsCommand),
+    /// Reports about the placements that this organisation commissions.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Organisations in the register.
     #[command(subcommand)]
     Org(OrgCommand),
@@ -205,6 +208,13 @@ pub enum WatchCommand {
     Deliveries(WatchDeliveriesArgs),
     /// Alerts in the mailbox, and their ends.
     Alerts(WatchDeliveriesArgs),
+}
+
+/// Commands of `report`.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// The findings of the review that the active placements pass, fail, or have no facts for.
+    Findings(ProfileArgs),
 }
 
 /// Commands of `placements`.

@@ -35,6 +35,7 @@ mod passport;
 mod placements;
 mod practitioner;
 pub mod profile;
+mod report;
 mod rollback;
 #[cfg(feature = "world")]
 pub mod sandbox;
@@ -59,7 +60,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{
     AlertsCommand, Arguments, AuditCommand, Command, IssuerCommand, ListCommand, PractitionerCommand,
-    PushCommand, SubmitCommand, WatchCommand,
+    PushCommand, ReportCommand, SubmitCommand, WatchCommand,
 };
 pub use failure::Failure;
 use log_writer::LogWriter;
@@ -144,6 +145,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Deliveries(command) => verbs::deliveries::run(&command).await,
         Command::Watch(WatchCommand::Deliveries(args)) => watch::run(&args, &watch::DELIVERIES).await,
         Command::Watch(WatchCommand::Alerts(args)) => watch::run(&args, &watch::ALERTS).await,
+        Command::Report(ReportCommand::Findings(args)) => report::findings(&args).await,
         Command::Alerts(AlertsCommand::List(args)) => alerts::list(&args).await,
         Command::Alerts(AlertsCommand::Resolve(args)) => alerts::resolve(&args).await,
         Command::Issuer(IssuerCommand::Register(args)) => issuer::register(&args).await,

@@ -42,6 +42,8 @@ pub struct RequestContext {
     pub log_keys: Arc<LogKeyHistory>,
     /// The source of new ids, keys and nonces.
     pub random: Randomness,
+    /// Settings of the capabilities, by their type.
+    pub settings: Arc<http::Extensions>,
 }
 
 impl RequestContext {

@@ -89,6 +89,7 @@ impl ExchangePipeline {
             vault: Arc::clone(&self.vault),
             log_keys: Arc::clone(&self.log_keys),
             random: self.random.clone(),
+            settings: Arc::clone(&self.settings),
         })
     }
 

@@ -95,6 +95,8 @@ pub struct ExchangePipeline {
     pub limits: ExchangeLimits,
     /// Counts outcomes and open streams.
     pub metrics: ExchangeMetrics,
+    /// Settings of the capabilities, by their type. The exchange knows none of them.
+    pub settings: Arc<http::Extensions>,
 }
 
 impl ExchangePipeline {

@@ -108,6 +108,7 @@ impl ExchangePipeline {
             vault: self.vault.clone(),
             log_keys: self.log_keys.clone(),
             random: self.random.clone(),
+            settings: self.settings.clone(),
         }
     }
 }

@@ -5,10 +5,11 @@ use uuid::Uuid;
 use super::alerts::AlertRow;
 use super::rule_id::RuleId;
 use super::severity::Severity;
+use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AlertOrder, AlertState};
 use crate::select;
-use crate::store::{Record, Row, Snapshot, StoreError, Value};
+use crate::store::{Record, Row, Snapshot, StoreError, Value, ValueSet};
 
 /// A filter of alerts.
 pub struct AlertFilter {
@@ -131,6 +132,42 @@ pub async fn list_for_recipient(
     arguments.push(limit.into());
     let rows = snapshot.fetch(sql, arguments).await?;
     rows.iter().map(|row| Ok((AlertPosition::read(row, wanted.order)?, AlertRow::read(row)?))).collect()
+}
+
+/// Lists the rules with an open alert about placements of a set, of which the organisation was told, each with its
+/// placement and the day by which the cause should have been gone.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_open_about(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    placements: ValueSet,
+) -> Result<Vec<(Uuid, RuleId, Date)>, StoreError> {
+    let sql = "SELECT a.placement, a.rule, a.due_date FROM alerts a \
+               JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
+               WHERE a.state = 1 AND EXISTS (SELECT 1 FROM parties t WHERE t.organisation = $1 AND t.object = a.id \
+               AND t.kind = 22) AND a.placement IN SET";
+    let rows = snapshot.fetch_in_set(sql, vec![organisation.as_str().into()], placements).await?;
+    rows.iter().map(|row| Ok((row.get("placement")?, row.get("rule")?, row.get("due_date")?))).collect()
+}
+
+/// Lists the rules with an open alert of the organisation's own about a provider, each with the day that it is about.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_open_about_provider(
+    snapshot: &mut Snapshot,
+    organisation: &OrganisationId,
+    provider: &OrganisationId,
+) -> Result<Vec<(RuleId, Date)>, StoreError> {
+    // Subjects are `provider/{organisation}/{cut-off}`, and 0 follows the slash.
+    let (from, to) = (format!("provider/{provider}/"), format!("provider/{provider}0"));
+    let sql = "SELECT a.rule, MIN(a.due_date) AS due_date FROM alerts a \
+               JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
+               WHERE a.state = 1 AND a.organisation = $1 AND a.subject >= $2 AND a.subject < $3 GROUP BY a.rule";
+    let rows = snapshot.fetch(sql, vec![organisation.as_str().into(), from.into(), to.into()]).await?;
+    rows.iter().map(|row| Ok((row.get("rule")?, row.get("due_date")?))).collect()
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod provider_changes;
 mod provider_facts;
 pub mod provider_rule;
 mod recipients;
+mod report;
 pub mod rule;
 pub mod rule_book;
 pub mod rule_id;
@@ -65,6 +66,9 @@ pub const TABLES: &[&Table] = &[alerts::AlertRow::TABLE];
 methods! {
     oversight_service::LIST_ALERTS => unary(service::list_alerts) {
         Reads, callers: PLACEMENT_PARTIES, access: [Owner: Always]
+    }
+    oversight_service::GET_OVERSIGHT_REPORT => unary(report::get_oversight_report) {
+        Reads, callers: COMMISSIONERS, access: [Owner: Always]
     }
     // The organisations that can remove the cause of the alert; the owner of one that is about no placement.
     oversight_service::RESOLVE_ALERT => unary(service::resolve_alert) {

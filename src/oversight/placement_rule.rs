@@ -23,6 +23,12 @@ pub trait PlacementRule: Send + Sync {
         None
     }
 
+    /// Returns whether enough is known of an active placement at an instant for the rule to pass it. A report says of a
+    /// placement of which not enough is known that there are no facts.
+    fn has_facts(&self, _: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        true
+    }
+
     /// Decides whether the rule's cause holds at an instant, and when the answer may change although no fact does.
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation;
 }

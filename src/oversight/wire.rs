@@ -7,7 +7,9 @@ use super::rule_id::RuleId;
 use super::severity::Severity;
 use crate::exchange::check::{Check, TextRule};
 use crate::exchange::{Reason, Refusal};
-use crate::proto::v1::{AlertOrder, ListAlertsRequest, Officer, ResolveAlertRequest};
+use crate::proto::v1::{
+    AlertOrder, GetOversightReportRequest, ListAlertsRequest, Officer, ResolveAlertRequest,
+};
 use crate::violation_reason::ViolationReason;
 
 /// Longest note, in characters.
@@ -31,6 +33,18 @@ pub fn check_list(m: &ListAlertsRequest) -> Result<(AlertFilter, u32), Refusal> 
     check.finish()?;
     let wanted = AlertFilter { state, placement, rule, severity, order };
     Ok((wanted, size.ok_or(Reason::Malformed)?))
+}
+
+/// Largest page of a report: as many placements as facts are loaded for at once.
+const MAX_REPORTED_PLACEMENTS: u32 = 200;
+
+/// Checks a request for a report; returns the page size.
+pub fn check_report(m: &GetOversightReportRequest) -> Result<usize, Refusal> {
+    let mut check = Check::new();
+    let most = MAX_REPORTED_PLACEMENTS;
+    let size = check.page_size("page_size", m.page_size, most, most);
+    check.finish()?;
+    Ok(size.and_then(|size| usize::try_from(size).ok()).ok_or(Reason::Malformed)?)
 }
 
 /// Checks a request to resolve: the alert, the officer, and the note.

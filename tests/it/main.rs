@@ -123,6 +123,7 @@ mod stream_parts;
 
 mod commit_outcome_unknown;
 mod exchange_semantics;
+mod findings_report;
 mod image;
 mod json_commands;
 mod log_completeness;

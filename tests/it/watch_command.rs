@@ -103,11 +103,12 @@ async fn every_verb_fails_with_its_output() {
     let register = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/exports/riverside-marks.csv");
     let register = register.to_str().unwrap();
     let (la, riverside, auditor) = (profile("la-a"), profile("provider-a"), profile("auditor"));
-    let verbs: [(&[&str], Option<&PathBuf>); 10] = [
+    let verbs: [(&[&str], Option<&PathBuf>); 11] = [
         (&["placements", "list"], Some(&la)),
         (&["placements", "list", "--json"], Some(&la)),
         (&["watch", "alerts", "--once", "--all"], Some(&riverside)),
         (&["alerts", "list"], Some(&riverside)),
+        (&["report", "findings"], Some(&la)),
         (&["passport", "get", &placement], Some(&la)),
         (&["submit", "attendance", "--validate-only", register], Some(&riverside)),
         (&["submit", "attendance", "--preview", register], None),

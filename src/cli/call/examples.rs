@@ -273,6 +273,7 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     ),
     example("GetDeliveryStatus", "provider-a", r#"{"object_id": "$return"}"#),
     example("ListAlerts", "la-a", "{}"),
+    example("GetOversightReport", "la-a", "{}"),
     example(
         "ResolveAlert",
         "provider-a",

@@ -34,6 +34,11 @@ impl PlacementRule for HoursLow {
         &[MINUTES, SESSIONS, MINUTES_PER_SESSION, SCHOOL_WEEKS]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> bool {
+        let limits = Limits::read(settings, Date::in_london(at));
+        limits.zip(facts.plan.weeks.last()).is_some_and(|(limits, week)| limits.is_low(week).is_some())
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let limits = Limits::read(settings, today);

@@ -26,6 +26,10 @@ impl PlacementRule for LongNonSchool {
         &[DAYS, SESSIONS]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        facts.plan.weeks.last().is_some_and(|week| week.sessions.is_some())
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let parameter = |name| settings.parameter(name, Date::in_london(at));
         let (Some(days), Some(limit), Some(start)) = (parameter(DAYS), parameter(SESSIONS), facts.start)

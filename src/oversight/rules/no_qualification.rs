@@ -27,6 +27,10 @@ impl PlacementRule for NoQualification {
         &[DAYS, FIRST_YEAR, LAST_YEAR]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> bool {
+        facts.plan.has_qualification || facts.plan.year_group(Date::in_london(at)).is_some()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let parameter = |name| settings.parameter(name, today);

@@ -15,6 +15,10 @@ impl PlacementRule for PastEnd {
         RuleId::PastEnd
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        facts.planned_end.is_some()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Evaluation {
         match facts.planned_end {
             Some(end) if facts.is_active => Evaluation::due_on(end, at),

@@ -16,6 +16,10 @@ impl PlacementRule for ReviewDatePassed {
         RuleId::ReviewDatePassed
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        !facts.review_dates.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Evaluation {
         if !facts.is_active {
             return Evaluation::CLEAR;

@@ -115,6 +115,7 @@ impl TestGateway {
             stopping: tokio::sync::watch::channel(false).1,
             limits: crate::config::LimitsConfig::default().exchange_limits(),
             metrics: ExchangeMetrics::default(),
+            settings: Arc::default(),
         };
         let service = ExchangeService::new(
             crate::placements::routes(Routes::default()),
