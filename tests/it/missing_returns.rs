@@ -30,7 +30,7 @@ const AFTERNOON: &str = "provider/provider/riverside/2026-11-23T16:00:00Z";
 
 /// Starts a placement on Friday 20 November with sessions on Mondays: a morning until 10:00 and an afternoon without a
 /// cut-off. The child lives in this area.
-async fn start_placement(stage: &mut Fixtures, la: &Client, residence: &str) -> String {
+pub async fn start_placement(stage: &mut Fixtures, la: &Client, residence: &str) -> String {
     // The children are two.
     let upn = if residence == "la/330" { "H873100124999" } else { "Z303400126001" };
     stage.names.insert("upn".to_owned(), upn.to_owned());
