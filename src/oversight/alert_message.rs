@@ -6,7 +6,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::alerts::AlertRow;
-use super::bundles;
+use super::bundle_facts;
 use super::rule_id::RuleId;
 use super::subject::Subject;
 use crate::clock::Instant;
@@ -90,7 +90,7 @@ pub(super) struct OwnAlert {
 /// [`Reason::Failed`] when what is stored does not open.
 pub(super) async fn own_alert(cx: &mut RequestContext, alert: &AlertRow) -> Result<OwnAlert, Refusal> {
     let mut message = alert_message(cx, alert, None).await?;
-    let ids: Vec<Uuid> = bundles::placements_of(alert)?.into_iter().collect();
+    let ids: Vec<Uuid> = bundle_facts::placements_of(alert)?.into_iter().collect();
     let mut children = Vec::new();
     if ids.is_empty() {
         return Ok(OwnAlert { message, children });

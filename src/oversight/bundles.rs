@@ -3,17 +3,17 @@
 //! which its cause is found, and leaves it when the cause is gone; the bundle ends with the last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use prost::Message;
 use uuid::Uuid;
 
 use super::alert_changes::{self, Notice, Opening, open_or_reopen};
 use super::alerts::{self, AlertRow};
+use super::bundle_facts::{figures, placements_of};
 use super::life::{self, OnRaise};
-use super::placement_facts;
-use super::placement_rule::PlacementRule;
 use super::recipients;
-use super::rule::{Cause, Grounds, NewAlert};
+use super::rule::{Grounds, NewAlert};
 use super::rule_book::{Bundle, RuleBook};
 use super::rule_id::RuleId;
 use super::subject::Subject;
@@ -22,18 +22,16 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Refusal, RequestContext};
-use crate::placements::{self, Placement};
-use crate::proto::v1::{AlertFigures, AlertState, DeliveryKind};
+use crate::placements::Placement;
+use crate::proto::v1::{AlertState, DeliveryKind};
 use crate::register::terms;
 use crate::store::moment::MomentRow;
 use crate::store::version_key::VersionKey;
 use crate::store::{Revision, StoreError};
 
-/// Placements whose facts are loaded at once.
-const PLACEMENTS_PER_LOAD: usize = 200;
 /// How long ago a bundle may have ended that is looked at again, in days: longer than the school days after which a
 /// resolved alert is opened again.
-const DAYS_LOOKED_BACK: i32 = 60;
+const DAYS_LOOKED_BACK: u64 = 60;
 
 /// What rules found of placements in one exchange.
 #[derive(Default)]
@@ -125,7 +123,7 @@ impl Group {
                 (Subject::Provider(organisation.clone(), begin), format!("provider/{organisation}/"))
             }
         };
-        let since = day.plus_days(-DAYS_LOOKED_BACK).end_of_day();
+        let since = opening.at.minus(Duration::from_secs(DAYS_LOOKED_BACK * 86_400));
         // Days and instants are of characters before the tilde.
         let range = (&*prefix, &*format!("{prefix}~"));
         let rows = alerts::list_about(&mut cx.snapshot, opening.rule, range, since).await?;
@@ -232,64 +230,4 @@ async fn guard_name(
     let name = format!("bundle/{}/{organisation}/{subject}", opening.rule.as_str());
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, name, None).await?;
     Ok(change.guard(guard.key, guard.version).append(&moment))
-}
-
-/// Counts the children of placements.
-async fn figures(cx: &mut RequestContext, members: &BTreeSet<Uuid>) -> Result<AlertFigures, Refusal> {
-    let ids: Vec<Uuid> = members.iter().copied().collect();
-    if ids.is_empty() {
-        return Ok(AlertFigures::default());
-    }
-    let placements = placements::rows::by_ids(&mut cx.snapshot, &ids).await?;
-    let children: BTreeSet<Uuid> = placements.iter().map(|placement| placement.child).collect();
-    Ok(AlertFigures {
-        children: u32::try_from(children.len()).unwrap_or(u32::MAX),
-        placement_ids: ids.iter().map(|id| id.hyphenated().to_string()).collect(),
-        ..AlertFigures::default()
-    })
-}
-
-/// Reads the figures of an alert that is about no placement.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] for an alert without figures.
-pub(super) fn figures_of(alert: &AlertRow) -> Result<AlertFigures, StoreError> {
-    let corrupt = || StoreError::corrupt("alerts", "figures");
-    AlertFigures::decode(alert.figures.as_deref().ok_or_else(corrupt)?).map_err(|_| corrupt())
-}
-
-/// Reads the placements of a bundle.
-pub(super) fn placements_of(alert: &AlertRow) -> Result<BTreeSet<Uuid>, StoreError> {
-    let ids = figures_of(alert)?.placement_ids.into_iter();
-    ids.map(|id| Uuid::parse_str(&id).map_err(|_| StoreError::corrupt("alerts", "figures"))).collect()
-}
-
-/// Reads of which placements of a bundle the cause still holds.
-pub(super) async fn find_cause(
-    cx: &mut RequestContext,
-    alert: &AlertRow,
-    (rule, book): (&dyn PlacementRule, &RuleBook),
-) -> Result<Cause, Refusal> {
-    let settings = book.settings(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
-    let ids: Vec<Uuid> = placements_of(alert)?.into_iter().collect();
-    let mut by_commissioner = BTreeMap::<OrganisationId, Vec<Uuid>>::new();
-    for placement in placements::rows::by_ids(&mut cx.snapshot, &ids).await? {
-        by_commissioner.entry(placement.commissioner).or_default().push(placement.id);
-    }
-    let (mut remaining, mut versions_read) = (BTreeSet::new(), Vec::new());
-    for (commissioner, ids) in by_commissioner {
-        for ids in ids.chunks(PLACEMENTS_PER_LOAD) {
-            let day = cx.today;
-            let loaded = placement_facts::load(cx, (book, day), &commissioner, ids);
-            for (id, loaded) in loaded.await? {
-                versions_read.extend(loaded.versions_read);
-                if rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some() {
-                    remaining.insert(id);
-                }
-            }
-        }
-    }
-    let figures = figures(cx, &remaining).await?;
-    let grounds = Grounds::without_placement(versions_read);
-    Ok(Cause { holds: !remaining.is_empty(), figures: Some(figures), grounds })
 }

@@ -1,7 +1,7 @@
 //! Whether the cause of an alert still holds, by the rule that raised it.
 
 use super::alerts::AlertRow;
-use super::bundles;
+use super::bundle_facts;
 use super::placement_facts::{self, PlacementFacts};
 use super::provider_facts;
 use super::provider_rule::ProviderRule;
@@ -28,7 +28,7 @@ pub(super) async fn find(
         AnyRule::OfPlacement(rule) => rule,
     };
     if alert.organisation.is_some() {
-        return bundles::find_cause(cx, alert, (rule, book)).await.map(Some);
+        return bundle_facts::find_cause(cx, alert, (rule, book)).await.map(Some);
     }
     let Subject::Placement(placement) = &alert.subject else {
         return Err(StoreError::corrupt("alerts", "subject").into());

@@ -17,6 +17,7 @@ pub mod alerts;
 pub mod attendance_facts;
 mod attendance_loading;
 mod attendance_totals;
+mod bundle_facts;
 mod bundles;
 mod cause;
 mod check_context;
