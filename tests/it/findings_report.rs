@@ -124,10 +124,10 @@ fn the_command_prints_each_finding(world: &World) {
         assert_eq!(line["passed"].as_array().unwrap().len() as u64, counts[1]);
         assert_eq!(line["without_facts"].as_array().unwrap().len() as u64, counts[2]);
     }
-    assert_eq!(
-        (&lines["OG2"]["fail"], &lines["OG2"]["failed"][0]["rule"]),
-        (&6.into(), &"REVIEW_DATE_PASSED".into())
-    );
+    // Nobody has sent a progress return, and those of the sandbox have a review that is past.
+    assert_eq!(lines["OG2"]["fail"], all);
+    let failed = lines["OG2"]["failed"].as_array().unwrap().iter();
+    assert_eq!(failed.filter(|failed| failed["rule"] == "REVIEW_DATE_PASSED").count(), 6);
     assert_eq!((&lines["OC5"]["pass"], &lines["OC5"]["no_facts"]), (&6.into(), &(all - 6).into()));
     assert_eq!(
         (&lines["IG4"]["no_facts"], &lines["IG4"]["waits_for"]),

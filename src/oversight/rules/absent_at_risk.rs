@@ -23,6 +23,10 @@ impl PlacementRule for AbsentAtRisk {
         RuleId::AbsentAtRisk
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        !facts.attendance.sessions.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let sessions = facts.attendance.sessions_until(today);

@@ -37,6 +37,10 @@ impl PlacementRule for AbsentThirdDay {
         Some(AGAIN_AFTER)
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        !facts.attendance.sessions.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let cause = third_day(facts, today, settings);

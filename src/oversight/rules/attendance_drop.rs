@@ -37,6 +37,10 @@ impl PlacementRule for AttendanceDrop {
         &[SESSIONS, WEEKS, POSSIBLE_SESSIONS, POINTS]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        facts.attendance.weekly.is_some()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         if !facts.is_active {
             return Evaluation::CLEAR;

@@ -22,6 +22,10 @@ impl PlacementRule for C2Unplanned {
         RuleId::C2Unplanned
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        !facts.attendance.sessions.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Evaluation {
         let friday = last_friday(Date::in_london(at));
         let (from, until) = (friday.plus_days(-7), friday);

@@ -27,6 +27,10 @@ impl PlacementRule for Illness15 {
         &[SCHOOL_DAYS]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        !facts.attendance.sessions.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let days = settings.parameter(SCHOOL_DAYS, today).filter(|days| facts.is_active && *days > 0);

@@ -28,6 +28,10 @@ impl PlacementRule for TuitionMissed {
         &[SESSIONS, SCHOOL_DAYS]
     }
 
+    fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
+        facts.attendance.is_tuition && !facts.attendance.sessions.is_empty()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         if !facts.is_active || !facts.attendance.is_tuition {
             return Evaluation::CLEAR;
