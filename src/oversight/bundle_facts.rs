@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use uuid::Uuid;
 
-use super::alerts::AlertRow;
+use super::alerts::{self, AlertRow};
 use super::placement_facts;
 use super::placement_rule::PlacementRule;
 use super::rule::{Cause, Grounds};
 use super::rule_book::RuleBook;
+use super::rule_id::RuleId;
+use super::subject::Subject;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
 use crate::placements;
@@ -69,8 +71,14 @@ pub(super) async fn find_cause(
         for ids in ids.chunks(PLACEMENTS_PER_LOAD) {
             let day = cx.today;
             let loaded = placement_facts::load(cx, (book, day), &commissioner, ids);
-            for (id, loaded) in loaded.await? {
+            let loaded = loaded.await?;
+            let subjects = ids.iter().map(|id| Subject::Placement(*id));
+            let newest = alerts::newest_about_each(&mut cx.snapshot, subjects).await?;
+            for (id, mut loaded) in loaded {
+                let third_day = newest.get(&(Subject::Placement(id), RuleId::AbsentThirdDay));
+                loaded.facts.add_alert(third_day);
                 versions_read.extend(loaded.versions_read);
+                versions_read.extend(third_day.map(|alert| (alerts::key(alert.id), alert.version)));
                 if rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some() {
                     remaining.insert(id);
                 }

@@ -46,13 +46,15 @@ struct FoundCause {
     placement: Placement,
     /// The day by which the cause should have been gone, if it holds.
     cause: Option<Date>,
+    /// Whether it joins the bundle of the day, if it is in none.
+    joins: bool,
 }
 
 impl Findings {
-    /// Adds what a rule found of a placement.
-    pub(super) fn add(&mut self, rule: RuleId, grounds: &Grounds, cause: Option<Date>) {
+    /// Adds what a rule found of a placement: its cause, and whether the placement joins the bundle of the day.
+    pub(super) fn add(&mut self, rule: RuleId, grounds: &Grounds, (cause, joins): (Option<Date>, bool)) {
         let Some(placement) = grounds.placement.clone() else { return };
-        self.of_rules.entry(rule).or_default().push(FoundCause { placement, cause });
+        self.of_rules.entry(rule).or_default().push(FoundCause { placement, cause, joins });
         self.versions_read.extend(grounds.versions_read.iter().cloned());
     }
 }
@@ -147,6 +149,9 @@ impl Group {
             }
             return;
         };
+        if !found.joins {
+            return;
+        }
         let at = (opening.at, opening.at, opening.calendar);
         for party in recipients::list_parties(&opening.settings.recipients, Some(&found.placement), at) {
             let stands = self.bundles.iter().any(|(row, members, _)| {

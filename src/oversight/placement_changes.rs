@@ -89,9 +89,10 @@ async fn evaluate_one(
     (book, at, calendar): (&RuleBook, Instant, &SchoolCalendar),
     (loaded, (newest, findings)): (LoadedFacts, (&mut NewestAlerts, &mut Findings)),
 ) -> Result<(Change, Option<Instant>), Refusal> {
-    let (facts, grounds) = loaded.into_facts_and_grounds();
+    let (mut facts, grounds) = loaded.into_facts_and_grounds();
     let subject =
         Subject::Placement(grounds.placement.as_ref().map_or(Uuid::nil(), |placement| placement.id));
+    facts.add_alert(newest.get(&(subject.clone(), RuleId::AbsentThirdDay)));
     let (mut notices, mut next, mut is_covered) = (Vec::new(), None::<Instant>, false);
     let today = Date::in_london(at);
     for rule in PLACEMENT_RULES {
@@ -102,7 +103,7 @@ async fn evaluate_one(
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
         if settings.bundle.is_some() {
-            findings.add(rule.id(), &grounds, found.cause);
+            findings.add(rule.id(), &grounds, (found.cause, rule.joins_bundle_at(at)));
             continue;
         }
         let not_again = rule.not_again_within();

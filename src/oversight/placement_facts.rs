@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
+use super::alerts::AlertRow;
 use super::attendance_facts::{AttendanceFacts, AttendedPlacement};
 use super::attendance_loading;
 use super::plan_facts::{self, PlanFacts};
@@ -14,7 +15,7 @@ use crate::exchange::{Refusal, RequestContext, RoleStatus};
 use crate::placements::plan;
 use crate::placements::plan_history::{self, PlanVersion};
 use crate::placements::{self, Placement, children, safety_acknowledgement};
-use crate::proto::v1::PlacementState;
+use crate::proto::v1::{AlertState, PlacementState};
 use crate::register::agreements::Agreements;
 use crate::register::terms;
 use crate::returns::Arrangement;
@@ -49,8 +50,17 @@ pub struct PlacementFacts {
     pub plan: PlanFacts,
     /// When agreements between its commissioner and its provider are in force, in the order of their first days.
     pub agreements: Vec<Period>,
+    /// State and day of its newest alert about a third day of absence.
+    pub third_day_alert: Option<(AlertState, Date)>,
     /// Its attendance; empty unless it is active.
     pub attendance: AttendanceFacts,
+}
+
+impl PlacementFacts {
+    /// Adds what the rules know of alerts: the newest about a third day of absence.
+    pub(super) fn add_alert(&mut self, third_day: Option<&AlertRow>) {
+        self.third_day_alert = third_day.map(|alert| (alert.state, alert.due_date));
+    }
 }
 
 /// Facts of a placement with what they were read from.
@@ -133,6 +143,7 @@ pub(super) async fn load(
             provider_days: calendars.get(&placement.provider).cloned().unwrap_or_default(),
             plan: plan_facts.remove(&id).unwrap_or_default(),
             agreements: agreements.periods(placement.agreement, &placement.provider),
+            third_day_alert: None,
             attendance: attendance.facts,
         };
         loaded.insert(id, LoadedFacts { placement, key: key.clone(), facts, versions_read });

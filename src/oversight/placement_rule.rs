@@ -23,6 +23,12 @@ pub trait PlacementRule: Send + Sync {
         None
     }
 
+    /// Returns whether a placement whose cause holds joins the bundle of the day at an instant, if the rule book bundles the
+    /// rule's alerts. One that has joined stays until its cause is gone.
+    fn joins_bundle_at(&self, _: Instant) -> bool {
+        true
+    }
+
     /// Returns whether enough is known of an active placement at an instant for the rule to pass it. A report says of a
     /// placement of which not enough is known that there are no facts.
     fn has_facts(&self, _: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

@@ -24,6 +24,8 @@ stored_texts! {
         LongNonSchool = "LONG_NON_SCHOOL",
         /// The agreement of a live placement has ended or ends soon.
         NoAgreement = "NO_AGREEMENT",
+        /// A child is absent for the third day again, soon after it was alerted.
+        WeeklyAbsence = "WEEKLY_ABSENCE",
         /// At a cut-off, a provider owes marks that neither a closure nor a notice explains.
         ReturnMissing = "RETURN_MISSING",
         /// A child at risk is absent, and nobody has explained it.

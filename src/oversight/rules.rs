@@ -18,6 +18,7 @@ mod review_date_passed;
 mod start_without_passport;
 mod tuition_missed;
 mod two_places;
+mod weekly_absence;
 
 use super::parameter_names::SCHOOL_DAYS;
 use super::placement_rule::PlacementRule;
@@ -40,6 +41,7 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
     &no_agreement::NoAgreement,
     &absent_at_risk::AbsentAtRisk,
     &absent_third_day::AbsentThirdDay,
+    &weekly_absence::WeeklyAbsence,
     &attendance_drop::AttendanceDrop,
     &tuition_missed::TuitionMissed,
     &illness_15::Illness15,

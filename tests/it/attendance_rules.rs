@@ -139,6 +139,26 @@ async fn a_third_day_of_absence(world: &World, placement: &str) {
     wait_until_evaluated(world, placement).await;
     let closed = list_alerts(&la, about.0, about.1).await;
     assert_eq!((closed.len(), closed[0].state()), (1, AlertState::Closed));
+    // It is Friday, so the child is on the list of the week, of which the commissioner alone is told.
+    for round in 0.. {
+        if weekly_list(&la).await == [placement] {
+            break;
+        }
+        assert!(round < MAX_POLLS, "the child is on no list");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for name in ["provider-a", "school", "la-b"] {
+        assert!(weekly_list(&world.client(name).await).await.is_empty(), "{name}");
+    }
+}
+
+/// Returns the placements on the open lists of absence.
+async fn weekly_list(client: &Client) -> Vec<String> {
+    let state = AlertState::Open as i32;
+    let request =
+        ListAlertsRequest { state, rule: "WEEKLY_ABSENCE".to_owned(), ..ListAlertsRequest::default() };
+    let alerts = client.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts;
+    alerts.into_iter().flat_map(|alert| alert.figures.unwrap().placement_ids).collect()
 }
 
 /// Waits until no moment of a placement is due.
