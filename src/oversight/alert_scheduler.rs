@@ -25,6 +25,8 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_PAUSE: u32 = 10;
 /// Interval after a commit was looked at, in which further commits wait for each other.
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a tick evaluates what its own evaluations have set.
+const MAX_FOLLOWING: usize = 2;
 /// Moments at which the cause of an alert may end. A rule finds a cause by the versions of keys, which only commits
 /// change.
 const CLOSES_ON: &[Moment] = &[Moment::Commit];
@@ -113,6 +115,10 @@ impl AlertScheduler {
         // After alerts were closed, because one whose cause is gone is not escalated.
         if let Err(refusal) = self.due_moments.evaluate(&mut self.context, Scope::Due, retry).await {
             log_failure(&refusal);
+        }
+        // A look-up sets the moment of a provider's day, and that the moments of alerts.
+        for _ in 0..MAX_FOLLOWING {
+            self.evaluate_set_moments().await;
         }
     }
 

@@ -154,13 +154,13 @@ impl Group {
         }
         let at = (opening.at, opening.at, opening.calendar);
         for party in recipients::list_parties(&opening.settings.recipients, Some(&found.placement), at) {
-            let stands = self.bundles.iter().any(|(row, members, _)| {
+            let is_told = self.bundles.iter().any(|(row, members, _)| {
                 let ended = (row.state, row.ended_at());
                 row.organisation.as_ref() == Some(&party)
                     && members.contains(&id)
                     && life::on_raise(ended, opening.at, opening.book, opening.calendar) == OnRaise::Keep
             });
-            if !stands {
+            if !is_told {
                 self.new.entry(party).or_default().insert(id, due_date);
             }
         }
