@@ -1,7 +1,7 @@
 //! Where else a child was present: at the providers of its other placements. A child is one by the commissioner's own index
 //! of UPNs, so the placements of different commissioners are never compared.
 //!
-//! Of two placements it is the one that started later whose facts name the other, so that each conflict has one alert. The
+//! The facts of the placement that started later name the other, so that each conflict has one alert. The
 //! marks set no moment for it: a moment in the entry of a provider would tell it that the child has another placement. A
 //! placement with another one is evaluated whenever a day ends instead.
 

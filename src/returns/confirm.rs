@@ -349,7 +349,8 @@ impl PlacementConfirmations<'_> {
     /// Returns whether a confirmation can explain an absence, or is one of illness.
     fn is_evaluated(&self, row: &StatementRow) -> bool {
         let mark = self.stored.marks.get(&(row.placement, row.date, row.slot));
-        let meaning = mark.and_then(|mark| Some(MarkMeaning::of(&mark.statement().ok()?, mark.date)));
+        let meaning =
+            mark.and_then(|mark| Some(MarkMeaning::from_statement(&mark.statement().ok()?, mark.date)));
         meaning == Some(MarkMeaning::Unexplained)
             || row.code.as_deref() == Some(AttendanceCode::Illness.as_str())
     }

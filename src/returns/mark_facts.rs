@@ -79,7 +79,7 @@ fn read_session(row: &Row) -> Result<MarkedSession, StoreError> {
         placement: row.get("placement")?,
         date,
         slot: row.get("slot")?,
-        meaning: MarkMeaning::of(&statement, date),
+        meaning: MarkMeaning::from_statement(&statement, date),
         end: row.get("end_time")?,
         revision: row.get("revision")?,
         return_id: row.get("return_id")?,
@@ -156,9 +156,9 @@ pub async fn list_ill(
     let is_ill = |marked: &&MarkedSession| marked.meaning == MarkMeaning::Illness;
     let mut ill: BTreeSet<_> =
         marked.iter().filter(is_ill).map(|marked| (marked.date, marked.slot)).collect();
-    let stated = list_stated(snapshot, &[StatementKind::Confirmed], placement, sessions).await?;
-    let stated = stated.into_iter().filter(|(.., meaning)| *meaning == MarkMeaning::Illness);
-    ill.extend(stated.map(|(date, slot, _)| (date, slot)));
+    let statements = list_stated(snapshot, &[StatementKind::Confirmed], placement, sessions).await?;
+    let statements = statements.into_iter().filter(|(.., meaning)| *meaning == MarkMeaning::Illness);
+    ill.extend(statements.map(|(date, slot, _)| (date, slot)));
     Ok(ill)
 }
 
@@ -173,9 +173,9 @@ pub async fn list_explained(
     sessions: &[(Date, SessionSlot)],
 ) -> Result<BTreeSet<(Date, SessionSlot)>, StoreError> {
     let kinds = [StatementKind::Confirmed, StatementKind::NotExpected];
-    let stated = list_stated(snapshot, &kinds, placement, sessions).await?;
+    let statements = list_stated(snapshot, &kinds, placement, sessions).await?;
     let explains = |meaning| meaning != MarkMeaning::Unexplained;
-    Ok(stated
+    Ok(statements
         .into_iter()
         .filter(|(.., meaning)| explains(*meaning))
         .map(|(date, slot, _)| (date, slot))
@@ -199,12 +199,12 @@ async fn list_stated(
             keys.extend(by.iter().map(key));
         }
     }
-    let stated = register_statements::list_current(snapshot, &keys).await?;
+    let statements = register_statements::list_current(snapshot, &keys).await?;
     let read = |row: register_statements::StatementRow| {
         let code = AttendanceCode::parse_on(&row.code?, row.date).ok()?;
         Some((row.date, row.slot, MarkMeaning::of_code(code)))
     };
-    Ok(stated.into_iter().filter_map(read).collect())
+    Ok(statements.into_iter().filter_map(read).collect())
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub enum MarkMeaning {
 impl MarkMeaning {
     /// Returns the meaning of a statement about a day.
     #[must_use]
-    pub fn of(statement: &MarkStatement, date: Date) -> Self {
+    pub fn from_statement(statement: &MarkStatement, date: Date) -> Self {
         match statement {
             MarkStatement::Code(code) => {
                 AttendanceCode::parse_on(code, date).map_or(Self::NotPossible, Self::of_code)
@@ -94,7 +94,8 @@ pub fn is_evaluated(
     date: Date,
     is_tuition: bool,
 ) -> bool {
-    let mut meanings = before.into_iter().chain([after]).map(|statement| MarkMeaning::of(statement, date));
+    let mut meanings =
+        before.into_iter().chain([after]).map(|statement| MarkMeaning::from_statement(statement, date));
     before != Some(after) && meanings.any(|meaning| meaning.concerns_rules(is_tuition))
 }
 
@@ -119,11 +120,11 @@ mod tests {
             let unexplained = matches!(code.as_str(), "N" | "O" | "U" | "G");
             assert_eq!(meaning == MarkMeaning::Unexplained, unexplained, "{code}");
         }
-        let seen = |seen: SeenMark| MarkMeaning::of(&MarkStatement::Seen(seen as i32), day());
+        let seen = |seen: SeenMark| MarkMeaning::from_statement(&MarkStatement::Seen(seen as i32), day());
         assert_eq!(seen(SeenMark::Absent), MarkMeaning::Unexplained);
         assert_eq!(seen(SeenMark::Late), MarkMeaning::Present);
         assert_eq!(seen(SeenMark::NotExpected), MarkMeaning::NotPossible);
-        assert_eq!(MarkMeaning::of(&MarkStatement::Withdrawn, day()), MarkMeaning::Withdrawn);
+        assert_eq!(MarkMeaning::from_statement(&MarkStatement::Withdrawn, day()), MarkMeaning::Withdrawn);
     }
 
     #[test]

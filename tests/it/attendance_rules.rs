@@ -360,7 +360,7 @@ async fn all(world: World) -> TempDir {
     put_tuition_plan(&la, tuition, &planned).await;
     a_third_day_of_absence(&world, third).await;
     Box::pin(an_absence_of_a_child_at_risk(&world, [at_risk, not_at_risk])).await;
-    a_mark_wakes_the_scheduler(&world, third).await;
+    a_mark_wakes_the_scheduler(&world, leave).await;
     fifteen_days_of_illness(&world, ill).await;
     leave_without_a_timetable(&world, leave).await;
     Box::pin(what_the_days_bring(&world, [tuition, two_places, dropped])).await;

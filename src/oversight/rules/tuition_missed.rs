@@ -1,7 +1,7 @@
 //! `TUITION_MISSED`: of one-to-one tuition (the plan's type of setting), two sessions in a row were missed, and nobody of
 //! commissioner or provider acted on it in two school days. A session is missed if its mark is an absence, whatever the
-//! reason; a session without a mark, and one that was not possible, does not count. Whoever acts, ends what was missed until
-//! that day; two more missed sessions need somebody who acts again. The alert ends when somebody acts, or with a session
+//! reason; a session without a mark, and one that was not possible, does not count. What was missed until the day on which
+//! somebody acts does not count any more; two more missed sessions need somebody who acts again. The alert ends when somebody acts, or with a session
 //! that took place.
 //!
 //! What counts as acting is in `tuition_facts.rs`; a newer plan and a progress return are acting too.
