@@ -85,8 +85,13 @@ async fn measure(table: &mut Table, placements: usize, url_file: Option<&Path>) 
     override_rules(dir.path());
     let server = bench::spawn_sandbox(&binary(), dir.path(), url_file).unwrap();
     let world = World { dir, server, fleet, scale };
-    let line = Line::new(&mark_to_stream(&world).await, 1);
-    table.add(&format!("{name}, a mark that raises an alert → stream, {STREAMS} open (goal: 500 ms)"), line);
+    if EMBEDDED_RULES.contains("[rules.ABSENT_AT_RISK]") {
+        let line = Line::new(&mark_to_stream(&world).await, 1);
+        table.add(
+            &format!("{name}, a mark that raises an alert → stream, {STREAMS} open (goal: 500 ms)"),
+            line,
+        );
+    }
     let World { dir, server, .. } = world;
     drop(server);
     for friday in FRIDAYS {

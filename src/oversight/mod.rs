@@ -28,6 +28,8 @@ pub mod findings;
 mod fixtures;
 mod life;
 mod moment_changes;
+#[cfg(test)]
+mod national_fixture;
 mod open_alert_counts;
 mod open_alerts;
 mod organisation_alerts;

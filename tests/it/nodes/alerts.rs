@@ -1,18 +1,21 @@
 //! Two nodes find the same overdue items and the same moments at the same time: each alert is raised once, and each of its
-//! escalations is done once.
+//! escalations is done once, also when one of them is killed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ap_gateway::cli::{profile, sandbox};
-use ap_gateway::clock::{ManualClock, Randomness, SystemClock};
+use ap_gateway::clock::{Instant, ManualClock, Randomness, SystemClock};
 use ap_gateway::config::Config;
 use ap_gateway::gateway::{self, Environment, Node};
+use ap_gateway::proto::sandbox::{AdvanceClockRequest, sandbox_service};
 
 use super::super::fixtures::Fixtures;
 use super::super::missing_returns::start_placement;
 use super::super::oversight::start_without_acknowledgement;
+use super::super::placement_rules::start_short_placement;
 use super::super::process::Process;
-use super::super::support::Postgres;
+use super::super::support::{NOW, Postgres};
 use super::{NODE_NAMES, Nodes};
 
 /// Placements that start with an open item.
@@ -99,4 +102,95 @@ async fn of_two_nodes_one_tells_of_missing_returns() {
         assert_eq!(found, (versions, 3), "{at}");
     }
     nodes.assert_log_verifies(1).await;
+}
+
+/// Alerts that each short placement has on the Monday: no passport, a review of which nothing speaks, past its end.
+const RULES: &str = "('START_WITHOUT_PASSPORT', 'REVIEW_DATE_PASSED', 'PAST_END')";
+/// Maximum number of polls, 50 ms apart.
+const MAX_POLLS: usize = 600;
+
+/// Moves the clock of a node.
+async fn advance(nodes: &Nodes, node: &str, to: &str) {
+    let to: Instant = to.parse().unwrap();
+    let to = Some(prost_types::Timestamp { seconds: to.seconds(), nanos: 0 });
+    let client = nodes.client(node, "la-a").await;
+    let request = AdvanceClockRequest { to };
+    client.call_without_receipt(sandbox_service::ADVANCE_CLOCK, &request).await.unwrap();
+}
+
+/// Counts the versions of alerts of the rules, from a version on.
+async fn count_versions(nodes: &Nodes, condition: &str) -> i64 {
+    let sql = format!("SELECT COUNT(*) AS count FROM alerts WHERE rule IN {RULES} AND {condition}");
+    nodes.query(sql.leak()).await.remove(0).get("count").unwrap()
+}
+
+/// Waits until there are so many versions of alerts of the rules.
+async fn wait_for_versions(nodes: &Nodes, condition: &str, wanted: i64) {
+    let mut found = 0;
+    for _ in 0..MAX_POLLS {
+        found = count_versions(nodes, condition).await;
+        if found >= wanted {
+            assert_eq!(found, wanted, "{condition}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{found} of {wanted}: {condition}");
+}
+
+/// Asserts that nothing was done twice: no alert about the same, no version of one, no delivery of one version.
+async fn assert_each_once(nodes: &Nodes) {
+    let own = format!("SELECT id FROM alerts WHERE rule IN {RULES}");
+    for sql in [
+        format!(
+            "SELECT subject FROM alerts WHERE version = 1 AND id IN ({own}) GROUP BY subject, rule HAVING COUNT(*) > 1"
+        ),
+        "SELECT subject FROM alerts GROUP BY subject, id, version HAVING COUNT(*) > 1".to_owned(),
+        "SELECT subject FROM moments GROUP BY subject, version HAVING COUNT(*) > 1".to_owned(),
+        format!(
+            "SELECT object FROM parties WHERE kind = 22 AND object IN ({own}) GROUP BY object, organisation HAVING COUNT(*) > 1"
+        ),
+        format!(
+            "SELECT object FROM parties WHERE kind = 35 AND object IN ({own}) GROUP BY object, organisation HAVING COUNT(*) > 2"
+        ),
+    ] {
+        let sql: &'static str = sql.leak();
+        assert_eq!(nodes.query(sql).await.len(), 0, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_killed_loses_and_doubles_no_alert() {
+    let nodes = Nodes::new(Postgres::start());
+    let [one, two] = nodes.serve();
+    let mut stage = Fixtures::create(&nodes.dir(NODE_NAMES[0]), Randomness::system()).await;
+    let la = nodes.client(NODE_NAMES[0], "la-a").await;
+    for _ in 0..STARTED_PLACEMENTS {
+        start_short_placement(&mut stage, &la).await;
+    }
+    drop((stage, la));
+    let each = i64::try_from(STARTED_PLACEMENTS).unwrap();
+    // From Friday to Monday week: the ends of Friday, Monday and Tuesday are evaluated one after the other. The first node
+    // is killed as soon as an alert is seen.
+    let monday = "2026-11-30T00:00:01Z";
+    tokio::join!(advance(&nodes, NODE_NAMES[0], monday), advance(&nodes, NODE_NAMES[1], monday));
+    for _ in 0..MAX_POLLS {
+        if count_versions(&nodes, "version = 1").await > 0 {
+            break;
+        }
+    }
+    drop(one);
+    wait_for_versions(&nodes, "version = 1", 3 * each).await;
+    assert_each_once(&nodes).await;
+    // The node that comes back, with a clock that stands at the Friday, finds nothing to do, and over the next weekend both
+    // escalate what nobody acted on.
+    std::fs::write(nodes.dir(NODE_NAMES[0]).join("clock"), NOW).unwrap();
+    let one = Process::serve(&nodes.dir(NODE_NAMES[0]));
+    let next = "2026-12-07T00:00:01Z";
+    tokio::join!(advance(&nodes, NODE_NAMES[0], next), advance(&nodes, NODE_NAMES[1], next));
+    wait_for_versions(&nodes, "rule <> 'REVIEW_DATE_PASSED' AND version = 3", 2 * each).await;
+    assert_each_once(&nodes).await;
+    assert_eq!(count_versions(&nodes, "version = 1").await, 3 * each);
+    drop((one, two));
+    nodes.assert_log_verifies(STARTED_PLACEMENTS).await;
 }
