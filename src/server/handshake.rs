@@ -47,7 +47,7 @@ pub(super) struct Reception {
 }
 
 /// Every result of a handshake, as the metrics count them: one of the first two, or the reason of a refusal.
-pub const HANDSHAKE_RESULTS: [&str; 29] = [
+pub const HANDSHAKE_RESULTS: [&str; 31] = [
     "ok",
     "gone",
     "full: connections",
@@ -73,7 +73,9 @@ pub const HANDSHAKE_RESULTS: [&str; 29] = [
     "invalid certificate",
     "no HTTP/2 offered (ALPN h2)",
     "no TLS 1.3, or no common algorithm",
-    "the peer does not accept this gateway's certificate",
+    "the peer does not know the authority of the certificate of this gateway",
+    "by the clock of the peer the certificate of this gateway is not valid",
+    "the peer does not accept the certificate of this gateway, or uses a name that is not in it",
     "the peer ended the handshake with an alert",
     "not TLS",
     "broken TLS",
@@ -293,7 +295,10 @@ mod tests {
     fn every_reason_is_in_the_list_of_results() {
         let source = include_str!("handshake.rs").split("#[cfg(test)]").next().unwrap();
         let code = source.split("];\n").nth(1).unwrap();
-        let literals = code.lines().filter(|line| line.contains("=> \"") || line.contains("refused(\""));
+        let is_reason = |line: &&str| {
+            line.contains("=> \"") || line.contains("refused(\"") || line.trim_start().starts_with('"')
+        };
+        let literals = code.lines().filter(is_reason);
         let literals: Vec<_> = literals.filter_map(|line| line.split('"').nth(1)).collect();
         assert!(literals.len() > 20, "{literals:?}");
         for literal in literals {
