@@ -245,3 +245,24 @@ fn completions_and_pages_come_from_the_definitions() {
     let page = std::fs::read_to_string(dir.path().join("ap-gateway-agreement-sign.1")).unwrap();
     assert!(page.contains("SHA\\-256 of the terms"), "{page}");
 }
+
+/// Checks that the page for integrators has every key of a profile.
+#[test]
+fn every_key_of_a_profile_is_documented() {
+    let page = std::fs::read_to_string("docs/integrators.md").unwrap();
+    let file = ap_gateway::client::ProfileFile {
+        endpoint: String::new(),
+        ca: "ca".into(),
+        certificate: "certificate".into(),
+        key: "key".into(),
+        log_key: String::new(),
+        seen: "seen".into(),
+        on_behalf_of: Some(String::new()),
+        token_audience: Some(String::new()),
+    };
+    let keys: toml::Table = toml::to_string(&file).unwrap().parse().unwrap();
+    assert_eq!(keys.len(), 8);
+    for key in keys.keys() {
+        assert!(page.contains(&format!("\n| `{key}` | ")), "{key} is not in docs/integrators.md");
+    }
+}

@@ -87,6 +87,7 @@ mod passports;
 mod person_commands;
 mod person_roles;
 mod persons;
+mod placement_by_verbs;
 mod placement_ends;
 mod placement_rules;
 mod plan_rules;

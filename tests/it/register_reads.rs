@@ -163,7 +163,7 @@ async fn closures_are_for_those_who_share_a_placement(world: &World) {
     assert_eq!(days("provider-a", "", ["2026-12-01", ""]).await, ["2026-12-01", "2026-12-08"]);
     assert_eq!(days("la-a", "provider/riverside", ["2026-12-02", "2026-12-31"]).await, ["2026-12-08"]);
     assert_eq!(days("la-a", "provider/riverside", ["2026-12-02", "2026-12-07"]).await, [""; 0]);
-    for (name, organisation) in [("la-b", "provider/riverside"), ("la-a", "provider/nobody")] {
+    for (name, organisation) in [("provider-c", "provider/riverside"), ("la-a", "provider/nobody")] {
         let refused = refusal_status(list(name, organisation, ["", ""]).await);
         assert_eq!(reason(&refused), "NOT_FOUND", "{name} {organisation}");
     }
