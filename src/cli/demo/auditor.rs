@@ -30,7 +30,7 @@ const METHOD_PHRASES: [(&str, &str); 16] = [
 /// Shows every exchange about a placement, and checks that provider and auditor read the same log.
 pub async fn show(clients: &Clients, placement: &str) -> Result<(), Failure> {
     print_line(
-        "10. The auditor, whom local authority A appointed, reads who exchanged what about one placement",
+        "11. The auditor, whom local authority A appointed, reads who exchanged what about one placement",
     );
     let request =
         ListExchangesRequest { placement_id: placement.to_owned(), ..ListExchangesRequest::default() };

@@ -1,12 +1,14 @@
 //! Mailbox of an organisation: lists its deliveries and follows its stream.
 
+use std::collections::VecDeque;
+
 use super::super::{Failure, deliveries};
 use crate::client::{Client, ReplyStream};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as delivery;
 use crate::proto::v1::{
-    AttendanceContent, Cursor, Delivery, ListDeliveriesRequest, Officer, WatchDeliveriesRequest,
-    WatchDeliveriesResponse,
+    AttendanceContent, Cursor, Delivery, DeliveryKind, ListDeliveriesRequest, Officer,
+    WatchDeliveriesRequest, WatchDeliveriesResponse,
 };
 
 /// Maximum number of messages that one step waits for.
@@ -53,7 +55,10 @@ pub fn attendance_content(delivery: &Delivery) -> Result<&AttendanceContent, Fai
 pub struct Mailbox {
     pub client: Client,
     stream: ReplyStream<WatchDeliveriesResponse>,
+    kinds: Vec<i32>,
     cursor: Option<Cursor>,
+    /// Deliveries that came together and are not returned yet.
+    pending: VecDeque<Delivery>,
     /// Number of earlier deliveries.
     pub earlier_deliveries: usize,
 }
@@ -61,24 +66,34 @@ pub struct Mailbox {
 impl Mailbox {
     /// Collects the earlier deliveries, and opens the stream after them.
     pub async fn open(client: &Client) -> Result<Self, Failure> {
+        Self::of_kinds(client, &[]).await
+    }
+
+    /// Opens the mailbox as [`Self::open`] does, for deliveries of some kinds; of all without any.
+    pub async fn of_kinds(client: &Client, kinds: &[DeliveryKind]) -> Result<Self, Failure> {
         let (deliveries, cursor) = collect_deliveries(client).await?;
         let before = deliveries.len();
-        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: Vec::new() };
+        let kinds: Vec<i32> = kinds.iter().map(|kind| *kind as i32).collect();
+        let request = WatchDeliveriesRequest { cursor: cursor.clone(), kinds: kinds.clone() };
         let stream = client.open_stream(delivery::WATCH_DELIVERIES, &request).await?;
-        Ok(Self { client: client.clone(), stream, cursor, earlier_deliveries: before })
+        let (client, pending) = (client.clone(), VecDeque::new());
+        Ok(Self { client, stream, kinds, cursor, pending, earlier_deliveries: before })
     }
 
     /// Returns the next delivery on the stream.
     pub async fn next(&mut self) -> Result<Delivery, Failure> {
         for _ in 0..MAX_MESSAGES_PER_STEP {
-            let before = self.cursor.clone();
-            let message =
-                self.stream.next(|message| deliveries::next_position(message, before.as_ref(), &[])).await?;
-            let Some((message, _)) = message else { break };
-            self.cursor = message.next.or(before);
-            if let Some(delivery) = message.deliveries.into_iter().next() {
+            if let Some(delivery) = self.pending.pop_front() {
                 return Ok(delivery);
             }
+            let (before, kinds) = (self.cursor.clone(), &self.kinds);
+            let message = self
+                .stream
+                .next(|message| deliveries::next_position(message, before.as_ref(), kinds))
+                .await?;
+            let Some((message, _)) = message else { break };
+            self.cursor = message.next.or(before);
+            self.pending.extend(message.deliveries);
         }
         Err(Failure::refused("the stream sent no delivery"))
     }

@@ -2,6 +2,7 @@
 //! The first step that fails ends the demonstration with a non-zero exit code.
 
 mod auditor;
+mod bad_morning;
 mod document;
 mod home_school;
 mod mailbox;
@@ -18,7 +19,8 @@ use super::sandbox::ClockMode;
 use super::sent_requests::new_request_id;
 use super::{Failure, print_line, profile, sandbox};
 use crate::client::{Client, ClientError, reason};
-use crate::clock::Randomness;
+use crate::clock::{Instant, Randomness};
+use crate::proto::sandbox::{AdvanceClockRequest, sandbox_service};
 use crate::proto::v1::register_service as register;
 use crate::proto::v1::{GetOrganisationRequest, RevokeCertificateRequest};
 use mailbox::Mailbox;
@@ -92,12 +94,14 @@ async fn run_steps(dir: &Path, clients: &Clients) -> Result<(), Failure> {
     passport::show(dir, clients, &placement).await?;
     progress::show(dir, clients, &mut mailbox, &placement).await?;
     persons::show(dir, clients, &mut mailbox, &placement).await?;
+    drop(mailbox);
+    bad_morning::show(dir, clients).await?;
     revoke_certificate(dir, clients).await?;
     auditor::show(clients, &placement).await
 }
 
 async fn revoke_certificate(dir: &Path, clients: &Clients) -> Result<(), Failure> {
-    print_line("9. Riverside revokes the certificate of its old system");
+    print_line("10. Riverside revokes the certificate of its old system");
     let old = profile::connect(&sandbox::profile_path(dir, "provider-a-old")).await?;
     let request_own = GetOrganisationRequest { organisation: "provider/riverside".to_owned() };
     old.call(register::GET_ORGANISATION, &request_own).await?;
@@ -121,6 +125,14 @@ async fn revoke_certificate(dir: &Path, clients: &Clients) -> Result<(), Failure
         }
         _ => Err(Failure::refused("the revoked certificate was not refused")),
     }
+}
+
+/// Advances the sandbox's clock; what has fallen due is done when it returns.
+async fn advance_clock(client: &Client, to: &str) -> Result<(), Failure> {
+    let to = to.parse::<Instant>().map_err(|error| Failure::bug("an instant", error))?;
+    let to = Some(to.to_proto());
+    client.call_without_receipt(sandbox_service::ADVANCE_CLOCK, &AdvanceClockRequest { to }).await?;
+    Ok(())
 }
 
 fn ensure(condition: bool, message: &str) -> Result<(), Failure> {

@@ -8,11 +8,9 @@ use super::super::files::{self, FileMark, Register, Severity};
 use super::super::submit::{self, CheckedRegister, SubmitReplies};
 use super::super::{Failure, print_line};
 use super::mailbox::{Mailbox, acknowledge, attendance_content, collect_deliveries};
-use super::{Clients, ensure, home_school};
+use super::{Clients, advance_clock, ensure, home_school};
 use crate::calendar::Date;
 use crate::client::Client;
-use crate::clock::Instant;
-use crate::proto::sandbox::{AdvanceClockRequest, sandbox_service};
 use crate::proto::v1::delivery::Content;
 use crate::proto::v1::delivery_service as delivery;
 use crate::proto::v1::mark::{Child, Statement};
@@ -109,12 +107,7 @@ pub async fn send_brightwater(dir: &Path, clients: &Clients, mailbox: &mut Mailb
     let early = findings.iter().map(|finding| finding.reason.as_str()).eq(["SESSION_IN_FUTURE"]);
     ensure(early, "the lesson that has not begun was not rejected")?;
     print_line("   Nothing was sent; at half past six it sends the same file again");
-    let to = AFTER_LAST_LESSON.parse::<Instant>().map_err(|error| Failure::bug("an instant", error))?;
-    let to = Some(prost_types::Timestamp { seconds: to.seconds(), nanos: 0 });
-    clients
-        .brightwater
-        .call_without_receipt(sandbox_service::ADVANCE_CLOCK, &AdvanceClockRequest { to })
-        .await?;
+    advance_clock(&clients.brightwater, AFTER_LAST_LESSON).await?;
     send_register(&clients.brightwater, &register).await?;
     let register = mailbox.next().await?;
     let content = attendance_content(&register)?;

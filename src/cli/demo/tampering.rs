@@ -52,10 +52,10 @@ pub async fn show(dir: &Path) -> Result<(), Failure> {
     let report = audit::verify_database_copy(&unchanged, &log_key, files).await?;
     ensure(report.findings.is_empty(), "the log does not verify")?;
     print_line(&format!(
-        "11. The auditor verifies the log: {} entries and {} rows are unchanged",
+        "12. The auditor verifies the log: {} entries and {} rows are unchanged",
         report.entries, report.rows
     ));
-    print_line("12. Somebody with access to the database edits a copy of it");
+    print_line("13. Somebody with access to the database edits a copy of it");
     for (number, edit) in EDITS.iter().enumerate() {
         let copied = copy_database(dir, &format!("edit-{number}"))?;
         apply_edit(&copied, edit).await?;

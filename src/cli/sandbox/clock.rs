@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::sync::Mutex;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
@@ -14,6 +15,7 @@ use crate::clock::{Clock, Instant, ManualClock};
 use crate::exchange::CallMemory;
 use crate::exchange::codec::{ExchangeCodec, OutboundMessage};
 use crate::gateway::UnauditedService;
+use crate::oversight::AlertScheduler;
 use crate::proto::sandbox::{AdvanceClockRequest, AdvanceClockResponse};
 
 /// Stores the time of the clock.
@@ -34,13 +36,22 @@ pub fn load_clock(dir: &Path) -> Result<Instant, Failure> {
     text.trim().parse().map_err(|_| Failure::configuration("the clock file of the folder holds no time"))
 }
 
-/// Returns the service that moves the clock.
-pub fn clock_service(clock: ManualClock, dir: PathBuf) -> UnauditedService {
-    UnauditedService::new(ClockService(Arc::new((clock, dir))))
+/// Returns the service that moves the clock. It also runs what has fallen due, so that a script finds its alerts raised when
+/// the call returns.
+pub fn clock_service(
+    clock: ManualClock,
+    dir: PathBuf,
+    alerts: Arc<Mutex<AlertScheduler>>,
+) -> UnauditedService {
+    UnauditedService::new(ClockService { clock, dir: dir.into(), alerts })
 }
 
 #[derive(Clone)]
-struct ClockService(Arc<(ManualClock, PathBuf)>);
+struct ClockService {
+    clock: ManualClock,
+    dir: Arc<Path>,
+    alerts: Arc<Mutex<AlertScheduler>>,
+}
 
 impl NamedService for ClockService {
     const NAME: &'static str = "apgateway.sandbox.v1.SandboxService";
@@ -75,20 +86,23 @@ impl UnaryService<Bytes> for ClockService {
     type Future = BoxFuture<Result<Response<OutboundMessage>, Status>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let advanced = self.advance(request.into_inner());
-        Box::pin(async move { advanced })
+        let controls = self.clone();
+        Box::pin(async move { controls.advance(request.into_inner()).await })
     }
 }
 
 impl ClockService {
-    fn advance(&self, message: Bytes) -> Result<Response<OutboundMessage>, Status> {
-        let (clock, dir) = &*self.0;
+    async fn advance(&self, message: Bytes) -> Result<Response<OutboundMessage>, Status> {
         let requested = AdvanceClockRequest::decode(message).ok().and_then(|request| request.to);
         let to = requested.and_then(|to| Instant::from_proto(&to).ok());
         let to = to.ok_or_else(|| Status::invalid_argument("to is not a timestamp"))?;
-        clock.advance_to(to).map_err(|_| Status::failed_precondition("the clock moves forward only"))?;
-        save_clock(dir, to).map_err(|_| Status::unavailable("the clock could not be stored"))?;
-        let answer = AdvanceClockResponse { now: Some(clock.now().to_proto()) };
+        let mut alerts = self.alerts.lock().await;
+        // What is due before the clock moves is done at its own time.
+        alerts.tick().await;
+        self.clock.advance_to(to).map_err(|_| Status::failed_precondition("the clock moves forward only"))?;
+        save_clock(&self.dir, to).map_err(|_| Status::unavailable("the clock could not be stored"))?;
+        alerts.tick().await;
+        let answer = AdvanceClockResponse { now: Some(self.clock.now().to_proto()) };
         Ok(Response::new(OutboundMessage::Hashes(answer.encode_to_vec().into())))
     }
 }

@@ -5,7 +5,7 @@
 mod clock;
 pub mod files;
 pub mod world;
-mod world_builder;
+pub(in crate::cli) mod world_builder;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ pub struct RunningSandbox {
     pub clock: Option<ManualClock>,
     /// Committer. Tests hold its queue to fill a commit group.
     pub committer: Committer,
-    /// A second alert scheduler. Tests tick it instead of waiting for that of the node.
-    pub alerts: Box<Mutex<AlertScheduler>>,
+    /// A second alert scheduler. `AdvanceClock` and tests tick it instead of waiting for that of the node.
+    pub alerts: Arc<Mutex<AlertScheduler>>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), FatalError>>,
 }
@@ -196,7 +196,8 @@ async fn serve_on(
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     files::write_profiles(dir, address)?;
-    let controls = held.clone().map(|held| clock::clock_service(held, dir.to_owned()));
+    let alerts = Arc::new(Mutex::new(alerts));
+    let controls = held.clone().map(|held| clock::clock_service(held, dir.to_owned(), Arc::clone(&alerts)));
     let committer = node.committer.clone();
     let (stop, stopped) = oneshot::channel();
     #[expect(clippy::async_yields_async, reason = "the second future is the cut")]
@@ -205,14 +206,7 @@ async fn serve_on(
         std::future::pending()
     };
     let serving = tokio::spawn(node.serve(listener, tls, controls, when_stopped));
-    Ok(RunningSandbox {
-        address,
-        clock: held,
-        committer,
-        alerts: Box::new(Mutex::new(alerts)),
-        stop,
-        serving,
-    })
+    Ok(RunningSandbox { address, clock: held, committer, alerts, stop, serving })
 }
 
 /// Loads the sandbox's configuration, and lifts the limits on callers.

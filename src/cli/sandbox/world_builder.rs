@@ -1,7 +1,7 @@
 //! Script that creates the world. Every step is a call of the gateway's own methods over mTLS by the organisation that
 //! would make it, so that everything in the sandbox has its entry in the log.
 
-mod documents;
+pub(in crate::cli) mod documents;
 mod passport;
 
 use std::collections::BTreeMap;
