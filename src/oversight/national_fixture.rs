@@ -100,6 +100,7 @@ impl Placed {
         let acknowledged =
             if draw.is_of_100(ACKNOWLEDGED_AT_START) { start } else { start.plus_days(draw.days(21)) };
         let reviews = (1..=2).map(|turn| start.plus_days(7 * WEEKS_BETWEEN * turn));
+        let returns = (1..=4).map(|turn| start.plus_days(7 * WEEKS_BETWEEN * turn));
         let spoken =
             |due: Date| if draw.is_of_100(REVIEWED_IN_TIME) { due } else { due.plus_days(draw.days(21)) };
         let end = start.plus_days(7 * WEEKS_PLACED);
@@ -115,7 +116,7 @@ impl Placed {
             start: Some(start),
             planned_end: Some(end),
             plan_put: Some(start),
-            review_dates: reviews.clone().collect(),
+            review_dates: reviews.collect(),
             provider_days: calendar.clone(),
             ..PlacementFacts::default()
         };
