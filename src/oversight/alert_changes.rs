@@ -203,12 +203,36 @@ pub(super) async fn closing(cx: &mut RequestContext, alert: AlertRow) -> Result<
     Ok(Notice { kind: DeliveryKind::AlertEnded, alert, recipients })
 }
 
-/// Writes the rows under the guards of the grounds, and delivers the alerts to the recipients.
+/// Writes the rows under the guards of the grounds, and delivers the alerts to the recipients. The leaf of the child names
+/// the first alert, so all alerts must have the same recipients.
 pub(super) fn write_and_deliver(
     change: Change,
     grounds: &Grounds,
     notices: &[Notice],
     rows: Vec<RowWrite>,
+) -> Change {
+    let first = notices.first().map(|notice| (notice.alert.id, notice.alert.version));
+    let record = first.map(|(id, version)| RecordRef::new(RecordKind::Alert, id, version));
+    write_under(change, grounds, record, (notices, rows))
+}
+
+/// Writes and delivers as [`write_and_deliver`] does, alerts of several rules about one placement. The leaf names none of
+/// them, also if there is one alone: a party that is told of one would else learn of another of which it is not told.
+pub(super) fn write_and_deliver_of_rules(
+    change: Change,
+    grounds: &Grounds,
+    notices: &[Notice],
+    rows: Vec<RowWrite>,
+) -> Change {
+    write_under(change, grounds, None, (notices, rows))
+}
+
+/// Writes and delivers under a leaf that names a record; `None`: the placement.
+fn write_under(
+    change: Change,
+    grounds: &Grounds,
+    record: Option<RecordRef>,
+    (notices, rows): (&[Notice], Vec<RowWrite>),
 ) -> Change {
     let versions = grounds.versions_read.iter();
     let mut change = versions.fold(change, |change, (key, version)| change.guard(key.clone(), *version));
@@ -217,14 +241,10 @@ pub(super) fn write_and_deliver(
             change = change.deliver(recipient, *kind, alert.id, alert.placement);
         }
     }
-    let alert = notices.first().map(|notice| (notice.alert.id, notice.alert.version));
     let part = grounds.child.as_ref().map(|child| LeafInput {
         placement: child.placement,
         role: LeafRole::Submitted,
-        record: match alert {
-            Some((id, version)) => RecordRef::new(RecordKind::Alert, id, version),
-            None => RecordRef::unversioned(RecordKind::Alert, child.placement),
-        },
+        record: record.unwrap_or(RecordRef::unversioned(RecordKind::Alert, child.placement)),
         sender: &child.sender,
         key: &child.key,
         reply: b"",

@@ -120,7 +120,7 @@ async fn evaluate_one(
     }
     let rows = notices.iter().map(|notice| row_write(&notice.alert)).collect::<Vec<_>>();
     if !rows.is_empty() {
-        change = alert_changes::write_and_deliver(change, &grounds, &notices, rows);
+        change = alert_changes::write_and_deliver_of_rules(change, &grounds, &notices, rows);
     }
     // A placement that a rule covers always has a moment: by that a mark finds out that it is evaluated.
     let is_evaluated = is_covered && facts.is_active;
