@@ -1,5 +1,7 @@
 //! The instant by which somebody must act on an alert: school hours or school days after it was raised.
 
+use std::time::Duration;
+
 use crate::calendar::{Date, SchoolCalendar, TimeOfDay};
 use crate::clock::Instant;
 
@@ -30,10 +32,12 @@ pub fn act_by(raised: Instant, within: ActWithin, hours: SchoolHours, calendar: 
     }
 }
 
-/// Returns the end of the last of some school days after the day of an instant in London.
+/// Returns the end of the last of some school days after the day of an instant in London. Midnight is of the day that ends
+/// then, so what a day's end raises has not a day more than what the day itself raised.
 #[must_use]
 pub fn end_of_school_days(from: Instant, days: u32, calendar: &SchoolCalendar) -> Instant {
-    calendar.add_school_days(Date::in_london(from), days).end_of_day()
+    let day = Date::in_london(from.minus(Duration::from_micros(1)));
+    calendar.add_school_days(day, days).end_of_day()
 }
 
 /// Adds minutes of school hours. A day that is no school day has none.
@@ -93,7 +97,9 @@ mod tests {
     fn school_days_end_with_the_last_of_them() {
         let hours = SchoolHours { from: TimeOfDay::NOON, to: TimeOfDay::NOON };
         for (from, days, last) in [
-            ("2026-11-18 00:00", 2, "2026-11-23"),
+            // Friday 20 November is an inset day, so the two days after Tuesday end on Thursday.
+            ("2026-11-18 00:00", 2, "2026-11-19"),
+            ("2026-11-18 00:01", 2, "2026-11-23"),
             ("2026-11-18 23:59", 2, "2026-11-23"),
             ("2026-11-21 12:00", 2, "2026-11-25"),
             ("2026-10-22 12:00", 2, "2026-11-02"),

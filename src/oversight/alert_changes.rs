@@ -17,6 +17,7 @@ use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, LeafInput, Permit, RecordRef, Refusal, RequestContext};
+use crate::placements::Placement;
 use crate::proto::v1::{AlertState, DeliveryKind, LeafRole, RecordKind};
 use crate::register::terms;
 use crate::store::Revision;
@@ -38,7 +39,7 @@ pub(super) async fn raise_alerts(
     let (mut change, mut notices) = (cx.change(&permit), Vec::new());
     for new in raise.alerts.iter().filter(|_| settings.covers(start)) {
         let (at, calendar) = (cx.now, &calendar);
-        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again: None };
+        let opening = Opening::by_life(rule.id(), (settings, book), at, calendar);
         let newest = alerts::newest_about(&mut cx.snapshot, rule.id(), subject, (new.item, None)).await?;
         let Some(alert) = open_alert(&mut cx, opening, (subject, &grounds), (new, newest)) else { continue };
         let notice = opening_notice(&mut cx, opening, alert, &grounds).await?;
@@ -68,6 +69,20 @@ pub(super) struct Opening<'a> {
     pub(super) calendar: &'a SchoolCalendar,
     /// The parameter that says how soon the rule raises another alert; `None` if the life of alerts decides.
     pub(super) not_again: Option<&'static str>,
+    /// Whether a cause of a later day than that of an alert opens it again at once, although it was resolved.
+    pub(super) is_another_on_later_day: bool,
+}
+
+impl<'a> Opening<'a> {
+    /// The rule leaves to the life of alerts when an alert is opened again.
+    pub(super) const fn by_life(
+        rule: RuleId,
+        (settings, book): (&'a RuleSettings, &'a RuleBook),
+        at: Instant,
+        calendar: &'a SchoolCalendar,
+    ) -> Self {
+        Self { rule, settings, book, at, calendar, not_again: None, is_another_on_later_day: false }
+    }
 }
 
 /// Creates an open alert, or opens the rule's newest about the subject again. `None`: that one still stands.
@@ -89,14 +104,19 @@ pub(super) fn open_alert(
 /// Creates an open alert that is about no placement yet, or opens the newest again. `None`: that one still stands.
 pub(super) fn open_or_reopen(
     cx: &mut RequestContext,
-    Opening { rule, settings, book, at, calendar, not_again }: Opening<'_>,
+    opening: Opening<'_>,
     (subject, new, newest): (&Subject, &NewAlert, Option<AlertRow>),
 ) -> Option<AlertRow> {
+    let Opening { rule, settings, book, at, calendar, not_again, .. } = opening;
     let act_by = || act_by(at, book.act_within(settings.severity), book.school_hours, calendar);
     if let Some(newest) = newest {
-        let on_raise = match not_again.and_then(|name| settings.parameter(name, Date::in_london(at))) {
-            Some(days) => life::on_raise_after((newest.state, newest.raised_at()), at, days, calendar),
-            None => life::on_raise((newest.state, newest.ended_at()), at, book, calendar),
+        let days = not_again.and_then(|name| settings.parameter(name, Date::in_london(at)));
+        let on_raise = if let Some(days) = days {
+            let times = (newest.raised_at(), newest.ended_at());
+            life::on_raise_after((newest.state, times), at, (days, book), calendar)
+        } else {
+            let is_another = opening.is_another_on_later_day && new.due_date > newest.due_date;
+            life::on_raise((newest.state, newest.ended_at(), is_another), at, book, calendar)
         };
         match on_raise {
             OnRaise::Keep => return None,
@@ -133,19 +153,21 @@ pub(super) fn open_or_reopen(
 }
 
 /// Makes the notice of an alert that was opened, for those who are told at once. Those who were told when it was open
-/// before are told at once too, because they can list it.
+/// before and may read it are told at once too, because they can list it.
 pub(super) async fn opening_notice(
     cx: &mut RequestContext,
     Opening { settings, at, calendar, .. }: Opening<'_>,
     alert: AlertRow,
     grounds: &Grounds,
 ) -> Result<Notice, Refusal> {
-    let mut recipients =
-        recipients::list_parties(&settings.recipients, grounds.placement.as_ref(), (at, at, calendar));
-    if alert.times_raised > 1 {
-        let notified = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
-        recipients::add_each_once(&mut recipients, &notified);
-    }
+    let (recipients, placement) = (&settings.recipients, grounds.placement.as_ref());
+    let recipients = if alert.times_raised > 1 {
+        let notified = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
+        let since = (alert.raised_at(), at, calendar);
+        recipients::list_on_reopening(recipients, placement, since, &notified)
+    } else {
+        recipients::list_parties(recipients, placement, (at, at, calendar))
+    };
     Ok(Notice { kind: DeliveryKind::Alert, alert, recipients })
 }
 
@@ -181,7 +203,7 @@ pub(super) async fn close_alert(
     let newest = alerts::by_id(&mut cx.snapshot, alert.id).await?;
     let Some(newest) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
     let Some(cause) = cause::find(&mut cx, &newest, book).await? else { return Ok(None) };
-    let change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
+    let mut change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
     let notice = if cause.holds {
         let figures = cause.figures.as_ref().map(Message::encode_to_vec);
         if figures == newest.figures {
@@ -190,17 +212,27 @@ pub(super) async fn close_alert(
         let alert = AlertRow { figures, ..newest.next() };
         Notice { kind: DeliveryKind::Alert, alert, recipients: Vec::new() }
     } else {
-        closing(&mut cx, newest).await?
+        let notice;
+        (change, notice) = closing(&mut cx, change, newest, cause.grounds.placement.as_ref()).await?;
+        notice
     };
     let rows = vec![row_write(&notice.alert)];
     Ok(Some(write_and_deliver(change, &cause.grounds, &[notice], rows)))
 }
 
-/// Makes the version of an alert that is closed now, for all who were told.
-pub(super) async fn closing(cx: &mut RequestContext, alert: AlertRow) -> Result<Notice, Refusal> {
-    let recipients = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
+/// Makes the version of an alert that is closed now, for all who were told and may read its placement, and cancels its
+/// moment, because nothing is to be done with it until its rule opens it again.
+pub(super) async fn closing(
+    cx: &mut RequestContext,
+    change: Change,
+    alert: AlertRow,
+    placement: Option<&Placement>,
+) -> Result<(Change, Notice), Refusal> {
+    let recipients = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
+    let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, alert_subject(alert.id), None).await?;
     let alert = AlertRow { ended: Some(cx.now.micros()), state: AlertState::Closed, ..alert.next() };
-    Ok(Notice { kind: DeliveryKind::AlertEnded, alert, recipients })
+    let change = change.guard(guard.key, guard.version).append(&moment);
+    Ok((change, Notice { kind: DeliveryKind::AlertEnded, alert, recipients }))
 }
 
 /// Writes the rows under the guards of the grounds, and delivers the alerts to the recipients. The leaf of the child names

@@ -215,7 +215,8 @@ pub async fn list_about(
     snapshot.select(sql, arguments).await
 }
 
-/// Lists the organisations that were told of an alert, in the order of their ids.
+/// Lists the organisations that were told of an alert, in the order of their ids. Some may be no parties of its placement
+/// any more.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -229,17 +230,19 @@ pub async fn list_recipients(
     rows.iter().map(|row| row.get("organisation")).collect()
 }
 
-/// Returns whether a person acted on a delivery of an alert, or of its escalation, since it was last opened.
+/// Lists the organisations of which a person acted on a delivery of an alert, or of its escalation, since it was last
+/// opened.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn is_acted_on(snapshot: &mut Snapshot, alert: Uuid) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM parties p JOIN acknowledgements k ON k.organisation = p.organisation \
+pub async fn list_acted(snapshot: &mut Snapshot, alert: Uuid) -> Result<Vec<OrganisationId>, StoreError> {
+    let sql = "SELECT DISTINCT p.organisation FROM parties p JOIN acknowledgements k ON k.organisation = p.organisation \
                AND k.delivery_idx = p.idx AND k.delivery_ordinal = p.ordinal \
                WHERE p.object = $1 AND p.kind IN (22, 35) AND k.stage = 4 AND p.idx >= \
                (SELECT MIN(o.idx) FROM alerts o WHERE o.id = $1 AND o.times_raised = \
-               (SELECT MAX(n.times_raised) FROM alerts n WHERE n.id = $1)) LIMIT 1";
-    Ok(snapshot.fetch_one(sql, vec![alert.into()]).await?.is_some())
+               (SELECT MAX(n.times_raised) FROM alerts n WHERE n.id = $1))";
+    let rows = snapshot.fetch(sql, vec![alert.into()]).await?;
+    rows.iter().map(|row| row.get("organisation")).collect()
 }
 
 /// Reads the newest version of an alert of which the organisation was told. An alert of others and one that does not

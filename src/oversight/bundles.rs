@@ -83,7 +83,7 @@ pub(super) async fn decide(
         for (organisation, found) in groups {
             let calendar = terms::load_calendar(&mut cx.snapshot, &organisation).await?;
             let calendar = &calendar;
-            let opening = Opening { rule, settings, book, at, calendar, not_again: None };
+            let opening = Opening::by_life(rule, (settings, book), at, calendar);
             let mut group = Group::load(cx, (opening, bundle), &organisation).await?;
             for one in &found {
                 group.add_or_remove(one, opening);
@@ -155,7 +155,7 @@ impl Group {
         let at = (opening.at, opening.at, opening.calendar);
         for party in recipients::list_parties(&opening.settings.recipients, Some(&found.placement), at) {
             let is_told = self.bundles.iter().any(|(row, members, _)| {
-                let ended = (row.state, row.ended_at());
+                let ended = (row.state, row.ended_at(), false);
                 row.organisation.as_ref() == Some(&party)
                     && members.contains(&id)
                     && life::on_raise(ended, opening.at, opening.book, opening.calendar) == OnRaise::Keep
@@ -187,7 +187,9 @@ impl Group {
             cx.snapshot.record_read(alerts::key(row.id), row.version);
             members.extend(joining.into_iter().flatten().map(|(id, _)| id));
             if members.is_empty() {
-                notices.push(alert_changes::closing(cx, row).await?);
+                let notice;
+                (change, notice) = alert_changes::closing(cx, change, row, None).await?;
+                notices.push(notice);
                 continue;
             }
             let figures = Some(figures(cx, &members).await?.encode_to_vec());

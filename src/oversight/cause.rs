@@ -9,14 +9,28 @@ use super::rule::{Cause, ChildRecord, Grounds};
 use super::rule_book::RuleBook;
 use super::rules::{self, AnyRule};
 use super::subject::Subject;
+use crate::calendar::Date;
 use crate::exchange::{Refusal, RequestContext};
 use crate::store::StoreError;
 
-/// Reads whether the cause of an alert holds. `None`: this cannot be decided, because the child's record was erased.
+/// Reads whether the cause of an alert holds; that of a rule that does not run holds no longer, so its alerts close. `None`: this cannot be decided, because the child's record was erased.
 ///
 /// # Errors
 /// As the rule; [`Reason::Failed`](crate::exchange::Reason::Failed) for an alert of a rule without settings.
 pub(super) async fn find(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    book: &RuleBook,
+) -> Result<Option<Cause>, Refusal> {
+    // A node whose clock is behind that of the one which raised the alert would find that the rule does not run yet.
+    let day = cx.today.max(Date::in_london(alert.opened));
+    let runs = book.running(alert.rule, day).is_some();
+    let cause = find_by_rule(cx, alert, book).await?;
+    Ok(cause.map(|cause| Cause { holds: cause.holds && runs, ..cause }))
+}
+
+/// Reads whether the cause of an alert holds, whether or not its rule runs.
+async fn find_by_rule(
     cx: &mut RequestContext,
     alert: &AlertRow,
     book: &RuleBook,

@@ -59,7 +59,7 @@ pub fn decide(
     let new_act_by = || act_by(at, book.act_within(alert.severity), book.school_hours, calendar);
     let earliest = |act_by: Option<Instant>| [alert.next_telling, act_by].into_iter().flatten().min();
     match (alert.state, alert.ended) {
-        (AlertState::Open, _) if alert.is_telling_due && alert.cause_holds && !alert.is_acted_on => {
+        (AlertState::Open, _) if alert.is_telling_due && alert.cause_holds => {
             (Step::Tell, earliest(Some(alert.act_by).filter(|act_by| *act_by >= at)))
         }
         (AlertState::Open, _) if at < alert.act_by => (Step::Keep, earliest(Some(alert.act_by))),
@@ -97,10 +97,11 @@ pub enum OnRaise {
 }
 
 /// Decides what a rule that finds a cause at an instant does with the newest alert that it raised about the subject:
-/// its state, and when it ended.
+/// its state, when it ended, and whether the cause is another than that of which it was raised. What was resolved was
+/// resolved of its own cause, so another one opens the alert again at once.
 #[must_use]
 pub fn on_raise(
-    (state, ended): (AlertState, Option<Instant>),
+    (state, ended, is_another): (AlertState, Option<Instant>, bool),
     at: Instant,
     book: &RuleBook,
     calendar: &SchoolCalendar,
@@ -109,7 +110,9 @@ pub fn on_raise(
     let is_within = |days| until(days).is_some_and(|until| at <= until);
     match state {
         AlertState::Open => OnRaise::Keep,
-        AlertState::Resolved if is_within(book.reopen_resolved_after_school_days) => OnRaise::Keep,
+        AlertState::Resolved if !is_another && is_within(book.reopen_resolved_after_school_days) => {
+            OnRaise::Keep
+        }
         AlertState::Resolved | AlertState::Closed if is_within(book.reopen_closed_within_school_days) => {
             OnRaise::Reopen
         }
@@ -118,15 +121,17 @@ pub fn on_raise(
 }
 
 /// Decides the same for a rule that says itself how many school days after an alert it raises another one: the state of the
-/// newest, and when it was raised. It is not opened again; only a resolution whose cause still holds opens it again.
+/// newest, when it was raised, and when it ended. It is not opened again; only a resolution whose cause still holds when it
+/// is checked opens it again, so before that check no other one is raised.
 #[must_use]
 pub fn on_raise_after(
-    (state, raised): (AlertState, Instant),
+    (state, (raised, ended)): (AlertState, (Instant, Option<Instant>)),
     at: Instant,
-    days: u32,
+    (days, book): (u32, &RuleBook),
     calendar: &SchoolCalendar,
 ) -> OnRaise {
-    if state == AlertState::Open || at <= end_of_school_days(raised, days, calendar) {
+    let is_checked_later = on_raise((state, ended, false), at, book, calendar) == OnRaise::Keep;
+    if is_checked_later || at <= end_of_school_days(raised, days, calendar) {
         OnRaise::Keep
     } else {
         OnRaise::New
@@ -161,10 +166,10 @@ mod tests {
         let act_by = date("2026-11-19").end_of_day();
         let before = Instant::from_micros(act_by.micros() - 1).unwrap();
         assert_eq!(step(&open(act_by), before), (Step::Keep, Some(act_by)));
-        // The instant is the first of Friday; two school days later is Tuesday.
-        let second = date("2026-11-24").end_of_day();
+        // The instant ends Thursday; two school days later is Monday.
+        let second = date("2026-11-23").end_of_day();
         assert_eq!(step(&open(act_by), act_by), (Step::Escalate(second), Some(second)));
-        let third = date("2026-11-27").end_of_day();
+        let third = date("2026-11-25").end_of_day();
         let once = AlertFacts { level: 1, ..open(second) };
         assert_eq!(step(&once, second), (Step::Escalate(third), None));
         assert_eq!(step(&AlertFacts { level: 2, ..open(third) }, third), (Step::Keep, None));
@@ -179,9 +184,9 @@ mod tests {
         assert_eq!(step(&waiting, at("2026-11-19 11:59")), (Step::Keep, Some(telling)));
         let due = AlertFacts { is_telling_due: true, ..open(act_by) };
         assert_eq!(step(&due, telling), (Step::Tell, Some(act_by)));
-        for spared in [AlertFacts { cause_holds: false, ..due }, AlertFacts { is_acted_on: true, ..due }] {
-            assert_eq!(step(&spared, telling), (Step::Keep, Some(act_by)));
-        }
+        assert_eq!(step(&AlertFacts { cause_holds: false, ..due }, telling), (Step::Keep, Some(act_by)));
+        let acted_on = AlertFacts { is_acted_on: true, ..due };
+        assert_eq!(step(&acted_on, telling), (Step::Tell, Some(act_by)), "whatever the others did");
         // At the same instant they are told first; the escalation, which is due still, follows.
         assert_eq!(step(&due, act_by), (Step::Tell, Some(act_by)));
         assert_eq!(step(&due, at("2026-11-23 12:00")), (Step::Tell, None));
@@ -203,7 +208,7 @@ mod tests {
         let alert = AlertFacts { state: AlertState::Resolved, ended, ..open(at("2026-11-18 11:00")) };
         let check = date("2026-11-25").end_of_day();
         assert_eq!(step(&alert, at("2026-11-18 10:00")), (Step::Keep, Some(check)));
-        let act_by = date("2026-11-30").end_of_day();
+        let act_by = date("2026-11-27").end_of_day();
         assert_eq!(step(&alert, check), (Step::Reopen(act_by), Some(act_by)));
         assert_eq!(step(&AlertFacts { cause_holds: false, ..alert }, check), (Step::Keep, None));
         let closed = AlertFacts { state: AlertState::Closed, ..alert };
@@ -213,7 +218,7 @@ mod tests {
     #[test]
     fn a_cause_that_holds_again_soon_opens_the_alert_again() {
         let raise = |state, ended: Option<&str>, now: &str| {
-            on_raise((state, ended.map(at)), at(now), &RuleBook::embedded(), &two_terms())
+            on_raise((state, ended.map(at), false), at(now), &RuleBook::embedded(), &two_terms())
         };
         assert_eq!(raise(AlertState::Open, None, "2026-11-18 10:00"), OnRaise::Keep);
         let ended = Some("2026-09-07 10:00");
@@ -230,14 +235,35 @@ mod tests {
     }
 
     #[test]
+    fn another_cause_opens_a_resolved_alert_at_once() {
+        let raise = |state, now: &str| {
+            let facts = (state, Some(at("2026-09-07 10:00")), true);
+            on_raise(facts, at(now), &RuleBook::embedded(), &two_terms())
+        };
+        assert_eq!(raise(AlertState::Open, "2026-09-07 10:01"), OnRaise::Keep);
+        assert_eq!(raise(AlertState::Resolved, "2026-09-07 10:01"), OnRaise::Reopen);
+        assert_eq!(raise(AlertState::Resolved, "2026-10-05 23:59"), OnRaise::Reopen);
+        assert_eq!(raise(AlertState::Resolved, "2026-10-06 00:01"), OnRaise::New);
+    }
+
+    #[test]
     fn a_rule_that_says_when_raises_another_alert_after_its_school_days() {
-        let raise =
-            |state, now: &str| on_raise_after((state, at("2026-09-07 10:00")), at(now), 20, &two_terms());
+        let raise = |state, ended: Option<&str>, now: &str| {
+            let times = (at("2026-09-07 10:00"), ended.map(at));
+            on_raise_after((state, times), at(now), (20, &RuleBook::embedded()), &two_terms())
+        };
         for state in [AlertState::Closed, AlertState::Resolved] {
-            assert_eq!(raise(state, "2026-09-14 10:00"), OnRaise::Keep);
-            assert_eq!(raise(state, "2026-10-05 23:59"), OnRaise::Keep);
-            assert_eq!(raise(state, "2026-10-06 00:01"), OnRaise::New);
+            let ended = Some("2026-09-08 10:00");
+            assert_eq!(raise(state, ended, "2026-09-14 10:00"), OnRaise::Keep);
+            assert_eq!(raise(state, ended, "2026-10-05 23:59"), OnRaise::Keep);
+            assert_eq!(raise(state, ended, "2026-10-06 00:01"), OnRaise::New);
         }
-        assert_eq!(raise(AlertState::Open, "2026-10-06 00:01"), OnRaise::Keep);
+        assert_eq!(raise(AlertState::Open, None, "2026-10-06 00:01"), OnRaise::Keep);
+        // Resolved on Friday 2 October: until its check, when Friday 9 October ends, it stands for the cause.
+        let ended = Some("2026-10-02 10:00");
+        assert_eq!(raise(AlertState::Resolved, ended, "2026-10-06 00:01"), OnRaise::Keep);
+        assert_eq!(raise(AlertState::Resolved, ended, "2026-10-10 00:00"), OnRaise::Keep);
+        assert_eq!(raise(AlertState::Resolved, ended, "2026-10-10 00:01"), OnRaise::New);
+        assert_eq!(raise(AlertState::Closed, ended, "2026-10-06 00:01"), OnRaise::New);
     }
 }

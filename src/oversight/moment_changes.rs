@@ -9,7 +9,8 @@ use super::cause;
 use super::life::{self, AlertFacts, Step};
 use super::recipients;
 use super::rule::Cause;
-use super::rule_book::RuleBook;
+use super::rule_book::{Recipient, RuleBook};
+use crate::calendar::SchoolCalendar;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::change::row_write;
@@ -33,7 +34,8 @@ pub(super) async fn evaluate_alert(
     let recipients = book.settings(alert.rule).map_or(&[][..], |settings| &settings.recipients);
     let placement = cause.as_ref().and_then(|cause| cause.grounds.placement.as_ref());
     let mut late = recipients::list_parties(recipients, placement, (alert.opened, at, &calendar));
-    let notified = alerts::list_recipients(&mut cx.snapshot, alert.id).await?;
+    let notified = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
+    let acted = alerts::list_acted(&mut cx.snapshot, alert.id).await?;
     late.retain(|organisation| !notified.contains(organisation));
     let facts = AlertFacts {
         state: alert.state,
@@ -41,7 +43,7 @@ pub(super) async fn evaluate_alert(
         level: alert.level,
         act_by: alert.act_by,
         ended: alert.ended_at(),
-        is_acted_on: alerts::is_acted_on(&mut cx.snapshot, alert.id).await?,
+        is_acted_on: acted.iter().any(|organisation| notified.contains(organisation)),
         cause_holds: cause.as_ref().is_some_and(|cause| cause.holds),
         is_telling_due: !late.is_empty(),
         // Of an alert that is about no placement, others are told by alerts of their own.
@@ -49,33 +51,64 @@ pub(super) async fn evaluate_alert(
             .filter(|_| alert.organisation.is_none()),
     };
     let (step, next) = life::decide(&facts, at, book, &calendar);
+    let (step, next) = match step {
+        // Another alert about the subject was raised since, and stands for the cause.
+        Step::Reopen(_) if !is_newest(&mut cx, &alert).await? => (Step::Keep, None),
+        step => (step, next),
+    };
     let (guard, moment) = moment.followed_by(next);
     let change = cx.change(&permit).guard(guard.key, guard.version).append(&moment);
     let change = change.guard(alerts::key(alert.id), alert.version);
     let Some(cause) = cause else { return Ok(Some(change)) };
-    Ok(Some(apply(change, (step, at), (notified, late), (alert, &cause))))
+    let circle = Circle { recipients, notified, late, calendar: &calendar };
+    Ok(Some(apply(change, (step, at), circle, (alert, &cause))))
 }
 
-/// Writes and delivers what a step makes of an alert. An escalation goes to all who were told, and to the commissioner.
+/// Returns whether an alert is the newest that its rule raised about its subject.
+async fn is_newest(cx: &mut RequestContext, alert: &AlertRow) -> Result<bool, Refusal> {
+    let about = (alert.item, alert.organisation.as_ref());
+    let newest = alerts::newest_about(&mut cx.snapshot, alert.rule, &alert.subject, about).await?;
+    Ok(newest.is_none_or(|newest| newest.id == alert.id))
+}
+
+/// Who may be told of an alert.
+struct Circle<'a> {
+    /// Those whom the rule book names.
+    recipients: &'a [Recipient],
+    /// Those who were told and may read it.
+    notified: Vec<OrganisationId>,
+    /// Those who are to be told by now and were not.
+    late: Vec<OrganisationId>,
+    calendar: &'a SchoolCalendar,
+}
+
+/// Writes and delivers what a step makes of an alert. An escalation goes to all who were told, and to the commissioner,
+/// which is told of the alert first if it was not, because it is to list and resolve it, and to learn of its end.
 fn apply(
     change: Change,
     (step, at): (Step, Instant),
-    (notified, late): (Vec<OrganisationId>, Vec<OrganisationId>),
+    Circle { recipients, mut notified, late, calendar }: Circle<'_>,
     (alert, cause): (AlertRow, &Cause),
 ) -> Change {
-    let (kind, next, mut recipients) = match step {
+    let placement = cause.grounds.placement.as_ref();
+    let (kind, next, told, first_told) = match step {
         Step::Keep => return change,
-        Step::Tell => (DeliveryKind::Alert, alert.next(), late),
-        Step::Escalate(act_by) => (DeliveryKind::AlertEscalated, alert.escalated(at, act_by), notified),
-        Step::Reopen(act_by) => (DeliveryKind::Alert, alert.reopened(at, act_by), notified),
+        Step::Tell => (DeliveryKind::Alert, alert.next(), late, Vec::new()),
+        Step::Escalate(act_by) => {
+            let commissioner = placement.map(|placement| placement.commissioner.clone());
+            let new = commissioner.filter(|commissioner| !notified.contains(commissioner));
+            notified.extend(new.clone());
+            let next = alert.escalated(at, act_by);
+            (DeliveryKind::AlertEscalated, next, notified, new.into_iter().collect())
+        }
+        Step::Reopen(act_by) => {
+            let since = (alert.raised_at(), at, calendar);
+            let told = recipients::list_on_reopening(recipients, placement, since, &notified);
+            (DeliveryKind::Alert, alert.reopened(at, act_by), told, Vec::new())
+        }
     };
-    let commissioner = cause.grounds.placement.as_ref().map(|placement| &placement.commissioner);
-    if kind == DeliveryKind::AlertEscalated
-        && let Some(commissioner) = commissioner.filter(|commissioner| !recipients.contains(commissioner))
-    {
-        recipients.push(commissioner.clone());
-    }
     let rows = vec![row_write(&next)];
-    let notice = Notice { kind, alert: next, recipients };
-    write_and_deliver(change, &cause.grounds, &[notice], rows)
+    let first = Notice { kind: DeliveryKind::Alert, alert: next.clone(), recipients: first_told };
+    let notices = [first, Notice { kind, alert: next, recipients: told }];
+    write_and_deliver(change, &cause.grounds, &notices, rows)
 }

@@ -280,8 +280,10 @@ impl Newest {
         calendar: &SchoolCalendar,
     ) -> OnRaise {
         match not_again_within {
-            Some(days) => life::on_raise_after((self.state, self.raised), at, days, calendar),
-            None => life::on_raise((self.state, self.ended), at, book, calendar),
+            Some(days) => {
+                life::on_raise_after((self.state, (self.raised, self.ended)), at, (days, book), calendar)
+            }
+            None => life::on_raise((self.state, self.ended, false), at, book, calendar),
         }
     }
 }

@@ -38,7 +38,7 @@ impl View<'_> {
         let newest = match (newest, &figures) {
             (Some(open), _) if open.state == AlertState::Open => {
                 cx.snapshot.record_read(alerts::key(open.id), open.version);
-                return Ok((change, change_open(cx, open, figures).await?));
+                return change_open(cx, change, open, figures).await;
             }
             (_, None) => return Ok((change, None)),
             (newest, Some(_)) => newest,
@@ -60,12 +60,15 @@ impl View<'_> {
 /// delivered, because whoever was told of the alert reads them when it lists the alert.
 async fn change_open(
     cx: &mut RequestContext,
+    change: Change,
     open: AlertRow,
     figures: Option<Vec<u8>>,
-) -> Result<Option<Notice>, Refusal> {
+) -> Result<(Change, Option<Notice>), Refusal> {
     if figures.is_none() {
-        return alert_changes::closing(cx, open).await.map(Some);
+        let (change, notice) = alert_changes::closing(cx, change, open, None).await?;
+        return Ok((change, Some(notice)));
     }
     let alert = (open.figures != figures).then(|| AlertRow { figures, ..open.next() });
-    Ok(alert.map(|alert| Notice { kind: DeliveryKind::Alert, alert, recipients: Vec::new() }))
+    let notice = alert.map(|alert| Notice { kind: DeliveryKind::Alert, alert, recipients: Vec::new() });
+    Ok((change, notice))
 }

@@ -20,7 +20,7 @@ use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
-use crate::proto::v1::{AlertState, DeliveryKind};
+use crate::proto::v1::AlertState;
 use crate::register::terms;
 use crate::store::moment::{self, MomentRow};
 use crate::store::version_key::VersionKey;
@@ -106,17 +106,22 @@ async fn evaluate_one(
             findings.add(rule.id(), &grounds, (found.cause, rule.joins_bundle_at(at)));
             continue;
         }
-        let not_again = rule.not_again_within();
-        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again };
-        let known = newest.remove(&(subject.clone(), rule.id()));
-        let Some(notice) = decide_alert(cx, opening, (&subject, &grounds), (found.cause, known)).await?
-        else {
-            continue;
+        let opening = Opening {
+            not_again: rule.not_again_within(),
+            is_another_on_later_day: rule.is_another_on_later_day(),
+            ..Opening::by_life(rule.id(), (settings, book), at, calendar)
         };
-        if notice.kind == DeliveryKind::Alert {
-            change = alert_changes::schedule_moment(cx, change, opening, &notice.alert).await?;
+        let known = newest.remove(&(subject.clone(), rule.id()));
+        let notice;
+        (change, notice) =
+            decide_alert(cx, change, opening, (&subject, &grounds), (found.cause, known)).await?;
+        if rule.id() == RuleId::AbsentThirdDay
+            && let Some(notice) = &notice
+        {
+            // The rules behind this one decide from the alert as it is now.
+            facts.add_alert(Some(&notice.alert));
         }
-        notices.push(notice);
+        notices.extend(notice);
     }
     let rows = notices.iter().map(|notice| row_write(&notice.alert)).collect::<Vec<_>>();
     if !rows.is_empty() {
@@ -127,21 +132,28 @@ async fn evaluate_one(
     Ok((change, next.or_else(|| is_evaluated.then(|| attendance_facts::next_friday(today)))))
 }
 
-/// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone. `None`: neither.
+/// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone, and sets its moment. `None`:
+/// neither.
 async fn decide_alert(
     cx: &mut RequestContext,
+    change: Change,
     opening: Opening<'_>,
     (subject, grounds): (&Subject, &Grounds),
     (cause, newest): (Option<Date>, Option<AlertRow>),
-) -> Result<Option<Notice>, Refusal> {
+) -> Result<(Change, Option<Notice>), Refusal> {
     if let Some(due_date) = cause {
         let new = NewAlert { item: None, due_date };
         let Some(alert) = alert_changes::open_alert(cx, opening, (subject, grounds), (&new, newest)) else {
-            return Ok(None);
+            return Ok((change, None));
         };
-        return alert_changes::opening_notice(cx, opening, alert, grounds).await.map(Some);
+        let notice = alert_changes::opening_notice(cx, opening, alert, grounds).await?;
+        let change = alert_changes::schedule_moment(cx, change, opening, &notice.alert).await?;
+        return Ok((change, Some(notice)));
     }
-    let Some(open) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
+    let Some(open) = newest.filter(|newest| newest.state == AlertState::Open) else {
+        return Ok((change, None));
+    };
     cx.snapshot.record_read(alerts::key(open.id), open.version);
-    alert_changes::closing(cx, open).await.map(Some)
+    let (change, notice) = alert_changes::closing(cx, change, open, grounds.placement.as_ref()).await?;
+    Ok((change, Some(notice)))
 }

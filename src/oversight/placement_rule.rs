@@ -23,6 +23,12 @@ pub trait PlacementRule: Send + Sync {
         None
     }
 
+    /// Returns whether a cause of a later day than that of an alert is another cause, which opens the alert again at once
+    /// although it was resolved.
+    fn is_another_on_later_day(&self) -> bool {
+        false
+    }
+
     /// Returns whether a placement whose cause holds joins the bundle of the day at an instant, if the rule book bundles the
     /// rule's alerts. One that has joined stays until its cause is gone.
     fn joins_bundle_at(&self, _: Instant) -> bool {

@@ -61,7 +61,7 @@ pub(super) async fn evaluate_provider_day(
         let mut facts = provider_facts::load(&mut cx, (provider, day), (rule, settings)).await?;
         versions_read.append(&mut facts.versions_read);
         let calendar = &calendar;
-        let opening = Opening { rule: rule.id(), settings, book, at, calendar, not_again: None };
+        let opening = Opening::by_life(rule.id(), (settings, book), at, calendar);
         for cut_off in facts.cut_offs() {
             if cut_off > at {
                 decision.evaluate_at(cut_off);

@@ -1,10 +1,13 @@
-//! Who is told of an alert, and when: the parties of the placement that the rule book names.
+//! Who is told of an alert, and when: the parties of the placement that the rule book names. Whoever may not read the
+//! placement any more is told nothing more of its alerts.
 
+use super::alerts::{self, AlertRow};
 use super::rule_book::{PartyRole, Recipient};
 use crate::calendar::SchoolCalendar;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::placements::Placement;
+use crate::placements::{self, Placement};
+use crate::store::{Snapshot, StoreError};
 
 /// Lists the present parties of a placement that are told by an instant of an alert that was opened at another, each
 /// once.
@@ -18,6 +21,35 @@ pub(super) fn list_parties(
     for recipient in recipients.iter().filter(|recipient| recipient.told_at(opened, calendar) <= by) {
         add_each_once(&mut parties, parties_of_role(recipient.party, placement));
     }
+    parties
+}
+
+/// Lists the organisations that were told of an alert and may read its placement now. Of an alert about no placement, all.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn list_notified(
+    snapshot: &mut Snapshot,
+    alert: &AlertRow,
+    placement: Option<&Placement>,
+) -> Result<Vec<OrganisationId>, StoreError> {
+    let mut notified = alerts::list_recipients(snapshot, alert.id).await?;
+    notified.retain(|told| placement.is_none_or(|placement| placements::can_read(placement, told)));
+    Ok(notified)
+}
+
+/// Lists who is told at an instant of an alert that is opened again: those who were told and may read it, those who are
+/// told at once, and those whose delay since it was first raised has passed. So nobody can keep others from being told by
+/// resolving the alert each time.
+pub(super) fn list_on_reopening(
+    recipients: &[Recipient],
+    placement: Option<&Placement>,
+    (raised, at, calendar): (Instant, Instant, &SchoolCalendar),
+    notified: &[OrganisationId],
+) -> Vec<OrganisationId> {
+    let mut parties = list_parties(recipients, placement, (at, at, calendar));
+    add_each_once(&mut parties, &list_parties(recipients, placement, (raised, at, calendar)));
+    add_each_once(&mut parties, notified);
     parties
 }
 

@@ -3,15 +3,18 @@
 //! resolved by the organisation whose it is.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use prost::Message;
 use uuid::Uuid;
 
+use super::act_by::end_of_school_days;
 use super::alert_changes::alert_subject;
 use super::alert_list::{self, AlertFilter, AlertPosition};
 use super::alert_message::{OwnAlert, alert_message, own_alert, placement_part, seal_resolution};
 use super::alerts::{self, AlertRow};
-use super::wire;
+use super::rule_book::RuleBook;
+use super::{recipients, wire};
 use crate::exchange::{
     CallerRole, Decided, LeafInput, NextActor, PageTokens, PolicyFacts, Reason, RecordRef, Refusal,
     RequestContext, WrongState,
@@ -21,6 +24,7 @@ use crate::proto::v1::{
     Alert, AlertState, DeliveryKind, LeafRole, ListAlertsRequest, ListAlertsResponse, RecordKind,
     ResolveAlertRequest, ResolveAlertResponse, StoredResolution,
 };
+use crate::register::terms;
 use crate::seal::ChildKey;
 use crate::store::moment::MomentRow;
 
@@ -163,8 +167,11 @@ pub(super) async fn resolve_alert(
         return Err(WrongState { current: present, required: needed, next_actor: NextActor::Nobody }.into());
     }
     let change = cx.change(&permit).guard(alerts::key(id), alert.version);
-    // When the day ends, the scheduler sets the moment at which it checks whether the cause still holds.
-    let due = Some(cx.today.end_of_day());
+    // The moment at which it is checked whether the cause still holds.
+    let book = cx.settings.get().map_or_else(RuleBook::embedded, Arc::clone);
+    let controller = placement.as_ref().map_or(&by, |placement| &placement.commissioner);
+    let calendar = terms::load_calendar(&mut cx.snapshot, controller).await?;
+    let due = Some(end_of_school_days(cx.now, book.reopen_resolved_after_school_days, &calendar));
     let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, alert_subject(id), due).await?;
     let change = change.guard(guard.key, guard.version).append(&moment);
     let (key, mut change) = match &placement {
@@ -186,7 +193,7 @@ pub(super) async fn resolve_alert(
         &next,
         &StoredResolution { officer: cx.attest(officer), note },
     )?);
-    let recipients = alerts::list_recipients(&mut cx.snapshot, id).await?;
+    let recipients = recipients::list_notified(&mut cx.snapshot, &next, placement.as_ref()).await?;
     for party in recipients.iter().filter(|party| **party != by) {
         change = change.deliver(party, DeliveryKind::AlertEnded, id, next.placement);
     }

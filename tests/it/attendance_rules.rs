@@ -29,7 +29,7 @@ const CHANGES: usize = 6;
 const MAX_TIME_TO_ALERT: Duration = Duration::from_millis(500);
 
 /// Lists the alerts of a rule about a placement.
-async fn list_alerts(client: &Client, placement: &str, rule: &str) -> Vec<Alert> {
+pub async fn list_alerts(client: &Client, placement: &str, rule: &str) -> Vec<Alert> {
     let (placement_id, rule) = (placement.to_owned(), rule.to_owned());
     let request = ListAlertsRequest { placement_id, rule, ..ListAlertsRequest::default() };
     client.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts
@@ -52,7 +52,7 @@ async fn wait_for(
     panic!("{rule}: {last:#?}");
 }
 
-async fn wait_for_state(client: &Client, about: (&str, &str), state: AlertState) -> Alert {
+pub async fn wait_for_state(client: &Client, about: (&str, &str), state: AlertState) -> Alert {
     wait_for(client, about, |alert| alert.state() == state).await
 }
 
@@ -72,11 +72,11 @@ fn marks(placement: &str, days: &str) -> Vec<Mark> {
     marks
 }
 
-async fn send(client: &Client, placement: &str, days: &str) -> SubmitAttendanceResponse {
+pub async fn send(client: &Client, placement: &str, days: &str) -> SubmitAttendanceResponse {
     submit(client, &submission(marks(placement, days))).await.unwrap().message
 }
 
-async fn correct(client: &Client, placement: &str, days: &str) -> String {
+pub async fn correct(client: &Client, placement: &str, days: &str) -> String {
     let correction_reason = "it was found out".to_owned();
     let corrected = marks(placement, days)
         .into_iter()
@@ -85,7 +85,7 @@ async fn correct(client: &Client, placement: &str, days: &str) -> String {
 }
 
 /// Places children of the sandbox again at Riverside from Monday 2 November, for la-a.
-async fn place_children(world: &World) -> Vec<String> {
+pub async fn place_children(world: &World) -> Vec<String> {
     let mut placed = Vec::new();
     for commissioner in ["la-a", "school"] {
         let client = world.client(commissioner).await;
@@ -162,7 +162,7 @@ async fn weekly_list(client: &Client) -> Vec<String> {
 }
 
 /// Waits until no moment of a placement is due.
-async fn wait_until_evaluated(world: &World, placement: &str) {
+pub async fn wait_until_evaluated(world: &World, placement: &str) {
     let database = world.database().await;
     let sql = "SELECT m.due FROM moments m JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx \
                AND v.ordinal = m.ordinal WHERE m.subject = $1";

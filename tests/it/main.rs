@@ -9,6 +9,7 @@
 )]
 
 mod alert_bundles;
+mod alert_circle;
 mod alert_commands;
 mod attack_pack;
 mod attendance;

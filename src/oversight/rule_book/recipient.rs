@@ -11,8 +11,8 @@ use crate::oversight::act_by::end_of_school_days;
 pub struct Recipient {
     /// The party.
     pub party: PartyRole,
-    /// How long after the alert was opened it is told, if the alert is still open then and nobody acted on it; `None`:
-    /// at once.
+    /// How long after the alert was opened it is told, if the alert is still open then and its cause holds, whatever the
+    /// others did; `None`: at once.
     pub after: Option<Delay>,
 }
 

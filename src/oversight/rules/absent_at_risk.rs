@@ -23,6 +23,10 @@ impl PlacementRule for AbsentAtRisk {
         RuleId::AbsentAtRisk
     }
 
+    fn is_another_on_later_day(&self) -> bool {
+        true
+    }
+
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
         !facts.attendance.sessions.is_empty()
     }

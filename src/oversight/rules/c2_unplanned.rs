@@ -22,6 +22,10 @@ impl PlacementRule for C2Unplanned {
         RuleId::C2Unplanned
     }
 
+    fn is_another_on_later_day(&self) -> bool {
+        true
+    }
+
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
         !facts.attendance.sessions.is_empty()
     }

@@ -16,6 +16,10 @@ impl PlacementRule for ReviewDatePassed {
         RuleId::ReviewDatePassed
     }
 
+    fn is_another_on_later_day(&self) -> bool {
+        true
+    }
+
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {
         !facts.review_dates.is_empty()
     }
