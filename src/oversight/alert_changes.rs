@@ -192,8 +192,8 @@ pub(super) fn alert_subject(alert: Uuid) -> String {
     format!("alert/{}", alert.hyphenated())
 }
 
-/// Closes an alert, unless an officer has resolved it meanwhile or its cause holds again. If it holds with other figures,
-/// they are brought up to date.
+/// Closes an alert, unless an officer has resolved it meanwhile or its cause holds again; also if the child's record was
+/// erased. If it holds with other figures, they are brought up to date.
 pub(super) async fn close_alert(
     mut cx: RequestContext,
     permit: Permit,
@@ -202,8 +202,13 @@ pub(super) async fn close_alert(
 ) -> Result<Option<Change>, Refusal> {
     let newest = alerts::by_id(&mut cx.snapshot, alert.id).await?;
     let Some(newest) = newest.filter(|newest| newest.state == AlertState::Open) else { return Ok(None) };
-    let Some(cause) = cause::find(&mut cx, &newest, book).await? else { return Ok(None) };
+    let cause = cause::find(&mut cx, &newest, book).await?;
     let mut change = cx.change(&permit).guard(alerts::key(newest.id), newest.version);
+    let Some(cause) = cause else {
+        // The child's record was erased: nobody can read the alert any more, so nobody is told.
+        let (change, notice) = closing(&mut cx, change, newest, None).await?;
+        return Ok(Some(change.append(&notice.alert)));
+    };
     let notice = if cause.holds {
         let figures = cause.figures.as_ref().map(Message::encode_to_vec);
         if figures == newest.figures {

@@ -54,6 +54,11 @@ pub(super) async fn evaluate_alert(
     let (step, next) = match step {
         // Another alert about the subject was raised since, and stands for the cause.
         Step::Reopen(_) if !is_newest(&mut cx, &alert).await? => (Step::Keep, None),
+        // Delays count from the reopening for those who are not told by it.
+        Step::Reopen(act_by) if alert.organisation.is_none() => {
+            let telling = recipients::next_telling(recipients, (at, at, &calendar));
+            (step, Some(telling.map_or(act_by, |telling| telling.min(act_by))))
+        }
         step => (step, next),
     };
     let (guard, moment) = moment.followed_by(next);

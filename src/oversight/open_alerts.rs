@@ -86,8 +86,8 @@ impl OpenAlerts {
 }
 
 impl CheckContext {
-    /// Closes an alert whose cause is gone, and returns `None`. Otherwise returns the key versions under which the cause
-    /// was found to hold.
+    /// Closes an alert whose cause is gone, or whose child's record was erased, and returns `None`. Otherwise returns the
+    /// key versions under which the cause was found to hold.
     async fn check_open_alert(
         &self,
         alert: &AlertRow,
@@ -96,9 +96,11 @@ impl CheckContext {
         let Some(controller) = alert.controller(&mut snapshot).await? else { return Ok(None) };
         drop(snapshot);
         let mut view = self.pipeline.system_read_context(ALERT_METHOD, &controller);
-        let Some(cause) = cause::find(&mut view, alert, &self.book).await? else { return Ok(None) };
+        let cause = cause::find(&mut view, alert, &self.book).await?;
         drop(view);
-        if cause.holds && cause.figures.as_ref().map(Message::encode_to_vec) == alert.figures {
+        if let Some(cause) = cause.filter(|cause| cause.holds)
+            && cause.figures.as_ref().map(Message::encode_to_vec) == alert.figures
+        {
             return Ok(Some(cause.grounds.versions_read));
         }
         let decide = |cx, permit| alert_changes::close_alert(cx, permit, &self.book, alert);

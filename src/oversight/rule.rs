@@ -61,7 +61,7 @@ pub trait Rule: Send + Sync {
     ) -> RuleFuture<'a, Option<Raise>>;
 
     /// Reads whether the cause of an open alert still holds. `None`: this cannot be decided, because the child's record
-    /// was erased; the alert stays open.
+    /// was erased; the alert closes.
     fn find_cause<'a>(
         &'a self,
         cx: &'a mut RequestContext,
