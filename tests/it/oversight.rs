@@ -184,7 +184,7 @@ async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
         raised_by_gateway.filter(|exchange| exchange.method == oversight::ALERT_METHOD.path).collect();
     // Each alert of the world was escalated twice in autumn, and its ten placements were evaluated together.
     let times: Vec<_> = raised_by_gateway.iter().map(|one| (one.index, one.time, one.child_count)).collect();
-    assert_eq!(raised_by_gateway.len(), 21, "{times:?}");
+    assert_eq!(raised_by_gateway.len(), 22, "{times:?}");
     assert!(
         raised_by_gateway
             .iter()
