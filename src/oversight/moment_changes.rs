@@ -96,7 +96,7 @@ fn apply(
     (alert, cause): (AlertRow, &Cause),
 ) -> Change {
     let placement = cause.grounds.placement.as_ref();
-    let (kind, next, told, first_told) = match step {
+    let (kind, next, to, first_to) = match step {
         Step::Keep => return change,
         Step::Tell => (DeliveryKind::Alert, alert.next(), late, Vec::new()),
         Step::Escalate(act_by) => {
@@ -108,12 +108,12 @@ fn apply(
         }
         Step::Reopen(act_by) => {
             let since = (alert.raised_at(), at, calendar);
-            let told = recipients::list_on_reopening(recipients, placement, since, &notified);
-            (DeliveryKind::Alert, alert.reopened(at, act_by), told, Vec::new())
+            let to = recipients::list_on_reopening(recipients, placement, since, &notified);
+            (DeliveryKind::Alert, alert.reopened(at, act_by), to, Vec::new())
         }
     };
     let rows = vec![row_write(&next)];
-    let first = Notice { kind: DeliveryKind::Alert, alert: next.clone(), recipients: first_told };
-    let notices = [first, Notice { kind, alert: next, recipients: told }];
+    let first = Notice { kind: DeliveryKind::Alert, alert: next.clone(), recipients: first_to };
+    let notices = [first, Notice { kind, alert: next, recipients: to }];
     write_and_deliver(change, &cause.grounds, &notices, rows)
 }

@@ -1,4 +1,4 @@
-//! Who is told of an alert, and when: the parties of the placement that the rule book names. Whoever may not read the
+//! Who is told of an alert, and when: the parties of the placement that the rule book names. A party that may not read the
 //! placement any more is told nothing more of its alerts.
 
 use super::alerts::{self, AlertRow};
@@ -34,7 +34,7 @@ pub(super) async fn list_notified(
     placement: Option<&Placement>,
 ) -> Result<Vec<OrganisationId>, StoreError> {
     let mut notified = alerts::list_recipients(snapshot, alert.id).await?;
-    notified.retain(|told| placement.is_none_or(|placement| placements::can_read(placement, told)));
+    notified.retain(|party| placement.is_none_or(|placement| placements::can_read(placement, party)));
     Ok(notified)
 }
 
