@@ -317,6 +317,7 @@ impl Node {
     #[must_use]
     pub fn alert_scheduler(&self, tls: Arc<Tls>) -> AlertScheduler {
         AlertScheduler::new(self.exchange_pipeline(tls, watch::channel(false).1), Arc::clone(&self.rules))
+            .without_pause()
     }
 
     /// Raises and closes alerts once, as a serving node does when the date has changed.

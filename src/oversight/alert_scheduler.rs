@@ -41,6 +41,8 @@ pub struct AlertScheduler {
     closed: Option<MomentState>,
     /// When they may be checked again. The check reads all of them, so it takes longer the more there are.
     close_from: tokio::time::Instant,
+    /// How long the next check of open alerts waits, in times of what the last one took.
+    close_pause: u32,
     open_alerts: OpenAlerts,
     due_moments: DueMoments,
 }
@@ -55,6 +57,7 @@ impl AlertScheduler {
             raised: HashMap::new(),
             closed: None,
             close_from: tokio::time::Instant::now(),
+            close_pause: CLOSE_PAUSE,
             open_alerts: OpenAlerts::default(),
             due_moments: DueMoments::default(),
         }
@@ -64,6 +67,13 @@ impl AlertScheduler {
     #[must_use]
     pub fn with_progress(mut self, progress: TaskProgress) -> Self {
         self.context.progress = progress;
+        self
+    }
+
+    /// Checks the open alerts at each tick, for a caller that decides itself when a tick is, as a moved clock does.
+    #[must_use]
+    pub const fn without_pause(mut self) -> Self {
+        self.close_pause = 0;
         self
     }
 
@@ -147,7 +157,7 @@ impl AlertScheduler {
             self.closed = None;
             self.open_alerts.close_obsolete(&mut self.context).await?;
             self.closed = Some(present);
-            self.close_from = begun + begun.elapsed() * CLOSE_PAUSE;
+            self.close_from = begun + begun.elapsed() * self.close_pause;
         }
         Ok(())
     }
