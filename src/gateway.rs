@@ -1,6 +1,7 @@
 //! A node: builds and connects keys, database, log, committer, exchange pipeline, methods and listener. Only this
 //! module depends on all of them.
 
+mod alert_ticks;
 mod dispatch;
 mod figures;
 mod files;
@@ -313,18 +314,6 @@ impl Node {
         tasks
     }
 
-    /// Creates a scheduler that its caller ticks, also beside that of the serving node: what both find is done once.
-    #[must_use]
-    pub fn alert_scheduler(&self, tls: Arc<Tls>) -> AlertScheduler {
-        AlertScheduler::new(self.exchange_pipeline(tls, watch::channel(false).1), Arc::clone(&self.rules))
-            .without_pause()
-    }
-
-    /// Raises and closes alerts once, as a serving node does when the date has changed.
-    pub async fn raise_alerts_once(&self, tls: Arc<Tls>) {
-        self.alert_scheduler(tls).tick().await;
-    }
-
     /// Closes a node that does not serve.
     pub async fn close(self) {
         self.keys.withdraw().await;
@@ -358,6 +347,7 @@ impl Node {
             limits: self.config.limits.exchange_limits(),
             metrics: self.metrics.as_ref().map(|metrics| metrics.exchanges.clone()).unwrap_or_default(),
             settings: Arc::new(settings),
+            delivery_deadlines: Arc::new(oversight::rules::delivery_deadlines(&self.rules)),
         })
     }
 }

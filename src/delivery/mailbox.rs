@@ -7,9 +7,11 @@ use super::content::{self, PreparedDelivery};
 use super::rows::{self, CollectionRow, MailboxPosition, MailboxRange};
 use super::wire::{self, MailboxQuery, cursor_from_position};
 use crate::exchange::{CallerRole, Change, Decided, FeedBatch, PolicyFacts, Refusal, RequestContext};
+use crate::oversight;
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::proto::v1::{
-    Delivery, ListDeliveriesRequest, ListDeliveriesResponse, WatchDeliveriesRequest, WatchDeliveriesResponse,
-    WatchPosition,
+    Delivery, DeliveryKind, ListDeliveriesRequest, ListDeliveriesResponse, WatchDeliveriesRequest,
+    WatchDeliveriesResponse, WatchPosition,
 };
 
 /// Maximum number of marks of one batch; a larger return is a batch of its own.
@@ -156,6 +158,13 @@ async fn read_batch(cx: &mut RequestContext, from: MailboxQuery) -> Result<Mailb
         digests,
     };
     let change = content::add_leaves(cx.change(&permit).append(&row), &sent);
+    let collected = headers.iter().take(sent.len()).filter_map(|header| {
+        let kind = DeliveryKind::try_from(header.kind).ok().filter(|kind| DeliverySubject::is_kind(*kind))?;
+        let (sender, recipient) = (header.sender.clone(), row.organisation.clone());
+        let delivery = DeliverySubject { kind, placement: header.placement?, sender, recipient };
+        Some((delivery, header.sent_us))
+    });
+    let change = oversight::evaluate_collected(cx, change, collected.collect::<Vec<_>>()).await?;
     let deliveries = sent.into_iter().map(|sent| sent.delivery).collect();
     Ok(MailboxRead::Batch(DeliveryBatch { change, deliveries, next, more }))
 }

@@ -7,7 +7,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::placements::safety_acknowledgement;
 use crate::proto::v1::DeliveryStage;
 use crate::store::version_key::VersionKey;
-use crate::store::{EntryIndex, Ordinal, Revision, Row, Snapshot, StoreError};
+use crate::store::{EntryIndex, LogPosition, Ordinal, Revision, Row, Snapshot, StoreError};
 use crate::{record, stored_enums};
 
 /// A position in a mailbox: entry index and ordinal. All mailboxes have the order of the log.
@@ -22,6 +22,12 @@ pub struct MailboxPosition {
 impl MailboxPosition {
     /// The position before the first delivery.
     pub const START: Self = Self { index: EntryIndex::BEFORE_FIRST, ordinal: Ordinal::FIRST };
+
+    /// Returns the position of the row in the log.
+    #[must_use]
+    pub const fn to_log_position(self) -> LogPosition {
+        LogPosition { index: self.index, ordinal: self.ordinal }
+    }
 
     /// Reads the columns `idx` and `ordinal`.
     ///

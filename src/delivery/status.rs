@@ -1,22 +1,26 @@
 //! `GetDeliveryStatus`: the stage of each delivery of an object that the caller sent.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
 use super::kinds;
 use super::rows::{MailboxPosition, acknowledgement_key};
 use super::wire::{self, cursor_from_position};
+use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{CallerRole, Decided, PolicyFacts, Refusal, RequestContext};
-use crate::passports;
+use crate::oversight::delivery_facts::{collected_time, is_answered};
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::proto::v1::{
     DeliveryKind, DeliveryStage, DeliveryStatus, GetDeliveryStatusRequest, GetDeliveryStatusResponse,
 };
+use crate::register::terms;
 use crate::store::StoreError;
+use crate::{oversight, passports, placements};
 
-/// Time in microseconds, after a delivery is stored, by which a system should have collected and acknowledged it: a
-/// day.
-const SYSTEM_DEADLINE_US: i64 = 86_400_000_000;
-/// Time in microseconds, after a delivery is stored, by which a person should have acted on it: five days.
-const PERSON_DEADLINE_US: i64 = 5 * SYSTEM_DEADLINE_US;
 /// Maximum number of deliveries of one object in a response.
 const MAX_DELIVERIES: i64 = 1_000;
 
@@ -34,76 +38,111 @@ pub async fn status(
     let part = if rows.is_empty() { CallerRole::NoRole } else { CallerRole::Owner };
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
     let (mut change, mut deliveries) = (cx.change(&permit), Vec::new());
+    let placement = placements::by_id(&mut cx.snapshot, object).await?;
+    let mut calendars: HashMap<OrganisationId, SchoolCalendar> = HashMap::new();
+    let no_terms = SchoolCalendar::default();
+    let mut newest: HashMap<(OrganisationId, i32), MailboxPosition> = HashMap::new();
     for row in &rows {
-        let recipient = row.get("organisation")?;
-        let (at, kind, accepted) = (MailboxPosition::read(row)?, row.get("kind")?, row.get("time")?);
-        deliveries.push(delivery_status(&mut cx, &recipient, at, kind, accepted).await?);
+        newest.insert((row.get("organisation")?, row.get("kind")?), MailboxPosition::read(row)?);
+    }
+    for row in &rows {
+        let recipient: OrganisationId = row.get("organisation")?;
+        if !calendars.contains_key(&recipient) {
+            let calendar = terms::load_calendar(&mut cx.snapshot, &recipient).await?;
+            calendars.insert(recipient.clone(), calendar);
+        }
+        let kind: i32 = row.get("kind")?;
+        let known = DeliveryKind::try_from(kind).ok().filter(|kind| DeliverySubject::is_kind(*kind));
+        let is_answered =
+            known.zip(placement.as_ref()).is_some_and(|(kind, placement)| is_answered(kind, placement));
+        let at = MailboxPosition::read(row)?;
+        // Of a passport that was shared again, only the newest must be acted on.
+        let is_replaced = known.is_some() && newest.get(&(recipient.clone(), kind)) != Some(&at);
+        let sent = SentDelivery {
+            at,
+            recipient_days: calendars.get(&recipient).unwrap_or(&no_terms),
+            kind,
+            object,
+            accepted: row.get("time")?,
+            is_answered: is_answered || is_replaced,
+            recipient: recipient.clone(),
+        };
+        deliveries.push(delivery_status(&mut cx, &sent).await?);
         change = change.add_counterpart(&recipient);
     }
     Ok(change.with_reply(&GetDeliveryStatusResponse { deliveries, receipt: None }))
 }
 
-async fn delivery_status(
-    cx: &mut RequestContext,
-    recipient: &OrganisationId,
+/// A delivery that the caller sent.
+struct SentDelivery<'a> {
+    recipient: OrganisationId,
+    recipient_days: &'a SchoolCalendar,
     at: MailboxPosition,
     kind: i32,
-    accepted: i64,
+    object: Uuid,
+    /// When it was stored.
+    accepted: Instant,
+    /// Whether it needs no action any more, because a referral was answered, a passport was shared again, or the placement is
+    /// over.
+    is_answered: bool,
+}
+
+async fn delivery_status(
+    cx: &mut RequestContext,
+    sent: &SentDelivery<'_>,
 ) -> Result<DeliveryStatus, Refusal> {
-    let collected = collected_time(cx, recipient, at, kind).await?;
+    let (recipient, at) = (&sent.recipient, sent.at);
+    let collected = collected_time(&mut cx.snapshot, recipient, at.to_log_position(), sent.kind).await?;
     let acknowledged = acknowledged_time(cx, recipient, at, DeliveryStage::Acknowledged).await?;
     let acted_on = acknowledged_time(cx, recipient, at, DeliveryStage::ActedOn).await?;
-    let (stage, due) = match (collected, acknowledged, acted_on) {
-        (_, _, Some(_)) => (DeliveryStage::ActedOn, None),
-        (_, Some(_), None) => {
-            (DeliveryStage::Acknowledged, person_deadline(cx, recipient, at, (kind, accepted)).await?)
-        }
-        (Some(_), None, None) => (DeliveryStage::Collected, Some(accepted + SYSTEM_DEADLINE_US)),
-        (None, None, None) => (DeliveryStage::Accepted, Some(accepted + SYSTEM_DEADLINE_US)),
+    let stage = match (collected, acknowledged, acted_on) {
+        (_, _, Some(_)) => DeliveryStage::ActedOn,
+        (_, Some(_), None) => DeliveryStage::Acknowledged,
+        (Some(_), None, None) => DeliveryStage::Collected,
+        (None, None, None) => DeliveryStage::Accepted,
     };
+    let due = due_time(cx, sent, stage).await?;
     let time =
         |micros: Option<i64>| micros.and_then(|at| Instant::from_micros(at).ok()).map(Instant::to_proto);
     Ok(DeliveryStatus {
         recipient: recipient.to_string(),
         cursor: Some(cursor_from_position(cx, at)),
-        kind,
+        kind: sent.kind,
         stage: stage as i32,
-        accepted_time: time(Some(accepted)),
+        accepted_time: Some(sent.accepted.to_proto()),
         collected_time: time(collected),
         acknowledged_time: time(acknowledged),
         acted_on_time: time(acted_on),
-        due_time: time(due),
+        due_time: due.map(Instant::to_proto),
     })
 }
 
-/// Returns the time by which a person should have acted on a delivery, in microseconds since 1970 UTC: the end of the next
-/// school day for a break-glass, otherwise [`PERSON_DEADLINE_US`] after it was stored. `None` if nobody must act.
-async fn person_deadline(
+/// Returns the instant by which the next stage is due: until a delivery is collected the deadline of that, then the one by
+/// which a person must act on it, or by which a system acknowledges it if nobody must act. `None` if nothing is due.
+async fn due_time(
     cx: &mut RequestContext,
-    recipient: &OrganisationId,
-    at: MailboxPosition,
-    (kind, accepted): (i32, i64),
-) -> Result<Option<i64>, Refusal> {
-    if kind == DeliveryKind::BreakGlass as i32 {
-        let due = passports::break_glass_due_date(cx, at.index, recipient).await?;
-        return Ok(due.map(|due| due.end_of_day().micros()));
+    sent: &SentDelivery<'_>,
+    stage: DeliveryStage,
+) -> Result<Option<Instant>, Refusal> {
+    let needs_action = kinds::by_number(sent.kind).is_some_and(|known| known.needs_action);
+    let is_acknowledged = stage == DeliveryStage::Acknowledged;
+    if stage == DeliveryStage::ActedOn || sent.is_answered || (is_acknowledged && !needs_action) {
+        return Ok(None);
     }
-    let needs_action = kinds::by_number(kind).is_some_and(|known| known.needs_action);
-    Ok(needs_action.then_some(accepted + PERSON_DEADLINE_US))
-}
-
-/// Returns the time at which the delivery was first sent, in microseconds since 1970 UTC.
-async fn collected_time(
-    cx: &mut RequestContext,
-    recipient: &OrganisationId,
-    at: MailboxPosition,
-    kind: i32,
-) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT time FROM collections WHERE organisation = $1 AND (to_idx, to_ordinal) >= ($2, $3) \
-               AND (from_idx, from_ordinal) < ($2, $3) AND (kinds >> CAST($4 AS INTEGER)) & 1 = 1 \
-               ORDER BY to_idx, to_ordinal LIMIT 1";
-    let arguments = vec![recipient.as_str().into(), at.index.into(), at.ordinal.into(), kind.into()];
-    cx.snapshot.fetch_one(sql, arguments).await?.map(|row| row.get("time")).transpose()
+    let deadlines = Arc::clone(&cx.delivery_deadlines);
+    if stage == DeliveryStage::Accepted || !needs_action {
+        return Ok(deadlines.collect_by(sent.accepted, sent.recipient_days));
+    }
+    match DeliveryKind::try_from(sent.kind) {
+        Ok(DeliveryKind::BreakGlass) => {
+            let due = passports::break_glass_due_date(cx, sent.at.index, &sent.recipient).await?;
+            Ok(due.map(Date::end_of_day))
+        }
+        Ok(DeliveryKind::Alert | DeliveryKind::AlertEscalated) => {
+            Ok(oversight::act_by_written_at(&mut cx.snapshot, sent.at.index, sent.object).await?)
+        }
+        _ => Ok(deadlines.act_by(sent.accepted, sent.recipient_days)),
+    }
 }
 
 /// Returns the time at which the recipient acknowledged a stage, in microseconds since 1970 UTC.

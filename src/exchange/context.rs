@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::caller::Caller;
 use super::change::Change;
+use super::delivery_deadlines::DeliveryDeadlines;
 use super::method::{Method, MethodTable};
 use super::person::Person;
 use super::policy::{self, Permit, PolicyFacts};
@@ -40,6 +41,8 @@ pub struct RequestContext {
     pub vault: Arc<Vault>,
     /// The log keys of this gateway: those of the present log and of the logs that it replaced.
     pub log_keys: Arc<LogKeyHistory>,
+    /// Until when deliveries must be collected, and acted on.
+    pub delivery_deadlines: Arc<DeliveryDeadlines>,
     /// The source of new ids, keys and nonces.
     pub random: Randomness,
     /// Settings of the capabilities, by their type.

@@ -88,6 +88,7 @@ impl ExchangePipeline {
             use_cache: use_cache.0,
             vault: Arc::clone(&self.vault),
             log_keys: Arc::clone(&self.log_keys),
+            delivery_deadlines: Arc::clone(&self.delivery_deadlines),
             random: self.random.clone(),
             settings: Arc::clone(&self.settings),
         })

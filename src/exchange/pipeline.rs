@@ -17,6 +17,7 @@ use super::caller::{Caller, CallerCache, IdentifyCaller, RefusedIdentity};
 use super::codec::{self, CommittedReply, OutboundMessage};
 use super::context::RequestContext;
 use super::decision::{DecisionBounds, decision_timed_out, run_handler};
+use super::delivery_deadlines::DeliveryDeadlines;
 use super::emergency::{self, BREAK_GLASS_ATTEMPTS};
 use super::entry::{self, EntryOutcome};
 use super::method::MethodTable;
@@ -97,6 +98,8 @@ pub struct ExchangePipeline {
     pub metrics: ExchangeMetrics,
     /// Settings of the capabilities, by their type. The exchange knows none of them.
     pub settings: Arc<http::Extensions>,
+    /// Until when deliveries must be collected, and acted on.
+    pub delivery_deadlines: Arc<DeliveryDeadlines>,
 }
 
 impl ExchangePipeline {

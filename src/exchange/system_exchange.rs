@@ -107,6 +107,7 @@ impl ExchangePipeline {
             use_cache: false,
             vault: self.vault.clone(),
             log_keys: self.log_keys.clone(),
+            delivery_deadlines: self.delivery_deadlines.clone(),
             random: self.random.clone(),
             settings: self.settings.clone(),
         }

@@ -160,13 +160,14 @@ pub(super) async fn opening_notice(
     alert: AlertRow,
     grounds: &Grounds,
 ) -> Result<Notice, Refusal> {
-    let (recipients, placement) = (&settings.recipients, grounds.placement.as_ref());
+    let recipients = &settings.recipients;
+    let about = (grounds.placement.as_ref(), &alert.subject);
     let recipients = if alert.times_raised > 1 {
-        let notified = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
+        let notified = recipients::list_notified(&mut cx.snapshot, &alert, about.0).await?;
         let since = (alert.raised_at(), at, calendar);
-        recipients::list_on_reopening(recipients, placement, since, &notified)
+        recipients::list_on_reopening(recipients, about, since, &notified)
     } else {
-        recipients::list_parties(recipients, placement, (at, at, calendar))
+        recipients::list_parties(recipients, about, (at, at, calendar))
     };
     Ok(Notice { kind: DeliveryKind::Alert, alert, recipients })
 }

@@ -42,7 +42,7 @@ pub(super) async fn alert_message(
         (_, Some(placement)) => (Some(&placement.commissioner), Some(&placement.provider)),
         (Subject::Provider(provider, _), None) => (None, Some(provider)),
         (Subject::Commissioner(commissioner, _), None) => (Some(commissioner), None),
-        (Subject::Placement(_), None) => (None, None),
+        (Subject::Placement(_) | Subject::Delivery(_), None) => (None, None),
     };
     let figures = alert.figures.as_deref().map(AlertFigures::decode);
     let mut message = Alert {

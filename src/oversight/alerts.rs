@@ -14,7 +14,7 @@ use crate::codes::organisation::OrganisationId;
 use crate::placements::open_item_code::OpenItemCode;
 use crate::proto::v1::AlertState;
 use crate::store::version_key::{KeyFamily, VersionKey};
-use crate::store::{Located, LogPosition, Record, Revision, Row, Snapshot, StoreError, ValueSet};
+use crate::store::{EntryIndex, Located, LogPosition, Record, Revision, Row, Snapshot, StoreError, ValueSet};
 use crate::{record, select, stored_enums};
 
 stored_enums! { AlertState }
@@ -243,6 +243,20 @@ pub async fn list_acted(snapshot: &mut Snapshot, alert: Uuid) -> Result<Vec<Orga
                (SELECT MAX(n.times_raised) FROM alerts n WHERE n.id = $1))";
     let rows = snapshot.fetch(sql, vec![alert.into()]).await?;
     rows.iter().map(|row| row.get("organisation")).collect()
+}
+
+/// Reads until when somebody must act on the version of an alert that the exchange at a log index wrote.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn act_by_written_at(
+    snapshot: &mut Snapshot,
+    index: EntryIndex,
+    alert: Uuid,
+) -> Result<Option<Instant>, StoreError> {
+    let sql = "SELECT a.act_by FROM alerts a WHERE a.idx = $1 AND a.id = $2";
+    let row = snapshot.fetch_one(sql, vec![index.into(), alert.into()]).await?;
+    row.map(|row| row.get("act_by")).transpose()
 }
 
 /// Reads the newest version of an alert of which the organisation was told. An alert of others and one that does not

@@ -153,7 +153,9 @@ impl Group {
             return;
         }
         let at = (opening.at, opening.at, opening.calendar);
-        for party in recipients::list_parties(&opening.settings.recipients, Some(&found.placement), at) {
+        let about = Subject::Placement(found.placement.id);
+        let parties = (Some(&found.placement), &about);
+        for party in recipients::list_parties(&opening.settings.recipients, parties, at) {
             let is_told = self.bundles.iter().any(|(row, members, _)| {
                 let ended = (row.state, row.ended_at(), false);
                 row.organisation.as_ref() == Some(&party)

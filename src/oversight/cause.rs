@@ -2,12 +2,13 @@
 
 use super::alerts::AlertRow;
 use super::bundle_facts;
+use super::delivery_facts::{self, LoadedDelivery};
 use super::placement_facts::{self, PlacementFacts};
 use super::provider_facts;
 use super::provider_rule::ProviderRule;
 use super::rule::{Cause, ChildRecord, Grounds};
 use super::rule_book::RuleBook;
-use super::rules::{self, AnyRule};
+use super::rules::{self, AnyRule, not_acted_on};
 use super::subject::Subject;
 use crate::calendar::Date;
 use crate::exchange::{Refusal, RequestContext};
@@ -40,6 +41,7 @@ async fn find_by_rule(
         AnyRule::Listed(rule) => return rule.find_cause(cx, alert).await,
         AnyRule::OfProvider(rule) => return find_of_provider(cx, alert, (rule, book)).await.map(Some),
         AnyRule::OfPlacement(rule) => rule,
+        AnyRule::OfDelivery => return find_of_delivery(cx, alert, book).await,
     };
     if alert.organisation.is_some() {
         return bundle_facts::find_cause(cx, alert, (rule, book)).await.map(Some);
@@ -73,6 +75,23 @@ async fn find_of_provider(
     let figures = rule.evaluate(&facts.sessions, *cut_off, (organisation, &roles));
     let grounds = Grounds::without_placement(facts.versions_read);
     Ok(Cause { holds: figures.is_some(), figures, grounds })
+}
+
+/// Reads whether the cause of an alert about a delivery holds.
+async fn find_of_delivery(
+    cx: &mut RequestContext,
+    alert: &AlertRow,
+    book: &RuleBook,
+) -> Result<Option<Cause>, Refusal> {
+    let Subject::Delivery(delivery) = &alert.subject else {
+        return Err(StoreError::corrupt("alerts", "subject").into());
+    };
+    let Some(LoadedDelivery { facts, grounds }) = delivery_facts::load(cx, delivery).await? else {
+        return Ok(None);
+    };
+    let settings = book.settings(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
+    let holds = not_acted_on::evaluate(&facts, cx.now.max(alert.opened), settings).cause.is_some();
+    Ok(Some(Cause { holds, figures: None, grounds }))
 }
 
 impl placement_facts::LoadedFacts {

@@ -10,11 +10,14 @@ use uuid::Uuid;
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
 use super::rule_book::RuleBook;
 use super::subject::Subject;
-use super::{agreement_changes, alerts, moment_changes, placement_changes, provider_changes};
+use super::{
+    agreement_changes, alerts, delivery_changes, moment_changes, placement_changes, provider_changes,
+};
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Permit, Reason, Refusal, RequestContext};
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::placements::rows;
 use crate::register::agreements::AgreementPage;
 use crate::store::moment::{self, MomentPosition, MomentRow};
@@ -185,6 +188,7 @@ fn placement_of(subject: &str) -> Option<Uuid> {
     match EvaluatedSubject::parse(subject)? {
         EvaluatedSubject::Placement(id) => Some(id),
         EvaluatedSubject::Alert(_)
+        | EvaluatedSubject::Delivery(_)
         | EvaluatedSubject::Agreement(_)
         | EvaluatedSubject::Provider(_)
         | EvaluatedSubject::ProviderDay(..) => None,
@@ -290,6 +294,7 @@ impl CheckContext {
             EvaluatedSubject::Provider(provider) | EvaluatedSubject::ProviderDay(provider, _) => {
                 Some(provider.clone())
             }
+            EvaluatedSubject::Delivery(delivery) => Some(delivery.sender.clone()),
             EvaluatedSubject::Agreement(page) => agreement_changes::party_of(&mut snapshot, *page).await?,
             // Placements are evaluated in groups.
             EvaluatedSubject::Placement(_) => return Err(unreadable().into()),
@@ -325,6 +330,9 @@ async fn evaluate_in_exchange(
         EvaluatedSubject::Agreement(page) => {
             agreement_changes::evaluate_agreement(cx, permit, (*page, subject, now)).await
         }
+        EvaluatedSubject::Delivery(delivery) => {
+            delivery_changes::evaluate_delivery(cx, permit, book, (delivery, subject, now)).await
+        }
         EvaluatedSubject::Placement(_) => Ok(None),
     }
 }
@@ -337,6 +345,7 @@ enum EvaluatedSubject {
     Agreement(AgreementPage),
     Provider(OrganisationId),
     ProviderDay(OrganisationId, Date),
+    Delivery(DeliverySubject),
 }
 
 impl EvaluatedSubject {
@@ -345,6 +354,7 @@ impl EvaluatedSubject {
         match kind {
             "alert" => Uuid::parse_str(id).ok().map(Self::Alert),
             "placement" => Uuid::parse_str(id).ok().map(Self::Placement),
+            "delivery" => DeliverySubject::parse(id).map(Self::Delivery),
             "agreement" => AgreementPage::parse(id).map(Self::Agreement),
             "provider" => id.parse().ok().map(Self::Provider),
             "provider-day" => {

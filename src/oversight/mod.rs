@@ -21,6 +21,9 @@ mod bundle_facts;
 mod bundles;
 mod cause;
 mod check_context;
+mod collected_deliveries;
+mod delivery_changes;
+pub mod delivery_facts;
 mod due_moments;
 mod failures;
 pub mod findings;
@@ -56,7 +59,9 @@ mod wire;
 
 pub use alert_message::alert_content;
 pub use alert_scheduler::AlertScheduler;
+pub use alerts::act_by_written_at;
 pub use check_context::ALERT_METHOD;
+pub use collected_deliveries::evaluate_collected;
 pub use open_alert_counts::count_open_alerts;
 pub use rule_book::RuleBook;
 

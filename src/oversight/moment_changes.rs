@@ -33,7 +33,8 @@ pub(super) async fn evaluate_alert(
     let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let recipients = book.settings(alert.rule).map_or(&[][..], |settings| &settings.recipients);
     let placement = cause.as_ref().and_then(|cause| cause.grounds.placement.as_ref());
-    let mut late = recipients::list_parties(recipients, placement, (alert.opened, at, &calendar));
+    let about = (placement, &alert.subject);
+    let mut late = recipients::list_parties(recipients, about, (alert.opened, at, &calendar));
     let notified = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
     let acted = alerts::list_acted(&mut cx.snapshot, alert.id).await?;
     late.retain(|organisation| !notified.contains(organisation));
@@ -108,7 +109,7 @@ fn apply(
         }
         Step::Reopen(act_by) => {
             let since = (alert.raised_at(), at, calendar);
-            let to = recipients::list_on_reopening(recipients, placement, since, &notified);
+            let to = recipients::list_on_reopening(recipients, (placement, &alert.subject), since, &notified);
             (DeliveryKind::Alert, alert.reopened(at, act_by), to, Vec::new())
         }
     };

@@ -134,7 +134,7 @@ async fn evaluate_one(
 
 /// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone, and sets its moment. `None`:
 /// neither.
-async fn decide_alert(
+pub(super) async fn decide_alert(
     cx: &mut RequestContext,
     change: Change,
     opening: Opening<'_>,

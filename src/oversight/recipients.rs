@@ -1,11 +1,13 @@
-//! Who is told of an alert, and when: the parties of the placement that the rule book names. A party that may not read the
-//! placement any more is told nothing more of its alerts.
+//! Who is told of an alert, and when: the parties of the placement, or of the delivery, that the rule book names. A party
+//! that may not read the placement any more is told nothing more of its alerts.
 
 use super::alerts::{self, AlertRow};
 use super::rule_book::{PartyRole, Recipient};
+use super::subject::Subject;
 use crate::calendar::SchoolCalendar;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::placements::{self, Placement};
 use crate::store::{Snapshot, StoreError};
 
@@ -13,13 +15,13 @@ use crate::store::{Snapshot, StoreError};
 /// once.
 pub(super) fn list_parties(
     recipients: &[Recipient],
-    placement: Option<&Placement>,
+    (placement, subject): (Option<&Placement>, &Subject),
     (opened, by, calendar): (Instant, Instant, &SchoolCalendar),
 ) -> Vec<OrganisationId> {
     let mut parties = Vec::new();
     let Some(placement) = placement else { return parties };
     for recipient in recipients.iter().filter(|recipient| recipient.told_at(opened, calendar) <= by) {
-        add_each_once(&mut parties, parties_of_role(recipient.party, placement));
+        add_each_once(&mut parties, parties_of_role(recipient.party, placement, subject));
     }
     parties
 }
@@ -43,12 +45,12 @@ pub(super) async fn list_notified(
 /// resolving the alert each time.
 pub(super) fn list_on_reopening(
     recipients: &[Recipient],
-    placement: Option<&Placement>,
+    about: (Option<&Placement>, &Subject),
     (raised, at, calendar): (Instant, Instant, &SchoolCalendar),
     notified: &[OrganisationId],
 ) -> Vec<OrganisationId> {
-    let mut parties = list_parties(recipients, placement, (at, at, calendar));
-    add_each_once(&mut parties, &list_parties(recipients, placement, (raised, at, calendar)));
+    let mut parties = list_parties(recipients, about, (at, at, calendar));
+    add_each_once(&mut parties, &list_parties(recipients, about, (raised, at, calendar)));
     add_each_once(&mut parties, notified);
     parties
 }
@@ -71,11 +73,29 @@ pub(super) fn next_telling(
     tellings.filter(|telling| *telling > after).min()
 }
 
-fn parties_of_role(party: PartyRole, placement: &Placement) -> &[OrganisationId] {
+fn parties_of_role<'a>(
+    party: PartyRole,
+    placement: &'a Placement,
+    subject: &'a Subject,
+) -> &'a [OrganisationId] {
     match party {
         PartyRole::Commissioner => std::slice::from_ref(&placement.commissioner),
         PartyRole::Provider => std::slice::from_ref(&placement.provider),
         PartyRole::Schools => &placement.schools,
         PartyRole::Residence => std::slice::from_ref(&placement.residence),
+        PartyRole::Sender => {
+            delivery_of(subject).map_or(&[], |delivery| std::slice::from_ref(&delivery.sender))
+        }
+        PartyRole::Recipient => {
+            delivery_of(subject).map_or(&[], |delivery| std::slice::from_ref(&delivery.recipient))
+        }
+    }
+}
+
+/// Returns the delivery that an alert is about; `None` if it is about something else.
+const fn delivery_of(subject: &Subject) -> Option<&DeliverySubject> {
+    match subject {
+        Subject::Delivery(delivery) => Some(delivery),
+        _ => None,
     }
 }

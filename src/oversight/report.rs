@@ -178,7 +178,7 @@ fn result_of(
             (rule.evaluate(facts, at, settings).cause, rule.has_facts(facts, at, settings))
         }
         // The rule finds what is due by itself: what it found is an alert, unless the placement is older.
-        Some(AnyRule::Listed(_)) => {
+        Some(AnyRule::Listed(_) | AnyRule::OfDelivery) => {
             (open.of_placements.get(&(placement.id, id)).copied(), settings.covers(facts.start))
         }
         // What a provider owes is told of all children of the caller together.

@@ -22,6 +22,8 @@ stored_texts! {
         NoQualification = "NO_QUALIFICATION",
         /// A child has been placed outside schools for too long with too many sessions.
         LongNonSchool = "LONG_NON_SCHOOL",
+        /// Nobody collected a referral or a passport, or acted on it, in time.
+        NotActedOn = "NOT_ACTED_ON",
         /// The agreement of a live placement has ended or ends soon.
         NoAgreement = "NO_AGREEMENT",
         /// A child is absent for the third day again, soon after it was alerted.

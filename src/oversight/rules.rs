@@ -10,6 +10,7 @@ mod illness_15;
 mod long_non_school;
 mod no_agreement;
 mod no_qualification;
+pub mod not_acted_on;
 mod open_item_overdue;
 mod past_end;
 mod progress_missing;
@@ -24,7 +25,9 @@ use super::parameter_names::SCHOOL_DAYS;
 use super::placement_rule::PlacementRule;
 use super::provider_rule::ProviderRule;
 use super::rule::Rule;
+use super::rule_book::RuleBook;
 use super::rule_id::RuleId;
+use crate::exchange::DeliveryDeadlines;
 
 /// The rules that list what is due by themselves.
 pub const RULES: &[&dyn Rule] = &[&open_item_overdue::OpenItemOverdue];
@@ -51,6 +54,14 @@ pub const PLACEMENT_RULES: &[&dyn PlacementRule] = &[
 
 /// The rules about what a provider owes, which are evaluated at its cut-offs.
 pub const PROVIDER_RULES: &[&dyn ProviderRule] = &[&return_missing::ReturnMissing];
+/// The rule about a delivery, which is evaluated at its moments.
+pub const DELIVERY_RULE: RuleId = RuleId::NotActedOn;
+
+/// Returns until when deliveries must be collected, and acted on, by a rule book.
+#[must_use]
+pub fn delivery_deadlines(book: &RuleBook) -> DeliveryDeadlines {
+    book.settings(DELIVERY_RULE).map(not_acted_on::deadlines).unwrap_or_default()
+}
 
 /// A rule of any kind.
 #[derive(Clone, Copy)]
@@ -61,11 +72,16 @@ pub enum AnyRule {
     OfPlacement(&'static dyn PlacementRule),
     /// It is evaluated at the cut-offs of a provider.
     OfProvider(&'static dyn ProviderRule),
+    /// It is evaluated at the moments of a delivery.
+    OfDelivery,
 }
 
 /// Returns the rule of an id. A test holds that there is one for each.
 #[must_use]
 pub fn by_id(id: RuleId) -> Option<AnyRule> {
+    if id == DELIVERY_RULE {
+        return Some(AnyRule::OfDelivery);
+    }
     let listed = RULES.iter().find(|rule| rule.id() == id).map(|rule| AnyRule::Listed(*rule));
     let of_placement = PLACEMENT_RULES.iter().find(|rule| rule.id() == id);
     let of_provider = PROVIDER_RULES.iter().find(|rule| rule.id() == id);
@@ -80,6 +96,7 @@ pub fn parameters(id: RuleId) -> &'static [&'static str] {
         Some(AnyRule::Listed(rule)) => rule.parameters(),
         Some(AnyRule::OfPlacement(rule)) => rule.parameters(),
         Some(AnyRule::OfProvider(rule)) => rule.parameters(),
+        Some(AnyRule::OfDelivery) => not_acted_on::PARAMETERS,
         None => &[],
     }
 }
@@ -93,7 +110,8 @@ mod tests {
         let listed = RULES.iter().map(|rule| rule.id());
         let of_placement = PLACEMENT_RULES.iter().map(|rule| rule.id());
         let of_provider = PROVIDER_RULES.iter().map(|rule| rule.id());
-        let mut ids: Vec<RuleId> = listed.chain(of_placement).chain(of_provider).collect();
+        let mut ids: Vec<RuleId> =
+            listed.chain(of_placement).chain(of_provider).chain([DELIVERY_RULE]).collect();
         ids.sort_unstable();
         assert_eq!(ids, RuleId::ALL);
     }

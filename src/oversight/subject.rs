@@ -8,6 +8,7 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::placements;
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::store::{ColumnKind, ColumnType, Snapshot, StoreError, Value};
 
 /// The thing that an alert is about. It is stored as one text: its kind, a slash, its id.
@@ -20,6 +21,8 @@ pub enum Subject {
     Provider(OrganisationId, Instant),
     /// What was found of a commissioner's placements on a day.
     Commissioner(OrganisationId, Date),
+    /// A referral or passport that was sent from one organisation to another.
+    Delivery(DeliverySubject),
 }
 
 impl Subject {
@@ -33,6 +36,7 @@ impl Subject {
             Self::Placement(id) => {
                 Ok(placements::by_id(snapshot, *id).await?.map(|placement| placement.commissioner))
             }
+            Self::Delivery(delivery) => Ok(Some(delivery.sender.clone())),
             Self::Provider(organisation, _) | Self::Commissioner(organisation, _) => {
                 Ok(Some(organisation.clone()))
             }
@@ -41,6 +45,7 @@ impl Subject {
 
     fn parse(text: &str) -> Option<Self> {
         match text.split_once('/')? {
+            ("delivery", id) => DeliverySubject::parse(id).map(Self::Delivery),
             ("placement", id) => Uuid::parse_str(id).ok().map(Self::Placement),
             ("provider", id) => {
                 let (organisation, at) = id.rsplit_once('/')?;
@@ -61,6 +66,7 @@ impl fmt::Display for Subject {
             Self::Placement(id) => write!(f, "placement/{}", id.hyphenated()),
             Self::Provider(organisation, at) => write!(f, "provider/{organisation}/{at}"),
             Self::Commissioner(organisation, day) => write!(f, "commissioner/{organisation}/{day}"),
+            Self::Delivery(delivery) => delivery.fmt(f),
         }
     }
 }

@@ -6,6 +6,7 @@ use prost::Message;
 use super::rows::{ShareRow, share_key};
 use super::{sender, wire};
 use crate::exchange::{Decided, LeafInput, Reason, RecordRef, Refusal, RequestContext};
+use crate::placements::delivery_subject::DeliverySubject;
 use crate::placements::{self, children, moments, safety_acknowledgement};
 use crate::proto::v1::{DeliveryKind, LeafRole, RecordKind, SharePassportRequest, SharePassportResponse};
 use crate::register::{agreements, organisations};
@@ -48,6 +49,10 @@ pub async fn share_passport(
         agreement,
     };
     change = moments::evaluate_active_today(&mut cx, change, &placement).await?;
+    let (shared_by, recipient) = (sender.clone(), placement.provider.clone());
+    let kind = DeliveryKind::Passport;
+    let delivery = DeliverySubject { kind, placement: placement.id, sender: shared_by, recipient };
+    change = moments::evaluate_deliveries(&mut cx, change, [delivery]).await?;
     change = change.deliver(&placement.provider, DeliveryKind::Passport, placement.id, Some(placement.id));
     let response = SharePassportResponse { etag: version.to_string(), receipt: None };
     let reply = response.encode_to_vec();

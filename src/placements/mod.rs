@@ -10,6 +10,7 @@ pub mod children;
 mod damaged;
 mod decision;
 mod delivered;
+pub mod delivery_subject;
 mod draft;
 mod end;
 pub mod moments;

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::delivery_subject::DeliverySubject;
 use super::rows::Placement;
 use crate::clock::Instant;
 use crate::exchange::{Change, RequestContext};
 use crate::proto::v1::PlacementState;
-use crate::store::StoreError;
 use crate::store::moment::{self, MomentRow};
+use crate::store::{Revision, StoreError};
 
 /// Has the placement evaluated when the day ends, unless it is evaluated before.
 pub(super) async fn evaluate_today(
@@ -90,6 +91,26 @@ pub async fn evaluate_covered_now(
     let present: Vec<MomentRow> = cx.snapshot.newest_by_keys(&keys).await?;
     for (moment, due) in present.iter().filter_map(|moment| Some((moment, moment.due?))) {
         let (guard, moment) = moment.followed_by(Some(due.min(cx.now)));
+        change = change.guard(guard.key, guard.version).append(&moment);
+    }
+    Ok(change)
+}
+
+/// Has deliveries about a placement evaluated when the day ends: the rule about deliveries then sets the moment at which
+/// each must have been collected. One that replaces another is evaluated now, because it ends an alert about that one.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn evaluate_deliveries(
+    cx: &mut RequestContext,
+    mut change: Change,
+    deliveries: impl IntoIterator<Item = DeliverySubject>,
+) -> Result<Change, StoreError> {
+    for delivery in deliveries {
+        let subject = delivery.to_string();
+        let is_first = cx.snapshot.current_version(&moment::key(&subject)).await? == Revision::ABSENT;
+        let due = if is_first { cx.today.end_of_day() } else { cx.now };
+        let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;
         change = change.guard(guard.key, guard.version).append(&moment);
     }
     Ok(change)

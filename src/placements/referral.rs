@@ -5,12 +5,14 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::children::{self, ChildKeyRow, ChildRow};
+use super::delivery_subject::DeliverySubject;
 use super::draft;
+use super::moments;
 use super::rows::{self, PartyRow, Placement};
 use super::rules;
 use super::wire::{self, NamedChild, Referral};
 use crate::codes::Upn;
-use crate::codes::organisation::OrganisationKind;
+use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
 use crate::exchange::{
@@ -69,6 +71,9 @@ pub(super) async fn create_referral(
         change = change.append(new_key);
     }
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Referral, &parties);
+    let recipients = parties.iter().filter(|party| **party != placement.commissioner);
+    let deliveries: Vec<_> = recipients.map(|recipient| referral_to(&placement, recipient)).collect();
+    change = moments::evaluate_deliveries(&mut cx, change, deliveries).await?;
     let mut rows: Vec<_> = subject.record.iter().map(row_write).collect();
     rows.push(row_write(&placement));
     rows.extend(
@@ -82,6 +87,12 @@ pub(super) async fn create_referral(
     let sender = &placement.commissioner;
     let part = LeafInput { placement: placement.id, role, record, sender, key: &subject.key, reply: &reply };
     Ok(change.append_child_rows(&part, rows).with_reply(&response))
+}
+
+/// Returns the delivery of a referral to a recipient.
+fn referral_to(placement: &Placement, recipient: &OrganisationId) -> DeliverySubject {
+    let (sender, recipient) = (placement.commissioner.clone(), recipient.clone());
+    DeliverySubject { kind: DeliveryKind::Referral, placement: placement.id, sender, recipient }
 }
 
 /// Returns the warnings about a referral, decided from the caller's own referrals alone. They never refuse it.

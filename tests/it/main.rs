@@ -43,6 +43,7 @@ mod damaged_columns;
 mod damaged_database;
 mod database_faults;
 mod deadlines;
+mod delivery_rules;
 mod demo;
 mod descriptors;
 mod determinism;

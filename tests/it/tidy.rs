@@ -88,7 +88,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "delivery",
-        "violation_reason clock codes proto seal store exchange register placements passports returns oversight",
+        "violation_reason clock calendar codes proto seal store exchange register placements passports returns oversight",
     ),
     ("audit", "violation_reason clock codes tlog proto seal store exchange register placements"),
     ("server", "clock seal identity metrics store exchange"),

@@ -48,15 +48,21 @@ pub enum PartyRole {
     Schools,
     /// The LA where the child lives.
     Residence,
+    /// The organisation that sent the delivery that the alert is about.
+    Sender,
+    /// The organisation to which that delivery was sent.
+    Recipient,
 }
 
 impl PartyRole {
     /// The names in `rules.toml`.
-    pub(super) const NAMES: [(&'static str, Self); 4] = [
+    pub(super) const NAMES: [(&'static str, Self); 6] = [
         ("commissioner", Self::Commissioner),
         ("provider", Self::Provider),
         ("schools", Self::Schools),
         ("residence", Self::Residence),
+        ("sender", Self::Sender),
+        ("recipient", Self::Recipient),
     ];
 }
 

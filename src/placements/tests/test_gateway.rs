@@ -116,6 +116,7 @@ impl TestGateway {
             limits: crate::config::LimitsConfig::default().exchange_limits(),
             metrics: ExchangeMetrics::default(),
             settings: Arc::default(),
+            delivery_deadlines: Arc::default(),
         };
         let service = ExchangeService::new(
             crate::placements::routes(Routes::default()),
