@@ -26,7 +26,7 @@ const MAX_POLLS: usize = 1_000;
 /// Changes of a mark of which each raises or closes an alert.
 const CHANGES: usize = 6;
 /// Time from a mark to the alert that follows it.
-const MAX_TIME_TO_ALERT: Duration = Duration::from_millis(500);
+const MAX_TIME_TO_ALERT: Duration = Duration::from_millis(800);
 
 /// Lists the alerts of a rule about a placement.
 pub async fn list_alerts(client: &Client, placement: &str, rule: &str) -> Vec<Alert> {
@@ -257,7 +257,6 @@ async fn a_mark_wakes_the_scheduler(world: &World, placement: &str) {
         wait_for_state(&la, about, state).await;
         times.push(begin.elapsed());
     }
-    println!("an alert follows its mark: {times:?}");
     assert!(begin.elapsed() < MAX_TIME_TO_ALERT * u32::try_from(CHANGES).unwrap(), "{times:?}");
 }
 
@@ -323,12 +322,15 @@ async fn what_the_days_bring(world: &World, [tuition, two_places, dropped]: [&st
     send(&riverside, two_places, "2026-11-24:/").await;
     send(&brightwater, &second, "2026-11-24:/\\").await;
     world.advance("2026-11-25T00:00:01Z");
-    let raised = wait_for_state(&la, (&second, "TWO_PLACES"), AlertState::Open).await;
+    // Both started on one day, so the greater id decides.
+    let (later, earlier) =
+        if *second > *two_places { (&*second, two_places) } else { (two_places, &*second) };
+    let raised = wait_for_state(&la, (later, "TWO_PLACES"), AlertState::Open).await;
     assert_eq!((raised.severity, &*raised.due_date), (2, "2026-11-24"));
-    assert_eq!(list_alerts(&la, two_places, "TWO_PLACES").await, [], "one alert for both");
+    assert_eq!(list_alerts(&la, earlier, "TWO_PLACES").await, [], "one alert for both");
     assert_not_told(world, &["provider-a", "provider-c", "school", "la-b"], &raised).await;
     correct(&brightwater, &second, "2026-11-24:O").await;
-    wait_for_state(&la, (&second, "TWO_PLACES"), AlertState::Closed).await;
+    wait_for_state(&la, (later, "TWO_PLACES"), AlertState::Closed).await;
     world.advance("2026-11-26T16:00:00Z");
     assert_eq!(list_alerts(&la, tuition, "TUITION_MISSED").await, []);
     send(&riverside, dropped, "2026-11-20:MM, 2026-11-23:MM, 2026-11-24:MM, 2026-11-25:MM, 2026-11-26:MM")

@@ -213,15 +213,15 @@ async fn all(world: World) {
     a_revocation_before_what_it_revokes(&world).await;
     bad_rows(&world).await;
     a_first_version_of_a_key_that_exists(&world).await;
-    the_first_answer_stands(world).await.stop().await;
+    Box::pin(the_first_answer_stands(world)).await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_decided_one_by_one_on_sqlite() {
-    all(World::sqlite().await).await;
+    Box::pin(all(World::sqlite().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_decided_one_by_one_on_postgresql() {
-    all(World::postgres().await).await;
+    Box::pin(all(World::postgres().await)).await;
 }

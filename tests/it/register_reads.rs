@@ -125,7 +125,7 @@ async fn grants_are_of_their_two_ends(world: &World) {
         assert!(
             listed.grants.iter().all(|grant| [&grant.grantor, &grant.grantee].contains(&&own.to_owned()))
         );
-        let found: Vec<_> = listed.grants.iter().map(|grant| grant.kind()).collect();
+        let found: Vec<_> = listed.grants.iter().map(ap_gateway::proto::v1::Grant::kind).collect();
         assert_eq!(found, kinds, "{name}");
     }
     // A grant lets a processor act, and not read who else may.

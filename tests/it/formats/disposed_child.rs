@@ -15,12 +15,12 @@ use super::{execute, findings, options, small, verify};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disposed_child_verifies_on_sqlite() {
-    a_disposed_child_verifies(None).await;
+    Box::pin(a_disposed_child_verifies(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disposed_child_verifies_on_postgresql() {
-    a_disposed_child_verifies(Some(Postgres::start())).await;
+    Box::pin(a_disposed_child_verifies(Some(Postgres::start()))).await;
 }
 
 /// A child and an entry with a stored reply, to be disposed of, and another child that is not.
