@@ -95,7 +95,7 @@ struct Placed {
 impl Placed {
     fn new(number: u64, draw: &Draw, calendar: &SchoolCalendar, last: Date) -> Self {
         // Most started before the term that is counted, a seventh in it.
-        let start = if number % 7 == 0 { date("2027-01-05") } else { date("2026-11-02") };
+        let start = if number.is_multiple_of(7) { date("2027-01-05") } else { date("2026-11-02") };
         let start = calendar.add_school_days(start, u32::try_from(draw.below(28)).unwrap());
         let acknowledged =
             if draw.is_of_100(ACKNOWLEDGED_AT_START) { start } else { start.plus_days(draw.days(21)) };
