@@ -183,8 +183,8 @@ fn result_of(
         }
         // What a provider owes is told of all children of the caller together.
         Some(AnyRule::OfProvider(_)) => {
-            let owed = open.of_providers.get(&(placement.provider.clone(), id)).copied();
-            (owed.filter(|_| settings.covers(facts.start)), settings.covers(facts.start))
+            let missing = open.of_providers.get(&(placement.provider.clone(), id)).copied();
+            (missing.filter(|_| settings.covers(facts.start)), settings.covers(facts.start))
         }
         None => (None, false),
     };

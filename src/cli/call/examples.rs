@@ -268,7 +268,7 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     example(
         "AcknowledgeDelivery",
         "la-a",
-        r#"{"deliveries": [{"cursor": {"index": "$mail", "ordinal": 0}}], "stage": "DELIVERY_STAGE_ACTED_ON",
+        r#"{"deliveries": [{"cursor": {"index": "$mail"}}], "stage": "DELIVERY_STAGE_ACTED_ON",
             "officer": {"name": "Sam Example", "role": "AP officer"}}"#,
     ),
     example("GetDeliveryStatus", "provider-a", r#"{"object_id": "$return"}"#),

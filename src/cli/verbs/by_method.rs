@@ -57,6 +57,7 @@ pub const VERBS: &[(&str, &str)] = &[
     ("GetDeliveryStatus", "deliveries status"),
     ("ListAlerts", "alerts list"),
     ("ResolveAlert", "alerts resolve"),
+    ("GetOversightReport", "report findings"),
     ("ListExchanges", "audit list"),
     ("GetExchange", "audit prove"),
     ("GetCheckpoint", "audit head"),
