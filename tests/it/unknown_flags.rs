@@ -67,7 +67,7 @@ fn masked(record: &ExchangeRecord, placement: &str, alerts: &[Alert]) -> Exchang
             "the placement".to_owned()
         } else {
             let named = alerts.iter().find(|alert| alert.alert_id == subject.record_id);
-            named.expect("an alert of which the reader was not told").rule.clone()
+            named.unwrap().rule.clone()
         };
         if subject.placement_id == placement {
             subject.placement_id.clear();

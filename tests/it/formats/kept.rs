@@ -21,7 +21,7 @@ const FORMATS: [u32; 1] = [1];
 /// Seed of the gateway whose database is kept.
 const SEED: &[u8] = b"the kept database";
 /// Maximum size of the file.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 2 << 20;
 /// Files beside the database.
 const PUBLIC_FILES: [&str; 2] = ["log-key", "anchor"];
 const DATABASE: &str = "gateway.sqlite";
