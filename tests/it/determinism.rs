@@ -15,7 +15,8 @@ fn unary_examples() -> impl Iterator<Item = &'static ExampleRequest> {
 /// Sends every such example, repeats it, and sends it as a caller without the right. Returns the responses; each
 /// has a receipt with the signed tree root.
 async fn run_script(world: &World) -> Vec<Vec<u8>> {
-    let mut stage = Fixtures::create(world.dir.path(), Randomness::seeded(b"the caller's")).await;
+    let random = Randomness::seeded(b"the caller's");
+    let mut stage = Fixtures::create_settled(world.dir.path(), random, world.database().await).await;
     let mut answers = Vec::new();
     for row in unary_examples() {
         let request = stage.request(row, false);

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ap_gateway::cli::sandbox;
-use ap_gateway::clock::{Clock, Randomness, SystemClock};
+use ap_gateway::clock::{Clock, Instant, Randomness, SystemClock};
 use ap_gateway::exchange::Method;
 use ap_gateway::identity::pki::{SandboxAuthority, Validity};
+use ap_gateway::store::Database;
 use ap_gateway::{gateway, proto};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
@@ -44,6 +46,8 @@ pub struct Fixtures {
     random: Randomness,
     /// The text for a personal field of every request, by the field's name; `None` leaves the example's own text.
     pub personal_text: fn(&str) -> Option<String>,
+    /// The database in which no moment may be due before the next call.
+    settled: Option<Database>,
 }
 
 impl Fixtures {
@@ -58,9 +62,23 @@ impl Fixtures {
         random: Randomness,
         personal: fn(&str) -> Option<String>,
     ) -> Self {
+        Self::make(dir, random, personal, None).await
+    }
+
+    /// Creates fixtures that wait after each call until what it made due was evaluated, so that the log has one order.
+    pub async fn create_settled(dir: &Path, random: Randomness, database: Database) -> Self {
+        Self::make(dir, random, |_| None, Some(database)).await
+    }
+
+    async fn make(
+        dir: &Path,
+        random: Randomness,
+        personal: fn(&str) -> Option<String>,
+        settled: Option<Database>,
+    ) -> Self {
         let (names, wires) = (BTreeMap::new(), BTreeMap::new());
         let mut stage =
-            Self { dir: dir.to_owned(), names, connections: wires, random, personal_text: personal };
+            Self { dir: dir.to_owned(), names, connections: wires, random, personal_text: personal, settled };
         let made = sandbox::world::load(dir).unwrap();
         let mut agreed = made.agreements.iter();
         let agreed = agreed.find(|it| (&*it.commissioner, &*it.provider) == ("la-a", "provider-a")).unwrap();
@@ -122,7 +140,7 @@ impl Fixtures {
     /// Names objects that were created before, in a sandbox that serves a folder again.
     pub fn resume(dir: &Path, names: BTreeMap<String, String>, random: Randomness) -> Self {
         let connections = BTreeMap::new();
-        Self { dir: dir.to_owned(), names, connections, random, personal_text: |_| None }
+        Self { dir: dir.to_owned(), names, connections, random, personal_text: |_| None, settled: None }
     }
 
     /// Creates a placement and moves it on by `reached` states.
@@ -222,7 +240,12 @@ impl Fixtures {
     /// Sends a request as one of the sandbox's callers and returns the response.
     pub async fn call(&mut self, caller: &str, method: &str, request: &DynamicMessage) -> Answer {
         let body = self.request_body(method, request);
-        self.connection(caller).await.send(&method_path(&method_descriptor(method)), &[], body).await.unwrap()
+        let path = method_path(&method_descriptor(method));
+        let answer = self.connection(caller).await.send(&path, &[], body).await.unwrap();
+        if let Some(database) = &self.settled {
+            wait_until_evaluated(database).await;
+        }
+        answer
     }
 
     /// Closes every connection; the next call connects to the address in the folder's profiles.
@@ -339,4 +362,19 @@ pub fn current_validity() -> Validity {
 /// Derives a serial number from a name.
 fn serial_number(name: &str) -> u64 {
     name.bytes().fold(1_000, |serial, byte| serial * 31 % 1_000_003 + u64::from(byte))
+}
+
+/// Waits until no moment is due.
+async fn wait_until_evaluated(database: &Database) {
+    let sql = "SELECT COUNT(*) AS due FROM moments m JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx \
+               AND v.ordinal = m.ordinal WHERE m.due <= $1";
+    let now = NOW.parse::<Instant>().unwrap().micros();
+    for round in 0.. {
+        let row = database.reader().await.unwrap().fetch_one(sql, vec![now.into()]).await.unwrap().unwrap();
+        if row.get::<i64>("due").unwrap() == 0 {
+            break;
+        }
+        assert!(round < 1_000, "a moment was not evaluated");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -171,10 +171,11 @@ async fn the_log_grows_by_what_each_method_was_called(world: &World) {
         assert!(called, "{} has no example in tests/it/example_requests.rs", method.name());
     }
     let database = world.database().await;
-    let sql =
-        "SELECT method, outcome, COUNT(*) AS count FROM entries WHERE idx > $1 GROUP BY method, outcome";
-    let entered =
-        database.reader().await.unwrap().fetch(sql, vec![i64::try_from(first).unwrap().into()]).await;
+    // Exchanges of the gateway's own, which evaluate what the calls made due, are no calls.
+    let sql = "SELECT method, outcome, COUNT(*) AS count FROM entries WHERE idx > $1 AND method <> $2 \
+               GROUP BY method, outcome";
+    let arguments = vec![i64::try_from(first).unwrap().into(), "/apgateway.v1/alert".into()];
+    let entered = database.reader().await.unwrap().fetch(sql, arguments).await;
     let entered = entered.unwrap().into_iter().map(|row| {
         let count: i64 = row.get("count").unwrap();
         ((row.get("method").unwrap(), row.get("outcome").unwrap()), usize::try_from(count).unwrap())
