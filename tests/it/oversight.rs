@@ -350,6 +350,9 @@ async fn all(world: World) -> TempDir {
     end_placement(&world, &over, end).await;
     world.advance("2026-12-10T08:00:00Z");
     assert_eq!(wait_for_alert(&la, &over, AlertState::Open).await.due_date, "2026-12-08");
+    let end = EndPlacementRequest { end_date: "2026-12-10".to_owned(), ..EndPlacementRequest::default() };
+    end_placement(&world, &over, end).await;
+    wait_for_alert(&la, &over, AlertState::Closed).await;
     assert_eq!(wait_for_alert(&la, &later, AlertState::Open).await.due_date, "2026-12-08");
     assert_eq!(deliveries_of_kind(&la, DeliveryKind::Alert, &later).await.len(), 1);
     a_resolved_alert_whose_cause_holds_is_opened_again(&world, &late).await;

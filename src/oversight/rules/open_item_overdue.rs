@@ -1,5 +1,5 @@
 //! `OPEN_ITEM_OVERDUE`: an item that the start of a placement left open, or that its plan lacks, was not supplied by its
-//! due day. The alert ends when the item is supplied.
+//! due day. The alert ends when the item is supplied, or with the placement.
 
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -100,7 +100,8 @@ async fn find_cause(cx: &mut RequestContext, alert: &AlertRow) -> Result<Option<
     // Read first: a missing item is damage, and no supplied item.
     let item = alert.overdue_item()?;
     let Some((placement, remaining)) = load(cx, &alert.subject).await? else { return Ok(None) };
-    let holds = remaining.items.contains(&item);
+    // What is still open of a placement that has ended needs nobody's act any more.
+    let holds = placement.role_status() == RoleStatus::Live && remaining.items.contains(&item);
     Ok(Some(Cause { holds, figures: None, grounds: grounds(&placement, remaining) }))
 }
 
