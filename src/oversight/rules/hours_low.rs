@@ -1,7 +1,8 @@
 //! `HOURS_LOW`: the plan gives the child too few minutes or sessions of education a week for too many school weeks, and no
 //! part-time timetable was reviewed in them. The week is that of the timetable and of what the plan states of the rest; if
 //! it does not state the rest, the hours are unknown and there is no alert. The alert ends with a plan that gives more, with
-//! a review, or with the placement.
+//! a review, or with the placement. A number of versions of the plan is read; if all of them are low, the hours are taken to
+//! be low from the start.
 
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -50,7 +51,10 @@ impl PlacementRule for HoursLow {
         let low = facts.plan.weeks.iter().rev().take_while(|week| limits.is_low(week) == Some(true));
         let low: Vec<&PlannedWeek> = low.collect();
         let Some(first) = low.last() else { return Evaluation::CLEAR };
-        let since = first.put.map_or(start, |put| put.max(start));
+        // Else many plans, put one after the other, would move the day on which the hours became low out of what is read.
+        let are_all_low = low.len() == facts.plan.weeks.len();
+        let put = first.put.filter(|_| !are_all_low);
+        let since = put.map_or(start, |put| put.max(start));
         let reviews = low.iter().filter_map(|week| week.part_time_review).filter(|review| *review <= today);
         // Until reviews are records of their own, a later plan or progress return speaks of one.
         let spoken = facts.plan_put.max(facts.progress_received);
@@ -197,6 +201,8 @@ mod tests {
         assert_eq!(due(vec![WEEK, put("2026-09-09", unsaid), put("2026-09-21", WEEK)]), later);
         assert_eq!(due(vec![WEEK, put("2026-09-21", full)]), None);
         assert_eq!(due(vec![full, put("2026-08-20", WEEK)]), start, "a plan that was put before the start");
+        let many = (1..=20).map(|day| put(&format!("2026-09-{day:02}"), WEEK)).collect();
+        assert_eq!(due(many), start, "the first version is not among those that are read");
     }
 
     #[test]
