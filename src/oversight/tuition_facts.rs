@@ -1,9 +1,13 @@
-//! When commissioner or provider acted on missed tuition: a named person acted on a delivery of the marks or of an alert of
-//! the placement, an alert was resolved, or the commissioner stated in its register or by a notice what it knows. A plan
-//! and a progress return count too; they are facts of the placement.
+//! When commissioner or provider acted on missed tuition: a named person acted on a delivery of the marks or of an alert about
+//! missed tuition, such an alert was resolved, or the commissioner stated in its register or by a notice what it knows. A
+//! plan and a progress return count too; they are facts of the placement.
+//!
+//! Commissioner and provider may both read each of these, because both are told whether somebody acted. Alerts of other
+//! rules do not count: what the commissioner does about an alert of which it alone is told would show in the provider's.
 
 use uuid::Uuid;
 
+use super::rule_id::RuleId;
 use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::exchange::RequestContext;
@@ -22,8 +26,9 @@ pub(super) async fn acted_on(
     returns: &[Uuid],
 ) -> Result<Option<Date>, StoreError> {
     let actors = [placement.commissioner.as_str(), placement.provider.as_str()];
-    let sql = "SELECT DISTINCT a.id FROM alerts a WHERE a.placement = $1";
-    let alerts = cx.snapshot.fetch(sql, vec![placement.id.into()]).await?;
+    let rule = RuleId::TuitionMissed.as_str();
+    let sql = "SELECT DISTINCT a.id FROM alerts a WHERE a.placement = $1 AND a.rule = $2";
+    let alerts = cx.snapshot.fetch(sql, vec![placement.id.into(), rule.into()]).await?;
     let mut objects = alerts.iter().map(|row| row.get("id")).collect::<Result<Vec<Uuid>, _>>()?;
     objects.extend(returns);
     let sql = "SELECT p.organisation, p.idx, p.ordinal FROM parties p WHERE p.object IN SET";
@@ -38,11 +43,13 @@ pub(super) async fn acted_on(
     let sql = "SELECT k.time FROM current_versions v \
                JOIN acknowledgements k ON k.idx = v.idx AND k.ordinal = v.ordinal WHERE v.key";
     let acknowledged = cx.snapshot.fetch_by_keys(sql, &keys).await?;
-    let sql = "SELECT a.ended AS time FROM alerts a WHERE a.placement = $1 AND a.state = $2 AND a.resolved_by IN ($3, $4) \
+    let sql = "SELECT a.ended AS time FROM alerts a WHERE a.placement = $1 AND a.rule = $5 AND a.state = $2 \
+               AND a.resolved_by IN ($3, $4) \
                UNION ALL SELECT s.received AS time FROM statements s WHERE s.placement = $1 AND s.organisation = $3";
     let [commissioner, provider] = actors;
     let resolved = i64::from(AlertState::Resolved as i32);
-    let arguments = vec![placement.id.into(), resolved.into(), commissioner.into(), provider.into()];
+    let arguments =
+        vec![placement.id.into(), resolved.into(), commissioner.into(), provider.into(), rule.into()];
     let statements = cx.snapshot.fetch(sql, arguments).await?;
     let day = |row: &Row| Ok::<_, StoreError>(row.get::<Option<Instant>>("time")?.map(Date::in_london));
     let days = acknowledged.iter().chain(&statements).map(day).collect::<Result<Vec<_>, _>>()?;

@@ -17,6 +17,7 @@ use super::documents::{deliveries_of_kind, get_placement, put_passport};
 use super::exchange_semantics::{mark, new_id, submission, submit};
 use super::log_verification::assert_verifies;
 use super::multiple_placements::{child_identity, place_again, place_at};
+use super::oversight::resolve_alert;
 use super::support::World;
 use super::unknown_flags::others_see_no_difference;
 
@@ -318,7 +319,12 @@ async fn what_the_days_bring(world: &World, [tuition, two_places, dropped]: [&st
         (2..20).filter(|day| !matches!(day, 7 | 8 | 14 | 15)).map(|day| format!("2026-11-{day:02}:/\\"));
     send(&riverside, dropped, &days.collect::<Vec<_>>().join(", ")).await;
     world.advance("2026-11-24T16:00:00Z");
-    send(&riverside, tuition, "2026-11-23:M, 2026-11-24:M").await;
+    put_passport(&la, tuition, "").await.unwrap();
+    send(&riverside, tuition, "2026-11-23:M, 2026-11-24:O").await;
+    // What the commissioner does about an alert that the provider may not know of must not show in the alert of both.
+    let at_risk = wait_for_state(&la, (tuition, "ABSENT_AT_RISK"), AlertState::Open).await;
+    assert_not_told(world, &["provider-a"], &at_risk).await;
+    assert_eq!(resolve_alert(&la, &at_risk, "rang the family").await, Ok(AlertState::Resolved));
     send(&riverside, two_places, "2026-11-24:/").await;
     send(&brightwater, &second, "2026-11-24:/\\").await;
     world.advance("2026-11-25T00:00:01Z");

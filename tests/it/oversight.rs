@@ -75,6 +75,7 @@ fn officer(name: &str) -> Officer {
     Officer { name: name.to_owned(), role: "safeguarding lead".to_owned(), ..Officer::default() }
 }
 
+/// Resolves an alert by a named person; returns its state, or code and reason of the refusal.
 pub async fn resolve_alert(client: &Client, alert: &Alert, note: &str) -> Result<AlertState, (Code, String)> {
     let request = ResolveAlertRequest {
         request_id: new_id(),

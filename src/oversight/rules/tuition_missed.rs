@@ -4,7 +4,9 @@
 //! somebody acts does not count any more; two more missed sessions need somebody who acts again. The alert ends when somebody acts, or with a session
 //! that took place.
 //!
-//! What counts as acting is in `tuition_facts.rs`; a newer plan and a progress return are acting too.
+//! Acting is what both may read: an act on a delivery of the marks or of this rule's alert, its resolution, a statement of the
+//! commissioner's about the child's sessions (`tuition_facts.rs`), a newer plan and a progress return. Acts on alerts of
+//! other rules do not count, because the commissioner alone is told of some.
 //!
 //! Source: domain facts 8, IC5.
 
