@@ -1,5 +1,6 @@
 //! Files that a configuration names (keys, database, TLS), and the errors that prevent a node's start.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use crate::server::{ManagementAddress, TooFewDescriptors};
 use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
 use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
 use crate::tlog::{NoteError, Signer};
+
+/// Maximum size of a file of settings, in bytes.
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -235,9 +239,23 @@ pub fn tls(config: &Config) -> Result<Arc<Tls>, StartError> {
 /// [`StartError::File`]; [`StartError::Rules`] for a fault of the text.
 pub fn rule_book(config: &Config) -> Result<Arc<RuleBook>, StartError> {
     let Some(path) = &config.oversight.rules else { return Ok(RuleBook::embedded()) };
-    let unreadable = |cause| SecretFileError::Io { doing: "read it", cause };
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(unreadable).map_err(StartError::file("oversight.rules", path))?;
+    let text = read_settings(path).map_err(StartError::file("oversight.rules", path))?;
     let faulty = |RuleBookFault { line, what }| StartError::Rules { path: path.clone(), line, what };
     RuleBook::with_overrides(&text).map_err(faulty)
+}
+
+/// Reads the text of a file of settings, which is no secret. The kind of the file is checked before it is opened, because
+/// opening a named pipe would block.
+fn read_settings(path: &Path) -> Result<String, SecretFileError> {
+    let unreadable = |cause| SecretFileError::Io { doing: "read it", cause };
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(SecretFileError::NotRegularFile);
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let read = file.take(MAX_SETTINGS_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_SETTINGS_BYTES) {
+        return Err(SecretFileError::Invalid("longer than 1 MiB"));
+    }
+    Ok(text)
 }

@@ -2,7 +2,7 @@
 //! rule's settings. The facts are loaded once for all rules.
 
 use super::placement_facts::PlacementFacts;
-use super::rule_book::RuleSettings;
+use super::rule_book::{Parameter, PartyRole, RuleSettings};
 use super::rule_id::RuleId;
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -12,8 +12,14 @@ pub trait PlacementRule: Send + Sync {
     /// Returns its id, which is stored with its alerts.
     fn id(&self) -> RuleId;
 
-    /// Returns the names of its parameters, which the rule book must hold.
-    fn parameters(&self) -> &'static [&'static str] {
+    /// Returns who may be told at most: those who may read everything on which the rule rests. The rule book names some of
+    /// them.
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &PartyRole::ALL
+    }
+
+    /// Returns its parameters, which the rule book must hold.
+    fn parameters(&self) -> &'static [Parameter] {
         &[]
     }
 

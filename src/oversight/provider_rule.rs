@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::rule_book::{PartyRole, RuleSettings};
+use super::rule_book::{Parameter, PartyRole, RuleSettings};
 use super::rule_id::RuleId;
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -16,8 +16,14 @@ pub trait ProviderRule: Send + Sync {
     /// Returns its id, which is stored with its alerts.
     fn id(&self) -> RuleId;
 
-    /// Returns the names of its parameters, which the rule book must hold.
-    fn parameters(&self) -> &'static [&'static str];
+    /// Returns who may be told at most: those who may read everything on which the rule rests. The rule book names some of
+    /// them.
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &PartyRole::ALL
+    }
+
+    /// Returns its parameters, which the rule book must hold.
+    fn parameters(&self) -> &'static [Parameter];
 
     /// Returns the cut-off of a session of a day.
     fn cut_off(&self, session: &DueSession, day: Date, settings: &RuleSettings) -> Instant;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use super::alerts::AlertRow;
+use super::rule_book::{Parameter, PartyRole};
 use super::rule_id::RuleId;
 use super::subject::{DamagedSubject, Subject};
 use crate::calendar::Date;
@@ -32,8 +33,14 @@ pub trait Rule: Send + Sync {
     /// Returns its id, which is stored with its alerts.
     fn id(&self) -> RuleId;
 
-    /// Returns the names of its parameters, which the rule book must hold.
-    fn parameters(&self) -> &'static [&'static str] {
+    /// Returns who may be told at most: those who may read everything on which the rule rests. The rule book names some of
+    /// them.
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &PartyRole::ALL
+    }
+
+    /// Returns its parameters, which the rule book must hold.
+    fn parameters(&self) -> &'static [Parameter] {
         &[]
     }
 

@@ -1,6 +1,7 @@
 //! The rule book: what `rules.toml` says of each rule. The binary embeds one; a file that the configuration names replaces
 //! the keys that it holds.
 
+mod parameter;
 mod parse;
 mod recipient;
 
@@ -12,6 +13,7 @@ use super::rule_id::RuleId;
 use super::severity::Severity;
 use crate::calendar::{Date, TimeOfDay};
 
+pub use parameter::Parameter;
 pub use parse::RuleBookFault;
 pub use recipient::{Bundle, Delay, PartyRole, Recipient};
 
@@ -115,7 +117,6 @@ impl RuleSettings {
     /// Returns the value of a parameter on a day; `None` before the first.
     #[must_use]
     pub fn parameter(&self, name: &str, day: Date) -> Option<u32> {
-        let values = self.parameters.get(name)?;
-        values.iter().rev().find(|(from, _)| *from <= day).map(|(_, value)| *value)
+        parameter::value_on(self.parameters.get(name)?, day)
     }
 }

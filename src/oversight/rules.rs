@@ -25,7 +25,7 @@ use super::parameter_names::SCHOOL_DAYS;
 use super::placement_rule::PlacementRule;
 use super::provider_rule::ProviderRule;
 use super::rule::Rule;
-use super::rule_book::RuleBook;
+use super::rule_book::{Parameter, PartyRole, RuleBook};
 use super::rule_id::RuleId;
 use crate::exchange::DeliveryDeadlines;
 
@@ -89,9 +89,20 @@ pub fn by_id(id: RuleId) -> Option<AnyRule> {
     found.or(of_provider.map(|rule| AnyRule::OfProvider(*rule)))
 }
 
-/// Returns the names of a rule's parameters.
+/// Returns whom a rule may tell at most.
 #[must_use]
-pub fn parameters(id: RuleId) -> &'static [&'static str] {
+pub fn may_tell(id: RuleId) -> &'static [PartyRole] {
+    match by_id(id) {
+        Some(AnyRule::Listed(rule)) => rule.may_tell(),
+        Some(AnyRule::OfPlacement(rule)) => rule.may_tell(),
+        Some(AnyRule::OfProvider(rule)) => rule.may_tell(),
+        None => &[],
+    }
+}
+
+/// Returns a rule's parameters.
+#[must_use]
+pub fn parameters(id: RuleId) -> &'static [Parameter] {
     match by_id(id) {
         Some(AnyRule::Listed(rule)) => rule.parameters(),
         Some(AnyRule::OfPlacement(rule)) => rule.parameters(),

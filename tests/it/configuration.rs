@@ -82,6 +82,28 @@ fn what_others_can_read_is_not_used() {
     assert_eq!(folder.run_command("check").0, 0);
 }
 
+/// Checks that a file of rules that has no end, or too much, does not keep the start waiting.
+#[test]
+fn rules_are_read_from_a_file_of_bounded_size() {
+    let folder = ServeFolder::new();
+    let good = folder.configuration();
+    run(Command::new("mkfifo").arg(folder.file_path("pipe")));
+    folder.write("long", &"#".repeat((1 << 20) + 1));
+    folder.write("fault", "[life]\nescalations = 1\nescalations = 1\n");
+    for (file, said) in [
+        ("pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        ("long", "longer than 1 MiB"),
+        ("fault", "line 3: life.escalations is there twice"),
+    ] {
+        folder.write("gateway.toml", &format!("{good}\n[oversight]\nrules = \"{file}\"\n"));
+        folder.assert_refused(&["oversight.rules", file, said]);
+    }
+    folder.write("long", &"#".repeat(1 << 20));
+    folder.write("gateway.toml", &format!("{good}\n[oversight]\nrules = \"long\"\n"));
+    assert_eq!(folder.run_command("check").0, 0);
+}
+
 /// Checks all umasks, because a umask can leave files readable by others or take rights from the owner.
 #[test]
 fn what_init_makes_is_private_whatever_the_umask() {

@@ -1,20 +1,24 @@
 //! The parser of `rules.toml`. A fault names the line and the key.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Bundle, Delay, PartyRole, Recipient, RuleBook, RuleSettings};
-use crate::calendar::{Date, TimeOfDay};
+use super::parameter::is_never_above;
+use super::{Bundle, Delay, Parameter, PartyRole, Recipient, RuleBook, RuleSettings};
+use crate::calendar::{Date, DateError, TimeOfDay};
 use crate::oversight::act_by::{ActWithin, SchoolHours};
+use crate::oversight::findings;
 use crate::oversight::rule_id::RuleId;
 use crate::oversight::rules::{self, AnyRule};
 use crate::oversight::severity::Severity;
 
-/// Largest number in the file: school days, minutes, counts.
-const MAX_NUMBER: i64 = 100_000;
+/// Largest number of school days, about a school year.
+const MAX_SCHOOL_DAYS: i64 = 200;
+/// Largest number of minutes, a week.
+const MAX_MINUTES: i64 = 10_080;
 /// Largest number of escalations.
 const MAX_ESCALATIONS: i64 = 2;
 
@@ -42,7 +46,10 @@ pub(super) fn parse(text: &str, mut book: RuleBook) -> Result<RuleBook, RuleBook
     let table = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        fault(text, &span, "the file", &message)
+        if message == "duplicate key" {
+            return fault(text, &span, &duplicate_key(text, &span), "is there twice");
+        }
+        fault(text, &span, "the file", &format!("is no TOML: {message}"))
     })?;
     let file = Section { text, key: String::new(), span: table.span(), table: table.get_ref() };
     file.require_known(&["life", "severity", "rules"])?;
@@ -79,10 +86,10 @@ fn parse_life(life: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), RuleBoo
     if let Some(number) = life.number(escalations, 0..=MAX_ESCALATIONS)? {
         book.escalations = number;
     }
-    if let Some(number) = life.number(resolved, 1..=MAX_NUMBER)? {
+    if let Some(number) = life.number(resolved, 1..=MAX_SCHOOL_DAYS)? {
         book.reopen_resolved_after_school_days = number;
     }
-    if let Some(number) = life.number(closed, 1..=MAX_NUMBER)? {
+    if let Some(number) = life.number(closed, 1..=MAX_SCHOOL_DAYS)? {
         book.reopen_closed_within_school_days = number;
     }
     Ok(())
@@ -92,8 +99,11 @@ fn parse_severity(section: &Section<'_, '_>, book: &mut RuleBook) -> Result<(), 
     let (minutes, days) = ("act_within_school_minutes", "act_within_school_days");
     section.require_known(&[minutes, days])?;
     let number = section.name().parse().ok().and_then(Severity::from_number);
+    // `01` is a key of its own beside `1`.
+    let number = number.filter(|severity| severity.number().to_string() == section.name());
     let severity = number.ok_or_else(|| section.fault("is not a severity from 1 to 3"))?;
-    let within = match (section.number(minutes, 1..=MAX_NUMBER)?, section.number(days, 1..=MAX_NUMBER)?) {
+    let within = match (section.number(minutes, 1..=MAX_MINUTES)?, section.number(days, 1..=MAX_SCHOOL_DAYS)?)
+    {
         (Some(minutes), None) => ActWithin::SchoolMinutes(minutes),
         (None, Some(days)) => ActWithin::SchoolDays(days),
         _ => return Err(section.fault(&format!("needs exactly one of {minutes} and {days}"))),
@@ -108,9 +118,9 @@ fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleB
     let severity = section.number("severity", 1..=3)?.and_then(|number| Severity::from_number(number.into()));
     let settings = RuleSettings {
         from: section.date("from")?,
-        findings: section.texts("findings")?.into_iter().map(|(finding, _)| finding.to_owned()).collect(),
+        findings: parse_findings(section)?,
         severity: severity.ok_or_else(|| section.fault("needs a severity"))?,
-        recipients: parse_recipients(section)?,
+        recipients: parse_recipients(id, section)?,
         bundle: parse_bundle(id, section)?,
         parameters: parse_parameters(id, section)?,
     };
@@ -123,32 +133,72 @@ fn parse_rule(section: &Section<'_, '_>) -> Result<(RuleId, RuleSettings), RuleB
     Ok((id, settings))
 }
 
-/// Parses who is told: the name of a party, or a table with it and a delay.
-fn parse_recipients(rule: &Section<'_, '_>) -> Result<Vec<Recipient>, RuleBookFault> {
-    let key = "recipients";
-    let names = PartyRole::NAMES.map(|(known, _)| known).join(", ");
-    let message = format!("may hold {names}, each also as {{ party, after_minutes or after_school_days }}");
-    let party = |name: &str| PartyRole::NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| *role);
-    let mut recipients = Vec::new();
-    for item in rule.list(key)? {
-        let unknown = || rule.fault_in(&item.span(), key, &message);
-        if let Some(name) = item.get_ref().as_str() {
-            recipients.push(Recipient { party: party(name).ok_or_else(unknown)?, after: None });
-            continue;
+/// Parses the findings of the review that a rule answers, each one of the table of findings and named once.
+fn parse_findings(rule: &Section<'_, '_>) -> Result<Vec<String>, RuleBookFault> {
+    let key = "findings";
+    let mut parsed: Vec<String> = Vec::new();
+    for (name, span) in rule.texts(key)? {
+        if !findings::all().iter().any(|finding| finding.finding == name) {
+            return Err(rule.fault_in(
+                &span,
+                key,
+                &format!("may not hold {name:?}, which is no finding of the review"),
+            ));
         }
-        let delayed = rule.child(key, item)?;
-        let (minutes, days) = ("after_minutes", "after_school_days");
-        delayed.require_known(&["party", minutes, days])?;
-        let name = delayed.text("party")?.map(|(name, _)| name);
-        let after = match (delayed.number(minutes, 1..=MAX_NUMBER)?, delayed.number(days, 1..=MAX_NUMBER)?) {
-            (Some(minutes), None) => Delay::Minutes(minutes),
-            (None, Some(days)) => Delay::SchoolDays(days),
-            _ => return Err(delayed.fault(&format!("needs exactly one of {minutes} and {days}"))),
-        };
-        let party = name.and_then(party).ok_or_else(unknown)?;
-        recipients.push(Recipient { party, after: Some(after) });
+        if parsed.iter().any(|earlier| earlier == name) {
+            return Err(rule.fault_in(&span, key, &format!("holds {name} twice")));
+        }
+        parsed.push(name.to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Parses who is told: each one whom the rule may tell, once.
+fn parse_recipients(id: RuleId, rule: &Section<'_, '_>) -> Result<Vec<Recipient>, RuleBookFault> {
+    let key = "recipients";
+    let mut recipients: Vec<Recipient> = Vec::new();
+    for item in rule.list(key)? {
+        let (name, recipient) = parse_recipient(rule, key, item)?;
+        if !rules::may_tell(id).contains(&recipient.party) {
+            let message = format!("may not hold {name}, who may not read everything on which the rule rests");
+            return Err(rule.fault_in(&item.span(), key, &message));
+        }
+        if recipients.iter().any(|earlier| earlier.party == recipient.party) {
+            return Err(rule.fault_in(&item.span(), key, &format!("holds {name} twice")));
+        }
+        recipients.push(recipient);
     }
     Ok(recipients)
+}
+
+/// Parses a recipient: the name of a party, or a table with it and a delay. Returns the name too.
+fn parse_recipient<'a, 'i>(
+    rule: &Section<'a, 'i>,
+    key: &str,
+    item: &'a Value<'i>,
+) -> Result<(&'a str, Recipient), RuleBookFault> {
+    let unknown = || {
+        let names = PartyRole::NAMES.map(|(known, _)| known).join(", ");
+        let message =
+            format!("may hold {names}, each also as {{ party, after_minutes or after_school_days }}");
+        rule.fault_in(&item.span(), key, &message)
+    };
+    let party = |name: &str| PartyRole::NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| *role);
+    if let Some(name) = item.get_ref().as_str() {
+        return Ok((name, Recipient { party: party(name).ok_or_else(unknown)?, after: None }));
+    }
+    let delayed = rule.child(key, item)?;
+    let (minutes, days) = ("after_minutes", "after_school_days");
+    delayed.require_known(&["party", minutes, days])?;
+    let (name, _) = delayed.text("party")?.ok_or_else(unknown)?;
+    let party = party(name).ok_or_else(unknown)?;
+    let after = match (delayed.number(minutes, 1..=MAX_MINUTES)?, delayed.number(days, 1..=MAX_SCHOOL_DAYS)?)
+    {
+        (Some(minutes), None) => Delay::Minutes(minutes),
+        (None, Some(days)) => Delay::SchoolDays(days),
+        _ => return Err(delayed.fault(&format!("needs exactly one of {minutes} and {days}"))),
+    };
+    Ok((name, Recipient { party, after: Some(after) }))
 }
 
 /// Parses whose placements share an alert. Only a rule about a placement has it.
@@ -168,17 +218,27 @@ fn parse_parameters(
     rule: &Section<'_, '_>,
 ) -> Result<BTreeMap<String, Vec<(Date, u32)>>, RuleBookFault> {
     let declared = rules::parameters(id);
-    let mut parameters = BTreeMap::new();
+    let mut parameters: BTreeMap<String, Vec<(Date, u32)>> = BTreeMap::new();
     let section = rule.section("parameters")?;
     if let Some(section) = &section {
-        section.require_known(declared)?;
+        section.require_known(&declared.iter().map(|parameter| parameter.name).collect::<Vec<_>>())?;
     }
-    for name in declared {
-        let values = section.as_ref().map_or(Ok(Vec::new()), |section| section.dated_numbers(name))?;
+    for Parameter { name, min, max, .. } in declared {
+        let range = i64::from(*min)..=i64::from(*max);
+        let values =
+            section.as_ref().map_or(Ok(Vec::new()), |section| section.dated_numbers(name, &range))?;
         if values.is_empty() {
             return Err(rule.fault(&format!("needs parameters.{name}, a list of {{ from, value }}")));
         }
         parameters.insert((*name).to_owned(), values);
+    }
+    for (name, other) in declared.iter().filter_map(|parameter| Some((parameter.name, parameter.not_above?)))
+    {
+        let (values, others) = (parameters.get(name), parameters.get(other));
+        if !values.zip(others).is_none_or(|(values, others)| is_never_above(values, others)) {
+            let message = format!("must not be above {other} on any day");
+            return Err(section.as_ref().unwrap_or(rule).fault_at(name, &message));
+        }
     }
     Ok(parameters)
 }
@@ -221,7 +281,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Ok(())
     }
 
-    fn number(&self, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<u32>, RuleBookFault> {
+    fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<u32>, RuleBookFault> {
         let Some(value) = self.table.get(name) else { return Ok(None) };
         let number = integer(value.get_ref()).filter(|number| range.contains(number));
         let number = number.and_then(|number| u32::try_from(number).ok());
@@ -247,7 +307,13 @@ impl<'a, 'i> Section<'a, 'i> {
         if text.is_empty() {
             return Ok(None);
         }
-        Date::parse(text).map(Some).map_err(|error| self.fault_in(&span, name, &format!("is {error}")))
+        Date::parse(text).map(Some).map_err(|error| {
+            let message = match error {
+                DateError::Range => "must be a day of the years 1900 to 2100".to_owned(),
+                DateError::Format | DateError::Invalid => format!("is {error}"),
+            };
+            self.fault_in(&span, name, &message)
+        })
     }
 
     fn list(&self, name: &str) -> Result<&'a [Value<'i>], RuleBookFault> {
@@ -265,7 +331,11 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// Returns the values of a parameter with the days from which they hold.
-    fn dated_numbers(&self, name: &str) -> Result<Vec<(Date, u32)>, RuleBookFault> {
+    fn dated_numbers(
+        &self,
+        name: &str,
+        range: &RangeInclusive<i64>,
+    ) -> Result<Vec<(Date, u32)>, RuleBookFault> {
         let Some(value) = self.table.get(name) else { return Ok(Vec::new()) };
         let items = value.get_ref().as_array();
         let items =
@@ -274,7 +344,7 @@ impl<'a, 'i> Section<'a, 'i> {
         for item in items {
             let item = self.child(name, item)?;
             item.require_known(&["from", "value"])?;
-            let (Some(from), Some(number)) = (item.date("from")?, item.number("value", 0..=MAX_NUMBER)?)
+            let (Some(from), Some(number)) = (item.date("from")?, item.number("value", range.clone())?)
             else {
                 return Err(item.fault("needs from and value"));
             };
@@ -304,6 +374,19 @@ impl<'a, 'i> Section<'a, 'i> {
 fn fault(text: &str, span: &Range<usize>, key: &str, message: &str) -> RuleBookFault {
     let before = text.get(..span.start).unwrap_or_default();
     RuleBookFault { line: before.matches('\n').count() + 1, what: format!("{key} {message}") }
+}
+
+/// Returns the key that a text holds twice, with that of its table.
+fn duplicate_key(text: &str, span: &Range<usize>) -> String {
+    let before = text.get(..span.start).unwrap_or_default();
+    let header = |line: &str| Some(line.trim().strip_prefix('[')?.split(']').next()?.trim().to_owned());
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    if let Some(table) = text.get(line_start..).and_then(|rest| rest.lines().next()).and_then(header) {
+        return table;
+    }
+    let key = text.get(span.clone()).unwrap_or_default().trim();
+    let table = before.lines().rev().find_map(header);
+    table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}"))
 }
 
 /// Returns the value as an integer, or `None` beyond 64 bits.

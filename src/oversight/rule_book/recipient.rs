@@ -55,6 +55,9 @@ pub enum PartyRole {
 }
 
 impl PartyRole {
+    /// All parties.
+    pub const ALL: [Self; 4] = [Self::Commissioner, Self::Provider, Self::Schools, Self::Residence];
+
     /// The names in `rules.toml`.
     pub(super) const NAMES: [(&'static str, Self); 6] = [
         ("commissioner", Self::Commissioner),

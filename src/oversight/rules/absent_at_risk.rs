@@ -11,7 +11,7 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 use crate::returns::mark_meaning::MarkMeaning;
 
@@ -25,6 +25,10 @@ impl PlacementRule for AbsentAtRisk {
 
     fn is_another_on_later_day(&self) -> bool {
         true
+    }
+
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &[PartyRole::Commissioner]
     }
 
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

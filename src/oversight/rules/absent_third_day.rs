@@ -15,7 +15,7 @@ use crate::oversight::attendance_facts::days_of_absence;
 use crate::oversight::parameter_names::DAYS;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// Name of a parameter: school days after an alert before another one.
@@ -29,8 +29,8 @@ impl PlacementRule for AbsentThirdDay {
         RuleId::AbsentThirdDay
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[DAYS, AGAIN_AFTER]
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(DAYS, 1, 20), Parameter::new(AGAIN_AFTER, 0, 200)] }
     }
 
     fn not_again_within(&self) -> Option<&'static str> {

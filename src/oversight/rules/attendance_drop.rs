@@ -17,7 +17,7 @@ use crate::oversight::attendance_facts::{last_friday, next_friday};
 use crate::oversight::parameter_names::{SESSIONS, WEEKS};
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// Name of a parameter: possible sessions that the weeks before must have.
@@ -33,8 +33,15 @@ impl PlacementRule for AttendanceDrop {
         RuleId::AttendanceDrop
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[SESSIONS, WEEKS, POSSIBLE_SESSIONS, POINTS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const {
+            &[
+                Parameter::new(SESSIONS, 1, 50),
+                Parameter::new(WEEKS, 1, 26),
+                Parameter::new(POSSIBLE_SESSIONS, 1, 250),
+                Parameter::new(POINTS, 1, 100),
+            ]
+        }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

@@ -9,7 +9,7 @@ use crate::clock::Instant;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
 use crate::oversight::plan_facts::PlannedWeek;
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// Name of a parameter: the minutes of a week below which the hours are low.
@@ -31,8 +31,15 @@ impl PlacementRule for HoursLow {
         RuleId::HoursLow
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[MINUTES, SESSIONS, MINUTES_PER_SESSION, SCHOOL_WEEKS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const {
+            &[
+                Parameter::new(MINUTES, 1, 3_000),
+                Parameter::new(SESSIONS, 1, 50),
+                Parameter::new(MINUTES_PER_SESSION, 1, 600),
+                Parameter::new(SCHOOL_WEEKS, 1, 39),
+            ]
+        }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> bool {

@@ -12,7 +12,7 @@ use crate::oversight::attendance_facts::{school_year_end, school_year_start};
 use crate::oversight::parameter_names::SCHOOL_DAYS;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// The rule.
@@ -23,8 +23,8 @@ impl PlacementRule for Illness15 {
         RuleId::Illness15
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[SCHOOL_DAYS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(SCHOOL_DAYS, 1, 200)] }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

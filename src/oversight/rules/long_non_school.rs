@@ -6,7 +6,7 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// Name of a parameter: days for which a placement may be active.
@@ -22,8 +22,8 @@ impl PlacementRule for LongNonSchool {
         RuleId::LongNonSchool
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[DAYS, SESSIONS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(DAYS, 0, 1_000), Parameter::new(SESSIONS, 0, 50)] }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

@@ -6,7 +6,7 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// The rule.
@@ -17,8 +17,12 @@ impl PlacementRule for NoAgreement {
         RuleId::NoAgreement
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[SCHOOL_DAYS]
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &[PartyRole::Commissioner, PartyRole::Provider]
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(SCHOOL_DAYS, 0, 200)] }
     }
 
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {

@@ -5,7 +5,7 @@ use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// Name of a parameter: days for which a placement may be active.
@@ -23,8 +23,14 @@ impl PlacementRule for NoQualification {
         RuleId::NoQualification
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[DAYS, FIRST_YEAR, LAST_YEAR]
+    fn parameters(&self) -> &'static [Parameter] {
+        const {
+            &[
+                Parameter::new(DAYS, 0, 365),
+                Parameter::new(FIRST_YEAR, 0, 14).not_above(LAST_YEAR),
+                Parameter::new(LAST_YEAR, 0, 14),
+            ]
+        }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> bool {

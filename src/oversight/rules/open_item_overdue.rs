@@ -9,6 +9,7 @@ use crate::oversight::alerts::AlertRow;
 use crate::oversight::rule::{
     Cause, ChildRecord, DuePage, DuePosition, Grounds, Moment, NewAlert, Raise, Rule, RuleFuture,
 };
+use crate::oversight::rule_book::PartyRole;
 use crate::oversight::rule_id::RuleId;
 use crate::oversight::subject::{DamagedSubject, Subject};
 use crate::placements::open_items;
@@ -22,6 +23,10 @@ pub struct OpenItemOverdue;
 impl Rule for OpenItemOverdue {
     fn id(&self) -> RuleId {
         RuleId::OpenItemOverdue
+    }
+
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &[PartyRole::Commissioner, PartyRole::Provider]
     }
 
     fn raises_on(&self) -> &'static [Moment] {

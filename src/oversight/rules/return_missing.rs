@@ -10,7 +10,7 @@ use crate::calendar::{Date, TimeOfDay};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::oversight::provider_rule::{ProviderRule, ProviderSession};
-use crate::oversight::rule_book::{PartyRole, RuleSettings};
+use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 use crate::proto::v1::AlertFigures;
 use crate::returns::provider_day::{DueSession, SessionEnd};
@@ -30,8 +30,14 @@ impl ProviderRule for ReturnMissing {
         RuleId::ReturnMissing
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[MINUTES_AFTER_END, MORNING_ENDS, AFTERNOON_ENDS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const {
+            &[
+                Parameter::new(MINUTES_AFTER_END, 0, 240),
+                Parameter::new(MORNING_ENDS, 480, 840),
+                Parameter::new(AFTERNOON_ENDS, 720, 1_199),
+            ]
+        }
     }
 
     fn cut_off(&self, session: &DueSession, day: Date, settings: &RuleSettings) -> Instant {

@@ -15,7 +15,7 @@ use crate::clock::Instant;
 use crate::oversight::parameter_names::{SCHOOL_DAYS, SESSIONS};
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 
 /// The rule.
@@ -26,8 +26,12 @@ impl PlacementRule for TuitionMissed {
         RuleId::TuitionMissed
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[SESSIONS, SCHOOL_DAYS]
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &[PartyRole::Commissioner, PartyRole::Provider]
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(SESSIONS, 1, 20), Parameter::new(SCHOOL_DAYS, 1, 60)] }
     }
 
     fn has_facts(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> bool {

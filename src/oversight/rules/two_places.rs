@@ -18,7 +18,7 @@ use crate::oversight::attendance_facts::Session;
 use crate::oversight::parameter_names::SCHOOL_DAYS;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 use crate::returns::SessionSlot;
 use crate::returns::mark_meaning::MarkMeaning;
@@ -36,8 +36,18 @@ impl PlacementRule for TwoPlaces {
         RuleId::TwoPlaces
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[SCHOOL_DAYS, MORNING_FROM, AFTERNOON_TO]
+    fn may_tell(&self) -> &'static [PartyRole] {
+        &[PartyRole::Commissioner]
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const {
+            &[
+                Parameter::new(SCHOOL_DAYS, 1, 60),
+                Parameter::new(MORNING_FROM, 0, 719),
+                Parameter::new(AFTERNOON_TO, 721, 1_439),
+            ]
+        }
     }
 
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {

@@ -10,7 +10,7 @@ use crate::clock::Instant;
 use crate::oversight::parameter_names::DAYS;
 use crate::oversight::placement_facts::PlacementFacts;
 use crate::oversight::placement_rule::{Evaluation, PlacementRule};
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 use crate::proto::v1::AlertState;
 
@@ -25,8 +25,8 @@ impl PlacementRule for WeeklyAbsence {
         RuleId::WeeklyAbsence
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &[DAYS]
+    fn parameters(&self) -> &'static [Parameter] {
+        const { &[Parameter::new(DAYS, 1, 20)] }
     }
 
     fn joins_bundle_at(&self, at: Instant) -> bool {

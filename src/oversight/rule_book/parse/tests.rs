@@ -40,7 +40,26 @@ fn a_fault_names_its_line_and_key() {
     let rule =
         "[rules.OPEN_ITEM_OVERDUE]\nfindings = [\"IC7\"]\nseverity = 3\nrecipients = [\"commissioner\"]\n";
     for (text, line, what) in [
-        ("[life\n", 1, "the file"),
+        ("[life\n", 1, "the file is no TOML"),
+        ("[life]\nescalations = 1\nescalations = 1\n", 3, "life.escalations is there twice"),
+        ("[life]\n[severity.1]\nact_within_school_days = 1\n[life]\n", 4, "life is there twice"),
+        ("[severity.01]\nact_within_school_days = 1\n", 1, "severity.01 is not a severity"),
+        ("[severity.1]\nact_within_school_days = 201\n", 2, "severity.1.act_within_school_days must be"),
+        (
+            &format!("{rule}from = \"0000-00-00\"\n"),
+            5,
+            "rules.OPEN_ITEM_OVERDUE.from must be a day of the years",
+        ),
+        (&rule.replace("IC7", "XX99"), 2, "rules.OPEN_ITEM_OVERDUE.findings may not hold \"XX99\""),
+        (&rule.replace("\"IC7\"", "\"IC7\", \"IC7\""), 2, "rules.OPEN_ITEM_OVERDUE.findings holds IC7 twice"),
+        (
+            &rule.replace(
+                "\"commissioner\"",
+                "\"commissioner\",\n{ party = \"commissioner\", after_minutes = 5 }",
+            ),
+            5,
+            "rules.OPEN_ITEM_OVERDUE.recipients holds commissioner twice",
+        ),
         ("[live]\n", 1, "live is unknown"),
         ("\n[rules.UNHEARD_OF]\nseverity = 1\n", 2, "rules.UNHEARD_OF is not a rule"),
         ("[severity.4]\nact_within_school_days = 1\n", 1, "severity.4 is not a severity"),
@@ -98,4 +117,58 @@ fn a_fault_names_its_line_and_key() {
         let (at, said) = fault_of(text);
         assert!(at == line && said.starts_with(what), "{text}: line {at}: {said}");
     }
+}
+
+/// Returns the embedded row of a rule with a text in place of another.
+fn row_with(rule: &str, text: &str, other: &str) -> String {
+    let embedded = super::super::EMBEDDED;
+    let begin = embedded.find(&format!("[rules.{rule}]")).unwrap();
+    let row: Vec<&str> = embedded[begin..]
+        .lines()
+        .take_while(|line| !line.starts_with("[rules.") || line.starts_with(&format!("[rules.{rule}")))
+        .collect();
+    let row = row.join("\n");
+    assert!(row.contains(text), "{row}");
+    row.replace(text, other)
+}
+
+#[test]
+fn a_rule_tells_nobody_who_may_not_read_what_it_rests_on() {
+    for rule in ["ABSENT_AT_RISK", "TWO_PLACES"] {
+        for other in ["provider", "schools", "residence"] {
+            let both = format!("\"commissioner\", \"{other}\"");
+            let delayed = format!("\"commissioner\", {{ party = \"{other}\", after_minutes = 5 }}");
+            for recipients in [both, delayed] {
+                let (line, said) = fault_of(&row_with(rule, "\"commissioner\"", &recipients));
+                let expected = format!("rules.{rule}.recipients may not hold {other}");
+                assert!(line == 5 && said.starts_with(&expected), "{line}: {said}");
+            }
+        }
+    }
+    for rule in ["OPEN_ITEM_OVERDUE", "START_WITHOUT_PASSPORT", "NO_AGREEMENT", "TUITION_MISSED"] {
+        let (_, said) = fault_of(&row_with(rule, "\"provider\"", "\"schools\""));
+        assert!(said.starts_with(&format!("rules.{rule}.recipients may not hold schools")), "{said}");
+    }
+    RuleBook::with_overrides(&row_with("PAST_END", "\"provider\"", "\"schools\"")).unwrap();
+}
+
+#[test]
+fn a_parameter_is_within_the_range_that_its_rule_declares() {
+    for (rule, text, other, key) in [
+        ("RETURN_MISSING", "value = 30", "value = 241", "minutes_after_end.value must be"),
+        ("RETURN_MISSING", "value = 720", "value = 99999", "morning_ends_at_minute.value must be"),
+        ("NO_QUALIFICATION", "value = 10 ", "value = 12 ", "first_year must not be above last_year"),
+        ("NO_QUALIFICATION", "value = 11 ", "value = 15 ", "last_year.value must be"),
+    ] {
+        let (_, said) = fault_of(&row_with(rule, text, other));
+        assert!(said.starts_with(&format!("rules.{rule}.parameters.{key}")), "{said}");
+    }
+    for (id, settings) in RuleBook::embedded().rules() {
+        for Parameter { name, min, max, .. } in rules::parameters(id) {
+            assert!(min < max && settings.parameters.contains_key(*name), "{id:?} {name}");
+        }
+    }
+    // The latest cut-off that the ranges allow is on the same day.
+    let latest: u32 = rules::parameters(RuleId::ReturnMissing).iter().map(|parameter| parameter.max).sum();
+    assert_eq!(latest - 840, 1_439);
 }
