@@ -152,3 +152,12 @@ async fn a_log_that_is_not_the_one_the_anchor_knows_is_not_served() {
         drop(Process::serve(&dir));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_says_that_its_clock_is_not_held_any_more() {
+    let dir = World::sqlite().await.stop().await;
+    let mut sandbox = Command::new("timeout");
+    sandbox.arg("5").arg(gateway().get_program()).args(["sandbox", "--dir"]).arg(dir.path());
+    let said = String::from_utf8(sandbox.output().unwrap().stderr).unwrap();
+    assert!(said.contains("the clock of the folder was set to 2026-11-20T16:00:00"), "{said}");
+}

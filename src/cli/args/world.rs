@@ -14,7 +14,8 @@ pub struct SandboxArgs {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Stop the domain's clock at this instant (RFC 3339); only `AdvanceClock` moves it.
+    /// Stop the domain's clock at this instant (RFC 3339); only `AdvanceClock` moves it. Without it the domain has this
+    /// machine's time, also if an earlier run stopped the clock.
     #[arg(long)]
     pub clock: Option<String>,
     /// Let the domain's clock run from that instant instead.

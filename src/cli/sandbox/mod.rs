@@ -77,6 +77,7 @@ pub async fn run(args: &SandboxArgs) -> Result<(), Failure> {
         Some(at) => ClockMode::HeldAt(at),
     };
     let mut signals = Signals::install()?;
+    note_unheld_clock(&args.dir, time);
     let database = args.postgres_url_file.as_deref();
     let random = Randomness::system();
     let started = Box::pin(start(&args.dir, args.listen, time, database, &random));
@@ -89,6 +90,18 @@ pub async fn run(args: &SandboxArgs) -> Result<(), Failure> {
     tokio::select! {
         () = signals.wait_for_stop() => served.stop().await,
         ended = served.ended() => ended,
+    }
+}
+
+/// Says of a folder whose clock was set that this run has the time of this machine.
+fn note_unheld_clock(dir: &Path, time: ClockMode<'_>) {
+    // A folder without a readable clock is new, or is refused by the start.
+    let Ok(stored) = clock::load_clock(dir) else { return };
+    let is_as_made = parse_instant(REMEDIES_OVERDUE_AT).is_ok_and(|made| made == stored);
+    if !is_as_made && matches!(time, ClockMode::Real) {
+        output::print_note(&format!(
+            "the clock of the folder was set to {stored}; without --clock this run has the time of this machine"
+        ));
     }
 }
 
