@@ -110,16 +110,11 @@ impl AlertScheduler {
     pub async fn tick(&mut self) {
         self.context.progress.mark();
         let retry = self.context.failures.take_due();
-        for rule in RULES {
-            if let Err(refusal) = self.raise_if_due(*rule, retry).await {
-                log_failure(&refusal);
-                if refusal.reason == Reason::LogUnavailable {
-                    return;
-                }
+        if !self.raise_and_close(retry).await {
+            if retry {
+                // It was taken, but the moments that failed were not evaluated again.
+                self.context.failures.schedule_retry();
             }
-        }
-        if let Err(refusal) = self.close_if_due(retry).await {
-            log_failure(&refusal);
             return;
         }
         // After alerts were closed, because one whose cause is gone is not escalated.
@@ -130,6 +125,23 @@ impl AlertScheduler {
         for _ in 0..MAX_FOLLOWING {
             self.evaluate_set_moments().await;
         }
+    }
+
+    /// Raises and closes the alerts for which that is due. Returns whether the moments can be evaluated.
+    async fn raise_and_close(&mut self, retry: bool) -> bool {
+        for rule in RULES {
+            if let Err(refusal) = self.raise_if_due(*rule, retry).await {
+                log_failure(&refusal);
+                if refusal.reason == Reason::LogUnavailable {
+                    return false;
+                }
+            }
+        }
+        let closed = self.close_if_due(retry).await;
+        if let Err(refusal) = &closed {
+            log_failure(refusal);
+        }
+        closed.is_ok()
     }
 
     /// Raises the alerts of a rule if one of its moments has occurred since it did so last, or a retry is due.

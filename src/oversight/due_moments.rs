@@ -8,18 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS, ROWS_PER_STEP};
+use super::due_subjects::{self, DueSubjects, EvaluatedSubject, FailedMoments, Together};
 use super::rule_book::RuleBook;
 use super::subject::Subject;
 use super::{
     agreement_changes, alerts, delivery_changes, moment_changes, placement_changes, provider_changes,
 };
-use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Permit, Reason, Refusal, RequestContext};
-use crate::placements::delivery_subject::DeliverySubject;
 use crate::placements::rows;
-use crate::register::agreements::AgreementPage;
 use crate::store::moment::{self, MomentPosition, MomentRow};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
@@ -32,22 +30,19 @@ const MAX_GROUP: usize = 200;
 /// Subjects that one query reads when a node starts.
 const SUBJECTS_PER_STEP: i64 = 5_000;
 
-/// Subjects whose moments are due: the instant, in microseconds since 1970 UTC, and the subject.
-type DueSubjects = BTreeSet<(i64, String)>;
-
 /// How far the moments were evaluated.
 pub(super) struct DueMoments {
     /// All moments that were due until then were evaluated, except those that failed.
     until: MomentPosition,
     /// All moments that were set up to this index, and were due by then, were evaluated, except those that failed.
     set_until: i64,
-    /// Moments that failed: the instant and the subject.
-    failed: DueSubjects,
+    /// Moments that failed.
+    failed: FailedMoments,
 }
 
 impl Default for DueMoments {
     fn default() -> Self {
-        Self { until: position(i64::MIN, -1), set_until: -1, failed: BTreeSet::new() }
+        Self { until: position(i64::MIN, -1), set_until: -1, failed: FailedMoments::default() }
     }
 }
 
@@ -66,8 +61,22 @@ pub(super) enum Scope {
 }
 
 impl DueMoments {
-    /// Evaluates the moments that are due, the earliest first.
+    /// Evaluates the moments that are due, the earliest first. While some have failed a retry is due again later, because
+    /// their instants lie before those up to which all were evaluated.
     pub(super) async fn evaluate(
+        &mut self,
+        context: &mut CheckContext,
+        scope: Scope,
+        retry: bool,
+    ) -> Result<(), Refusal> {
+        let evaluated = self.evaluate_due(context, scope, retry).await;
+        if !self.failed.is_empty() {
+            context.failures.schedule_retry();
+        }
+        evaluated
+    }
+
+    async fn evaluate_due(
         &mut self,
         context: &mut CheckContext,
         scope: Scope,
@@ -78,19 +87,20 @@ impl DueMoments {
         let set_until = i64::try_from(size).unwrap_or(i64::MAX) - 1;
         let mut due = self.list(context, scope, (now, set_until)).await?;
         if retry {
-            due.append(&mut self.failed);
+            due.extend(self.failed.iter().cloned());
         }
         let mut left = MAX_STEPS * usize::try_from(ROWS_PER_STEP).unwrap_or(1);
         while left > 0
-            && let Some((at, evaluated)) = pop_together(&mut due)
+            && let Some((at, together)) = due_subjects::pop_together(&mut due)
         {
-            left = left.saturating_sub(evaluated.len());
-            let done = match evaluated {
-                Evaluated::Placements(placements) => context.evaluate_placements(placements, at).await?,
-                Evaluated::One(subject) => context.evaluate_one(subject, now).await?,
+            let subjects = together.subjects();
+            left = left.saturating_sub(subjects.len());
+            let done = match together {
+                Together::Placements(placements) => context.evaluate_placements(placements, at).await?,
+                Together::One(subject) => context.evaluate_one(subject, now).await?,
             };
             due.extend(done.next.into_iter().filter(|(next, _)| *next <= now.micros()));
-            self.failed.extend(done.failed.into_iter().map(|subject| (at.micros(), subject)));
+            self.failed.replace(at, subjects, done.failed);
         }
         // What is left because there was too much is found by the next tick.
         if due.is_empty() {
@@ -150,49 +160,6 @@ async fn list_present(
         after = last;
     }
     Ok(due)
-}
-
-/// What is evaluated together.
-enum Evaluated {
-    /// One subject.
-    One(String),
-    /// Placements whose moments are due at the same instant.
-    Placements(Vec<Uuid>),
-}
-
-impl Evaluated {
-    const fn len(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Placements(placements) => placements.len(),
-        }
-    }
-}
-
-/// Takes the earliest subject, and if it is a placement the others that are due at the same instant.
-fn pop_together(due: &mut DueSubjects) -> Option<(Instant, Evaluated)> {
-    let (micros, subject) = due.pop_first()?;
-    let at = Instant::from_micros(micros).unwrap_or(Instant::MAX);
-    let Some(first) = placement_of(&subject) else { return Some((at, Evaluated::One(subject))) };
-    let mut placements = vec![first];
-    while let Some(next) = due.first().filter(|(due, _)| *due == micros)
-        && let Some(placement) = placement_of(&next.1)
-    {
-        due.pop_first();
-        placements.push(placement);
-    }
-    Some((at, Evaluated::Placements(placements)))
-}
-
-fn placement_of(subject: &str) -> Option<Uuid> {
-    match EvaluatedSubject::parse(subject)? {
-        EvaluatedSubject::Placement(id) => Some(id),
-        EvaluatedSubject::Alert(_)
-        | EvaluatedSubject::Delivery(_)
-        | EvaluatedSubject::Agreement(_)
-        | EvaluatedSubject::Provider(_)
-        | EvaluatedSubject::ProviderDay(..) => None,
-    }
 }
 
 /// The result of an evaluation.
@@ -334,35 +301,6 @@ async fn evaluate_in_exchange(
             delivery_changes::evaluate_delivery(cx, permit, book, (delivery, subject, now)).await
         }
         EvaluatedSubject::Placement(_) => Ok(None),
-    }
-}
-
-/// What a moment evaluates.
-#[derive(Clone)]
-enum EvaluatedSubject {
-    Alert(Uuid),
-    Placement(Uuid),
-    Agreement(AgreementPage),
-    Provider(OrganisationId),
-    ProviderDay(OrganisationId, Date),
-    Delivery(DeliverySubject),
-}
-
-impl EvaluatedSubject {
-    fn parse(subject: &str) -> Option<Self> {
-        let (kind, id) = subject.split_once('/')?;
-        match kind {
-            "alert" => Uuid::parse_str(id).ok().map(Self::Alert),
-            "placement" => Uuid::parse_str(id).ok().map(Self::Placement),
-            "delivery" => DeliverySubject::parse(id).map(Self::Delivery),
-            "agreement" => AgreementPage::parse(id).map(Self::Agreement),
-            "provider" => id.parse().ok().map(Self::Provider),
-            "provider-day" => {
-                let (provider, day) = id.rsplit_once('/')?;
-                Some(Self::ProviderDay(provider.parse().ok()?, Date::parse(day).ok()?))
-            }
-            _ => None,
-        }
     }
 }
 

@@ -44,8 +44,13 @@ impl Failures {
                 "the alerts of a subject could not be raised, escalated or closed; other subjects are not affected"
             );
         }
-        self.retry.get_or_insert_with(|| Instant::now() + RETRY_INTERVAL);
+        self.schedule_retry();
         Ok(())
+    }
+
+    /// Has failed subjects retried after the interval, unless they are retried before.
+    pub(super) fn schedule_retry(&mut self) {
+        self.retry.get_or_insert_with(|| Instant::now() + RETRY_INTERVAL);
     }
 
     /// Clears the failures with a subject that succeeded.
@@ -61,5 +66,23 @@ impl Failures {
     /// Returns whether a retry of failed subjects is due, and clears it.
     pub(super) fn take_due(&mut self) -> bool {
         self.retry.take_if(|due| *due <= Instant::now()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_is_due_once_for_each_time_it_is_scheduled() {
+        let mut failures = Failures::default();
+        for _ in 0..2 {
+            assert!(!failures.take_due());
+            failures.schedule_retry();
+            assert!(!failures.take_due(), "not before the interval");
+            tokio::time::advance(RETRY_INTERVAL).await;
+            assert!(failures.take_due());
+        }
+        assert!(!failures.take_due());
     }
 }

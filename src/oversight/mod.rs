@@ -25,6 +25,7 @@ mod collected_deliveries;
 mod delivery_changes;
 pub mod delivery_facts;
 mod due_moments;
+mod due_subjects;
 mod failures;
 pub mod findings;
 #[cfg(test)]
