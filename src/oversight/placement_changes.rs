@@ -57,7 +57,7 @@ pub(super) async fn evaluate_placements(
             let known = (&mut newest, &mut findings);
             (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, known)).await?;
         }
-        let (guard, moment) = moment.followed_by(next);
+        let (guard, moment) = moment.evaluated_at(at, next);
         change = change.guard(guard.key, guard.version).append(&moment);
     }
     bundles::decide(&mut cx, change, (book, at), findings).await.map(Some)

@@ -36,7 +36,7 @@ pub(super) async fn evaluate_provider(
         first = [first, facts.cut_offs().first().copied()].into_iter().flatten().min();
         goes_on |= facts.goes_on;
     }
-    let (guard, next) = moment.followed_by(goes_on.then(|| day.end_of_day()));
+    let (guard, next) = moment.evaluated_at(at, goes_on.then(|| day.end_of_day()));
     let change = cx.change(&permit).guard(guard.key, guard.version).append(&next);
     let Some(first) = first else { return Ok(Some(change)) };
     let subject = moments::provider_day_subject(provider, day);
@@ -72,7 +72,7 @@ pub(super) async fn evaluate_provider_day(
         }
     }
     let Decision { change, notices, next } = decision;
-    let (guard, moment) = moment.followed_by(next);
+    let (guard, moment) = moment.evaluated_at(at, next);
     let change = change.guard(guard.key, guard.version).append(&moment);
     let rows = notices.iter().map(|notice| row_write(&notice.alert)).collect();
     let grounds = Grounds::without_placement(versions_read);

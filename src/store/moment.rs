@@ -80,6 +80,14 @@ impl MomentRow {
         Ok((Guard { key, version }, next))
     }
 
+    /// Makes the version that follows the evaluation of this moment at an instant, and the guard under which it is written.
+    /// A next instant that is not later is none, because the subject would be evaluated without end: the days after the
+    /// last that the calendar knows end when that one does.
+    #[must_use]
+    pub fn evaluated_at(&self, at: Instant, next: Option<Instant>) -> (Guard, Self) {
+        self.followed_by(next.filter(|next| *next > at))
+    }
+
     /// Makes the version of the moment that follows this one, and the guard under which it is written.
     #[must_use]
     pub fn followed_by(&self, due: Option<Instant>) -> (Guard, Self) {
@@ -187,5 +195,29 @@ async fn read_positions(
 impl MomentPosition {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self { due: row.get("due")?, index: row.get("idx")?, ordinal: row.get("ordinal")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::Date;
+
+    #[test]
+    fn nothing_follows_the_last_day_of_the_calendar() {
+        let end = Date::MAX.end_of_day();
+        let (_, moment) = MomentRow::first("placement/1".to_owned(), Some(end));
+        for later in [0, 1, 86_400_000_000] {
+            let at = Instant::from_micros(end.micros() + later).unwrap();
+            let next = Date::in_london(at).end_of_day();
+            assert!(next <= at, "the calendar clamps");
+            assert_eq!(moment.evaluated_at(at, Some(next)).1.due, None);
+        }
+        let before = Instant::from_micros(end.micros() - 1).unwrap();
+        let (guard, next) = moment.evaluated_at(before, Some(end));
+        assert_eq!(
+            (next.due, next.version, guard.version),
+            (Some(end), Revision::FIRST.next(), Revision::FIRST)
+        );
     }
 }
