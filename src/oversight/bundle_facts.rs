@@ -6,12 +6,14 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::alerts::{self, AlertRow};
+use super::cause;
 use super::placement_facts;
 use super::placement_rule::PlacementRule;
 use super::rule::{Cause, Grounds};
 use super::rule_book::RuleBook;
 use super::rule_id::RuleId;
 use super::subject::Subject;
+use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Refusal, RequestContext};
 use crate::placements;
@@ -66,12 +68,12 @@ pub(super) async fn find_cause(
     for placement in placements::rows::by_ids(&mut cx.snapshot, &ids).await? {
         by_commissioner.entry(placement.commissioner).or_default().push(placement.id);
     }
+    let at = cause::not_before_opening(cx, alert);
     let (mut remaining, mut versions_read) = (BTreeSet::new(), Vec::new());
     for (commissioner, ids) in by_commissioner {
         for ids in ids.chunks(PLACEMENTS_PER_LOAD) {
-            let day = cx.today;
-            let loaded = placement_facts::load(cx, (book, day), &commissioner, ids);
-            let loaded = loaded.await?;
+            let day = Date::in_london(at);
+            let loaded = placement_facts::load(cx, (book, day), &commissioner, ids).await?;
             let subjects = ids.iter().map(|id| Subject::Placement(*id));
             let newest = alerts::newest_about_each(&mut cx.snapshot, subjects).await?;
             for (id, mut loaded) in loaded {
@@ -79,7 +81,7 @@ pub(super) async fn find_cause(
                 loaded.facts.add_alert(third_day);
                 versions_read.extend(loaded.versions_read);
                 versions_read.extend(third_day.map(|alert| (alerts::key(alert.id), alert.version)));
-                if rule.evaluate(&loaded.facts, cx.now, settings).cause.is_some() {
+                if rule.evaluate(&loaded.facts, at, settings).cause.is_some() {
                     remaining.insert(id);
                 }
             }

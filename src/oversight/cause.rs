@@ -11,6 +11,7 @@ use super::rule_book::RuleBook;
 use super::rules::{self, AnyRule, not_acted_on};
 use super::subject::Subject;
 use crate::calendar::Date;
+use crate::clock::Instant;
 use crate::exchange::{Refusal, RequestContext};
 use crate::store::StoreError;
 
@@ -49,15 +50,20 @@ async fn find_by_rule(
     let Subject::Placement(placement) = &alert.subject else {
         return Err(StoreError::corrupt("alerts", "subject").into());
     };
-    let Some(loaded) = placement_facts::load_one(cx, (book, cx.today), *placement).await? else {
+    let at = not_before_opening(cx, alert);
+    let Some(loaded) = placement_facts::load_one(cx, (book, Date::in_london(at)), *placement).await? else {
         return Ok(None);
     };
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
     let (facts, grounds) = loaded.into_facts_and_grounds();
-    // A node whose clock is behind that of the one which raised the alert would find that it is not due yet, and close it.
-    let at = cx.now.max(alert.opened);
     let holds = rule.evaluate(&facts, at, settings).cause.is_some();
     Ok(Some(Cause { holds, figures: None, grounds }))
+}
+
+/// Returns the instant at which the cause of an alert is evaluated. A node whose clock is behind that of the one which raised
+/// the alert would find that it is not due yet, and close it; its day may be the one before.
+pub(super) fn not_before_opening(cx: &RequestContext, alert: &AlertRow) -> Instant {
+    cx.now.max(alert.opened)
 }
 
 /// Reads whether the cause of an organisation's alert about a provider still holds for its children.
@@ -90,7 +96,7 @@ async fn find_of_delivery(
         return Ok(None);
     };
     let settings = book.settings(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
-    let holds = not_acted_on::evaluate(&facts, cx.now.max(alert.opened), settings).cause.is_some();
+    let holds = not_acted_on::evaluate(&facts, not_before_opening(cx, alert), settings).cause.is_some();
     Ok(Some(Cause { holds, figures: None, grounds }))
 }
 

@@ -96,9 +96,15 @@ async fn evaluate_one(
     let (mut notices, mut next, mut is_covered) = (Vec::new(), None::<Instant>, false);
     let today = Date::in_london(at);
     for rule in PLACEMENT_RULES {
-        let Some(settings) = book.running(rule.id(), today).filter(|rule| rule.covers(facts.start)) else {
+        let Some(settings) = book.settings(rule.id()).filter(|rule| rule.covers(facts.start)) else {
             continue;
         };
+        if facts.is_live {
+            next = [next, settings.next_from_date(today).map(begin_of)].into_iter().flatten().min();
+        }
+        if !settings.runs_on(today) {
+            continue;
+        }
         is_covered = true;
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
@@ -130,6 +136,11 @@ async fn evaluate_one(
     // A placement that a rule covers always has a moment: by that a mark finds out that it is evaluated.
     let is_evaluated = is_covered && facts.is_active;
     Ok((change, next.or_else(|| is_evaluated.then(|| attendance_facts::next_friday(today)))))
+}
+
+/// Returns the instant at which a day begins in London.
+fn begin_of(day: Date) -> Instant {
+    day.previous().map_or(Instant::MIN, Date::end_of_day)
 }
 
 /// Opens the alert of a rule whose cause holds, and closes that of one whose cause is gone, and sets its moment. `None`:

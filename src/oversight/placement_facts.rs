@@ -108,7 +108,7 @@ pub(super) async fn load(
     let providers = placements.iter().map(|placement| placement.provider.clone());
     let calendars = terms::load_calendars(snapshot, providers).await?;
     let agreed = placements.iter().map(|placement| placement.agreement);
-    let agreements = Agreements::load(snapshot, commissioner, agreed, cx.today).await?;
+    let agreements = Agreements::load(snapshot, commissioner, agreed, day).await?;
     let mut plan_facts = plan_facts::load(cx, commissioner, (&placements, &keys), &plans).await?;
     let attended = placements.iter().filter(|placement| placement.state == PlacementState::Active);
     let attended = attended.filter_map(|placement| {

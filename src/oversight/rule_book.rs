@@ -81,7 +81,7 @@ impl RuleBook {
     /// Returns the settings of a rule; `None` if it does not run yet on a day.
     #[must_use]
     pub fn running(&self, rule: RuleId, today: Date) -> Option<&RuleSettings> {
-        self.rules.get(&rule).filter(|settings| settings.from.is_some_and(|from| from <= today))
+        self.rules.get(&rule).filter(|settings| settings.runs_on(today))
     }
 
     /// Returns the settings of a rule, also if it does not run.
@@ -114,9 +114,49 @@ impl RuleSettings {
         self.from.is_some_and(|from| start.is_none_or(|start| start >= from))
     }
 
+    /// Returns whether the rule runs on a day.
+    #[must_use]
+    pub fn runs_on(&self, day: Date) -> bool {
+        self.from.is_some_and(|from| from <= day)
+    }
+
+    /// Returns the next day after a day on which the rule begins, or one of its parameters has another value; `None` if there
+    /// is none, or the rule does not run at any time.
+    #[must_use]
+    pub fn next_from_date(&self, day: Date) -> Option<Date> {
+        let first = self.from?;
+        let values = self.parameters.values().flatten().map(|(from, _)| (*from).max(first));
+        values.chain([first]).filter(|from| *from > day).min()
+    }
+
     /// Returns the value of a parameter on a day; `None` before the first.
     #[must_use]
     pub fn parameter(&self, name: &str, day: Date) -> Option<u32> {
         parameter::value_on(self.parameters.get(name)?, day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oversight::fixtures::{date, settings};
+
+    #[test]
+    fn the_next_from_date_is_that_of_the_rule_or_of_a_parameter() {
+        let mut rule = settings(RuleId::ProgressMissing);
+        rule.from = Some(date("2026-11-02"));
+        let values = ["2026-09-01", "2026-11-20", "2027-01-04"].map(|from| (date(from), 1));
+        rule.parameters = [("days".to_owned(), values.to_vec())].into();
+        for (day, next) in [
+            ("2026-08-31", Some("2026-11-02")),
+            ("2026-11-01", Some("2026-11-02")),
+            ("2026-11-02", Some("2026-11-20")),
+            ("2026-11-20", Some("2027-01-04")),
+            ("2027-01-04", None),
+        ] {
+            assert_eq!(rule.next_from_date(date(day)), next.map(date), "{day}");
+        }
+        rule.from = None;
+        assert_eq!(rule.next_from_date(date("2026-08-31")), None, "a rule that does not run at any time");
     }
 }

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::delivery_subject::DeliverySubject;
 use super::rows::Placement;
-use crate::clock::Instant;
 use crate::exchange::{Change, RequestContext};
 use crate::proto::v1::PlacementState;
 use crate::store::moment::{self, MomentRow};
 use crate::store::{Revision, StoreError};
 
-/// Has the placement evaluated when the day ends, unless it is evaluated before.
+/// Has the placement evaluated when the day ends, unless it is evaluated before. A moment that is due before keeps its
+/// instant, but gets a new version: another node may be evaluating it at this time, from what was known before this change.
 pub(super) async fn evaluate_today(
     cx: &mut RequestContext,
     change: Change,
@@ -21,10 +21,10 @@ pub(super) async fn evaluate_today(
 ) -> Result<Change, StoreError> {
     let (subject, due) = (subject(placement), cx.today.end_of_day());
     let present: Option<MomentRow> = cx.snapshot.newest(&moment::key(&subject)).await?;
-    if present.and_then(|present| present.due).is_some_and(|present: Instant| present <= due) {
-        return Ok(change);
-    }
-    let (guard, moment) = MomentRow::schedule(&mut cx.snapshot, subject, Some(due)).await?;
+    let (guard, moment) = match present {
+        Some(present) => present.followed_by(Some(present.due.map_or(due, |before| before.min(due)))),
+        None => MomentRow::first(subject, Some(due)),
+    };
     Ok(change.guard(guard.key, guard.version).append(&moment))
 }
 

@@ -46,11 +46,12 @@ pub struct DueSession {
     pub is_missing: bool,
 }
 
-/// Loads a provider's sessions of a day, of the placements that `covers` accepts. A placement whose row is damaged, or
-/// whose child's record was erased, has none.
+/// Loads a provider's sessions of a day, of the placements that `covers` accepts. A placement whose
+/// child's record was erased has none.
 ///
 /// # Errors
-/// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open.
+/// [`Reason::Failed`](crate::exchange::Reason::Failed) when what is stored does not open, or the row of a placement is
+/// damaged: without it a missing mark would look like one that has come.
 pub async fn load_provider_day(
     cx: &mut RequestContext,
     provider: &OrganisationId,
@@ -65,8 +66,9 @@ pub async fn load_provider_day(
             && placement.end_date.is_none_or(|end| day <= end)
     };
     let listed = placements::list_lasting_by_provider(&mut cx.snapshot, provider, day).await?;
-    let listed = listed.into_iter().filter_map(Result::ok);
-    let covered: Vec<Placement> = listed.filter(|found| covers(found)).collect();
+    let listed: Vec<Placement> =
+        listed.into_iter().collect::<Result<_, _>>().map_err(|damaged| damaged.error)?;
+    let covered: Vec<Placement> = listed.into_iter().filter(covers).collect();
     let goes_on = covered.iter().any(|placement| placement.end_date.is_none_or(|end| day < end));
     let placements: Vec<Placement> = covered.into_iter().filter(held).collect();
     let plans = load_plans(cx, &placements, day).await?;

@@ -23,7 +23,7 @@ const MAX_POLLS: usize = 400;
 /// When the world begins, on Friday afternoon.
 const NOW: &str = "2026-11-20T16:00:00Z";
 /// Bundles the alerts of placements that are past their end, which the embedded rule book does not.
-const RULES: &str = "[rules.PAST_END]\nfrom = \"2026-11-02\"\nfindings = [\"RC2\"]\nseverity = 2\n\
+pub const RULES: &str = "[rules.PAST_END]\nfrom = \"2026-11-02\"\nfindings = [\"RC2\"]\nseverity = 2\n\
                      recipients = [\"commissioner\", \"provider\"]\nbundle = \"commissioner\"\n";
 
 async fn list_alerts(client: &Client, subject: &str) -> Vec<Alert> {
@@ -33,7 +33,12 @@ async fn list_alerts(client: &Client, subject: &str) -> Vec<Alert> {
 }
 
 /// Waits until the organisation's bundle is in this state and holds these placements.
-async fn wait_for_bundle(client: &Client, subject: &str, state: AlertState, placements: &[&str]) -> Alert {
+pub async fn wait_for_bundle(
+    client: &Client,
+    subject: &str,
+    state: AlertState,
+    placements: &[&str],
+) -> Alert {
     let mut expected: Vec<String> = placements.iter().map(|id| (*id).to_owned()).collect();
     expected.sort_unstable();
     let mut found = Vec::new();

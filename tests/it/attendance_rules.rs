@@ -53,6 +53,7 @@ async fn wait_for(
     panic!("{rule}: {last:#?}");
 }
 
+/// Waits until the newest alert of a rule about a placement is in this state.
 pub async fn wait_for_state(client: &Client, about: (&str, &str), state: AlertState) -> Alert {
     wait_for(client, about, |alert| alert.state() == state).await
 }
@@ -73,6 +74,7 @@ fn marks(placement: &str, days: &str) -> Vec<Mark> {
     marks
 }
 
+/// Submits marks of a placement, written as above.
 pub async fn send(client: &Client, placement: &str, days: &str) -> SubmitAttendanceResponse {
     submit(client, &submission(marks(placement, days))).await.unwrap().message
 }

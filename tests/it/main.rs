@@ -132,6 +132,7 @@ mod json_commands;
 mod log_completeness;
 mod log_watch;
 mod missing_returns;
+mod moment_faults;
 mod moments_in_groups;
 mod multiple_placements;
 mod nightly_submission;

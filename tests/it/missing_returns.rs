@@ -25,7 +25,7 @@ const RULE: &str = "RETURN_MISSING";
 /// Maximum number of polls, 50 ms apart.
 const MAX_POLLS: usize = 400;
 /// The cut-off of the plan on Monday 23 November, and that of the session without one.
-const MORNING: &str = "provider/provider/riverside/2026-11-23T10:00:00Z";
+pub const MORNING: &str = "provider/provider/riverside/2026-11-23T10:00:00Z";
 const AFTERNOON: &str = "provider/provider/riverside/2026-11-23T16:00:00Z";
 
 /// Starts a placement on Friday 20 November with sessions on Mondays: a morning until 10:00 and an afternoon without a
@@ -76,7 +76,11 @@ async fn list_alerts(client: &Client, subject: &str) -> Vec<Alert> {
 }
 
 /// Waits until the organisation's alert about a subject is in this state.
-async fn wait_for_alert(client: &Client, subject: &str, (state, times_raised): (AlertState, i32)) -> Alert {
+pub async fn wait_for_alert(
+    client: &Client,
+    subject: &str,
+    (state, times_raised): (AlertState, i32),
+) -> Alert {
     for _ in 0..MAX_POLLS {
         let mut found = list_alerts(client, subject).await;
         assert!(found.len() < 2, "an organisation has one alert about a subject: {found:#?}");
@@ -90,7 +94,7 @@ async fn wait_for_alert(client: &Client, subject: &str, (state, times_raised): (
 }
 
 /// Gives the scheduler, which runs each second, the time for two ticks.
-async fn wait_for_ticks() {
+pub async fn wait_for_ticks() {
     tokio::time::sleep(std::time::Duration::from_millis(2_200)).await;
 }
 
@@ -119,7 +123,8 @@ async fn resolve(client: &Client, alert: &Alert) -> Result<AlertState, String> {
     }
 }
 
-const fn figures(sessions: u32, children: u32) -> AlertFigures {
+/// Returns the figures of an alert about so many sessions and children.
+pub const fn figures(sessions: u32, children: u32) -> AlertFigures {
     AlertFigures { sessions, children, placement_ids: Vec::new() }
 }
 

@@ -41,8 +41,10 @@ async fn execute_about(world: &World, sql: &'static str, placement: &str) {
 /// Returns the entries that evaluated moments of placements, each with the moments' subjects.
 async fn evaluations(world: &World) -> Vec<(i64, Vec<String>)> {
     let database = world.database().await;
-    let sql = "SELECT m.idx, m.subject FROM moments m WHERE m.version > 1 AND m.subject LIKE 'placement/%' \
-               ORDER BY m.idx, m.subject";
+    // An evaluation moves the instant; a plan or a passport keeps it.
+    let sql = "SELECT m.idx, m.subject FROM moments m JOIN moments b ON b.subject = m.subject \
+               AND b.version = m.version - 1 WHERE m.subject LIKE 'placement/%' \
+               AND (m.due IS NULL OR b.due IS NULL OR m.due > b.due) ORDER BY m.idx, m.subject";
     let rows = database.reader().await.unwrap().fetch(sql, vec![]).await.unwrap();
     database.close().await;
     let mut found: Vec<(i64, Vec<String>)> = Vec::new();
