@@ -45,6 +45,8 @@ pub struct AlertScheduler {
     close_pause: u32,
     open_alerts: OpenAlerts,
     due_moments: DueMoments,
+    /// Whether the moments that were missing when the node started were set.
+    missing_set: bool,
 }
 
 impl AlertScheduler {
@@ -60,6 +62,7 @@ impl AlertScheduler {
             close_pause: CLOSE_PAUSE,
             open_alerts: OpenAlerts::default(),
             due_moments: DueMoments::default(),
+            missing_set: false,
         }
     }
 
@@ -116,6 +119,12 @@ impl AlertScheduler {
                 self.context.failures.schedule_retry();
             }
             return;
+        }
+        if !self.missing_set {
+            match self.context.set_missing_moments().await {
+                Ok(()) => self.missing_set = true,
+                Err(refusal) => log_failure(&refusal),
+            }
         }
         // After alerts were closed, because one whose cause is gone is not escalated.
         if let Err(refusal) = self.due_moments.evaluate(&mut self.context, Scope::Due, retry).await {

@@ -31,6 +31,7 @@ pub mod findings;
 #[cfg(test)]
 mod fixtures;
 mod life;
+mod missing_moments;
 mod moment_changes;
 #[cfg(test)]
 mod national_fixture;

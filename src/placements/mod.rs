@@ -5,6 +5,7 @@
 //! names a child outside a sealed column, or refuse a fact because a form is missing.
 //! Serves Education Act 1996 s.19, Education Act 2002 s.29A, Children and Families Act 2014 s.61.
 
+pub mod active;
 pub mod child_identities;
 pub mod children;
 mod damaged;

@@ -122,3 +122,53 @@ async fn a_damaged_placement_closes_no_alert_about_missing_returns() {
     drop((la, riverside, stage));
     world.stop().await;
 }
+
+/// Rules without a first day, so that nothing of a placement is evaluated.
+fn without_rules() -> String {
+    let embedded = include_str!("../../src/oversight/rules.toml").lines();
+    let lines = embedded.map(|line| if line.starts_with("from = ") { "from = \"\"" } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Returns how many entries set the moments of a subject, and whether one is due.
+async fn state_of(world: &World, subject: &str) -> (usize, bool) {
+    let database = world.database().await;
+    let sql = "SELECT due FROM moments WHERE subject = $1 ORDER BY version";
+    let rows = database.reader().await.unwrap().fetch(sql, vec![subject.into()]).await.unwrap();
+    database.close().await;
+    let due: Vec<Option<i64>> = rows.iter().map(|row| row.get("due").unwrap()).collect();
+    (due.len(), due.last().is_some_and(Option::is_some))
+}
+
+/// A node that starts with rules that cover a placement, of which none did before, sets its moment and its provider's once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_sets_the_moments_that_are_missing() {
+    let world = World::sqlite().await.with_rules(&without_rules(), NOW).await;
+    let la = world.client("la-a").await;
+    let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
+    let (placement, _) = start_short_placement(&mut stage, &la).await;
+    world.advance("2026-11-24T00:00:01Z");
+    wait_for_ticks().await;
+    let subjects = [format!("placement/{placement}"), "provider/provider/riverside".to_owned()];
+    for subject in &subjects {
+        assert!(!state_of(&world, subject).await.1, "nothing is due of {subject}");
+    }
+    drop((la, stage));
+    std::fs::write(world.dir.path().join("rules.toml"), "").unwrap();
+    let world = world.restart_at("2026-11-24T10:00:00Z").await;
+    let la = world.client("la-a").await;
+    wait_for_alert(&la, &placement, "REVIEW_DATE_PASSED", AlertState::Open).await;
+    let mut set = Vec::new();
+    for subject in &subjects {
+        let found = state_of(&world, subject).await;
+        assert!(found.1, "the moment of {subject} follows");
+        set.push(found);
+    }
+    drop(la);
+    let world = world.restart_at("2026-11-24T10:00:01Z").await;
+    wait_for_ticks().await;
+    for (subject, before) in subjects.iter().zip(set) {
+        assert_eq!(state_of(&world, subject).await, before, "another start sets nothing of {subject}");
+    }
+    world.stop().await;
+}
