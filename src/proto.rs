@@ -58,7 +58,16 @@ pub fn descriptor_pool() -> &'static DescriptorPool {
 
 /// Returns every method of the gateway's package.
 pub fn methods() -> impl Iterator<Item = MethodDescriptor> {
-    let services = descriptor_pool().services().filter(|service| service.package_name() == "apgateway.v1");
+    methods_of("apgateway.v1")
+}
+
+/// Returns every method of the sandbox's package. Their replies have no receipt.
+pub fn sandbox_methods() -> impl Iterator<Item = MethodDescriptor> {
+    methods_of("apgateway.sandbox.v1")
+}
+
+fn methods_of(package: &'static str) -> impl Iterator<Item = MethodDescriptor> {
+    let services = descriptor_pool().services().filter(move |service| service.package_name() == package);
     services.flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 

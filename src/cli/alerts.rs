@@ -99,10 +99,14 @@ fn state_name(state: AlertState) -> String {
     state.as_str_name().trim_start_matches(STATE_PREFIX).trim_start_matches('_').to_lowercase()
 }
 
-/// Returns day and time in London; the end of a day is the midnight after it.
+/// Returns day and time in London. The midnight after a day is the end of that day.
 fn london_time(time: &prost_types::Timestamp) -> String {
-    let at = Instant::from_proto(time).ok();
-    at.map(|at| format!("{} {}", Date::in_london(at), TimeOfDay::in_london(at))).unwrap_or_default()
+    let Ok(at) = Instant::from_proto(time) else { return String::new() };
+    let day = Date::in_london(at);
+    match day.previous().filter(|ended| ended.end_of_day() == at) {
+        Some(ended) => format!("{ended} end of day"),
+        None => format!("{day} {}", TimeOfDay::in_london(at)),
+    }
 }
 
 /// Resolves an alert.
@@ -127,4 +131,21 @@ pub async fn resolve(args: &ResolveAlertArgs) -> Result<(), Failure> {
         args.alert, reply.receipt.exchange_id
     );
     json_request::print_result(&reply.message, &args.connection, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_midnight_is_the_end_of_the_day_before() {
+        let shown = |text: &str| {
+            let at: Instant = text.parse().unwrap();
+            london_time(&at.to_proto())
+        };
+        assert_eq!(shown("2026-12-02T00:00:00Z"), "2026-12-01 end of day");
+        assert_eq!(shown("2026-12-01T23:59:00Z"), "2026-12-01 23:59");
+        assert_eq!(shown("2026-07-01T23:00:00Z"), "2026-07-01 end of day");
+        assert_eq!(shown("2026-07-02T00:00:00Z"), "2026-07-02 01:00");
+    }
 }

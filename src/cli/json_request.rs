@@ -185,12 +185,12 @@ pub fn print_result(reply: &DynamicMessage, connection: &ProfileArgs, text: &str
     output::check_response_written()
 }
 
-/// Returns the method of a name.
+/// Returns the method of a name, also of those that only the sandbox serves.
 ///
 /// # Errors
 /// Exit code 2 if there is none.
 pub fn method_by_name(name: &str) -> Result<MethodDescriptor, Failure> {
-    let found = proto::methods().find(|method| method.name() == name);
+    let found = proto::methods().chain(proto::sandbox_methods()).find(|method| method.name() == name);
     found.ok_or_else(|| Failure::usage(format!("this release has no method {name}")))
 }
 

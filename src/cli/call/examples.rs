@@ -287,6 +287,10 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     example("GetConsistencyProof", "auditor", r#"{"from_size": "1", "to_size": "$size"}"#),
 ];
 
+/// The examples of methods that only the sandbox serves.
+const SANDBOX_EXAMPLES: &[ExampleRequest] =
+    &[example("AdvanceClock", "la-a", r#"{"to": "2026-11-30T10:00:00Z"}"#)];
+
 /// Prints the example of a method. A stream of a caller is one message on each line.
 ///
 /// # Errors
@@ -305,7 +309,8 @@ pub fn print(method: &str) -> Result<(), Failure> {
 fn filled(method: &str) -> Result<Vec<DynamicMessage>, Failure> {
     let method = json_request::method_by_name(method)?;
     let bug = |what: String| Failure::bug(method.name(), std::io::Error::other(what));
-    let example = EXAMPLE_REQUESTS.iter().find(|example| example.method == method.name());
+    let example =
+        EXAMPLE_REQUESTS.iter().chain(SANDBOX_EXAMPLES).find(|example| example.method == method.name());
     let json = with_sample_values(example.ok_or_else(|| bug("no example".to_owned()))?.json);
     json_decode::parse_all(&json, &method.input()).map_err(|faults| bug(faults.join(", ")))
 }
