@@ -57,6 +57,10 @@ pub(super) async fn end_placement(
     change = draft::deliver(change, &cx, &placement, DeliveryKind::End, &placement.parties());
     change = moments::evaluate_today(&mut cx, change, placement.id).await?;
     change = register_moments::evaluate_provider(&mut cx, change, &placement.provider).await?;
+    // On the days behind the earlier of the ends, marks may be expected no longer, or again.
+    let first = [placement.end_date, end.date].into_iter().flatten().min().unwrap_or(cx.today);
+    let days = (first, cx.today);
+    change = register_moments::evaluate_provider_days(&mut cx, change, &placement.provider, days).await?;
     // The leaf is salted by the key of (caller, child).
     let sender = cx.caller.organisation.clone();
     let key = children::load_required_key(&mut cx, &sender, placement.child).await?;

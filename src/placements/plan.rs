@@ -199,6 +199,12 @@ pub(super) async fn put_plan(
     if placement.state == PlacementState::Active {
         change = moments::evaluate_today(&mut cx, change, placement.id).await?;
         change = register_moments::evaluate_provider_again(&mut cx, change, &placement.provider).await?;
+        // The first version of the plan is in force on the days before too.
+        if let Some(start) = placement.start_date.filter(|_| previous == Revision::ABSENT) {
+            let days = (start, cx.today);
+            change =
+                register_moments::evaluate_provider_days(&mut cx, change, &placement.provider, days).await?;
+        }
         for (before, item) in list_opened_items(&mut cx, &placement, &lacks).await? {
             change = change.guard(item.key(), before);
             rows.push(row_write(&item));

@@ -2,8 +2,6 @@
 //! with it. They are methods of `RegisterService`, but only placements tell to whom a closure goes, and who may read
 //! another organisation's dates; `register` keeps both records.
 
-use std::collections::BTreeSet;
-
 use uuid::Uuid;
 
 use super::rows::{self, Placement};
@@ -40,14 +38,14 @@ pub(super) async fn declare_closure(
     let part =
         if current.is_some() || m.closure_id.is_empty() { CallerRole::Owner } else { CallerRole::NoRole };
     let permit = cx.permit(&PolicyFacts::for_role(part))?;
-    let before = current.map_or(Revision::ABSENT, |current| current.version);
+    let before = current.as_ref().map_or(Revision::ABSENT, |current| current.version);
     if before != Revision::ABSENT {
         super::draft::check_etag(&m.etag, before)?;
     }
     closure.version = before.next();
     let mut change = cx.change(&permit).guard(closures::key(closure.id), before).append(&closure);
     change = change.bump(VersionKey::facts(closure.organisation.as_str()));
-    change = evaluate_returns(&mut cx, change, &closure).await?;
+    change = evaluate_returns(&mut cx, change, (&closure, current.as_ref())).await?;
     for recipient in list_recipients(&mut cx).await? {
         change = change.deliver(&recipient, DeliveryKind::Closure, closure.id, None);
     }
@@ -59,18 +57,17 @@ pub(super) async fn declare_closure(
     Ok(change.with_reply(&reply))
 }
 
-/// Has the returns evaluated that a closure, or its withdrawal, may concern: those of today, and those of a past day on
-/// which it begins or ends, because a closure may be declared late.
+/// Has the returns evaluated that a closure, its change or its withdrawal may concern: those of today, and those of each past
+/// day of what was declared before and is declared now, because a closure may be declared late.
 async fn evaluate_returns(
     cx: &mut RequestContext,
     change: Change,
-    closure: &ClosureRow,
+    (closure, before): (&ClosureRow, Option<&ClosureRow>),
 ) -> Result<Change, StoreError> {
-    let mut change = moments::evaluate_provider_again(cx, change, &closure.organisation).await?;
-    for day in BTreeSet::from([closure.from_date, closure.to_date]) {
-        change = moments::evaluate_provider_day(cx, change, &closure.organisation, day).await?;
-    }
-    Ok(change)
+    let (provider, before) = (&closure.organisation, before.unwrap_or(closure));
+    let days = (closure.from_date.min(before.from_date), closure.to_date.max(before.to_date));
+    let change = moments::evaluate_provider_again(cx, change, provider).await?;
+    moments::evaluate_provider_days(cx, change, provider, days).await
 }
 
 /// Lists the recipients of a closure: commissioners and schools on roll of the live placements in which the caller is

@@ -51,6 +51,8 @@ pub(super) async fn start_placement(
     change = draft::deliver(change, &cx, &placement, DeliveryKind::Start, &placement.parties());
     change = moments::evaluate_today(&mut cx, change, placement.id).await?;
     change = register_moments::evaluate_provider(&mut cx, change, &placement.provider).await?;
+    let days = (start.date, cx.today);
+    change = register_moments::evaluate_provider_days(&mut cx, change, &placement.provider, days).await?;
     let response = StartPlacementResponse {
         etag: draft.next.version.to_string(),
         state: draft.next.state as i32,

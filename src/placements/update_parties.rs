@@ -14,6 +14,7 @@ use crate::exchange::change::row_write;
 use crate::exchange::check::Check;
 use crate::exchange::{Decided, LeafInput, RecordRef, Refusal, RequestContext};
 use crate::proto::v1::{DeliveryKind, LeafRole, RecordKind, UpdatePartiesRequest, UpdatePartiesResponse};
+use crate::register::moments;
 use crate::store::StoreError;
 use crate::violation_reason::ViolationReason;
 
@@ -40,6 +41,9 @@ pub(super) async fn update_parties(
     for party in placement.parties().iter().filter(|party| !parties.contains(party)) {
         change = change.bump(crate::store::version_key::VersionKey::facts(party.as_str()));
     }
+    // Who is told of returns that are missing on the days of the change is decided again.
+    let days = (update.from, cx.today);
+    change = moments::evaluate_provider_days(&mut cx, change, &placement.provider, days).await?;
     // A provider may not read an ended placement, so it receives no notice of new parties.
     let readers: Vec<_> =
         parties.iter().filter(|party| draft::granted_access(&draft.next, party).is_some()).cloned().collect();

@@ -12,6 +12,9 @@ use crate::store::{Revision, StoreError};
 /// Time from a change to the evaluation for it, so that several changes are evaluated once. A cut-off is not delayed.
 const EVALUATION_DELAY: Duration = Duration::from_secs(30);
 
+/// Maximum number of days of a provider that one change has evaluated: the school days of five years.
+const MAX_DAYS: i64 = 1_000;
+
 /// Returns the subject of the moment at which the expected returns of a provider's day are looked up: when a day begins,
 /// and when they may have changed.
 #[must_use]
@@ -62,6 +65,32 @@ pub async fn evaluate_provider_day(
     day: Date,
 ) -> Result<Change, StoreError> {
     bring_forward_again(cx, change, provider_day_subject(provider, day)).await
+}
+
+/// Has a provider's returns evaluated shortly of each day between two, both included, of which they were evaluated or are
+/// to be; of the last thousand such days. A day of which nothing was expected has no moment, and gets none.
+///
+/// A change that concerns the present day sets the provider's moment too, which guards that the day has none yet.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn evaluate_provider_days(
+    cx: &mut RequestContext,
+    mut change: Change,
+    provider: &OrganisationId,
+    (first, last): (Date, Date),
+) -> Result<Change, StoreError> {
+    let due = cx.now.plus(EVALUATION_DELAY);
+    let subjects = (provider_day_subject(provider, first), provider_day_subject(provider, last));
+    let subjects = (&*subjects.0, &*subjects.1);
+    for present in moment::list_between(&mut cx.snapshot, subjects, MAX_DAYS).await? {
+        // One that is due before keeps its instant; its new version makes an evaluation that has not seen this change
+        // decide again.
+        let at = present.due.map_or(due, |present| present.min(due));
+        let (guard, moment) = present.followed_by(Some(at));
+        change = change.guard(guard.key, guard.version).append(&moment);
+    }
+    Ok(change)
 }
 
 /// Brings forward the moment of a subject that has had one. Else guards that it has none.

@@ -72,7 +72,8 @@ pub(super) async fn put(
     let sent = sent.ok_or(Reason::Malformed)?;
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let organisation = cx.caller.organisation.clone();
-    let before = cx.snapshot.current_version(&key(&organisation, sent.academic_year)).await?;
+    let former: Option<TermsRow> = cx.snapshot.newest(&key(&organisation, sent.academic_year)).await?;
+    let before = former.as_ref().map_or(Revision::ABSENT, |former| former.version);
     let row = TermsRow {
         academic_year: sent.academic_year,
         message: sent.encode_to_vec(),
@@ -81,8 +82,23 @@ pub(super) async fn put(
     };
     let change = cx.change(&permit).guard(key(&row.organisation, row.academic_year), before);
     let change = change.append(&row).bump(VersionKey::facts(row.organisation.as_str()));
+    let former = former.map(|former| former.decode()).transpose()?;
+    let days =
+        days_of_year(sent.academic_year, sent.terms.iter().chain(former.iter().flat_map(|it| &it.terms)));
     let change = moments::evaluate_provider_again(&mut cx, change, &row.organisation).await?;
+    let change = moments::evaluate_provider_days(&mut cx, change, &row.organisation, days).await?;
     Ok(change.with_reply(&PutTermDatesResponse { etag: row.version.to_string(), receipt: None }))
+}
+
+/// Returns the first and the last day that the term dates of an academic year may concern: of the year itself, because
+/// without terms each weekday of it may be a school day, and of these terms.
+fn days_of_year<'a>(year: i32, terms: impl Iterator<Item = &'a v1::Period>) -> (Date, Date) {
+    let august = |year: i32, day| i16::try_from(year).ok().and_then(|year| Date::new(year, 8, day).ok());
+    let first = august(year, 1).unwrap_or(Date::MIN);
+    let last = august(year.saturating_add(1), 31).unwrap_or(Date::MAX);
+    terms
+        .filter_map(parse_period)
+        .fold((first, last), |(first, last), term| (first.min(term.first()), last.max(term.last())))
 }
 
 /// Loads an organisation's school calendar from its term dates and closures. Stored term dates that cannot be parsed are

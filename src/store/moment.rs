@@ -163,6 +163,24 @@ pub async fn list_present(
     Ok((found, last))
 }
 
+/// Reads the present moments of the subjects between two of the same length, both included, the last first, at most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list_between(
+    snapshot: &mut Snapshot,
+    (first, last): (&str, &str),
+    limit: i64,
+) -> Result<Vec<MomentRow>, StoreError> {
+    let sql = select!(
+        MomentRow,
+        "JOIN current_versions v ON v.idx = m.idx AND v.ordinal = m.ordinal \
+         WHERE v.key BETWEEN $1 AND $2 ORDER BY v.key DESC LIMIT $3"
+    );
+    let (first, last) = (key(first), key(last));
+    snapshot.select(sql, vec![first.as_bytes().into(), last.as_bytes().into(), limit.into()]).await
+}
+
 /// Lists moments that were set behind a position of the log and are due until an instant, in the order of the log, at
 /// most `limit`.
 ///
