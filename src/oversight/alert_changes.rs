@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use super::act_by::act_by;
 use super::alerts::{self, AlertRow};
+use super::cause;
 use super::life::{self, OnRaise};
+use super::recipients::{self, About};
 use super::rule::{Grounds, NewAlert, Rule};
 use super::rule_book::{RuleBook, RuleSettings};
 use super::rule_id::RuleId;
 use super::subject::Subject;
-use super::{cause, recipients};
 use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
@@ -71,6 +72,8 @@ pub(super) struct Opening<'a> {
     pub(super) not_again: Option<&'static str>,
     /// Whether a cause of a later day than that of an alert opens it again at once, although it was resolved.
     pub(super) is_another_on_later_day: bool,
+    /// The earliest day of attendance on which the cause rests; `None` if it rests on none.
+    pub(super) rests_on: Option<Date>,
 }
 
 impl<'a> Opening<'a> {
@@ -81,7 +84,16 @@ impl<'a> Opening<'a> {
         at: Instant,
         calendar: &'a SchoolCalendar,
     ) -> Self {
-        Self { rule, settings, book, at, calendar, not_again: None, is_another_on_later_day: false }
+        Self {
+            rule,
+            settings,
+            book,
+            at,
+            calendar,
+            not_again: None,
+            is_another_on_later_day: false,
+            rests_on: None,
+        }
     }
 }
 
@@ -156,14 +168,14 @@ pub(super) fn open_or_reopen(
 /// before and may read it are told at once too, because they can list it.
 pub(super) async fn opening_notice(
     cx: &mut RequestContext,
-    Opening { settings, at, calendar, .. }: Opening<'_>,
+    Opening { settings, at, calendar, rests_on, .. }: Opening<'_>,
     alert: AlertRow,
     grounds: &Grounds,
 ) -> Result<Notice, Refusal> {
     let recipients = &settings.recipients;
-    let about = (grounds.placement.as_ref(), &alert.subject);
+    let about = About { placement: grounds.placement.as_ref(), subject: &alert.subject, rests_on };
     let recipients = if alert.times_raised > 1 {
-        let notified = recipients::list_notified(&mut cx.snapshot, &alert, about.0).await?;
+        let notified = recipients::list_notified(&mut cx.snapshot, &alert, about.placement).await?;
         let since = (alert.raised_at(), at, calendar);
         recipients::list_on_reopening(recipients, about, since, &notified)
     } else {

@@ -67,6 +67,8 @@ pub struct Session {
 pub struct WeeklyTotals {
     /// The Friday.
     pub friday: Date,
+    /// The first day that is counted.
+    pub first: Date,
     /// The last expected sessions.
     pub last: AttendanceRates,
     /// The weeks before them.

@@ -41,8 +41,10 @@ pub(super) async fn add_weekly_totals(
             loaded.get(&id).and_then(|loaded| last_before(&loaded.facts.sessions, needed.friday, count));
         // Without an absence there is no drop, whatever was before.
         let Some((first, totals)) = found.filter(|(_, totals)| totals.absent > 0) else { continue };
-        last.insert(id, totals);
-        let weeks_before = Period::new(first.date.plus_days(-7 * needed.weeks_before), first.date);
+        let start = attended.placement.start_date.unwrap_or(first.date);
+        let first_day = first.date.plus_days(-7 * needed.weeks_before).max(start);
+        last.insert(id, (first_day, totals));
+        let weeks_before = Period::new(first_day, first.date);
         for day in weeks_before.into_iter().flat_map(Period::days).filter(|day| attended.is_day(*day)) {
             let slots = mark_facts::possible_slots(&attended.arrangement, day);
             let before = slots.filter(|slot| (day, *slot) < (first.date, first.slot));
@@ -50,10 +52,10 @@ pub(super) async fn add_weekly_totals(
         }
     }
     let before = mark_facts::count_attendance(&mut cx.snapshot, &keys).await?;
-    for (id, last) in last {
+    for (id, (first, last)) in last {
         let before = before.get(&id).copied().unwrap_or_default();
         if let Some(of_placement) = loaded.get_mut(&id) {
-            of_placement.facts.weekly = Some(WeeklyTotals { friday: needed.friday, last, before });
+            of_placement.facts.weekly = Some(WeeklyTotals { friday: needed.friday, first, last, before });
         }
     }
     Ok(())

@@ -89,5 +89,5 @@ pub(super) async fn find_cause(
     }
     let figures = figures(cx, &remaining).await?;
     let grounds = Grounds::without_placement(versions_read);
-    Ok(Cause { holds: !remaining.is_empty(), figures: Some(figures), grounds })
+    Ok(Cause { holds: !remaining.is_empty(), figures: Some(figures), rests_on: None, grounds })
 }

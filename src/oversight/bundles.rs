@@ -12,7 +12,7 @@ use super::alert_changes::{self, Notice, Opening, open_or_reopen};
 use super::alerts::{self, AlertRow};
 use super::bundle_facts::{figures, placements_of};
 use super::life::{self, OnRaise};
-use super::recipients;
+use super::recipients::{self, About};
 use super::rule::{Grounds, NewAlert};
 use super::rule_book::{Bundle, RuleBook};
 use super::rule_id::RuleId;
@@ -48,13 +48,21 @@ struct FoundCause {
     cause: Option<Date>,
     /// Whether it joins the bundle of the day, if it is in none.
     joins: bool,
+    /// The earliest day of attendance on which the cause rests; `None` if it rests on none.
+    rests_on: Option<Date>,
 }
 
 impl Findings {
-    /// Adds what a rule found of a placement: its cause, and whether the placement joins the bundle of the day.
-    pub(super) fn add(&mut self, rule: RuleId, grounds: &Grounds, (cause, joins): (Option<Date>, bool)) {
+    /// Adds what a rule found of a placement: its cause, whether the placement joins the bundle of the day, and the earliest
+    /// day of attendance on which the cause rests.
+    pub(super) fn add(
+        &mut self,
+        rule: RuleId,
+        grounds: &Grounds,
+        (cause, joins, rests_on): (Option<Date>, bool, Option<Date>),
+    ) {
         let Some(placement) = grounds.placement.clone() else { return };
-        self.of_rules.entry(rule).or_default().push(FoundCause { placement, cause, joins });
+        self.of_rules.entry(rule).or_default().push(FoundCause { placement, cause, joins, rests_on });
         self.versions_read.extend(grounds.versions_read.iter().cloned());
     }
 }
@@ -154,8 +162,8 @@ impl Group {
         }
         let at = (opening.at, opening.at, opening.calendar);
         let about = Subject::Placement(found.placement.id);
-        let parties = (Some(&found.placement), &about);
-        for party in recipients::list_parties(&opening.settings.recipients, parties, at) {
+        let about = About { placement: Some(&found.placement), subject: &about, rests_on: found.rests_on };
+        for party in recipients::list_parties(&opening.settings.recipients, about, at) {
             let is_told = self.bundles.iter().any(|(row, members, _)| {
                 let ended = (row.state, row.ended_at(), false);
                 row.organisation.as_ref() == Some(&party)

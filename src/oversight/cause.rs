@@ -57,7 +57,8 @@ async fn find_by_rule(
     let settings = book.settings(alert.rule).ok_or_else(corrupt)?;
     let (facts, grounds) = loaded.into_facts_and_grounds();
     let holds = rule.evaluate(&facts, at, settings).cause.is_some();
-    Ok(Some(Cause { holds, figures: None, grounds }))
+    let rests_on = rule.rests_on(&facts, at, settings);
+    Ok(Some(Cause { holds, figures: None, rests_on, grounds }))
 }
 
 /// Returns the instant at which the cause of an alert is evaluated. A node whose clock is behind that of the one which raised
@@ -80,7 +81,7 @@ async fn find_of_provider(
     let roles: Vec<_> = settings.recipients.iter().map(|recipient| recipient.party).collect();
     let figures = rule.evaluate(&facts.sessions, *cut_off, (organisation, &roles));
     let grounds = Grounds::without_placement(facts.versions_read);
-    Ok(Cause { holds: figures.is_some(), figures, grounds })
+    Ok(Cause { holds: figures.is_some(), figures, rests_on: None, grounds })
 }
 
 /// Reads whether the cause of an alert about a delivery holds.
@@ -97,7 +98,7 @@ async fn find_of_delivery(
     };
     let settings = book.settings(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
     let holds = not_acted_on::evaluate(&facts, not_before_opening(cx, alert), settings).cause.is_some();
-    Ok(Some(Cause { holds, figures: None, grounds }))
+    Ok(Some(Cause { holds, figures: None, rests_on: None, grounds }))
 }
 
 impl placement_facts::LoadedFacts {

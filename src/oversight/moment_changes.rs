@@ -7,7 +7,7 @@ use super::alert_changes::{Notice, write_and_deliver};
 use super::alerts::{self, AlertRow};
 use super::cause;
 use super::life::{self, AlertFacts, Step};
-use super::recipients;
+use super::recipients::{self, About};
 use super::rule::Cause;
 use super::rule_book::{Recipient, RuleBook};
 use crate::calendar::SchoolCalendar;
@@ -32,8 +32,9 @@ pub(super) async fn evaluate_alert(
     let cause = cause::find(&mut cx, &alert, book).await?;
     let calendar = terms::load_calendar(&mut cx.snapshot, &cx.caller.organisation).await?;
     let recipients = book.settings(alert.rule).map_or(&[][..], |settings| &settings.recipients);
-    let placement = cause.as_ref().and_then(|cause| cause.grounds.placement.as_ref());
-    let about = (placement, &alert.subject);
+    let (placement, rests_on) =
+        cause.as_ref().map_or((None, None), |cause| (cause.grounds.placement.as_ref(), cause.rests_on));
+    let about = About { placement, subject: &alert.subject, rests_on };
     let mut late = recipients::list_parties(recipients, about, (alert.opened, at, &calendar));
     let notified = recipients::list_notified(&mut cx.snapshot, &alert, placement).await?;
     let acted = alerts::list_acted(&mut cx.snapshot, alert.id).await?;
@@ -108,8 +109,9 @@ fn apply(
             (DeliveryKind::AlertEscalated, next, notified, new.into_iter().collect())
         }
         Step::Reopen(act_by) => {
+            let about = About { placement, subject: &alert.subject, rests_on: cause.rests_on };
             let since = (alert.raised_at(), at, calendar);
-            let to = recipients::list_on_reopening(recipients, (placement, &alert.subject), since, &notified);
+            let to = recipients::list_on_reopening(recipients, about, since, &notified);
             (DeliveryKind::Alert, alert.reopened(at, act_by), to, Vec::new())
         }
     };

@@ -166,8 +166,12 @@ impl Placed {
                 attendance.sessions.split_at(attendance.sessions.len().saturating_sub(LAST_SESSIONS));
             let since = last.first().map_or(day, |first| first.date.plus_days(-42));
             let before = before.iter().filter(|session| session.date >= since);
-            attendance.weekly =
-                Some(WeeklyTotals { friday, last: totals(last.iter()), before: totals(before) });
+            attendance.weekly = Some(WeeklyTotals {
+                friday,
+                first: friday,
+                last: totals(last.iter()),
+                before: totals(before),
+            });
         }
     }
 

@@ -108,12 +108,14 @@ async fn evaluate_one(
         is_covered = true;
         let found = rule.evaluate(&facts, at, settings);
         next = [next, found.next].into_iter().flatten().min();
+        let rests_on = found.cause.and_then(|_| rule.rests_on(&facts, at, settings));
         if settings.bundle.is_some() {
-            findings.add(rule.id(), &grounds, (found.cause, rule.joins_bundle_at(at)));
+            findings.add(rule.id(), &grounds, (found.cause, rule.joins_bundle_at(at), rests_on));
             continue;
         }
         let opening = Opening {
             not_again: rule.not_again_within(),
+            rests_on,
             is_another_on_later_day: rule.is_another_on_later_day(),
             ..Opening::by_life(rule.id(), (settings, book), at, calendar)
         };

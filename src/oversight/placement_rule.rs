@@ -47,6 +47,12 @@ pub trait PlacementRule: Send + Sync {
         true
     }
 
+    /// Returns the earliest day of attendance on which a cause that holds rests, as far as days decide who may be told:
+    /// whoever may not read that day is not. `None`: the cause rests on no day of attendance.
+    fn rests_on(&self, _: &PlacementFacts, _: Instant, _: &RuleSettings) -> Option<Date> {
+        None
+    }
+
     /// Decides whether the rule's cause holds at an instant, and when the answer may change although no fact does.
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation;
 }

@@ -4,24 +4,37 @@
 use super::alerts::{self, AlertRow};
 use super::rule_book::{PartyRole, Recipient};
 use super::subject::Subject;
-use crate::calendar::SchoolCalendar;
+use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::placements::delivery_subject::DeliverySubject;
 use crate::placements::{self, Placement};
 use crate::store::{Snapshot, StoreError};
 
+/// What an alert is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// The placement whose parties are told; `None` if nobody is.
+    pub(super) placement: Option<&'a Placement>,
+    pub(super) subject: &'a Subject,
+    /// The earliest day of attendance on which the cause rests; `None` if it rests on none.
+    pub(super) rests_on: Option<Date>,
+}
+
 /// Lists the present parties of a placement that are told by an instant of an alert that was opened at another, each
-/// once.
+/// once. Of an alert that rests on attendance since a day, those are told who may read that day.
 pub(super) fn list_parties(
     recipients: &[Recipient],
-    (placement, subject): (Option<&Placement>, &Subject),
+    About { placement, subject, rests_on }: About<'_>,
     (opened, by, calendar): (Instant, Instant, &SchoolCalendar),
 ) -> Vec<OrganisationId> {
     let mut parties = Vec::new();
     let Some(placement) = placement else { return parties };
     for recipient in recipients.iter().filter(|recipient| recipient.told_at(opened, calendar) <= by) {
         add_each_once(&mut parties, parties_of_role(recipient.party, placement, subject));
+    }
+    if let Some(day) = rests_on {
+        parties.retain(|party| placements::can_read_on(placement, party, day));
     }
     parties
 }
@@ -45,7 +58,7 @@ pub(super) async fn list_notified(
 /// resolving the alert each time.
 pub(super) fn list_on_reopening(
     recipients: &[Recipient],
-    about: (Option<&Placement>, &Subject),
+    about: About<'_>,
     (raised, at, calendar): (Instant, Instant, &SchoolCalendar),
     notified: &[OrganisationId],
 ) -> Vec<OrganisationId> {
@@ -97,5 +110,67 @@ const fn delivery_of(subject: &Subject) -> Option<&DeliverySubject> {
     match subject {
         Subject::Delivery(delivery) => Some(delivery),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::oversight::fixtures::{at, calendar, date};
+    use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
+    use crate::store::Revision;
+
+    fn organisation(text: &str) -> OrganisationId {
+        OrganisationId::parse(text).unwrap()
+    }
+
+    /// A placement whose school and LA of residence changed on Monday 16 November.
+    fn placement() -> Placement {
+        let mut placement = Placement {
+            id: Uuid::from_u128(1),
+            version: Revision::FIRST,
+            state: PlacementState::Active,
+            commissioner: organisation("la/330"),
+            provider: organisation("provider/riverside"),
+            residence: organisation("la/331"),
+            schools: vec![organisation("school/134567")],
+            party_periods: Vec::new(),
+            child: Uuid::from_u128(2),
+            agreement: Uuid::from_u128(3),
+            provider_reference: None,
+            upn_index: None,
+            start_date: Some(date("2026-09-01")),
+            planned_end_date: None,
+            end_date: None,
+            legal_basis: LegalBasis::Unspecified,
+            reason: PlacementReason::Unspecified,
+            detail: Vec::new(),
+        };
+        let schools = vec![organisation("school/145678")];
+        placement.change_parties(schools, organisation("la/332"), date("2026-11-16"));
+        placement
+    }
+
+    #[test]
+    fn attendance_is_told_to_those_who_may_read_its_days() {
+        let roles = [PartyRole::Commissioner, PartyRole::Provider, PartyRole::Schools, PartyRole::Residence];
+        let recipients = roles.map(|party| Recipient { party, after: None });
+        let (placement, calendar, opened) = (placement(), calendar(), at("2026-11-18 12:00"));
+        let told = |rests_on: Option<&str>| {
+            let about = About {
+                placement: Some(&placement),
+                subject: &Subject::Placement(placement.id),
+                rests_on: rests_on.map(date),
+            };
+            let parties = list_parties(&recipients, about, (opened, opened, &calendar));
+            parties.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let always = ["la/330", "provider/riverside"];
+        let all = ["la/330", "provider/riverside", "school/145678", "la/332"];
+        assert_eq!(told(None), all);
+        assert_eq!(told(Some("2026-11-16")), all);
+        assert_eq!(told(Some("2026-11-13")), always, "the days are those of the former parties too");
     }
 }

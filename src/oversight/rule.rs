@@ -183,6 +183,8 @@ pub struct Cause {
     pub holds: bool,
     /// The present figures of an alert that is about no placement.
     pub figures: Option<AlertFigures>,
+    /// The earliest day of attendance on which the cause rests; `None` if it rests on none.
+    pub rests_on: Option<Date>,
     /// What that was decided from.
     pub grounds: Grounds,
 }

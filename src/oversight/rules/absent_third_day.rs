@@ -41,6 +41,10 @@ impl PlacementRule for AbsentThirdDay {
         !facts.attendance.sessions.is_empty()
     }
 
+    fn rests_on(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Option<Date> {
+        days_of_absence(facts.attendance.sessions_until(Date::in_london(at))).first().copied()
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let cause = third_day(facts, today, settings);

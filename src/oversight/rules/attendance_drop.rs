@@ -48,6 +48,10 @@ impl PlacementRule for AttendanceDrop {
         facts.attendance.weekly.is_some()
     }
 
+    fn rests_on(&self, facts: &PlacementFacts, _: Instant, _: &RuleSettings) -> Option<Date> {
+        facts.attendance.weekly.map(|weekly| weekly.first)
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         if !facts.is_active {
             return Evaluation::CLEAR;
@@ -83,7 +87,8 @@ mod tests {
 
     fn totals(last: AttendanceRates, before: AttendanceRates) -> PlacementFacts {
         let mut facts = active();
-        facts.attendance.weekly = Some(WeeklyTotals { friday: date("2026-11-27"), last, before });
+        facts.attendance.weekly =
+            Some(WeeklyTotals { friday: date("2026-11-27"), first: date("2026-10-05"), last, before });
         facts
     }
 

@@ -30,6 +30,12 @@ impl PlacementRule for C2Unplanned {
         !facts.attendance.sessions.is_empty()
     }
 
+    fn rests_on(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Option<Date> {
+        let from = last_friday(Date::in_london(at)).plus_days(-7);
+        let leave = facts.attendance.sessions.iter().filter(|it| it.meaning == MarkMeaning::PartTimeLeave);
+        leave.map(|session| session.date).find(|day| *day >= from)
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Evaluation {
         let friday = last_friday(Date::in_london(at));
         let (from, until) = (friday.plus_days(-7), friday);

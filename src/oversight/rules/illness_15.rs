@@ -31,6 +31,11 @@ impl PlacementRule for Illness15 {
         !facts.attendance.sessions.is_empty()
     }
 
+    fn rests_on(&self, facts: &PlacementFacts, at: Instant, _: &RuleSettings) -> Option<Date> {
+        let year = school_year_start(Date::in_london(at));
+        facts.attendance.illness.iter().copied().find(|day| *day >= year)
+    }
+
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
         let today = Date::in_london(at);
         let days = settings.parameter(SCHOOL_DAYS, today).filter(|days| facts.is_active && *days > 0);

@@ -107,7 +107,7 @@ async fn find_cause(cx: &mut RequestContext, alert: &AlertRow) -> Result<Option<
     let Some((placement, remaining)) = load(cx, &alert.subject).await? else { return Ok(None) };
     // What is still open of a placement that has ended needs nobody's act any more.
     let holds = placement.role_status() == RoleStatus::Live && remaining.items.contains(&item);
-    Ok(Some(Cause { holds, figures: None, grounds: grounds(&placement, remaining) }))
+    Ok(Some(Cause { holds, figures: None, rests_on: None, grounds: grounds(&placement, remaining) }))
 }
 
 /// Loads the placement and its open items. `None`: it does not exist, or the child's record was erased.
