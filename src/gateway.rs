@@ -326,6 +326,7 @@ impl Node {
         let system_clock = Arc::clone(&real);
         let mut settings = http::Extensions::new();
         settings.insert(Arc::clone(&self.rules));
+        settings.insert(Arc::new(self.rules.cut_off_times()));
         Arc::new(ExchangePipeline {
             methods: METHODS,
             log: self.log.clone(),

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::alerts::AlertRow;
 use super::rule_id::RuleId;
 use super::severity::Severity;
+use super::subject::Subject;
 use crate::calendar::Date;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::{AlertOrder, AlertState};
@@ -152,7 +153,8 @@ pub async fn list_open_about(
     rows.iter().map(|row| Ok((row.get("placement")?, row.get("rule")?, row.get("due_date")?))).collect()
 }
 
-/// Lists the rules with an open alert of the organisation's own about a provider, each with the day that it is about.
+/// Lists the open alerts of the organisation's own about a provider, the first day first, at most `limit`: the rule, the
+/// subject and the day that it is about.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -160,14 +162,17 @@ pub async fn list_open_about_provider(
     snapshot: &mut Snapshot,
     organisation: &OrganisationId,
     provider: &OrganisationId,
-) -> Result<Vec<(RuleId, Date)>, StoreError> {
+    limit: i64,
+) -> Result<Vec<(RuleId, Subject, Date)>, StoreError> {
     // Subjects are `provider/{organisation}/{cut-off}`, and 0 follows the slash.
     let (from, to) = (format!("provider/{provider}/"), format!("provider/{provider}0"));
-    let sql = "SELECT a.rule, MIN(a.due_date) AS due_date FROM alerts a \
+    let sql = "SELECT a.rule, a.subject, a.due_date FROM alerts a \
                JOIN current_versions v ON v.key = a.version_key AND v.idx = a.idx AND v.ordinal = a.ordinal \
-               WHERE a.state = 1 AND a.organisation = $1 AND a.subject >= $2 AND a.subject < $3 GROUP BY a.rule";
-    let rows = snapshot.fetch(sql, vec![organisation.as_str().into(), from.into(), to.into()]).await?;
-    rows.iter().map(|row| Ok((row.get("rule")?, row.get("due_date")?))).collect()
+               WHERE a.state = 1 AND a.organisation = $1 AND a.subject >= $2 AND a.subject < $3 \
+               ORDER BY a.due_date, a.subject, a.rule LIMIT $4";
+    let arguments = vec![organisation.as_str().into(), from.into(), to.into(), limit.into()];
+    let rows = snapshot.fetch(sql, arguments).await?;
+    rows.iter().map(|row| Ok((row.get("rule")?, row.get("subject")?, row.get("due_date")?))).collect()
 }
 
 #[cfg(test)]

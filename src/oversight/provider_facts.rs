@@ -34,16 +34,31 @@ pub(super) async fn load(
     (provider, day): (&OrganisationId, Date),
     (rule, settings): (&dyn ProviderRule, &RuleSettings),
 ) -> Result<ProviderFacts, Refusal> {
-    let covers = |placement: &Placement| settings.covers(placement.start_date);
-    let loaded = provider_day::load_provider_day(cx, provider, day, &covers).await?;
+    load_some(cx, (provider, day), (rule, settings), &|_| true).await
+}
+
+/// Loads the sessions of a provider's day for a rule, of the placements that are wanted.
+///
+/// # Errors
+/// As [`load`].
+pub(super) async fn load_some(
+    cx: &mut RequestContext,
+    (provider, day): (&OrganisationId, Date),
+    (rule, settings): (&dyn ProviderRule, &RuleSettings),
+    is_wanted: &(dyn Fn(&Placement) -> bool + Sync),
+) -> Result<ProviderFacts, Refusal> {
+    let covers = |placement: &Placement| settings.covers(placement.start_date) && is_wanted(placement);
+    let times = rule.cut_off_times(settings);
+    let loaded = provider_day::load_provider_day(cx, provider, (day, &times), &covers).await?;
     let ProviderDay { placements, sessions, goes_on, versions_read } = loaded;
     let mut parties = HashMap::<Uuid, Vec<(PartyRole, OrganisationId)>>::new();
     let sessions = sessions.iter().filter_map(|session| {
         let placement = placements.get(&session.placement)?;
         let parties = parties.entry(placement.id).or_insert_with(|| parties_on(placement, day));
         Some(ProviderSession {
+            placement: placement.id,
             child: placement.child,
-            cut_off: rule.cut_off(session, day, settings),
+            cut_off: session.cut_off,
             is_missing: session.is_missing,
             parties: parties.clone(),
         })
@@ -51,7 +66,8 @@ pub(super) async fn load(
     Ok(ProviderFacts { sessions: sessions.collect(), goes_on, versions_read })
 }
 
-/// Lists the parties of a placement that may read what belongs to a day, with their roles.
+/// Lists the parties of a placement that may read what belongs to a day, with their roles; and the provider as long as it
+/// may send the marks, also after the placement ended, because it owes them.
 fn parties_on(placement: &Placement, day: Date) -> Vec<(PartyRole, OrganisationId)> {
     let schools = placement.schools_on(day).into_iter().map(|school| (PartyRole::Schools, school));
     let residences = placement.residence_on(day).into_iter().map(|la| (PartyRole::Residence, la));
@@ -59,7 +75,10 @@ fn parties_on(placement: &Placement, day: Date) -> Vec<(PartyRole, OrganisationI
         .into_iter()
         .chain(schools)
         .chain(residences)
-        .filter(|(_, organisation)| placements::can_read_on(placement, organisation, day))
+        .filter(|(role, organisation)| match role {
+            PartyRole::Provider => provider_day::may_submit(placement),
+            _ => placements::can_read_on(placement, organisation, day),
+        })
         .map(|(role, organisation)| (role, organisation.clone()))
         .collect()
 }

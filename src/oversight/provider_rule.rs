@@ -5,11 +5,10 @@ use uuid::Uuid;
 
 use super::rule_book::{Parameter, PartyRole, RuleSettings};
 use super::rule_id::RuleId;
-use crate::calendar::Date;
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::proto::v1::AlertFigures;
-use crate::returns::provider_day::DueSession;
+use crate::returns::cut_off::CutOffTimes;
 
 /// A rule about a provider.
 pub trait ProviderRule: Send + Sync {
@@ -25,8 +24,8 @@ pub trait ProviderRule: Send + Sync {
     /// Returns its parameters, which the rule book must hold.
     fn parameters(&self) -> &'static [Parameter];
 
-    /// Returns the cut-off of a session of a day.
-    fn cut_off(&self, session: &DueSession, day: Date, settings: &RuleSettings) -> Instant;
+    /// Returns what makes the cut-off of a session of which the plan has none.
+    fn cut_off_times(&self, settings: &RuleSettings) -> CutOffTimes;
 
     /// Decides whether the rule's cause holds of a cut-off for the children with which an organisation has one of these
     /// roles, and with which figures. `None`: it does not.
@@ -41,6 +40,8 @@ pub trait ProviderRule: Send + Sync {
 /// A session of a provider's day, as the rules see it.
 #[derive(Clone, Debug)]
 pub struct ProviderSession {
+    /// The placement.
+    pub placement: Uuid,
     /// The child.
     pub child: Uuid,
     /// When its mark is due.

@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use super::alert_list;
 use super::placement_facts::{self, LoadedFacts, PlacementFacts};
+use super::provider_facts;
 use super::rule_book::{RuleBook, RuleSettings};
 use super::rule_id::RuleId;
 use super::rules::{self, AnyRule};
+use super::subject::Subject;
 use super::wire;
 use crate::calendar::Date;
 use crate::clock::Instant;
@@ -32,14 +34,11 @@ const MAX_SCANNED_PLACEMENTS: usize = 10_000;
 /// Placements of a page in which one cannot be read: they are read one by one.
 const DAMAGED_PAGE_SIZE: usize = 20;
 
-/// Open alerts of which the caller was told: the day by which the cause should have been gone.
-#[derive(Default)]
-struct OpenAlerts {
-    /// By placement and rule.
-    of_placements: BTreeMap<(Uuid, RuleId), Date>,
-    /// By provider and rule. They are about the caller's own children with the provider.
-    of_providers: BTreeMap<(OrganisationId, RuleId), Date>,
-}
+/// Maximum number of open alerts about a provider whose sessions are read.
+const MAX_ALERTS_OF_PROVIDER: i64 = 100;
+
+/// Open alerts of which the caller was told, by placement and rule: the day by which the cause should have been gone.
+type OpenAlerts = BTreeMap<(Uuid, RuleId), Date>;
 
 /// Returns a page of the report.
 pub(super) async fn get_oversight_report(
@@ -54,7 +53,7 @@ pub(super) async fn get_oversight_report(
     let after = pages.start_position(&cx, &m.page_token, Uuid::nil(), |id| Uuid::from_slice(id).ok())?;
     let (ids, next) = list_commissioned(&mut cx, after, size).await?;
     let (loaded, next) = load_page(&mut cx, (&pages, &book), ids, next).await?;
-    let open = list_open_alerts(&mut cx, &loaded).await?;
+    let open = list_open_alerts(&mut cx, &book, &loaded).await?;
     let mut response = GetOversightReportResponse {
         rules: book.rules().map(|(id, settings)| reported_rule(id, settings)).collect(),
         ..GetOversightReportResponse::default()
@@ -86,20 +85,50 @@ pub(super) async fn get_oversight_report(
 
 async fn list_open_alerts(
     cx: &mut RequestContext,
+    book: &RuleBook,
     loaded: &BTreeMap<Uuid, LoadedFacts>,
 ) -> Result<OpenAlerts, Refusal> {
     let (caller, mut open) = (cx.caller.organisation.clone(), OpenAlerts::default());
     let set = ValueSet::of_ids(loaded.keys());
     for (placement, rule, due) in alert_list::list_open_about(&mut cx.snapshot, &caller, set).await? {
-        open.of_placements.insert((placement, rule), due);
+        open.insert((placement, rule), due);
     }
     let providers: BTreeSet<&OrganisationId> =
         loaded.values().map(|loaded| &loaded.placement.provider).collect();
     for provider in providers {
-        let found = alert_list::list_open_about_provider(&mut cx.snapshot, &caller, provider).await?;
-        open.of_providers.extend(found.into_iter().map(|(rule, due)| ((provider.clone(), rule), due)));
+        add_missing_of_provider(cx, (book, loaded), provider, &mut open).await?;
     }
     Ok(open)
+}
+
+/// Adds what a provider owes: its alerts are about all children of the caller, so the sessions of their days are read, and
+/// each placement has its own.
+async fn add_missing_of_provider(
+    cx: &mut RequestContext,
+    (book, loaded): (&RuleBook, &BTreeMap<Uuid, LoadedFacts>),
+    provider: &OrganisationId,
+    open: &mut OpenAlerts,
+) -> Result<(), Refusal> {
+    let (caller, limit) = (cx.caller.organisation.clone(), MAX_ALERTS_OF_PROVIDER);
+    let alerts = alert_list::list_open_about_provider(&mut cx.snapshot, &caller, provider, limit).await?;
+    let mut by_day = BTreeMap::<(Date, RuleId), BTreeSet<Instant>>::new();
+    for (rule, subject, day) in alerts {
+        if let Subject::Provider(_, cut_off) = subject {
+            by_day.entry((day, rule)).or_default().insert(cut_off);
+        }
+    }
+    for ((day, id), cut_offs) in by_day {
+        let Some((AnyRule::OfProvider(rule), settings)) = rules::by_id(id).zip(book.settings(id)) else {
+            continue;
+        };
+        let is_on_page = |placement: &Placement| loaded.contains_key(&placement.id);
+        let facts = provider_facts::load_some(cx, (provider, day), (rule, settings), &is_on_page).await?;
+        let missing = facts.sessions.iter().filter(|it| it.is_missing && cut_offs.contains(&it.cut_off));
+        for session in missing {
+            open.entry((session.placement, id)).or_insert(day);
+        }
+    }
+    Ok(())
 }
 
 /// Lists the ids of placements that the caller commissions and that are active, behind an id, and the id behind which the
@@ -177,14 +206,9 @@ fn result_of(
         Some(AnyRule::OfPlacement(rule)) => {
             (rule.evaluate(facts, at, settings).cause, rule.has_facts(facts, at, settings))
         }
-        // The rule finds what is due by itself: what it found is an alert, unless the placement is older.
-        Some(AnyRule::Listed(_) | AnyRule::OfDelivery) => {
-            (open.of_placements.get(&(placement.id, id)).copied(), settings.covers(facts.start))
-        }
-        // What a provider owes is told of all children of the caller together.
-        Some(AnyRule::OfProvider(_)) => {
-            let missing = open.of_providers.get(&(placement.provider.clone(), id)).copied();
-            (missing.filter(|_| settings.covers(facts.start)), settings.covers(facts.start))
+        // These find what is due by themselves: what they found is an alert, unless the placement is older.
+        Some(AnyRule::Listed(_) | AnyRule::OfDelivery | AnyRule::OfProvider(_)) => {
+            (open.get(&(placement.id, id)).copied(), settings.covers(facts.start))
         }
         None => (None, false),
     };

@@ -14,7 +14,7 @@ pub mod not_acted_on;
 mod open_item_overdue;
 mod past_end;
 mod progress_missing;
-mod return_missing;
+pub(super) mod return_missing;
 mod review_date_passed;
 mod start_without_passport;
 mod tuition_missed;

@@ -183,11 +183,15 @@ impl Arrangement {
     #[must_use]
     pub fn expects(&self, date: Date, slot: SessionSlot) -> bool {
         let weekday = date.days_since_monday();
-        let mut of_day = self.sessions.iter().filter(|planned| planned.weekday == weekday).peekable();
-        if of_day.peek().is_none() {
-            return self.extra_dates.contains(&date);
-        }
-        of_day.any(|planned| planned.slot == slot)
+        let mut of_day = self.sessions.iter().filter(|planned| planned.weekday == weekday);
+        self.is_extra_without_session(date) || of_day.any(|planned| planned.slot == slot)
+    }
+
+    /// Returns whether the day is an extra date on whose weekday the timetable has no session, so that any mark counts.
+    #[must_use]
+    pub fn is_extra_without_session(&self, date: Date) -> bool {
+        let weekday = date.days_since_monday();
+        self.extra_dates.contains(&date) && !self.sessions.iter().any(|planned| planned.weekday == weekday)
     }
 
     fn planned_session(&self, date: Date, slot: SessionSlot) -> Option<&PlannedSession> {

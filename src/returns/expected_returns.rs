@@ -2,11 +2,13 @@
 //! state of each. A session without a mark at its cut-off is a missing return. That makes no statement about the child.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use prost::Message;
 use uuid::Uuid;
 
 use super::arrangement::{Arrangement, SessionEnd};
+use super::cut_off::CutOffTimes;
 use super::flags::MarkFlags;
 use super::parts;
 use super::register_statements::{self, StatementKind, StatementRow};
@@ -14,7 +16,7 @@ use super::rows::{self, MarkRow};
 use super::rules::SessionSlot;
 use super::view::{ReaderView, session_to_proto};
 use super::void;
-use crate::calendar::{Date, Period, SchoolCalendar, TimeOfDay};
+use crate::calendar::{Date, Period, SchoolCalendar};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::check::Check;
@@ -44,10 +46,6 @@ pub(super) struct ExpectedSession {
     pub slot: Option<SessionSlot>,
     /// When the mark is due.
     pub deadline: Instant,
-    /// Whether the plan has a cut-off.
-    pub has_cut_off: bool,
-    /// When the session ends.
-    pub end: SessionEnd,
     pub site: String,
     /// Whether the provider or the site is closed on the day.
     pub closed: bool,
@@ -58,7 +56,7 @@ pub(super) struct ExpectedSession {
 pub(super) fn expected_sessions(
     arrangement: &Arrangement,
     calendar: &SchoolCalendar,
-    days: Period,
+    (days, times): (Period, &CutOffTimes),
 ) -> Vec<ExpectedSession> {
     let mut due = Vec::new();
     for date in days.days() {
@@ -72,23 +70,18 @@ pub(super) fn expected_sessions(
                 due.push(ExpectedSession {
                     date,
                     slot: Some(session.slot),
-                    deadline: cut_off_instant(date, session.cut_off),
-                    has_cut_off: session.cut_off.is_some(),
-                    end: session.end,
+                    deadline: times.cut_off(date, (session.cut_off, session.end)),
                     site: session.site.clone(),
                     closed: calendar.is_closed(date, &session.site),
                 });
             }
             if of_day.is_empty() && extra {
-                let (by, closed) = (cut_off_instant(date, None), calendar.is_closed(date, ""));
                 due.push(ExpectedSession {
                     date,
                     slot: None,
-                    deadline: by,
-                    has_cut_off: false,
-                    end: SessionEnd::Day,
+                    deadline: times.cut_off(date, (None, SessionEnd::Day)),
                     site: String::new(),
-                    closed,
+                    closed: calendar.is_closed(date, ""),
                 });
             }
         }
@@ -96,20 +89,14 @@ pub(super) fn expected_sessions(
     due
 }
 
-/// Returns the instant of a cut-off on a day in England. Without a cut-off, or if the clocks skip or repeat that time,
-/// it is the end of the day.
-fn cut_off_instant(date: Date, cut_off: Option<TimeOfDay>) -> Instant {
-    cut_off.and_then(|at| at.instant_on(date).ok()).unwrap_or_else(|| date.end_of_day())
-}
-
 /// Returns the expected sessions by the plans in force, each on its days.
 fn sessions_by_plans(
     placement: &Placement,
     plans: &[(Period, Plan)],
-    calendar: &SchoolCalendar,
+    (calendar, times): (&SchoolCalendar, &CutOffTimes),
 ) -> Vec<ExpectedSession> {
     let sessions = |(days, plan): &(Period, Plan)| {
-        expected_sessions(&Arrangement::new(placement, Some(plan)), calendar, *days)
+        expected_sessions(&Arrangement::new(placement, Some(plan)), calendar, (*days, times))
     };
     plans.iter().flat_map(sessions).collect()
 }
@@ -264,8 +251,9 @@ async fn load_expected_returns(
         let calendar = terms::load_calendar(&mut cx.snapshot, &placement.provider).await?;
         calendars.insert(placement.provider.clone(), calendar);
     }
-    let due =
-        calendars.get(&placement.provider).map(|calendar| sessions_by_plans(placement, &plans, calendar));
+    let times = cx.settings.get::<Arc<CutOffTimes>>().cloned().unwrap_or_default();
+    let due = calendars.get(&placement.provider);
+    let due = due.map(|calendar| sessions_by_plans(placement, &plans, (calendar, &times)));
     let mut due = due.unwrap_or_default();
     let reader = cx.caller.organisation.clone();
     due.retain(|due| placements::can_read_on(placement, &reader, due.date));
@@ -286,7 +274,8 @@ async fn load_expected_returns(
         let mark = match due.slot {
             Some(slot) => marks.remove(&(due.date, slot)),
             None => {
-                rows::list_current_of_day(&mut cx.snapshot, placement, due.date).await?.into_iter().next()
+                let of_day = rows::list_current_of_day(&mut cx.snapshot, placement, due.date).await?;
+                of_day.into_iter().find(|mark| !mark.is_withdrawn())
             }
         };
         return_ids.push(mark.as_ref().map(|mark| mark.return_id));

@@ -6,6 +6,7 @@
 mod absence;
 mod arrangement;
 mod confirm;
+pub mod cut_off;
 mod delivered;
 mod expected_returns;
 mod flags;

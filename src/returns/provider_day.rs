@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use super::arrangement::Arrangement;
-pub use super::arrangement::SessionEnd;
+use super::cut_off::CutOffTimes;
 use super::expected_returns::{ExpectedSession, expected_sessions, find_absence};
 use super::register_statements::{self, StatementKind};
 use super::rows::{self, MarkRow};
@@ -14,7 +14,7 @@ use super::rules::SessionSlot;
 use crate::calendar::{Date, Period};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
-use crate::exchange::{Refusal, RequestContext};
+use crate::exchange::{CallerRole, Refusal, RequestContext};
 use crate::placements::{self, Placement, children, plan, plan_history};
 use crate::proto::v1::Plan;
 use crate::register::terms;
@@ -38,10 +38,8 @@ pub struct ProviderDay {
 pub struct DueSession {
     /// The placement.
     pub placement: Uuid,
-    /// The plan's cut-off; the end of the day if the clocks skip or repeat that time. `None`: the plan has none.
-    pub cut_off: Option<Instant>,
-    /// When the session ends.
-    pub end: SessionEnd,
+    /// When its mark is due.
+    pub cut_off: Instant,
     /// Whether there is no mark, although neither a closure nor a notice explains that.
     pub is_missing: bool,
 }
@@ -55,7 +53,7 @@ pub struct DueSession {
 pub async fn load_provider_day(
     cx: &mut RequestContext,
     provider: &OrganisationId,
-    day: Date,
+    (day, times): (Date, &CutOffTimes),
     covers: &(dyn Fn(&Placement) -> bool + Sync),
 ) -> Result<ProviderDay, Refusal> {
     let facts = VersionKey::facts(provider.as_str());
@@ -76,19 +74,24 @@ pub async fn load_provider_day(
     let mut due = Vec::new();
     for placement in &placements {
         let (Some(plan), Some(days)) = (plans.get(&placement.id), Period::new(day, day)) else { continue };
-        let sessions = expected_sessions(&Arrangement::new(placement, Some(plan)), &calendar, days);
+        let sessions = expected_sessions(&Arrangement::new(placement, Some(plan)), &calendar, (days, times));
         due.extend(sessions.into_iter().map(|session| (placement, session)));
     }
     let missing = find_missing(cx, &due, &mut versions_read).await?;
     let sessions = due.iter().zip(missing).map(|((placement, session), is_missing)| DueSession {
         placement: placement.id,
-        cut_off: session.has_cut_off.then_some(session.deadline),
-        end: session.end,
+        cut_off: session.deadline,
         is_missing,
     });
     let sessions = sessions.collect();
     let placements = placements.into_iter().map(|placement| (placement.id, placement)).collect();
     Ok(ProviderDay { placements, sessions, goes_on, versions_read })
+}
+
+/// Returns whether the provider of a placement may send marks of its days.
+#[must_use]
+pub fn may_submit(placement: &Placement) -> bool {
+    super::SUBMIT_ATTENDANCE.verdict(CallerRole::Provider, placement.role_status(), false).is_ok()
 }
 
 /// Loads the plan that is in force for each placement on a day: the newest that was put by then. The first version is in
@@ -160,7 +163,13 @@ async fn find_missing(
                 }
                 is_marked
             }
-            None => is_any_marked(cx, placement, due.date).await?,
+            None => {
+                let (is_marked, versions) = find_marks_of_day(cx, placement, due.date).await?;
+                if !is_marked {
+                    versions_read.extend(versions);
+                }
+                is_marked
+            }
         };
         let is_explained = is_marked || due.closed || is_absence_announced(cx, placement, due).await?;
         missing.push(!is_explained);
@@ -168,14 +177,23 @@ async fn find_missing(
     Ok(missing)
 }
 
-/// Returns whether there is a mark of any session of a day.
-async fn is_any_marked(
+/// Returns whether there is a mark of any session of a day, with the versions of the sessions of which a mark would be one:
+/// morning, afternoon, and those that had a mark which was withdrawn. A mark of a timed session has the day evaluated
+/// instead ([`super::submit`]), because it may begin at any time.
+async fn find_marks_of_day(
     cx: &mut RequestContext,
     placement: &Placement,
     day: Date,
-) -> Result<bool, StoreError> {
-    let marks = rows::list_current_of_day(&mut cx.snapshot, placement, day).await?;
-    Ok(marks.iter().any(|mark| !mark.is_withdrawn()))
+) -> Result<(bool, BTreeMap<VersionKey, Revision>), StoreError> {
+    let key = |slot| rows::mark_key(day, &placement.provider, placement.id, slot);
+    let halves = [SessionSlot::AM, SessionSlot::PM].map(|slot| (key(slot), Revision::ABSENT));
+    let mut versions = BTreeMap::from(halves);
+    let mut is_marked = false;
+    for mark in rows::list_current_of_day(&mut cx.snapshot, placement, day).await? {
+        is_marked |= !mark.is_withdrawn();
+        versions.insert(mark.key(), mark.revision);
+    }
+    Ok((is_marked, versions))
 }
 
 /// Returns whether commissioner or school announced that the child is not expected.

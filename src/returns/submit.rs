@@ -1,7 +1,7 @@
 //! `SubmitAttendance`: stores the marks of a provider's register. Every row is checked, so that all faults are
 //! reported at once. Then either all rows are stored or none, or only the valid rows, as the request's mode asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use crate::proto::v1::{
     DeliveryKind, LeafRole, MarkOutcome, MarkResult, RecordKind, StoredMark, SubmitAttendanceRequest,
     SubmitAttendanceResponse,
 };
+use crate::register::moments as register_moments;
 use crate::store::Revision;
 use crate::store::version_key::VersionKey;
 use crate::violation_reason::ViolationReason;
@@ -89,6 +90,10 @@ pub async fn decide_marks(
     let row = ReturnRow { stored: i64::try_from(stored).unwrap_or(i64::MAX), ..row };
     let mut change = cx.change(&permit).append(&row);
     change = moments::evaluate_covered_now(cx, change, &placements_to_evaluate(&rows, &batch)).await?;
+    for day in days_to_evaluate(&rows, &batch) {
+        let provider = cx.caller.organisation.clone();
+        change = register_moments::evaluate_provider_day(cx, change, &provider, day).await?;
+    }
     for (known, indexes) in batch.entries.iter().zip(row_indexes_by_child(&rows, batch.entries.len())) {
         let of_child = indexes.iter().filter_map(|index| rows.get(*index));
         let marks = mark_rows(cx, of_child.clone(), known, &batch, return_id)?;
@@ -136,6 +141,19 @@ fn placements_to_evaluate(rows: &[SubmittedRow], batch: &SubmissionBatch) -> Vec
         }
     }
     placements
+}
+
+/// Lists the days of which the plan names no session and a mark is one of a timed session, which may begin at any time. Of
+/// every other mark an open alert about its absence finds out by its key, so that it sets no moment.
+fn days_to_evaluate(rows: &[SubmittedRow], batch: &SubmissionBatch) -> BTreeSet<Date> {
+    let written = rows.iter().filter(|row| row.is_written());
+    let days = written.filter_map(|row| {
+        let SubmittedRow::Accepted { mark, at, .. } = row else { return None };
+        let arrangement = &batch.entries.get(*at)?.arrangement;
+        let is_any_session = mark.slot.start().is_some() && arrangement.is_extra_without_session(mark.date);
+        is_any_session.then_some(mark.date)
+    });
+    days.collect()
 }
 
 /// Compares each row with earlier rows of the batch and with the stored mark of its session.

@@ -124,6 +124,7 @@ mod statements;
 mod stream_interruption;
 mod stream_parts;
 
+mod changed_expectations;
 mod commit_outcome_unknown;
 mod exchange_semantics;
 mod findings_report;

@@ -26,10 +26,10 @@ const RULE: &str = "RETURN_MISSING";
 const MAX_POLLS: usize = 400;
 /// The cut-off of the plan on Monday 23 November, and that of the session without one.
 pub const MORNING: &str = "provider/provider/riverside/2026-11-23T10:00:00Z";
-const AFTERNOON: &str = "provider/provider/riverside/2026-11-23T16:00:00Z";
+pub const AFTERNOON: &str = "provider/provider/riverside/2026-11-23T16:00:00Z";
 
 /// Starts a placement on Friday 20 November with sessions on Mondays: a morning until 10:00 and an afternoon without a
-/// cut-off. The child lives in this area.
+/// cut-off; and with Wednesday 25 November, a day without sessions. The child lives in this area.
 pub async fn start_placement(stage: &mut Fixtures, la: &Client, residence: &str) -> String {
     // The children are two.
     let upn = if residence == "la/330" { "H873100124999" } else { "Z303400126001" };
@@ -53,6 +53,7 @@ pub async fn start_placement(stage: &mut Fixtures, la: &Client, residence: &str)
     let mut put = put.transcode_to::<PutPlanRequest>().unwrap();
     let plan = put.plan.as_mut().unwrap();
     "2026-11-20".clone_into(&mut plan.start_date);
+    plan.extra_dates = vec!["2026-11-25".to_owned()];
     plan.timetable.push(TimetableSlot {
         weekday: Weekday::Monday as i32,
         session: Session::Pm as i32,
@@ -69,7 +70,7 @@ pub async fn start_placement(stage: &mut Fixtures, la: &Client, residence: &str)
     id
 }
 
-async fn list_alerts(client: &Client, subject: &str) -> Vec<Alert> {
+pub async fn list_alerts(client: &Client, subject: &str) -> Vec<Alert> {
     let request = ListAlertsRequest { rule: RULE.to_owned(), ..ListAlertsRequest::default() };
     let alerts = client.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts;
     alerts.into_iter().filter(|alert| alert.subject == subject).collect()

@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::calendar::{Date, TimeOfDay};
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::oversight::provider_rule::{ProviderRule, ProviderSession};
 use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 use crate::oversight::rule_id::RuleId;
 use crate::proto::v1::AlertFigures;
-use crate::returns::provider_day::{DueSession, SessionEnd};
+use crate::returns::cut_off::CutOffTimes;
 
 /// Name of a parameter: minutes from the end of a session to its cut-off.
 const MINUTES_AFTER_END: &str = "minutes_after_end";
@@ -40,8 +39,13 @@ impl ProviderRule for ReturnMissing {
         }
     }
 
-    fn cut_off(&self, session: &DueSession, day: Date, settings: &RuleSettings) -> Instant {
-        session.cut_off.or_else(|| after_end(session.end, day, settings)).unwrap_or_else(|| day.end_of_day())
+    fn cut_off_times(&self, settings: &RuleSettings) -> CutOffTimes {
+        let values = |name| settings.parameters.get(name).cloned().unwrap_or_default();
+        CutOffTimes {
+            minutes_after_end: values(MINUTES_AFTER_END),
+            morning_ends: values(MORNING_ENDS),
+            afternoon_ends: values(AFTERNOON_ENDS),
+        }
     }
 
     fn evaluate(
@@ -65,65 +69,20 @@ impl ProviderRule for ReturnMissing {
     }
 }
 
-/// Returns the cut-off of a session of which the plan has none: some time after its end. `None`: it has no end, or the
-/// cut-off would be on the next day.
-fn after_end(end: SessionEnd, day: Date, settings: &RuleSettings) -> Option<Instant> {
-    let minute = |name| settings.parameter(name, day).and_then(|value| u16::try_from(value).ok());
-    let end = match end {
-        SessionEnd::Morning => minute(MORNING_ENDS)?,
-        SessionEnd::Afternoon => minute(AFTERNOON_ENDS)?,
-        SessionEnd::At(time) => time.minutes(),
-        SessionEnd::Day => return None,
-    };
-    let cut_off = TimeOfDay::from_minutes(end.checked_add(minute(MINUTES_AFTER_END)?)?)?;
-    cut_off.instant_on(day).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::TimeOfDay;
     use crate::oversight::fixtures::{at, date, settings};
-
-    fn due(cut_off: Option<&str>, end: SessionEnd) -> DueSession {
-        DueSession { placement: Uuid::nil(), cut_off: cut_off.map(at), end, is_missing: true }
-    }
-
-    fn cut_off(session: &DueSession, day: &str) -> Instant {
-        ReturnMissing.cut_off(session, date(day), &settings(RuleId::ReturnMissing))
-    }
+    use crate::returns::cut_off::SessionEnd;
 
     #[test]
-    fn the_cut_off_is_the_plan_s_or_half_an_hour_after_the_session_s_end() {
-        let at_time = |text: &str| SessionEnd::At(TimeOfDay::parse(text).unwrap());
-        for (end, expected) in [
-            (SessionEnd::Morning, "12:30"),
-            (SessionEnd::Afternoon, "16:00"),
-            (at_time("10:50"), "11:20"),
-            (at_time("23:29"), "23:59"),
-        ] {
-            // In winter, in summer, and on the days on which the clocks change.
-            for day in ["2026-11-20", "2027-07-01", "2026-10-25", "2027-03-28"] {
-                let of_plan = format!("{day} 10:00");
-                assert_eq!(cut_off(&due(Some(&of_plan), end), day), at(&of_plan), "{day}");
-                if day >= "2026-11-02" {
-                    assert_eq!(cut_off(&due(None, end), day), at(&format!("{day} {expected}")), "{day}");
-                }
-            }
-        }
-        for end in [SessionEnd::Day, at_time("23:30")] {
-            assert_eq!(cut_off(&due(None, end), "2026-11-20"), date("2026-11-20").end_of_day());
-        }
-    }
-
-    #[test]
-    fn the_minutes_are_those_of_the_day() {
-        let mut settings = settings(RuleId::ReturnMissing);
-        let values = vec![(date("2026-11-02"), 30), (date("2026-11-20"), 45)];
-        settings.parameters.insert(MINUTES_AFTER_END.to_owned(), values);
-        let at_day = |day: &str| ReturnMissing.cut_off(&due(None, SessionEnd::Morning), date(day), &settings);
-        assert_eq!(at_day("2026-11-19"), at("2026-11-19 12:30"));
-        assert_eq!(at_day("2026-11-20"), at("2026-11-20 12:45"));
-        assert_eq!(at_day("2026-11-01"), date("2026-11-01").end_of_day(), "before the first value");
+    fn a_session_without_a_cut_off_is_due_half_an_hour_after_its_end() {
+        let times = ReturnMissing.cut_off_times(&settings(RuleId::ReturnMissing));
+        let cut_off = |end| times.cut_off(date("2026-11-20"), (None, end));
+        assert_eq!(cut_off(SessionEnd::Morning), at("2026-11-20 12:30"));
+        assert_eq!(cut_off(SessionEnd::Afternoon), at("2026-11-20 16:00"));
+        assert_eq!(cut_off(SessionEnd::At(TimeOfDay::NOON)), at("2026-11-20 12:30"));
     }
 
     #[test]
@@ -133,6 +92,7 @@ mod tests {
             ["provider/riverside", "la/330", "la/331", "la/332", "school/134567"].map(organisation);
         let roles = [PartyRole::Provider, PartyRole::Commissioner, PartyRole::Residence];
         let session = |child: u128, time: &str, commissioner: &OrganisationId, is_missing| ProviderSession {
+            placement: Uuid::from_u128(100 + child),
             child: Uuid::from_u128(child),
             cut_off: at(&format!("2026-11-20 {time}")),
             is_missing,

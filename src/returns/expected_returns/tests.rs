@@ -1,4 +1,4 @@
-//! Tests of expected sessions: timetable, extra dates, closures and cut-offs.
+//! Tests of expected sessions: timetable, extra dates, and closures.
 
 use super::*;
 use crate::proto::v1::{TimetableSlot, Weekday};
@@ -33,7 +33,7 @@ fn sessions_due(calendar: &SchoolCalendar) -> Vec<(String, Option<u16>, bool)> {
     let due = expected_sessions(
         &arrangement(),
         calendar,
-        Period::new(date("2026-10-19"), date("2026-11-01")).unwrap(),
+        (Period::new(date("2026-10-19"), date("2026-11-01")).unwrap(), &CutOffTimes::default()),
     );
     due.iter().map(|due| (due.date.to_string(), due.slot.map(SessionSlot::number), due.closed)).collect()
 }
@@ -58,14 +58,4 @@ fn the_timetable_holds_on_school_days_and_the_plan_s_extra_dates_on_any() {
     assert_eq!(closed, [one("19", Some(2), true)]);
     calendar.closures.push(monday);
     assert_eq!(sessions_due(&calendar).iter().filter(|(.., closed)| *closed).count(), 2);
-}
-
-#[test]
-fn a_cut_off_is_a_time_in_england() {
-    let at = |day: &str, time| cut_off_instant(date(day), TimeOfDay::parse(time).ok()).to_string();
-    assert_eq!(at("2026-07-01", "10:00"), "2026-07-01T09:00:00Z");
-    assert_eq!(at("2026-11-20", "10:00"), "2026-11-20T10:00:00Z");
-    assert_eq!(at("2026-11-20", ""), "2026-11-21T00:00:00Z");
-    // The clocks skip this hour, so the end of the day counts.
-    assert_eq!(at("2026-03-29", "01:30"), "2026-03-29T23:00:00Z");
 }
