@@ -1,4 +1,5 @@
-//! The moment of a placement: when the rules of oversight evaluate it next. Start, end, plan and passport set it to
+//! The moment of a placement: when the rules of oversight evaluate it next. A referral sets it to when its agreement nears its
+//! end; start, end, plan and passport set it to
 //! the end of the day; what can raise or close an alert at once sets it to now.
 
 use std::collections::HashMap;
@@ -9,8 +10,25 @@ use super::delivery_subject::DeliverySubject;
 use super::rows::Placement;
 use crate::exchange::{Change, RequestContext};
 use crate::proto::v1::PlacementState;
+use crate::register::agreements::AgreementRow;
 use crate::store::moment::{self, MomentRow};
 use crate::store::{Revision, StoreError};
+
+/// Days before the last day of an agreement from which the placements under it are evaluated: more than the school days of
+/// `NO_AGREEMENT`, of which there are at most 60, ever take.
+const DAYS_NEAR_END: i32 = 180;
+
+/// Has a new placement evaluated when its agreement nears its end, because no event tells that an agreement runs out.
+pub(super) fn evaluate_near_end(
+    cx: &RequestContext,
+    change: Change,
+    placement: Uuid,
+    agreement: &AgreementRow,
+) -> Change {
+    let day = agreement.to_date.plus_days(-DAYS_NEAR_END).max(cx.today);
+    let (guard, moment) = MomentRow::first(subject(placement), Some(day.end_of_day()));
+    change.guard(guard.key, guard.version).append(&moment)
+}
 
 /// Has the placement evaluated when the day ends, unless it is evaluated before. A moment that is due before keeps its
 /// instant, but gets a new version: another node may be evaluating it at this time, from what was known before this change.

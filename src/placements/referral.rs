@@ -74,6 +74,9 @@ pub(super) async fn create_referral(
     let recipients = parties.iter().filter(|party| **party != placement.commissioner);
     let deliveries: Vec<_> = recipients.map(|recipient| referral_to(&placement, recipient)).collect();
     change = moments::evaluate_deliveries(&mut cx, change, deliveries).await?;
+    if let Some(agreement) = agreements::by_id(&mut cx.snapshot, placement.agreement).await? {
+        change = moments::evaluate_near_end(&cx, change, placement.id, &agreement);
+    }
     let mut rows: Vec<_> = subject.record.iter().map(row_write).collect();
     rows.push(row_write(&placement));
     rows.extend(

@@ -196,8 +196,8 @@ async fn a_plan_of_few_hours(stage: &Stage, (low, unsaid): (&str, &str)) {
     stage.wait_for(low, rule, AlertState::Closed).await;
 }
 
-/// Makes an agreement in force between the parties of the placements, until a day.
-async fn agree(stage: &Stage, to_date: &str) {
+/// Makes an agreement in force between the parties of the placements, until a day; returns its id.
+async fn agree(stage: &Stage, to_date: &str) -> String {
     let classes = [
         DataClass::Referral,
         DataClass::Attendance,
@@ -227,13 +227,14 @@ async fn agree(stage: &Stage, to_date: &str) {
     let proposed = stage.la.call(register_service::PROPOSE_AGREEMENT, &request).await.unwrap().message;
     let request = CountersignAgreementRequest {
         request_id: new_id(),
-        agreement_id: proposed.agreement_id,
+        agreement_id: proposed.agreement_id.clone(),
         etag: proposed.etag,
         terms_sha256: proposed.terms_sha256,
         ..CountersignAgreementRequest::default()
     };
     let signed = stage.riverside.call(register_service::COUNTERSIGN_AGREEMENT, &request).await.unwrap();
     assert_eq!(signed.message.state(), AgreementState::InForce);
+    proposed.agreement_id
 }
 
 /// Checks that the end of an agreement alerts its live placements at once, that another agreement closes the alerts at
@@ -260,10 +261,20 @@ async fn an_agreement_that_ends(stage: &Stage, placements: [&str; 2]) {
         let again = stage.wait_for(placement, rule, AlertState::Open).await;
         assert_eq!((&*again.due_date, again.times_raised), ("2027-02-26", 2));
     }
-    agree(stage, "2027-08-31").await;
+    let agreement_id = agree(stage, "2027-04-30").await;
     for placement in placements {
         stage.wait_for(placement, rule, AlertState::Closed).await;
     }
+    // It runs out while a child is referred whose placement has not started.
+    let mut referral: CreateReferralRequest = stage.example("CreateReferral");
+    let child = referral.child.as_mut().unwrap();
+    (child.upn, child.legal_surname) = (String::new(), "Dunlin".to_owned());
+    (referral.request_id, referral.agreement_id) = (new_id(), agreement_id);
+    let made = stage.la.call(placement_service::CREATE_REFERRAL, &referral).await.unwrap().message;
+    stage.assert_none(&made.placement_id, rule).await;
+    stage.world.advance("2027-04-12T09:00:00Z");
+    let raised = stage.wait_for(&made.placement_id, rule, AlertState::Open).await;
+    assert_eq!((&*raised.due_date, raised.times_raised), ("2027-04-30", 1));
 }
 
 /// Checks that placements that started before the first day of the rules are not alerted.

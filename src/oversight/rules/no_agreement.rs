@@ -1,5 +1,6 @@
 //! `NO_AGREEMENT`: the agreement of a live placement has ended, or ends within some school days, and no other between
-//! commissioner and provider follows it. The alert ends with another agreement, or with the placement.
+//! commissioner and provider follows it. The alert ends with another agreement, or with the placement. A placement is live
+//! from its referral, which sets the first moment of it.
 
 use super::SCHOOL_DAYS;
 use crate::calendar::Date;
@@ -22,7 +23,7 @@ impl PlacementRule for NoAgreement {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        const { &[Parameter::new(SCHOOL_DAYS, 0, 200)] }
+        const { &[Parameter::new(SCHOOL_DAYS, 0, 60)] }
     }
 
     fn evaluate(&self, facts: &PlacementFacts, at: Instant, settings: &RuleSettings) -> Evaluation {
