@@ -39,9 +39,7 @@ pub(super) async fn evaluate_delivery(
         Evaluation::CLEAR
     };
     let calendar = terms::load_calendar(&mut cx.snapshot, &delivery.sender).await?;
-    let (rule, not_again) = (DELIVERY_RULE, None);
-    let opening =
-        Opening { rule, settings, book, at, calendar: &calendar, not_again, is_another_on_later_day: false };
+    let opening = Opening::by_life(DELIVERY_RULE, (settings, book), at, &calendar);
     let about = Subject::Delivery(delivery.clone());
     let newest = alerts::newest_about(&mut cx.snapshot, DELIVERY_RULE, &about, (None, None)).await?;
     let (guard, moment) = moment.followed_by(found.next);

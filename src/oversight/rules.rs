@@ -96,6 +96,7 @@ pub fn may_tell(id: RuleId) -> &'static [PartyRole] {
         Some(AnyRule::Listed(rule)) => rule.may_tell(),
         Some(AnyRule::OfPlacement(rule)) => rule.may_tell(),
         Some(AnyRule::OfProvider(rule)) => rule.may_tell(),
+        Some(AnyRule::OfDelivery) => not_acted_on::MAY_TELL,
         None => &[],
     }
 }

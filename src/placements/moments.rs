@@ -1,6 +1,5 @@
-//! The moment of a placement: when the rules of oversight evaluate it next. A referral sets it to when its agreement nears its
-//! end; start, end, plan and passport set it to
-//! the end of the day; what can raise or close an alert at once sets it to now.
+//! The moment of a placement: when the rules of oversight evaluate it next. A referral sets it to when its agreement nears
+//! its end; start, end, plan and passport to the end of the day; what can raise or close an alert at once to now.
 
 use std::collections::HashMap;
 

@@ -271,12 +271,11 @@ async fn load_expected_returns(
     .await?;
     let (mut returns, mut return_ids) = (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
     for due in due {
-        let mark = match due.slot {
-            Some(slot) => marks.remove(&(due.date, slot)),
-            None => {
-                let of_day = rows::list_current_of_day(&mut cx.snapshot, placement, due.date).await?;
-                of_day.into_iter().find(|mark| !mark.is_withdrawn())
-            }
+        let mark = if let Some(slot) = due.slot {
+            marks.remove(&(due.date, slot))
+        } else {
+            let of_day = rows::list_current_of_day(&mut cx.snapshot, placement, due.date).await?;
+            of_day.into_iter().find(|mark| !mark.is_withdrawn())
         };
         return_ids.push(mark.as_ref().map(|mark| mark.return_id));
         let received = first_received_time(cx, mark).await?;

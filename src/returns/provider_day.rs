@@ -153,23 +153,20 @@ async fn find_missing(
     let marks: HashMap<VersionKey, MarkRow> = marks.into_iter().map(|mark| (mark.key(), mark)).collect();
     let mut missing = Vec::with_capacity(due.len());
     for (placement, due) in due {
-        let is_marked = match due.slot {
-            Some(slot) => {
-                let key = key(placement, due.date, slot);
-                let mark = marks.get(&key);
-                let is_marked = mark.is_some_and(|mark| !mark.is_withdrawn());
-                if !is_marked {
-                    versions_read.push((key, mark.map_or(Revision::ABSENT, |mark| mark.revision)));
-                }
-                is_marked
+        let is_marked = if let Some(slot) = due.slot {
+            let key = key(placement, due.date, slot);
+            let mark = marks.get(&key);
+            let is_marked = mark.is_some_and(|mark| !mark.is_withdrawn());
+            if !is_marked {
+                versions_read.push((key, mark.map_or(Revision::ABSENT, |mark| mark.revision)));
             }
-            None => {
-                let (is_marked, versions) = find_marks_of_day(cx, placement, due.date).await?;
-                if !is_marked {
-                    versions_read.extend(versions);
-                }
-                is_marked
+            is_marked
+        } else {
+            let (is_marked, versions) = find_marks_of_day(cx, placement, due.date).await?;
+            if !is_marked {
+                versions_read.extend(versions);
             }
+            is_marked
         };
         let is_explained = is_marked || due.closed || is_absence_announced(cx, placement, due).await?;
         missing.push(!is_explained);

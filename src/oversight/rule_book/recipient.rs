@@ -55,7 +55,7 @@ pub enum PartyRole {
 }
 
 impl PartyRole {
-    /// All parties.
+    /// All parties of a placement.
     pub const ALL: [Self; 4] = [Self::Commissioner, Self::Provider, Self::Schools, Self::Residence];
 
     /// The names in `rules.toml`.

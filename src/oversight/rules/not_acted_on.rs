@@ -7,15 +7,20 @@ use crate::clock::Instant;
 use crate::exchange::DeliveryDeadlines;
 use crate::oversight::delivery_facts::DeliveryFacts;
 use crate::oversight::placement_rule::Evaluation;
-use crate::oversight::rule_book::RuleSettings;
+use crate::oversight::rule_book::{Parameter, PartyRole, RuleSettings};
 
 /// Name of a parameter: school days of the recipient until a delivery must be collected.
 const COLLECT_SCHOOL_DAYS: &str = "collect_school_days";
 /// Name of a parameter: school days of the recipient until a person must have acted on it.
 const ACT_SCHOOL_DAYS: &str = "act_school_days";
 
-/// The names of the rule's parameters.
-pub const PARAMETERS: &[&str] = &[COLLECT_SCHOOL_DAYS, ACT_SCHOOL_DAYS];
+/// The rule's parameters.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::new(COLLECT_SCHOOL_DAYS, 0, 60).not_above(ACT_SCHOOL_DAYS),
+    Parameter::new(ACT_SCHOOL_DAYS, 0, 60),
+];
+/// Whom the rule may tell: they know of the delivery.
+pub const MAY_TELL: &[PartyRole] = &[PartyRole::Sender, PartyRole::Recipient];
 
 /// Returns the deadlines that the rule's parameters set.
 #[must_use]
