@@ -326,7 +326,7 @@ impl Node {
         let system_clock = Arc::clone(&real);
         let mut settings = http::Extensions::new();
         settings.insert(Arc::clone(&self.rules));
-        settings.insert(Arc::new(self.rules.cut_off_times()));
+        settings.insert(Arc::new(oversight::rules::cut_off_times(&self.rules)));
         Arc::new(ExchangePipeline {
             methods: METHODS,
             log: self.log.clone(),

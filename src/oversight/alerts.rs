@@ -88,6 +88,12 @@ impl AlertRow {
         Instant::from_micros(self.raised).unwrap_or(Instant::MAX)
     }
 
+    /// Returns the instant at which its cause is evaluated at another. A node whose clock is behind that of the one which
+    /// raised it would find that it is not due yet, and close it; its day may be the one before.
+    pub(super) fn not_before_opening(&self, now: Instant) -> Instant {
+        now.max(self.opened)
+    }
+
     /// Returns when it ended.
     #[must_use]
     pub fn ended_at(&self) -> Option<Instant> {

@@ -6,7 +6,6 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::alerts::{self, AlertRow};
-use super::cause;
 use super::placement_facts;
 use super::placement_rule::PlacementRule;
 use super::rule::{Cause, Grounds};
@@ -68,7 +67,7 @@ pub(super) async fn find_cause(
     for placement in placements::rows::by_ids(&mut cx.snapshot, &ids).await? {
         by_commissioner.entry(placement.commissioner).or_default().push(placement.id);
     }
-    let at = cause::not_before_opening(cx, alert);
+    let at = alert.not_before_opening(cx.now);
     let (mut remaining, mut versions_read) = (BTreeSet::new(), Vec::new());
     for (commissioner, ids) in by_commissioner {
         for ids in ids.chunks(PLACEMENTS_PER_LOAD) {

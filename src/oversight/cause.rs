@@ -11,7 +11,6 @@ use super::rule_book::RuleBook;
 use super::rules::{self, AnyRule, not_acted_on};
 use super::subject::Subject;
 use crate::calendar::Date;
-use crate::clock::Instant;
 use crate::exchange::{Refusal, RequestContext};
 use crate::store::StoreError;
 
@@ -50,7 +49,7 @@ async fn find_by_rule(
     let Subject::Placement(placement) = &alert.subject else {
         return Err(StoreError::corrupt("alerts", "subject").into());
     };
-    let at = not_before_opening(cx, alert);
+    let at = alert.not_before_opening(cx.now);
     let Some(loaded) = placement_facts::load_one(cx, (book, Date::in_london(at)), *placement).await? else {
         return Ok(None);
     };
@@ -59,12 +58,6 @@ async fn find_by_rule(
     let holds = rule.evaluate(&facts, at, settings).cause.is_some();
     let rests_on = rule.rests_on(&facts, at, settings);
     Ok(Some(Cause { holds, figures: None, rests_on, grounds }))
-}
-
-/// Returns the instant at which the cause of an alert is evaluated. A node whose clock is behind that of the one which raised
-/// the alert would find that it is not due yet, and close it; its day may be the one before.
-pub(super) fn not_before_opening(cx: &RequestContext, alert: &AlertRow) -> Instant {
-    cx.now.max(alert.opened)
 }
 
 /// Reads whether the cause of an organisation's alert about a provider still holds for its children.
@@ -97,7 +90,7 @@ async fn find_of_delivery(
         return Ok(None);
     };
     let settings = book.settings(alert.rule).ok_or_else(|| StoreError::corrupt("alerts", "rule"))?;
-    let holds = not_acted_on::evaluate(&facts, not_before_opening(cx, alert), settings).cause.is_some();
+    let holds = not_acted_on::evaluate(&facts, alert.not_before_opening(cx.now), settings).cause.is_some();
     Ok(Some(Cause { holds, figures: None, rests_on: None, grounds }))
 }
 

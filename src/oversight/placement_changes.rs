@@ -56,6 +56,9 @@ pub(super) async fn evaluate_placements(
             let evaluation = (book, at, &calendar);
             let known = (&mut newest, &mut findings);
             (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, known)).await?;
+            // What came on a later day was not decided on: the moment kept its instant.
+            let is_late = Date::in_london(at) < cx.today;
+            next = [next, is_late.then_some(cx.now)].into_iter().flatten().min();
         }
         let (guard, moment) = moment.evaluated_at(at, next);
         change = change.guard(guard.key, guard.version).append(&moment);

@@ -40,7 +40,8 @@ pub(super) async fn evaluate_provider(
     let change = cx.change(&permit).guard(guard.key, guard.version).append(&next);
     let Some(first) = first else { return Ok(Some(change)) };
     let subject = moments::provider_day_subject(provider, day);
-    let (guard, moment) = MomentRow::bring_forward(&mut cx.snapshot, subject, first.max(at)).await?;
+    let due = (cx.now, first.max(at));
+    let (guard, moment) = MomentRow::bring_forward(&mut cx.snapshot, subject, due).await?;
     let change = change.guard(guard.key, guard.version);
     Ok(Some(moment.iter().fold(change, Change::append)))
 }

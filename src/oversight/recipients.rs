@@ -158,7 +158,7 @@ mod tests {
         let roles = [PartyRole::Commissioner, PartyRole::Provider, PartyRole::Schools, PartyRole::Residence];
         let recipients = roles.map(|party| Recipient { party, after: None });
         let (placement, calendar, opened) = (placement(), calendar(), at("2026-11-18 12:00"));
-        let told = |rests_on: Option<&str>| {
+        let parties_of = |rests_on: Option<&str>| {
             let about = About {
                 placement: Some(&placement),
                 subject: &Subject::Placement(placement.id),
@@ -169,8 +169,8 @@ mod tests {
         };
         let always = ["la/330", "provider/riverside"];
         let all = ["la/330", "provider/riverside", "school/145678", "la/332"];
-        assert_eq!(told(None), all);
-        assert_eq!(told(Some("2026-11-16")), all);
-        assert_eq!(told(Some("2026-11-13")), always, "the days are those of the former parties too");
+        assert_eq!(parties_of(None), all);
+        assert_eq!(parties_of(Some("2026-11-16")), all);
+        assert_eq!(parties_of(Some("2026-11-13")), always, "the days are those of the former parties too");
     }
 }

@@ -9,12 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::act_by::{ActWithin, SchoolHours};
-use super::provider_rule::ProviderRule as _;
 use super::rule_id::RuleId;
-use super::rules::return_missing::ReturnMissing;
 use super::severity::Severity;
 use crate::calendar::{Date, TimeOfDay};
-use crate::returns::cut_off::CutOffTimes;
 
 pub use parameter::Parameter;
 pub use parse::RuleBookFault;
@@ -96,13 +93,6 @@ impl RuleBook {
     /// Returns the settings of all rules, in the order of their ids.
     pub fn rules(&self) -> impl Iterator<Item = (RuleId, &RuleSettings)> {
         self.rules.iter().map(|(id, settings)| (*id, settings))
-    }
-
-    /// Returns what makes the cut-off of a session of which the plan has none.
-    #[must_use]
-    pub fn cut_off_times(&self) -> CutOffTimes {
-        let settings = self.settings(ReturnMissing.id());
-        settings.map(|settings| ReturnMissing.cut_off_times(settings)).unwrap_or_default()
     }
 
     fn without_rules() -> Self {

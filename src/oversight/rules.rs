@@ -28,6 +28,7 @@ use super::rule::Rule;
 use super::rule_book::{Parameter, PartyRole, RuleBook};
 use super::rule_id::RuleId;
 use crate::exchange::DeliveryDeadlines;
+use crate::returns::cut_off::CutOffTimes;
 
 /// The rules that list what is due by themselves.
 pub const RULES: &[&dyn Rule] = &[&open_item_overdue::OpenItemOverdue];
@@ -61,6 +62,13 @@ pub const DELIVERY_RULE: RuleId = RuleId::NotActedOn;
 #[must_use]
 pub fn delivery_deadlines(book: &RuleBook) -> DeliveryDeadlines {
     book.settings(DELIVERY_RULE).map(not_acted_on::deadlines).unwrap_or_default()
+}
+
+/// Returns what makes the cut-off of a session of which the plan has none, by a rule book.
+#[must_use]
+pub fn cut_off_times(book: &RuleBook) -> CutOffTimes {
+    let settings = book.settings(return_missing::ReturnMissing.id());
+    settings.map(|settings| return_missing::ReturnMissing.cut_off_times(settings)).unwrap_or_default()
 }
 
 /// A rule of any kind.

@@ -75,7 +75,7 @@ pub(super) async fn end_placement(
     let part = LeafInput { placement: placement.id, role, record, sender, key: &key, reply: &reply };
     let mut rows = vec![row_write(&draft.next)];
     if end.date.is_none() {
-        for item in open_items::list_skipped(&mut cx.snapshot, placement.id).await? {
+        for item in open_items::list_checked(&mut cx.snapshot, placement.id).await? {
             change = change.guard(item.key(), item.version);
             rows.push(row_write(&item.reopened()));
         }

@@ -116,14 +116,14 @@ pub(super) async fn load_due_dates(
     rows.iter().map(|row| OpenItemRow::read(row).map(|row| (row.item, row.due_date))).collect()
 }
 
-/// Lists the items of a placement that were checked without an alert because the placement had ended by then.
+/// Lists the items of a placement that were checked: its end may have kept an alert from being raised, or closed it.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn list_skipped(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<OpenItemRow>, StoreError> {
+pub async fn list_checked(snapshot: &mut Snapshot, placement: Uuid) -> Result<Vec<OpenItemRow>, StoreError> {
     let rows = fetch_newest(snapshot, placement).await?;
     let mut items = rows.iter().map(OpenItemRow::read).collect::<Result<Vec<_>, _>>()?;
-    items.retain(|item| item.is_checked && !item.is_raised);
+    items.retain(|item| item.is_checked);
     items.sort_unstable_by_key(|item| item.item);
     Ok(items)
 }

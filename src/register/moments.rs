@@ -112,7 +112,7 @@ async fn bring_forward(
     subject: String,
 ) -> Result<Change, StoreError> {
     let due = cx.now.plus(EVALUATION_DELAY);
-    let (guard, moment) = MomentRow::bring_forward(&mut cx.snapshot, subject, due).await?;
+    let (guard, moment) = MomentRow::bring_forward(&mut cx.snapshot, subject, (cx.now, due)).await?;
     let change = change.guard(guard.key, guard.version);
     Ok(moment.iter().fold(change, Change::append))
 }

@@ -63,20 +63,23 @@ impl MomentRow {
     }
 
     /// Makes the version of a subject's moment that is due at an instant, unless it is due before, and the guard under
-    /// which that holds.
+    /// which that holds. One that is due by now keeps its instant, but gets a new version: another node may be evaluating
+    /// it at this time, from what was known before this change.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn bring_forward(
         snapshot: &mut Snapshot,
         subject: String,
-        due: Instant,
+        (now, due): (Instant, Instant),
     ) -> Result<(Guard, Option<Self>), StoreError> {
         let key = key(&subject);
         let present: Option<Self> = snapshot.newest(&key).await?;
         let version = present.as_ref().map_or(Revision::ABSENT, |present| present.version);
-        let is_before = present.and_then(|present| present.due).is_some_and(|present| present <= due);
-        let next = (!is_before).then(|| Self { subject, version: version.next(), due: Some(due) });
+        let before = present.and_then(|present| present.due).filter(|present| *present <= due);
+        let is_ahead = before.is_some_and(|before| before > now);
+        let due = Some(before.unwrap_or(due));
+        let next = (!is_ahead).then(|| Self { subject, version: version.next(), due });
         Ok((Guard { key, version }, next))
     }
 

@@ -117,8 +117,8 @@ async fn a_new_party_is_told_of_its_past_days(world: &World, (own, elsewhere): (
     let etag = current_etag(&la, own).await;
     update_parties(&la, own, &etag, (&["school/134567"], "la/331", "2026-11-30")).await.unwrap();
     world.advance("2026-12-07T10:34:00Z");
-    let told = wait_for_alert(&residence, NEXT_MORNING, (AlertState::Open, 3)).await;
-    assert_eq!(told.figures, Some(figures(1, 1)));
+    let alert = wait_for_alert(&residence, NEXT_MORNING, (AlertState::Open, 3)).await;
+    assert_eq!(alert.figures, Some(figures(1, 1)));
 }
 
 /// Checks that a provider that ends a placement still owes its marks.
@@ -136,8 +136,8 @@ async fn an_end_leaves_what_is_owed(world: &World, own: &str) {
     world.advance("2026-12-07T10:35:00Z");
     wait_for_ticks().await;
     for client in [&provider, &la] {
-        let owed = wait_for_alert(client, NEXT_MORNING, (AlertState::Open, 2)).await;
-        assert_eq!(owed.figures, Some(figures(1, 1)));
+        let alert = wait_for_alert(client, NEXT_MORNING, (AlertState::Open, 2)).await;
+        assert_eq!(alert.figures, Some(figures(1, 1)));
     }
     submit(&provider, &submission(vec![mark(own, "2026-11-30", "/")])).await.unwrap();
     wait_for_alert(&provider, NEXT_MORNING, (AlertState::Closed, 2)).await;

@@ -364,8 +364,8 @@ fn serial_number(name: &str) -> u64 {
     name.bytes().fold(1_000, |serial, byte| serial * 31 % 1_000_003 + u64::from(byte))
 }
 
-/// Waits until no moment is due.
-async fn wait_until_evaluated(database: &Database) {
+/// Waits until no moment is due by the held clock of a sandbox that was just made.
+pub async fn wait_until_evaluated(database: &Database) {
     let sql = "SELECT COUNT(*) AS due FROM moments m JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx \
                AND v.ordinal = m.ordinal WHERE m.due <= $1";
     let now = NOW.parse::<Instant>().unwrap().micros();

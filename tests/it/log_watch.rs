@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError, Contradiction, read_checkpoint_folder};
 use ap_gateway::proto::v1::{ListPlacementsRequest, placement_service};
+use ap_gateway::store::{Database, DatabaseLocation};
 use ap_gateway::tlog::{Checkpoint, LogKeyHistory};
 use tokio::task::JoinSet;
 
 use super::exchange_semantics::{mark, submission, submit};
+use super::fixtures::wait_until_evaluated;
 use super::limits::output;
 use super::process::{Process, Sandbox};
 use super::rollback::copy_folder;
@@ -33,6 +35,11 @@ impl Scene {
         let (sandbox, copies) = (Sandbox::new(), tempfile::tempdir().unwrap());
         let server = Process::serve(sandbox.path());
         list(&sandbox.client("provider-a").await).await.unwrap();
+        // What is due makes entries, and both servers are to have the same.
+        let database =
+            Database::open(&DatabaseLocation::Sqlite(sandbox.path().join("gateway.sqlite"))).await.unwrap();
+        wait_until_evaluated(&database).await;
+        database.close().await;
         assert!(server.terminate().success());
         copy_folder(sandbox.path(), &copies.path().join("copy"));
         Self { sandbox, copies }

@@ -15,8 +15,14 @@ use super::placement_rules::{list_alerts, put_short_plan, start_short_placement,
 use super::support::{NOW, World};
 
 /// A second value of a parameter from a Thursday, on which nothing else of the placement is due.
-const LATER_VALUE: &str = "[rules.PROGRESS_MISSING.parameters]\nschool_days = \
-    [{ from = \"2026-11-02\", value = 35 }, { from = \"2026-11-26\", value = 1 }]\n";
+const LATER_VALUE: &str = "[rules.PROGRESS_MISSING]
+from = '2026-11-02'
+findings = ['IG2']
+severity = 3
+recipients = ['provider']
+[rules.PROGRESS_MISSING.parameters]
+school_days = [{ from = '2026-11-02', value = 35 }, { from = '2026-11-26', value = 1 }]
+";
 
 /// Returns the versions of a placement's moment with their instants.
 async fn moments_of(world: &World, placement: &str) -> Vec<(i64, Option<i64>)> {

@@ -183,9 +183,9 @@ async fn an_alert_is_acknowledged_and_resolved(world: &World, late: &str) {
     let raised_by_gateway = audit::list_all_exchanges(&la).await.unwrap().into_iter();
     let raised_by_gateway: Vec<_> =
         raised_by_gateway.filter(|exchange| exchange.method == oversight::ALERT_METHOD.path).collect();
-    // Each alert of the world was escalated twice in autumn, and its ten placements were evaluated together.
-    let times: Vec<_> = raised_by_gateway.iter().map(|one| (one.index, one.time, one.child_count)).collect();
-    assert_eq!(raised_by_gateway.len(), 22, "{times:?}");
+    let raising =
+        raised_by_gateway.iter().filter(|one| one.time == raised.raised_time && one.child_count == 1);
+    assert!(raising.count() > 0, "the entry of the exchange that raised the alert");
     assert!(
         raised_by_gateway
             .iter()
@@ -312,15 +312,17 @@ async fn alerts_are_listed_by_urgency(world: &World) {
         }
     }
     assert_eq!(paged, all);
-    for (rule, severity, count) in [
-        ("OPEN_ITEM_OVERDUE", 0, all.len()),
-        ("", 3, all.len()),
-        ("", 2, 0),
-        ("OPEN_ITEM_OVERDUE", 3, all.len()),
-    ] {
+    for (rule, severity) in
+        [("OPEN_ITEM_OVERDUE", 0), ("", 3), ("", 2), ("OPEN_ITEM_OVERDUE", 3), ("OPEN_ITEM_OVERDUE", 2)]
+    {
         let request = ListAlertsRequest { rule: rule.to_owned(), severity, ..ListAlertsRequest::default() };
         let found = la.call(oversight_service::LIST_ALERTS, &request).await.unwrap().message.alerts;
-        assert_eq!(found.len(), count, "{rule} {severity}");
+        let mut expected = all.clone();
+        expected.retain(|alert| {
+            (rule.is_empty() || alert.rule == rule) && (severity == 0 || alert.severity == severity)
+        });
+        assert_eq!(found.len(), expected.len(), "{rule} {severity}");
+        assert!(found.iter().all(|alert| expected.contains(alert)), "{rule} {severity}");
     }
     for (rule, severity) in [("PAST_LIFE", 0), ("", 4)] {
         let request = ListAlertsRequest { rule: rule.to_owned(), severity, ..ListAlertsRequest::default() };

@@ -19,7 +19,7 @@ pub const PARAMETERS: &[Parameter] = &[
     Parameter::new(COLLECT_SCHOOL_DAYS, 0, 60).not_above(ACT_SCHOOL_DAYS),
     Parameter::new(ACT_SCHOOL_DAYS, 0, 60),
 ];
-/// Whom the rule may tell: they know of the delivery.
+/// The parties that the rule may tell: they know of the delivery.
 pub const MAY_TELL: &[PartyRole] = &[PartyRole::Sender, PartyRole::Recipient];
 
 /// Returns the deadlines that the rule's parameters set.

@@ -13,11 +13,11 @@ use ap_gateway::proto::v1::{
     Acceptance, AcknowledgeDeliveryRequest, Acknowledged, AlertState, ClosureKind, Contact,
     CreateReferralRequest, DaySession, DecidePlacementRequest, DeclareClosureRequest, DeliveryKind,
     DeliveryStage, EndPlacementRequest, LegalBasis, ListAlertsRequest, Mark, MissingItem,
-    NotifyExpectedAbsenceRequest, Officer, PassportBlock, PassportEmergency, PassportMedical, PassportMeta,
-    PassportSafeguarding, PassportSafety, Plan, PutPassportRequest, PutPlanRequest, RespondToReferralRequest,
-    Session, StartPlacementRequest, SubmitAttendanceRequest, SubmitAttendanceResponse, VoidReturnRequest,
-    delivery_service, oversight_service, passport_service, placement_service, register_service,
-    returns_service,
+    NotifyExpectedAbsenceRequest, Officer, PassportBlock, PassportBlockKind as Kind, PassportEmergency,
+    PassportMedical, PassportMeta, PassportSafeguarding, PassportSafety, Plan, PutPassportRequest,
+    PutPlanRequest, RespondToReferralRequest, Session, StartPlacementRequest, SubmitAttendanceRequest,
+    SubmitAttendanceResponse, VoidReturnRequest, delivery_service, oversight_service, passport_service,
+    placement_service, register_service, returns_service,
 };
 use prost::Message;
 
@@ -46,6 +46,8 @@ pub struct Actors {
     /// A plan without open items, by commissioner and provider.
     plans: BTreeMap<(String, String), Plan>,
     returns: BTreeMap<String, String>,
+    /// The etags of the passports, by child.
+    passports: BTreeMap<String, String>,
     /// Whether passports hold what only the commissioner's own persons may know.
     flagged: bool,
 }
@@ -69,8 +71,8 @@ impl Actors {
         let organisations = made.organisations.into_iter().map(|one| (one.name, one.organisation)).collect();
         let agreements = made.agreements.into_iter();
         let agreements = agreements.map(|one| ((one.commissioner, one.provider), one.agreement_id)).collect();
-        let (placed, returns) = (BTreeMap::new(), BTreeMap::new());
-        Self { clients, placed, organisations, agreements, plans, returns, flagged }
+        let (placed, returns, passports) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { clients, placed, organisations, agreements, plans, returns, passports, flagged }
     }
 
     /// Does a step.
@@ -181,7 +183,7 @@ impl Actors {
     }
 
     /// Puts a passport that a start needs, and shares it.
-    async fn share_passport(&self, client: &Client, name: &str) {
+    async fn share_passport(&mut self, client: &Client, name: &str) {
         let placement_id = self.placed[name].id.clone();
         let none = || "none known".to_owned();
         let author = Officer { name: "Ada Officer".to_owned(), ..Officer::default() };
@@ -200,16 +202,23 @@ impl Actors {
             }));
         }
         let blocks = contents.into_iter();
+        let unread = [Kind::Health, Kind::Safeguarding].into_iter();
+        let unread =
+            unread.filter(|kind| *kind == Kind::Health || !self.flagged).map(|kind| kind as i32).collect();
         let request = PutPassportRequest {
             request_id: new_id(),
             placement_id: placement_id.clone(),
             blocks: blocks
                 .map(|content| PassportBlock { content: Some(content), ..Default::default() })
                 .collect(),
+            etag: self.passports.get(name).cloned().unwrap_or_default(),
+            // From the second version on, `keep` must name every kind that no system may read.
+            keep: if self.passports.contains_key(name) { unread } else { Vec::new() },
             ..PutPassportRequest::default()
         };
         let etag = client.call(passport_service::PUT_PASSPORT, &request).await.unwrap().message.etag;
         share_passport(client, &placement_id, &etag).await.unwrap();
+        self.passports.insert(name.to_owned(), etag);
     }
 
     async fn start(&mut self, client: &Client, step: &Step, name: &str) {

@@ -15,6 +15,8 @@ use super::super::support::deliveries;
 
 /// Length of a UUID as text.
 const UUID_CHARS: usize = 36;
+/// Characters of a SHA-256 in hex.
+const SHA256_CHARS: usize = 64;
 
 /// Names of placements by their ids.
 pub type Names = BTreeMap<String, String>;
@@ -82,7 +84,7 @@ pub async fn bytes_received(client: &Client, names: &Names) -> Vec<Vec<u8>> {
     received
 }
 
-/// Replaces each UUID by the name of its placement, or by zeros.
+/// Replaces each UUID by the name of its placement, or by zeros, and each SHA-256 of terms, which contain ids, by zeros.
 fn without_ids(bytes: &[u8], names: &Names) -> Vec<u8> {
     let (mut masked, mut at) = (bytes.to_vec(), 0);
     while at + UUID_CHARS <= masked.len() {
@@ -96,6 +98,13 @@ fn without_ids(bytes: &[u8], names: &Names) -> Vec<u8> {
         part.fill(b'0');
         part[..name.len()].copy_from_slice(name.as_bytes());
         at += UUID_CHARS;
+    }
+    at = 0;
+    while let Some(part) = masked.get_mut(at..at + SHA256_CHARS) {
+        if part.iter().all(u8::is_ascii_hexdigit) {
+            part.fill(b'0');
+        }
+        at += 1;
     }
     masked
 }
