@@ -243,7 +243,7 @@ impl Fixtures {
         let path = method_path(&method_descriptor(method));
         let answer = self.connection(caller).await.send(&path, &[], body).await.unwrap();
         if let Some(database) = &self.settled {
-            wait_until_evaluated(database).await;
+            wait_until_evaluated(database, NOW.parse().unwrap()).await;
         }
         answer
     }
@@ -364,13 +364,19 @@ fn serial_number(name: &str) -> u64 {
     name.bytes().fold(1_000, |serial, byte| serial * 31 % 1_000_003 + u64::from(byte))
 }
 
-/// Waits until no moment is due by the held clock of a sandbox that was just made.
-pub async fn wait_until_evaluated(database: &Database) {
+/// Waits until no moment is due by an instant.
+pub async fn wait_until_evaluated(database: &Database, now: Instant) {
     let sql = "SELECT COUNT(*) AS due FROM moments m JOIN current_versions v ON v.key = m.version_key AND v.idx = m.idx \
                AND v.ordinal = m.ordinal WHERE m.due <= $1";
-    let now = NOW.parse::<Instant>().unwrap().micros();
     for round in 0.. {
-        let row = database.reader().await.unwrap().fetch_one(sql, vec![now.into()]).await.unwrap().unwrap();
+        let row = database
+            .reader()
+            .await
+            .unwrap()
+            .fetch_one(sql, vec![now.micros().into()])
+            .await
+            .unwrap()
+            .unwrap();
         if row.get::<i64>("due").unwrap() == 0 {
             break;
         }

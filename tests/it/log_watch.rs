@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ap_gateway::cli::{profile, sandbox};
 use ap_gateway::client::{Client, ClientError, Contradiction, read_checkpoint_folder};
+use ap_gateway::clock::{Clock, SystemClock};
 use ap_gateway::proto::v1::{ListPlacementsRequest, placement_service};
 use ap_gateway::store::{Database, DatabaseLocation};
 use ap_gateway::tlog::{Checkpoint, LogKeyHistory};
@@ -38,7 +39,7 @@ impl Scene {
         // What is due makes entries, and both servers are to have the same.
         let database =
             Database::open(&DatabaseLocation::Sqlite(sandbox.path().join("gateway.sqlite"))).await.unwrap();
-        wait_until_evaluated(&database).await;
+        wait_until_evaluated(&database, SystemClock.now()).await;
         database.close().await;
         assert!(server.terminate().success());
         copy_folder(sandbox.path(), &copies.path().join("copy"));
