@@ -10,6 +10,7 @@ use ap_gateway::client::{Client, ClientError};
 use ap_gateway::proto::v1::{Outcome, SubmitAttendanceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -112,8 +113,13 @@ async fn a_commit_whose_outcome_is_not_known_is_found_out_by_its_retry() {
     world.stop().await;
 }
 
-/// Submits one mark for each session, each until it is answered; returns the number of failed attempts as well.
-async fn submit_marks(client: Client, placement: String) -> (Vec<(SubmitAttendanceRequest, String)>, usize) {
+/// Submits one mark for each session, each until it is answered; returns the number of failed attempts as well. Notifies of
+/// each answer.
+async fn submit_marks(
+    client: Client,
+    placement: String,
+    answers: Arc<Notify>,
+) -> (Vec<(SubmitAttendanceRequest, String)>, usize) {
     let (mut answered, mut unanswered) = (Vec::new(), 0);
     for session in 0..MARKS_PER_CHILD {
         let request = submission(vec![late_mark(&placement, session)]);
@@ -129,6 +135,7 @@ async fn submit_marks(client: Client, placement: String) -> (Vec<(SubmitAttendan
             reply = submit(&client, &request).await;
         }
         answered.push((request, reply.unwrap().message.return_id));
+        answers.notify_one();
         // The pause makes sure that marks are left to send when the database crashes, on any machine.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -138,11 +145,11 @@ async fn submit_marks(client: Client, placement: String) -> (Vec<(SubmitAttendan
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_crash_of_postgresql() {
     let world = World::postgres().await;
-    let mut loads = JoinSet::new();
+    let (mut loads, answers) = (JoinSet::new(), Arc::new(Notify::new()));
     for placement in world.placements("la-a", "provider-a") {
-        loads.spawn(submit_marks(world.client("provider-a").await, placement));
+        loads.spawn(submit_marks(world.client("provider-a").await, placement, Arc::clone(&answers)));
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    answers.notified().await;
     world.crash_postgres();
     let (answered, unanswered): (Vec<_>, Vec<_>) = loads.join_all().await.into_iter().unzip();
     assert!(unanswered.iter().sum::<usize>() > 0, "no call failed during the crash");
