@@ -65,8 +65,10 @@ impl Fixtures {
         Self::make(dir, random, personal, None).await
     }
 
-    /// Creates fixtures that wait after each call until what it made due was evaluated, so that the log has one order.
+    /// Creates fixtures that wait, at first and after each call, until what is due was evaluated, so that the log has one
+    /// order.
     pub async fn create_settled(dir: &Path, random: Randomness, database: Database) -> Self {
+        wait_until_evaluated(&database, NOW.parse().unwrap()).await;
         Self::make(dir, random, |_| None, Some(database)).await
     }
 
