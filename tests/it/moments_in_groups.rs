@@ -13,9 +13,9 @@ use ap_gateway::store::Value;
 use uuid::Uuid;
 
 use super::documents::{acknowledge, put_passport, share_passport};
-use super::fixtures::{Fixtures, UPN};
+use super::fixtures::{Fixtures, UPN, wait_until_evaluated};
 use super::placement_rules::{list_alerts, start_short_placement, wait_for_alert};
-use super::support::World;
+use super::support::{NOW, World};
 
 const WITHOUT_PASSPORT: &str = "START_WITHOUT_PASSPORT";
 const PAST_END: &str = "PAST_END";
@@ -73,6 +73,10 @@ async fn part_of(client: &Client, index: i64) -> Option<BTreeSet<String>> {
 
 async fn all(world: World) -> World {
     let [la, riverside] = [world.client("la-a").await, world.client("provider-a").await];
+    // What the start of the node made due concerns the placements of the sandbox alone.
+    let database = world.database().await;
+    wait_until_evaluated(&database, NOW.parse().unwrap()).await;
+    database.close().await;
     let mut stage = Fixtures::create(world.dir.path(), Randomness::system()).await;
     let mut started = Vec::new();
     stage.personal_text = |field| (field == "upn").then(next_upn);
