@@ -142,11 +142,11 @@ pub async fn start(
             .map_err(|error| Failure::unavailable(&format!("the folder {}", dir.display()), error))?;
         let made = files::create(dir, postgres_url_file)?;
         let clock = ManualClock::new(parse_instant(WORLD_CREATED_AT)?);
-        let environment = environment(Arc::new(clock.clone()), random);
+        let made_in = || environment(Arc::new(clock.clone()), random);
         let config = load_config(dir)?;
         let log_key = init::create_gateway(
             config,
-            environment,
+            made_in(),
             "ap-gateway-sandbox/log",
             &made.operator,
             "Gateway operator",
@@ -155,7 +155,8 @@ pub async fn start(
         std::fs::write(dir.join("log-key"), &log_key)
             .map_err(|error| Failure::unavailable("a file", error))?;
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let served = serve_on(dir, local, Some(clock.clone()), Arc::new(clock.clone()), random).await?;
+        let node = Node::open(load_config(dir)?, made_in()).await?;
+        let served = Box::pin(serve_node(node.without_oversight(), dir, local, Some(clock.clone()))).await?;
         let world = world_builder::build(dir, &clock, random.clone()).await;
         served.stop().await?;
         world::save(dir, &world?)?;
@@ -199,9 +200,18 @@ async fn serve_on(
 ) -> Result<RunningSandbox, Failure> {
     gateway::raise_descriptor_limit().map_err(StartError::from)?;
     let config = load_config(dir)?;
-    let tls = gateway::tls(&config)?;
     let mut node = Node::open(config, environment(clock, random)).await?;
     node.open_management().await?;
+    Box::pin(serve_node(node, dir, listen, held)).await
+}
+
+async fn serve_node(
+    node: Node,
+    dir: &Path,
+    listen: SocketAddr,
+    held: Option<ManualClock>,
+) -> Result<RunningSandbox, Failure> {
+    let tls = gateway::tls(&load_config(dir)?)?;
     // What has fallen due since the folder was left is done before the first call, so that the same folder gives the same
     // log.
     let mut alerts = node.alert_scheduler(Arc::clone(&tls));
