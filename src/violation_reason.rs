@@ -101,6 +101,7 @@ violation_reasons! {
     KeyFormat "KEY_FORMAT" "not a public JWK of P-256, Ed25519 or RSA from 2,048 bits for this key id and algorithm";
     KeyPrivate "KEY_PRIVATE" "the JWK holds a private or shared key: replace that key, and send the public part of the new one";
     KeyDuplicate "KEY_DUPLICATE" "two keys have this id";
+    ReasonUnknown "REASON_UNKNOWN" "no refusal has this reason";
     OrganisationUnknown "ORGANISATION_UNKNOWN" "no organisation is registered under this id";
     OrganisationKind "ORGANISATION_KIND" "an organisation of this kind cannot be named here";
     MethodUnknown "METHOD_UNKNOWN" "no method has this name";

@@ -1,6 +1,8 @@
 //! The audit service and the offline tools: listing exchanges, serving proofs, exporting the log, and verifying a copy
 //! of the database with nothing but the log's public key.
 
+mod breach;
+mod breach_count;
 pub mod disposal;
 pub mod export;
 mod query;
@@ -23,7 +25,10 @@ methods! {
         Reads, callers: ANYONE, access: [Owner: Always]
     }
     audit_service::GET_EXCHANGE => unary(service::get_exchange) {
-        Reads, callers: ANYONE, access: [Owner: Always]
+        Reads, callers: ANYONE, access: [Owner: Always, Operator: Always]
+    }
+    audit_service::GET_BREACH_SCOPE => unary(breach::get_breach_scope) {
+        ReadsOwn, callers: DIRECTORY_READERS, access: [Owner: Always, Operator: Always]
     }
     audit_service::GET_CHECKPOINT => hashes_only(service::get_checkpoint) {
         Reads, callers: ANYONE, access: []

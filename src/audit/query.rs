@@ -23,6 +23,9 @@ use crate::store::{Row, Snapshot, StoreError, Value};
 /// log.
 const MAX_SCANNED_ROWS: i64 = 10_000;
 
+/// Number of leaves of the readers' own children after which a page ends, so that no response is too large.
+const MAX_LISTED_LEAVES: usize = 2_000;
+
 /// Returns the organisations whose exchanges the caller may read.
 pub async fn load_scope(cx: &mut RequestContext) -> Result<Vec<OrganisationId>, StoreError> {
     if cx.caller.kind() == OrganisationKind::Auditor {
@@ -45,14 +48,22 @@ impl ExchangeFilter {
             || self.practitioner.is_some()
             || self.role.is_some()
             || self.break_glass
+            || self.maker.is_some()
+            || self.certificate.is_some()
+            || self.reason.is_some()
+            || self.record_version.is_some()
             || self.record_kind.is_some()
             || self.counterpart.is_some()
             || self.placement.is_some()
     }
 
-    /// Returns whether the person who acted, and whether in an emergency, match the filters.
-    fn matches_person(&self, entry: &AuditEntry) -> bool {
+    /// Returns whether the certificate and its organisation, the person who acted, whether in an emergency, and the reason
+    /// match the filters.
+    pub fn matches_entry(&self, entry: &AuditEntry) -> bool {
         (!self.break_glass || entry.break_glass)
+            && self.certificate.is_none_or(|certificate| entry.certificate_sha256 == certificate[..])
+            && self.maker.as_ref().is_none_or(|maker| maker_of(entry) == maker.as_str())
+            && self.reason.is_none_or(|reason| entry.reason == reason)
             && self.practitioner.is_none_or(|practitioner| entry.practitioner == practitioner[..])
             && self.role.is_none_or(|role| proto::role_code(&entry.role) == Some(role))
     }
@@ -60,10 +71,14 @@ impl ExchangeFilter {
     /// Returns whether the part of a reader matches the filters that are no columns.
     fn matches(&self, part: &ReaderPart<'_>) -> bool {
         self.purpose.is_none_or(|purpose| part.has_purpose(purpose))
-            && self.record_kind.is_none_or(|kind| part.has_kind(kind))
+            && part.has_record(self.records())
             && self.counterpart.as_ref().is_none_or(|counterpart| part.has_counterpart(counterpart))
-            && self.placement.is_none_or(|placement| part.is_about(placement))
     }
+}
+
+/// Returns the organisation whose certificate an exchange was made with.
+fn maker_of(entry: &AuditEntry) -> &str {
+    if entry.processor.is_empty() { &entry.organisation } else { &entry.processor }
 }
 
 /// Reads a page of entries of these organisations below an index, the newest first, and the index below which the next
@@ -120,7 +135,7 @@ impl Page<'_> {
     fn add(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         for row in rows {
             let opened = open_entry(row)?;
-            if !self.filter.matches_person(&opened.entry) {
+            if !self.filter.matches_entry(&opened.entry) {
                 continue;
             }
             let mut parts = self.scope.iter().filter_map(|organisation| opened.part_of(&[organisation]));
@@ -179,10 +194,21 @@ impl Page<'_> {
         let size = self.filter.page_size;
         // Below the floor not every reader's entries were read.
         let found = self.found.split_off(&floor);
-        let many = found.len() > size;
-        let page: Vec<_> = found.into_iter().rev().take(size).collect();
+        let count = found.len();
+        let mut page: Vec<(i64, OpenedEntry)> = Vec::new();
+        let mut leaves = 0;
+        for (index, opened) in found.into_iter().rev().take(size) {
+            let part = opened.part_of(self.scope);
+            leaves += part.map_or(0, |part| part.leaf_count(self.filter.records()));
+            // A single exchange is always returned, whatever it is about.
+            if leaves > MAX_LISTED_LEAVES && !page.is_empty() {
+                break;
+            }
+            page.push((index, opened));
+        }
+        let is_cut = count > page.len();
         let next =
-            if many { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
+            if is_cut { page.last().map(|(last, _)| *last) } else { Some(floor).filter(|at| *at > from) };
         (page.into_iter().map(|(_, opened)| opened).collect(), next)
     }
 }
@@ -206,14 +232,17 @@ async fn retain_parties<'a>(
 }
 
 /// Returns the number of entries of the log.
-async fn log_size(snapshot: &mut Snapshot) -> Result<i64, StoreError> {
+pub async fn log_size(snapshot: &mut Snapshot) -> Result<i64, StoreError> {
     let row = snapshot.fetch_one("SELECT COALESCE(MAX(idx) + 1, 0) AS size FROM entries", vec![]).await?;
     row.map_or(Ok(0), |row| row.get("size"))
 }
 
 /// Returns the index of the first entry at or after an instant. Time never decreases in the log, and all entries of a
 /// group have the same time, so the index is the size of the last tree that was signed before the instant.
-async fn first_not_before(snapshot: &mut Snapshot, at: Option<Instant>) -> Result<Option<i64>, StoreError> {
+pub async fn first_not_before(
+    snapshot: &mut Snapshot,
+    at: Option<Instant>,
+) -> Result<Option<i64>, StoreError> {
     let Some(at) = at else {
         return Ok(None);
     };
@@ -320,7 +349,7 @@ fn row_limit(page_size: usize) -> i64 {
 }
 
 /// Reads a row of index, bytes and openings.
-fn open_entry(row: &Row) -> Result<OpenedEntry, StoreError> {
+pub fn open_entry(row: &Row) -> Result<OpenedEntry, StoreError> {
     let entry = AuditEntry::decode(row.get_bytes("bytes")?);
     let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))?;
     let openings = EntryOpenings::decode(row.get_bytes("openings")?);
@@ -345,6 +374,18 @@ pub async fn by_exchange(
     let sql = "SELECT idx, bytes, openings FROM entries WHERE exchange = $1";
     let row = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
     row.as_ref().map(open_entry).transpose()
+}
+
+/// Returns the entry of any exchange, with its index and without what is kept beside it.
+pub async fn entry_of_any(
+    snapshot: &mut Snapshot,
+    exchange: Uuid,
+) -> Result<Option<(u64, AuditEntry)>, StoreError> {
+    let sql = "SELECT idx, bytes FROM entries WHERE exchange = $1";
+    let Some(row) = snapshot.fetch_one(sql, vec![exchange.into()]).await? else { return Ok(None) };
+    let entry = AuditEntry::decode(row.get_bytes("bytes")?);
+    let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))?;
+    Ok(Some((row.get::<i64>("idx")?.unsigned_abs(), entry)))
 }
 
 /// Returns whether an entry concerns one of these organisations.

@@ -1,7 +1,7 @@
 //! The part of an exchange that a reader may see. An organisation sees its own part: an exchange that it made with
 //! everything, an exchange of another only with its own children, and never whom else that concerned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
@@ -16,6 +16,31 @@ pub struct OpenedEntry {
     pub index: u64,
     pub entry: AuditEntry,
     pub openings: EntryOpenings,
+}
+
+/// A filter of records. Every field that is set must match.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordFilter {
+    /// The child's placement.
+    pub placement: Option<Uuid>,
+    /// Kind of the record.
+    pub kind: Option<RecordKind>,
+    /// Version of the record.
+    pub version: Option<u32>,
+}
+
+impl RecordFilter {
+    /// Returns whether a leaf is of a record that matches.
+    fn matches(self, leaf: &OpenedLeaf) -> bool {
+        self.placement.is_none_or(|only| leaf.placement_id[..] == only.as_bytes()[..])
+            && self.kind.is_none_or(|only| leaf.kind() == only)
+            && self.version.is_none_or(|only| leaf.version == only)
+    }
+
+    /// Returns whether a field is set.
+    fn is_set(self) -> bool {
+        self.placement.is_some() || self.kind.is_some() || self.version.is_some()
+    }
 }
 
 /// The part of an exchange that some organisations have in it.
@@ -74,14 +99,14 @@ impl ReaderPart<'_> {
         self.leaves().map(|leaf| &leaf.placement_id).collect::<BTreeSet<_>>().len()
     }
 
-    /// Returns whether one of them is the child of a placement.
-    pub fn is_about(&self, placement: Uuid) -> bool {
-        self.leaves().any(|leaf| leaf.placement_id[..] == placement.as_bytes()[..])
+    /// Returns whether a record of one of them that matches was written or read; without a filter, always.
+    pub fn has_record(&self, wanted: RecordFilter) -> bool {
+        !wanted.is_set() || self.leaves().any(|leaf| wanted.matches(leaf))
     }
 
-    /// Returns whether a record of this kind, of one of them, was written or read.
-    pub fn has_kind(&self, kind: RecordKind) -> bool {
-        self.leaves().any(|leaf| leaf.kind() == kind)
+    /// Returns the number of leaves of records that match. It bounds the size of the part.
+    pub fn leaf_count(&self, wanted: RecordFilter) -> usize {
+        self.leaves().filter(|leaf| wanted.matches(leaf)).count()
     }
 
     /// Returns whether this is the purpose of the person's token, or of an agreement under which a record of one of them
@@ -113,20 +138,15 @@ impl ReaderPart<'_> {
         bases.collect()
     }
 
-    /// Returns the records of these children that the exchange was about; of one placement and of one kind, if they are
-    /// given.
-    pub fn subjects(&self, placement: Option<Uuid>, kind: Option<RecordKind>) -> Vec<ExchangeSubject> {
+    /// Returns the records of these children that the exchange was about, of those that match.
+    pub fn subjects(&self, wanted: RecordFilter) -> Vec<ExchangeSubject> {
         let mut subjects: Vec<ExchangeSubject> = Vec::new();
-        for leaf in self.leaves() {
-            if placement.is_some_and(|only| leaf.placement_id[..] != only.as_bytes()[..])
-                || kind.is_some_and(|only| leaf.kind() != only)
-            {
-                continue;
-            }
-            let subject = self.subject(leaf);
+        let mut known = HashSet::new();
+        for leaf in self.leaves().filter(|leaf| wanted.matches(leaf)) {
             // A record of several tables has a leaf for each.
-            if !subjects.contains(&subject) {
-                subjects.push(subject);
+            let OpenedLeaf { placement_id, sender, role, kind, record_id, version, blocks, .. } = leaf;
+            if known.insert((placement_id, sender, role, kind, record_id, version, blocks)) {
+                subjects.push(self.subject(leaf));
             }
         }
         subjects

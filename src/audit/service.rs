@@ -6,9 +6,9 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use super::wire::SubjectScope;
+use super::reader_part::RecordFilter;
 use super::{query, wire};
-use crate::codes::organisation::OrganisationId;
+use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::check::Check;
 use crate::exchange::{
     Caller, CallerRole, Change, Decided, PageTokens, PolicyFacts, Reason, Refusal, RequestContext,
@@ -44,10 +44,7 @@ pub async fn list_exchanges(
         None => String::new(),
     };
     let readers = filter.readers(&scope);
-    let subjects = filter
-        .placement
-        .map_or(SubjectScope::Nothing, |placement| SubjectScope::Placement(placement, filter.record_kind));
-    let records = found.iter().filter_map(|found| wire::exchange_record(found, &readers, subjects));
+    let records = found.iter().filter_map(|found| wire::exchange_record(found, &readers, filter.records()));
     let exchanges: Vec<_> = records.collect();
     let organisations = list_named(&mut cx, &exchanges).await?;
     let change = add_counterparts(&cx, cx.change(&permit), &scope);
@@ -66,8 +63,10 @@ pub async fn get_exchange(
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let scope = query::load_scope(&mut cx).await?;
     let readers: Vec<_> = scope.iter().collect();
-    let found = query::by_exchange(&mut cx.snapshot, &scope, exchange).await?.ok_or(Reason::NotFound)?;
-    let record = wire::exchange_record(&found, &readers, SubjectScope::All).ok_or(Reason::NotFound)?;
+    let Some(found) = query::by_exchange(&mut cx.snapshot, &scope, exchange).await? else {
+        return get_exchange_of_another(cx, exchange).await;
+    };
+    let record = wire::exchange_record(&found, &readers, RecordFilter::default()).ok_or(Reason::NotFound)?;
     let evidence = evidence::load_evidence(&mut cx.snapshot, found.index).await?.ok_or(Reason::NotFound)?;
     let salts = if is_own_exchange(&cx.caller, &found.entry) {
         load_salts(&mut cx, found.index).await?
@@ -82,6 +81,28 @@ pub async fn get_exchange(
         None => change,
     };
     Ok(change.with_reply(&GetExchangeResponse { exchange: Some(record), exchange_receipt, receipt: None }))
+}
+
+/// Returns to an operator who made an exchange of another, when, how and with what outcome. The organisation sees in its
+/// log that it was read.
+async fn get_exchange_of_another(
+    mut cx: RequestContext,
+    exchange: Uuid,
+) -> Result<Decided<GetExchangeResponse>, Refusal> {
+    if cx.caller.kind() != OrganisationKind::Operator {
+        return Err(Reason::NotFound.into());
+    }
+    let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Operator))?;
+    let (index, entry) = query::entry_of_any(&mut cx.snapshot, exchange).await?.ok_or(Reason::NotFound)?;
+    let mut change = cx.change(&permit);
+    // A certificate that is not registered names an organisation that may not exist.
+    if let Ok(caller) = OrganisationId::parse(&entry.organisation)
+        && organisations::by_id(&mut cx.snapshot, &caller).await?.is_some()
+    {
+        change = change.add_counterpart(&caller);
+    }
+    let exchange = Some(wire::bare_record(index, &entry));
+    Ok(change.with_reply(&GetExchangeResponse { exchange, ..GetExchangeResponse::default() }))
 }
 
 /// Returns a signed checkpoint, and with the newest one the receipts of the log's replacements.
@@ -162,7 +183,7 @@ async fn load_salts(cx: &mut RequestContext, index: u64) -> Result<Option<Commit
 }
 
 /// Returns the display names of the organisations in the exchanges.
-async fn list_named(
+pub(super) async fn list_named(
     cx: &mut RequestContext,
     exchanges: &[ExchangeRecord],
 ) -> Result<Vec<NamedOrganisation>, StoreError> {

@@ -3,6 +3,7 @@
 mod agreement;
 mod alerts;
 mod audit;
+mod breach;
 mod call;
 mod health;
 mod org;
@@ -25,6 +26,9 @@ pub use agreement::{
 pub use alerts::{AlertsCommand, ListAlertsArgs, ResolveAlertArgs};
 pub use audit::{
     AuditCommand, CheckBundleArgs, CompareArgs, ExportArgs, ListExchangesArgs, ProveArgs, VerifyArgs,
+};
+pub use breach::{
+    BreachCommand, BreachScopeArgs, ExchangeCommand, ReviewAccessArgs, ReviewCommand, ShowExchangeArgs,
 };
 pub use call::CallArgs;
 pub use health::HealthArgs;
@@ -164,6 +168,15 @@ pub enum Command {
     /// The log of exchanges.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// One exchange of the log.
+    #[command(subcommand)]
+    Exchange(ExchangeCommand),
+    /// What went out in a breach.
+    #[command(subcommand)]
+    Breach(BreachCommand),
+    /// Reviews that an organisation makes regularly.
+    #[command(subcommand)]
+    Review(ReviewCommand),
     /// Profiles of clients.
     #[command(subcommand)]
     Profile(ProfileCommand),

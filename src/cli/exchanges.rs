@@ -1,8 +1,9 @@
 //! `audit list`: lists exchanges that match filters, as a table, as protobuf JSON, or as CSV for a spreadsheet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::ListExchangesArgs;
+use super::session::word;
 use super::spreadsheet_writer::SpreadsheetWriter;
 use super::{Failure, output, print_line, profile};
 use crate::calendar::{Date, TimeOfDay};
@@ -11,20 +12,23 @@ use crate::clock::Instant;
 use crate::exchange::Reason;
 use crate::proto;
 use crate::proto::v1::audit_service as audit;
-use crate::proto::v1::{ExchangeRecord, LeafRole, ListExchangesRequest, Outcome, Purpose, RecordKind};
+use crate::proto::v1::{
+    ExchangeRecord, ExchangeSubject, LeafRole, ListExchangesRequest, Outcome, Purpose, RecordKind,
+};
 
 /// Maximum number of pages that are requested.
 const MAX_PAGES: usize = 100_000;
 /// Exchanges on each page.
 const PAGE_SIZE: i32 = 1_000;
 
-const CSV_HEADINGS: [&str; 23] = [
+const CSV_HEADINGS: [&str; 26] = [
     "Time in London",
     "Time (UTC)",
     "Organisation",
     "Organisation's name",
     "System",
     "Processor acting for it",
+    "Certificate (SHA-256)",
     "Method",
     "Purpose",
     "Lawful basis",
@@ -35,7 +39,9 @@ const CSV_HEADINGS: [&str; 23] = [
     "Counterparts",
     "Counterparts' names",
     "Number of children",
-    "Records of the placement",
+    "Placements",
+    "Kinds of record",
+    "Records",
     "Identity claimed in a header, and ignored",
     "Person (pseudonym)",
     "Person's role",
@@ -85,8 +91,18 @@ pub async fn list(args: &ListExchangesArgs) -> Result<(), Failure> {
     .await?;
     if !args.connection.json {
         output::print_progress("");
-        let heading =
-            ["INDEX", "TIME", "ORGANISATION", "SYSTEM", "METHOD", "OUTCOME", "PERSON", "WITH", "RECORDS"];
+        let heading = [
+            "INDEX",
+            "TIME",
+            "ORGANISATION",
+            "SYSTEM",
+            "METHOD",
+            "OUTCOME",
+            "PERSON",
+            "WITH",
+            "PLACEMENTS",
+            "RECORDS",
+        ];
         output::print_table(heading, &rows);
     }
     Ok(())
@@ -109,7 +125,7 @@ pub async fn list_all(
     Ok(found)
 }
 
-async fn for_each_page(
+pub(super) async fn for_each_page(
     client: &Client,
     mut request: ListExchangesRequest,
     mut handle_page: impl FnMut(Vec<ExchangeRecord>, &DisplayNames) -> Result<(), Failure>,
@@ -155,6 +171,9 @@ fn list_request(args: &ListExchangesArgs) -> Result<ListExchangesRequest, Failur
         practitioner: text(&args.practitioner),
         role: role.transpose()?.unwrap_or_default() as i32,
         break_glass: args.break_glass,
+        certificate_sha256: text(&args.certificate),
+        record_version: args.record_version.unwrap_or_default(),
+        reason: text(&args.reason),
         organisation: text(&args.organisation),
         system: text(&args.system),
         counterpart: text(&args.counterpart),
@@ -185,16 +204,16 @@ pub(super) fn enum_name(kind: &str, written: &str) -> String {
 }
 
 /// Parses an instant, or a day as its first midnight in London; `days` is added to a day.
-fn parse_day_or_instant(text: &str, days: i32) -> Result<Instant, Failure> {
+pub(super) fn parse_day_or_instant(text: &str, days: i32) -> Result<Instant, Failure> {
     let day = Date::parse(text).ok().map(|day| day.plus_days(days));
     let midnight =
         TimeOfDay::from_minutes(0).zip(day).and_then(|(midnight, day)| midnight.instant_on(day).ok());
     midnight.or_else(|| text.parse().ok()).ok_or_else(|| {
-        Failure::usage("--from and --to are days such as 2026-11-02 or instants such as 2026-11-02T09:00:00Z")
+        Failure::usage("a time is a day such as 2026-11-02 or an instant such as 2026-11-02T09:00:00Z")
     })
 }
 
-fn table_row(exchange: &ExchangeRecord) -> [String; 9] {
+fn table_row(exchange: &ExchangeRecord) -> [String; 10] {
     let outcome = exchange.outcome().as_str_name().trim_start_matches("OUTCOME_");
     let outcome = format!("{outcome} {}", exchange.reason);
     [
@@ -206,13 +225,24 @@ fn table_row(exchange: &ExchangeRecord) -> [String; 9] {
         outcome.trim_end().to_owned(),
         person_text(exchange),
         exchange.counterparts.join(" "),
+        placements_text(exchange),
         records_text(exchange),
     ]
 }
 
+/// Returns the first placement and the number of others; the CSV has all.
+fn placements_text(exchange: &ExchangeRecord) -> String {
+    let placements: BTreeSet<&str> = exchange.subjects.iter().map(|subject| &*subject.placement_id).collect();
+    match (exchange.subjects.first(), placements.len()) {
+        (None, _) => String::new(),
+        (Some(first), 1) => first.placement_id.clone(),
+        (Some(first), count) => format!("{} and {} more", first.placement_id, count - 1),
+    }
+}
+
 /// Returns role and pseudonym of the person who acted, and whether it broke the glass; empty for a system. The pseudonym is
 /// whole, because `--practitioner` takes no part of one.
-fn person_text(exchange: &ExchangeRecord) -> String {
+pub(super) fn person_text(exchange: &ExchangeRecord) -> String {
     let pseudonym = &exchange.practitioner;
     let glass = match (exchange.break_glass, exchange.break_glass_over_limit) {
         (_, true) => " BREAK-GLASS OVER-LIMIT",
@@ -226,22 +256,35 @@ fn person_text(exchange: &ExchangeRecord) -> String {
 /// Returns the records that the exchange was about, such as `read passport 2 of la/330 (MEDICAL META)`.
 fn records_text(exchange: &ExchangeRecord) -> String {
     join(exchange.subjects.iter().map(|subject| {
-        let role = match subject.role() {
-            LeafRole::Submitted => "sent",
-            LeafRole::Delivered => "collected",
-            LeafRole::Read | LeafRole::Unspecified => "read",
-        };
-        let kind = subject.kind().as_str_name().trim_start_matches("RECORD_KIND_").to_lowercase();
+        let (how, kind) = (how_text(subject.role()), kind_text(subject.kind()));
         let version = if subject.version == 0 { String::new() } else { format!(" {}", subject.version) };
-        let names =
-            subject.blocks().map(|block| block.as_str_name().trim_start_matches("PASSPORT_BLOCK_KIND_"));
-        let names = names.collect::<Vec<_>>().join(" ");
+        let names = blocks_text(subject);
         let blocks = if names.is_empty() { String::new() } else { format!(" ({names})") };
-        format!("{role} {}{version} of {}{blocks}", kind.replace('_', "-"), subject.sender)
+        format!("{how} {kind}{version} of {}{blocks}", subject.sender)
     }))
 }
 
-fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 23] {
+/// Returns what the caller did with a record, in a word.
+pub(super) fn how_text(role: LeafRole) -> &'static str {
+    match role {
+        LeafRole::Submitted => "sent",
+        LeafRole::Delivered => "collected",
+        LeafRole::Read | LeafRole::Unspecified => "read",
+    }
+}
+
+/// Returns a kind of record, such as `expected-return`.
+pub(super) fn kind_text(kind: RecordKind) -> String {
+    word(kind.as_str_name(), "RECORD_KIND_")
+}
+
+/// Returns the kinds of blocks of a passport.
+pub(super) fn blocks_text(subject: &ExchangeSubject) -> String {
+    let names = subject.blocks().map(|block| block.as_str_name().trim_start_matches("PASSPORT_BLOCK_KIND_"));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 26] {
     let name = |id: &String| names.get(id).cloned().unwrap_or_default();
     let utc = exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default();
     [
@@ -251,6 +294,7 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 23] {
         name(&exchange.organisation),
         exchange.system.clone(),
         exchange.processor.clone(),
+        exchange.certificate_sha256.clone(),
         short_method_name(&exchange.method).to_owned(),
         purpose_text(exchange),
         lawful_basis_text(exchange),
@@ -261,6 +305,8 @@ fn csv_cells(exchange: &ExchangeRecord, names: &DisplayNames) -> [String; 23] {
         exchange.counterparts.join("; "),
         exchange.counterparts.iter().map(name).collect::<Vec<_>>().join("; "),
         exchange.child_count.to_string(),
+        join(exchange.subjects.iter().map(|subject| subject.placement_id.clone())),
+        join(exchange.subjects.iter().map(|subject| kind_text(subject.kind()))),
         records_text(exchange),
         yes(exchange.identity_claimed),
         exchange.practitioner.clone(),
@@ -343,6 +389,7 @@ fn lawful_basis_text(exchange: &ExchangeRecord) -> String {
     join(parts.into_iter())
 }
 
-fn reason_text(name: &str) -> &'static str {
+/// Returns a reason of a refusal in words; empty for another text.
+pub(super) fn reason_text(name: &str) -> &'static str {
     Reason::ALL.iter().find(|reason| reason.name() == name).map_or("", |reason| reason.text())
 }

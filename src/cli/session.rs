@@ -37,6 +37,12 @@ impl<'a> Session<'a> {
         Ok(Self { client: profile::connect_from_args(args).await?, args })
     }
 
+    /// Returns the client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Returns whether replies are printed as JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {

@@ -21,6 +21,7 @@ mod background;
 mod bad_input;
 mod baselines;
 mod bounds;
+mod breach;
 mod break_glass;
 mod break_glass_count;
 mod bundles;

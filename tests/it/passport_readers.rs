@@ -141,7 +141,7 @@ fn the_command_shows_it(dir: &Path, placement: &str) {
     list(&["--csv", path.to_str().unwrap()]);
     let text = std::fs::read_to_string(path).unwrap();
     let mut rows = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
-    let at = rows.headers().unwrap().iter().position(|name| name == "Records of the placement").unwrap();
+    let at = rows.headers().unwrap().iter().position(|name| name == "Records").unwrap();
     let records: Vec<String> = rows.records().map(|row| row.unwrap()[at].to_owned()).collect();
     assert_eq!(records.len(), 8);
     assert_eq!(records[0], "read passport 1 of la/330 (EMERGENCY SAFETY META)");

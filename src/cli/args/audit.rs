@@ -46,12 +46,21 @@ pub struct ListExchangesArgs {
     /// Exchanges about this kind of record, such as passport, plan or attendance.
     #[arg(long)]
     pub kind: Option<String>,
+    /// Exchanges about this version of a record.
+    #[arg(long, value_name = "VERSION")]
+    pub record_version: Option<u32>,
     /// Exchanges of this method, such as `SubmitAttendance`.
     #[arg(long)]
     pub method: Option<String>,
     /// Outcome: ok, refused, replayed, malformed or failed.
     #[arg(long)]
     pub outcome: Option<String>,
+    /// Exchanges that were refused for this reason, such as `AGREEMENT_NOT_IN_FORCE`.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Exchanges of this certificate: its SHA-256, 64 hexadecimal digits.
+    #[arg(long, value_name = "SHA256")]
+    pub certificate: Option<String>,
     /// Purpose: education-provision, attendance, safeguarding or oversight.
     #[arg(long)]
     pub purpose: Option<String>,

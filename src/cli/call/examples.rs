@@ -282,6 +282,11 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     ),
     example("ListExchanges", "auditor", "{}"),
     example("GetExchange", "provider-a", r#"{"exchange_id": "$exchange"}"#),
+    example(
+        "GetBreachScope",
+        "provider-a",
+        r#"{"certificate_sha256": "$old", "from_time": "2026-11-01T00:00:00Z", "to_time": "2026-12-01T00:00:00Z"}"#,
+    ),
     example("GetCheckpoint", "auditor", "{}"),
     example("GetInclusionProof", "provider-a", r#"{"index": "$mail", "tree_size": "$size"}"#),
     example("GetConsistencyProof", "auditor", r#"{"from_size": "1", "to_size": "$size"}"#),

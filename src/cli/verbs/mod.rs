@@ -3,10 +3,12 @@
 
 pub mod absence;
 pub mod agreement;
+pub mod breach;
 pub mod by_method;
 pub mod cert;
 pub mod closure;
 pub mod deliveries;
+pub mod exchange;
 pub mod grant;
 pub mod marks;
 pub mod org;
@@ -16,6 +18,7 @@ pub mod profile;
 pub mod progress;
 pub mod referral;
 pub mod returns;
+pub mod review;
 pub mod terms;
 
 use std::path::Path;
