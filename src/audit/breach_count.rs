@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::query::{first_not_before, log_size, open_entry};
+use super::entry_lookup::{decode_entry, open_entry};
+use super::query::{first_not_before, log_size};
 use super::reader_part::{OpenedEntry, RecordFilter};
 use super::wire::ExchangeFilter;
 use crate::codes::organisation::OrganisationId;
@@ -45,7 +46,9 @@ impl BreachCount {
                        WHERE idx >= $1 AND idx < $2 AND ($3 IS NULL OR system = $3)";
             let arguments = vec![first.into(), below.into(), filter.system.clone().into()];
             for row in snapshot.fetch(sql, arguments).await? {
-                count.add(filter, &open_entry(&row)?);
+                if filter.matches_entry(&decode_entry(&row)?) {
+                    count.add(&open_entry(&row)?);
+                }
             }
             below = first;
         }
@@ -53,10 +56,7 @@ impl BreachCount {
     }
 
     /// Adds an exchange to the numbers of each organisation of whose children it has records.
-    fn add(&mut self, filter: &ExchangeFilter, opened: &OpenedEntry) {
-        if !filter.matches_entry(&opened.entry) {
-            return;
-        }
+    fn add(&mut self, opened: &OpenedEntry) {
         let parties = opened.openings.parties.iter().map(|party| &party.organisation);
         let concerned: BTreeSet<&String> = parties.chain([&opened.entry.organisation]).collect();
         for organisation in concerned.into_iter().filter_map(|id| OrganisationId::parse(id).ok()) {

@@ -4,6 +4,7 @@
 mod breach;
 mod breach_count;
 pub mod disposal;
+mod entry_lookup;
 pub mod export;
 mod query;
 mod reader_part;

@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use uuid::Uuid;
 
+use super::entry_lookup::open_entry;
 use super::reader_part::{OpenedEntry, ReaderPart};
 use super::wire::ExchangeFilter;
 use crate::clock::Instant;
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::RequestContext;
-use crate::proto::{
-    self,
-    v1::{AuditEntry, EntryOpenings},
-};
+use crate::proto::{self, v1::AuditEntry};
 use crate::register::grants;
 use crate::store::{Row, Snapshot, StoreError, Value};
 
@@ -346,62 +343,4 @@ fn filter_arguments(key: Value, filter: &ExchangeFilter, floor: i64, below: i64,
 
 fn row_limit(page_size: usize) -> i64 {
     i64::try_from(page_size).unwrap_or(MAX_SCANNED_ROWS).saturating_add(1)
-}
-
-/// Reads a row of index, bytes and openings.
-pub fn open_entry(row: &Row) -> Result<OpenedEntry, StoreError> {
-    let entry = AuditEntry::decode(row.get_bytes("bytes")?);
-    let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))?;
-    let openings = EntryOpenings::decode(row.get_bytes("openings")?);
-    let openings = openings.map_err(|_| StoreError::corrupt("entries", "openings"))?;
-    Ok(OpenedEntry { index: row.get::<i64>("idx")?.unsigned_abs(), entry, openings })
-}
-
-/// Returns the entry of an exchange, if it concerns one of these organisations.
-pub async fn by_exchange(
-    snapshot: &mut Snapshot,
-    scope: &[OrganisationId],
-    exchange: Uuid,
-) -> Result<Option<OpenedEntry>, StoreError> {
-    // The first query uses the index alone, and an exchange that does not exist runs the same second query. So the time
-    // of a refusal does not reveal whether the exchange exists.
-    let sql = "SELECT idx FROM entries WHERE exchange = $1";
-    let found = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    let index = found.map_or(Ok(u64::MAX), |row| row.get("idx").map(i64::unsigned_abs))?;
-    if !is_in_scope(snapshot, scope, index).await? {
-        return Ok(None);
-    }
-    let sql = "SELECT idx, bytes, openings FROM entries WHERE exchange = $1";
-    let row = snapshot.fetch_one(sql, vec![exchange.into()]).await?;
-    row.as_ref().map(open_entry).transpose()
-}
-
-/// Returns the entry of any exchange, with its index and without what is kept beside it.
-pub async fn entry_of_any(
-    snapshot: &mut Snapshot,
-    exchange: Uuid,
-) -> Result<Option<(u64, AuditEntry)>, StoreError> {
-    let sql = "SELECT idx, bytes FROM entries WHERE exchange = $1";
-    let Some(row) = snapshot.fetch_one(sql, vec![exchange.into()]).await? else { return Ok(None) };
-    let entry = AuditEntry::decode(row.get_bytes("bytes")?);
-    let entry = entry.map_err(|_| StoreError::Inconsistent("an entry of the log cannot be decoded"))?;
-    Ok(Some((row.get::<i64>("idx")?.unsigned_abs(), entry)))
-}
-
-/// Returns whether an entry concerns one of these organisations.
-pub async fn is_in_scope(
-    snapshot: &mut Snapshot,
-    scope: &[OrganisationId],
-    index: u64,
-) -> Result<bool, StoreError> {
-    let index = i64::try_from(index).unwrap_or(i64::MAX);
-    for organisation in scope {
-        let sql = "SELECT 1 FROM entries WHERE caller = $1 AND idx = $2 \
-                   UNION ALL SELECT 1 FROM parties WHERE organisation = $1 AND idx = $2 LIMIT 1";
-        let arguments = vec![organisation.as_str().into(), index.into()];
-        if snapshot.fetch_one(sql, arguments).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::reader_part::RecordFilter;
-use super::{query, wire};
+use super::{entry_lookup, query, wire};
 use crate::codes::organisation::{OrganisationId, OrganisationKind};
 use crate::exchange::check::Check;
 use crate::exchange::{
@@ -63,7 +63,7 @@ pub async fn get_exchange(
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Owner))?;
     let scope = query::load_scope(&mut cx).await?;
     let readers: Vec<_> = scope.iter().collect();
-    let Some(found) = query::by_exchange(&mut cx.snapshot, &scope, exchange).await? else {
+    let Some(found) = entry_lookup::by_exchange(&mut cx.snapshot, &scope, exchange).await? else {
         return get_exchange_of_another(cx, exchange).await;
     };
     let record = wire::exchange_record(&found, &readers, RecordFilter::default()).ok_or(Reason::NotFound)?;
@@ -93,7 +93,8 @@ async fn get_exchange_of_another(
         return Err(Reason::NotFound.into());
     }
     let permit = cx.permit(&PolicyFacts::for_role(CallerRole::Operator))?;
-    let (index, entry) = query::entry_of_any(&mut cx.snapshot, exchange).await?.ok_or(Reason::NotFound)?;
+    let (index, entry) =
+        entry_lookup::entry_of_any(&mut cx.snapshot, exchange).await?.ok_or(Reason::NotFound)?;
     let mut change = cx.change(&permit);
     // A certificate that is not registered names an organisation that may not exist.
     if let Ok(caller) = OrganisationId::parse(&entry.organisation)
@@ -127,7 +128,7 @@ pub async fn get_inclusion_proof(
     m: GetInclusionProofRequest,
 ) -> Result<GetInclusionProofResponse, Refusal> {
     let scope = query::load_scope(&mut cx).await?;
-    let readable = query::is_in_scope(&mut cx.snapshot, &scope, m.index).await?;
+    let readable = entry_lookup::is_in_scope(&mut cx.snapshot, &scope, m.index).await?;
     if !readable || m.index >= m.tree_size || m.tree_size > tree_size(&mut cx).await? {
         return Err(Reason::NotFound.into());
     }
