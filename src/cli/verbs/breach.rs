@@ -147,18 +147,18 @@ fn rows_of(
 }
 
 fn table_row(exchange: &ExchangeRecord, subject: Option<&ExchangeSubject>) -> [String; 11] {
-    let of = |text: fn(&ExchangeSubject) -> String| subject.map(text).unwrap_or_default();
+    let cell = |text: fn(&ExchangeSubject) -> String| subject.map(text).unwrap_or_default();
     [
         exchange_time(exchange).map(|time| time.to_string()).unwrap_or_default(),
         exchange.organisation.clone(),
         exchange.system.clone(),
         short_method_name(&exchange.method).to_owned(),
-        of(|subject| how_text(subject.role()).to_owned()),
-        of(|subject| kind_text(subject.kind())),
-        of(version_text),
-        of(blocks_text),
-        of(|subject| subject.sender.clone()),
-        of(|subject| subject.placement_id.clone()),
+        cell(|subject| how_text(subject.role()).to_owned()),
+        cell(|subject| kind_text(subject.kind())),
+        cell(version_text),
+        cell(blocks_text),
+        cell(|subject| subject.sender.clone()),
+        cell(|subject| subject.placement_id.clone()),
         exchange.exchange_id.clone(),
     ]
 }

@@ -5,7 +5,7 @@ mod reads;
 
 use serde_json::json;
 
-use self::reads::MonthOfReads;
+use self::reads::{Finding, MonthOfReads};
 use super::super::args::{ReviewAccessArgs, ReviewCommand};
 use super::super::session::{Session, word};
 use super::super::spreadsheet_writer::SpreadsheetWriter;
@@ -32,20 +32,6 @@ const MAX_PAGES: usize = 1_000;
 const PAGE_SIZE: i32 = 1_000;
 
 const HEADING: [&str; 5] = ["WHAT", "WHO OR WHICH", "DETAIL", "COUNT", "FIRST"];
-
-/// Something to review.
-pub struct Finding {
-    /// What it is, such as `grant`.
-    pub what: &'static str,
-    /// Who acted, or the certificate, grant or agreement.
-    pub subject: String,
-    /// What is said of it.
-    pub detail: String,
-    /// Number of exchanges in the month.
-    pub count: u32,
-    /// Time of the first of them; `-` if it has none.
-    pub first: String,
-}
 
 /// The days that are reviewed.
 struct Month {
@@ -112,7 +98,7 @@ async fn read_log(session: &Session<'_>, month: &Month) -> Result<MonthOfReads, 
     let request = ListExchangesRequest {
         page_size: PAGE_SIZE,
         from_time: Some(midnight(month.first.plus_days(-DAYS_BEFORE))?.to_proto()),
-        to_time: Some(midnight(month.last.plus_days(1))?.to_proto()),
+        to_time: Some(midnight(month.first.plus_months(1))?.to_proto()),
         ..ListExchangesRequest::default()
     };
     let (mut log, mut count) = (MonthOfReads::new(midnight(month.first)?), 0_usize);
@@ -257,7 +243,8 @@ impl Month {
     fn parse(text: &str) -> Result<Self, Failure> {
         let first = Date::parse(&format!("{text}-01"))
             .map_err(|_| Failure::usage("--month is a month such as 2026-11"))?;
-        Ok(Self { first, last: first.plus_months(1).plus_days(-1) })
+        let last = first.plus_months(1).previous().unwrap_or(first);
+        Ok(Self { first, last })
     }
 
     /// Returns whether days in the form YYYY-MM-DD, whose end may be open, have a day of the month.

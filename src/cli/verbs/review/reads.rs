@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Finding;
 use crate::calendar::{Date, TimeOfDay, bank_holiday};
 use crate::clock::Instant;
 use crate::proto::v1::{ExchangeRecord, LeafRole};
@@ -11,6 +10,20 @@ use super::super::super::exchanges::{exchange_time, kind_text, person_text, reas
 
 /// Hours of work in London, in minutes since midnight: from 7 until 19 o'clock.
 const HOURS_OF_WORK: std::ops::Range<u16> = 420..1_140;
+
+/// Something to review.
+pub struct Finding {
+    /// What it is, such as `grant`.
+    pub what: &'static str,
+    /// Who acted, or the certificate, grant or agreement.
+    pub subject: String,
+    /// What is said of it.
+    pub detail: String,
+    /// Number of exchanges in the month.
+    pub count: u32,
+    /// Time of the first of them; `-` if it has none.
+    pub first: String,
+}
 
 /// Who made exchanges: an organisation's system, or a person.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +34,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(exchange: &ExchangeRecord) -> Self {
+    fn from_exchange(exchange: &ExchangeRecord) -> Self {
         // A break-glass is no other person.
         let person = if exchange.practitioner.is_empty() { String::new() } else { person_text(exchange) };
         let person = person.split(" BREAK-GLASS").next().unwrap_or_default().to_owned();
@@ -62,7 +75,7 @@ impl MonthOfReads {
     pub fn add(&mut self, exchange: &ExchangeRecord) {
         let Some(time) = exchange_time(exchange) else { return };
         let is_in_month = time >= self.start;
-        let reader = Reader::of(exchange);
+        let reader = Reader::from_exchange(exchange);
         if is_in_month {
             for user in [&exchange.certificate_sha256, &exchange.processor, &exchange.organisation] {
                 *self.uses.entry(user.clone()).or_default() += 1;
