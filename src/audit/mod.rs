@@ -10,6 +10,7 @@ mod query;
 mod reader_part;
 pub mod report;
 mod service;
+mod status;
 pub mod verify;
 mod wire;
 
@@ -39,5 +40,8 @@ methods! {
     }
     audit_service::GET_CONSISTENCY_PROOF => hashes_only(service::get_consistency_proof) {
         Reads, callers: ANYONE, access: []
+    }
+    audit_service::LIST_ORGANISATION_STATUS => unary(status::list_organisation_status) {
+        Reads, callers: OPERATOR, access: [Operator: Always]
     }
 }

@@ -88,6 +88,8 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Ask a serving node on this machine whether it is ready; the exit code is for probes.
     Health(HealthArgs),
+    /// Print when each organisation called and collected last, and what waits for it; for the operator.
+    Status(ProfileArgs),
     /// Create a gateway with example organisations and data in a folder, and serve it.
     #[cfg(feature = "world")]
     Sandbox(SandboxArgs),

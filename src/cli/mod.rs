@@ -43,6 +43,7 @@ mod sent_requests;
 mod serve;
 mod session;
 mod spreadsheet_writer;
+mod status;
 mod submit;
 pub mod token;
 mod verbs;
@@ -157,6 +158,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Practitioner(PractitionerCommand::List(args)) => practitioner::list(&args).await,
         Command::Practitioner(PractitionerCommand::End(args)) => practitioner::end(&args).await,
         Command::Token(args) => token::print(&args),
+        Command::Status(args) => status::list(&args).await,
         Command::Placements(ListCommand::List(args)) => verbs::placement::list(&args).await,
         Command::Profile(command) => verbs::profile::run(&command),
         Command::Completions(args) => definitions::print_completions(&args),

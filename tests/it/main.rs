@@ -79,6 +79,7 @@ mod node_in_process;
 mod nodes;
 mod officers;
 mod operators_log;
+mod organisation_status;
 mod oversight;
 mod parties;
 mod passport_commands;

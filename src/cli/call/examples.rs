@@ -290,6 +290,7 @@ pub const EXAMPLE_REQUESTS: &[ExampleRequest] = &[
     example("GetCheckpoint", "auditor", "{}"),
     example("GetInclusionProof", "provider-a", r#"{"index": "$mail", "tree_size": "$size"}"#),
     example("GetConsistencyProof", "auditor", r#"{"from_size": "1", "to_size": "$size"}"#),
+    example("ListOrganisationStatus", "operator", "{}"),
 ];
 
 /// The examples of methods that only the sandbox serves.

@@ -64,6 +64,7 @@ pub const VERBS: &[(&str, &str)] = &[
     ("GetCheckpoint", "audit head"),
     ("GetInclusionProof", "audit prove"),
     ("GetConsistencyProof", "audit compare"),
+    ("ListOrganisationStatus", "status"),
 ];
 
 /// Returns the verb that serves a method.
