@@ -198,7 +198,7 @@ pub enum Command {
 /// Commands of `submit`.
 #[derive(Debug, Subcommand)]
 pub enum SubmitCommand {
-    /// A register or a tuition log, as a management information system writes it (CSV).
+    /// A register or a tuition log, as a management information system writes it (CSV or .xlsx).
     Attendance(SubmitAttendanceArgs),
     /// Progress returns: `SubmitProgressRequest` as protobuf JSON.
     Progress(FilesArgs),
@@ -296,7 +296,7 @@ pub struct ProfileArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct SubmitAttendanceArgs {
-    /// The files (CSV); `-` is standard input.
+    /// The files (CSV, or the first sheet of an .xlsx); `-` is standard input.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// The profile: endpoint, CA, certificate, key (TOML).

@@ -1,4 +1,5 @@
-//! Reader of attendance registers and tutors' logs: parses a CSV file into marks. A mapping assigns each column to a
+//! Reader of attendance registers and tutors' logs: parses a CSV file, or the first
+//! sheet of a workbook, into marks. A mapping assigns each column to a
 //! field; each fault is reported by line, row, column and reason.
 //!
 //! Safety rule: a cell of one child's row must never reach another child's mark. A file in which that could happen is
@@ -17,6 +18,7 @@ mod rows;
 mod structure_checks;
 #[cfg(test)]
 mod tests;
+mod workbook;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -157,6 +159,8 @@ pub fn read_file(file: &Path, mapping: Option<&Path>) -> Result<Register, Failur
 }
 
 fn parse(bytes: &[u8], mapping: Option<Mapping>) -> Result<Register, Failure> {
+    let converted = workbook::is_workbook(bytes).then(|| workbook::to_csv(bytes)).transpose()?;
+    let bytes = converted.as_ref().map_or(bytes, String::as_bytes);
     let (text, encoding) = encoding::decode(bytes).map_err(Failure::input)?;
     let mappings = mapping.map_or_else(Mapping::built_in, |mapping| Ok(vec![mapping]))?;
     let Layout { separator, separator_name: separated_by, mapping, headings, columns, heading_rows: rows } =
