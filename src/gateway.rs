@@ -51,7 +51,7 @@ pub use files::{
 use log_check::verify_log;
 use management::{FigureSources, Management};
 use start::check_contents;
-pub use start::{CheckedLog, check, create_database, open_database, schema_mismatch};
+pub use start::{AddedNode, CheckedLog, add_node, check, create_database, open_database, schema_mismatch};
 
 /// Maximum number of unwrapped child keys in the cache.
 const MAX_CACHED_CHILD_KEYS: usize = 200_000;

@@ -6,6 +6,7 @@ mod audit;
 mod breach;
 mod call;
 mod health;
+mod node;
 mod org;
 mod passport;
 mod persons;
@@ -32,6 +33,7 @@ pub use breach::{
 };
 pub use call::CallArgs;
 pub use health::HealthArgs;
+pub use node::{AddNodeArgs, MigrateArgs, NodeCommand};
 pub use org::{
     CertCommand, EndGrantArgs, GrantAuditorArgs, GrantCommand, GrantProcessorArgs, ListOrgsArgs, OrgArgs,
     OrgCommand, OrgStateArgs, RegisterCertArgs, RegisterOrgArgs, RenameOrgArgs, RevokeCertArgs,
@@ -74,8 +76,11 @@ pub struct Arguments {
 pub enum Command {
     /// Make a new gateway: database, keys, log and anchor; register the first operator.
     Init(InitArgs),
-    /// Migrate the database's schema to this release.
-    Migrate(ConfigArgs),
+    /// Further nodes of a PostgreSQL database.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Migrate the database's schema to this release, or print what that would do.
+    Migrate(MigrateArgs),
     /// Check configuration, database, log and anchor without serving.
     Check(ConfigArgs),
     /// Add a new key to the key ring, which opens but does not seal yet; then copy the ring to every node.

@@ -29,6 +29,7 @@ mod json_request;
 mod key_files;
 mod log_writer;
 mod names;
+mod node;
 mod operator;
 pub(crate) mod output;
 mod passport;
@@ -113,6 +114,7 @@ async fn run(verb: Command) -> Result<(), Failure> {
         Command::Init(args) => init::init(&args).await,
         Command::AcceptRollback(args) => rollback::accept(&args).await,
         Command::Migrate(args) => operator::migrate(&args).await,
+        Command::Node(command) => node::run(&command).await,
         Command::Check(args) => operator::check(&args).await,
         Command::RotateKeys(args) => operator::rotate_keys(&args),
         Command::ActivateKey(args) => operator::activate_key(&args).await,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::ConfigArgs;
-use super::{Failure, print_line};
+use super::args::{ConfigArgs, MigrateArgs};
+use super::{Failure, output, print_line};
 use crate::calendar::Date;
 use crate::clock::{Clock, ClockGuard, Randomness, SystemClock};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::gateway::{self, CheckedLog, Environment, StartError};
 use crate::identity::{CrlState, IssuerReport};
 use crate::seal::{KeyRing, RingKey};
 use crate::store::nodes::{self, ActivationError};
-use crate::store::{SchemaMismatch, StoreError};
+use crate::store::{MigrationLock, PlannedMigration, PlannedStatement, SchemaMismatch, StoreError};
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
@@ -20,6 +20,7 @@ impl From<StartError> for Failure {
             StartError::Config(error) => error.into(),
             StartError::Store(error) => error.into(),
             StartError::Log(fatal) => fatal.into(),
+            StartError::Checkpoint(_) => Self::refused(error.to_string()),
             StartError::Listen(..) | StartError::Management(..) | StartError::Descriptors(_) => {
                 Self::unavailable("could not start", error)
             }
@@ -58,11 +59,11 @@ pub fn serving_environment(config: &Config) -> Environment {
     Environment { clock: Arc::clone(&clock), system_clock: clock, random }
 }
 
-/// Migrates the schema to this release.
+/// Migrates the schema to this release; with `--plan` only prints what that would do.
 ///
 /// # Errors
 /// Exit code 1 if a different release made the schema, 69 if the database cannot be reached.
-pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
+pub async fn migrate(args: &MigrateArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let database = gateway::open_database(&config).await?;
     if let Some(mismatch) = gateway::schema_mismatch(&config, &database).await?
@@ -70,10 +71,58 @@ pub async fn migrate(args: &ConfigArgs) -> Result<(), Failure> {
     {
         return Err(Failure::refused(mismatch.to_string()));
     }
+    if args.plan {
+        let planned = database.plan_migration().await;
+        let is_shared = database.is_shared();
+        database.close_unchanged().await;
+        print_plan(&planned?, is_shared);
+        return output::check_written();
+    }
     database.migrate().await?;
     database.close().await;
     print_line("the schema is up to date");
     Ok(())
+}
+
+/// Prints what each missing migration would do.
+fn print_plan(planned: &[PlannedMigration], is_shared: bool) {
+    if planned.is_empty() {
+        print_line("the schema is up to date: migrate would change nothing");
+        return;
+    }
+    let rows: Vec<_> = planned
+        .iter()
+        .flat_map(|migration| migration.statements.iter().map(move |it| (migration, it)))
+        .map(|(migration, PlannedStatement { action, table, lock })| {
+            let waits = match lock {
+                MigrationLock::Nothing => "nothing",
+                MigrationLock::Writes => "writes to the table",
+                MigrationLock::ReadsAndWrites => "reads and writes of the table",
+                MigrationLock::Database => "writes to the database",
+                MigrationLock::Unknown => "not known",
+            };
+            let additive = if migration.is_additive { "yes" } else { "no" };
+            [
+                migration.version.to_string(),
+                migration.name.clone(),
+                additive.to_owned(),
+                action.clone(),
+                table.clone().unwrap_or_default(),
+                waits.to_owned(),
+            ]
+        })
+        .collect();
+    output::print_table(["VERSION", "MIGRATION", "ADDITIVE", "STATEMENT", "TABLE", "WHAT WAITS"], &rows);
+    let count = match planned.len() {
+        1 => "1 migration would be applied".to_owned(),
+        count => format!("{count} migrations would be applied, each"),
+    };
+    print_line(&format!("{count} in one transaction; nothing was changed"));
+    print_line(match (planned, is_shared) {
+        ([only], true) if only.is_additive => "nodes of the release before can go on serving",
+        (_, true) => "stop every node first: nodes of the release before cannot serve what comes of it",
+        (_, false) => "stop the node first",
+    });
 }
 
 /// Checks configuration, keys, TLS files, database, log and anchor, without serving. Only reads, so a node may serve

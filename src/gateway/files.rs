@@ -17,7 +17,7 @@ use crate::seal::{CommitmentKey, KeyRing, LogSigningKey, SecretFileError, ensure
 use crate::server::{ManagementAddress, TooFewDescriptors};
 use crate::store::key_ring_check::{SealedValueProbe, activated_key_mismatch, probe_entries};
 use crate::store::{Database, EntryMismatch, FatalError, KeyRingMismatch, SchemaMismatch, StoreError};
-use crate::tlog::{NoteError, Signer};
+use crate::tlog::{LogKeyHistoryError, NoteError, Signer};
 
 /// Maximum size of a file of settings, in bytes.
 const MAX_SETTINGS_BYTES: u64 = 1 << 20;
@@ -85,6 +85,9 @@ pub enum StartError {
         /// The key that it lacks.
         mismatch: KeyRingMismatch,
     },
+    /// A checkpoint is not one of this log.
+    #[error("it is no checkpoint of this log, or it was changed")]
+    Checkpoint(#[source] LogKeyHistoryError),
     /// The newest entry is of an unknown format, or was made with another commitment key.
     #[error(transparent)]
     Entries(#[from] EntryMismatch),

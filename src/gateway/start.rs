@@ -5,7 +5,7 @@ use super::files::{
     StartError, check_database_files, check_key_ring, commitment_key, key_ring, rule_book, signer,
 };
 use crate::config::Config;
-use crate::seal::{CommitmentKey, KeyRing};
+use crate::seal::{CommitmentKey, KeyRing, ensure_folder_is_writable};
 use crate::store::log::TreeHead;
 use crate::store::{Database, SchemaMismatch, log_startup};
 use crate::tlog::LogKeyHistory;
@@ -71,6 +71,38 @@ pub(super) async fn check_contents(
         return Err(mismatch.into());
     }
     check_key_ring(config, database, ring).await
+}
+
+/// What `node add` did.
+pub struct AddedNode {
+    /// Number of entries that the new anchor covers.
+    pub anchored: u64,
+    /// Number of entries of the log.
+    pub entries: u64,
+}
+
+/// Makes the anchor of a further node from a signed checkpoint of its log, after the checks of a start. Another node may
+/// serve the database meanwhile.
+///
+/// # Errors
+/// [`StartError::Checkpoint`] if the checkpoint is not one of this log; otherwise as for [`check`].
+pub async fn add_node(config: &Config, note: &str) -> Result<AddedNode, StartError> {
+    let (ring, commitment_key, signer) = (key_ring(config)?, commitment_key(config)?, signer(config)?);
+    rule_book(config)?;
+    let keys = signer.key_history();
+    let anchored = keys.open(note).map_err(StartError::Checkpoint)?.size();
+    let database = open_database(config).await?;
+    let added = async {
+        check_contents(config, &database, &ring, &commitment_key).await?;
+        let head = log_startup::check_log_continues(&database, note, keys).await?;
+        let anchor = &config.log.anchor;
+        ensure_folder_is_writable(anchor).map_err(StartError::file("log.anchor", anchor))?;
+        log_startup::create_anchor(anchor, note)?;
+        Ok(AddedNode { anchored, entries: head.size })
+    };
+    let added = added.await;
+    database.close().await;
+    added
 }
 
 /// Checks keys, database, log and anchor as a start does. Changes none of them and locks nothing, so a node may serve them

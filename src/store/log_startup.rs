@@ -106,10 +106,22 @@ pub async fn create_log(database: &Database, anchor: &Path, signer: &Signer) -> 
     match Anchor::create(anchor, &note) {
         // An anchor that is not this log's is found when the log is opened.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|error| StoreError::Anchor {
-            path: anchor.to_owned(),
-            cause: format!("the anchor file cannot be made: {error}"),
-        }),
+        made => made.map_err(creation_error(anchor)),
+    }
+}
+
+/// Makes the anchor of a further node from a checkpoint that [`check_log_continues`] accepted.
+///
+/// # Errors
+/// [`StoreError::Anchor`] if it exists or cannot be made.
+pub fn create_anchor(anchor: &Path, note: &str) -> Result<(), StoreError> {
+    Anchor::create(anchor, note).map_err(creation_error(anchor))
+}
+
+fn creation_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    move |error| StoreError::Anchor {
+        path: path.to_owned(),
+        cause: format!("the anchor file cannot be made: {error}"),
     }
 }
 
@@ -195,7 +207,19 @@ pub async fn check_log(
     keys: &LogKeyHistory,
 ) -> Result<TreeHead, StoreError> {
     // Read before the database, which is never behind the anchor.
-    let anchored = verify_checkpoint(&read_anchor(anchor)?, keys)?;
+    check_log_continues(database, &read_anchor(anchor)?, keys).await
+}
+
+/// Checks the log as [`check_log`] does, with a signed checkpoint in place of an anchor.
+///
+/// # Errors
+/// As [`check_log`].
+pub async fn check_log_continues(
+    database: &Database,
+    note: &str,
+    keys: &LogKeyHistory,
+) -> Result<TreeHead, StoreError> {
+    let anchored = verify_checkpoint(note, keys)?;
     let mut conn = database.reader().await?;
     conn.begin_read().await?;
     let loaded = async {

@@ -63,8 +63,8 @@ pub use record::{Located, Record, RecordColumns, concat_bytes, read_located, tex
 pub use sequencer_handle::{SEQUENCER_THREAD, SequencerHandle};
 pub use snapshot::{ReadSet, ShownTree, Snapshot};
 pub use sql::{
-    Column, ColumnKind, ColumnType, Database, DatabaseLocation, NO_VERSIONS, RecordSubject, Row,
-    SchemaMismatch, StoreError, Table, TableClass, Value, ValueSet,
+    Column, ColumnKind, ColumnType, Database, DatabaseLocation, MigrationLock, NO_VERSIONS, PlannedMigration,
+    PlannedStatement, RecordSubject, Row, SchemaMismatch, StoreError, Table, TableClass, Value, ValueSet,
 };
 pub use tables::{ENTRIES, ENTRY_COLUMNS, TABLES};
 pub use task_progress::{BackgroundTask, TaskProgress};

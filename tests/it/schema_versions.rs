@@ -64,6 +64,31 @@ impl Stopped {
         (output.status.code(), lines)
     }
 
+    /// Asserts that `migrate --plan` prints these lines, and leaves the database as it was.
+    fn assert_plan(&self, postgres: Option<&Postgres>, lines: &[&str]) {
+        let state = || match postgres {
+            // Each dump has a random word that psql must meet again.
+            Some(postgres) => {
+                let dump = postgres.dump();
+                let lines = dump.lines().filter(|line| !line.contains("restrict "));
+                lines.collect::<Vec<_>>().join("\n").into_bytes()
+            }
+            None => ["gateway.sqlite", "gateway.sqlite-wal"]
+                .map(|file| std::fs::read(self.dir.path().join(file)).unwrap_or_default())
+                .concat(),
+        };
+        let before = state();
+        let config = self.dir.path().join("gateway.toml");
+        let output = output(gateway().args(["migrate", "--plan", "--config"]).arg(config));
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{printed}");
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for line in lines {
+            assert!(printed.lines().any(|found| words(found) == words(line)), "{line:?} is not in {printed}");
+        }
+        assert!(state() == before, "the plan changed the database");
+    }
+
     /// Asserts that the schema is refused in one line that names both versions and contains the advice.
     fn assert_refused(&self, database: i64, advice: &str) {
         self.assert_verb_refused("check", 78, database, advice);
@@ -105,10 +130,12 @@ impl Stopped {
     }
 }
 
-async fn one_additive_step_more_is_served(stopped: Stopped) {
+async fn one_additive_step_more_is_served(postgres: Option<&Postgres>) {
+    let stopped = Stopped::new(postgres).await;
     let version = stopped.version;
     stopped.assert_served("2026-11-02").await;
 
+    stopped.assert_plan(postgres, &["the schema is up to date: migrate would change nothing"]);
     stopped.execute("ALTER TABLE marks ADD COLUMN future TEXT").await;
     stopped.execute(RECORD_ADDITIVE_STEP).await;
     assert_eq!(stopped.run("check"), (Some(0), Vec::new()));
@@ -127,15 +154,41 @@ async fn one_additive_step_more_is_served(stopped: Stopped) {
     stopped.assert_served("2026-11-04").await;
     stopped.execute(FORGET_NEWEST_STEP).await;
     stopped.assert_refused(version - 1, "run migrate");
+
+    // The plan tells of every step that is missing, here of those from the alerts on.
+    stopped.execute("DELETE FROM _sqlx_migrations WHERE version > 12").await;
+    let waits = if postgres.is_some() {
+        ["writes to the table", "nothing", "reads and writes of the table"]
+    } else {
+        ["writes to the database"; 3]
+    };
+    let count =
+        format!("{} migrations would be applied, each in one transaction; nothing was changed", version - 12);
+    let stop = if postgres.is_some() {
+        "stop every node first: nodes of the release before cannot serve what comes of it"
+    } else {
+        "stop the node first"
+    };
+    stopped.assert_plan(
+        postgres,
+        &[
+            &format!("13 alerts no CREATE INDEX parties_alerts parties {}", waits[0]),
+            &format!("13 alerts no CREATE TABLE alerts {}", waits[1]),
+            &format!("13 alerts no CREATE INDEX alerts_id alerts {}", waits[1]),
+            &format!("14 void_parts no ALTER TABLE ADD COLUMN part voids {}", waits[2]),
+            &count,
+            stop,
+        ],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_additive_step_more_is_served_on_sqlite() {
-    one_additive_step_more_is_served(Stopped::new(None).await).await;
+    one_additive_step_more_is_served(None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_additive_step_more_is_served_on_postgresql() {
     let postgres = Postgres::start();
-    one_additive_step_more_is_served(Stopped::new(Some(&postgres)).await).await;
+    one_additive_step_more_is_served(Some(&postgres)).await;
 }

@@ -8,11 +8,11 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::{Conn, Database, StoreError};
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
 /// How the stored description of an additive migration begins. sqlx stores spaces for underscores.
-const ADDITIVE_PREFIX: &str = "additive ";
+pub(super) const ADDITIVE_PREFIX: &str = "additive ";
 
 /// Why this binary does not serve the schema of a database. A version is the number of the newest migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +65,8 @@ pub enum SchemaMismatch {
 }
 
 /// A migration that a database had applied to it.
-struct AppliedMigration {
-    version: i64,
+pub(super) struct AppliedMigration {
+    pub version: i64,
     description: String,
     checksum: Vec<u8>,
     is_finished: bool,
@@ -103,7 +103,7 @@ fn compare(own: &[(i64, &[u8])], applied: &[AppliedMigration]) -> Option<SchemaM
 }
 
 impl Database {
-    fn migrator(&self) -> &'static Migrator {
+    pub(super) fn migrator(&self) -> &'static Migrator {
         match self {
             Self::Sqlite { .. } => &SQLITE_MIGRATIONS,
             Self::Postgres { .. } => &POSTGRES_MIGRATIONS,
@@ -142,24 +142,29 @@ impl Database {
     /// See [`StoreError`].
     pub async fn schema_mismatch(&self) -> Result<Option<SchemaMismatch>, StoreError> {
         let mut conn = self.reader().await?;
-        if !conn.has_migrations().await? {
-            return Ok(Some(SchemaMismatch::Absent));
-        }
-        let sql = "SELECT version, description, checksum, CASE WHEN success THEN 1 ELSE 0 END AS success \
-                   FROM _sqlx_migrations ORDER BY version";
-        let rows = conn.fetch(sql, vec![]).await?;
-        let applied = rows.iter().map(|row| {
-            Ok(AppliedMigration {
-                version: row.get("version")?,
-                description: row.get("description")?,
-                checksum: row.get_bytes("checksum")?.to_owned(),
-                is_finished: row.get::<i64>("success")? == 1,
-            })
-        });
-        let applied: Vec<_> = applied.collect::<Result<_, StoreError>>()?;
+        let applied = applied_migrations(&mut conn).await?;
         let own: Vec<_> = self.migrator().iter().map(|own| (own.version, own.checksum.as_ref())).collect();
         Ok(compare(&own, &applied))
     }
+}
+
+/// Returns the migrations that a database had applied to it, sorted by version.
+pub(super) async fn applied_migrations(conn: &mut Conn) -> Result<Vec<AppliedMigration>, StoreError> {
+    if !conn.has_migrations().await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT version, description, checksum, CASE WHEN success THEN 1 ELSE 0 END AS success \
+               FROM _sqlx_migrations ORDER BY version";
+    let rows = conn.fetch(sql, vec![]).await?;
+    let applied = rows.iter().map(|row| {
+        Ok(AppliedMigration {
+            version: row.get("version")?,
+            description: row.get("description")?,
+            checksum: row.get_bytes("checksum")?.to_owned(),
+            is_finished: row.get::<i64>("success")? == 1,
+        })
+    });
+    applied.collect()
 }
 
 impl Conn {

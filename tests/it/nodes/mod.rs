@@ -1,5 +1,6 @@
 //! Several nodes on one PostgreSQL, each in its own process.
 
+mod added;
 mod alerts;
 mod break_glass;
 mod durability;
