@@ -67,6 +67,15 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "QUOTE_DOUBTFUL",
         "a cell that begins on this line runs over several and seems to hold other rows: is its quote closed?",
     ),
+    (
+        "MERGED_CELLS",
+        "cells of several rows or columns are merged and have one value: split them, and fill in each",
+    ),
+    (
+        "FORMULA_WITHOUT_VALUE",
+        "the cell has a formula and no value: open the workbook in a spreadsheet and save it",
+    ),
+    ("SHEETS_LEFT_OUT", "the workbook has other sheets, which are not read"),
     ("ENCODING", "not UTF-8; check that names with accents are shown correctly"),
     ("TITLE_ROW", "a title above the headings, left out"),
     ("TOTAL_ROW", "a row of totals, left out"),

@@ -10,7 +10,10 @@ const WINDOWS_1252_C1: [char; 32] = [
 /// First bytes of file formats that are not CSV, each with the error text.
 const UNSUPPORTED_SIGNATURES: [(&[u8], &str); 4] = [
     (b"PK\x03\x04", "the file is a workbook (.xlsx, .ods): save it as CSV UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "the file is a workbook (.xls): save it as CSV UTF-8"),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "the file is a workbook (.xls, or .xlsx with a password): save it as .xlsx without a password",
+    ),
     (b"%PDF", "the file is a PDF document: export it as CSV UTF-8"),
     (b"<", "the file is HTML or XML: save it as CSV UTF-8"),
 ];

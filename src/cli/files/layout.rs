@@ -40,13 +40,15 @@ struct ClosestMatch {
     separator_name: &'static str,
 }
 
-/// Returns the layout whose headings are the first row, or pair of rows, that fits a mapping.
+/// Returns the layout whose headings are the first row, or pair of rows, that fits a mapping. Without `separator` every
+/// separator is tried.
 ///
 /// # Errors
 /// Exit code 64, with the closest headings and what they lack.
-pub fn detect(text: &str, mappings: &[Mapping]) -> Result<Layout, Failure> {
+pub fn detect(text: &str, mappings: &[Mapping], separator: Option<char>) -> Result<Layout, Failure> {
     let (mut nearest, mut broken) = (None, None);
-    for (separator, separated_by) in SEPARATORS {
+    let is_tried = |(known, _): &(char, &str)| separator.is_none_or(|only| only == *known);
+    for (separator, separated_by) in SEPARATORS.into_iter().filter(is_tried) {
         let mut head = Vec::new();
         for record in CsvReader::new(text, separator).take(MAX_TITLE_ROWS) {
             match record {
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     fn layout(text: &str) -> Result<Layout, String> {
-        detect(text, &Mapping::built_in().unwrap()).map_err(|failure| failure.to_string())
+        detect(text, &Mapping::built_in().unwrap(), None).map_err(|failure| failure.to_string())
     }
 
     #[test]

@@ -145,6 +145,13 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// Accepts ISO dates too, which the reader of workbooks writes for a date.
+    pub fn accept_iso_dates(&mut self) {
+        if !self.dates.contains(&DateStyle::Iso) {
+            self.dates.push(DateStyle::Iso);
+        }
+    }
+
     /// Loads a mapping from a file.
     ///
     /// # Errors

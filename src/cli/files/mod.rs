@@ -1,6 +1,5 @@
-//! Reader of attendance registers and tutors' logs: parses a CSV file, or the first
-//! sheet of a workbook, into marks. A mapping assigns each column to a
-//! field; each fault is reported by line, row, column and reason.
+//! Reader of attendance registers and tutors' logs: parses a CSV file, or the first sheet of a workbook, into marks. A
+//! mapping assigns each column to a field; each fault is reported by line, row, column and reason.
 //!
 //! Safety rule: a cell of one child's row must never reach another child's mark. A file in which that could happen is
 //! refused whole.
@@ -15,6 +14,7 @@ mod layout;
 mod mapping;
 pub mod preview;
 mod rows;
+mod sheet_checks;
 mod structure_checks;
 #[cfg(test)]
 mod tests;
@@ -67,6 +67,8 @@ pub struct Register {
     pub encoding: &'static str,
     separator: char,
     separator_name: &'static str,
+    /// Name of the sheet, if the file is a workbook.
+    sheet: Option<String>,
     headings: Vec<String>,
     /// The one or two rows that hold the headings.
     heading_rows: Vec<CsvRecord>,
@@ -159,17 +161,24 @@ pub fn read_file(file: &Path, mapping: Option<&Path>) -> Result<Register, Failur
 }
 
 fn parse(bytes: &[u8], mapping: Option<Mapping>) -> Result<Register, Failure> {
-    let converted = workbook::is_workbook(bytes).then(|| workbook::to_csv(bytes)).transpose()?;
-    let bytes = converted.as_ref().map_or(bytes, String::as_bytes);
-    let (text, encoding) = encoding::decode(bytes).map_err(Failure::input)?;
-    let mappings = mapping.map_or_else(Mapping::built_in, |mapping| Ok(vec![mapping]))?;
+    let sheet = workbook::is_workbook(bytes).then(|| workbook::read(bytes)).transpose()?;
+    let (text, encoding) = match &sheet {
+        Some(sheet) => (sheet.text.clone(), "UTF-8"),
+        None => encoding::decode(bytes).map_err(Failure::input)?,
+    };
+    let mut mappings = mapping.map_or_else(Mapping::built_in, |mapping| Ok(vec![mapping]))?;
+    if sheet.is_some() {
+        mappings.iter_mut().for_each(Mapping::accept_iso_dates);
+    }
+    let separator = sheet.as_ref().map(|_| ',');
     let Layout { separator, separator_name: separated_by, mapping, headings, columns, heading_rows: rows } =
-        layout::detect(&text, &mappings)?;
+        layout::detect(&text, &mappings, separator)?;
     let mut register = Register {
         mapping,
         encoding,
         separator,
         separator_name: separated_by,
+        sheet: sheet.as_ref().map(|sheet| sheet.name.clone()),
         headings,
         heading_rows: rows,
         columns,
@@ -183,6 +192,9 @@ fn parse(bytes: &[u8], mapping: Option<Mapping>) -> Result<Register, Failure> {
         register.diagnostics.push(notice.with_note(encoding));
     }
     read_rows(&mut register, &text);
+    if let Some(sheet) = &sheet {
+        sheet_checks::check_sheet(&mut register, sheet, &text);
+    }
     if register.is_refused() {
         register.marks.clear();
     } else if register.marks.is_empty() && !register.diagnostics.iter().any(Diagnostic::is_fault) {

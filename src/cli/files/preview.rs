@@ -42,8 +42,11 @@ pub fn print_preview(register: &Register, json: bool) -> Result<(), Failure> {
 }
 
 fn print_columns(register: &Register) -> Result<(), Failure> {
-    let Register { mapping, encoding, separator_name: separated_by, .. } = register;
-    print_line(&format!("Read as {}, {encoding}, cells separated by {separated_by}", mapping.name));
+    let Register { mapping, encoding, separator_name: separated_by, sheet, .. } = register;
+    print_line(&match sheet {
+        Some(sheet) => format!("Read as {}, the sheet {sheet} of a workbook", mapping.name),
+        None => format!("Read as {}, {encoding}, cells separated by {separated_by}", mapping.name),
+    });
     let (mut ignored, mut sessions) = (Vec::new(), Vec::new());
     for (at, column) in register.columns.iter().enumerate() {
         let heading = register.heading(at);

@@ -4,6 +4,7 @@ mod cases;
 mod generator;
 mod random_files;
 mod rng;
+mod workbooks;
 
 use proptest::prelude::*;
 
@@ -13,7 +14,12 @@ use crate::proto::v1::mark::{Child, Statement};
 
 /// Returns a short text for each mark and for each diagnostic.
 fn read_summary(text: &str) -> (Vec<String>, Vec<String>) {
-    let register = parse(text.as_bytes(), None).map_err(|failure| failure.to_string()).unwrap();
+    summarise(text.as_bytes())
+}
+
+/// Returns these texts for a file of any kind.
+fn summarise(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let register = parse(bytes, None).map_err(|failure| failure.to_string()).unwrap();
     let marks = register.marks.iter().map(|row| {
         let mark = &row.mark;
         let child = match mark.child.as_ref() {
