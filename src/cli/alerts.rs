@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::args::{ListAlertsArgs, ResolveAlertArgs};
-use super::{Failure, exchanges, json_request, output, placements, profile};
+use super::session::Session;
+use super::{Failure, exchanges, output, placements, profile};
 use crate::calendar::{Date, TimeOfDay};
 use crate::client::Client;
 use crate::clock::Instant;
@@ -125,12 +126,9 @@ pub async fn resolve(args: &ResolveAlertArgs) -> Result<(), Failure> {
         note: args.note.clone(),
         ..ResolveAlertRequest::default()
     };
-    let reply = json_request::call_message("ResolveAlert", &request, &args.connection).await?;
-    let text = format!(
-        "resolved alert {}, as exchange {}; the others who were told of it receive its end",
-        args.alert, reply.receipt.exchange_id
-    );
-    json_request::print_result(&reply.message, &args.connection, &text)
+    let session = Session::open(&args.connection).await?;
+    let changed = session.change(oversight::RESOLVE_ALERT, &request).await?;
+    session.report(&changed, &format!("resolved alert {}", args.alert)).await
 }
 
 #[cfg(test)]

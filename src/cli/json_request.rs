@@ -145,20 +145,6 @@ pub async fn call(
     })
 }
 
-/// Calls a method with a message, as the arguments say; sets a new request id as [`call`] does.
-///
-/// # Errors
-/// The client's.
-pub async fn call_message(
-    method: &str,
-    request: &impl Message,
-    connection: &ProfileArgs,
-) -> Result<Reply<DynamicMessage>, Failure> {
-    let (method, request) = dynamic_request(method, request)?;
-    let client = profile::connect_from_args(connection).await?;
-    call(&client, &method, request).await
-}
-
 /// Returns a method and its request.
 ///
 /// # Errors
@@ -171,18 +157,6 @@ pub fn dynamic_request(
     let mut dynamic = DynamicMessage::new(method.input());
     dynamic.transcode_from(request).map_err(|error| Failure::bug("a request", error))?;
     Ok((method, dynamic))
-}
-
-/// Prints a reply as JSON, or else this text.
-///
-/// # Errors
-/// Exit code 69 if it cannot be written.
-pub fn print_result(reply: &DynamicMessage, connection: &ProfileArgs, text: &str) -> Result<(), Failure> {
-    if connection.json {
-        return print_reply(reply, true);
-    }
-    print_line(text);
-    output::check_response_written()
 }
 
 /// Returns the method of a name, also of those that only the sandbox serves.

@@ -83,9 +83,9 @@ async fn share(args: &SharePassportArgs) -> Result<(), Failure> {
         agreement_id: args.agreement.clone().unwrap_or_default(),
         ..SharePassportRequest::default()
     };
-    let reply = json_request::call_message("SharePassport", &request, &args.connection).await?;
-    let text = format!("shared version {} of the passport", args.version);
-    json_request::print_result(&reply.message, &args.connection, &text)
+    let session = Session::open(&args.connection).await?;
+    let changed = session.change(passport_service::SHARE_PASSPORT, &request).await?;
+    session.report(&changed, &format!("shared version {} of the passport", args.version)).await
 }
 
 /// Records or lifts a decision not to share blocks.
@@ -107,12 +107,13 @@ async fn withhold(args: &WithholdArgs) -> Result<(), Failure> {
         }),
         ..WithholdInformationRequest::default()
     };
-    let reply = json_request::call_message("WithholdInformation", &request, &args.connection).await?;
+    let session = Session::open(&args.connection).await?;
+    let changed = session.change(passport_service::WITHHOLD_INFORMATION, &request).await?;
     let text = match &args.blocks[..] {
         [] => "nothing is withheld any more".to_owned(),
         blocks => format!("withheld from the provider: {}", blocks.join(", ")),
     };
-    json_request::print_result(&reply.message, &args.connection, &text)
+    session.report(&changed, &text).await
 }
 
 /// Acknowledges the newest passport of a placement in the mailbox, as acted on by a named person.

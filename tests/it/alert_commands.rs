@@ -105,7 +105,8 @@ async fn alerts_are_listed_and_resolved_by_commands() {
     let stranger = shell.fail("provider-c", &resolve, 1);
     assert!(stranger.contains("NOT_FOUND"), "{stranger}");
     let done = shell.succeed("provider-a", &resolve);
-    assert!(done.starts_with(&format!("resolved alert {first}, as exchange ")), "{done}");
+    let parties = done.strip_prefix(&format!("resolved alert {first}\ntold: ")).unwrap_or_default();
+    assert!(parties.contains("Local authority A (la/330)") && !parties.contains("provider/"), "{done}");
     let again = shell.fail("la-a", &resolve, 1);
     assert!(again.contains("STATE_INVALID"), "{again}");
     let resolved = shell.json("la-a", &["alerts", "list", "--state", "resolved"]);

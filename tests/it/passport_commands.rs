@@ -24,7 +24,10 @@ async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
     let words = ["passport", "share", &placement, "--token", &token, "--version"];
     let share = |version: &'static str| [&words[..], &[version]].concat();
     assert!(shell.fail("la-a", &share("7"), 1).contains("REVISION_MISMATCH"));
-    assert_eq!(shell.succeed("la-a", &share("1")), "shared version 1 of the passport\n");
+    assert_eq!(
+        shell.succeed("la-a", &share("1")),
+        "shared version 1 of the passport\ntold: Riverside (provider/riverside)\n"
+    );
     assert!(
         shell
             .fail("provider-b", &["passport", "share", &placement, "--version", "1"], 1)
@@ -43,7 +46,7 @@ async fn a_person_shares_a_passport_and_withholds_a_block_of_it() {
         "la-a",
         &withhold(&[&named[..], &["--block", "medical", "--block", "safeguarding"]].concat()),
     );
-    assert_eq!(done, "withheld from the provider: medical, safeguarding\n");
+    assert_eq!(done, "withheld from the provider: medical, safeguarding\ntold: nobody else\n");
     // The system does not read all that is withheld, so it gets neither reason nor officer.
     assert_eq!(get("la-a")["withholding"], json!({ "blocks": ["PASSPORT_BLOCK_KIND_MEDICAL"] }));
     let own_words = ["passport", "get", &placement, "--token", &token];
