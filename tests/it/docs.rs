@@ -46,6 +46,49 @@ fn the_commands_of_every_page_do_what_it_says() {
     });
 }
 
+/// Commands from an empty machine to READY, and of a provider from nothing to its first stored mark.
+const COMMANDS_TO_READY: usize = 4;
+const COMMANDS_TO_FIRST_MARK: usize = 8;
+
+/// Counts the commands of a fence: not lines that go on with one, and not the text of a file that one writes.
+fn count_commands(text: &str) -> usize {
+    let (mut commands, mut goes_on, mut file_end) = (0, false, None);
+    for line in text.lines() {
+        if let Some(end) = file_end {
+            file_end = (line != end).then_some(end);
+            continue;
+        }
+        commands += usize::from(!goes_on && !line.trim().is_empty() && !line.starts_with('#'));
+        file_end = line.split_once("<<").map(|(_, end)| end);
+        goes_on = line.ends_with('\\');
+    }
+    commands
+}
+
+/// The pages are run by [`the_commands_of_every_page_do_what_it_says`]; here it is counted what they need.
+#[test]
+fn a_gateway_needs_four_commands_and_a_first_mark_eight() {
+    let readme = Page::read(Path::new("README.md"));
+    let section = Page { path: "README.md".into(), text: readme.section("Make your own").to_owned() };
+    let fences = section.fences();
+    let last = fences.last().unwrap();
+    assert!(last.info == "sh run ready" && last.text.starts_with("ap-gateway serve "), "{}", last.text);
+    assert_eq!(fences.iter().map(|fence| count_commands(&fence.text)).sum::<usize>(), COMMANDS_TO_READY);
+
+    let page = Page::read(Path::new("docs/providers.md"));
+    let text = page.section("From nothing to your first mark");
+    let section = Page { path: page.path.clone(), text: text.to_owned() };
+    let fences = section.fences();
+    assert!(fences.iter().all(|fence| fence.info == "sh run"), "every command is run");
+    // Each fence is below the paragraph that says whose commands it has.
+    let whose: Vec<_> = text.split("\n**").skip(1).map(|part| part.split("**").next().unwrap()).collect();
+    assert_eq!(whose.len(), fences.len(), "{whose:?}");
+    let own = whose.iter().zip(&fences).filter(|(who, _)| **who == "You");
+    assert_eq!(own.map(|(_, fence)| count_commands(&fence.text)).sum::<usize>(), COMMANDS_TO_FIRST_MARK);
+    assert!(whose.iter().all(|who| ["You", "The operator", "The commissioner"].contains(who)), "{whose:?}");
+    assert_eq!(count_commands("cat > a <<EOF\nx\ny\nEOF\na \\\n  b\n# c\n\nd\n"), 3);
+}
+
 #[test]
 fn a_command_that_fails_fails_its_page() {
     let text =
