@@ -309,6 +309,10 @@ impl Client {
         if let Some(token) = self.token.as_ref().filter(|_| !is_about_log) {
             metadata.insert("authorization", token.clone());
         }
+        // The operator's log names a client that verifies with the key of another log, because the client alone meets it.
+        if let Ok(key) = self.log_key.present().key_id().parse() {
+            metadata.insert("ap-log-key", key);
+        }
         tonic::Request::from_parts(metadata, tonic::Extensions::default(), message)
     }
 

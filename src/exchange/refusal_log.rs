@@ -2,7 +2,7 @@
 //! a line with the number of its repeats. Lines of one certificate, and of all, are bounded, so that no caller can fill
 //! the log. A line names no child: it holds what the entry of the refusal holds of its caller.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::refusal::Reason;
+use crate::identity::PeerCertificate;
 
 /// Time in which repeats are counted.
 const COUNTING_TIME: Duration = Duration::from_mins(1);
@@ -34,6 +35,8 @@ struct Counts {
     by_certificate: HashMap<[u8; 32], usize>,
     /// Refusals without a line of their own.
     others: u64,
+    /// Certificates of clients that have the key of another log.
+    with_other_log_key: HashSet<[u8; 32]>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -78,6 +81,19 @@ impl RefusalLog {
         counts.by_kind.insert(kind, Count { repeats: 0, message });
     }
 
+    /// Logs, once a minute, that a client verifies with the key of another log: it refuses every receipt, and the gateway
+    /// would not learn it otherwise.
+    pub(super) fn note_other_log_key(&self, peer: &PeerCertificate) {
+        let mut counts = self.lock();
+        let noted = &mut counts.with_other_log_key;
+        if noted.len() < MAX_KINDS && noted.insert(peer.fingerprint()) {
+            tracing::warn!(
+                "{}",
+                with_caller("the log key of the client is another log's: ".to_owned(), peer)
+            );
+        }
+    }
+
     /// Logs the counts, if the last ones are a minute old, or in any case if `is_last`.
     pub(super) fn log_counts(&self, is_last: bool) {
         let mut counts = self.lock();
@@ -102,7 +118,13 @@ impl RefusalLog {
 
 impl Counts {
     fn new() -> Self {
-        Self { began: Instant::now(), by_kind: HashMap::new(), by_certificate: HashMap::new(), others: 0 }
+        Self {
+            began: Instant::now(),
+            by_kind: HashMap::new(),
+            by_certificate: HashMap::new(),
+            others: 0,
+            with_other_log_key: HashSet::new(),
+        }
     }
 }
 
@@ -115,14 +137,19 @@ fn message(call: &Call, exchange: Uuid, reason: Reason) -> String {
     let method = call.method.path.rsplit('/').next().unwrap_or_default();
     let full_part = full_part(call, reason);
     let separator = if full_part.is_empty() { "" } else { ":" };
-    let mut text = format!("{} {}{separator}{full_part} {method} ", exchange.hyphenated(), reason.name());
+    let text = format!("{} {}{separator}{full_part} {method} ", exchange.hyphenated(), reason.name());
+    with_caller(text, &call.peer)
+}
+
+/// Appends a caller, cut if it is long, and the start of its certificate's fingerprint.
+fn with_caller(mut text: String, peer: &PeerCertificate) -> String {
     let mut fingerprint = String::with_capacity(FINGERPRINT_DIGITS);
-    for byte in call.peer.fingerprint().iter().take(FINGERPRINT_DIGITS / 2) {
+    for byte in peer.fingerprint().iter().take(FINGERPRINT_DIGITS / 2) {
         write!(fingerprint, "{byte:02x}").ok();
     }
     // "refused " and the fingerprint, which identifies a caller whose name is cut.
     let room = MAX_MESSAGE_BYTES.saturating_sub(text.len() + 8 + 1 + FINGERPRINT_DIGITS);
-    let caller = format!("{}/{}", call.peer.organisation(), call.peer.system());
+    let caller = format!("{}/{}", peer.organisation(), peer.system());
     match caller.get(..room) {
         Some(cut) if room < caller.len() => text.push_str(cut.get(..room - 1).unwrap_or_default()),
         _ => text.push_str(&caller),

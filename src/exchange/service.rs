@@ -32,6 +32,8 @@ use crate::identity::PeerCertificate;
 
 /// Metadata key with which a processor names the organisation that it acts for.
 pub const ON_BEHALF_OF: &str = "ap-on-behalf-of";
+/// Header with the id of the key by which a client verifies checkpoints. It decides nothing.
+const LOG_KEY: &str = "ap-log-key";
 
 /// Maximum number of bytes that are read of a rejected call.
 const MAX_DRAINED_BYTES: usize = 64 << 10;
@@ -215,6 +217,9 @@ impl ExchangeService {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let exchange = self.pipeline.random.uuid_v7(self.pipeline.clock.now());
         let trace = text("traceparent").and_then(headers::trace_id).unwrap_or_default();
+        if text(LOG_KEY).is_some_and(|key| key != self.pipeline.log_keys.present().key_id()) {
+            self.pipeline.refusal_log.note_other_log_key(&peer);
+        }
         Call {
             method,
             peer,

@@ -1,9 +1,9 @@
-//! `doctor`: the twelve faults of a client, each named by it with what to do, and by the operator's log where the gateway
-//! meets it. A wrong log key never reaches the gateway: only the client can tell.
+//! `doctor`: the twelve faults of a client, each named by it with what to do, and by the operator's log.
 
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ap_gateway::cli::sandbox;
 use ap_gateway::clock::{Clock, SystemClock};
@@ -12,7 +12,7 @@ use ap_gateway::tlog::Signer;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -131,6 +131,7 @@ async fn faults_of_name_clock_and_keys_are_named() {
     let profile = write_profile(folder.path(), "ca", &endpoint, &[("ca", "../foreign-ca.pem")]);
     assert_names(&profile, "it is not signed by the profile's CA");
     served.wait_for_log("does not know the authority of the certificate of this gateway").await;
+    expired_server_is_named(&folder, &served).await;
     drop(served);
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     assert_names(&write_profile(folder.path(), "port", &unused, &[]), "accepts no connection");
@@ -154,6 +155,27 @@ async fn faults_of_name_clock_and_keys_are_named() {
     assert!(alert.contains("CertificateExpired"), "{alert}");
 }
 
+/// A clock that is ahead takes the gateway's certificate for expired: here one that is valid for some seconds, when they
+/// have passed. The gateway takes a new certificate up within a second, if it is valid then.
+async fn expired_server_is_named(folder: &ServeFolder, served: &ServeProcess) {
+    let endpoint = format!("localhost:{}", served.address.port());
+    let profile = write_profile(folder.path(), "ahead", &endpoint, &[]);
+    for _ in 0..3 {
+        let brief = Validity { to: SystemClock.now().seconds() + 4, ..current_validity() };
+        let brief = folder.authority().issue_invalid_server(Some("localhost"), 0x62, brief).unwrap();
+        folder.write_key_pair("server", &brief);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if String::from_utf8_lossy(&doctor(&profile).stdout).contains("it has expired") {
+            assert_names(&profile, "it has expired, by this machine's clock");
+            served
+                .wait_for_log("by the clock of the peer the certificate of this gateway is not valid")
+                .await;
+            return;
+        }
+    }
+    panic!("the gateway does not take the certificate up: {}", served.log());
+}
+
 fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -164,14 +186,15 @@ fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap()))
 }
 
-/// Checks a profile that works, one whose log key is another's, and an organisation without an agreement.
+/// Checks a profile that works, one whose log key is another's, and an organisation without an agreement; the last two on
+/// both sides.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_key_and_a_missing_agreement_are_named() {
-    let world = World::sqlite().await;
-    let dir = world.dir.path();
-    let endpoint = world.address().to_string();
-    let well =
-        output(gateway().args(["doctor", "--json", "--profile"]).arg(sandbox::profile_path(dir, "la-a")));
+    let folder = ServeFolder::new();
+    let served = folder.serve();
+    let (dir, endpoint) = (folder.path(), served.address.to_string());
+    let well = write_profile(dir, "well", &endpoint, &[]);
+    let well = output(gateway().args(["doctor", "--json", "--profile"]).arg(well));
     let printed = String::from_utf8(well.stdout).unwrap();
     assert_eq!(well.status.code(), Some(0), "{printed}");
     let checks: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -191,13 +214,31 @@ async fn a_log_key_and_a_missing_agreement_are_named() {
     assert_eq!(at_fault, Vec::<&Value>::new());
     let other = Signer::from_seed("ap.example/other", &[7; 32]).unwrap().verifier().to_string();
     let profile = write_profile(dir, "log-key", &endpoint, &[("log_key", &other)]);
+    let logged = "the log key of the client is another log's: la/330/";
+    assert!(!served.log().contains(logged), "{}", served.log());
     assert_names(&profile, "not signed by the log's key");
+    assert_eq!(served.wait_for_log(logged).await, 1);
     let shell = Shell { dir };
-    for agreement in shell.json("provider-c", &["agreement", "list", "--state", "in-force"]) {
-        shell.succeed("provider-c", &["agreement", "end", agreement["agreement_id"].as_str().unwrap()]);
+    let at = ["--endpoint", &endpoint];
+    let list = [&["agreement", "list", "--state", "in-force"], &at[..]].concat();
+    let ids =
+        shell.json("provider-c", &list).into_iter().map(|it| it["agreement_id"].as_str().unwrap().to_owned());
+    let ids: Vec<String> = ids.collect();
+    for id in &ids {
+        shell.succeed("provider-c", &[&["agreement", "end", id], &at[..]].concat());
     }
-    assert_names(&sandbox::profile_path(dir, "provider-c"), "no sharing agreement is in force today");
-    world.stop().await;
+    assert_names(&with_certificate(&folder, &served, "provider-c"), "no sharing agreement is in force today");
+    // The gateway meets it when something is to be shared.
+    let referral = json!({
+        "provider": "provider/brightwater", "la_of_residence": "la/330", "agreement_id": ids[0],
+        "child": { "legal_surname": "Kestrel", "legal_forename": "Wren", "date_of_birth": "2012-03-04", "year_group": 9 },
+        "legal_basis": "LEGAL_BASIS_SECTION_19", "reason": "PLACEMENT_REASON_MENTAL_HEALTH", "safety": "none known",
+        "needs": "a quiet start to the day", "officer": { "name": "Sam Example", "role": "AP officer" },
+    });
+    std::fs::write(dir.join("referral.json"), referral.to_string()).unwrap();
+    let refused = shell.fail("la-a", &[&["referral", "push", "referral.json"], &at[..]].concat(), 1);
+    assert!(refused.contains("AGREEMENT_NOT_IN_FORCE"), "{refused}");
+    served.wait_for_log("AGREEMENT_NOT_IN_FORCE CreateReferral la/330/").await;
 }
 
 /// Checks that a profile is made, tried and not overwritten.

@@ -6,7 +6,7 @@
 
 use std::io::{Cursor, Read};
 
-use calamine::{Data, DataRef, Dimensions, ExcelDateTime, Reader, SheetVisible, Xlsx};
+use calamine::{Data, DataRef, Dimensions, ExcelDateTime, Reader, SheetType, SheetVisible, Xlsx};
 use zip::ZipArchive;
 
 use super::super::Failure;
@@ -74,7 +74,10 @@ pub fn read(bytes: &[u8]) -> Result<Sheet, Failure> {
     check_content(bytes)?;
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(|_| unreadable())?;
     let sheets = workbook.sheets_metadata();
-    let shown = sheets.iter().find(|sheet| sheet.visible == SheetVisible::Visible);
+    let is_shown = |sheet: &&calamine::Sheet| {
+        sheet.visible == SheetVisible::Visible && sheet.typ == SheetType::WorkSheet
+    };
+    let shown = sheets.iter().find(is_shown);
     let name = shown.map(|sheet| sheet.name.clone());
     let name = name.ok_or_else(|| Failure::input("the workbook has no sheet that is shown"))?;
     let others = sheets.len().saturating_sub(1);
@@ -249,6 +252,12 @@ mod tests {
             "[Content_Types].xml",
             &format!(
                 "<Types xmlns=\"{PACKAGE}/content-types\"><Default Extension=\"xml\" ContentType=\"application/xml\"/></Types>"
+            ),
+        );
+        add(
+            "_rels/.rels",
+            &format!(
+                "<Relationships xmlns=\"{PACKAGE}/relationships\"><Relationship Id=\"r1\" Type=\"{OFFICE}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
             ),
         );
         add(

@@ -33,6 +33,8 @@ for row in rows:
     row[3], row[4] = day_of(row[3]), day_of(row[4])
     row[7] = int(row[7]) if row[7] else None
     made.active.append([None if cell == "" else cell for cell in row])
+    # A comment that begins with = is a text.
+    made.active.cell(made.active.max_row, 9).data_type = "s" if row[8] else "n"
 for column in "DE":
     for cell in made.active[column]:
         cell.number_format = "DD/MM/YYYY"
