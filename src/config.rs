@@ -131,7 +131,8 @@ pub struct ManagementConfig {
     /// Address on which `/livez`, `/readyz` and `/metrics` are served over HTTP: one of the loopback interface with its
     /// port, or `unix:` and the path of a socket. Without it nothing is recorded.
     pub listen: Option<ManagementAddress>,
-    /// File whose time of modification is when a backup was made last: have the job that makes backups touch it.
+    /// File whose time of modification is when a backup was made last: `backup` touches it; with PostgreSQL, have the job
+    /// that makes backups touch it.
     pub backup_stamp: Option<PathBuf>,
 }
 

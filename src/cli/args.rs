@@ -3,6 +3,7 @@
 mod agreement;
 mod alerts;
 mod audit;
+mod backup;
 mod breach;
 mod call;
 mod health;
@@ -28,6 +29,7 @@ pub use alerts::{AlertsCommand, ListAlertsArgs, ResolveAlertArgs};
 pub use audit::{
     AuditCommand, CheckBundleArgs, CompareArgs, ExportArgs, ListExchangesArgs, ProveArgs, VerifyArgs,
 };
+pub use backup::{BackupArgs, RestoreArgs};
 pub use breach::{
     BreachCommand, BreachScopeArgs, ExchangeCommand, ReviewAccessArgs, ReviewCommand, ShowExchangeArgs,
 };
@@ -87,6 +89,10 @@ pub enum Command {
     RotateKeys(ConfigArgs),
     /// Make the new key of the ring seal, if every live node has it; run it on each node.
     ActivateKey(ConfigArgs),
+    /// Back up database and keys while a node serves; run every minute, it adds what is new.
+    Backup(BackupArgs),
+    /// Restore a backup into empty places, and tell what is lost.
+    Restore(RestoreArgs),
     /// Start a new log on a database that has irrecoverably lost entries that its anchor recorded.
     AcceptRollback(AcceptRollbackArgs),
     /// Serve; prints `READY host:port` once calls are accepted.

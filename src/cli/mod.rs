@@ -4,6 +4,7 @@
 mod alerts;
 mod args;
 pub mod audit;
+mod backup;
 #[cfg(feature = "world")]
 pub mod bench;
 pub mod bundle;
@@ -113,6 +114,8 @@ async fn run(verb: Command) -> Result<(), Failure> {
     match verb {
         Command::Init(args) => init::init(&args).await,
         Command::AcceptRollback(args) => rollback::accept(&args).await,
+        Command::Backup(args) => backup::backup(&args).await,
+        Command::Restore(args) => backup::restore(&args).await,
         Command::Migrate(args) => operator::migrate(&args).await,
         Command::Node(command) => node::run(&command).await,
         Command::Check(args) => operator::check(&args).await,

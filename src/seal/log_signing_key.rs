@@ -84,6 +84,14 @@ impl LogSigningKey {
         parse(&secret_file::read(path)?)
     }
 
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    /// The fault of the text.
+    pub fn parse(text: &str) -> Result<Self, SecretFileError> {
+        parse(text)
+    }
+
     /// Returns the name of the log: the first line of its checkpoints, and the name of its signatures.
     #[must_use]
     pub fn origin(&self) -> &str {

@@ -33,7 +33,8 @@ pub use keyed_digest::KeyedDigest;
 pub use log_signing_key::LogSigningKey;
 pub use organisation_key::OrganisationKey;
 pub use secret_file::{
-    SecretFileError, create_private_if_missing, ensure_folder_is_writable, ensure_private, ensure_writable,
+    SecretFileError, create_from_text, create_private_if_missing, ensure_folder_is_writable, ensure_private,
+    ensure_writable, read_secret_text,
 };
 pub use token::{InvalidToken, TokenUse};
 pub use vault::Vault;

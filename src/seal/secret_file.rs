@@ -71,6 +71,22 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     Ok(text)
 }
 
+/// Reads the text of a secret file as it is, for a backup that encrypts it.
+///
+/// # Errors
+/// As for a file that is used: others may read it, or it cannot be read.
+pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
+    read(path)
+}
+
+/// Creates a secret file of mode 0600 with the text that a backup holds.
+///
+/// # Errors
+/// [`SecretFileError::Exists`] when the file exists, [`SecretFileError::Io`] otherwise.
+pub fn create_from_text(path: &Path, text: &str) -> Result<(), SecretFileError> {
+    create(path, text)
+}
+
 /// Checks that a file is a regular file and that only its owner has rights to it. Outside Unix only the first is
 /// checked.
 ///

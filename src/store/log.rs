@@ -143,11 +143,8 @@ impl LogTree {
         if checkpoint.size() != stored.size {
             return Err(StoreError::Inconsistent("the newest checkpoint has another size than its row"));
         }
-        let mut partial = Vec::new();
-        for (id, width) in tlog::partial_tiles(stored.size) {
-            partial.push((id, load_tile(conn, id, width).await?));
-        }
-        let range = CompactRange::from_partial_tiles(stored.size, &partial)
+        let range = load_range(conn, stored.size)
+            .await?
             .ok_or(StoreError::Inconsistent("tiles or entries of the tree are missing"))?;
         if range.root() != *checkpoint.root() {
             return Err(StoreError::Inconsistent("the tree does not have the root that was signed"));
@@ -246,6 +243,16 @@ pub(super) async fn load_tile(conn: &mut Conn, id: TileId, width: usize) -> Resu
             Ok(tlog::tree_root(&below))
         })
         .collect()
+}
+
+/// Loads the tree of the first `size` entries from the stored tiles; `None` if the log is shorter. The caller compares its
+/// root with one that was signed.
+pub(super) async fn load_range(conn: &mut Conn, size: u64) -> Result<Option<CompactRange>, StoreError> {
+    let mut partial = Vec::new();
+    for (id, width) in tlog::partial_tiles(size) {
+        partial.push((id, load_tile(conn, id, width).await?));
+    }
+    Ok(CompactRange::from_partial_tiles(size, &partial))
 }
 
 /// Converts an index or a size to the databases' integer type. 2^63 entries are never reached.

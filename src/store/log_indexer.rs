@@ -118,14 +118,15 @@ impl LogIndexer {
 
 /// Rows of the indexes, for consecutive entries.
 #[derive(Default)]
-struct IndexRows {
+pub(super) struct IndexRows {
     callers: Vec<(String, i64)>,
     placements: Vec<(Vec<u8>, i64)>,
     practitioners: Vec<(Vec<u8>, i64)>,
 }
 
 impl IndexRows {
-    fn add(&mut self, entry: &Row) -> Result<(), StoreError> {
+    /// Adds the rows of an entry.
+    pub fn add(&mut self, entry: &Row) -> Result<(), StoreError> {
         let index: i64 = entry.get("idx")?;
         self.callers.push((entry.get("caller")?, index));
         let audited = AuditEntry::decode(entry.get_bytes("bytes")?);
@@ -138,7 +139,7 @@ impl IndexRows {
     }
 
     /// Returns the rows by table, in the order of their keys, with the new progress.
-    fn into_tables(mut self, next: u64) -> Vec<TableRows> {
+    pub fn into_tables(mut self, next: u64) -> Vec<TableRows> {
         self.callers.sort_unstable();
         self.placements.sort_unstable();
         self.practitioners.sort_unstable();

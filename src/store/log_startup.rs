@@ -6,10 +6,11 @@ use prost::Message;
 
 use super::anchor::Anchor;
 use super::canonical::ENTRY_FORMAT;
-use super::log::{LogTree, TreeHead, load_head_continuing, verify_checkpoint};
+use super::log::{LogTree, TreeHead, db_int, load_head_continuing, load_range, verify_checkpoint};
 use super::sql::{Conn, Database, StoreError};
 use super::tables::CHECKPOINTS;
 use super::verification;
+use crate::clock::Instant;
 use crate::proto::v1::AuditEntry;
 use crate::tlog::{Checkpoint, CompactRange, LogKeyHistory, Signer, TILE_WIDTH, Tile, TileId};
 
@@ -234,8 +235,34 @@ pub async fn check_log_continues(
     Ok(tree.head())
 }
 
+/// Returns the tree of the first entries of a database, as many as a checkpoint has; `None` if the database's log is
+/// shorter or another one.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn tree_at(
+    database: &Database,
+    checkpoint: &Checkpoint,
+) -> Result<Option<CompactRange>, StoreError> {
+    let range = load_range(&mut database.reader().await?, checkpoint.size()).await?;
+    Ok(range.filter(|range| range.root() == *checkpoint.root()))
+}
+
+/// Returns the time of a checkpoint; `None` if the database does not have it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn checkpoint_time(database: &Database, size: u64) -> Result<Option<Instant>, StoreError> {
+    let sql = "SELECT time FROM checkpoints WHERE size = $1";
+    let row = database.reader().await?.fetch_one(sql, vec![db_int(size).into()]).await?;
+    row.map(|row| row.get("time")).transpose()
+}
+
 /// Reads the newest note of an anchor that can be written, without locking it.
-fn read_anchor(path: &Path) -> Result<String, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Anchor`].
+pub fn read_anchor(path: &Path) -> Result<String, StoreError> {
     let read = || {
         std::fs::OpenOptions::new().write(true).open(path)?;
         Anchor::read_newest_note(path)

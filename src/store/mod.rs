@@ -31,6 +31,7 @@ mod position;
 pub mod proposal;
 mod queue;
 mod record;
+pub mod remake;
 pub mod rollback;
 mod sequencer;
 mod sequencer_handle;

@@ -18,6 +18,7 @@ mod attendance_rules;
 mod audit;
 mod authorisation;
 mod background;
+mod backup;
 mod bad_input;
 mod baselines;
 mod bounds;

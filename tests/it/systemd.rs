@@ -8,19 +8,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::backup::Backup;
 use super::large_answer;
 use super::limits::output;
 use super::serve_process::ServeFolder;
 use super::support::gateway;
 
 const UNIT: &str = "deploy/systemd/ap-gateway.service";
+const BACKUP_UNIT: &str = "deploy/systemd/ap-gateway-backup.service";
+const BACKUP_TIMER: &str = "deploy/systemd/ap-gateway-backup.timer";
 /// Maximum exposure that `systemd-analyze security` may print.
 const MAX_EXPOSURE: f64 = 1.5;
 /// A call that SQLite makes for root only, as whom the unit does not run.
 const OF_ROOT: &str = "fchown";
 
-fn unit() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(UNIT)
+fn unit(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Returns what `systemd-analyze security` says of the exposure of a unit.
+fn exposure(name: &str) -> f64 {
+    let path = unit(name);
+    let printed = analyze(&["security", "--offline=true", "--no-pager", path.to_str().unwrap()]);
+    let file = path.file_name().unwrap().to_str().unwrap();
+    let exposure = printed.rsplit_once(&format!("{file}: ")).unwrap().1;
+    exposure.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 fn analyze(arguments: &[&str]) -> String {
@@ -79,11 +91,11 @@ fn a_credential_of_the_service_manager_counts_as_private() {
 
 #[test]
 fn the_unit_is_as_closed_as_it_should_be() {
-    let printed = analyze(&["security", "--offline=true", "--no-pager", unit().to_str().unwrap()]);
-    let exposure = printed.rsplit_once("ap-gateway.service: ").unwrap().1;
-    let exposure: f64 = exposure.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(exposure <= MAX_EXPOSURE, "{exposure}");
-    let text = std::fs::read_to_string(unit()).unwrap();
+    for name in [UNIT, BACKUP_UNIT] {
+        let exposure = exposure(name);
+        assert!(exposure <= MAX_EXPOSURE, "{name}: {exposure}");
+    }
+    let text = std::fs::read_to_string(unit(UNIT)).unwrap();
     for setting in
         ["Type=notify", "WatchdogSec=60", "LoadCredential=log-signing-key:", "StateDirectory=ap-gateway"]
     {
@@ -103,10 +115,40 @@ async fn the_unit_allows_the_system_calls_of_the_process() {
     served.signal("HUP");
     served.signal("TERM");
     assert!(served.wait_for_exit().success());
-    let allowed = allowed_calls(&std::fs::read_to_string(unit()).unwrap());
+    let allowed = allowed_calls(&std::fs::read_to_string(unit(UNIT)).unwrap());
     let trace = std::fs::read_to_string(trace).unwrap();
     let calls: BTreeSet<&str> = trace.lines().filter_map(called).collect();
     assert!(calls.contains("fdatasync") && calls.contains("accept4"), "{calls:?}");
+    let refused: Vec<_> =
+        calls.iter().filter(|call| !allowed.contains(**call) && **call != OF_ROOT).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// Checks the units of the backup as systemd reads them, with the binary of the tests, and that they allow the system calls
+/// of a backup and of the command `age` that it runs.
+#[test]
+fn the_backup_unit_allows_the_system_calls_of_a_backup() {
+    let (folder, backup) = (ServeFolder::new(), Backup::new());
+    for name in [BACKUP_UNIT, BACKUP_TIMER] {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        let installed = text.replace("/usr/bin/ap-gateway", gateway().get_program().to_str().unwrap());
+        folder.write(unit(name).file_name().unwrap().to_str().unwrap(), &installed);
+    }
+    let [service, timer] =
+        ["service", "timer"].map(|kind| folder.file_path(&format!("ap-gateway-backup.{kind}")));
+    let path = format!("{}:", folder.path().display());
+    let verify = ["verify", "--man=no", service.to_str().unwrap(), timer.to_str().unwrap()];
+    let verified = output(Command::new("systemd-analyze").args(verify).env("SYSTEMD_UNIT_PATH", path));
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let trace = folder.file_path("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-q", "-o", trace.to_str().unwrap()]).arg(gateway().get_program());
+    let traced = output(&mut backup.command(strace, folder.path()));
+    assert!(traced.status.success(), "{}", String::from_utf8_lossy(&traced.stderr));
+    let allowed = allowed_calls(&std::fs::read_to_string(unit(BACKUP_UNIT)).unwrap());
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let calls: BTreeSet<&str> = trace.lines().filter_map(called).collect();
+    assert!(calls.contains("fsync") && calls.contains("execve"), "{calls:?}");
     let refused: Vec<_> =
         calls.iter().filter(|call| !allowed.contains(**call) && **call != OF_ROOT).collect();
     assert!(refused.is_empty(), "{refused:?}");

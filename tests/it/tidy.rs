@@ -97,10 +97,11 @@ const IMPORTS: &[(&str, &str)] = &[
         "gateway",
         "clock tlog proto seal identity metrics store exchange register placements passports returns oversight delivery audit server config",
     ),
+    ("backup", "clock tlog seal store audit config gateway"),
     ("client", "clock tlog proto"),
     (
         "cli",
-        "violation_reason clock calendar codes tlog proto seal identity store exchange register oversight audit config gateway client",
+        "violation_reason clock calendar codes tlog proto seal identity store exchange register oversight audit config gateway backup client",
     ),
 ];
 

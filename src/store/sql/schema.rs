@@ -77,6 +77,12 @@ pub(super) fn sqlite_migrations() -> impl Iterator<Item = &'static str> {
     SQLITE_MIGRATIONS.iter().map(|migration| migration.sql.as_str())
 }
 
+/// Returns the version of this binary's schema for SQLite.
+#[must_use]
+pub fn sqlite_schema_version() -> i64 {
+    SQLITE_MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// Compares this binary's migrations, each with its checksum, with the applied ones. Both are sorted by version.
 fn compare(own: &[(i64, &[u8])], applied: &[AppliedMigration]) -> Option<SchemaMismatch> {
     let binary = own.last().map_or(0, |(version, _)| *version);
@@ -133,6 +139,16 @@ impl Database {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
             _ => StoreError::Inconsistent("the database's schema was made by another release"),
         })
+    }
+
+    /// Returns the version of the database's schema: the number of its newest migration.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT MAX(version) AS version FROM _sqlx_migrations";
+        let row = self.reader().await?.fetch_one(sql, vec![]).await?;
+        row.map_or(Ok(0), |row| row.get("version"))
     }
 
     /// Returns why this binary does not serve the database's schema. It serves its own, and the next one if that step

@@ -15,6 +15,16 @@ impl Conn {
         self.fetch_built(scan_sql(table), table.name, vec![from.into(), to.into()]).await
     }
 
+    /// Returns the number of rows that the entries from `from` (inclusive) to `to` (exclusive) wrote to a table of records.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn count(&mut self, table: &'static Table, from: i64, to: i64) -> Result<u64, StoreError> {
+        let sql = format!("SELECT COUNT(*) AS rows FROM {} WHERE idx >= $1 AND idx < $2", table.name);
+        let counted = self.fetch_built(sql, table.name, vec![from.into(), to.into()]).await?;
+        counted.first().map_or(Ok(0), |row| Ok(row.get::<i64>("rows")?.unsigned_abs()))
+    }
+
     /// Returns whether a table has all declared columns.
     ///
     /// # Errors
