@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
-use super::files::{make_folder, remove_if_there, sha256, with_suffix, write_atomically};
+use super::files::{make_folder, remove_if_there, sha256, sync_folder, with_suffix, write_atomically};
 use super::manifest::Manifest;
 use crate::clock::Instant;
 use crate::tlog::{LogKeyHistory, Signer};
@@ -141,8 +141,8 @@ impl Folder {
     }
 
     /// Returns whether the base of a set was completed.
-    pub fn has_base(&self, set: &str) -> bool {
-        manifest_path(&self.set(Part::Data, set), 0).exists()
+    pub fn has_base(&self, part: Part, set: &str) -> bool {
+        manifest_path(&self.set(part, set), 0).exists()
     }
 
     /// Makes the folders of a segment, removes what an unfinished backup left of it, and returns the paths of its data
@@ -154,6 +154,11 @@ impl Folder {
         let [data, keys] = [Part::Data, Part::Keys].map(|part| self.set(part, set));
         make_folder(&data)?;
         make_folder(&keys)?;
+        // A backup that broke off may have completed the keys alone. Their manifest goes first, because one without its
+        // file would look like a file that was lost.
+        let manifest = manifest_path(&keys, number);
+        remove_if_there(&manifest)?;
+        sync_folder(&manifest)?;
         let paths = [data.join(data_name(number)), keys.join(format!("{number:06}.age"))];
         for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(&paths[0], suffix)) {
             remove_if_there(&leftover)?;
@@ -172,7 +177,7 @@ impl Folder {
             let folder = self.set(part, &manifest.set);
             write_atomically(&manifest_path(&folder, manifest.number), note.as_bytes())?;
             // The name of the folder may be new too.
-            super::files::sync_folder(&folder)?;
+            sync_folder(&folder)?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub async fn prepare(options: &RestoreOptions<'_>) -> Result<Preparation, Backup
     let history = signer.key_history();
     let set = match options.set {
         Some(set) => Some(set.to_owned()),
-        None => folder.sets(Part::Data)?.into_iter().rfind(|set| folder.has_base(set)),
+        None => folder.sets(Part::Data)?.into_iter().rfind(|set| folder.has_base(Part::Data, set)),
     };
     let chain = set.map(|set| folder.read_chain(Part::Data, &set, history)).transpose()?.flatten();
     let chain = chain.ok_or_else(|| BackupError::refused(options.from, "it holds no complete backup"))?;
@@ -126,7 +126,7 @@ fn ensure_places_are_empty(config: &Config, database: &Path) -> Result<(), Backu
 /// Reads the newest keys of a backup, and checks that they are what the log's key signed.
 fn read_keys(from: &Path, identity: &Path) -> Result<(KeyPart, Signer), BackupError> {
     let folder = Folder::new(from);
-    let Some(set) = folder.sets(Part::Keys)?.pop() else {
+    let Some(set) = folder.sets(Part::Keys)?.into_iter().rfind(|set| folder.has_base(Part::Keys, set)) else {
         return Err(BackupError::refused(from, "it holds no keys"));
     };
     let path = folder.set(Part::Keys, &set);

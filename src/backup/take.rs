@@ -11,7 +11,8 @@ use super::key_part::{KeyFiles, KeyPart};
 use super::manifest::Manifest;
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::gateway;
+use crate::gateway::{self, StartError};
+use crate::seal::create_private_if_missing;
 use crate::store::sql::segment::{RowCounts, read_segment, write_segment};
 use crate::store::{Database, StoreError, Table, log_startup, sql};
 use crate::tlog::{Checkpoint, CompactRange, Signer, TILE_WIDTH, leaf_hash};
@@ -89,6 +90,9 @@ pub async fn take(options: &BackupOptions<'_>) -> Result<Vec<Manifest>, BackupEr
 
 /// Returns the version of the database's schema, which must be this release's: it has no other columns.
 async fn check_schema(database: &Database) -> Result<i64, BackupError> {
+    if let Some(mismatch) = database.schema_mismatch().await? {
+        return Err(StartError::from(mismatch).into());
+    }
     let (stored, own) = (database.schema_version().await?, sql::sqlite_schema_version());
     if stored == own {
         return Ok(own);
@@ -230,6 +234,9 @@ impl Source<'_> {
     ) -> Result<RowCounts, BackupError> {
         let (from, to) = (self.path.to_owned(), data.to_owned());
         let tables = self.tables.clone();
+        // SQLite would create the file readable to others.
+        let created = create_private_if_missing(data);
+        created.map_err(|source| StartError::File { key: "--out", path: data.to_owned(), source })?;
         let read = blocking(move || {
             write_segment(&from, &to, &tables, range)?;
             sync(&to)?;
@@ -257,7 +264,7 @@ impl Source<'_> {
             |set: &str, life| begun_at(set).is_none_or(|begun| self.options.now.since(begun) >= life);
         let mut kept = BTreeSet::new();
         for set in folder.sets(Part::Data)? {
-            if set == newest || (!is_over(&set, self.options.keep) && folder.has_base(&set)) {
+            if set == newest || (!is_over(&set, self.options.keep) && folder.has_base(Part::Data, &set)) {
                 kept.insert(set);
             } else {
                 folder.remove(Part::Data, &set)?;

@@ -2,6 +2,7 @@
 //! what is lost is told, and a backup that was changed, or a place that is not empty, writes nothing.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -211,16 +212,34 @@ fn change_byte(path: &Path) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_does_not_fit_writes_nothing() {
     let (folder, backup, elsewhere) = (ServeFolder::new(), Backup::new(), TempDir::new().unwrap());
+    let stamped = folder.configuration() + "\n[management]\nbackup_stamp = \"stamps/backup\"\n";
+    folder.write("gateway.toml", &stamped);
     backup.take(folder.path());
+    assert!(folder.file_path("stamps/backup").exists());
+    std::fs::remove_dir_all(folder.file_path("stamps")).unwrap();
     let served = folder.serve();
     folder.call(&served, "la-a", LIST_PLACEMENTS).await.unwrap();
     backup.take(folder.path());
     served.signal("TERM");
     assert!(served.wait_for_exit().success());
-    // What stopping wrote is added while no process serves.
+    // What stopping wrote is added while no process serves, and although a backup broke off: one of the next segment, of
+    // which only the keys were completed, and one of a base.
+    let out = backup.out();
+    let set = std::fs::read_dir(out.join("data")).unwrap().next().unwrap().unwrap().file_name();
+    let [data, keys] = ["data", "keys"].map(|part| out.join(part).join(&set));
+    for (unfinished, like) in [("000002.age", "000001.age"), ("000002.manifest", "000001.manifest")] {
+        std::fs::copy(keys.join(like), keys.join(unfinished)).unwrap();
+    }
+    std::fs::write(data.join("000002.sqlite"), "unfinished").unwrap();
+    for part in ["data", "keys"] {
+        std::fs::create_dir(out.join(part).join("29990101T000000Z")).unwrap();
+        std::fs::write(out.join(part).join("29990101T000000Z/000000.sqlite"), "unfinished").unwrap();
+    }
     backup.take(folder.path());
     let nothing = backup.take(folder.path());
     assert!(nothing.contains("nothing was added") || nothing.contains("0 entries"), "{nothing}");
+
+    assert_eq!(std::fs::read_dir(out.join("data")).unwrap().count(), 1);
 
     let dir = new_machine(folder.path(), &elsewhere.path().join("new"));
     let before = listing(&dir);
@@ -229,47 +248,47 @@ async fn a_backup_that_does_not_fit_writes_nothing() {
         assert!(code == 1 && printed.contains(words), "{code}, {words:?}: {printed}");
         assert_eq!(listing(&dir), before, "{words:?}");
     };
-    for (path, _) in listing(&backup.out()) {
+    for (path, _) in listing(&out) {
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
         let whole = change_byte(&path);
-        refused(&backup.out(), &[], "");
+        refused(&out, &[], "");
         std::fs::write(&path, whole).unwrap();
     }
-    let data =
-        listing(&backup.out()).into_iter().find(|(path, _)| path.ends_with("000001.sqlite")).unwrap().0;
-    let hidden = data.with_extension("hidden");
-    std::fs::rename(&data, &hidden).unwrap();
-    refused(&backup.out(), &[], "missing");
-    std::fs::rename(&hidden, &data).unwrap();
-    refused(&backup.out(), &["--set", "20200101T000000Z"], "no complete backup");
+    let [segment, hidden] = ["000001.sqlite", "hidden"].map(|name| data.join(name));
+    std::fs::rename(&segment, &hidden).unwrap();
+    refused(&out, &[], "missing");
+    std::fs::rename(&hidden, &segment).unwrap();
+    refused(&out, &["--set", "20200101T000000Z"], "no complete backup");
 
     // Another log's anchor, no anchor at all, and another gateway's keys beside the data.
     let anchor = dir.join("anchor");
     let own = std::fs::read(&anchor).unwrap();
     let (other, other_backup) = (ServeFolder::new(), Backup::new());
     std::fs::copy(other.file_path("anchor"), &anchor).unwrap();
-    refused(&backup.out(), &[], "log.anchor is another log's");
+    refused(&out, &[], "log.anchor is another log's");
     std::fs::write(&anchor, &own).unwrap();
     other_backup.take(other.path());
     let mixed = elsewhere.path().join("mixed");
-    copy_folder(&backup.out(), &mixed);
+    copy_folder(&out, &mixed);
     std::fs::remove_dir_all(mixed.join("keys")).unwrap();
     copy_folder(&other_backup.out().join("keys"), &mixed.join("keys"));
     let (code, printed) = other_backup.restore(&mixed, &dir, &[]);
     assert!(code == 1 && printed.contains("another log"), "{code}: {printed}");
     assert_eq!(listing(&dir), before);
-    let (code, printed) = other_backup.restore(&backup.out(), &dir, &[]);
+    let (code, printed) = other_backup.restore(&out, &dir, &[]);
     assert!(code == 1 && printed.contains("age: "), "{code}: {printed}");
     std::fs::remove_file(&anchor).unwrap();
-    let (code, printed) = backup.restore(&backup.out(), &dir, &[]);
+    let (code, printed) = backup.restore(&out, &dir, &[]);
     assert!(code == 1 && printed.contains("--checkpoint"), "{code}: {printed}");
     assert!(!dir.join("gateway.sqlite").exists() && !anchor.exists());
 
     // The gateway was stopped before its last backup. The places are full afterwards.
-    let (code, printed) = backup.restore(&backup.out(), &dir, &["--complete"]);
+    let (code, printed) = backup.restore(&out, &dir, &["--complete"]);
     assert!(code == 0 && printed.contains("the log goes on: run ap-gateway serve"), "{code}: {printed}");
     log_verification::assert_verifies(&dir).await;
     let full = listing(&dir);
-    let (code, printed) = backup.restore(&backup.out(), &dir, &[]);
+    let (code, printed) = backup.restore(&out, &dir, &[]);
     assert!(code == 1 && printed.contains("already there"), "{code}: {printed}");
     assert_eq!(listing(&dir), full);
     let check = output(gateway().arg("check").arg("--config").arg(dir.join("gateway.toml")));
