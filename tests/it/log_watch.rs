@@ -125,7 +125,8 @@ async fn a_second_tree_is_refused_until_the_evidence_is_taken_away() {
     let scene = Scene::new().await;
     let dir = scene.sandbox.path();
     let server = Process::serve(dir);
-    let listed = run_verb(dir, &["placements", "list"], "provider-a");
+    // As JSON, a list is one call: names would take another.
+    let listed = run_verb(dir, &["placements", "list", "--json"], "provider-a");
     assert_eq!(listed.0, 0, "{}", listed.1);
     let (kept, _) = scene.sizes();
     // The same key signs another tree, which is served elsewhere.
@@ -138,7 +139,7 @@ async fn a_second_tree_is_refused_until_the_evidence_is_taken_away() {
     assert!(text.contains(&honest));
     std::fs::write(sandbox::profile_path(dir, "forked"), text.replace(&honest, &forked)).unwrap();
 
-    let (code, printed) = run_verb(dir, &["placements", "list"], "forked");
+    let (code, printed) = run_verb(dir, &["placements", "list", "--json"], "forked");
     assert_eq!((code, printed.lines().count()), (1, 1), "{printed}");
     assert!(printed.contains("two trees") && printed.contains("conflicting-*"), "{printed}");
     assert_eq!(scene.sizes(), (kept.clone(), kept.clone()), "both notes are kept");
