@@ -33,7 +33,7 @@ impl Loss {
         if signed <= held {
             return Ok(None);
         }
-        let callers = lost_database.map(|path| count_callers(path, held)).transpose()?;
+        let callers = lost_database.map(|path| count_callers(path, held, signed)).transpose()?;
         let last = signed.saturating_sub(1);
         Ok(Some(Self { first: held, last, since: since.to_owned(), callers }))
     }

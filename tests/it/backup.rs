@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ap_gateway::backup::{BackupOptions, KEY_LIFE, Manifest, take};
+use ap_gateway::backup::{BackupError, BackupOptions, KEY_LIFE, Manifest, take};
 use ap_gateway::cli::sandbox::{profile_path, world};
 use ap_gateway::client::{CheckpointStore, Client, Profile};
 use ap_gateway::clock::{Clock, SystemClock};
@@ -220,6 +220,7 @@ async fn a_backup_that_does_not_fit_writes_nothing() {
     let served = folder.serve();
     folder.call(&served, "la-a", LIST_PLACEMENTS).await.unwrap();
     backup.take(folder.path());
+    folder.call(&served, "la-a", LIST_PLACEMENTS).await.unwrap();
     served.signal("TERM");
     assert!(served.wait_for_exit().success());
     // What stopping wrote is added while no process serves, and although a backup broke off: one of the next segment, of
@@ -235,10 +236,10 @@ async fn a_backup_that_does_not_fit_writes_nothing() {
         std::fs::create_dir(out.join(part).join("29990101T000000Z")).unwrap();
         std::fs::write(out.join(part).join("29990101T000000Z/000000.sqlite"), "unfinished").unwrap();
     }
-    backup.take(folder.path());
+    let added = backup.take(folder.path());
+    assert!(added.starts_with("added to "), "{added}");
     let nothing = backup.take(folder.path());
-    assert!(nothing.contains("nothing was added") || nothing.contains("0 entries"), "{nothing}");
-
+    assert!(nothing.starts_with("nothing was added"), "{nothing}");
     assert_eq!(std::fs::read_dir(out.join("data")).unwrap().count(), 1);
 
     let dir = new_machine(folder.path(), &elsewhere.path().join("new"));
@@ -319,6 +320,18 @@ async fn keys_are_gone_from_backups_after_35_days() {
         assert!(take_after(days).await.unwrap().iter().any(Manifest::is_base));
         assert_eq!((days, count("data"), count("keys")), (days, data, keys));
     }
+    let mut postgres = config.clone();
+    postgres.database.sqlite = None;
+    let now = SystemClock.now();
+    let options = BackupOptions {
+        config: &postgres,
+        out: &out,
+        recipients: &recipients,
+        base_interval: KEY_LIFE,
+        keep: KEY_LIFE,
+        now,
+    };
+    assert!(matches!(take(&options).await, Err(BackupError::NotSqlite)));
     assert_eq!(KEY_LIFE, Duration::from_hours(35 * 24));
     // Plain keys are in no file of the backup, and the wrapped keys of children in none beside the data.
     let seed = std::fs::read_to_string(sandbox.path().join("log-signing-key")).unwrap();

@@ -151,14 +151,15 @@ fn held_tables(
     Ok(held.filter(|table| names.iter().any(|name| name == table.name)).collect())
 }
 
-/// Returns who made the entries from `from` on of a database that a lost machine left, the most first.
+/// Returns who made the entries from `from` up to `to` of a database that a lost machine left, the most first. Entries behind
+/// the newest checkpoint were never answered.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn count_callers(database: &Path, from: u64) -> Result<Vec<CallerEntries>, StoreError> {
+pub fn count_callers(database: &Path, from: u64, to: u64) -> Result<Vec<CallerEntries>, StoreError> {
     let connection = open_read_only(database)?;
     let sql = format!(
-        "SELECT caller, COUNT(*), MIN(time), MAX(time) FROM entries WHERE idx >= {from} \
+        "SELECT caller, COUNT(*), MIN(time), MAX(time) FROM entries WHERE idx >= {from} AND idx < {to} \
          GROUP BY caller ORDER BY COUNT(*) DESC, caller"
     );
     let mut statement = connection.prepare(&sql)?;
