@@ -131,9 +131,6 @@ async fn a_second_tree_is_refused_until_the_evidence_is_taken_away() {
     let (kept, _) = scene.sizes();
     // The same key signs another tree, which is served elsewhere.
     let fork = Process::serve(&scene.copy());
-    // The verb makes a call for names too: with one call more, the other tree has as many entries when it is first seen.
-    let school = profile::connect(&sandbox::profile_path(&scene.copy(), "school")).await.unwrap();
-    list(&school).await.unwrap();
     let text = std::fs::read_to_string(sandbox::profile_path(dir, "provider-a")).unwrap();
     let (honest, forked) = (server.address().to_string(), fork.address().to_string());
     assert!(text.contains(&honest));
