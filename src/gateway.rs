@@ -173,14 +173,6 @@ impl Node {
         })
     }
 
-    /// Lets the serving node run no rules of oversight by itself. A sandbox that is made does so, because what a rule finds
-    /// between two of its calls would make another log each time.
-    #[must_use]
-    pub fn without_oversight(mut self) -> Self {
-        self.runs_oversight = false;
-        self
-    }
-
     /// Opens the management listener, if one is configured.
     ///
     /// # Errors
