@@ -172,32 +172,42 @@ fn open(history: &LogKeyHistory, note: &str) -> Result<Checkpoint, BackupError> 
 }
 
 /// Returns the newest known checkpoint with its note: that of the anchor, or of a file, or of the backup if nothing was
-/// appended after it; and whether there is an anchor.
+/// appended after it; and whether there is an anchor. One that is older than the backup says nothing of what came after it.
 fn find_newest_checkpoint(
     options: &RestoreOptions<'_>,
     history: &LogKeyHistory,
     last: &Manifest,
 ) -> Result<((Checkpoint, String), bool), BackupError> {
+    let read = |note: String| Ok::<_, BackupError>((open(history, &note)?, note));
     let anchor = &options.config.log.anchor;
-    let mut notes = Vec::new();
     let has_anchor = anchor.symlink_metadata().is_ok();
-    if has_anchor {
-        notes.push(log_startup::read_anchor(anchor)?);
+    let anchored = has_anchor.then(|| read(log_startup::read_anchor(anchor)?)).transpose()?;
+    let named = options
+        .checkpoint
+        .map(|path| read(fs::read_to_string(path).map_err(BackupError::file(path, "read"))?));
+    let named = named.transpose()?;
+    if let (Some((anchored, _)), Some((named, _))) = (&anchored, &named)
+        && named.size() > anchored.size()
+    {
+        let what = format!(
+            "it is of {} entries and the named checkpoint of {}: move the anchor away, and it is made from the checkpoint",
+            anchored.size(),
+            named.size()
+        );
+        return Err(BackupError::refused(anchor, what));
     }
-    if let Some(path) = options.checkpoint {
-        notes.push(fs::read_to_string(path).map_err(BackupError::file(path, "read"))?);
+    let known = anchored.into_iter().chain(named).max_by_key(|(checkpoint, _)| checkpoint.size());
+    if let Some(known) = known.filter(|(checkpoint, _)| checkpoint.size() >= last.to) {
+        return Ok((known, has_anchor));
     }
-    if options.is_complete || !notes.is_empty() {
-        notes.push(last.checkpoint.clone());
+    if options.is_complete {
+        return Ok((read(last.checkpoint.clone())?, has_anchor));
     }
-    let opened = notes.into_iter().map(|note| Ok((open(history, &note)?, note)));
-    let opened = opened.collect::<Result<Vec<_>, BackupError>>()?;
-    let newest = opened.into_iter().max_by_key(|(checkpoint, _)| checkpoint.size());
-    let what = "log.anchor is not there, so it is not known what was appended after the backup: put its newest copy in \
-                place, or name the newest checkpoint that anyone has (--checkpoint; `audit head` prints one, and every \
-                client keeps them); only if the gateway was stopped before its last backup, say --complete";
-    let newest = newest.ok_or_else(|| BackupError::Refused(what.to_owned()))?;
-    Ok((newest, has_anchor))
+    let what = "no anchor or checkpoint is as new as the backup, so it is not known what was appended after it: put the \
+                anchor's newest copy in place, or name the newest checkpoint that anyone has (--checkpoint; `audit head` \
+                prints one, and every client keeps them); only if the gateway was stopped before its last backup, say \
+                --complete";
+    Err(BackupError::Refused(what.to_owned()))
 }
 
 impl Preparation {

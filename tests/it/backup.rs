@@ -13,7 +13,7 @@ use ap_gateway::client::{CheckpointStore, Client, Profile};
 use ap_gateway::clock::{Clock, SystemClock};
 use ap_gateway::config::Config;
 use ap_gateway::proto::v1::{Receipt, SubmitAttendanceRequest};
-use ap_gateway::store::TableClass;
+use ap_gateway::store::{Anchor, TableClass};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -217,6 +217,7 @@ async fn a_backup_that_does_not_fit_writes_nothing() {
     backup.take(folder.path());
     assert!(folder.file_path("stamps/backup").exists());
     std::fs::remove_dir_all(folder.file_path("stamps")).unwrap();
+    let old_anchor = std::fs::read(folder.file_path("anchor")).unwrap();
     let served = folder.serve();
     folder.call(&served, "la-a", LIST_PLACEMENTS).await.unwrap();
     backup.take(folder.path());
@@ -268,7 +269,17 @@ async fn a_backup_that_does_not_fit_writes_nothing() {
     let (other, other_backup) = (ServeFolder::new(), Backup::new());
     std::fs::copy(other.file_path("anchor"), &anchor).unwrap();
     refused(&out, &[], "log.anchor is another log's");
+    // An anchor that is older than the backup, alone and beside a newer checkpoint.
+    let newest = elsewhere.path().join("newest");
     std::fs::write(&anchor, &own).unwrap();
+    std::fs::write(&newest, Anchor::read_newest_note(&anchor).unwrap()).unwrap();
+    std::fs::write(&anchor, &old_anchor).unwrap();
+    let (code, printed) = backup.restore(&out, &dir, &[]);
+    assert!(code == 1 && printed.contains("as new as the backup"), "{code}: {printed}");
+    let (code, printed) = backup.restore(&out, &dir, &["--checkpoint", newest.to_str().unwrap()]);
+    assert!(code == 1 && printed.contains("move the anchor away"), "{code}: {printed}");
+    std::fs::write(&anchor, &own).unwrap();
+    assert_eq!(listing(&dir), before);
     other_backup.take(other.path());
     let mixed = elsewhere.path().join("mixed");
     copy_folder(&out, &mixed);
