@@ -43,10 +43,11 @@ pub(super) async fn list_organisation_status(
         Some((first, last)) => open_alerts(&mut cx.snapshot, &first.organisation, &last.organisation).await?,
         None => HashMap::new(),
     };
+    let indexed_to = cx.snapshot.indexed_up_to().await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         let open_alerts = alerts.get(row.organisation.as_str()).copied().unwrap_or_default();
-        let status = load(&mut cx.snapshot, row).await?;
+        let status = load(&mut cx.snapshot, row, indexed_to).await?;
         found.push(OrganisationStatus { open_alerts: count(open_alerts), ..status });
     }
     let last = rows.last().filter(|_| is_full);
@@ -57,11 +58,18 @@ pub(super) async fn list_organisation_status(
 }
 
 /// Reads all but the alerts.
-async fn load(snapshot: &mut Snapshot, row: &OrganisationRow) -> Result<OrganisationStatus, StoreError> {
+async fn load(
+    snapshot: &mut Snapshot,
+    row: &OrganisationRow,
+    indexed_to: i64,
+) -> Result<OrganisationStatus, StoreError> {
     let organisation = row.organisation.as_str();
     let sql = "SELECT e.time FROM callers c JOIN entries e ON e.idx = c.idx WHERE c.organisation = $1 \
                ORDER BY c.idx DESC LIMIT 1";
-    let called = snapshot.fetch_one(sql, vec![organisation.into()]).await?;
+    let indexed = snapshot.fetch_one(sql, vec![organisation.into()]).await?;
+    // The index by caller follows the log; the entries behind it are few.
+    let sql = "SELECT time FROM entries WHERE caller = $1 AND idx >= $2 ORDER BY idx DESC LIMIT 1";
+    let called = snapshot.fetch_one(sql, vec![organisation.into(), indexed_to.into()]).await?.or(indexed);
     let sql = "SELECT to_idx, to_ordinal, time FROM collections WHERE organisation = $1 \
                ORDER BY to_idx DESC, to_ordinal DESC LIMIT 1";
     let collected = snapshot.fetch_one(sql, vec![organisation.into()]).await?;
