@@ -17,7 +17,7 @@ use super::{
 use crate::clock::Instant;
 use crate::codes::organisation::OrganisationId;
 use crate::exchange::{Change, Permit, Reason, Refusal, RequestContext};
-use crate::placements::rows;
+use crate::placements::{moments, rows};
 use crate::store::moment::{self, MomentPosition, MomentRow};
 use crate::store::version_key::{KeyFamily, VersionKey};
 use crate::store::{Snapshot, StoreError};
@@ -245,7 +245,7 @@ impl CheckContext {
         let decide = |cx, permit| placement_changes::evaluate_placements(cx, permit, book, (placements, at));
         self.pipeline.submit_system_exchange(ALERT_METHOD, commissioner, decide).await?;
         let mut snapshot = Snapshot::new(self.pipeline.log.database());
-        let moments = placement_changes::load_moments(&mut snapshot, placements).await?;
+        let moments = moments::load(&mut snapshot, placements).await?;
         Ok(moments.into_values().filter_map(|moment| Some((moment.due?.micros(), moment.subject))).collect())
     }
 

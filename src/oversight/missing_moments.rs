@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::check_context::{ALERT_METHOD, CheckContext, MAX_STEPS};
-use super::placement_changes;
 use super::rule_book::RuleBook;
 use super::rules::{PLACEMENT_RULES, PROVIDER_RULES};
 use super::subject::Subject;
@@ -119,7 +118,7 @@ impl Covered {
 
 /// Lists the placements of which no moment is due at any time.
 async fn list_missing(snapshot: &mut Snapshot, placements: &[Uuid]) -> Result<Vec<Uuid>, Refusal> {
-    let present = placement_changes::load_moments(snapshot, placements).await?;
+    let present = moments::load(snapshot, placements).await?;
     let is_missing = |id: &&Uuid| present.get(id).is_none_or(|moment| moment.due.is_none());
     Ok(placements.iter().filter(is_missing).copied().collect())
 }

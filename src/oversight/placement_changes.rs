@@ -2,7 +2,7 @@
 //! the moments' instant, raises or closes its alert, and says when it is to be evaluated next. The moments' keys are the
 //! guards, so each is done once, on whatever node.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
@@ -20,11 +20,9 @@ use crate::calendar::{Date, SchoolCalendar};
 use crate::clock::Instant;
 use crate::exchange::change::row_write;
 use crate::exchange::{Change, Permit, Refusal, RequestContext};
+use crate::placements::moments;
 use crate::proto::v1::AlertState;
 use crate::register::terms;
-use crate::store::moment::{self, MomentRow};
-use crate::store::version_key::VersionKey;
-use crate::store::{Snapshot, StoreError};
 
 /// The newest alert of each rule about each placement.
 type NewestAlerts = HashMap<(Subject, RuleId), AlertRow>;
@@ -37,7 +35,7 @@ pub(super) async fn evaluate_placements(
     book: &RuleBook,
     (placements, at): (&[Uuid], Instant),
 ) -> Result<Option<Change>, Refusal> {
-    let mut moments = load_moments(&mut cx.snapshot, placements).await?;
+    let mut moments = moments::load(&mut cx.snapshot, placements).await?;
     moments.retain(|_, moment| moment.due == Some(at));
     if moments.is_empty() {
         return Ok(None);
@@ -56,7 +54,7 @@ pub(super) async fn evaluate_placements(
             let evaluation = (book, at, &calendar);
             let known = (&mut newest, &mut findings);
             (change, next) = evaluate_one(&mut cx, change, evaluation, (loaded, known)).await?;
-            // What came on a later day was not decided on: the moment kept its instant.
+            // A fact that came on a later day kept this instant, and is decided on at the present one.
             let is_late = Date::in_london(at) < cx.today;
             next = [next, is_late.then_some(cx.now)].into_iter().flatten().min();
         }
@@ -64,25 +62,6 @@ pub(super) async fn evaluate_placements(
         change = change.guard(guard.key, guard.version).append(&moment);
     }
     bundles::decide(&mut cx, change, (book, at), findings).await.map(Some)
-}
-
-/// Reads the moments of placements.
-///
-/// # Errors
-/// See [`StoreError`]; [`StoreError::Corrupt`] for a moment that is found by another's key.
-pub(super) async fn load_moments(
-    snapshot: &mut Snapshot,
-    placements: &[Uuid],
-) -> Result<BTreeMap<Uuid, MomentRow>, StoreError> {
-    let subjects: HashMap<String, Uuid> =
-        placements.iter().map(|id| (Subject::Placement(*id).to_string(), *id)).collect();
-    let keys: Vec<VersionKey> = subjects.keys().map(|subject| moment::key(subject)).collect();
-    let rows: Vec<MomentRow> = snapshot.newest_by_keys(&keys).await?;
-    let by_id = |row: MomentRow| {
-        let id = subjects.get(&row.subject).ok_or_else(|| StoreError::corrupt("moments", "subject"))?;
-        Ok((*id, row))
-    };
-    rows.into_iter().map(by_id).collect()
 }
 
 /// Evaluates the rules about one placement. Returns when it is evaluated next.

@@ -1,7 +1,7 @@
 //! The moment of a placement: when the rules of oversight evaluate it next. A referral sets it to when its agreement nears
 //! its end; start, end, plan and passport to the end of the day; what can raise or close an alert at once to now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
@@ -11,7 +11,8 @@ use crate::exchange::{Change, RequestContext};
 use crate::proto::v1::PlacementState;
 use crate::register::agreements::AgreementRow;
 use crate::store::moment::{self, MomentRow};
-use crate::store::{Revision, StoreError};
+use crate::store::version_key::VersionKey;
+use crate::store::{Revision, Snapshot, StoreError};
 
 /// Days before the last day of an agreement from which the placements under it are evaluated: more than the school days of
 /// `NO_AGREEMENT`, of which there are at most 60, ever take.
@@ -61,6 +62,27 @@ pub async fn evaluate_active_today(
     }
 }
 
+/// Reads the newest moments of placements; one that has none is left out.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Corrupt`] for a moment that is found by another's key.
+pub async fn load(
+    snapshot: &mut Snapshot,
+    placements: &[Uuid],
+) -> Result<BTreeMap<Uuid, MomentRow>, StoreError> {
+    if placements.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let subjects: HashMap<String, Uuid> = placements.iter().map(|id| (subject(*id), *id)).collect();
+    let keys: Vec<VersionKey> = subjects.keys().map(|subject| moment::key(subject)).collect();
+    let rows: Vec<MomentRow> = snapshot.newest_by_keys(&keys).await?;
+    let by_id = |row: MomentRow| {
+        let id = subjects.get(&row.subject).ok_or_else(|| StoreError::corrupt("moments", "subject"))?;
+        Ok((*id, row))
+    };
+    rows.into_iter().map(by_id).collect()
+}
+
 /// Has placements evaluated now. A moment that is due already keeps its instant, because it was missed; it gets a new
 /// version all the same, so that an evaluation that has not seen this change is decided again.
 ///
@@ -71,20 +93,13 @@ pub async fn evaluate_now(
     mut change: Change,
     placements: &[Uuid],
 ) -> Result<Change, StoreError> {
-    if placements.is_empty() {
-        return Ok(change);
-    }
-    let keys: Vec<_> = placements.iter().map(|placement| moment::key(&subject(*placement))).collect();
-    let present: Vec<MomentRow> = cx.snapshot.newest_by_keys(&keys).await?;
-    let present: HashMap<&str, &MomentRow> =
-        present.iter().map(|moment| (moment.subject.as_str(), moment)).collect();
+    let present = load(&mut cx.snapshot, placements).await?;
     for placement in placements {
-        let subject = subject(*placement);
-        let (guard, moment) = match present.get(subject.as_str()) {
+        let (guard, moment) = match present.get(placement) {
             Some(present) => {
                 present.followed_by(Some(present.due.map_or(cx.now, |missed| missed.min(cx.now))))
             }
-            None => MomentRow::first(subject, Some(cx.now)),
+            None => MomentRow::first(subject(*placement), Some(cx.now)),
         };
         change = change.guard(guard.key, guard.version).append(&moment);
     }
@@ -101,12 +116,8 @@ pub async fn evaluate_covered_now(
     mut change: Change,
     placements: &[Uuid],
 ) -> Result<Change, StoreError> {
-    if placements.is_empty() {
-        return Ok(change);
-    }
-    let keys: Vec<_> = placements.iter().map(|placement| moment::key(&subject(*placement))).collect();
-    let present: Vec<MomentRow> = cx.snapshot.newest_by_keys(&keys).await?;
-    for (moment, due) in present.iter().filter_map(|moment| Some((moment, moment.due?))) {
+    let present = load(&mut cx.snapshot, placements).await?;
+    for (moment, due) in present.values().filter_map(|moment| Some((moment, moment.due?))) {
         let (guard, moment) = moment.followed_by(Some(due.min(cx.now)));
         change = change.guard(guard.key, guard.version).append(&moment);
     }
