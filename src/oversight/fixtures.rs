@@ -75,9 +75,11 @@ pub fn sessions(marks: &str) -> Vec<Session> {
         let day = if at == 0 { day.to_owned() } else { format!("2{day}") };
         let (day, codes) = day.split_once(':').unwrap();
         for (slot, code) in [SessionSlot::AM, SessionSlot::PM, evening].into_iter().zip(codes.chars()) {
+            if code == ' ' {
+                continue;
+            }
             let code = if code == '@' { "C2".to_owned() } else { code.to_string() };
-            let Ok(code) = AttendanceCode::parse_on(&code, date(day)) else { continue };
-            let meaning = MarkMeaning::of_code(code);
+            let meaning = MarkMeaning::of_code(AttendanceCode::parse_on(&code, date(day)).unwrap());
             if meaning.is_possible() {
                 sessions.push(Session { date: date(day), slot, meaning, end: None });
             }

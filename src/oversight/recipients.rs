@@ -115,12 +115,9 @@ const fn delivery_of(subject: &Subject) -> Option<&DeliverySubject> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::oversight::fixtures::{at, calendar, date};
-    use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
-    use crate::store::Revision;
+    use crate::placements::fixtures::placement_of_school;
 
     fn organisation(text: &str) -> OrganisationId {
         OrganisationId::parse(text).unwrap()
@@ -128,26 +125,7 @@ mod tests {
 
     /// A placement whose school and LA of residence changed on Monday 16 November.
     fn placement() -> Placement {
-        let mut placement = Placement {
-            id: Uuid::from_u128(1),
-            version: Revision::FIRST,
-            state: PlacementState::Active,
-            commissioner: organisation("la/330"),
-            provider: organisation("provider/riverside"),
-            residence: organisation("la/331"),
-            schools: vec![organisation("school/134567")],
-            party_periods: Vec::new(),
-            child: Uuid::from_u128(2),
-            agreement: Uuid::from_u128(3),
-            provider_reference: None,
-            upn_index: None,
-            start_date: Some(date("2026-09-01")),
-            planned_end_date: None,
-            end_date: None,
-            legal_basis: LegalBasis::Unspecified,
-            reason: PlacementReason::Unspecified,
-            detail: Vec::new(),
-        };
+        let mut placement = placement_of_school("school/134567");
         let schools = vec![organisation("school/145678")];
         placement.change_parties(schools, organisation("la/332"), date("2026-11-16"));
         placement

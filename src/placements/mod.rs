@@ -34,6 +34,8 @@ mod start;
 mod update_parties;
 mod wire;
 
+#[cfg(test)]
+pub mod fixtures;
 // The tests issue certificates with the authority of the invented world.
 #[cfg(test)]
 #[cfg(feature = "world")]

@@ -1,10 +1,9 @@
 //! Tests of parties and their days.
 
-use uuid::Uuid;
-
 use super::*;
-use crate::proto::v1::{LegalBasis, PlacementReason, PlacementState};
-use crate::store::{ColumnType, Revision};
+use crate::placements::fixtures::placement_of_school;
+use crate::proto::v1::PlacementState;
+use crate::store::ColumnType;
 
 const OLD: &str = "school/111111";
 const NEW: &str = "school/222222";
@@ -18,26 +17,7 @@ fn organisation(text: &str) -> OrganisationId {
 }
 
 fn placement() -> Placement {
-    Placement {
-        id: Uuid::from_u128(1),
-        version: Revision::FIRST,
-        state: PlacementState::Active,
-        commissioner: organisation("la/330"),
-        provider: organisation("provider/riverside"),
-        residence: organisation("la/331"),
-        schools: vec![organisation(OLD)],
-        party_periods: Vec::new(),
-        child: Uuid::from_u128(2),
-        agreement: Uuid::from_u128(3),
-        provider_reference: None,
-        upn_index: None,
-        start_date: Some(date("2026-09-01")),
-        planned_end_date: None,
-        end_date: None,
-        legal_basis: LegalBasis::Unspecified,
-        reason: PlacementReason::Unspecified,
-        detail: Vec::new(),
-    }
+    placement_of_school(OLD)
 }
 
 fn moved(placement: &mut Placement, school: &str, residence: &str, from: &str) {
